@@ -1,0 +1,1 @@
+"""Nouns that every layer shares; nothing here imports torch."""

@@ -1,0 +1,151 @@
+"""The nouns that all layers share.
+
+Legend for shapes, used everywhere: B examples, T input tokens, U target tokens,
+V vocabulary, D hidden width, P periods.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Version = Literal["day", "month", "quarter"]
+Asks = Literal["keep", "change", "learn"]
+
+SUBJECT, OBJECT = "[X]", "[Y]"  # the slots of a wording, as in LAMA (Petroni et al., 2019)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One (subject, relation) with the objects that hold from `start` on.
+
+    The first wording is the one that is trained on; any further one is only asked.
+    """
+
+    subject: str
+    relation: str
+    objects: tuple[str, ...]
+    wordings: tuple[str, ...]
+    start: date | None = None  # None: time-invariant
+    end: date | None = None  # None: still true when the source was read
+    precision: str = "day"
+    source: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What a later fact replaces: the subject and the relation."""
+        return self.subject, self.relation
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One training pair, as text."""
+
+    id: str
+    source: str
+    target: str
+    relation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A day, month or quarter with what became true in it, in order of date."""
+
+    name: str  # "2023-01-03", "2023-01", "2023-Q1"
+    start: date
+    end: date  # inclusive
+    facts: tuple[Fact, ...]
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One question; any of the answers counts."""
+
+    id: str
+    period: str  # the period that it belongs to, or "base"
+    source: str
+    answers: tuple[str, ...]
+    old_answers: tuple[str, ...] = ()
+    relation: str = ""
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSet:
+    """Probes that ask the same thing: to keep, to change or to learn an answer."""
+
+    name: str  # "invariant", "initial", "updated", "new", "paraphrase", or the user's own
+    asks: Asks
+    probes: tuple[Probe, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A dataset in one granularity: what was known before, what came, and the questions."""
+
+    name: str
+    version: Version
+    periods: tuple[Period, ...]
+    base: tuple[Fact, ...]
+    probe_sets: tuple[ProbeSet, ...]
+    digest: str  # SHA-256 of the data that this was cut from
+
+    def review(self) -> Sequence[Fact]:
+        """The base knowledge, for methods that rehearse it."""
+        return self.base
+
+
+class Batch(NamedTuple):
+    """input_ids [B, T], attention_mask [B, T], labels [B, U] (-100 where unscored)."""
+
+    input_ids: "Tensor"
+    attention_mask: "Tensor"
+    labels: "Tensor"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the trainer reports after each optimizer step."""
+
+    period: str
+    epoch: int  # from 0
+    step: int  # from 1, within the period
+    steps: int  # of the period
+    loss: float  # nats per target token, over the whole optimizer batch
+    learning_rate: float
+    grad_norm: float
+    examples: int  # of this optimizer step, over all processes
+    tokens: int  # input and target tokens of this optimizer step, without padding
+    seconds: float  # of this optimizer step
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model answered to one probe."""
+
+    id: str
+    text: str
+    em: float  # 0 or 1
+    f1: float
+    accuracy: float  # 0 or 1: equality of the raw strings
+    log_likelihood: float  # nats, of the likeliest listed answer
+    old_em: float | None = None  # 1 where it still gives the answer of before
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The mean scores of one probe set's probes of one period; percentages 0-100."""
+
+    probe_set: str
+    period: str
+    n: int
+    em: float
+    f1: float
+    accuracy: float
+    log_likelihood: float  # mean over probes, nats
+    old_em: float | None = None
+    extra: dict[str, float] = field(default_factory=dict)
