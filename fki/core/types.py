@@ -5,11 +5,12 @@ V vocabulary, D hidden width, P periods.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 Version = Literal["day", "month", "quarter"]
@@ -106,6 +107,10 @@ class Batch(NamedTuple):
     attention_mask: "Tensor"
     labels: "Tensor"
 
+    def to(self, device: "torch.device") -> "Batch":
+        """The same batch on a device."""
+        return Batch(*(t.to(device, non_blocking=True) for t in self))
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -148,4 +153,3 @@ class Score:
     accuracy: float
     log_likelihood: float  # mean over probes, nats
     old_em: float | None = None
-    extra: dict[str, float] = field(default_factory=dict)

@@ -1,0 +1,48 @@
+"""Days, months and quarters: names, bounds, and dates as people write them."""
+
+import re
+from calendar import monthrange
+from datetime import date
+
+from fki.core.types import Version
+
+_DATE = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?|-?Q([1-4]))?$")
+
+
+def parse_date(text: str) -> tuple[date, str]:
+    """The first day that `text` names, and its precision ("day", "month", "quarter", "year").
+
+    Reads 2023-01-03, 2023-1-3, 2023-01, 2023-Q1 and 2023. Raises ValueError for anything else.
+    """
+    match = _DATE.match(text.strip())
+    if match is None:
+        raise ValueError(f"'{text}' is not a date such as 2023-01-31, 2023-01, 2023-Q1 or 2023")
+    year, month, day, quarter = match.groups()
+    if quarter:
+        return date(int(year), 3 * int(quarter) - 2, 1), "quarter"
+    precision = "day" if day else "month" if month else "year"
+    try:
+        return date(int(year), int(month or 1), int(day or 1)), precision
+    except ValueError as error:
+        raise ValueError(f"'{text}' is not a date: {error}") from None
+
+
+def period_name(day: date, version: Version) -> str:
+    """The period that a day falls in: "2023-01-03", "2023-01" or "2023-Q1"."""
+    if version == "day":
+        return day.isoformat()
+    if version == "month":
+        return f"{day:%Y-%m}"
+    return f"{day.year:04}-Q{(day.month + 2) // 3}"
+
+
+def period_bounds(day: date, version: Version) -> tuple[date, date]:
+    """First and last day (inclusive) of the period that a day falls in."""
+    if version == "day":
+        return day, day
+    last_month = day.month if version == "month" else (day.month + 2) // 3 * 3
+    first_month = last_month if version == "month" else last_month - 2
+    last_day = monthrange(day.year, last_month)[1]
+    return date(day.year, first_month, 1), date(day.year, last_month, last_day)
+
+

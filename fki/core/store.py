@@ -1,0 +1,128 @@
+"""A run is a folder that explains itself, written before the first step.
+
+    run.json       status, the resolved config and where each value came from, digests, versions
+    config.toml    the config again, to run again
+    metrics.jsonl  one object a line: every optimizer step and every scored row
+    probes.jsonl   the questions, once; samples.jsonl: each answer, by probe id and row
+    scores.json    the rows of the matrix R, and what follows from them
+    checkpoints/   the weights that train, after a scored phase
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fki.core.errors import DataError, FkiError
+
+RUN, CONFIG, METRICS = "run.json", "config.toml", "metrics.jsonl"
+PROBES, SAMPLES, SCORES = "probes.jsonl", "samples.jsonl", "scores.json"
+CHECKPOINTS = "checkpoints"
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a whole file, or leave what was there: a temporary file, synced, then renamed."""
+    scratch = file.with_name(f".{file.name}.{os.getpid()}")
+    with scratch.open("w", encoding="utf-8") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    os.replace(scratch, file)
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Write a JSON file in the same way."""
+    write_text(file, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def append_lines(file: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Add one JSON object a line."""
+    with file.open("a", encoding="utf-8") as out:
+        out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+class Run:
+    """A run folder, to write or to read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def create(cls, output_dir: str, label: str) -> "Run":
+        """A new folder: `output_dir`, or `runs/<time>-<label>`. Nothing existing is touched.
+
+        Raises FkiError where `output_dir` is there and not empty, or cannot be made.
+        """
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        folder = Path(output_dir).expanduser() if output_dir else Path("runs") / f"{stamp}-{label}"
+        try:
+            if output_dir:
+                folder.mkdir(parents=True, exist_ok=True)
+            else:
+                folder = _make_new(folder)
+            is_empty = not any(folder.iterdir())
+        except OSError as error:
+            raise FkiError(f"The run folder {folder} cannot be made: {error.strerror}.") from None
+        if not is_empty:
+            raise FkiError(
+                f"output_dir must be new or empty, and {folder} holds files. fki deletes nothing.",
+                hint="Give another --output-dir, or leave it out for a new folder under runs/.",
+            )
+        return cls(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """An existing run. Raises DataError where the folder is none."""
+        if not (folder / RUN).is_file():
+            raise DataError(f"{folder} is not a run: it has no {RUN}.", hint="Run: fki compare runs/")
+        return cls(folder)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What run.json says. Raises DataError where it cannot be read."""
+        return self.read(RUN)
+
+    def read(self, name: str) -> dict[str, Any]:
+        """A JSON file of this run as a dict. Raises DataError where it cannot be read."""
+        file = self.folder / name
+        try:
+            value = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DataError(f"{self.folder} has no {name}.", hint="Was the run finished?") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise DataError(f"{file} cannot be read: {error}.") from None
+        if not isinstance(value, dict):
+            raise DataError(f"{file} must hold an object, not {type(value).__name__}.")
+        return value
+
+    def read_lines(self, name: str) -> Iterator[dict[str, Any]]:
+        """The objects of a JSON-lines file of this run."""
+        with (self.folder / name).open(encoding="utf-8") as lines:
+            for line in lines:
+                yield json.loads(line)
+
+    def update(self, **values: Any) -> None:
+        """Set keys of run.json."""
+        file = self.folder / RUN
+        write_json(file, {**(self.info if file.exists() else {}), **values})
+
+
+def _make_new(folder: Path) -> Path:
+    """The folder, or with a number behind it where there is one already."""
+    for number in range(1, 1000):
+        candidate = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        try:
+            candidate.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return candidate
+    raise FileExistsError(17, "too many runs of this name", str(folder))
+
+
+def find_runs(folder: Path) -> list[Run]:
+    """The runs in a folder, or the folder itself where it is one; by name."""
+    if (folder / RUN).is_file():
+        return [Run(folder)]
+    return [Run(f.parent) for f in sorted(folder.glob(f"*/{RUN}"))]

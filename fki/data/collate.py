@@ -1,0 +1,102 @@
+"""Text to token ids, once; token ids to padded batches, each time."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from fki.core.errors import ConfigError
+from fki.core.types import Batch, Example
+from fki.data.prompts import SENTINEL
+
+IGNORE = -100  # a label that is not scored
+MULTIPLE = 8  # lengths are padded to multiples of this
+
+
+class Encoded(NamedTuple):
+    """One example as token ids, both ending in EOS."""
+
+    source: list[int]
+    target: list[int]
+
+
+class Encoder:
+    """Tokenises each text once, within the configured lengths.
+
+    A source that is too long loses what lies far from its blank. A target is never cut: the answer
+    would be lost, so it is an error instead.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, input_length: int, output_length: int
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.input_length, self.output_length = input_length, output_length
+        self.sentinel = tokenizer.convert_tokens_to_ids(SENTINEL)
+        self.pad = tokenizer.pad_token_id
+        self._ids: dict[str, list[int]] = {}
+
+    def sources(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, at most `input_length` long, EOS included."""
+        return [self._fit(ids) for ids in self._tokenise(texts)]
+
+    def targets(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text. Raises ConfigError where one exceeds `output_length`."""
+        found = self._tokenise(texts)
+        over = [(len(ids), text) for ids, text in zip(found, texts, strict=True)
+                if len(ids) > self.output_length]  # fmt: skip
+        if over:
+            longest, text = max(over)
+            raise ConfigError(
+                f"{len(over):,} of {len(texts):,} answers do not fit into output_length = "
+                f"{self.output_length} tokens; the longest, '{text}', has {longest}. An answer is "
+                "never cut.",
+                hint=f"Add: --set output_length={longest}",
+            )
+        return found
+
+    def encode(self, examples: Sequence[Example]) -> list[Encoded]:
+        """Both sides of each example."""
+        sources = self.sources([e.source for e in examples])
+        targets = self.targets([e.target for e in examples])
+        return [Encoded(s, t) for s, t in zip(sources, targets, strict=True)]
+
+    def batch(self, encoded: Sequence[Encoded]) -> Batch:
+        """input_ids [B, T], attention_mask [B, T], labels [B, U] of these examples."""
+        ids = padded([e.source for e in encoded], self.pad)
+        lengths = torch.tensor([len(e.source) for e in encoded])
+        mask = (torch.arange(ids.shape[1])[None] < lengths[:, None]).long()
+        return Batch(ids, mask, padded([e.target for e in encoded], IGNORE))
+
+    def _tokenise(self, texts: Sequence[str]) -> list[list[int]]:
+        fresh = [t for t in dict.fromkeys(texts) if t not in self._ids]
+        if fresh:
+            self._ids.update(zip(fresh, self.tokenizer(fresh, truncation=False).input_ids, strict=True))
+        return [self._ids[t] for t in texts]
+
+    def _fit(self, ids: list[int]) -> list[int]:
+        """The window around the blank (or, without one, the end), then EOS."""
+        if len(ids) <= self.input_length:
+            return ids
+        body, room = ids[:-1], self.input_length - 1
+        blank = body.index(self.sentinel) if self.sentinel in body else len(body)
+        start = max(0, min(len(body) - room, blank - room // 2))
+        return body[start : start + room] + ids[-1:]
+
+
+def padded(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
+    """[B, longest row, rounded up] with `value` where a row has ended."""
+    longest = max(map(len, rows))
+    width = -(-longest // MULTIPLE) * MULTIPLE
+    table = torch.full((len(rows), width), value, dtype=torch.long)
+    for i, row in enumerate(rows):
+        table[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+    return table
+
+
+def shift_right(labels: torch.Tensor, start: int, pad: int) -> torch.Tensor:
+    """Decoder inputs [B, U] for labels [B, U]: the start token, then all labels but the last."""
+    inputs = labels.roll(1, dims=1)
+    inputs[:, 0] = start
+    return inputs.masked_fill(inputs == IGNORE, pad)

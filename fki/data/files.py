@@ -1,0 +1,218 @@
+"""A user's own folder: `stream.jsonl` (or .csv), and optionally `base`, `invariant`, `probes/*`.
+
+A row is `subject, relation, object, start[, end]` or `prompt, target, date`. All bad rows are
+found before anything is trained. A `relations.json` may give wordings: {"P6": {"wordings": [...]}}.
+"""
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from fki.core.calendar import parse_date
+from fki.core.errors import DataError, nearest
+from fki.core.types import OBJECT, SUBJECT, Fact, Probe, ProbeSet, Stream, Version
+from fki.data.prompts import SENTINEL, Prompt, source_text
+from fki.data.stream import ASKS, BASE, cut
+
+T = TypeVar("T")
+FACT_COLUMNS = ("subject", "relation", "object", "start")
+PROMPT_COLUMNS = ("prompt", "target", "date")
+SUFFIXES = (".jsonl", ".csv")
+SHOWN = 10  # bad rows that an error spells out
+
+
+class Line(NamedTuple):
+    """One row of a file, with where it stands."""
+
+    file: Path
+    number: int
+    values: dict[str, Any]
+
+
+def read_folder(folder: Path, version: Version, prompt: Prompt, *, name: str) -> Stream:
+    """The stream of a dataset folder. Raises DataError for a missing file or any bad row."""
+    stream = find(folder, "stream")
+    if stream is None:
+        raise DataError(
+            f"{folder} has no stream.jsonl or stream.csv.",
+            hint="A row is: subject, relation, object, start[, end]  or: prompt, target, date",
+        )
+    files = [f for f in (find(folder, "base"), find(folder, "invariant")) if f is not None]
+    wordings = read_wordings(folder / "relations.json")
+    problems: list[str] = []
+    base = [f for file in files for f in _parse(file, _fact_reader(wordings, dated=False), problems)]
+    changes = list(_parse(stream, _fact_reader(wordings, dated=True), problems))
+    own = [_probe_set(file, prompt, problems) for file in _probe_files(folder)]
+    if problems:
+        shown = "\n".join(f"  {p}" for p in problems[:SHOWN])
+        more = f"\n  ... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        raise DataError(
+            f"{len(problems)} bad row{'s' * (len(problems) > 1)} in {folder}; "
+            f"nothing was trained.\n{shown}{more}",
+            hint="Correct these rows and run the same command again.",
+        )
+    if not changes:
+        raise DataError(f"{stream} has no rows.", hint="Add at least one dated fact.")
+    return cut(
+        name, version, base, changes, prompt=prompt, digest=digest(folder), own_probes=own
+    )
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 over the names and contents of the folder's data files."""
+    total = hashlib.sha256()
+    for file in data_files(folder):
+        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        total.update(f"{file.relative_to(folder).as_posix()} {content}\n".encode())
+    return total.hexdigest()
+
+
+def data_files(folder: Path) -> list[Path]:
+    """The files of a dataset folder that decide what is trained and asked, by name."""
+    found = [find(folder, stem) for stem in ("base", "invariant", "stream")]
+    relations = folder / "relations.json"
+    files = [f for f in found if f is not None] + ([relations] if relations.is_file() else [])
+    return sorted(files + _probe_files(folder))
+
+
+def find(folder: Path, stem: str) -> Path | None:
+    """`stem`.jsonl or `stem`.csv in the folder."""
+    return next((f for s in SUFFIXES if (f := folder / f"{stem}{s}").is_file()), None)
+
+
+def _probe_files(folder: Path) -> list[Path]:
+    return sorted(f for f in (folder / "probes").glob("*") if f.suffix in SUFFIXES)
+
+
+def read_wordings(file: Path) -> dict[str, tuple[str, ...]]:
+    """Relation -> wordings. Raises DataError where one lacks a slot."""
+    if not file.is_file():
+        return {}
+    try:
+        table = json.loads(file.read_text(encoding="utf-8"))
+        found = {relation: tuple(entry["wordings"]) for relation, entry in table.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(
+            f"{file}: {error!r}", hint='It must read: {"relation": {"wordings": ["... [X] ... [Y]."]}}'
+        ) from None
+    for relation, wordings in found.items():
+        for wording in wordings:
+            if wording.count(OBJECT) != 1 or SUBJECT not in wording:
+                raise DataError(f"{file}: '{relation}': '{wording}' needs {SUBJECT} and one {OBJECT}.")
+    return found
+
+
+def read_lines(file: Path, problems: list[str]) -> Iterator[Line]:
+    """The rows of a JSONL or CSV file; one that cannot be read becomes a problem."""
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        if file.suffix == ".csv":
+            reader = csv.DictReader(text)
+            for row in reader:
+                if None in row or None in row.values():
+                    problems.append(f"{file}:{reader.line_num}: more or fewer cells than the header")
+                else:
+                    yield Line(file, reader.line_num, {k: v for k, v in row.items() if v != ""})
+            return
+        for number, line in enumerate(text, 1):
+            if not line.strip():
+                continue
+            try:
+                values = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                problems.append(f"{file}:{number}: not JSON: {error}")
+                continue
+            if isinstance(values, dict):
+                yield Line(file, number, values)
+            else:
+                problems.append(f"{file}:{number}: a row is a JSON object, not {type(values).__name__}")
+
+
+def _parse(file: Path, reader: Callable[[Line], T], problems: list[str]) -> Iterator[T]:
+    """What `reader` makes of each row; its ValueErrors become problems."""
+    for line in read_lines(file, problems):
+        try:
+            yield reader(line)
+        except ValueError as error:
+            problems.append(f"{line.file}:{line.number}: {error}")
+
+
+def _text(values: dict[str, Any], column: str) -> str:
+    value = values.get(column)
+    if value is None:
+        raise ValueError(f"'{column}' is missing.{nearest(column, values)}")
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"'{column}' must be text, not {value!r}")
+    return value.strip()
+
+
+def _texts(values: dict[str, Any], column: str) -> tuple[str, ...]:
+    """One text or a list of them."""
+    value = values.get(column)
+    if not isinstance(value, list):
+        return (_text(values, column),)
+    if not value:
+        raise ValueError(f"'{column}' is an empty list")
+    return tuple(dict.fromkeys(_text({column: v}, column) for v in value))
+
+
+def _fact_reader(
+    wordings: dict[str, tuple[str, ...]], *, dated: bool
+) -> Callable[[Line], Fact]:
+    """A reader of rows of either kind; undated ones only where `dated` is False."""
+
+    def read(line: Line) -> Fact:
+        values = line.values
+        if "prompt" in values:
+            return _prompt_fact(values, dated=dated)
+        subject, relation = _text(values, "subject"), _text(values, "relation")
+        objects = _texts(values, "object")
+        start = end = None
+        precision = values.get("precision") or "day"
+        if dated or values.get("start"):
+            start, named = parse_date(_text(values, "start"))
+            precision = values.get("precision") or named
+        if values.get("end"):
+            end, _ = parse_date(_text(values, "end"))
+            if start and end < start:
+                raise ValueError(f"'end' {end} is before 'start' {start}")
+        return Fact(
+            subject, relation, objects, wordings.get(relation) or default_wordings(relation),
+            start, end, precision, str(values.get("source") or ""),
+        )  # fmt: skip
+
+    return read
+
+
+def default_wordings(relation: str) -> tuple[str, str]:
+    """Wordings for a relation that brings none."""
+    return f"The {relation} of {SUBJECT} is {OBJECT}.", f"{SUBJECT} | {relation}: {OBJECT}."
+
+
+def _prompt_fact(values: dict[str, Any], *, dated: bool) -> Fact:
+    """A `prompt, target, date` row: the prompt's blank is <extra_id_0>, else it is at the end."""
+    prompt = _text(values, "prompt")
+    if prompt.count(SENTINEL) > 1:
+        raise ValueError(f"'prompt' has {SENTINEL} more than once")
+    start = parse_date(_text(values, "date")) if dated or values.get("date") else (None, "day")
+    wording = prompt.replace(SENTINEL, OBJECT) if SENTINEL in prompt else f"{prompt} {OBJECT}"
+    return Fact(prompt, "", _texts(values, "target"), (wording,), start[0], None, start[1])
+
+
+def _probe_set(file: Path, prompt: Prompt, problems: list[str]) -> ProbeSet:
+    """A set of the user's own questions; its name says what it asks, and asks "keep" if unknown."""
+
+    def read(line: Line) -> Probe:
+        question = _text(line.values, "prompt")
+        wording = question.replace(SENTINEL, OBJECT) if SENTINEL in question else f"{question} {OBJECT}"
+        answers = "target" if "target" in line.values else "answers"
+        return Probe(
+            id=f"{file.stem}|{line.number}",
+            period=str(line.values.get("period") or BASE),
+            source=source_text(wording, "", prompt),
+            answers=_texts(line.values, answers),
+        )
+
+    return ProbeSet(file.stem, ASKS.get(file.stem, "keep"), tuple(_parse(file, read, problems)))

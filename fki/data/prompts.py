@@ -1,0 +1,41 @@
+"""From a wording to what a T5 reads and writes; training and probing share these functions.
+
+`sentinel` is T5's own pretraining task (Raffel et al., 2020): the object's place holds
+`<extra_id_0>`. `prefix` is closed-book completion: the text before the object, then the object.
+"""
+
+from typing import Literal
+
+from fki.core.types import OBJECT, SUBJECT, Example, Fact
+
+Prompt = Literal["sentinel", "prefix"]
+SENTINEL, AFTER = "<extra_id_0>", "<extra_id_1>"
+
+
+def source_text(wording: str, subject: str, prompt: Prompt) -> str:
+    """What the encoder reads: the wording about the subject, without its object."""
+    before, _, after = wording.partition(OBJECT)
+    if prompt == "sentinel":
+        return (before + SENTINEL + after).replace(SUBJECT, subject)
+    return (before.strip() or after.strip()).replace(SUBJECT, subject)
+
+
+def target_text(answer: str, prompt: Prompt) -> str:
+    """What the decoder has to write for an answer."""
+    return f"{SENTINEL} {answer} {AFTER}" if prompt == "sentinel" else answer
+
+
+def training_examples(
+    fact: Fact, prompt: Prompt, *, period: str, wordings: int = 1
+) -> list[Example]:
+    """One example per object of the fact and per wording, of its first `wordings` ones."""
+    return [
+        Example(
+            id=f"{period}|{fact.relation}|{fact.subject}|{w}.{o}",
+            source=source_text(wording, fact.subject, prompt),
+            target=target_text(answer, prompt),
+            relation=fact.relation,
+        )
+        for w, wording in enumerate(fact.wordings[:wordings])
+        for o, answer in enumerate(fact.objects)
+    ]

@@ -1,0 +1,1 @@
+"""Runs things; prints nothing, parses nothing."""

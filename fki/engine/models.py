@@ -1,0 +1,119 @@
+"""The base model and its tokenizer by name: embedded, a local folder, or the Hugging Face Hub."""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from fki.core.errors import ConfigError, FkiError, NotDownloaded, nearest
+from fki.core.home import asset
+from fki.core.types import Batch
+from fki.data.collate import shift_right
+from fki.data.prompts import AFTER, SENTINEL
+
+EMBEDDED = ("t5-mini",)
+
+
+class Loaded(NamedTuple):
+    """A base model in fp32, its tokenizer, and where they came from."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    source: str
+
+
+def load(name: str) -> Loaded:
+    """The model and tokenizer of this name.
+
+    A folder wins over the Hub; code that comes with a model is never run.
+    Raises NotDownloaded where it is neither here nor can be fetched, ConfigError where it is not a
+    text-to-text model that fki can train.
+    """
+    source = locate(name)
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        if not config.is_encoder_decoder:
+            raise ConfigError(
+                f"model must be an encoder-decoder such as T5; '{name}' is '{config.model_type}'."
+            )
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        model = AutoModelForSeq2SeqLM.from_pretrained(
+            source, dtype=torch.float32, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise _unavailable(name, source, error) from None
+    for sentinel in (SENTINEL, AFTER):
+        if tokenizer.convert_tokens_to_ids(sentinel) in (None, tokenizer.unk_token_id):
+            raise ConfigError(
+                f"The tokenizer of '{name}' has no {sentinel}.", hint="Use a T5 model and tokenizer."
+            )
+    _check_finite(model, name)
+    return Loaded(model, tokenizer, source)
+
+
+def locate(name: str) -> str:
+    """A folder's path for an embedded or local model, else the name itself, for the Hub."""
+    if name in EMBEDDED:
+        return str(asset(name))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ConfigError(f"The folder {folder} holds no model: it has no config.json.")
+        return str(folder)
+    if name.count("/") > 1 or name.startswith((".", "~", "/")):
+        raise NotDownloaded(f"There is no model folder {folder}.{nearest(name, EMBEDDED)}")
+    return name
+
+
+def _unavailable(name: str, source: str, error: Exception) -> FkiError:
+    first = str(error).strip().splitlines()[0]
+    if Path(source).is_dir():
+        return ConfigError(f"The model in {source} cannot be loaded: {first}")
+    return NotDownloaded(
+        f"Model '{name}' is not on this machine and cannot be fetched.{nearest(name, EMBEDDED)} "
+        f"({first})",
+        hint=f"With a network run: hf download {name}   or offline use: --set model=t5-mini",
+    )
+
+
+def _check_finite(model: PreTrainedModel, name: str) -> None:
+    bad = [n for n, p in model.named_parameters() if not bool(torch.isfinite(p).all())]
+    if bad:
+        raise ConfigError(f"The weights of '{name}' are not all finite numbers, first in {bad[0]}.")
+
+
+def target_logits(model: nn.Module, batch: Batch, config: PretrainedConfig) -> Tensor:
+    """Logits [B, U, V] of the labels' places, teacher-forced; `config` is the T5's own."""
+    decoder_input_ids = shift_right(
+        batch.labels, config.decoder_start_token_id, config.pad_token_id
+    )
+    return model(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        decoder_input_ids=decoder_input_ids,
+    ).logits
+
+
+def weights_digest(model: nn.Module) -> str:
+    """SHA-256 over the names and bytes of all parameters."""
+    total = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        total.update(name.encode())
+        total.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
+def count_parameters(model: nn.Module) -> tuple[int, int]:
+    """Total and trainable parameters."""
+    parameters = list(model.parameters())
+    return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)

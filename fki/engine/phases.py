@@ -1,0 +1,88 @@
+"""Which questions are asked when: the columns and rows of the matrix R.
+
+A phase is one period, or several in a row where `eval_every` says so. Row 0 is the untouched model,
+row t is after phase t; column i is the probes of phase i. Keep-sets have the one column "base".
+"""
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from fki.core.config import Config
+from fki.core.types import Period, Probe, ProbeSet, Stream
+from fki.data.stream import BASE
+
+AUTOMATIC_ROWS = 12  # evaluations of a run whose `eval_every` is 0, at most
+SAMPLE_SEED = 0  # the same probes for every run, whatever its seed, so that runs can be paired
+
+
+class Phase(NamedTuple):
+    """Consecutive periods between two evaluations."""
+
+    name: str
+    periods: tuple[Period, ...]
+
+
+class Cell(NamedTuple):
+    """The probes of one set in one column."""
+
+    probe_set: str
+    column: str
+    probes: tuple[Probe, ...]
+
+
+def phases(stream: Stream, config: Config) -> list[Phase]:
+    """The stream's periods in groups of `eval_every`."""
+    periods = stream.periods[: config.max_periods or None]
+    size = config.eval_every or math.ceil(len(periods) / AUTOMATIC_ROWS)
+    return [_phase(periods[i : i + size]) for i in range(0, len(periods), size)]
+
+
+def _phase(periods: tuple[Period, ...]) -> Phase:
+    first, last = periods[0].name, periods[-1].name
+    return Phase(first if first == last else f"{first}..{last}", periods)
+
+
+class Questions:
+    """All probes of a stream by column, and which of them a row asks."""
+
+    def __init__(self, stream: Stream, plan: Sequence[Phase], config: Config) -> None:
+        column = {period.name: phase.name for phase in plan for period in phase.periods}
+        column[BASE] = BASE
+        self.names = [phase.name for phase in plan]
+        self.window = config.eval_window
+        self.cells = [
+            cell
+            for probe_set in stream.probe_sets
+            for cell in _cells(probe_set, column, config.eval_samples)
+        ]
+
+    def row(self, t: int) -> list[Cell]:
+        """What row t asks: everything at the first and last row; between them the keep-sets, the
+        past phases within `eval_window`, and the next phase (what was known before it came)."""
+        if t in (0, len(self.names)):
+            return self.cells
+        first = max(0, t - self.window) if self.window else 0
+        asked = {BASE, *self.names[first : t + 1]}
+        return [cell for cell in self.cells if cell.column in asked]
+
+    def row_name(self, t: int) -> str:
+        """What row t comes after: "base" or a phase."""
+        return self.names[t - 1] if t else BASE
+
+
+def _cells(probe_set: ProbeSet, column: dict[str, str], samples: int) -> list[Cell]:
+    """The set's probes by column, those of keep-sets sampled; periods not run are left out."""
+    by_column: dict[str, list[Probe]] = defaultdict(list)
+    for probe in probe_set.probes:
+        if probe.period in column:
+            by_column[column[probe.period]].append(probe)
+    if probe_set.asks == "keep" and samples:
+        by_column = {c: _sample(probes, samples) for c, probes in by_column.items()}
+    return [Cell(probe_set.name, c, tuple(probes)) for c, probes in by_column.items()]
+
+
+def _sample(probes: list[Probe], size: int) -> list[Probe]:
+    return random.Random(SAMPLE_SEED).sample(probes, size) if len(probes) > size else probes

@@ -1,0 +1,99 @@
+"""From a config to ready parts: data, model, method, trainer, evaluator."""
+
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from fki.core import registry
+from fki.core.config import Config
+from fki.core.errors import ConfigError
+from fki.core.types import Stream
+from fki.data.catalog import open_stream
+from fki.data.collate import Encoder
+from fki.engine import models
+from fki.engine.evaluator import Evaluator
+from fki.engine.models import Loaded
+from fki.engine.phases import Phase, Questions, phases
+from fki.engine.trainer import Trainer
+from fki.methods.base import Method
+
+
+@dataclass(frozen=True)
+class Session:
+    """Everything a run needs, checked and in memory."""
+
+    config: Config
+    stream: Stream
+    base: Loaded
+    model: nn.Module  # prepared by the method
+    method: Method
+    trainer: Trainer
+    evaluator: Evaluator
+    accelerator: Accelerator
+    phases: list[Phase]
+    questions: Questions
+    base_digest: str
+    added: int  # parameters that the method adds
+
+    @property
+    def is_main(self) -> bool:
+        """Is this the one process that writes and shows?"""
+        return bool(self.accelerator.is_main_process)
+
+
+def build(config: Config) -> Session:
+    """Read the data, load and prepare the model. Raises FkiError before anything is trained."""
+    stream = open_stream(config.dataset, config.dataset_version, config.prompt)
+    base = models.load(config.model)
+    encoder = Encoder(base.tokenizer, config.input_length, config.output_length)
+    plan = phases(stream, config)
+    _check_answers_fit(plan, encoder)
+    accelerator = make_accelerator(config)
+    digest = models.weights_digest(base.model)
+    before, _ = models.count_parameters(base.model)
+    method = make_method(config)
+    torch.manual_seed(config.seed)  # for parameters that the method adds
+    model = method.prepare(base.model)
+    after, _ = models.count_parameters(model)
+    trainer = Trainer(model, method, config, encoder, accelerator, stream.review())
+    evaluator = Evaluator(encoder, config, accelerator)
+    return Session(
+        config, stream, base, model, method, trainer, evaluator, accelerator, plan,
+        Questions(stream, plan, config), digest, after - before,
+    )  # fmt: skip
+
+
+def make_method(config: Config) -> Method:
+    """The configured method with its options."""
+    cls = registry.method_class(config.method)
+    return cls(config, cls.Options(**config.options_for(registry.table_of(config.method))))
+
+
+def make_accelerator(config: Config) -> Accelerator:
+    """The devices that this process was started on. Raises ConfigError where they do not fit."""
+    if config.use_deepspeed:
+        raise ConfigError(
+            "use_deepspeed = true cannot be used yet: each period has an optimizer of its own.",
+            hint="Set use_deepspeed = false; several GPUs: accelerate launch -m fki train ...",
+        )
+    return Accelerator(mixed_precision=config.mixed_precision)
+
+
+def _check_answers_fit(plan: list[Phase], encoder: Encoder) -> None:
+    """Tokenise all that the periods bring. Raises ConfigError for a cut answer."""
+    examples = [e for phase in plan for period in phase.periods for e in period.examples]
+    encoder.encode(examples)
+
+
+def world_note(config: Config, accelerator: Accelerator) -> str | None:
+    """What to say where `ngpu` is not the number of processes that were started."""
+    world = accelerator.num_processes
+    if config.ngpu == world:
+        return None
+    return (
+        f"ngpu = {config.ngpu}, but {world} process{'es' * (world > 1)} started: an optimizer step "
+        f"has {config.train_batch_size * config.gradient_accumulation_steps * world} examples. "
+        f"For {config.ngpu}: accelerate launch --num_processes {config.ngpu} -m fki train ..."
+    )

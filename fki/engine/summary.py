@@ -1,0 +1,96 @@
+"""From scored rows to the numbers that people compare; no torch, so that comparing starts at once."""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from fki.core.types import Score
+from fki.metrics import forgetting as f
+
+LEARNED = ("updated", "new")  # the probe sets whose columns make the matrix R
+Row = tuple[str, Sequence[Score]]  # what it comes after, and its scores
+
+
+def matrix(rows: Sequence[Row], columns: Sequence[str]) -> list[list[float | None]]:
+    """R[t][i]: exact match (%) on phase i's updated and new probes in row t, None if not asked."""
+    return [[_pooled(scores, LEARNED, column) for column in columns] for _, scores in rows]
+
+
+def counts(rows: Sequence[Row], columns: Sequence[str]) -> list[int]:
+    """Probes of each phase."""
+    scores = rows[0][1]
+    return [sum(s.n for s in scores if s.probe_set in LEARNED and s.period == c) for c in columns]
+
+
+def _pooled(scores: Sequence[Score], sets: Sequence[str], column: str | None = None,
+            field: str = "em") -> float | None:  # fmt: skip
+    """The mean over all probes of these sets (in one column), None where there are none."""
+    chosen = [
+        (s.n, value)
+        for s in scores
+        if s.probe_set in sets
+        and column in (None, s.period)
+        and (value := getattr(s, field)) is not None
+    ]
+    total = sum(n for n, _ in chosen)
+    return sum(n * value for n, value in chosen) / total if total else None
+
+
+def summary(
+    rows: Sequence[Row], columns: Sequence[str], *, tokens: int = 0, seconds: float = 0.0
+) -> dict[str, Any]:
+    """Before and after per probe set, and the stream metrics; None where undefined.
+
+    Args:
+        rows: row 0 (the untouched model) first; the last one is after the last phase.
+        columns: the phases in order.
+        tokens, seconds: trained on, and spent in the optimizer loop, for KAR.
+    """
+    first, last = rows[0][1], rows[-1][1]
+    grid = matrix(rows, columns)
+    names = list(dict.fromkeys(s.probe_set for s in first))
+    sets = {name: _change(name, first, last) for name in names}
+    keep = "invariant" if "invariant" in sets else "initial"
+    is_trained = len(rows) > 1
+    return {
+        "probe_sets": sets,
+        "learning_gain": f.learning_gain(grid) if is_trained else None,
+        "forgetting": f.forgetting(grid) if is_trained else None,
+        "bwt": f.bwt(grid) if is_trained else None,
+        "fwt": f.fwt(grid) if is_trained else None,
+        "acc": f.acc(grid) if is_trained else None,
+        "fuar": _fuar(sets, keep) if is_trained else None,
+        "kar": f.kar(grid, tokens, seconds) if is_trained else None,
+        "kg": f.kg(grid, counts(rows, columns)) if is_trained else None,
+        "matrix": grid,
+        "counts": counts(rows, columns),
+        "columns": list(columns),
+    }
+
+
+def _change(name: str, first: Sequence[Score], last: Sequence[Score]) -> dict[str, Any]:
+    """One probe set before and after."""
+    found: dict[str, Any] = {"n": sum(s.n for s in last if s.probe_set == name)}
+    for field in ("em", "f1", "accuracy", "log_likelihood", "old_em"):
+        found[field] = {
+            "before": _pooled(first, [name], field=field),
+            "after": _pooled(last, [name], field=field),
+        }
+    return found
+
+
+def _fuar(sets: dict[str, dict[str, Any]], keep: str) -> float | None:
+    """FUAR over the whole run: F = invariant (or initial), U = updated, A = new."""
+
+    def pair(name: str) -> tuple[float, float] | None:
+        em = sets.get(name, {}).get("em", {})
+        before, after = em.get("before"), em.get("after")
+        return None if before is None or after is None else (before, after)
+
+    return f.fuar([pair(keep)], [pair("updated")], [pair("new")])
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """The mean of what is defined."""
+    defined = [v for v in values if v is not None]
+    return fmean(defined) if defined else None

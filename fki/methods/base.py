@@ -1,0 +1,115 @@
+"""The Method contract: four hooks, `prepare`, `optimizer`, `mix`, `fold`. Overriding none is vanilla.
+
+A method never sees the accelerator, the disk or the console. Its settings are its `Options`, read
+from the preset's table of the same name. `fki.testing.check_method` holds every method to the
+contract.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.optimization import Adafactor
+
+from fki.core.config import Config
+from fki.core.errors import ConfigError
+from fki.core.types import Example, Fact, Period
+
+
+class Options(BaseModel):
+    """A method's own settings; a misspelt one is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Method:
+    """Vanilla: continue training on the period's examples."""
+
+    table: ClassVar[str] = "vanilla"
+    Options: ClassVar[type[Options]] = Options
+
+    def __init__(self, config: Config, options: Any = None) -> None:
+        self.config = config
+        self.options = self.Options() if options is None else options
+
+    def prepare(self, model: PreTrainedModel) -> nn.Module:
+        """The model to train: modules added, `requires_grad` decided. Shapes stay the base's.
+
+        Raises ConfigError where nothing is left to train.
+        """
+        train_only(model, left_to_train(model, self.config.freeze_level))
+        if not any(p.requires_grad for p in model.parameters()):
+            raise ConfigError(
+                f"freeze_level = 2 leaves nothing to train with method = '{self.config.method}', "
+                "which adds no parameters.",
+                hint="Use freeze_level = 0 or 1, or a method that adds parameters, such as lora.",
+            )
+        return model
+
+    def optimizer(self, model: nn.Module, steps: int) -> torch.optim.Optimizer:
+        """An optimizer over the trainable parameters, for a period of `steps` optimizer steps.
+
+        Adafactor has the originals' arguments (methods of CKL and CFInjectBench): an absolute
+        learning rate, no parameter scaling. Weights of one dimension (norms) do not decay.
+        """
+        groups = parameter_groups(model, self.config.weight_decay)
+        if self.config.optimizer == "adamw":
+            return torch.optim.AdamW(groups, lr=self.config.learning_rate, fused=True)
+        return Adafactor(
+            groups, lr=self.config.learning_rate, scale_parameter=False, relative_step=False
+        )
+
+    def mix(
+        self, period: Period, review: Sequence[Fact], epoch: int, seed: int
+    ) -> Sequence[Example]:
+        """What one epoch of a period trains on, in any order; `review` is the base knowledge."""
+        return period.examples
+
+    def fold(self, model: nn.Module) -> PreTrainedModel:
+        """The plain model that behaves alike. Raises CannotFold where there is none."""
+        assert isinstance(model, PreTrainedModel)
+        return model
+
+    def notes(self, steps: int) -> dict[str, float]:
+        """Resolved numbers worth showing for a period of `steps` optimizer steps."""
+        return {}
+
+
+def left_to_train(model: PreTrainedModel, freeze_level: int) -> list[nn.Parameter]:
+    """The base parameters that train at a freeze level.
+
+    0: all. 1: all but the encoder and the input embeddings, so a head that is tied to them is
+    frozen too, while an untied head, being the decoder's, trains. 2: none.
+    """
+    if freeze_level == 2:
+        return []
+    frozen: set[int] = set()
+    if freeze_level == 1:
+        frozen.update(map(id, model.get_encoder().parameters()))
+        frozen.update(map(id, model.get_input_embeddings().parameters()))
+    return [p for p in model.parameters() if id(p) not in frozen]
+
+
+def train_only(model: nn.Module, parameters: Iterable[nn.Parameter]) -> None:
+    """Let exactly these parameters of the model train."""
+    model.requires_grad_(False)
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Name -> parameter of all that trains, each once even where it is tied."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """The trainable parameters, those of one dimension apart because they do not decay."""
+    parameters = list(trainable(model).values())
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return [g for g in groups if g["params"]]

@@ -1,0 +1,1 @@
+"""Pure functions from answers, logits and score matrices to numbers."""

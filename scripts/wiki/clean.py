@@ -1,0 +1,84 @@
+"""What makes a label fit to be asked: one spelling, no titles, no artefacts, not too long."""
+
+import re
+import unicodedata
+
+MAX_OBJECT_WORDS, MAX_SUBJECT_WORDS = 5, 14
+MAX_PROMPT, MAX_ANSWER = 180, 48  # characters; with T5's vocabulary below 64 and 24 pieces
+
+# The letters beyond ASCII that T5's vocabulary spells; any other would become <unk>.
+SPELLED = frozenset("ÉáâäçèéîóôöüășțÄÖÜßêàùûëïœ")
+UNDECOMPOSED = str.maketrans({
+    "Ø": "O", "ø": "o", "Đ": "D", "đ": "d", "ð": "d", "Ł": "L", "ł": "l", "ı": "i", "æ": "ae",
+    "Æ": "Ae", "ə": "a", "þ": "th", "Þ": "Th", "ħ": "h", "’": "'", "‘": "'", "“": '"', "”": '"',
+    "–": "-", "ş": "ș", "ţ": "ț",
+})  # fmt: skip
+
+STRIPPED = re.compile(r"^(Swiss Confederation|Caretaker Prime Minister) ")
+# Titles and left-overs that the Factbook's text carries into names. The key is dropped then,
+# since an ambassador-designate or a president-elect does not hold the office yet.
+TITLE = re.compile(
+    r"(?i)design|\belect\b|-elect|charg|\bvacan|\bit is\b|\bmission\b|envoy|appointed|previously"
+    r"|counsel|council|assembly|commissioner|director|\bmayor|\bminister|\bacting|\binterim"
+    r"|\bpresident\b|\bking\b|\bqueen\b|\bgeneral\b|\bgen\.|\bdr\b|\bsir\b|\bchair\b|vice-marshal"
+    r"|d'aff|\bmann\b|nuncio|spelled|NTSHINGA"
+)
+ODD = re.compile(r"[\"()\[\]{}<>\\^~`:;*_=]|\s[.,]|-$|--|\?")
+ALIASES = {  # the Factbook's second spelling of the same person
+    "Furqat Sidikov": "Furqat Siddiqov",
+    "Magzhan Ilyassov": "Magzhan Ilyasov",
+    "Joko WiDODO": "Joko Widodo",
+}
+
+
+def spell(text: str) -> str:
+    """The text in letters that T5's vocabulary has, with single spaces."""
+    text = unicodedata.normalize("NFC", text).translate(UNDECOMPOSED)
+    return " ".join("".join(_letter(c) for c in text).split())
+
+
+def _letter(char: str) -> str:
+    if char.isascii() or char in SPELLED:
+        return char
+    folded = unicodedata.normalize("NFKD", char)
+    return "".join(c for c in folded if c.isascii())
+
+
+def name(text: str) -> str:
+    """An object's label without the prefixes that can be taken off safely."""
+    text = STRIPPED.sub("", spell(text))
+    return ALIASES.get(text, text)
+
+
+def same(first: str, second: str) -> bool:
+    """Whether two labels differ only in accents, case or punctuation."""
+    return _bare(first) == _bare(second)
+
+
+def _bare(text: str) -> str:
+    ascii_ = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9.&+]", "", ascii_.casefold())
+
+
+def fits(subject: str, objects: tuple[str, ...], wordings: tuple[str, str]) -> bool:
+    """Whether a fact can be asked: short, clean, and the subject does not give it away."""
+    low = subject.casefold()
+    return (
+        bool(subject)
+        and len(subject.split()) <= MAX_SUBJECT_WORDS
+        and not re.search(r"[\"\[\]{}<>\\^~`]|\s[.,]", subject)
+        and all(len(w.replace("[X]", subject)) <= MAX_PROMPT for w in wordings)
+        and all(_fits_object(low, o) for o in objects)
+    )
+
+
+def _fits_object(low_subject: str, text: str) -> bool:
+    low = text.casefold()
+    return (
+        bool(low)
+        and len(text) <= MAX_ANSWER
+        and len(text.split()) <= MAX_OBJECT_WORDS
+        and not ODD.search(text)
+        and low not in low_subject
+        and low_subject not in low
+    )

@@ -1,0 +1,91 @@
+"""Rows in order, files with their digests."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from wiki.relations import DATED, INVARIANT
+from wiki.timeline import CUTOFF, UNTIL, Key, State
+
+DATA = ("base.jsonl", "invariant.jsonl", "relations.json", "stream.jsonl")
+Row = dict[str, object]
+
+
+def row(key: Key, state: State) -> Row:
+    """One line of base.jsonl or stream.jsonl."""
+    objects = state.objects[0] if len(state.objects) == 1 else list(state.objects)
+    return {
+        "subject": key.subject, "relation": key.relation, "object": objects,
+        "start": state.start, "end": state.end, "precision": state.precision,
+        "source": key.source, "subject_id": key.subject_id,
+    }  # fmt: skip
+
+
+def base_rows(keys: Iterable[Key]) -> list[Row]:
+    """What held at the cutoff, by relation and subject."""
+    rows = [row(k, k.base) for k in keys if k.base]
+    return sorted(rows, key=lambda r: (r["relation"], r["subject"]))
+
+
+def stream_rows(keys: Iterable[Key]) -> list[Row]:
+    """Every change, by date, relation and subject."""
+    rows = [row(k, s) for k in keys for s in k.changes]
+    return sorted(rows, key=lambda r: (r["start"], r["relation"], r["subject"]))
+
+
+def invariant_rows(facts: Iterable[tuple[str, str, str]]) -> list[Row]:
+    """The undated facts, in the columns of the dated ones."""
+    return [
+        {"subject": s, "relation": r, "object": o, "start": None, "end": None, "precision": None,
+         "source": "pararel-trex", "subject_id": ""}
+        for r, s, o in facts
+    ]  # fmt: skip
+
+
+def wordings(used: set[str]) -> dict[str, Row]:
+    """Relation -> its label and its two wordings, for the relations that occur."""
+    table: dict[str, Row] = {
+        r.id: {"label": r.label, "wordings": [r.trained, r.asked]} for r in DATED if r.id in used
+    }
+    for relation, (label, *both) in INVARIANT.items():
+        if relation in used:
+            table[relation] = {"label": label, "wordings": both}
+    return table
+
+
+def write_lines(path: Path, rows: Iterable[Row]) -> None:
+    """One JSON object a line."""
+    text = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows)
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Indented, for people."""
+    text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 over the sorted "name sha256" lines of the data files."""
+    lines = "".join(f"{n} {sha256(folder / n)}\n" for n in sorted(DATA))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """The file's digest, in hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_manifest(folder: Path) -> None:
+    """manifest.json, once every other file is in place."""
+    files = {n: _entry(folder / n) for n in sorted((*DATA, "README.md"))}
+    write_json(folder / "manifest.json", {
+        "name": "wiki", "cutoff": CUTOFF, "until": UNTIL, "files": files, "digest": digest(folder),
+    })  # fmt: skip
+
+
+def _entry(path: Path) -> Row:
+    text = path.read_text(encoding="utf-8")
+    rows = len(json.loads(text)) if path.suffix == ".json" else text.count("\n")
+    return {"sha256": sha256(path), "bytes": path.stat().st_size, "rows": rows}
