@@ -12,31 +12,50 @@ from pathlib import Path
 from wiki import choose, events, write
 from wiki.card import card
 from wiki.relations import DATED
-from wiki.timeline import Key, read_invariant, read_rows
+from wiki.stale import STALE
+from wiki.timeline import CUTOFF, UNTIL, Key, read_invariant, read_rows
 
+VERSIONS = next(r for r in DATED if r.id == "P348")
 MAX_PROMPT_PIECES, MAX_ANSWER_PIECES = 64, 24
+SELECTION = {
+    "cutoff": CUTOFF,
+    "until": UNTIL,
+    "stale": len(STALE),
+    "least": choose.MIN_CHANGES,
+    "most": choose.MAX_CHANGES,
+}
 Pieces = Callable[[str], list[int]]
 
 
 def arguments() -> argparse.Namespace:
     """What was typed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--source", type=Path, required=True,
-                        help="folder with facts_timeline.csv.gz and invariant_facts.csv.gz")
+    parser.add_argument(
+        "--source",
+        type=Path,
+        required=True,
+        help="folder with facts_timeline.csv.gz and invariant_facts.csv.gz",
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--tokenizer", type=Path, help="a SentencePiece model to check lengths by")
-    return parser.parse_args()  # fmt: skip
+    return parser.parse_args()
 
 
 def dated_keys(folder: Path) -> list[Key]:
     """The chosen keys of all dated relations; matches fill up what the others leave of a month."""
     rows = read_rows(folder)
-    picked = [k for r in DATED if r.source_id for k in choose.chosen(r, choose.keys_of(r, rows))]
+    found = {r: choose.keys_of(r, rows) for r in DATED if r.source_id}
+    picked = [k for r, keys in found.items() if r != VERSIONS for k in choose.chosen(r, keys)]
     formula_one = [r for r in rows if r["source"] == "f1db"]
     picked += choose.good_events(events.races(formula_one))
-    months = Counter(s.start[:7] for k in picked for s in k.changes)
+    picked += choose.chosen_products(VERSIONS, found[VERSIONS], months(picked))
     football = [r for r in rows if r["source"] == "international_results"]
-    return picked + choose.chosen_matches(events.matches(football), months)
+    return picked + choose.chosen_matches(events.matches(football), months(picked))
+
+
+def months(keys: Iterable[Key]) -> Counter[str]:
+    """How many changes each month has so far."""
+    return Counter(s.start[:7] for k in keys for s in k.changes)
 
 
 def short_enough(keys: Iterable[Key], pieces: Pieces) -> list[Key]:
@@ -77,7 +96,7 @@ def build(source: Path, output: Path, tokenizer: Path | None = None) -> None:
         write.write_lines(output / name, rows)
         print(f"{name}: {len(rows):,} rows")
     write.write_json(output / "relations.json", write.wordings(used))
-    text = card(tables, write.digest(output))
+    text = card(tables, write.digest(output), SELECTION)
     (output / "README.md").write_text(text, encoding="utf-8", newline="\n")
     write.write_manifest(output)
 

@@ -44,5 +44,3 @@ def period_bounds(day: date, version: Version) -> tuple[date, date]:
     first_month = last_month if version == "month" else last_month - 2
     last_day = monthrange(day.year, last_month)[1]
     return date(day.year, first_month, 1), date(day.year, last_month, last_day)
-
-

@@ -44,7 +44,7 @@ class Config(BaseModel):
     model: Name = "t5-mini"
     """The model to teach: the embedded t5-mini, a folder, or a name on the Hugging Face Hub."""
     method: Name = "vanilla"
-    """How to teach it; `fki methods` lists the names."""
+    """How to teach it: a method of fki's or of an installed plug-in."""
     dataset: Name = "wiki"
     """What to teach: a known dataset or a folder with one."""
     dataset_version: Version = "quarter"
@@ -62,9 +62,11 @@ class Config(BaseModel):
     num_train_epochs: Count = 12
     """How often each period's facts are learned."""
     train_batch_size: Count = 32
-    """Examples per device in one forward pass."""
+    """Examples per optimizer step and device, before accumulation."""
     gradient_accumulation_steps: Count = 1
-    """Forward passes per optimizer step."""
+    """An optimizer step has this many times train_batch_size examples per device."""
+    micro_batch_tokens: CountOrZero = 1024
+    """Padded input tokens of one forward pass; it is exact for any value. 0: train_batch_size."""
     learning_rate: Positive = 1e-3
     """The peak learning rate, absolute also for Adafactor."""
     use_lr_scheduling: bool = False
@@ -89,7 +91,7 @@ class Config(BaseModel):
     mixed_precision: Literal["no", "bf16"] = "no"
     """The precision of the forward pass."""
     use_deepspeed: bool = False
-    """Shard optimizer state and gradients with DeepSpeed (ZeRO stage 2)."""
+    """DeepSpeed; not possible yet, so only false is accepted."""
 
     eval_batch_size: Count = 256
     """Probes per device that are answered at once."""

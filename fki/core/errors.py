@@ -1,4 +1,4 @@
-"""What can go wrong for a user, each with its exit code; `cli` is the one place that prints them."""
+"""What can go wrong for a user, each with its exit code; only `cli` prints them."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

@@ -27,7 +27,7 @@ AS_TOML = (
     "true and false as they are, text in quotes.",
 )
 KEY = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
-HEADER = re.compile(r"\s*\[([^\[\]]+)\]\s*(?:#.*)?$")
+HEADER = re.compile(r"\s*\[\[?([^\[\]]+)\]\]?\s*(?:#.*)?$")
 
 
 def layers(
@@ -170,11 +170,14 @@ def _line_numbers(text: str) -> dict[str, int]:
     table: tuple[str, ...] = ()
     in_text = False
     for number, line in enumerate(text.splitlines(), start=1):
-        if not in_text and (header := HEADER.match(line)):
-            table = _parts(header[1])
-            found.setdefault(".".join(table), number)
-        elif not in_text and (key := KEY.match(line)):
-            found.setdefault(".".join(table + _parts(key[1])), number)
+        header, key = HEADER.match(line), KEY.match(line)
+        parts: tuple[str, ...] = ()
+        if header and not in_text:
+            parts = table = _parts(header[1])
+        elif key and not in_text:
+            parts = table + _parts(key[1])
+        for end in range(len(parts)):
+            found.setdefault(".".join(parts[: end + 1]), number)
         in_text ^= (line.count('"""') + line.count("'''")) % 2 == 1
     return found
 

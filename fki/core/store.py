@@ -1,11 +1,11 @@
 """A run is a folder that explains itself, written before the first step.
 
-    run.json       status, the resolved config and where each value came from, digests, versions
-    config.toml    the config again, to run again
-    metrics.jsonl  one object a line: every optimizer step and every scored row
-    probes.jsonl   the questions, once; samples.jsonl: each answer, by probe id and row
-    scores.json    the rows of the matrix R, and what follows from them
-    checkpoints/   the weights that train, after a scored phase
+run.json       status, the resolved config and where each value came from, digests, versions
+config.toml    the config again, to run again
+metrics.jsonl  one object a line: every optimizer step and every scored row
+probes.jsonl   the questions, once; samples.jsonl: each answer, by probe id and row
+scores.json    the rows of the matrix R, and what follows from them
+checkpoints/   the weights that train, after a scored phase
 """
 
 import json
@@ -76,7 +76,9 @@ class Run:
     def open(cls, folder: Path) -> "Run":
         """An existing run. Raises DataError where the folder is none."""
         if not (folder / RUN).is_file():
-            raise DataError(f"{folder} is not a run: it has no {RUN}.", hint="Run: fki compare runs/")
+            raise DataError(
+                f"{folder} is not a run: it has no {RUN}.", hint="Run: fki compare runs/"
+            )
         return cls(folder)
 
     @property

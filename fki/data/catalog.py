@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from fki.core.errors import DataError, NotDownloaded, nearest
 from fki.core.home import asset, data_home
@@ -46,7 +46,7 @@ SOURCES: dict[str, Source] = {
     for s in [
         Embedded(
             "wiki",
-            "dated facts 2023-2025: offices, ambassadors, committees, Formula One, matches, versions",
+            "dated facts of 2023-2025: offices, ambassadors, committees, sports, software",
         )
     ]
 }
@@ -66,7 +66,8 @@ def fetch(name: str) -> tuple[Path, bool]:
     source = SOURCES.get(name)
     if source is None:
         raise DataError(
-            f"No dataset is called '{name}'.{nearest(name, SOURCES)}", hint="Run: fki download --list"
+            f"No dataset is called '{name}'.{nearest(name, SOURCES)}",
+            hint="Run: fki download --list",
         )
     folder = dataset_folder(name)
     if folder.exists():
@@ -94,16 +95,17 @@ def verify(folder: Path) -> str:
                 hint=f"Move {folder} away and run: fki download {manifest['name']}",
             )
     if digest(folder) != manifest["digest"]:
-        extra = sorted({f.relative_to(folder).as_posix() for f in data_files(folder)}
-                       - set(manifest["files"]))
+        extra = sorted(
+            {f.relative_to(folder).as_posix() for f in data_files(folder)} - set(manifest["files"])
+        )
         raise DataError(
             f"{folder} holds files that its manifest does not name: {', '.join(extra)}.",
             hint="Keep your own data in a folder of your own: --set dataset=path/",
-        )  # fmt: skip
+        )
     return str(manifest["digest"])
 
 
-def read_manifest(folder: Path) -> dict[str, dict[str, dict[str, str]]]:
+def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a fetched dataset. Raises DataError where there is no readable one."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))

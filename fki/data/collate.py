@@ -11,7 +11,6 @@ from fki.core.types import Batch, Example
 from fki.data.prompts import SENTINEL
 
 IGNORE = -100  # a label that is not scored
-MULTIPLE = 8  # lengths are padded to multiples of this
 
 
 class Encoded(NamedTuple):
@@ -29,10 +28,17 @@ class Encoder:
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, input_length: int, output_length: int
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        input_length: int,
+        output_length: int,
+        *,
+        multiple: int = 1,
     ) -> None:
+        """`multiple`: lengths are padded to a multiple of this (8 suits a GPU's matrix units)."""
         self.tokenizer = tokenizer
         self.input_length, self.output_length = input_length, output_length
+        self.multiple = multiple
         self.sentinel = tokenizer.convert_tokens_to_ids(SENTINEL)
         self.pad = tokenizer.pad_token_id
         self._ids: dict[str, list[int]] = {}
@@ -44,8 +50,11 @@ class Encoder:
     def targets(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text. Raises ConfigError where one exceeds `output_length`."""
         found = self._tokenise(texts)
-        over = [(len(ids), text) for ids, text in zip(found, texts, strict=True)
-                if len(ids) > self.output_length]  # fmt: skip
+        over = [
+            (len(ids), text)
+            for ids, text in zip(found, texts, strict=True)
+            if len(ids) > self.output_length
+        ]
         if over:
             longest, text = max(over)
             raise ConfigError(
@@ -64,15 +73,18 @@ class Encoder:
 
     def batch(self, encoded: Sequence[Encoded]) -> Batch:
         """input_ids [B, T], attention_mask [B, T], labels [B, U] of these examples."""
-        ids = padded([e.source for e in encoded], self.pad)
+        ids = padded([e.source for e in encoded], self.pad, self.multiple)
         lengths = torch.tensor([len(e.source) for e in encoded])
         mask = (torch.arange(ids.shape[1])[None] < lengths[:, None]).long()
-        return Batch(ids, mask, padded([e.target for e in encoded], IGNORE))
+        labels = padded([e.target for e in encoded], IGNORE, self.multiple)
+        return Batch(ids, mask, labels)
 
     def _tokenise(self, texts: Sequence[str]) -> list[list[int]]:
         fresh = [t for t in dict.fromkeys(texts) if t not in self._ids]
         if fresh:
-            self._ids.update(zip(fresh, self.tokenizer(fresh, truncation=False).input_ids, strict=True))
+            self._ids.update(
+                zip(fresh, self.tokenizer(fresh, truncation=False).input_ids, strict=True)
+            )
         return [self._ids[t] for t in texts]
 
     def _fit(self, ids: list[int]) -> list[int]:
@@ -85,10 +97,9 @@ class Encoder:
         return body[start : start + room] + ids[-1:]
 
 
-def padded(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
+def padded(rows: Sequence[Sequence[int]], value: int, multiple: int = 1) -> torch.Tensor:
     """[B, longest row, rounded up] with `value` where a row has ended."""
-    longest = max(map(len, rows))
-    width = -(-longest // MULTIPLE) * MULTIPLE
+    width = -(-max(map(len, rows)) // multiple) * multiple
     table = torch.full((len(rows), width), value, dtype=torch.long)
     for i, row in enumerate(rows):
         table[i, : len(row)] = torch.tensor(row, dtype=torch.long)

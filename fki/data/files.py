@@ -43,7 +43,9 @@ def read_folder(folder: Path, version: Version, prompt: Prompt, *, name: str) ->
     files = [f for f in (find(folder, "base"), find(folder, "invariant")) if f is not None]
     wordings = read_wordings(folder / "relations.json")
     problems: list[str] = []
-    base = [f for file in files for f in _parse(file, _fact_reader(wordings, dated=False), problems)]
+    base = [
+        f for file in files for f in _parse(file, _fact_reader(wordings, dated=False), problems)
+    ]
     changes = list(_parse(stream, _fact_reader(wordings, dated=True), problems))
     own = [_probe_set(file, prompt, problems) for file in _probe_files(folder)]
     if problems:
@@ -56,9 +58,7 @@ def read_folder(folder: Path, version: Version, prompt: Prompt, *, name: str) ->
         )
     if not changes:
         raise DataError(f"{stream} has no rows.", hint="Add at least one dated fact.")
-    return cut(
-        name, version, base, changes, prompt=prompt, digest=digest(folder), own_probes=own
-    )
+    return cut(name, version, base, changes, prompt=prompt, digest=digest(folder), own_probes=own)
 
 
 def digest(folder: Path) -> str:
@@ -96,12 +96,15 @@ def read_wordings(file: Path) -> dict[str, tuple[str, ...]]:
         found = {relation: tuple(entry["wordings"]) for relation, entry in table.items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
-            f"{file}: {error!r}", hint='It must read: {"relation": {"wordings": ["... [X] ... [Y]."]}}'
+            f"{file}: {error!r}",
+            hint='It must read: {"relation": {"wordings": ["... [X] ... [Y]."]}}',
         ) from None
     for relation, wordings in found.items():
         for wording in wordings:
             if wording.count(OBJECT) != 1 or SUBJECT not in wording:
-                raise DataError(f"{file}: '{relation}': '{wording}' needs {SUBJECT} and one {OBJECT}.")
+                raise DataError(
+                    f"{file}: '{relation}': '{wording}' needs {SUBJECT} and one {OBJECT}."
+                )
     return found
 
 
@@ -112,7 +115,9 @@ def read_lines(file: Path, problems: list[str]) -> Iterator[Line]:
             reader = csv.DictReader(text)
             for row in reader:
                 if None in row or None in row.values():
-                    problems.append(f"{file}:{reader.line_num}: more or fewer cells than the header")
+                    problems.append(
+                        f"{file}:{reader.line_num}: more or fewer cells than the header"
+                    )
                 else:
                     yield Line(file, reader.line_num, {k: v for k, v in row.items() if v != ""})
             return
@@ -127,7 +132,9 @@ def read_lines(file: Path, problems: list[str]) -> Iterator[Line]:
             if isinstance(values, dict):
                 yield Line(file, number, values)
             else:
-                problems.append(f"{file}:{number}: a row is a JSON object, not {type(values).__name__}")
+                problems.append(
+                    f"{file}:{number}: a row is a JSON object, not {type(values).__name__}"
+                )
 
 
 def _parse(file: Path, reader: Callable[[Line], T], problems: list[str]) -> Iterator[T]:
@@ -158,9 +165,7 @@ def _texts(values: dict[str, Any], column: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_text({column: v}, column) for v in value))
 
 
-def _fact_reader(
-    wordings: dict[str, tuple[str, ...]], *, dated: bool
-) -> Callable[[Line], Fact]:
+def _fact_reader(wordings: dict[str, tuple[str, ...]], *, dated: bool) -> Callable[[Line], Fact]:
     """A reader of rows of either kind; undated ones only where `dated` is False."""
 
     def read(line: Line) -> Fact:
@@ -179,9 +184,15 @@ def _fact_reader(
             if start and end < start:
                 raise ValueError(f"'end' {end} is before 'start' {start}")
         return Fact(
-            subject, relation, objects, wordings.get(relation) or default_wordings(relation),
-            start, end, precision, str(values.get("source") or ""),
-        )  # fmt: skip
+            subject,
+            relation,
+            objects,
+            wordings.get(relation) or default_wordings(relation),
+            start,
+            end,
+            precision,
+            str(values.get("source") or ""),
+        )
 
     return read
 
@@ -206,7 +217,9 @@ def _probe_set(file: Path, prompt: Prompt, problems: list[str]) -> ProbeSet:
 
     def read(line: Line) -> Probe:
         question = _text(line.values, "prompt")
-        wording = question.replace(SENTINEL, OBJECT) if SENTINEL in question else f"{question} {OBJECT}"
+        wording = (
+            question.replace(SENTINEL, OBJECT) if SENTINEL in question else f"{question} {OBJECT}"
+        )
         answers = "target" if "target" in line.values else "answers"
         return Probe(
             id=f"{file.stem}|{line.number}",

@@ -42,9 +42,7 @@ def cut(
     known: dict[tuple[str, str], tuple[str, ...]] = {f.key: f.objects for f in base}
     periods: list[Period] = []
     found: dict[str, list[Probe]] = {name: [] for name in ASKS}
-    by_period = groupby(
-        sorted(changes, key=_date_order), lambda f: period_name(_start(f), version)
-    )
+    by_period = groupby(sorted(changes, key=_date_order), lambda f: period_name(_start(f), version))
     for period, group in by_period:
         rows = [f for f in _rows(group) if set(known.get(f.key, ())) != set(f.objects)]
         if not rows:
@@ -93,9 +91,15 @@ def _last_state(facts: list[Fact]) -> Fact:
         return together[0]
     objects = dict.fromkeys(o for f in together for o in f.objects)
     return Fact(
-        last.subject, last.relation, tuple(objects), last.wordings,
-        last.start, last.end, last.precision, last.source,
-    )  # fmt: skip
+        last.subject,
+        last.relation,
+        tuple(objects),
+        last.wordings,
+        last.start,
+        last.end,
+        last.precision,
+        last.source,
+    )
 
 
 def _probe(
@@ -112,9 +116,7 @@ def _probe(
     )
 
 
-def _probe_sets(
-    found: dict[str, list[Probe]], own: Sequence[ProbeSet]
-) -> tuple[ProbeSet, ...]:
+def _probe_sets(found: dict[str, list[Probe]], own: Sequence[ProbeSet]) -> tuple[ProbeSet, ...]:
     """The sets that have probes; the user's own take the place of ours of the same name."""
     sets = {n: ProbeSet(n, ASKS[n], tuple(probes)) for n, probes in found.items() if probes}
     sets.update({s.name: s for s in own})

@@ -55,8 +55,9 @@ def _sync(file: Path) -> None:
 
 def listed(run: Path) -> list[Path]:
     """The run's checkpoints, oldest first."""
-    found = [(m, f.parent) for f in (run / CHECKPOINTS).glob(f"[!.]*/{MANIFEST}")
-             if (m := _manifest(f))]  # fmt: skip
+    found = [
+        (m, f.parent) for f in (run / CHECKPOINTS).glob(f"[!.]*/{MANIFEST}") if (m := _manifest(f))
+    ]
     return [folder for _, folder in sorted(found, key=lambda pair: pair[0]["order"])]
 
 

@@ -94,7 +94,7 @@ class Evaluator:
         written: list[list[int]] = [[]] * len(sources)
         for chosen in self._batches(sources):
             batch = self.encoder.batch([Encoded(sources[k], [0]) for k in chosen])
-            out = model.generate(
+            out = model.generate(  # type: ignore[operator]
                 input_ids=batch.input_ids.to(self.accelerator.device),
                 attention_mask=batch.attention_mask.to(self.accelerator.device),
                 max_new_tokens=self.config.output_length,

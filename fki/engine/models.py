@@ -14,6 +14,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging as transformers_logging
 
 from fki.core.errors import ConfigError, FkiError, NotDownloaded, nearest
 from fki.core.home import asset
@@ -22,6 +23,7 @@ from fki.data.collate import shift_right
 from fki.data.prompts import AFTER, SENTINEL
 
 EMBEDDED = ("t5-mini",)
+transformers_logging.disable_progress_bar()  # the command line draws its own
 
 
 class Loaded(NamedTuple):
@@ -55,7 +57,8 @@ def load(name: str) -> Loaded:
     for sentinel in (SENTINEL, AFTER):
         if tokenizer.convert_tokens_to_ids(sentinel) in (None, tokenizer.unk_token_id):
             raise ConfigError(
-                f"The tokenizer of '{name}' has no {sentinel}.", hint="Use a T5 model and tokenizer."
+                f"The tokenizer of '{name}' has no {sentinel}.",
+                hint="Use a T5 model and tokenizer.",
             )
     _check_finite(model, name)
     return Loaded(model, tokenizer, source)

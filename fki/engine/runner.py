@@ -12,7 +12,17 @@ from typing import Any
 from fki import __version__
 from fki.core.config import Resolved, as_dict, to_toml
 from fki.core.errors import Interrupted
-from fki.core.store import CONFIG, METRICS, PROBES, SAMPLES, SCORES, Run, append_lines, write_json, write_text
+from fki.core.store import (
+    CONFIG,
+    METRICS,
+    PROBES,
+    SAMPLES,
+    SCORES,
+    Run,
+    append_lines,
+    write_json,
+    write_text,
+)
 from fki.core.types import Score, Step
 from fki.engine import checkpoint, models
 from fki.engine.evaluator import mean_score
@@ -97,9 +107,12 @@ class Runner:
                     yield step
             if self.session.is_main:
                 checkpoint.save(
-                    self.run.folder, phase.name, self.session.model,
-                    order=t, keep_last=self.session.config.keep_last,
-                )  # fmt: skip
+                    self.run.folder,
+                    phase.name,
+                    self.session.model,
+                    order=t,
+                    keep_last=self.session.config.keep_last,
+                )
             yield self._score(t)
 
     def _score(self, t: int) -> Scored:
@@ -109,7 +122,9 @@ class Runner:
         for cell in self.session.questions.row(t):
             predictions = self.session.evaluator.predict(self.session.model, cell.probes)
             scores.append(mean_score(cell.probe_set, cell.column, predictions))
-            samples += [{"after": after, "probe_set": cell.probe_set, **asdict(p)} for p in predictions]
+            samples += [
+                {"after": after, "probe_set": cell.probe_set, **asdict(p)} for p in predictions
+            ]
         self.rows.append((after, scores))
         seconds = time.perf_counter() - began
         self.clock.eval_seconds += seconds
@@ -125,10 +140,17 @@ class Runner:
         self.clock.examples += step.examples
         self.clock.steps += 1
         if self.session.is_main:
-            row = {"step": self.clock.steps, "period": step.period, "epoch": step.epoch + 1,
-                   "train/loss": step.loss, "learning_rate": step.learning_rate,
-                   "grad_norm": step.grad_norm, "examples": step.examples, "tokens": step.tokens,
-                   "seconds": step.seconds}  # fmt: skip
+            row = {
+                "step": self.clock.steps,
+                "period": step.period,
+                "epoch": step.epoch + 1,
+                "train/loss": step.loss,
+                "learning_rate": step.learning_rate,
+                "grad_norm": step.grad_norm,
+                "examples": step.examples,
+                "tokens": step.tokens,
+                "seconds": step.seconds,
+            }
             append_lines(self.run.folder / METRICS, [row])
 
     def scores(self) -> dict[str, Any]:
@@ -137,7 +159,9 @@ class Runner:
         columns = [phase.name for phase in self.session.phases]
         reached = columns[:done] if done else columns
         return {
-            "rows": [{"after": after, "scores": [asdict(s) for s in row]} for after, row in self.rows],
+            "rows": [
+                {"after": after, "scores": [asdict(s) for s in row]} for after, row in self.rows
+            ],
             "summary": summary(
                 self.rows, reached, tokens=self.clock.tokens, seconds=self.clock.train_seconds
             ),
@@ -162,14 +186,22 @@ def describe(session: Session, resolved: Resolved) -> dict[str, Any]:
         "config": as_dict(resolved.config),
         "origins": resolved.origins,
         "notes": list(resolved.notes),
-        "dataset": {"name": stream.name, "version": stream.version, "digest": stream.digest,
-                    "periods": [p.name for phase in session.phases for p in phase.periods]},
+        "dataset": {
+            "name": stream.name,
+            "version": stream.version,
+            "digest": stream.digest,
+            "periods": [p.name for phase in session.phases for p in phase.periods],
+        },
         "model": {"name": session.config.model, "digest": session.base_digest},
         "parameters": {"added": session.added, "total": total, "trainable": train},
-        "protocol": {"prompt": session.config.prompt, "num_beams": session.config.num_beams,
-                     "max_new_tokens": session.config.output_length, "precision": "fp32"},
+        "protocol": {
+            "prompt": session.config.prompt,
+            "num_beams": session.config.num_beams,
+            "max_new_tokens": session.config.output_length,
+            "precision": "fp32",
+        },
         "environment": environment(session),
-    }  # fmt: skip
+    }
 
 
 def environment(session: Session) -> dict[str, Any]:

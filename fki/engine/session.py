@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from accelerate import Accelerator
 from torch import nn
+from transformers import PreTrainedTokenizerBase
 
 from fki.core import registry
 from fki.core.config import Config
@@ -29,6 +30,7 @@ class Session:
     base: Loaded
     model: nn.Module  # prepared by the method
     method: Method
+    encoder: Encoder
     trainer: Trainer
     evaluator: Evaluator
     accelerator: Accelerator
@@ -36,6 +38,15 @@ class Session:
     questions: Questions
     base_digest: str
     added: int  # parameters that the method adds
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole run; a method that mixes in more may take more."""
+        if self.config.check_validation:
+            return 0
+        periods = [period for phase in self.phases for period in phase.periods]
+        an_epoch = sum(self.trainer.steps(len(period.examples)) for period in periods)
+        return an_epoch * self.config.num_train_epochs
 
     @property
     def is_main(self) -> bool:
@@ -47,10 +58,10 @@ def build(config: Config) -> Session:
     """Read the data, load and prepare the model. Raises FkiError before anything is trained."""
     stream = open_stream(config.dataset, config.dataset_version, config.prompt)
     base = models.load(config.model)
-    encoder = Encoder(base.tokenizer, config.input_length, config.output_length)
+    accelerator = make_accelerator(config)
+    encoder = make_encoder(base.tokenizer, config, accelerator)
     plan = phases(stream, config)
     _check_answers_fit(plan, encoder)
-    accelerator = make_accelerator(config)
     digest = models.weights_digest(base.model)
     before, _ = models.count_parameters(base.model)
     method = make_method(config)
@@ -60,15 +71,34 @@ def build(config: Config) -> Session:
     trainer = Trainer(model, method, config, encoder, accelerator, stream.review())
     evaluator = Evaluator(encoder, config, accelerator)
     return Session(
-        config, stream, base, model, method, trainer, evaluator, accelerator, plan,
-        Questions(stream, plan, config), digest, after - before,
-    )  # fmt: skip
+        config,
+        stream,
+        base,
+        model,
+        method,
+        encoder,
+        trainer,
+        evaluator,
+        accelerator,
+        plan,
+        Questions(stream, plan, config),
+        digest,
+        after - before,
+    )
 
 
 def make_method(config: Config) -> Method:
     """The configured method with its options."""
     cls = registry.method_class(config.method)
     return cls(config, cls.Options(**config.options_for(registry.table_of(config.method))))
+
+
+def make_encoder(
+    tokenizer: PreTrainedTokenizerBase, config: Config, accelerator: Accelerator
+) -> Encoder:
+    """The encoder for the configured lengths, padding as the device likes it."""
+    multiple = 8 if accelerator.device.type == "cuda" else 1
+    return Encoder(tokenizer, config.input_length, config.output_length, multiple=multiple)
 
 
 def make_accelerator(config: Config) -> Accelerator:
@@ -87,13 +117,14 @@ def _check_answers_fit(plan: list[Phase], encoder: Encoder) -> None:
     encoder.encode(examples)
 
 
-def world_note(config: Config, accelerator: Accelerator) -> str | None:
+def notes(config: Config, accelerator: Accelerator) -> list[str]:
     """What to say where `ngpu` is not the number of processes that were started."""
     world = accelerator.num_processes
     if config.ngpu == world:
-        return None
-    return (
-        f"ngpu = {config.ngpu}, but {world} process{'es' * (world > 1)} started: an optimizer step "
-        f"has {config.train_batch_size * config.gradient_accumulation_steps * world} examples. "
-        f"For {config.ngpu}: accelerate launch --num_processes {config.ngpu} -m fki train ..."
-    )
+        return []
+    examples = config.train_batch_size * config.gradient_accumulation_steps * world
+    return [
+        f"ngpu = {config.ngpu}, but {world} process{'es' * (world > 1)} started: an optimizer "
+        f"step has {examples} examples. For {config.ngpu}: "
+        f"accelerate launch --num_processes {config.ngpu} -m fki train ..."
+    ]

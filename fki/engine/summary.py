@@ -22,8 +22,9 @@ def counts(rows: Sequence[Row], columns: Sequence[str]) -> list[int]:
     return [sum(s.n for s in scores if s.probe_set in LEARNED and s.period == c) for c in columns]
 
 
-def _pooled(scores: Sequence[Score], sets: Sequence[str], column: str | None = None,
-            field: str = "em") -> float | None:  # fmt: skip
+def _pooled(
+    scores: Sequence[Score], sets: Sequence[str], column: str | None = None, field: str = "em"
+) -> float | None:
     """The mean over all probes of these sets (in one column), None where there are none."""
     chosen = [
         (s.n, value)

@@ -46,9 +46,7 @@ class Trainer:
         self.plain = model
         self.model = accelerator.prepare_model(model)
         self.batch_size = (
-            config.train_batch_size
-            * config.gradient_accumulation_steps
-            * accelerator.num_processes
+            config.train_batch_size * config.gradient_accumulation_steps * accelerator.num_processes
         )
         self._optimizer: torch.optim.Optimizer | None = None
 
@@ -70,7 +68,9 @@ class Trainer:
         optimizer = self._optimizer_for(steps)
         rate = Rate(steps if self.config.use_lr_scheduling else 0)
         schedule = LambdaLR(optimizer, rate)
-        torch.manual_seed(derived_seed(seed, "dropout", period.name, self.accelerator.process_index))
+        torch.manual_seed(
+            derived_seed(seed, "dropout", period.name, self.accelerator.process_index)
+        )
         self.model.train()
         step = 0
         for epoch, examples in enumerate(epochs):
@@ -85,13 +85,21 @@ class Trainer:
                         "--set mixed_precision=no",
                     )
                 optimizer.step()
-                used = schedule.get_last_lr()[0]
+                used = float(schedule.get_last_lr()[0])
                 schedule.step()
                 tokens = sum(len(e.source) + len(e.target) for e in batch)
                 yield Step(
-                    period.name, epoch, step, steps, loss, used, norm, len(batch), tokens,
+                    period.name,
+                    epoch,
+                    step,
+                    steps,
+                    loss,
+                    used,
+                    norm,
+                    len(batch),
+                    tokens,
                     time.perf_counter() - began,
-                )  # fmt: skip
+                )
 
     def _optimizer_for(self, steps: int) -> torch.optim.Optimizer:
         """A fresh optimizer, or with `reset_optimizer_per_period` off the one there is."""
@@ -109,11 +117,7 @@ class Trainer:
         order = shuffled(len(examples), derived_seed(self.config.seed, "order", period, epoch))
         chosen = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        micro = self.config.train_batch_size
-        shares = [
-            [mine[i : i + micro] for i in range(0, len(mine), micro)]
-            for mine in (indices[rank::world] for indices in chosen)
-        ]
+        shares = [self._micro_batches(examples, indices[rank::world]) for indices in chosen]
         loader = iter(
             DataLoader(
                 examples,  # type: ignore[arg-type]
@@ -126,6 +130,19 @@ class Trainer:
             batch = [examples[i] for i in indices]
             own = [next(loader) for _ in share] or [unscored(self.encoder.batch(batch[:1]))]
             yield batch, own
+
+    def _micro_batches(self, examples: Sequence[Encoded], share: list[int]) -> list[list[int]]:
+        """A share sorted by length and cut, so that little is padded and a forward pass stays
+        within `train_batch_size` examples and `micro_batch_tokens` padded input tokens."""
+        share = sorted(share, key=lambda i: (len(examples[i].source), len(examples[i].target)))
+        budget = self.config.micro_batch_tokens or math.inf
+        batches: list[list[int]] = []
+        for i in share:
+            size = len(batches[-1]) + 1 if batches else math.inf
+            if size > self.config.train_batch_size or size * len(examples[i].source) > budget:
+                batches.append([])
+            batches[-1].append(i)
+        return batches
 
     def _backward(
         self, optimizer: torch.optim.Optimizer, batch: Sequence[Encoded], own: Sequence[Batch]
@@ -153,7 +170,10 @@ class Trainer:
         """Negative log-likelihood summed over the batch's target tokens, in nats and fp32."""
         logits = target_logits(self.model, batch, self.plain.config)
         return functional.cross_entropy(
-            logits.flatten(0, 1).float(), batch.labels.flatten(), ignore_index=IGNORE, reduction="sum"
+            logits.flatten(0, 1).float(),
+            batch.labels.flatten(),
+            ignore_index=IGNORE,
+            reduction="sum",
         )
 
 

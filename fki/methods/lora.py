@@ -41,7 +41,7 @@ class Lora(base.Method):
         beside = base.left_to_train(model, self.config.freeze_level)
         added = LoraConfig(
             r=self.options.r,
-            lora_alpha=self.options.alpha,  # type: ignore[arg-type]
+            lora_alpha=self.options.alpha,
             lora_dropout=self.options.dropout,
             target_modules=list(self.options.target_modules),
             bias="none",

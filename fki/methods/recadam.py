@@ -63,13 +63,22 @@ class RecAdam(base.Method):
         t0, k = self.schedule(steps)
         return RecAdamOptimizer(
             [
-                {"params": [p], "anchors": [self.anchors[name].to(p.device)],
-                 "weight_decay": self.config.weight_decay if p.ndim >= 2 else 0.0}
+                {
+                    "params": [p],
+                    "anchors": [self.anchors[name].to(p.device)],
+                    "weight_decay": self.config.weight_decay if p.ndim >= 2 else 0.0,
+                }
                 for name, p in parameters.items()
             ],
-            lr=self.config.learning_rate, betas=self.options.betas, eps=self.options.eps,
-            gamma=self.options.gamma, anneal=self.options.anneal, w=self.options.w, t0=t0, k=k,
-        )  # fmt: skip
+            lr=self.config.learning_rate,
+            betas=self.options.betas,
+            eps=self.options.eps,
+            gamma=self.options.gamma,
+            anneal=self.options.anneal,
+            w=self.options.w,
+            t0=t0,
+            k=k,
+        )
 
     def schedule(self, steps: int) -> tuple[float, float]:
         """t0 in steps and k per step, resolved for a period of `steps` optimizer steps."""
@@ -85,10 +94,30 @@ class RecAdam(base.Method):
 class RecAdamOptimizer(torch.optim.Optimizer):
     """Adam times lambda, then the implicit pull; each group carries `anchors` beside `params`."""
 
-    def __init__(self, params: Iterable[dict[str, Any]], *, lr: float, betas: tuple[float, float],
-                 eps: float, gamma: float, anneal: str, w: float, t0: float, k: float) -> None:  # fmt: skip
-        defaults = {"lr": lr, "betas": betas, "eps": eps, "gamma": gamma, "weight_decay": 0.0,
-                    "anneal": anneal, "w": w, "t0": t0, "k": k}  # fmt: skip
+    def __init__(
+        self,
+        params: Iterable[dict[str, Any]],
+        *,
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+        gamma: float,
+        anneal: str,
+        w: float,
+        t0: float,
+        k: float,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "gamma": gamma,
+            "weight_decay": 0.0,
+            "anneal": anneal,
+            "w": w,
+            "t0": t0,
+            "k": k,
+        }
         super().__init__(params, defaults)
 
     @torch.no_grad()

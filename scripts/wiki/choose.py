@@ -1,21 +1,23 @@
 """Which subjects enter the dataset: whole timelines, chosen by a hash and a few named lists."""
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import date
 
-from wiki.clean import TITLE, fits, name, same, spell
+from wiki.clean import COUNTRIES, fits, is_plain_name, name, same, spell
 from wiki.events import TEAM, is_base
 from wiki.products import PRODUCTS
 from wiki.relations import DATED, INVARIANT, Relation
 from wiki.stale import MATCH_TEAMS, ONE_RELATION_OF_TEAM, STALE
 from wiki.timeline import CUTOFF, Key, State, grouped, several, single
 
-MONTHLY = 118  # stream rows that matches may fill a month up to
-MONTHLY_MATCH_ROWS = 42  # at most, so that a month of many matches stays varied
-MONTHLY_BASE_MATCHES = 11
+MONTHLY = 132  # stream rows that matches may fill a month up to
+MONTHLY_MATCH_ROWS = 48  # at most, so that a month of many matches stays varied
+MONTHLY_BASE_MATCHES = 28
 MIN_CHANGES, MAX_CHANGES = 3, 40  # of a product or a team, within the stream
+ALL_MONTHS = [f"{year}-{month:02}" for year in (2023, 2024, 2025) for month in range(1, 13)]
 PER_INVARIANT, PER_INVARIANT_OBJECT = 195, 30
 DIPLOMATS = {"us_ambassador", "ambassador_to_us"}
 
@@ -27,19 +29,28 @@ def rank(*words: str) -> str:
 
 def keys_of(relation: Relation, rows: list[dict[str, str]]) -> list[Key]:
     """The clean keys of one source relation, of unambiguous labels."""
-    wanted = [r for r in rows if r["relation_id"] == relation.source_id
-              and r["relation"] == relation.source_label
-              and r["subject_id"].startswith(relation.prefix)]  # fmt: skip
-    keys = [k for i, group in grouped(wanted) if (k := _key(relation, i, group))]
-    labels = Counter(k.subject for k in keys)
-    return [k for k in keys if labels[k.subject] == 1]
+    wanted = [
+        r
+        for r in rows
+        if r["relation_id"] == relation.source_id
+        and r["relation"] == relation.source_label
+        and r["subject_id"].startswith(relation.prefix)
+    ]
+    groups = [(i, _subject(relation, i, group), group) for i, group in grouped(wanted)]
+    labels = Counter(_stem(subject) for _, subject, _ in groups)
+    keys = (_key(relation, *g) for g in groups if g[1] and labels[_stem(g[1])] == 1)
+    return [k for k in keys if k]
 
 
-def _key(relation: Relation, identity: str, rows: list[dict[str, str]]) -> Key | None:
-    subject = _subject(relation, identity, rows)
+def _stem(subject: str) -> str:
+    """A label without what companies put behind their names."""
+    return re.sub(r",? (inc\.?|corporation|company|plc|group|holdings)$", "", subject.casefold())
+
+
+def _key(relation: Relation, identity: str, subject: str, rows: list[dict[str, str]]) -> Key | None:
     cut = several if relation.id == "P361" else single
     states = cut(rows, name)
-    if not subject or states is None or (relation.id, subject) in STALE:
+    if states is None or (relation.id, subject) in STALE:
         return None
     key = Key(relation.id, subject, identity, rows[0]["source"], _merged(states))
     return key if _is_good(key, relation) else None
@@ -51,22 +62,27 @@ def _subject(relation: Relation, identity: str, rows: list[dict[str, str]]) -> s
     if relation.id == "P361":
         return _company(rows)
     label = spell(rows[-1]["subject"]).removeprefix("the ")
-    return "" if label.islower() or "Virgin Islands" == label else label
+    if rows[0]["source"] != "cia-factbook":
+        return label
+    return "" if label.islower() or label == "Virgin Islands" else COUNTRIES.get(label, label)
 
 
 def _company(rows: list[dict[str, str]]) -> str:
     """The shortest of the labels in use since the cutoff, if it has no share class in it."""
     labels = {spell(r["subject"]) for r in rows if not r["end"] or r["end"] > CUTOFF}
     best = min(labels, key=lambda text: (len(text), text), default="")
-    return "" if "Class" in best or "(" in best else best
+    return "" if re.search(r"Class|Shares|\(", best) else best
 
 
 def _merged(states: tuple[State, ...]) -> tuple[State, ...]:
     """Spelling variants of one object in a row become one state, in the first spelling."""
     kept: list[State] = []
     for state in states:
-        alike = kept and len(state.objects) == len(kept[-1].objects) == 1 and same(
-            kept[-1].objects[0], state.objects[0])  # fmt: skip
+        alike = (
+            kept
+            and len(state.objects) == len(kept[-1].objects) == 1
+            and same(kept[-1].objects[0], state.objects[0])
+        )
         if alike:
             last = kept.pop()
             state = State(last.objects, last.start, state.end, last.precision)
@@ -80,7 +96,7 @@ def _is_good(key: Key, relation: Relation) -> bool:
     wordings = (relation.trained, relation.asked)
     if not shown or not all(fits(key.subject, s.objects, wordings) for s in shown):
         return False
-    if key.source == "cia-factbook" and any(TITLE.search(s.objects[0]) for s in shown):
+    if key.source == "cia-factbook" and not all(is_plain_name(s.objects[0]) for s in shown):
         return False
     return _is_gapless(key) and _is_dated(key) and _is_credible(key)
 
@@ -88,9 +104,7 @@ def _is_good(key: Key, relation: Relation) -> bool:
 def _is_gapless(key: Key) -> bool:
     """No vacancy at the cutoff, and no end without a successor."""
     seen_before = any(s.start <= CUTOFF for s in key.states)
-    return (key.base is not None or not seen_before) and (
-        bool(key.changes) or key.is_unchanged
-    )
+    return (key.base is not None or not seen_before) and (bool(key.changes) or key.is_unchanged)
 
 
 def _is_dated(key: Key) -> bool:
@@ -99,7 +113,7 @@ def _is_dated(key: Key) -> bool:
 
 
 def _is_credible(key: Key) -> bool:
-    """Diplomats: no fortnight's holders (corrections), none that the Factbook may have forgotten."""
+    """Diplomats: no fortnight's holders (corrections), nobody the Factbook may have forgotten."""
     if key.relation not in DIPLOMATS:
         return True
     if key.is_unchanged:
@@ -114,13 +128,48 @@ def _days(state: State) -> int:
 def chosen(relation: Relation, keys: list[Key]) -> list[Key]:
     """Whole keys in order of their hash, until the relation's two shares are full."""
     ordered = sorted(keys, key=lambda k: rank(k.relation, k.subject))
-    picked = [k for k in ordered if k.is_unchanged][: relation.unchanged]
-    left = relation.changes
-    for key in (k for k in ordered if k.changes and _is_moderate(k)):
+    stays = _varied([k for k in ordered if k.is_unchanged], relation.unchanged)
+    return stays + _filled([k for k in ordered if k.changes and _is_moderate(k)], relation.changes)
+
+
+def _varied(keys: list[Key], most: int) -> list[Key]:
+    """The first keys, no answer more often than a tenth where there are many answers."""
+    answers = {k.base.objects for k in keys}
+    count: Counter[tuple[str, ...]] = Counter()
+    picked = []
+    for key in keys:
+        count[key.base.objects] += 1
+        if len(answers) < 10 or count[key.base.objects] <= max(most // 10, 3):
+            picked.append(key)
+    return picked[:most]
+
+
+def _filled(keys: Iterable[Key], left: int) -> list[Key]:
+    """The keys in order, each that still fits into so many changes."""
+    picked = []
+    for key in keys:
         if len(key.changes) <= left:
             picked.append(key)
             left -= len(key.changes)
     return picked
+
+
+def chosen_products(relation: Relation, keys: list[Key], months: Counter[str]) -> list[Key]:
+    """Products one by one, each the one that most favours the month that is thinnest so far."""
+    left = sorted((k for k in keys if _is_moderate(k)), key=lambda k: rank(k.relation, k.subject))
+    months, picked, room = months.copy(), [], relation.changes
+    while left := [k for k in left if len(k.changes) <= room]:
+        thinnest = min(ALL_MONTHS, key=lambda m: (months[m], m))
+        best = max(left, key=lambda k: (_share(k, thinnest), -left.index(k)))
+        picked.append(best)
+        left.remove(best)
+        months.update(s.start[:7] for s in best.changes)
+        room -= len(best.changes)
+    return picked
+
+
+def _share(key: Key, month: str) -> float:
+    return sum(s.start.startswith(month) for s in key.changes) / len(key.changes)
 
 
 def _is_moderate(key: Key) -> bool:
@@ -160,10 +209,11 @@ def chosen_matches(matches: list[list[Key]], rows_by_month: Counter[str]) -> lis
     return picked
 
 
-def _fame(match: list[Key]) -> tuple[int, str]:
-    """Matches of two well-known teams first, then of one, then the rest; else by hash."""
+def _fame(match: list[Key]) -> tuple[int, int, int, str]:
+    """Matches of well-known teams first, of these the ones with a goalscorer; else by hash."""
     sides = match[0].subject.rsplit(" on ", 1)[0].split(" v ")
-    return -sum(s in MATCH_TEAMS for s in sides), rank(match[0].subject)
+    known = sum(s in MATCH_TEAMS for s in sides)
+    return -(known > 0), -len(match), -known, rank(match[0].subject)
 
 
 def _of_month(found: list[list[Key]], already: int) -> list[Key]:

@@ -6,10 +6,22 @@ from datetime import date
 
 from wiki.timeline import CUTOFF, UNTIL, Key, State, grouped
 
-FIRST_YEAR = "2021"  # matches and races of 2021 and 2022 are base knowledge
+FIRST_MATCH, FIRST_RACE = "2021", "2018"  # years from which events are base knowledge
 TEAM = " men's national football team"
-MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September",
-          "October", "November", "December")  # fmt: skip
+MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
 RACE = {
     "race_winner": "P1346",
     "race_second": "x:f1_second-place",
@@ -46,8 +58,16 @@ def races(rows: Rows) -> list[Key]:
             for relation, source_id in RACE.items():
                 row = holder(relations[source_id], day)
                 if row:
-                    keys.append(event(relation, f"{year} {name}", f"{identity}/{year}", "f1db",
-                                      day, row["object"]))  # fmt: skip
+                    keys.append(
+                        event(
+                            relation,
+                            f"{year} {name}",
+                            f"{identity}/{year}",
+                            "f1db",
+                            day,
+                            row["object"],
+                        )
+                    )
     return keys
 
 
@@ -58,7 +78,7 @@ def _race_days(relations: dict[str, Rows]) -> list[str]:
         for source_id, rows in relations.items()
         if source_id != RACE["race_pole"]
         for r in rows
-        if FIRST_YEAR <= r["start"] <= UNTIL
+        if FIRST_RACE <= r["start"] <= UNTIL
     }
     years = [d[:4] for d in days]
     return sorted(d for d in days if years.count(d[:4]) == 1)
@@ -79,8 +99,9 @@ def matches(rows: Rows) -> list[list[Key]]:
     The sides stand in alphabetical order, since the source does not say who was at home.
     """
     wanted = {"x:last_opponent", "x:last_result", "x:last_city", "x:last_scorer"}
-    teams = {i: r for i, r in _by_subject(rows, wanted).items()
-             if all(name in r for name in wanted)}  # fmt: skip
+    teams = {
+        i: r for i, r in _by_subject(rows, wanted).items() if all(name in r for name in wanted)
+    }
     shared = _shared_scorers(teams)
     names = {i: r["x:last_result"][0]["subject"].removesuffix(TEAM) for i, r in teams.items()}
     found = {}
@@ -96,7 +117,7 @@ def matches(rows: Rows) -> list[list[Key]]:
 
 
 def _match_days(team: dict[str, Rows]) -> set[str]:
-    return {r["start"] for rows in team.values() for r in rows if FIRST_YEAR <= r["start"]}
+    return {r["start"] for rows in team.values() for r in rows if r["start"] >= FIRST_MATCH}
 
 
 def _shared_scorers(teams: dict[str, dict[str, Rows]]) -> set[str]:
@@ -108,7 +129,14 @@ def _shared_scorers(teams: dict[str, dict[str, Rows]]) -> set[str]:
     return {scorer for scorer, where in sides.items() if len(where) > 1}
 
 
-def _match(names, teams, one: str, other: str, day: str, shared: set[str]) -> list[Key]:
+def _match(
+    names: dict[str, str],
+    teams: dict[str, dict[str, Rows]],
+    one: str,
+    other: str,
+    day: str,
+    shared: set[str],
+) -> list[Key]:
     """The keys of one match; none where the two sides' rows disagree."""
     mine, theirs = teams[one], teams[other]
     back = holder(theirs["x:last_opponent"], day)
@@ -125,8 +153,9 @@ def _match(names, teams, one: str, other: str, day: str, shared: set[str]) -> li
     scorer = _only_scorer(mine if score[0] else theirs, score, day)
     if scorer and scorer not in shared:
         answers["match_scorer"] = scorer
-    return [event(r, subject, identity, "international_results", day, a)
-            for r, a in answers.items()]  # fmt: skip
+    return [
+        event(r, subject, identity, "international_results", day, a) for r, a in answers.items()
+    ]
 
 
 def _score(row: dict[str, str] | None) -> tuple[int, int] | None:

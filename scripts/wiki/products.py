@@ -1,6 +1,6 @@
 """The software that is followed: its id at endoflife.date, and its name as its makers write it."""
 
-PRODUCTS = dict(line.split("=") for line in """
+_NAMES = """
 almalinux=AlmaLinux
 alpine-linux=Alpine Linux
 apache-activemq=Apache ActiveMQ
@@ -121,4 +121,5 @@ wireshark=Wireshark
 wordpress=WordPress
 yarn=Yarn
 zookeeper=Apache ZooKeeper
-""".split("\n") if line)  # fmt: skip
+"""
+PRODUCTS = dict(line.split("=") for line in _NAMES.strip().splitlines())

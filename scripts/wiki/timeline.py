@@ -3,13 +3,20 @@
 import csv
 import gzip
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 CUTOFF, UNTIL = "2022-12-31", "2025-12-31"  # what the base knows; what the stream reaches
-SOURCES_OF_PERIOD = {"cia-factbook", "congress-legislators", "endoflife.date", "f1db",
-                     "index-constitution", "international_results"}  # fmt: skip
+Rename = Callable[[str], str]
+SOURCES_OF_PERIOD = {
+    "cia-factbook",
+    "congress-legislators",
+    "endoflife.date",
+    "f1db",
+    "index-constitution",
+    "international_results",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,7 @@ def grouped(rows: Iterable[dict[str, str]]) -> Iterator[tuple[str, list[dict[str
         yield subject, sorted(groups[subject], key=lambda r: (r["start"], r["end"] or "9999"))
 
 
-def single(rows: list[dict[str, str]], rename) -> tuple[State, ...] | None:
+def single(rows: list[dict[str, str]], rename: Rename) -> tuple[State, ...] | None:
     """One object at a time; None where two that differ overlap since the cutoff."""
     states: list[State] = []
     for row in rows:
@@ -101,7 +108,7 @@ def _overlap(first: State, second: State) -> bool:
     return ends_later and (first.end is None or first.end > CUTOFF)
 
 
-def several(rows: list[dict[str, str]], rename) -> tuple[State, ...]:
+def several(rows: list[dict[str, str]], rename: Rename) -> tuple[State, ...]:
     """The set of objects that hold at once, cut wherever a member comes or goes."""
     days = sorted({r["start"] for r in rows} | {e for r in rows if (e := known_end(r))})
     states: list[State] = []
@@ -109,8 +116,12 @@ def several(rows: list[dict[str, str]], rename) -> tuple[State, ...]:
         held = [r for r in rows if r["start"] <= day and (known_end(r) or "9999") > day]
         if not held:
             continue
-        state = State(tuple(sorted({rename(r["object"]) for r in held})), day, following,
-                      held[-1]["precision"])  # fmt: skip
+        state = State(
+            tuple(sorted({rename(r["object"]) for r in held})),
+            day,
+            following,
+            held[-1]["precision"],
+        )
         if states and states[-1].objects == state.objects and states[-1].end == day:
             states[-1] = replace(states[-1], end=following)
         else:

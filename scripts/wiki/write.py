@@ -16,10 +16,15 @@ def row(key: Key, state: State) -> Row:
     """One line of base.jsonl or stream.jsonl."""
     objects = state.objects[0] if len(state.objects) == 1 else list(state.objects)
     return {
-        "subject": key.subject, "relation": key.relation, "object": objects,
-        "start": state.start, "end": state.end, "precision": state.precision,
-        "source": key.source, "subject_id": key.subject_id,
-    }  # fmt: skip
+        "subject": key.subject,
+        "relation": key.relation,
+        "object": objects,
+        "start": state.start,
+        "end": state.end,
+        "precision": state.precision,
+        "source": key.source,
+        "subject_id": key.subject_id,
+    }
 
 
 def base_rows(keys: Iterable[Key]) -> list[Row]:
@@ -37,10 +42,18 @@ def stream_rows(keys: Iterable[Key]) -> list[Row]:
 def invariant_rows(facts: Iterable[tuple[str, str, str]]) -> list[Row]:
     """The undated facts, in the columns of the dated ones."""
     return [
-        {"subject": s, "relation": r, "object": o, "start": None, "end": None, "precision": None,
-         "source": "pararel-trex", "subject_id": ""}
+        {
+            "subject": s,
+            "relation": r,
+            "object": o,
+            "start": None,
+            "end": None,
+            "precision": None,
+            "source": "pararel-trex",
+            "subject_id": "",
+        }
         for r, s, o in facts
-    ]  # fmt: skip
+    ]
 
 
 def wordings(used: set[str]) -> dict[str, Row]:
@@ -80,9 +93,16 @@ def sha256(path: Path) -> str:
 def write_manifest(folder: Path) -> None:
     """manifest.json, once every other file is in place."""
     files = {n: _entry(folder / n) for n in sorted((*DATA, "README.md"))}
-    write_json(folder / "manifest.json", {
-        "name": "wiki", "cutoff": CUTOFF, "until": UNTIL, "files": files, "digest": digest(folder),
-    })  # fmt: skip
+    write_json(
+        folder / "manifest.json",
+        {
+            "name": "wiki",
+            "cutoff": CUTOFF,
+            "until": UNTIL,
+            "files": files,
+            "digest": digest(folder),
+        },
+    )
 
 
 def _entry(path: Path) -> Row:

@@ -1,0 +1,65 @@
+"""The live view of a run: one bar over all steps, and the last scores beneath it."""
+
+from collections.abc import Iterable
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from fki.core.types import Score, Step
+
+
+class RunProgress:
+    """Draws steps and scores on a terminal; elsewhere it draws nothing."""
+
+    def __init__(self, console: Console, steps: int) -> None:
+        self.is_live = console.is_terminal and not console.quiet
+        self.progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+        )
+        self.task = self.progress.add_task("before training", total=steps, numbers="scoring")
+        self.scores = Text("")
+        self.live = Live(
+            Group(self.progress, self.scores), console=console, refresh_per_second=8, transient=True
+        )
+        self.rate = 0.0
+
+    def __enter__(self) -> "RunProgress":
+        if self.is_live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.is_live:
+            self.live.stop()
+
+    def step(self, step: Step) -> None:
+        """An optimizer step was taken."""
+        fresh = step.examples / max(step.seconds, 1e-9)
+        self.rate = 0.95 * self.rate + 0.05 * fresh if self.rate else fresh
+        numbers = f"loss {step.loss:.3f}  lr {step.learning_rate:.1e}  {self.rate:,.0f} ex/s"
+        if step.step == step.steps:
+            numbers += "  scoring"
+        self.progress.update(
+            self.task,
+            advance=1,
+            description=f"{step.period} epoch {step.epoch + 1}",
+            numbers=numbers,
+        )
+
+    def scored(self, after: str, scores: Iterable[Score]) -> None:
+        """A row was scored: show each probe set's exact match over the columns asked."""
+        total: dict[str, list[float]] = {}
+        for score in scores:
+            entry = total.setdefault(score.probe_set, [0.0, 0.0])
+            entry[0] += score.n * score.em
+            entry[1] += score.n
+        shown = "  ".join(f"{name} {em / n:.1f}" for name, (em, n) in total.items())
+        self.scores = Text(f"EM after {after}: {shown}", style="dim")
+        self.live.update(Group(self.progress, self.scores))

@@ -1,0 +1,60 @@
+"""The tables of results that `train` and `eval` end with."""
+
+from typing import Any
+
+from rich.table import Table
+
+from fki.commands._show import NONE, duration, new_table, number
+
+STREAM = (
+    ("learning_gain", "learning gain", "EM gained on a period by learning it", 1),
+    ("forgetting", "forgetting", "EM lost since a period's best, mean of the earlier ones", 1),
+    ("bwt", "BWT", "backward transfer: later learning's effect on earlier periods", 1),
+    ("fwt", "FWT", "forward transfer: earlier learning's effect on later periods", 1),
+    ("fuar", "FUAR", "kept facts lost for each fact gained; lower is better", 2),
+)
+
+
+def probe_table(summary: dict[str, Any], *, trained: bool) -> Table:
+    """Exact match per probe set, before and after where something was trained."""
+    columns = ["before", "after", "change"] if trained else ["EM", "F1", "accuracy"]
+    table = new_table(
+        "probe set",
+        "probes",
+        *columns,
+        "log-likelihood",
+        "old answer",
+        title="Exact match, %" if trained else None,
+        numbers=("probes", *columns, "log-likelihood", "old answer"),
+    )
+    for name, row in summary["probe_sets"].items():
+        em = row["em"]
+        if trained:
+            cells = [number(em["before"]), number(em["after"]), _difference(em)]
+        else:
+            cells = [number(row[field]["after"]) for field in ("em", "f1", "accuracy")]
+        table.add_row(
+            name,
+            number(row["n"], 0),
+            *cells,
+            number(row["log_likelihood"]["after"], 2),
+            number(row["old_em"]["after"]),
+        )
+    return table
+
+
+def _difference(pair: dict[str, float | None]) -> str:
+    before, after = pair["before"], pair["after"]
+    return NONE if before is None or after is None else number(after - before, sign=True)
+
+
+def stream_table(summary: dict[str, Any], spent: dict[str, float]) -> Table:
+    """The stream metrics, and what they cost."""
+    table = new_table("over the stream", "value", "what it says", numbers=("value",))
+    for key, name, meaning, digits in STREAM:
+        value = number(summary[key], digits)
+        table.add_row(name, "no gain" if key == "fuar" and value == NONE else value, meaning)
+    rate = spent["examples"] / spent["train_seconds"] if spent["train_seconds"] else None
+    table.add_row("training", duration(spent["train_seconds"]), f"{number(rate, 0)} examples/s")
+    table.add_row("scoring", duration(spent["eval_seconds"]), "every answer is in samples.jsonl")
+    return table

@@ -1,0 +1,92 @@
+"""What people and programs see: words and progress on stderr, data on stdout, rank 0 only."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+NONE = "-"
+
+
+def is_main() -> bool:
+    """Is this the process that shows? Launchers number the others from 1."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+class Show:
+    """Shows tables and notes; with `as_json`, one JSON object a line on stdout instead."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+        self.err = Console(stderr=True, quiet=not is_main(), highlight=False)
+        self.out = Console(quiet=as_json or not is_main(), highlight=False)
+
+    def note(self, text: str) -> None:
+        """A sentence for people."""
+        self.err.print(escape(text), soft_wrap=True)
+
+    def data(self, **row: Any) -> None:
+        """One line of data, where JSON was asked for."""
+        if self.as_json and is_main():
+            sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+
+    def table(self, table: Table) -> None:
+        """A table for people."""
+        self.out.print(table)
+
+    def next_commands(self, *commands: str) -> None:
+        """What to type next."""
+        if self.as_json:
+            return
+        for i, command in enumerate(commands):
+            self.err.print(
+                f"{'Next:' if i == 0 else '     '} [bold]{escape(command)}[/]", soft_wrap=True
+            )
+
+
+def new_table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) -> Table:
+    """An empty table; the columns in `numbers` are right-aligned."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+    for column in columns:
+        right = column in numbers
+        table.add_column(column, justify="right" if right else "left", no_wrap=right)
+    return table
+
+
+def number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
+    """A number for a cell, `-` where it is undefined."""
+    if value is None:
+        return NONE
+    return f"{value:{'+' if sign else ''},.{digits}f}"
+
+
+def duration(seconds: float) -> str:
+    """`7 s`, `2:05` or `1:02:05`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def parameters(count: int) -> str:
+    """`1.3 M`, `223 M`, `47 k`."""
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return str(count)

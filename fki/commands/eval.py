@@ -1,0 +1,38 @@
+"""`fki eval`: score a run, one of its checkpoints, or any model folder."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fki.commands import _options as o
+from fki.commands._results import probe_table
+from fki.commands._show import Show
+
+
+def evaluate(
+    target: Annotated[str, typer.Argument(help="A run, a model folder, or a model's name.")],
+    checkpoint: Annotated[str, typer.Option(help="A run's checkpoint; else its newest.")] = "",
+    dataset: o.Dataset = None,
+    version: o.Version = None,
+    output: Annotated[
+        Path | None, typer.Option(help="A new folder for scores and answers.")
+    ] = None,
+    sets: o.Sets = None,
+    as_json: o.Json = False,
+) -> None:
+    """Score a run, one of its checkpoints, or any model, on any dataset and version."""
+    from fki.engine import asker
+
+    show = Show(as_json=as_json)
+    below = o.layers(["t5"], [])
+    above = o.layers([], sets, dataset=dataset, dataset_version=version)
+    result = asker.evaluate(target, checkpoint, below, above, output)
+    show.note(f"{result.name}, asked about {result.dataset}, version {result.version}:")
+    show.table(probe_table(result.summary, trained=False))
+    for score in result.scores:
+        show.data(**asdict(score))
+    show.data(target=target, checkpoint=result.checkpoint, summary=result.summary)
+    if output:
+        show.note(f"Scores and every answer: {output}")

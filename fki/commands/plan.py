@@ -1,0 +1,86 @@
+"""`fki plan`: every resolved value and where it came from, what a run would do; starts nothing."""
+
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from fki.commands import _options as o
+from fki.commands._show import Show, new_table, number, parameters
+
+if TYPE_CHECKING:
+    from fki.core.config import Resolved
+    from fki.engine.planner import Plan
+
+
+def plan(
+    preset: o.Presets = None,
+    method: o.Method = None,
+    dataset: o.Dataset = None,
+    version: o.Version = None,
+    model: o.Model = None,
+    seed: o.Seed = None,
+    output_dir: o.OutputDir = None,
+    sets: o.Sets = None,
+    as_json: o.Json = False,
+) -> None:
+    """Show what `train` with the same options would do, and start nothing."""
+    resolved = o.resolved(
+        preset,
+        sets,
+        method=method,
+        dataset=dataset,
+        dataset_version=version,
+        model=model,
+        seed=seed,
+        output_dir=output_dir,
+    )
+    show = Show(as_json=as_json)
+    _settings(resolved, show)
+    for note in resolved.notes:
+        show.note(f"Note: {note}")
+
+    from fki.engine.planner import make_plan
+
+    _work(make_plan(resolved.config), show)
+    show.note("Nothing was started.")
+
+
+def _settings(resolved: "Resolved", show: Show) -> None:
+    from fki.core.config import as_dict
+
+    table = new_table("setting", "value", "from")
+    values = as_dict(resolved.config)
+    for key, origin in resolved.origins.items():
+        top, _, name = key.partition(".")
+        value = values[top][name] if name else values[top]
+        table.add_row(
+            key,
+            escape(repr(value) if isinstance(value, str) else str(value)),
+            f"[dim]{escape(origin)}[/]" if origin == "default" else escape(origin),
+        )
+        show.data(setting=key, value=value, origin=origin)
+    show.table(table)
+
+
+def _work(work: "Plan", show: Show) -> None:
+    table = new_table("what it takes", "")
+    table.add_row("periods", f"{work.periods} ({work.first} to {work.last})")
+    table.add_row("scored", f"{work.rows} times, {number(work.probes, 0)} answers in all")
+    table.add_row("optimizer steps", f"{number(work.steps, 0)} of up to {work.batch_size} examples")
+    table.add_row("tokens", f"{number(work.tokens, 0)} trained on, input and target")
+    table.add_row(
+        "parameters",
+        f"{parameters(work.trainable)} of {parameters(work.total)} train, "
+        f"{parameters(work.added)} of them added",
+    )
+    table.add_row(
+        "memory",
+        f"about {number(work.memory / 2**20, 0)} MiB for weights, gradients and optimizer state",
+    )
+    table.add_row("disk", f"about {number(work.disk / 2**20, 0)} MiB of checkpoints")
+    table.add_row("time", work.time)
+    for name, value in work.notes.items():
+        table.add_row(name, number(value, 4))
+    show.out.print()
+    show.table(table)
+    show.data(plan=work.as_dict())

@@ -1,0 +1,88 @@
+"""Score a run, a checkpoint or a plain model on a dataset, outside of training."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fki.core import registry
+from fki.core.config import Config, Layer, as_dict, resolve
+from fki.core.errors import FkiError
+from fki.core.store import SAMPLES, SCORES, Run, append_lines, write_json
+from fki.core.types import Score
+from fki.data.catalog import open_stream
+from fki.engine.evaluator import Evaluator, mean_score
+from fki.engine.opener import Opened, config_of, is_run, open_model, open_run
+from fki.engine.phases import Questions, phases
+from fki.engine.session import make_accelerator, make_encoder
+from fki.engine.summary import summary
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What was asked of which model, and how it answered."""
+
+    name: str
+    checkpoint: str
+    dataset: str
+    version: str
+    scores: list[Score]
+    summary: dict[str, Any]
+
+
+def evaluate(
+    target: str,
+    checkpoint: str,
+    below: Sequence[Layer],
+    above: Sequence[Layer],
+    output: Path | None,
+) -> Evaluated:
+    """Ask a run (under its own settings) or a plain model every probe of a dataset.
+
+    Args:
+        below: settings for a plain model; a run brings its own.
+        above: settings that the user states now, laid over either.
+        output: a new or empty folder for scores.json and samples.jsonl.
+    Raises:
+        FkiError: `output` holds files, or the target, data or settings cannot be used.
+    """
+    if output is not None and output.exists() and any(output.iterdir()):
+        raise FkiError(f"--output must be a new or empty folder, and {output} holds files.")
+    run = Run.open(Path(target)) if is_run(target) else None
+    layers = [Layer(as_dict(config_of(run)), {})] if run else below
+    config = resolve([*layers, *above], options_of=registry.options_of).config
+    opened = open_run(run, checkpoint) if run else open_model(target, config)
+    scores, samples, columns = ask_everything(opened, config)
+    name = f"{opened.name} after {opened.checkpoint}" if run else opened.name
+    result = Evaluated(
+        name,
+        opened.checkpoint,
+        config.dataset,
+        config.dataset_version,
+        scores,
+        summary([("now", scores)], columns),
+    )
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        append_lines(output / SAMPLES, samples)
+        write_json(output / SCORES, asdict(result))
+    return result
+
+
+def ask_everything(
+    opened: Opened, config: Config
+) -> tuple[list[Score], list[dict[str, Any]], list[str]]:
+    """Scores and single answers of all probe sets, and the names of the phases."""
+    stream = open_stream(config.dataset, config.dataset_version, config.prompt)
+    plan = phases(stream, config)
+    accelerator = make_accelerator(config)
+    evaluator = Evaluator(
+        make_encoder(opened.base.tokenizer, config, accelerator), config, accelerator
+    )
+    opened.model.to(accelerator.device)
+    scores, samples = [], []
+    for cell in Questions(stream, plan, config).cells:
+        predictions = evaluator.predict(opened.model, cell.probes)
+        scores.append(mean_score(cell.probe_set, cell.column, predictions))
+        samples += [{"probe_set": cell.probe_set, **asdict(p)} for p in predictions]
+    return scores, samples, [phase.name for phase in plan]

@@ -1,0 +1,93 @@
+"""Finished runs side by side; reads files only, so that it starts without torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fki.core.errors import DataError
+from fki.core.store import SCORES, Run, find_runs
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One run in a comparison; a score is None where it is undefined or not there yet."""
+
+    run: str
+    status: str
+    method: str
+    model: str
+    dataset: str
+    version: str
+    seed: int
+    periods: int
+    trainable: int
+    train_seconds: float
+    probe_sets: dict[str, dict[str, Any]]
+    learning_gain: float | None
+    forgetting: float | None
+    fuar: float | None
+    fair_with: str  # runs with the same value asked the same questions of the same base model
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All runs found, and why others could not be read."""
+
+    lines: list[Line]
+    skipped: dict[str, str]
+
+    @property
+    def differing(self) -> int:
+        """How many groups of runs there are that are not comparable with one another."""
+        return len({line.fair_with for line in self.lines})
+
+
+def compare(folders: list[Path]) -> Comparison:
+    """The runs in these folders, by name. Raises DataError where there is none at all."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(f"There is no folder {folder}.", hint="Run: fki train --preset t5_lora")
+    runs = [run for folder in folders for run in find_runs(folder)]
+    lines, skipped = [], {}
+    for run in runs:
+        try:
+            lines.append(line(run))
+        except (DataError, KeyError, TypeError, ValueError) as error:
+            skipped[str(run.folder)] = str(error)
+    if not lines and not skipped:
+        raise DataError(
+            f"No runs in {', '.join(map(str, folders))}.", hint="Run: fki train --preset t5_lora"
+        )
+    return Comparison(lines, skipped)
+
+
+def line(run: Run) -> Line:
+    """What a comparison says of a run. Raises DataError or KeyError where its files do not."""
+    info = run.info
+    config, dataset, scores = info["config"], info["dataset"], run.read(SCORES)["summary"]
+    same = (
+        dataset["digest"],
+        dataset["version"],
+        *dataset["periods"],
+        info["model"]["digest"],
+        *map(str, info["protocol"].values()),
+        config["eval_samples"],
+        config["input_length"],
+    )
+    return Line(
+        run=run.folder.resolve().name,
+        status=info["status"],
+        method=config["method"],
+        model=config["model"],
+        dataset=dataset["name"],
+        version=dataset["version"],
+        seed=config["seed"],
+        periods=len(dataset["periods"]),
+        trainable=info["parameters"]["trainable"],
+        train_seconds=info.get("spent", {}).get("train_seconds", 0.0),
+        probe_sets=scores["probe_sets"],
+        learning_gain=scores["learning_gain"],
+        forgetting=scores["forgetting"],
+        fuar=scores["fuar"],
+        fair_with="|".join(map(str, same)),
+    )

@@ -1,0 +1,138 @@
+"""Fold a run into a plain model folder, then load that folder by transformers alone and ask it.
+
+An export that answers differently is kept under a name that says so, and is an error.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from fki import __version__
+from fki.core.errors import FkiError, GateFailed
+from fki.core.store import write_json
+from fki.core.types import Prediction, Probe
+from fki.data.catalog import open_stream
+from fki.engine.evaluator import Evaluator
+from fki.engine.opener import Opened
+from fki.engine.phases import Questions, phases
+from fki.engine.session import make_accelerator, make_encoder
+
+ASKED = 200  # probes that the check asks, spread over all probe sets
+TOLERANCE = 1e-3  # nats by which an answer's log-likelihood may differ after folding in fp32
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How alike the exported folder and the run answer."""
+
+    folder: Path
+    asked: int
+    same_answers: int
+    largest_difference: float  # of an answer's log-likelihood, nats
+
+
+def export_hf(opened: Opened, output: Path) -> Parity:
+    """Write the folded model and its tokenizer to `output`, and check it.
+
+    Raises:
+        FkiError: `output` is not new or empty.
+        CannotFold: the method's model has no plain equivalent.
+        GateFailed: the folder, loaded by transformers alone, answers differently.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise FkiError(
+            f"--output must be a new or empty folder, and {output} is not. fki overwrites nothing.",
+            hint=f"Try: --output {output.with_name(output.name + '-2')}",
+        )
+    probes = some_probes(opened)
+    before = ask(opened, opened.model, probes)
+    folded = opened.method.fold(opened.model)
+    scratch = output.with_name(f".{output.name}.{os.getpid()}")
+    write_folder(opened, folded, scratch)
+    parity = compare(output, before, ask_folder(opened, scratch, probes))
+    if parity.same_answers < parity.asked or parity.largest_difference > TOLERANCE:
+        kept = output.with_name(f"{output.name}.failed-check")
+        os.replace(scratch, kept)
+        raise GateFailed(
+            f"The exported model answers {parity.asked - parity.same_answers} of {parity.asked} "
+            f"probes differently from the run, and log-likelihoods differ by up to "
+            f"{parity.largest_difference:.2g} nats (at most {TOLERANCE:g} is right).",
+            hint=f"It is kept for inspection in {kept}; do not use it.",
+        )
+    if output.exists():
+        output.rmdir()
+    os.replace(scratch, output)
+    return parity
+
+
+def write_folder(opened: Opened, folded: PreTrainedModel, folder: Path) -> None:
+    """What plain transformers loads: weights, config, generation config, tokenizer, origin."""
+    folder.mkdir(parents=True)
+    folded.config.use_cache = True
+    folded.generation_config.max_new_tokens = opened.config.output_length
+    folded.generation_config.num_beams = opened.config.num_beams
+    folded.save_pretrained(folder)
+    opened.base.tokenizer.save_pretrained(folder)
+    info = opened.run.info if opened.run else {}
+    write_json(
+        folder / "fki_export.json",
+        {
+            "fki": __version__,
+            "run": opened.name,
+            "checkpoint": opened.checkpoint,
+            "base_model": opened.config.model,
+            "method": opened.config.method,
+            "prompt": opened.config.prompt,
+            "dataset": info.get("dataset", {}),
+        },
+    )
+
+
+def some_probes(opened: Opened) -> list[Probe]:
+    """A few probes of each set of the run's own data, evenly spread."""
+    stream = open_stream(opened.config.dataset, opened.config.dataset_version, opened.config.prompt)
+    cells = Questions(stream, phases(stream, opened.config), opened.config).cells
+    probes = [probe for cell in cells for probe in cell.probes]
+    return probes[:: max(1, len(probes) // ASKED)]
+
+
+def ask(opened: Opened, model: nn.Module, probes: Sequence[Probe]) -> list[Prediction]:
+    """The model's answers under the run's protocol."""
+    return _predict(opened, model, opened.base.tokenizer, probes)
+
+
+def ask_folder(opened: Opened, folder: Path, probes: Sequence[Probe]) -> list[Prediction]:
+    """The answers of an exported folder, model and tokenizer loaded by transformers alone."""
+    model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32)
+    return _predict(opened, model, AutoTokenizer.from_pretrained(folder), probes)
+
+
+def _predict(
+    opened: Opened, model: nn.Module, tokenizer: PreTrainedTokenizerBase, probes: Sequence[Probe]
+) -> list[Prediction]:
+    accelerator = make_accelerator(opened.config)
+    encoder = make_encoder(tokenizer, opened.config, accelerator)
+    return Evaluator(encoder, opened.config, accelerator).predict(
+        model.to(accelerator.device), probes
+    )
+
+
+def compare(folder: Path, before: Sequence[Prediction], after: Sequence[Prediction]) -> Parity:
+    """How alike two lists of predictions to the same probes are."""
+    pairs = list(zip(before, after, strict=True))
+    return Parity(
+        folder=folder,
+        asked=len(pairs),
+        same_answers=sum(a.text == b.text for a, b in pairs),
+        largest_difference=max(abs(a.log_likelihood - b.log_likelihood) for a, b in pairs),
+    )

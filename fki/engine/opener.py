@@ -1,0 +1,71 @@
+"""A model to ask: a run, one of its checkpoints, or any model folder or name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from fki.core import registry
+from fki.core.config import Config, Layer, resolve
+from fki.core.errors import ConfigError, DataError
+from fki.core.store import RUN, Run
+from fki.engine import checkpoint, models
+from fki.engine.models import Loaded
+from fki.engine.session import make_method
+from fki.methods.base import Method
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model as it was trained, with what it needs to be asked or folded."""
+
+    name: str  # for people: the run's folder name, or the model's
+    checkpoint: str  # "" for a plain model
+    config: Config
+    base: Loaded
+    model: nn.Module
+    method: Method
+    run: Run | None
+
+
+def is_run(target: str) -> bool:
+    """Is this the folder of a run?"""
+    return (Path(target).expanduser() / RUN).is_file()
+
+
+def config_of(run: Run) -> Config:
+    """The config that a run was made with. Raises DataError where run.json does not hold one."""
+    values = run.info.get("config")
+    if not isinstance(values, dict):
+        raise DataError(f"{run.folder / RUN} holds no config.")
+    try:
+        return resolve([Layer(values, {})], options_of=registry.options_of).config
+    except ConfigError as error:
+        raise DataError(f"The config in {run.folder / RUN} cannot be used. {error}") from None
+
+
+def open_run(run: Run, name: str = "") -> Opened:
+    """A run's model with the weights of a checkpoint, the newest unless named.
+
+    Raises DataError where the base model is not the one that was trained, or weights do not fit.
+    """
+    config = config_of(run)
+    folder = checkpoint.choose(run.folder, name)
+    base = models.load(config.model)
+    expected = run.info.get("model", {}).get("digest")
+    if expected and models.weights_digest(base.model) != expected:
+        raise DataError(
+            f"'{config.model}' no longer has the weights that {run.folder} was trained from.",
+            hint="Give the model back its old weights, or train again.",
+        )
+    method = make_method(config)
+    model = method.prepare(base.model)
+    checkpoint.load(folder, model)
+    return Opened(run.folder.resolve().name, folder.name, config, base, model, method, run)
+
+
+def open_model(name: str, config: Config) -> Opened:
+    """A plain model by folder or name, asked with the given config's protocol."""
+    plain = config.model_copy(update={"model": name, "method": "vanilla", "freeze_level": 0})
+    base = models.load(name)
+    return Opened(Path(name).name, "", plain, base, base.model, make_method(plain), None)

@@ -1,0 +1,227 @@
+"""Pretrain the embedded t5-mini from scratch, with fki's own trainer, on base knowledge alone.
+
+    python scripts/build_t5_mini.py --dataset fki/assets/wiki --output fki/assets/t5-mini
+
+A SentencePiece vocabulary, then a small T5 (tied head) that reads every base fact in all of its
+wordings, and the same text under span corruption. Nothing of the stream is seen.
+"""
+
+import argparse
+import json
+import random
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import sentencepiece
+import torch
+from accelerate import Accelerator
+from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
+from tokenizers.models import Unigram
+from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+from fki.core.config import Config
+from fki.core.types import Example, Fact, Period, ProbeSet, Stream
+from fki.data.collate import Encoder
+from fki.data.files import read_folder
+from fki.data.prompts import training_examples
+from fki.data.spans import corrupt_spans
+from fki.engine.evaluator import Evaluator, mean_score
+from fki.engine.trainer import Trainer, derived_seed
+from fki.methods.base import Method
+
+PIECES, SENTINELS = 4000, 100
+SEED = 7
+SHAPE = {
+    "d_model": 128,
+    "d_kv": 32,
+    "num_heads": 4,
+    "d_ff": 512,
+    "num_layers": 2,
+    "num_decoder_layers": 2,
+    "relative_attention_num_buckets": 32,
+}
+CORRUPTED = 0.25  # part of the texts that an epoch also shows under span corruption
+
+
+class Pretraining(Method):
+    """Each epoch: every base fact in every wording, and a fresh draw of corrupted texts."""
+
+    def mix(
+        self, period: Period, review: Sequence[Fact], epoch: int, seed: int
+    ) -> Sequence[Example]:
+        rng = random.Random(derived_seed(seed, "spans", epoch))
+        texts = sentences(review)
+        chosen = rng.sample(texts, int(CORRUPTED * len(texts)))
+        spans = [Example(f"{epoch}.{i}", *corrupt_spans(t, rng)) for i, t in enumerate(chosen)]
+        return [*period.examples, *spans]
+
+
+def sentences(facts: Sequence[Fact]) -> list[str]:
+    """Every fact as a sentence in each of its wordings."""
+    return [
+        wording.replace("[X]", fact.subject).replace("[Y]", answer)
+        for fact in facts
+        for wording in fact.wordings
+        for answer in fact.objects
+    ]
+
+
+def train_vocabulary(texts: Sequence[str], folder: Path) -> PreTrainedTokenizerFast:
+    """A unigram vocabulary with byte fallback; ids 0-2 are pad, EOS, unknown, sentinels come last."""
+    with tempfile.TemporaryDirectory() as scratch:
+        corpus = Path(scratch) / "corpus.txt"
+        corpus.write_text("\n".join(texts), encoding="utf-8")
+        sentencepiece.SentencePieceTrainer.train(
+            input=str(corpus),
+            model_prefix=str(Path(scratch) / "spiece"),
+            vocab_size=PIECES,
+            model_type="unigram",
+            byte_fallback=True,
+            pad_id=0,
+            eos_id=1,
+            unk_id=2,
+            bos_id=-1,
+            character_coverage=0.9995,
+            split_digits=True,
+            num_threads=1,
+            minloglevel=2,
+            shuffle_input_sentence=False,
+            normalization_rule_name="nfkc",
+        )
+        pieces = sentencepiece.SentencePieceProcessor(
+            model_file=str(Path(scratch) / "spiece.model")
+        )
+    return as_fast_tokenizer(pieces)
+
+
+def as_fast_tokenizer(pieces: sentencepiece.SentencePieceProcessor) -> PreTrainedTokenizerFast:
+    """The vocabulary as the tokenizer class that transformers loads from tokenizer.json."""
+    special = ["<pad>", "</s>", "<unk>"]
+    vocabulary = [
+        (special[i] if i < 3 else pieces.id_to_piece(i), pieces.get_score(i))
+        for i in range(pieces.get_piece_size())
+    ]
+    vocabulary += [(f"<extra_id_{i}>", 0.0) for i in range(SENTINELS - 1, -1, -1)]
+    fast = Tokenizer(Unigram(vocabulary, unk_id=2, byte_fallback=True))
+    fast.normalizer = normalizers.NFKC()
+    fast.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace("▁", prepend_scheme="always")]
+    )
+    fast.decoder = decoders.Sequence(
+        [decoders.ByteFallback(), decoders.Metaspace("▁", prepend_scheme="always")]
+    )
+    fast.post_processor = processors.TemplateProcessing(
+        single=["$A", "</s>"], pair=["$A", "</s>", "$B", "</s>"], special_tokens=[("</s>", 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=fast,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        additional_special_tokens=[f"<extra_id_{i}>" for i in range(SENTINELS)],
+    )
+
+
+def new_model(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneration:
+    """A randomly initialised T5 with a tied head."""
+    torch.manual_seed(SEED)
+    return T5ForConditionalGeneration(
+        T5Config(
+            vocab_size=len(tokenizer),
+            dropout_rate=0.0,
+            decoder_start_token_id=0,
+            pad_token_id=0,
+            eos_token_id=1,
+            **SHAPE,
+        )
+    )
+
+
+def pretrain(
+    model: T5ForConditionalGeneration, encoder: Encoder, stream: Stream, config: Config
+) -> float:
+    """Train on the stream's base knowledge. Returns the last epoch's mean loss."""
+    method = Pretraining(config)
+    trainer = Trainer(method.prepare(model), method, config, encoder, Accelerator(), stream.base)
+    first = stream.periods[0]
+    examples = [
+        e
+        for f in stream.base
+        for e in training_examples(f, "sentinel", period="base", wordings=len(f.wordings))
+    ]
+    losses: dict[int, list[float]] = {}
+    for step in trainer.learn(Period("base", first.start, first.end, stream.base, tuple(examples))):
+        losses.setdefault(step.epoch, []).append(step.loss)
+        if step.step % 500 == 0:
+            print(f"step {step.step}/{step.steps} loss {step.loss:.4f}", flush=True)
+    last = losses[config.num_train_epochs - 1]
+    return sum(last) / len(last)
+
+
+def scores(
+    model: T5ForConditionalGeneration, encoder: Encoder, stream: Stream, config: Config
+) -> dict:
+    """Exact match (%) on every probe set, all its probes, and its floor of guessing."""
+    evaluator, found = Evaluator(encoder, config, Accelerator()), {}
+    for probe_set in stream.probe_sets:
+        score = mean_score(probe_set.name, "all", evaluator.predict(model, probe_set.probes))
+        found[probe_set.name] = {
+            "n": score.n,
+            "em": round(score.em, 2),
+            "f1": round(score.f1, 2),
+            "floor": round(floor(probe_set, stream), 2),
+        }
+    return found
+
+
+def floor(probe_set: ProbeSet, stream: Stream) -> float:
+    """Exact match (%) of always giving a relation's most frequent base answer."""
+    counts: dict[str, dict[str, int]] = {}
+    for fact in stream.base:
+        for answer in fact.objects:
+            table = counts.setdefault(fact.relation, {})
+            table[answer] = table.get(answer, 0) + 1
+    guess = {relation: max(table, key=table.__getitem__) for relation, table in counts.items()}
+    right = sum(guess.get(p.relation) in p.answers for p in probe_set.probes)
+    return 100 * right / len(probe_set.probes)
+
+
+def main() -> None:
+    """Build the model folder and print its scores."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dataset", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--epochs", type=int, default=60)
+    options = parser.parse_args()
+    stream = read_folder(options.dataset, "quarter", "sentinel", name="wiki")
+    config = Config(
+        num_train_epochs=options.epochs,
+        train_batch_size=96,
+        learning_rate=2e-3,
+        seed=SEED,
+        optimizer="adamw",
+        use_lr_scheduling=True,
+        max_grad_norm=1.0,
+    )
+    tokenizer = train_vocabulary(sentences(stream.base), options.output)
+    model = new_model(tokenizer)
+    encoder = Encoder(tokenizer, config.input_length, config.output_length)
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
+    loss = pretrain(model, encoder, stream, config)
+    model.generation_config.max_new_tokens = config.output_length
+    model.save_pretrained(options.output)
+    tokenizer.save_pretrained(options.output)
+    result = {
+        "loss": loss,
+        "data": stream.digest,
+        "epochs": options.epochs,
+        "seed": SEED,
+        "scores": scores(model, encoder, stream, config),
+    }
+    (options.output / "pretraining.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

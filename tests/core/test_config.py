@@ -1,0 +1,196 @@
+"""Settings: checked all at once, each with the place it came from."""
+
+import re
+import subprocess
+import sys
+from typing import Any, Literal
+
+import pytest
+import tomli
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fki.core.config import SETTINGS, Config, Layer, Resolved, as_dict, resolve, to_toml
+from fki.core.errors import ConfigError
+
+
+class LoraOptions(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    r: int = Field(4, ge=1)
+    dropout: float | None = None
+    betas: tuple[float, float] = (0.9, 0.999)
+    anneal: Literal["sigmoid", "linear"] = "sigmoid"
+
+
+class RecAdamOptions(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    gamma: float = Field(5000.0, gt=0)
+
+
+FAKES: dict[str, type[BaseModel]] = {"lora": LoraOptions, "recadam": RecAdamOptions}
+
+
+def resolved(*layers: dict[str, Any]) -> Resolved:
+    """Resolve layers, every key of which stands in a file that is named after its layer."""
+    named = [
+        Layer(values, {key: f"{number}.toml:1" for key in _dotted(values)})
+        for number, values in enumerate(layers)
+    ]
+    return resolve(named, options_of=FAKES.__getitem__)
+
+
+def _dotted(values: dict[str, Any]) -> list[str]:
+    nested = [f"{k}.{n}" for k, v in values.items() if isinstance(v, dict) for n in v]
+    return [*values, *nested]
+
+
+def refusal(*layers: dict[str, Any]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        resolved(*layers)
+    return str(caught.value)
+
+
+def test_no_layers_give_the_defaults() -> None:
+    assert resolved().config == Config()
+
+
+def test_every_setting_has_a_sentence() -> None:
+    for name in SETTINGS:
+        assert (Config.model_fields[name].description or "").endswith("."), name
+
+
+def test_a_config_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        Config().seed = 1
+
+
+def test_higher_layers_win_and_tables_merge_key_by_key() -> None:
+    found = resolved(
+        {"seed": 1, "method": "lora", "lora": {"r": 2, "anneal": "linear"}},
+        {"seed": 2, "lora": {"r": 8}},
+    )
+    assert found.config.seed == 2
+    options = found.config.options_for("lora")
+    assert options == {"r": 8, "anneal": "linear", "betas": [0.9, 0.999]}
+    assert found.origins["lora.r"] == "1.toml:1"
+    assert found.origins["lora.anneal"] == "0.toml:1"
+
+
+def test_every_key_has_an_origin() -> None:
+    found = resolved({"method": "lora", "lora": {"r": 2}})
+    assert set(SETTINGS) < set(found.origins)
+    assert found.origins["method"] == "0.toml:1"
+    assert found.origins["seed"] == "default"
+    assert found.origins["lora.r"] == "0.toml:1"
+    assert found.origins["lora.anneal"] == "default"
+
+
+def test_the_chosen_methods_defaults_are_in_the_config() -> None:
+    assert resolved({"method": "recadam"}).config.options_for("recadam") == {"gamma": 5000.0}
+
+
+def test_a_method_without_a_table_has_no_options() -> None:
+    assert resolved().config.options_for("vanilla") == {}
+
+
+def test_tables_of_other_methods_are_checked_too() -> None:
+    text = refusal({"method": "lora", "recadam": {"gama": 1}})
+    assert text == "0.toml:1: unknown key 'recadam.gama'. Did you mean 'gamma'?"
+
+
+def test_all_problems_are_told_at_once() -> None:
+    text = refusal(
+        {"lerning_rate": 1, "seed": -1, "dataset_version": "week", "method": "recadm"},
+        {"recadam": {"gamma": 0, "k": 1}, "checkpoint_path": "x", "recadm": {}},
+    )
+    assert text.startswith("8 settings cannot be used:\n  ")
+    for line in (
+        "0.toml:1: unknown key 'lerning_rate'. Did you mean 'learning_rate'?",
+        "0.toml:1: seed must be a whole number of at least 0 and less than 4294967296, not -1.",
+        "0.toml:1: dataset_version must be 'day', 'month' or 'quarter', not 'week'.",
+        "1.toml:1: recadam.gamma must be a number greater than 0, not 0.",
+        "1.toml:1: unknown key 'recadam.k'.",
+        "1.toml:1: unknown key 'recadm'. Did you mean 'recadam'?",
+        "1.toml:1: checkpoint_path is only read when check_validation = true.",
+    ):
+        assert f"\n  {line}" in text
+    assert re.search(r"0.toml:1: method must be one of .*, not 'recadm'. Did you .*'recadam'", text)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("learning_rate", -1, "learning_rate must be a number greater than 0, not -1."),
+        ("learning_rate", "big", "learning_rate must be a number greater than 0, not 'big'."),
+        ("learning_rate", float("inf"), "learning_rate must be a number greater than 0, not inf."),
+        ("ngpu", 1.5, "ngpu must be a whole number of at least 1, not 1.5."),
+        ("ngpu", True, "ngpu must be a whole number of at least 1, not true."),
+        ("use_deepspeed", "yes", "use_deepspeed must be true or false, not 'yes'."),
+        ("use_deepspeed", 1, "use_deepspeed must be true or false, not 1."),
+        ("freeze_level", 3, "freeze_level must be 0, 1 or 2, not 3."),
+        ("dataset", "", "dataset must be text that is not empty, not ''."),
+        ("output_dir", 5, "output_dir must be text, not 5."),
+        (
+            "seed",
+            {"a": 1},
+            "seed must be a whole number of at least 0 and less than 4294967296, not a table.",
+        ),
+        (
+            "prompt",
+            "prefixes",
+            "prompt must be 'sentinel' or 'prefix', not 'prefixes'. Did you mean 'prefix'?",
+        ),
+        ("method", 3, "method must be text that is not empty, not 3."),
+        ("lora", 3, "lora must be a table, [lora], not 3."),
+        ("options", {"lora": {}}, "unknown key 'options'."),
+    ],
+)
+def test_a_wrong_value_is_told_in_words(key: str, value: object, text: str) -> None:
+    assert refusal({key: value}) == f"0.toml:1: {text}"
+
+
+def test_fp16_is_refused_with_its_reason() -> None:
+    text = refusal({"mixed_precision": "fp16"})
+    assert "mixed_precision must be 'bf16' or 'no', not 'fp16': T5's feed-forward" in text
+
+
+def test_an_unknown_key_that_is_an_option_is_told_its_table() -> None:
+    text = refusal({"method": "recadam", "gamma": 1})
+    assert text.endswith("unknown key 'gamma'. Did you mean 'recadam.gamma'?")
+
+
+def test_a_whole_number_is_good_for_a_number() -> None:
+    assert resolved({"learning_rate": 1}).config.learning_rate == 1.0
+
+
+def test_an_alias_is_read_as_the_method_with_a_note() -> None:
+    found = resolved({"method": "vannila"})
+    assert found.config.method == "vanilla"
+    assert found.notes == ("0.toml:1: method 'vannila' is read as 'vanilla'.",)
+
+
+def test_a_checkpoint_is_only_for_evaluating() -> None:
+    assert resolved({"checkpoint_path": "x", "check_validation": True}).config.check_validation
+    with pytest.raises(ValidationError, match="checkpoint_path is only read"):
+        Config(checkpoint_path="x")
+
+
+def test_a_written_config_resolves_to_an_equal_one() -> None:
+    config = resolved(
+        {"method": "lora", "seed": 7, "learning_rate": 1e-5, "dataset": 'a "b" \\ c'},
+        {"lora": {"r": 2, "dropout": 0.5}, "recadam": {"gamma": 1}},
+    ).config
+    read = tomli.loads(to_toml(config))
+    assert read == as_dict(config)
+    assert set(SETTINGS) < set(read)
+    again = resolved(read)
+    assert again.config == config
+    assert "default" not in again.origins.values()
+
+
+def test_core_does_not_import_torch() -> None:
+    code = (
+        "import fki.core.config, fki.core.presets as p, fki.core.registry as r, sys;"
+        "r.method_names(); r.table_of('lora'); p.layers(['t5_lora'], {}, [], {});"
+        "sys.exit('torch' in sys.modules or any(m.startswith('fki.methods') for m in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
