@@ -68,7 +68,7 @@ def sentences(facts: Sequence[Fact]) -> list[str]:
 
 
 def train_vocabulary(texts: Sequence[str], folder: Path) -> PreTrainedTokenizerFast:
-    """A unigram vocabulary with byte fallback; ids 0-2 are pad, EOS, unknown, sentinels come last."""
+    """A unigram vocabulary with byte fallback: pad, EOS, unknown, the pieces, the sentinels."""
     with tempfile.TemporaryDirectory() as scratch:
         corpus = Path(scratch) / "corpus.txt"
         corpus.write_text("\n".join(texts), encoding="utf-8")

@@ -1,7 +1,7 @@
 """Span corruption, T5's pretraining objective, on whitespace-separated words.
 
-Raffel et al. (2020), section 3.1.4: 15 % of the text in spans of mean length 3 is replaced by numbered
-sentinels; the target is the spans, each behind its sentinel, and a final sentinel.
+Raffel et al. (2020), section 3.1.4: 15 % of the text, in spans of mean length 3, is replaced by
+numbered sentinels; the target is the spans, each behind its sentinel, and a final sentinel.
 """
 
 import random

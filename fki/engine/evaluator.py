@@ -57,8 +57,7 @@ class Evaluator:
         left = [i for i, f in enumerate(forced) if f.written is None or beams > 1]
         generated = dict(zip(left, self._generate(model, [sources[i] for i in left]), strict=True))
         texts = [
-            answer_text(self.decode(generated[i] if i in generated else f.written))
-            for i, f in enumerate(forced)
+            answer_text(self.decode(generated.get(i, f.written))) for i, f in enumerate(forced)
         ]
         return [
             _prediction(p, t, f.log_likelihood)

@@ -1,4 +1,4 @@
-"""From scored rows to the numbers that people compare; no torch, so that comparing starts at once."""
+"""From scored rows to the numbers that people compare, without torch."""
 
 from collections.abc import Sequence
 from statistics import fmean

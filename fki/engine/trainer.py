@@ -147,7 +147,7 @@ class Trainer:
     def _backward(
         self, optimizer: torch.optim.Optimizer, batch: Sequence[Encoded], own: Sequence[Batch]
     ) -> tuple[float, float]:
-        """Fill the gradients. Returns the loss over the whole batch and their norm before clipping."""
+        """Fill the gradients. Returns the whole batch's loss, and their norm before clipping."""
         scored = sum(len(e.target) for e in batch)
         world = self.accelerator.num_processes
         optimizer.zero_grad(set_to_none=True)

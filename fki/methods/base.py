@@ -1,4 +1,4 @@
-"""The Method contract: four hooks, `prepare`, `optimizer`, `mix`, `fold`. Overriding none is vanilla.
+"""The Method contract: four hooks, `prepare`, `optimizer`, `mix`, `fold`. None overridden: vanilla.
 
 A method never sees the accelerator, the disk or the console. Its settings are its `Options`, read
 from the preset's table of the same name. `fki.testing.check_method` holds every method to the

@@ -31,7 +31,7 @@ class RecAdamOptions(base.Options):
     w: float = Field(1.0, gt=0, le=1)
     """The value that lambda rises to."""
     t0_fraction: float = Field(0.2, gt=0)
-    """Where lambda is half way (sigmoid) or at its top (linear), as a part of the period's steps."""
+    """Where lambda is half way (sigmoid) or at its top (linear), as a part of a period's steps."""
     k_t0: float = Field(10.0, gt=0)
     """Steepness k of the sigmoid times t0: 10 starts lambda near 0 whatever the steps."""
     anchor: Literal["pretrained", "previous_period"] = "pretrained"

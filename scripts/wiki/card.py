@@ -25,6 +25,8 @@ configs:
   data_files: base.jsonl
 - config_name: invariant
   data_files: invariant.jsonl
+dataset_info:
+{features}
 ---
 
 # `wiki`: dated facts, 2023-2025
@@ -50,12 +52,12 @@ Digest of the four data files (SHA-256 over their sorted "name sha256" lines): `
 
 ## Columns
 
-`subject`, `relation` (key of `relations.json`), `object` (a list where several hold at once),
+`subject`, `relation` (key of `relations.json`), `object`,
 `start`, `end` (the first day on which it was no longer true; null: still true on {until}),
 `precision` of `start` (`day`; `day~`: the day on which the source changed, up to weeks after the
-event; `month`; `year`, in the base only), `source`, `subject_id` (Wikidata's where it begins with Q and a number, else the
-source's). A wording has the slots `[X]` and `[Y]` of LAMA and ends in `[Y].`. The first is for
-training; the second is only asked.
+event; `month`; `year`, in the base only), `source`, `subject_id` (Wikidata's where it begins with Q
+and a number, else the source's). A wording has the slots `[X]` and `[Y]` of LAMA and ends in
+`[Y].`. The first is for training; the second is only asked.
 
 ## Sources
 
@@ -93,7 +95,7 @@ change of 2023-2025 that the source knows is there, and its state at the cutoff 
   the cutoff are base facts.
 - A match's teams stand in alphabetical order, and its score in the order of the subject. Its last
   goalscorer is asked only where one side alone scored and the source names the scorer.
-- `P361` holds sets: a change is a company joining or leaving an index while it stays in one.
+- Companies that were in two or three stock indices at once are left out: one fact, one answer.
 
 ## How it was cleaned
 
@@ -162,6 +164,17 @@ CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
 """
 
 
+COLUMNS = ("subject", "relation", "object", "start", "end", "precision", "source", "subject_id")
+
+
+def _features() -> str:
+    """The columns' types, so that all three tables have the same in `datasets`."""
+    kinds = {"start": "timestamp[s]", "end": "timestamp[s]"}
+    columns = "".join(f"\n  - name: {c}\n    dtype: {kinds.get(c, 'string')}" for c in COLUMNS)
+    configs = ("stream", "base", "invariant")
+    return "\n".join(f"- config_name: {c}\n  features:{columns}" for c in configs)
+
+
 def quarter(day: str) -> str:
     """2023-Q1 for a day of January 2023."""
     return f"{day[:4]}-Q{(int(day[5:7]) + 2) // 3}"
@@ -203,6 +216,7 @@ def card(tables: Tables, digest: str, facts: dict[str, object]) -> str:
         dated=_dated(base, kept, stream),
         undated=_undated(tables["invariant.jsonl"]),
         by_quarter=_by_quarter(stream, new),
+        features=_features(),
         **facts,
     )
 

@@ -133,7 +133,7 @@ DATED = (
         "[X] is a member of the stock index [Y].",
         "The shares of [X] are a component of the [Y].",
         110,
-        380,
+        300,
     ),
     Relation(
         "P54",

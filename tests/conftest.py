@@ -1,0 +1,58 @@
+"""No network but loopback, no threads to fight over, and a data folder of the tests' own."""
+
+import os
+from pathlib import Path
+
+os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", COLUMNS="160")
+
+import pytest
+import pytest_socket
+import torch
+from transformers import PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
+
+from fki.engine.models import load
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def offline_and_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse every address but this machine's; keep downloads and runs in the test's folder."""
+    pytest_socket.socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
+    for name in [n for n in os.environ if n.startswith("FKI_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("FKI_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerBase:
+    """The embedded model's tokenizer."""
+    return load("t5-mini").tokenizer
+
+
+def toy_model(
+    tokenizer: PreTrainedTokenizerBase, *, gated: bool = False
+) -> T5ForConditionalGeneration:
+    """A T5 of two layers and width 16 with random weights; `gated` is v1.1-style."""
+    torch.manual_seed(0)
+    return T5ForConditionalGeneration(
+        T5Config(
+            vocab_size=len(tokenizer),
+            d_model=16,
+            d_kv=8,
+            num_heads=2,
+            d_ff=32,
+            num_layers=2,
+            num_decoder_layers=2,
+            dropout_rate=0.0,
+            decoder_start_token_id=0,
+            feed_forward_proj="gated-gelu" if gated else "relu",
+        )
+    )
+
+
+@pytest.fixture
+def toy(tokenizer: PreTrainedTokenizerBase) -> T5ForConditionalGeneration:
+    """A fresh toy model."""
+    return toy_model(tokenizer)
