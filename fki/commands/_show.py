@@ -63,7 +63,9 @@ def new_table(*columns: str, title: str | None = None, numbers: Sequence[str] = 
     )
     for column in columns:
         right = column in numbers
-        table.add_column(column, justify="right" if right else "left", no_wrap=right)
+        table.add_column(
+            column, justify="right" if right else "left", no_wrap=right, overflow="fold"
+        )
     return table
 
 

@@ -8,12 +8,22 @@ import typer
 from rich.markup import escape
 
 from fki.commands._options import Json
-from fki.commands._show import NONE, Show, duration, new_table, number, parameters
+from fki.commands._show import NONE, Show, duration, new_table, number
 
 if TYPE_CHECKING:
     from fki.engine.comparer import Line
 
-SETS = ("invariant", "initial", "updated", "new", "paraphrase")
+SETS = {
+    "invariant": "inv",
+    "initial": "init",
+    "updated": "upd",
+    "new": "new",
+    "paraphrase": "para",
+}
+LEGEND = (
+    "inv, init: kept from before; upd, new: learned; para: learned facts in other words; gain: EM a "
+    "period gained when learned; forgot: EM lost since; FUAR: kept facts lost per fact gained"
+)
 
 
 def compare(
@@ -25,7 +35,7 @@ def compare(
 
     show = Show(as_json=as_json)
     found = compare_runs(folders or [Path("runs")])
-    numbers = (*SETS, "gain", "forgot", "FUAR", "trains", "time")
+    numbers = (*SETS.values(), "gain", "forgot", "FUAR", "time")
     table = new_table("run", *numbers, title="Exact match after the stream, %", numbers=numbers)
     for line in sorted(found.lines, key=lambda line: (line.fair_with, line.method, line.seed)):
         table.add_row(
@@ -34,12 +44,12 @@ def compare(
             number(line.learning_gain),
             number(line.forgetting),
             number(line.fuar, 2),
-            parameters(line.trainable),
             duration(line.train_seconds),
         )
         show.data(**asdict(line))
     if found.lines:
         show.table(table)
+        show.out.print(LEGEND, style="dim")
     for folder, reason in found.skipped.items():
         show.note(f"Left out: {folder}: {reason}")
         show.data(skipped=folder, reason=reason)
@@ -51,8 +61,7 @@ def compare(
 
 
 def _name(line: "Line") -> str:
-    state = "" if line.status == "done" else f" ({line.status})"
-    return f"{line.method} {line.version} seed {line.seed}{state}\n  {line.run}"
+    return line.run if line.status == "done" else f"{line.run} ({line.status})"
 
 
 def _after(line: "Line", name: str) -> str:

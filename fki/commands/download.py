@@ -52,19 +52,20 @@ def _describe(name: str, show: Show) -> None:
     streams = [catalog.open_stream(name, version, "sentinel") for version in VERSIONS]
     sets = [s.name for s in streams[0].probe_sets]
     counts = ["periods", "facts", *sets]
-    table = new_table("version", *counts, "from", "to", numbers=counts)
+    table = new_table("version", *counts, numbers=counts)
     for stream in streams:
         facts = sum(len(p.facts) for p in stream.periods)
         probes = {s.name: len(s.probes) for s in stream.probe_sets}
         row = [len(stream.periods), facts, *(probes.get(s, 0) for s in sets)]
-        first, last = stream.periods[0].name, stream.periods[-1].name
-        table.add_row(stream.version, *(number(n, 0) for n in row), first, last)
+        first, last = stream.periods[0].start, stream.periods[-1].end
+        table.add_row(stream.version, *(number(n, 0) for n in row))
         show.data(
             version=stream.version,
             periods=len(stream.periods),
             facts=facts,
             probes=probes,
-            first=first,
-            last=last,
+            first=str(first),
+            last=str(last),
         )
     show.table(table)
+    show.note(f"The stream runs from {first} to {last}; probes are counted by set.")

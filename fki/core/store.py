@@ -51,12 +51,12 @@ class Run:
 
     @classmethod
     def create(cls, output_dir: str, label: str) -> "Run":
-        """A new folder: `output_dir`, or `runs/<time>-<label>`. Nothing existing is touched.
+        """A new folder: `output_dir`, or `runs/<label>-<time>`. Nothing existing is touched.
 
         Raises FkiError where `output_dir` is there and not empty, or cannot be made.
         """
-        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        folder = Path(output_dir).expanduser() if output_dir else Path("runs") / f"{stamp}-{label}"
+        stamp = datetime.now().strftime("%m%d-%H%M%S")
+        folder = Path(output_dir).expanduser() if output_dir else Path("runs") / f"{label}-{stamp}"
         try:
             if output_dir:
                 folder.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from huggingface_hub import constants, get_session, try_to_load_from_cache
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -23,6 +24,7 @@ from fki.data.collate import shift_right
 from fki.data.prompts import AFTER, SENTINEL
 
 EMBEDDED = ("t5-mini",)
+PATIENCE = 5  # seconds to wait for the Hub's first sign of life
 transformers_logging.disable_progress_bar()  # the command line draws its own
 
 
@@ -42,6 +44,7 @@ def load(name: str) -> Loaded:
     text-to-text model that fki can train.
     """
     source = locate(name)
+    _check_reachable(name, source)
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         if not config.is_encoder_decoder:
@@ -76,6 +79,16 @@ def locate(name: str) -> str:
     if name.count("/") > 1 or name.startswith((".", "~", "/")):
         raise NotDownloaded(f"There is no model folder {folder}.{nearest(name, EMBEDDED)}")
     return name
+
+
+def _check_reachable(name: str, source: str) -> None:
+    """Raises NotDownloaded at once where a Hub model is not in the cache and there is no Hub."""
+    if Path(source).is_dir() or isinstance(try_to_load_from_cache(source, "config.json"), str):
+        return
+    try:
+        get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+    except Exception as error:  # whatever the HTTP library of the day raises
+        raise _unavailable(name, source, error) from None
 
 
 def _unavailable(name: str, source: str, error: Exception) -> FkiError:

@@ -47,7 +47,9 @@ class Lora(base.Method):
             bias="none",
             task_type="SEQ_2_SEQ_LM",
         )
-        wrapped = get_peft_model(model, added)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers in an old way
+            wrapped = get_peft_model(model, added)
         for parameter in beside:
             parameter.requires_grad_(True)
         return wrapped
@@ -55,5 +57,4 @@ class Lora(base.Method):
     def fold(self, model: nn.Module) -> PreTrainedModel:
         """The base model with the additions summed into its weights, in fp32."""
         assert isinstance(model, PeftModel)
-        with warnings.catch_warnings():
-            return model.float().merge_and_unload()
+        return model.float().merge_and_unload()
