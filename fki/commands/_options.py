@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from fki.core import presets, registry
-from fki.core.config import Layer, Resolved, resolve
+from fki.core.resolve import Layer, Resolved, resolve
 
 Presets = Annotated[
     list[str] | None,

@@ -21,8 +21,9 @@ SETS = {
     "paraphrase": "para",
 }
 LEGEND = (
-    "inv, init: kept from before; upd, new: learned; para: learned facts in other words; gain: EM a "
-    "period gained when learned; forgot: EM lost since; FUAR: kept facts lost per fact gained"
+    "inv, init: kept from before; upd, new: learned; para: learned facts in other words; "
+    "gain: EM a period gained when learned; forgot: EM lost since; "
+    "FUAR: kept facts lost per fact gained, lower is better"
 )
 
 

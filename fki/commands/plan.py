@@ -8,7 +8,7 @@ from fki.commands import _options as o
 from fki.commands._show import Show, new_table, number, parameters
 
 if TYPE_CHECKING:
-    from fki.core.config import Resolved
+    from fki.core.resolve import Resolved
     from fki.engine.planner import Plan
 
 

@@ -1,27 +1,18 @@
-"""The settings: what each one is called, what it may be, and how layers of them become one.
+"""The settings: what each one is called, what it may be, and its default."""
 
-A layer is a preset file, the environment or the command line. `resolve` lays them over one
-another, checks everything at once and remembers where each value came from.
-"""
-
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, get_args, get_origin
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
-from fki.core import registry
-from fki.core.errors import ConfigError, FkiError, nearest
-from fki.core.types import Version
+from fki.core.types import Prompt, Version
 
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
@@ -31,7 +22,7 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 class Config(BaseModel):
-    """Every setting of a run. Frozen; made by `resolve`, which also fills `options`."""
+    """Every setting of a run. Frozen; made by `resolve.resolve`, which also fills `options`."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -52,7 +43,7 @@ class Config(BaseModel):
     max_periods: CountOrZero = 0
     """Only the first so many periods; 0: all."""
 
-    prompt: Literal["sentinel", "prefix"] = "sentinel"
+    prompt: Prompt = "sentinel"
     """How a fact is asked: with a sentinel for its object, or with the wording up to its object."""
     input_length: Count = 64
     """At most this many input tokens; the rest of a longer input is cut off."""
@@ -133,60 +124,12 @@ class Config(BaseModel):
 
     @model_validator(mode="after")
     def _no_clash(self) -> "Config":
-        for key, text in _clashes(self.__dict__):
+        for key, text in clashes(self.__dict__):
             raise ValueError(f"{key} {text}")
         return self
 
 
 SETTINGS = tuple(name for name in Config.model_fields if name != "options")
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """Values from one place, and where each dotted key stands ("t5.toml:7", "--set")."""
-
-    values: Mapping[str, Any]
-    origins: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """A checked config, where each dotted key came from, and what the user should be told."""
-
-    config: Config
-    origins: dict[str, str]
-    notes: tuple[str, ...] = ()
-
-
-def resolve(layers: Sequence[Layer], *, options_of: Callable[[str], type[BaseModel]]) -> Resolved:
-    """One config from layers, low to high; tables merge key by key.
-
-    Args:
-        options_of: gives the class of a method's options, such as `registry.options_of`; asked
-            only for the chosen method and for tables that are present.
-    Raises:
-        ConfigError: one line for every unknown key and every value that cannot be used.
-    """
-    values: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    for layer in layers:
-        values = _laid_over(values, layer.values)
-        origins |= layer.origins
-    problems = _Problems(origins)
-    notes = _name_method(values, problems)
-    classes = _options_classes(values, options_of, problems)
-    options = {table: _checked(values, table, classes[table], problems) for table in classes}
-    settings = {key: values[key] for key in values if key in SETTINGS}
-    _refuse_unknown(values.keys() - {*SETTINGS, *classes}, classes, problems)
-    for key, text in _clashes(settings):
-        problems.add(key, f"{key} {text}")
-    config = Config()
-    try:
-        config = Config(**settings, options=options)
-    except ValidationError as error:
-        problems.add_invalid(error, Config)
-    problems.raise_if_any()
-    return Resolved(config, {key: origins.get(key, "default") for key in _leaves(config)}, notes)
 
 
 def as_dict(config: Config) -> dict[str, Any]:
@@ -201,173 +144,7 @@ def to_toml(config: Config) -> str:
     return "# Every setting of one run.\n" + tomli_w.dumps(as_dict(config))
 
 
-def _leaves(config: Config) -> Iterator[str]:
-    """The dotted key of every value."""
-    for key, value in as_dict(config).items():
-        if isinstance(value, dict):
-            yield from (f"{key}.{name}" for name in value)
-        else:
-            yield key
-
-
-def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    laid = dict(below)
-    for key, value in above.items():
-        if isinstance(value, Mapping):
-            under = laid.get(key)
-            value = _laid_over(under if isinstance(under, Mapping) else {}, value)
-        laid[key] = value
-    return laid
-
-
-def _clashes(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def clashes(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(key, what must hold) for settings that are fine alone but not together."""
     if settings.get("checkpoint_path") and settings.get("check_validation", False) is False:
         yield "checkpoint_path", "is only read when check_validation = true."
-
-
-@dataclass(slots=True)
-class _Problems:
-    """What is wrong so far, one line each, with the place where it stands."""
-
-    origins: Mapping[str, str]
-    lines: list[str] = field(default_factory=list)
-
-    def add(self, key: str, text: str) -> None:
-        place = self.place(key)
-        line = f"{place}: {text}" if place else text
-        if line not in self.lines:
-            self.lines.append(line)
-
-    def add_invalid(self, error: ValidationError, model: type[BaseModel], table: str = "") -> None:
-        """One line for each error that pydantic found, in our words."""
-        for found in error.errors(include_url=False):
-            parts = [table, *map(str, found["loc"])] if table else [*map(str, found["loc"])]
-            if parts:  # without parts it is what _clashes has told already
-                self.add(".".join(parts), _in_words(".".join(parts), found, model))
-
-    def raise_if_any(self) -> None:
-        if len(self.lines) == 1:
-            raise ConfigError(self.lines[0])
-        if self.lines:
-            listed = "".join(f"\n  {line}" for line in self.lines)
-            raise ConfigError(f"{len(self.lines)} settings cannot be used:{listed}")
-
-    def place(self, key: str) -> str:
-        """Where the key stands, or else the table around it; "" if nobody wrote it."""
-        while key not in self.origins and "." in key:
-            key = key.rpartition(".")[0]
-        return self.origins.get(key, "")
-
-
-def _name_method(values: dict[str, Any], problems: _Problems) -> tuple[str, ...]:
-    """Put the method's registered name in place of an alias; the notes say so."""
-    method = values.get("method", "vanilla")
-    if not isinstance(method, str):
-        return ()  # its type is refused with the others
-    try:
-        values["method"], note = registry.canonical(method)
-    except ConfigError as error:
-        problems.add("method", str(error))
-        del values["method"]
-        return ()
-    return (f"{problems.place('method')}: {note}",) if note else ()
-
-
-def _options_classes(
-    values: Mapping[str, Any],
-    options_of: Callable[[str], type[BaseModel]],
-    problems: _Problems,
-) -> dict[str, type[BaseModel]]:
-    """The class of the chosen method's table and of every other table that is present."""
-    classes: dict[str, type[BaseModel]] = {}
-    method = values.get("method")
-    try:
-        if isinstance(method, str) and (table := registry.table_of(method)):
-            classes[table] = options_of(method)
-        for key in values:
-            if key not in SETTINGS and key not in classes:
-                owner = registry.method_of_table(key)
-                if owner:
-                    classes[key] = options_of(owner)
-    except FkiError as error:
-        problems.add("method", str(error))
-    return classes
-
-
-def _checked(
-    values: Mapping[str, Any], table: str, options: type[BaseModel], problems: _Problems
-) -> dict[str, Any]:
-    """The table with its defaults; without options that are None, which TOML cannot say."""
-    stated = values.get(table, {})
-    if not isinstance(stated, dict):
-        problems.add(table, f"{table} must be a table, [{table}], not {_shown(stated)}.")
-        return {}
-    try:
-        return options.model_validate(stated).model_dump(mode="json", exclude_none=True)
-    except ValidationError as error:
-        problems.add_invalid(error, options, table)
-        return {}
-
-
-def _refuse_unknown(
-    keys: Iterable[str], classes: Mapping[str, type[BaseModel]], problems: _Problems
-) -> None:
-    """Tell of each key that is no setting and no table, with the nearest that is."""
-    homes = {option: table for table in classes for option in classes[table].model_fields}
-    for key in sorted(keys):
-        if key in homes:
-            suggestion = f" Did you mean '{homes[key]}.{key}'?"
-        else:
-            suggestion = nearest(key, [*SETTINGS, *registry.table_names()])
-        problems.add(key, f"unknown key '{key}'.{suggestion}")
-
-
-def _in_words(key: str, found: ErrorDetails, model: type[BaseModel]) -> str:
-    """What pydantic found, told as: what must hold, and what is."""
-    name = str(found["loc"][0]) if found["loc"] else ""
-    fields, value = model.model_fields, found["input"]
-    if found["type"] == "extra_forbidden":
-        return f"unknown key '{key}'.{nearest(name, fields)}"
-    if found["type"] == "missing":
-        return f"{key} must be given."
-    if found["type"] == "value_error":
-        text = str(found["ctx"]["error"])
-        return f"{key} {text}" if text.startswith("must ") else f"{key}: {text}"
-    must_be = _must_be(fields[name].annotation, fields[name].metadata) if name in fields else ""
-    if not must_be or len(found["loc"]) > 1:
-        return f"{key}: {found['msg']}."
-    close = nearest(value, _choices(fields[name].annotation)) if isinstance(value, str) else ""
-    return f"{key} must be {must_be}, not {_shown(value)}.{close}"
-
-
-KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-BOUNDS = {"gt": "greater than", "ge": "of at least", "lt": "less than", "le": "of at most"}
-
-
-def _must_be(annotation: Any, metadata: Sequence[Any]) -> str:
-    """What a field takes, such as `a number greater than 0`; "" if that is not simple."""
-    if choices := _choices(annotation):
-        *most, last = [_shown(choice) for choice in choices]
-        return f"{', '.join(most)} or {last}" if most else last
-    if annotation is str and any(getattr(rule, "min_length", 0) for rule in metadata):
-        return "text that is not empty"
-    bounds = [
-        f"{words} {getattr(rule, bound)}"
-        for rule in metadata
-        for bound, words in BOUNDS.items()
-        if hasattr(rule, bound)
-    ]
-    kind = KINDS.get(annotation, "")
-    return f"{kind} {' and '.join(bounds)}".strip() if kind else ""
-
-
-def _choices(annotation: Any) -> tuple[Any, ...]:
-    return get_args(annotation) if get_origin(annotation) is Literal else ()
-
-
-def _shown(value: object) -> str:
-    """A value as TOML would have it, roughly."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "a table" if isinstance(value, dict) else repr(value)

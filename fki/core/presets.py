@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from fki.core import registry
-from fki.core.config import Config, Layer
+from fki.core.config import Config
 from fki.core.errors import ConfigError, nearest
+from fki.core.resolve import Layer
 
 if sys.version_info >= (3, 11):
     import tomllib

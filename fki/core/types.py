@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Version = Literal["day", "month", "quarter"]
 Asks = Literal["keep", "change", "learn"]
+Prompt = Literal["sentinel", "prefix"]
 
 SUBJECT, OBJECT = "[X]", "[Y]"  # the slots of a wording, as in LAMA (Petroni et al., 2019)
 

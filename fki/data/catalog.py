@@ -13,9 +13,8 @@ from typing import Any, Protocol
 
 from fki.core.errors import DataError, NotDownloaded, nearest
 from fki.core.home import asset, data_home
-from fki.core.types import Stream, Version
+from fki.core.types import Prompt, Stream, Version
 from fki.data.files import data_files, digest, read_folder
-from fki.data.prompts import Prompt
 
 MANIFEST = "manifest.json"
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from fki.core.calendar import parse_date
 from fki.core.errors import DataError, nearest
-from fki.core.types import OBJECT, SUBJECT, Fact, Probe, ProbeSet, Stream, Version
-from fki.data.prompts import SENTINEL, Prompt, source_text
+from fki.core.types import OBJECT, SUBJECT, Fact, Probe, ProbeSet, Prompt, Stream, Version
+from fki.data.prompts import SENTINEL, source_text
 from fki.data.stream import ASKS, BASE, cut
 
 T = TypeVar("T")

@@ -4,11 +4,8 @@
 `<extra_id_0>`. `prefix` is closed-book completion: the text before the object, then the object.
 """
 
-from typing import Literal
+from fki.core.types import OBJECT, SUBJECT, Example, Fact, Prompt
 
-from fki.core.types import OBJECT, SUBJECT, Example, Fact
-
-Prompt = Literal["sentinel", "prefix"]
 SENTINEL, AFTER = "<extra_id_0>", "<extra_id_1>"
 
 

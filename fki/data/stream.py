@@ -9,8 +9,8 @@ from datetime import date
 from itertools import groupby
 
 from fki.core.calendar import period_bounds, period_name
-from fki.core.types import Asks, Fact, Period, Probe, ProbeSet, Stream, Version
-from fki.data.prompts import Prompt, source_text, training_examples
+from fki.core.types import Asks, Fact, Period, Probe, ProbeSet, Prompt, Stream, Version
+from fki.data.prompts import source_text, training_examples
 
 BASE = "base"
 ASKS: dict[str, Asks] = {

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from fki.core import registry
-from fki.core.config import Config, Layer, as_dict, resolve
+from fki.core.config import Config, as_dict
 from fki.core.errors import FkiError
+from fki.core.resolve import Layer, resolve
 from fki.core.store import SAMPLES, SCORES, Run, append_lines, write_json
 from fki.core.types import Score
 from fki.data.catalog import open_stream

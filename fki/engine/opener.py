@@ -6,8 +6,9 @@ from pathlib import Path
 from torch import nn
 
 from fki.core import registry
-from fki.core.config import Config, Layer, resolve
+from fki.core.config import Config
 from fki.core.errors import ConfigError, DataError
+from fki.core.resolve import Layer, resolve
 from fki.core.store import RUN, Run
 from fki.engine import checkpoint, models
 from fki.engine.models import Loaded

@@ -10,8 +10,9 @@ from importlib.metadata import version
 from typing import Any
 
 from fki import __version__
-from fki.core.config import Resolved, as_dict, to_toml
+from fki.core.config import as_dict, to_toml
 from fki.core.errors import Interrupted
+from fki.core.resolve import Resolved
 from fki.core.store import (
     CONFIG,
     METRICS,

@@ -9,8 +9,9 @@ import pytest
 import tomli
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fki.core.config import SETTINGS, Config, Layer, Resolved, as_dict, resolve, to_toml
+from fki.core.config import SETTINGS, Config, as_dict, to_toml
 from fki.core.errors import ConfigError
+from fki.core.resolve import Layer, Resolved, resolve
 
 
 class LoraOptions(BaseModel):

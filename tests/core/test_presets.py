@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from fki.core import presets
-from fki.core.config import Config, Resolved, resolve
+from fki.core.config import Config
 from fki.core.errors import ConfigError
 from fki.core.presets import describe, layers, preset_names
 from fki.core.registry import options_of
+from fki.core.resolve import Resolved, resolve
 
 
 def read(

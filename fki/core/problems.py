@@ -1,0 +1,94 @@
+"""What is wrong with settings, all of it in one error and in words: what must hold, and what is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from fki.core.errors import ConfigError, nearest
+
+
+@dataclass(slots=True)
+class Problems:
+    """What is wrong so far, one line each, with the place where it stands."""
+
+    origins: Mapping[str, str]
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, key: str, text: str) -> None:
+        place = self.place(key)
+        line = f"{place}: {text}" if place else text
+        if line not in self.lines:
+            self.lines.append(line)
+
+    def add_invalid(self, error: ValidationError, model: type[BaseModel], table: str = "") -> None:
+        """One line for each error that pydantic found, in our words."""
+        for found in error.errors(include_url=False):
+            parts = [table, *map(str, found["loc"])] if table else [*map(str, found["loc"])]
+            if parts:  # without parts it is what _clashes has told already
+                self.add(".".join(parts), in_words(".".join(parts), found, model))
+
+    def raise_if_any(self) -> None:
+        if len(self.lines) == 1:
+            raise ConfigError(self.lines[0])
+        if self.lines:
+            listed = "".join(f"\n  {line}" for line in self.lines)
+            raise ConfigError(f"{len(self.lines)} settings cannot be used:{listed}")
+
+    def place(self, key: str) -> str:
+        """Where the key stands, or else the table around it; "" if nobody wrote it."""
+        while key not in self.origins and "." in key:
+            key = key.rpartition(".")[0]
+        return self.origins.get(key, "")
+
+
+def in_words(key: str, found: ErrorDetails, model: type[BaseModel]) -> str:
+    """What pydantic found, told as: what must hold, and what is."""
+    name = str(found["loc"][0]) if found["loc"] else ""
+    fields, value = model.model_fields, found["input"]
+    if found["type"] == "extra_forbidden":
+        return f"unknown key '{key}'.{nearest(name, fields)}"
+    if found["type"] == "missing":
+        return f"{key} must be given."
+    if found["type"] == "value_error":
+        text = str(found["ctx"]["error"])
+        return f"{key} {text}" if text.startswith("must ") else f"{key}: {text}"
+    must_be = _must_be(fields[name].annotation, fields[name].metadata) if name in fields else ""
+    if not must_be or len(found["loc"]) > 1:
+        return f"{key}: {found['msg']}."
+    close = nearest(value, _choices(fields[name].annotation)) if isinstance(value, str) else ""
+    return f"{key} must be {must_be}, not {shown(value)}.{close}"
+
+
+KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+BOUNDS = {"gt": "greater than", "ge": "of at least", "lt": "less than", "le": "of at most"}
+
+
+def _must_be(annotation: Any, metadata: Sequence[Any]) -> str:
+    """What a field takes, such as `a number greater than 0`; "" if that is not simple."""
+    if choices := _choices(annotation):
+        *most, last = [shown(choice) for choice in choices]
+        return f"{', '.join(most)} or {last}" if most else last
+    if annotation is str and any(getattr(rule, "min_length", 0) for rule in metadata):
+        return "text that is not empty"
+    bounds = [
+        f"{words} {getattr(rule, bound)}"
+        for rule in metadata
+        for bound, words in BOUNDS.items()
+        if hasattr(rule, bound)
+    ]
+    kind = KINDS.get(annotation, "")
+    return f"{kind} {' and '.join(bounds)}".strip() if kind else ""
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
+def shown(value: object) -> str:
+    """A value as TOML would have it, roughly."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "a table" if isinstance(value, dict) else repr(value)
