@@ -47,6 +47,7 @@ def plan(
 
 def _settings(resolved: "Resolved", show: Show) -> None:
     from fki.core.config import as_dict
+    from fki.core.problems import shown
 
     table = new_table("setting", "value", "from")
     values = as_dict(resolved.config)
@@ -55,7 +56,7 @@ def _settings(resolved: "Resolved", show: Show) -> None:
         value = values[top][name] if name else values[top]
         table.add_row(
             key,
-            escape(repr(value) if isinstance(value, str) else str(value)),
+            escape(shown(value)),
             f"[dim]{escape(origin)}[/]" if origin == "default" else escape(origin),
         )
         show.data(setting=key, value=value, origin=origin)

@@ -1,11 +1,18 @@
 """`fki train`: learn the stream period by period, scored after each."""
 
+from contextlib import closing
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from fki.commands import _options as o
 from fki.commands._progress import RunProgress
 from fki.commands._results import probe_table, stream_table
 from fki.commands._show import Show, parameters
+from fki.core.types import Step
+
+if TYPE_CHECKING:
+    from fki.engine.runner import Runner
+    from fki.engine.session import Session
 
 
 def train(
@@ -30,41 +37,61 @@ def train(
         seed=seed,
         output_dir=output_dir,
     )
-    config, show = resolved.config, Show(as_json=as_json)
-    from fki.core.store import Run
-    from fki.core.types import Step
-    from fki.engine import output_log, session
-    from fki.engine.models import count_parameters
+    show = Show(as_json=as_json)
+
+    from fki.engine import session
     from fki.engine.runner import Runner
 
-    output_log.check(config.output_log)
-    ready = session.build(config)
-    for note in (*resolved.notes, *session.notes(config, ready.accelerator)):
+    ready = session.build(resolved.config)
+    for note in (*resolved.notes, *session.notes(ready.config, ready.accelerator)):
         show.note(f"Note: {note}")
-    run = Run.create(config.output_dir, f"{config.method}-{config.dataset_version}-s{config.seed}")
-    runner = Runner(ready, run)
-    runner.start(resolved)
+    runner = Runner.begin(ready, resolved)
+    show.note(f"{_sentence(ready)} Run: {runner.run.folder}")
+    _follow(runner, show)
+    _report(runner, show)
+
+
+def _sentence(ready: "Session") -> str:
+    from fki.engine.models import count_parameters
+
     total, trained = count_parameters(ready.model)
-    show.note(
-        f"{config.method} teaches {config.model} the dataset {ready.stream.name}, "
-        f"{len(ready.stream.periods)} {config.dataset_version} periods; "
-        f"{parameters(trained)} of {parameters(total)} parameters train. Run: {run.folder}"
+    periods = sum(len(phase.periods) for phase in ready.phases)
+    return (
+        f"{ready.config.method} teaches {ready.config.model} the dataset {ready.stream.name}, "
+        f"{periods} {ready.config.dataset_version} periods; "
+        f"{parameters(trained)} of {parameters(total)} parameters train."
     )
-    with RunProgress(show.err, ready.steps) as progress:
-        for event in runner.events():
-            if isinstance(event, Step):
-                progress.step(event)
-                continue
-            progress.scored(event.after, event.scores)
-            for score in event.scores:
-                show.data(after=event.after, **asdict(score))
-    result = runner.scores()
-    output_log.write(config.output_log, result["rows"])
-    trained_anything = len(result["rows"]) > 1
-    show.table(probe_table(result["summary"], trained=trained_anything))
-    if trained_anything:
+
+
+def _follow(runner: "Runner", show: Show) -> None:
+    """Draw and print what happens until the run is done. Raises Interrupted on Ctrl-C."""
+    with (
+        RunProgress(show.err, runner.session.steps) as progress,
+        closing(runner.events()) as events,
+    ):
+        try:
+            for event in events:
+                if isinstance(event, Step):
+                    progress.step(event)
+                    continue
+                progress.scored(event.after, event.scores)
+                for score in event.scores:
+                    show.data(after=event.after, **asdict(score))
+        except KeyboardInterrupt:
+            raise runner.interrupted() from None
+
+
+def _report(runner: "Runner", show: Show) -> None:
+    """The tables at the end, and what to type next."""
+    summary, spent = runner.scores()["summary"], asdict(runner.clock)
+    has_trained = spent["steps"] > 0
+    show.table(probe_table(summary, trained=has_trained))
+    if has_trained:
         show.out.print()
-        show.table(stream_table(result["summary"], asdict(runner.clock)))
-    show.data(run=str(run.folder), summary=result["summary"], spent=asdict(runner.clock))
-    if trained_anything:
-        show.next_commands("fki compare runs/", f"fki export {run.folder} --to hf --output out/")
+        show.table(stream_table(summary, spent))
+    show.data(run=str(runner.run.folder), summary=summary, spent=spent)
+    if has_trained:
+        folder = runner.run.folder
+        show.next_commands(
+            f"fki compare {folder.parent}", f"fki export {folder} --to hf --output out/"
+        )

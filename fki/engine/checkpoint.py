@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from fki.core.errors import DataError, FkiError
-from fki.core.store import CHECKPOINTS, write_json
+from fki.core.store import CHECKPOINTS, RUN, write_json
 from fki.methods.base import trainable
 
 WEIGHTS, MANIFEST = "weights.safetensors", "manifest.json"
@@ -79,6 +79,21 @@ def choose(run: Path, name: str = "") -> Path:
         names = ", ".join(folder.name for folder in found)
         raise DataError(f"{run} has no checkpoint '{name}'; it has {names}.")
     return chosen
+
+
+def find(path: Path) -> Path:
+    """The checkpoint that a path means: itself, or the newest of a run.
+
+    Raises DataError where it is neither.
+    """
+    if (path / WEIGHTS).is_file():
+        return path
+    if (path / RUN).is_file():
+        return choose(path)
+    raise DataError(
+        f"checkpoint_path: {path} is neither a run nor one of its checkpoints.",
+        hint="A plain model folder is given as: --model FOLDER",
+    )
 
 
 def load(folder: Path, model: nn.Module) -> None:

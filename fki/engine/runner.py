@@ -3,10 +3,11 @@
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from fki import __version__
@@ -25,7 +26,7 @@ from fki.core.store import (
     write_text,
 )
 from fki.core.types import Score, Step
-from fki.engine import checkpoint, models
+from fki.engine import checkpoint, models, output_log
 from fki.engine.evaluator import mean_score
 from fki.engine.session import Session
 from fki.engine.summary import summary
@@ -64,10 +65,23 @@ class Runner:
     rows: list[tuple[str, list[Score]]] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
 
+    @classmethod
+    def begin(cls, session: Session, resolved: Resolved) -> "Runner":
+        """Make the run folder and write all that is known before the first step.
+
+        Raises FkiError, before anything is written, where output_dir or output_log is taken.
+        """
+        config = resolved.config
+        output_log.check(config.output_log)
+        if not session.is_main:
+            return cls(session, Run(Path(config.output_dir)))
+        label = f"{config.method}-{config.dataset_version}-s{config.seed}"
+        runner = cls(session, Run.create(config.output_dir, label))
+        runner.start(resolved)
+        return runner
+
     def start(self, resolved: Resolved) -> None:
-        """Write all that is known before the first step."""
-        if not self.session.is_main:
-            return
+        """Write run.json, config.toml and probes.jsonl."""
         write_text(self.run.folder / CONFIG, to_toml(resolved.config))
         probes = {
             (cell.probe_set, p.id): {"probe_set": cell.probe_set, **asdict(p)}
@@ -77,7 +91,7 @@ class Runner:
         append_lines(self.run.folder / PROBES, probes.values())
         self.run.update(**describe(self.session, resolved), status="running")
 
-    def events(self) -> Iterator[Step | Scored]:
+    def events(self) -> Generator[Step | Scored, None, None]:
         """Run everything, yielding each step and each scored row.
 
         The run is marked done, failed or interrupted, whatever ends it.
@@ -88,16 +102,15 @@ class Runner:
             self._finish("interrupted")
             if isinstance(stop, GeneratorExit):
                 raise
-            raise Interrupted(
-                f"Interrupted; what was scored is in {self.run.folder}.",
-                hint=f"Run: fki compare {self.run.folder}",
-            ) from None
+            raise self.interrupted() from None
         except BaseException as error:
             self._finish("failed", error=f"{type(error).__name__}: {error}")
             raise
         self._finish("done")
+        if self.session.is_main:
+            output_log.write(self.session.config.output_log, self.scores()["rows"])
 
-    def _events(self) -> Iterator[Step | Scored]:
+    def _events(self) -> Generator[Step | Scored, None, None]:
         yield self._score(0)
         if self.session.config.check_validation:
             return
@@ -167,6 +180,13 @@ class Runner:
                 self.rows, reached, tokens=self.clock.tokens, seconds=self.clock.train_seconds
             ),
         }
+
+    def interrupted(self) -> Interrupted:
+        """The error that tells of a stop by the user."""
+        return Interrupted(
+            f"Interrupted; what was scored is in {self.run.folder}.",
+            hint=f"Run: fki compare {self.run.folder}",
+        )
 
     def _finish(self, status: str, **more: str) -> None:
         if self.session.is_main:

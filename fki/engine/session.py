@@ -1,6 +1,7 @@
 """From a config to ready parts: data, model, method, trainer, evaluator."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -13,7 +14,7 @@ from fki.core.errors import ConfigError
 from fki.core.types import Stream
 from fki.data.catalog import open_stream
 from fki.data.collate import Encoder
-from fki.engine import models
+from fki.engine import checkpoint, models
 from fki.engine.evaluator import Evaluator
 from fki.engine.models import Loaded
 from fki.engine.phases import Phase, Questions, phases
@@ -68,6 +69,8 @@ def build(config: Config) -> Session:
     torch.manual_seed(config.seed)  # for parameters that the method adds
     model = method.prepare(base.model)
     after, _ = models.count_parameters(model)
+    if config.checkpoint_path:
+        checkpoint.load(checkpoint.find(Path(config.checkpoint_path).expanduser()), model)
     trainer = Trainer(model, method, config, encoder, accelerator, stream.review())
     evaluator = Evaluator(encoder, config, accelerator)
     return Session(
