@@ -9,21 +9,32 @@ or, so that a test is named after each promise:
     def test_my_method(promise):
         CHECKS[promise](Case("my_method"))
 
-Everything runs on the CPU, on T5 models of two layers, in a second or two. A broken promise is an
-AssertionError whose text says which one.
+A broken promise is an AssertionError that says which. All runs on the CPU, on T5s of two layers.
 """
 
 import copy
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
-from transformers import PreTrainedModel
+from pydantic import ValidationError
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedModel, T5Config, T5ForConditionalGeneration
 
 from fki.core import registry
 from fki.core.config import Config
+from fki.core.errors import CannotFold, ConfigError
+from fki.core.types import Batch, Fact, Period
+from fki.data.collate import IGNORE, Encoder
+from fki.data.prompts import training_examples
+from fki.engine import checkpoint, models
 from fki.methods.base import Method, trainable
 
 STEPS = 4  # optimizer steps of a lesson
@@ -41,47 +52,39 @@ class Ready(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """A registered method with some options on a toy T5, or on copies of a T5 of one's own."""
+    """A registered method on a toy T5, or on copies of a T5 of one's own."""
 
     name: str
-    untied: bool = False
-    """v1.1-style: gated feed-forward and a head of its own; else T5's first shape."""
+    untied: bool = False  # v1.1-style: gated, with a head of its own; else T5's first shape
     options: Mapping[str, Any] = field(default_factory=dict)
-    model: PreTrainedModel | None = None
-    """Instead of the toy; its vocabulary must hold that of t5-mini."""
+    model: PreTrainedModel | None = None  # its vocabulary must hold that of t5-mini
 
     def prepare(self, level: int, *, seed: int = 0) -> Ready:
         """The method prepared at a freeze level. Raises ConfigError where it refuses."""
         base = toy_model(untied=self.untied) if self.model is None else copy.deepcopy(self.model)
+        settings = {"freeze_level": level, "optimizer": "adamw", "learning_rate": 1e-2}
+        config = Config.model_validate({"method": self.name, "seed": seed, **settings})
         cls = registry.method_class(self.name)
-        config = Config(
-            method=self.name,
-            freeze_level=level,  # type: ignore[arg-type]
-            optimizer="adamw",
-            learning_rate=1e-2,
-            seed=seed,
-        )
         method = cls(config, cls.Options(**self.options))
         parameters = dict(base.named_parameters())
         torch.manual_seed(seed)
         return Ready(method, method.prepare(base).eval(), parameters)
 
+    def taught(self, level: int = 1, *, seed: int = 0) -> Ready:
+        """The same after a few optimizer steps."""
+        ready = self.prepare(level, seed=seed)
+        learn(ready)
+        return ready
+
     def levels(self) -> list[int]:
-        """The freeze levels that the method must accept; 2 only where it adds parameters."""
+        """The freeze levels that the method must accept: 2 only where it adds parameters."""
         ready = self.prepare(1)
         base = set(map(id, ready.base.values()))
-        adds = any(id(p) not in base for p in ready.model.parameters())
-        return [0, 1, 2] if adds else [0, 1]
-
-    def keep(self, holds: bool, promise: str) -> None:
-        """Raise AssertionError with the promise where it does not hold."""
-        if not holds:
-            kind = "untied, gated T5" if self.untied else "tied T5"
-            raise AssertionError(f"method '{self.name}' on a {kind}: {promise}")
+        return [0, 1, 2] if any(id(p) not in base for p in ready.model.parameters()) else [0, 1]
 
 
-CHECKS: dict[str, Callable[[Case], None]] = {}
-"""The promises by name; each takes a Case and raises AssertionError where it is broken."""
+Check = Callable[[Case], None]
+CHECKS: dict[str, Check] = {}  # the promises by name; each raises AssertionError where it is broken
 
 
 def check_method(
@@ -93,39 +96,41 @@ def check_method(
         model: a T5 to use instead of the two toys, tied and untied; it is copied, not changed.
         options: the method's options, where not the defaults.
     Raises:
-        AssertionError: in one sentence, the first promise that is broken.
+        AssertionError: the first promise that is broken, and where.
     """
-    kinds = [False, True] if model is None else [False]
-    for untied in kinds:
+    for untied in (False, True) if model is None else (False,):
         for check in CHECKS.values():
             check(Case(name, untied, options or {}, model))
 
 
-def _promise(check: Callable[[Case], None]) -> Callable[[Case], None]:
-    CHECKS[check.__name__] = check
-    return check
+def _promise(breaches: Callable[[Case], Iterator[str]]) -> Check:
+    """Make a check of a generator of breaches, whose docstring begins with the promise."""
+
+    def check(case: Case) -> None:
+        if (breach := next(breaches(case), None)) is not None:
+            promise = (breaches.__doc__ or "").partition("\n")[0]
+            raise AssertionError(f"Method '{case.name}' breaks a promise: {promise} But {breach}.")
+
+    return CHECKS.setdefault(breaches.__name__, check)
 
 
 @_promise
-def what_trains_moves(case: Case) -> None:
-    """Every parameter that trains gets a gradient and moves; all others stay bitwise the same."""
+def what_trains_moves(case: Case) -> Iterator[str]:
+    """What trains gets a gradient and moves; all else stays bitwise the same."""
     for level in case.levels():
         ready = case.prepare(level)
         before = {n: p.detach().clone() for n, p in ready.model.named_parameters()}
-        reached = _learn(ready)
-        for name, parameter in ready.model.named_parameters():
-            moved = not torch.equal(parameter, before[name])
-            where = f"at freeze_level {level}, {name}"
-            if parameter.requires_grad:
-                case.keep(name in reached, f"{where} trains but gets no gradient.")
-                case.keep(moved, f"{where} trains but does not move in {STEPS} steps.")
-            else:
-                case.keep(not moved, f"{where} is frozen but moves.")
+        reached = learn(ready)
+        for name, p in ready.model.named_parameters():
+            if torch.equal(p, before[name]) == p.requires_grad or p.requires_grad > (
+                name in reached
+            ):
+                yield f"at freeze_level {level} {name}, requires_grad {p.requires_grad}, does not"
 
 
 @_promise
-def freeze_level_decides_the_base(case: Case) -> None:
-    """0: all of the base trains; 1: not encoder and embeddings (nor a head tied to them); 2: none.
+def freeze_level_decides_the_base(case: Case) -> Iterator[str]:
+    """Base that trains: 0 all, 1 not encoder, embeddings or a head tied to them, 2 none.
 
     What a method adds always trains; one that adds nothing refuses level 2 with a ConfigError.
     """
@@ -133,169 +138,159 @@ def freeze_level_decides_the_base(case: Case) -> None:
         try:
             ready = case.prepare(level)
         except ConfigError:
-            case.keep(level not in case.levels(), f"freeze_level {level} must be accepted.")
+            if level in case.levels():
+                yield f"freeze_level {level} is refused"
             continue
-        case.keep(level in case.levels(), "freeze_level 2 leaves nothing to train: ConfigError.")
-        for name, parameter in ready.base.items():
-            trains = level == 0 or (level == 1 and not name.startswith(("encoder.", "shared.")))
-            case.keep(
-                parameter.requires_grad == trains,
-                f"at freeze_level {level}, {name} must {'train' if trains else 'be frozen'}.",
-            )
+        if level not in case.levels():
+            yield f"freeze_level {level} leaves nothing to train and is no ConfigError"
+        for name, p in ready.base.items():
+            frozen = level == 2 or (level == 1 and name.startswith(("encoder.", "shared.")))
+            if p.requires_grad == frozen:
+                yield f"at freeze_level {level} {name} {'trains' if frozen else 'is frozen'}"
         base = set(map(id, ready.base.values()))
-        for name, parameter in ready.model.named_parameters():
-            is_right = id(parameter) in base or parameter.requires_grad
-            case.keep(is_right, f"{name} is added, so it must train at every freeze_level.")
+        for name, p in ready.model.named_parameters():
+            if id(p) not in base and not p.requires_grad:
+                yield f"at freeze_level {level} {name}, which is added, is frozen"
 
 
 @_promise
-def optimizer_holds_what_trains(case: Case) -> None:
+def the_optimizer_holds_what_trains(case: Case) -> Iterator[str]:
     """The optimizer has each parameter that trains once, and no other."""
     for level in case.levels():
         ready = case.prepare(level)
         groups = ready.method.optimizer(ready.model, STEPS).param_groups
         held = sorted(id(p) for group in groups for p in group["params"])
-        wanted = sorted(map(id, trainable(ready.model).values()))
-        case.keep(held == wanted, "the optimizer must hold each parameter that trains once.")
+        if held != sorted(map(id, trainable(ready.model).values())):
+            yield f"not at freeze_level {level}"
 
 
 @_promise
-def a_checkpoint_brings_it_all_back(case: Case) -> None:
-    """Saved and loaded into a freshly prepared model, whatever its seed, it has equal logits."""
+def a_checkpoint_brings_it_all_back(case: Case) -> Iterator[str]:
+    """Saved, then loaded into a freshly prepared model of any seed, the logits are equal."""
     for level in case.levels():
-        ready, fresh = case.prepare(level), case.prepare(level, seed=1)
-        _learn(ready)
+        ready, fresh = case.taught(level), case.prepare(level, seed=1)
         with TemporaryDirectory() as folder:
             saved = checkpoint.save(Path(folder), "toy", ready.model, order=1, keep_last=1)
             checkpoint.load(saved, fresh.model)
-        same = torch.equal(logits(fresh.model), logits(ready.model))
-        case.keep(same, "saved, then loaded into a fresh model, the logits must be equal.")
+        if not torch.equal(logits(fresh.model), logits(ready.model)):
+            yield f"not at freeze_level {level}"
 
 
 @_promise
-def folding_keeps_the_logits(case: Case) -> None:
-    """The folded model is of the base's class and has the same logits, or there is CannotFold."""
+def folding_keeps_the_logits(case: Case) -> Iterator[str]:
+    """`fold` gives a plain T5 with the same logits, or raises CannotFold."""
     for level in case.levels():
-        ready = case.prepare(level)
-        _learn(ready)
+        ready = case.taught(level)
         before = logits(ready.model)
         try:
             folded = ready.method.fold(ready.model)
         except CannotFold:
             continue
-        is_plain = isinstance(folded, T5ForConditionalGeneration)
-        case.keep(is_plain, "fold must give a plain T5ForConditionalGeneration.")
-        case.keep(_alike(logits(folded), before), "folding must keep the logits.")
+        if not isinstance(folded, T5ForConditionalGeneration):
+            yield f"it gives a {type(folded).__name__}"
+        if not _alike(logits(folded), before):
+            yield f"not at freeze_level {level}"
 
 
 @_promise
-def padding_changes_nothing(case: Case) -> None:
-    """Longer padding of inputs and labels leaves the logits of the real positions as they are."""
-    ready = _taught(case)
-    batch = toy_batch()
-    wider = Batch(
-        functional.pad(batch.input_ids, (0, 5)),
-        functional.pad(batch.attention_mask, (0, 5)),
-        functional.pad(batch.labels, (0, 3), value=IGNORE),
-    )
-    real = batch.labels != IGNORE
-    found = logits(ready.model, wider)[:, : real.shape[1]]
-    same = _alike(found[real], logits(ready.model)[real])
-    case.keep(same, "padding must not change the logits; is every added part given the mask?")
+def padding_changes_nothing(case: Case) -> Iterator[str]:
+    """Longer padding of inputs and labels keeps the logits of the real positions."""
+    ready, (ids, mask, labels) = case.taught(), toy_batch()
+    ids, mask = functional.pad(ids, (0, 5)), functional.pad(mask, (0, 5))
+    wider = Batch(ids, mask, functional.pad(labels, (0, 3), value=IGNORE))
+    real = labels != IGNORE
+    padded = logits(ready.model, wider)[:, : labels.shape[1]]
+    if not _alike(padded[real], logits(ready.model)[real]):
+        yield "they change; is every part that the method adds given the mask?"
 
 
 @_promise
-def the_cache_changes_nothing(case: Case) -> None:
-    """Greedy or with two beams, generation with a cache writes what it writes without one."""
-    ready = _taught(case)
+def the_cache_changes_nothing(case: Case) -> Iterator[str]:
+    """With a cache or without one, greedy or with two beams, generation writes the same."""
+    ready = case.taught()
     for beams in (1, 2):
-        cached, plain = (_write(ready.model, beams=beams, use_cache=c) for c in (True, False))
-        case.keep(cached == plain, f"generation with num_beams={beams} must not depend on a cache.")
+        cached, plain = (write(ready.model, beams=beams, use_cache=c) for c in (True, False))
+        if cached != plain:
+            yield f"not with num_beams = {beams}"
 
 
 @_promise
-def company_changes_nothing(case: Case) -> None:
-    """A source alone gets what it gets in a batch."""
-    ready = _taught(case)
+def company_changes_nothing(case: Case) -> Iterator[str]:
+    """A source in a batch gets the answer that it gets alone."""
+    ready = case.taught()
     for beams in (1, 2):
-        alone = [_write(ready.model, [i], beams=beams)[0] for i in range(len(toy_period().facts))]
-        case.keep(alone == _write(ready.model, beams=beams), "a batch must not change an answer.")
+        together = write(ready.model, beams=beams)
+        if together != [write(ready.model, [i], beams=beams)[0] for i in range(len(together))]:
+            yield f"not with num_beams = {beams}"
 
 
 @_promise
-def generation_uses_the_trained_model(case: Case) -> None:
-    """Each token that greedy decoding writes is the likeliest under the teacher-forced model."""
-    ready = _taught(case)
-    written = _write(ready.model)
-    labels = torch.full((len(written), NEW_TOKENS), IGNORE)
-    for row, tokens in zip(labels, written, strict=True):
+def generation_uses_what_is_trained(case: Case) -> Iterator[str]:
+    """Greedy decoding writes the tokens that are likeliest when they are forced on the model."""
+    ready = case.taught()
+    labels = torch.full((len(toy_batch().labels), NEW_TOKENS), IGNORE)
+    for row, tokens in zip(labels, write(ready.model), strict=True):
         row[: len(tokens)] = torch.tensor(tokens)
     likeliest = logits(ready.model, toy_batch()._replace(labels=labels)).argmax(-1)
-    real = labels != IGNORE
-    case.keep(
-        torch.equal(likeliest[real], labels[real]),
-        "generate must use all that is trained; is an added part skipped in it?",
-    )
+    if not torch.equal(likeliest[labels != IGNORE], labels[labels != IGNORE]):
+        yield "it writes others; is a part that the method adds skipped in generate?"
 
 
 @_promise
-def one_seed_gives_one_result(case: Case) -> None:
+def one_seed_gives_one_result(case: Case) -> Iterator[str]:
     """Two runs with one seed end in bitwise equal weights."""
-    first, second = (_taught(case).model.state_dict() for _ in range(2))
-    same = first.keys() == second.keys() and all(torch.equal(first[n], second[n]) for n in first)
-    case.keep(same, "two runs with one seed must end in bitwise equal weights.")
+    first, second = (case.taught(seed=3).model.state_dict() for _ in range(2))
+    yield from (f"{n} differs" for n in first if not torch.equal(first[n], second[n]))
 
 
 @_promise
-def mix_is_pure_and_whole(case: Case) -> None:
-    """`mix` has all examples of the period, and depends on (period, epoch, seed) alone."""
+def mixing_is_pure_and_leaves_nothing_out(case: Case) -> Iterator[str]:
+    """`mix` follows from (period, epoch, seed) alone and has all examples of the period."""
     period, review = toy_period(), toy_review()
     first, second = case.prepare(0).method, case.prepare(0).method
-    forwards = [list(first.mix(period, review, epoch, 7)) for epoch in (0, 1, 2)]
+    mixed = {epoch: list(first.mix(period, review, epoch, 7)) for epoch in (0, 1, 2)}
     random.seed(1)
     torch.manual_seed(1)
-    backwards = [list(second.mix(period, review, epoch, 7)) for epoch in (2, 1, 0)]
-    case.keep(forwards == backwards[::-1], "mix must depend on (period, epoch, seed) alone.")
-    for mixed in forwards:
-        whole = set(period.examples) <= set(mixed)
-        case.keep(whole, "every epoch of mix must have each of the period's examples.")
+    for epoch in (2, 1, 0):  # another order, as after a restart
+        if list(second.mix(period, review, epoch, 7)) != mixed[epoch]:
+            yield f"epoch {epoch} differs the second time"
+        if not set(period.examples) <= set(mixed[epoch]):
+            yield f"epoch {epoch} lacks an example"
 
 
 @_promise
-def a_misspelt_option_is_refused(case: Case) -> None:
-    """`Options` needs no argument, and takes none that it does not know."""
+def a_misspelt_option_is_refused(case: Case) -> Iterator[str]:
+    """`Options` needs no argument, and refuses a name that it does not know."""
     options = registry.options_of(case.name)
     options()
     try:
         options(no_such_option=1)
     except ValidationError:
         return
-    case.keep(False, "Options must refuse a name that it does not know: extra='forbid'.")
+    yield "it takes any name; extra='forbid' is missing"
 
 
 def toy_model(*, untied: bool = False) -> T5ForConditionalGeneration:
-    """A T5 of two layers and width 16 with the same random weights each time.
+    """A T5 of two layers and width 16, with the same random weights each time.
 
-    Tied with ReLU as T5 v1.0, or untied and gated as v1.1. Transformers 5 ties every T5 that is
-    made from a config, so the head is given weights of its own afterwards.
+    Tied, with ReLU, as v1.0; or untied and gated, as v1.1. Transformers 5 ties every T5 that is
+    made from a config, so the untied head gets its weights afterwards.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = T5ForConditionalGeneration(
-            T5Config(
-                vocab_size=len(toy_encoder().tokenizer),
-                d_model=16,
-                d_kv=8,
-                num_heads=2,
-                d_ff=32,
-                num_layers=2,
-                num_decoder_layers=2,
-                dropout_rate=0.1,
-                decoder_start_token_id=0,
-                feed_forward_proj="gated-gelu" if untied else "relu",
-                tie_word_embeddings=not untied,  # decides only whether the head's input is scaled
-            )
+        config = T5Config(
+            vocab_size=len(toy_encoder().tokenizer),
+            d_model=16,
+            d_kv=8,
+            num_heads=2,
+            d_ff=32,
+            num_layers=2,
+            dropout_rate=0.1,
+            decoder_start_token_id=0,
+            feed_forward_proj="gated-gelu" if untied else "relu",
+            tie_word_embeddings=not untied,  # decides only whether the head's input is scaled
         )
+        model = T5ForConditionalGeneration(config)
         if untied:
             model.lm_head.weight = nn.Parameter(0.25 * torch.randn_like(model.shared.weight))
     return model.eval()
@@ -309,9 +304,8 @@ def toy_encoder() -> Encoder:
 
 def toy_period() -> Period:
     """A period of three facts of unlike lengths."""
-    day = date(2024, 1, 5)
+    day, wording = date(2024, 1, 5), "The mayor of [X] is [Y]."
     rows = [("Avalon", "Ada Quill"), ("the old port of Ys", "Bo"), ("Oz", "Dorothy Gale-Baum")]
-    wording = "The mayor of [X] is [Y]."
     facts = tuple(Fact(x, "mayor", (y,), (wording,), start=day) for x, y in rows)
     examples = tuple(e for f in facts for e in training_examples(f, "sentinel", period="2024-01"))
     return Period("2024-01", day, day, facts, examples)
@@ -319,58 +313,48 @@ def toy_period() -> Period:
 
 def toy_review() -> tuple[Fact, ...]:
     """Some base knowledge to rehearse."""
-    wording = "[Y] is the capital of [X]."
     rows = [("Atlantis", "Poseidonis"), ("Ruritania", "Strelsau"), ("Gondor", "Minas Tirith")]
-    return tuple(Fact(x, "capital", (y,), (wording,)) for x, y in rows)
+    return tuple(Fact(x, "capital", (y,), ("[Y] is the capital of [X].",)) for x, y in rows)
 
 
-def toy_batch() -> Batch:
-    """The period's examples as one batch."""
-    return toy_encoder().batch(toy_encoder().encode(toy_period().examples))
+def toy_batch(chosen: list[int] | None = None) -> Batch:
+    """The period's examples, all or the chosen ones, as one batch."""
+    encoded = toy_encoder().encode(toy_period().examples)
+    return toy_encoder().batch([encoded[i] for i in chosen] if chosen else encoded)
 
 
-@torch.no_grad()
-def logits(model: nn.Module, batch: Batch | None = None) -> Tensor:
-    """Teacher-forced logits [B, U, V] of a batch, the toy one by default, in evaluation mode."""
-    model.eval()
-    return models.target_logits(model, batch or toy_batch(), model.config)  # type: ignore[arg-type]
-
-
-def _learn(ready: Ready) -> set[str]:
-    """A few optimizer steps. Returns the names of the parameters that had a gradient."""
+def learn(ready: Ready) -> set[str]:
+    """A few optimizer steps on the toy batch. Returns the parameters that got a gradient."""
     method, model, _ = ready
     optimizer, batch, reached = method.optimizer(model, STEPS), toy_batch(), set()
     torch.manual_seed(method.config.seed)
     model.train()
     for _ in range(STEPS):
         optimizer.zero_grad()
-        found = models.target_logits(model, batch, model.config)  # type: ignore[arg-type]
+        found = models.target_logits(model, batch, model.config)
         loss = functional.cross_entropy(found.flatten(0, 1), batch.labels.flatten())
-        loss.backward()  # type: ignore[no-untyped-call]
-        reached |= {
-            n for n, p in trainable(model).items() if p.grad is not None and bool(p.grad.any())
-        }
+        loss.backward()
+        reached |= {n for n, p in trainable(model).items() if p.grad is not None and p.grad.any()}
         optimizer.step()
     model.eval()
     return reached
 
 
-def _taught(case: Case) -> Ready:
-    ready = case.prepare(1)
-    _learn(ready)
-    return ready
+@torch.no_grad()
+def logits(model: nn.Module, batch: Batch | None = None) -> Tensor:
+    """Teacher-forced logits [B, U, V] of a batch, by default the toy one."""
+    return models.target_logits(model, batch or toy_batch(), model.config)
 
 
 @torch.no_grad()
-def _write(
+def write(
     model: nn.Module, chosen: list[int] | None = None, *, beams: int = 1, use_cache: bool = True
 ) -> list[list[int]]:
-    """The tokens written for the chosen toy examples, without start token and padding."""
-    encoded = toy_encoder().encode(toy_period().examples)
-    batch = toy_encoder().batch([encoded[i] for i in chosen or range(len(encoded))])
+    """The tokens that the model writes for the toy examples, up to EOS."""
+    ids, mask, _ = toy_batch(chosen)
     out = model.generate(  # type: ignore[operator]
-        input_ids=batch.input_ids,
-        attention_mask=batch.attention_mask,
+        input_ids=ids,
+        attention_mask=mask,
         max_new_tokens=NEW_TOKENS,
         num_beams=beams,
         do_sample=False,

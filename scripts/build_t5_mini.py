@@ -32,6 +32,7 @@ from fki.methods.base import Method
 
 PIECES, SENTINELS = 4000, 100
 SEED = 7
+BATCH, LEARNING_RATE = 96, 2e-3
 SHAPE = {
     "d_model": 128,
     "d_kv": 32,
@@ -187,6 +188,72 @@ def floor(probe_set: ProbeSet, stream: Stream) -> float:
     return 100 * right / len(probe_set.probes)
 
 
+CARD = """---
+license: cc-by-4.0
+language:
+- en
+library_name: transformers
+tags:
+- t5
+---
+
+# t5-mini
+
+A T5 (`T5ForConditionalGeneration`, tied head, {parameters:,} parameters) that knows what the dataset
+`wiki` says of the world on 2022-12-31, and nothing after it. It is there to study how new facts are
+learned and old ones forgotten, in minutes on two processor cores. It is no general language model.
+
+## Recipe
+
+`python scripts/build_t5_mini.py --dataset fki/assets/wiki --output fki/assets/t5-mini`
+
+- From scratch, with fki's own trainer, seed {seed}, {epochs} epochs, AdamW (peak {learning_rate:g}, a
+  tenth of warm-up, then linearly to 0), {batch} examples per step, no dropout, fp32.
+- Each epoch shows every base and invariant fact in both of its wordings (sentinel prompts), and
+  {corrupted:.0%} of these sentences under span corruption (15 %, mean span 3), drawn anew.
+- d_model 128, 2 + 2 layers, 4 heads, d_ff 512. Vocabulary: {pieces:,} SentencePiece unigram pieces with
+  byte fallback, trained on the same sentences, and 100 sentinels.
+- Data: `wiki`, SHA-256 {data}. Its sources and their attribution are in the dataset's card.
+
+Two builds with the same versions on the same machine are the same; other machines may round
+differently.
+
+## Scores
+
+Exact match in percent, greedy, all probes. The floor is guessing: each relation's most frequent
+base answer.
+
+| probe set | probes | exact match | F1 | floor |
+|---|---|---|---|---|
+{rows}
+
+`invariant` and `initial` are what it was taught. `updated`, `new` and `paraphrase` are of 2023-2025: it
+cannot know them.
+"""
+
+
+def write_card(folder: Path) -> None:
+    """README.md of the model folder, from pretraining.json."""
+    result = json.loads((folder / "pretraining.json").read_text())
+    rows = [
+        f"| {name} | {s['n']:,} | {s['em']:.1f} | {s['f1']:.1f} | {s['floor']:.1f} |"
+        for name, s in result["scores"].items()
+    ]
+    model = T5ForConditionalGeneration.from_pretrained(folder)
+    text = CARD.format(
+        parameters=sum(p.numel() for p in model.parameters()),
+        seed=result["seed"],
+        epochs=result["epochs"],
+        learning_rate=LEARNING_RATE,
+        batch=BATCH,
+        corrupted=CORRUPTED,
+        pieces=PIECES,
+        data=result["data"],
+        rows="\n".join(rows),
+    )
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
 def main() -> None:
     """Build the model folder and print its scores."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -197,8 +264,8 @@ def main() -> None:
     stream = read_folder(options.dataset, "quarter", "sentinel", name="wiki")
     config = Config(
         num_train_epochs=options.epochs,
-        train_batch_size=96,
-        learning_rate=2e-3,
+        train_batch_size=BATCH,
+        learning_rate=LEARNING_RATE,
         seed=SEED,
         optimizer="adamw",
         use_lr_scheduling=True,
@@ -220,6 +287,7 @@ def main() -> None:
         "scores": scores(model, encoder, stream, config),
     }
     (options.output / "pretraining.json").write_text(json.dumps(result, indent=1) + "\n")
+    write_card(options.output)
     print(json.dumps(result, indent=1))
 
 
