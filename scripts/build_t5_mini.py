@@ -188,48 +188,7 @@ def floor(probe_set: ProbeSet, stream: Stream) -> float:
     return 100 * right / len(probe_set.probes)
 
 
-CARD = """---
-license: cc-by-4.0
-language:
-- en
-library_name: transformers
-tags:
-- t5
----
-
-# t5-mini
-
-A T5 (`T5ForConditionalGeneration`, tied head, {parameters:,} parameters) that knows what the dataset
-`wiki` says of the world on 2022-12-31, and nothing after it. It is there to study how new facts are
-learned and old ones forgotten, in minutes on two processor cores. It is no general language model.
-
-## Recipe
-
-`python scripts/build_t5_mini.py --dataset fki/assets/wiki --output fki/assets/t5-mini`
-
-- From scratch, with fki's own trainer, seed {seed}, {epochs} epochs, AdamW (peak {learning_rate:g}, a
-  tenth of warm-up, then linearly to 0), {batch} examples per step, no dropout, fp32.
-- Each epoch shows every base and invariant fact in both of its wordings (sentinel prompts), and
-  {corrupted:.0%} of these sentences under span corruption (15 %, mean span 3), drawn anew.
-- d_model 128, 2 + 2 layers, 4 heads, d_ff 512. Vocabulary: {pieces:,} SentencePiece unigram pieces with
-  byte fallback, trained on the same sentences, and 100 sentinels.
-- Data: `wiki`, SHA-256 {data}. Its sources and their attribution are in the dataset's card.
-
-Two builds with the same versions on the same machine are the same; other machines may round
-differently.
-
-## Scores
-
-Exact match in percent, greedy, all probes. The floor is guessing: each relation's most frequent
-base answer.
-
-| probe set | probes | exact match | F1 | floor |
-|---|---|---|---|---|
-{rows}
-
-`invariant` and `initial` are what it was taught. `updated`, `new` and `paraphrase` are of 2023-2025: it
-cannot know them.
-"""
+CARD = Path(__file__).with_name("t5_mini_card.md")
 
 
 def write_card(folder: Path) -> None:
@@ -240,7 +199,7 @@ def write_card(folder: Path) -> None:
         for name, s in result["scores"].items()
     ]
     model = T5ForConditionalGeneration.from_pretrained(folder)
-    text = CARD.format(
+    text = CARD.read_text(encoding="utf-8").format(
         parameters=sum(p.numel() for p in model.parameters()),
         seed=result["seed"],
         epochs=result["epochs"],
