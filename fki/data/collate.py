@@ -71,6 +71,10 @@ class Encoder:
         targets = self.targets([e.target for e in examples])
         return [Encoded(s, t) for s, t in zip(sources, targets, strict=True)]
 
+    def tokens(self, examples: Sequence[Example]) -> int:
+        """Input and target tokens of these examples, without padding."""
+        return sum(len(e.source) + len(e.target) for e in self.encode(examples))
+
     def batch(self, encoded: Sequence[Encoded]) -> Batch:
         """input_ids [B, T], attention_mask [B, T], labels [B, U] of these examples."""
         ids = padded([e.source for e in encoded], self.pad, self.multiple)

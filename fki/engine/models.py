@@ -125,7 +125,9 @@ def weights_digest(model: nn.Module) -> str:
     total = hashlib.sha256()
     for name, parameter in sorted(model.named_parameters()):
         total.update(name.encode())
-        total.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        total.update(
+            parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+        )
     return total.hexdigest()
 
 

@@ -46,8 +46,8 @@ def make_plan(config: Config) -> Plan:
     periods = [p for phase in ready.phases for p in phase.periods]
     rows = 1 if config.check_validation else len(ready.phases) + 1
     probes = sum(len(c.probes) for t in range(rows) for c in ready.questions.row(t))
-    examples = ready.encoder.encode([e for p in periods for e in p.examples])
-    tokens = sum(len(e.source) + len(e.target) for e in examples) * config.num_train_epochs
+    examples = [e for p in periods for e in p.examples]
+    tokens = ready.encoder.tokens(examples) * config.num_train_epochs
     total, trainable = models.count_parameters(ready.model)
     longest = max(ready.trainer.steps(len(p.examples)) for p in periods) * config.num_train_epochs
     states = 1 if config.optimizer == "adafactor" else 3

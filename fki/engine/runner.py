@@ -51,7 +51,8 @@ class Clock:
 
     train_seconds: float = 0.0
     eval_seconds: float = 0.0
-    tokens: int = 0
+    tokens: int = 0  # trained on, over all epochs
+    stream_tokens: int = 0  # of the periods learned so far, once: what KAR counts
     steps: int = 0
     examples: int = 0
 
@@ -119,6 +120,7 @@ class Runner:
                 for step in self.session.trainer.learn(period):
                     self._log(step)
                     yield step
+                self.clock.stream_tokens += self.session.encoder.tokens(period.examples)
             if self.session.is_main:
                 checkpoint.save(
                     self.run.folder,
@@ -177,7 +179,10 @@ class Runner:
                 {"after": after, "scores": [asdict(s) for s in row]} for after, row in self.rows
             ],
             "summary": summary(
-                self.rows, reached, tokens=self.clock.tokens, seconds=self.clock.train_seconds
+                self.rows,
+                reached,
+                tokens=self.clock.stream_tokens,
+                seconds=self.clock.train_seconds,
             ),
         }
 

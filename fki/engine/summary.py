@@ -45,7 +45,8 @@ def summary(
     Args:
         rows: row 0 (the untouched model) first; the last one is after the last phase.
         columns: the phases in order.
-        tokens, seconds: trained on, and spent in the optimizer loop, for KAR.
+        tokens: of the stream so far, each period's counted once, for KAR.
+        seconds: spent in the optimizer loop, for KAR.
     """
     first, last = rows[0][1], rows[-1][1]
     grid = matrix(rows, columns)
