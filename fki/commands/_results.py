@@ -53,7 +53,9 @@ def stream_table(summary: dict[str, Any], spent: dict[str, float]) -> Table:
     table = new_table("over the stream", "value", "what it says", numbers=("value",))
     for key, name, meaning, digits in STREAM:
         value = number(summary[key], digits)
-        table.add_row(name, "no gain" if key == "fuar" and value == NONE else value, meaning)
+        has_kept = any(name in summary["probe_sets"] for name in ("invariant", "initial"))
+        is_undefined = key == "fuar" and value == NONE and has_kept
+        table.add_row(name, "no gain" if is_undefined else value, meaning)
     rate = spent["examples"] / spent["train_seconds"] if spent["train_seconds"] else None
     table.add_row("training", duration(spent["train_seconds"]), f"{number(rate, 0)} examples/s")
     table.add_row("scoring", duration(spent["eval_seconds"]), "every answer is in samples.jsonl")

@@ -28,7 +28,7 @@ class Show:
 
     def note(self, text: str) -> None:
         """A sentence for people."""
-        self.err.print(escape(text), soft_wrap=True)
+        self._words(escape(text))
 
     def data(self, **row: Any) -> None:
         """One line of data, where JSON was asked for."""
@@ -45,9 +45,11 @@ class Show:
         if self.as_json:
             return
         for i, command in enumerate(commands):
-            self.err.print(
-                f"{'Next:' if i == 0 else '     '} [bold]{escape(command)}[/]", soft_wrap=True
-            )
+            self._words(f"{'Next:' if i == 0 else '     '} [bold]{escape(command)}[/]")
+
+    def _words(self, markup: str) -> None:
+        """Words, broken at spaces on a terminal; a file or pipe gets whole lines."""
+        self.err.print(markup, soft_wrap=not self.err.is_terminal)
 
 
 def new_table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) -> Table:

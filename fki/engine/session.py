@@ -111,7 +111,10 @@ def make_accelerator(config: Config) -> Accelerator:
             "use_deepspeed = true cannot be used yet: each period has an optimizer of its own.",
             hint="Set use_deepspeed = false; several GPUs: accelerate launch -m fki train ...",
         )
-    return Accelerator(mixed_precision=config.mixed_precision)
+    return Accelerator(
+        mixed_precision=config.mixed_precision,
+        cpu=not torch.accelerator.is_available(),  # several processes then meet over gloo
+    )
 
 
 def _check_answers_fit(plan: list[Phase], encoder: Encoder) -> None:

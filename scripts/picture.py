@@ -1,0 +1,38 @@
+"""Draw what `fki compare` prints as an SVG, for README.
+
+python scripts/picture.py runs/ docs/compare.svg
+"""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
+
+from fki.commands import compare
+from fki.commands._show import Show
+
+FONT = re.compile(r"@font-face \{\{.*?\}\}\n?", re.DOTALL)  # rich would fetch it from the network
+
+
+def main() -> None:
+    """Record one comparison and save it."""
+    runs, output = map(Path, sys.argv[1:3])
+    recorder = Console(record=True, width=88, force_terminal=True, highlight=False)
+
+    class Recorded(Show):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.out = self.err = recorder
+
+    compare.Show = Recorded  # type: ignore[misc]
+    recorder.print("$ [bold]fki compare runs/[/]")
+    compare.compare([runs])
+    svg = recorder.export_svg(title="fki", code_format=FONT.sub("", CONSOLE_SVG_FORMAT))
+    output.write_text(svg, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""The command line in-process, a dataset of six facts, and one run that all tests share."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from fki.cli import main
+
+SHORT = ("max_periods=1", "num_train_epochs=1", "eval_samples=5", "seed=7")
+HEADS = [("Atlantis", "Ann", "Bo"), ("Utopia", "Cy", "Di"), ("Arcadia", "Ed", "Flo")]
+
+
+class Shown(NamedTuple):
+    """How a command ended and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The JSON lines on stdout."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def words(self) -> str:
+        """All of stderr on one line."""
+        return re.sub(r"\s+", " ", self.err)
+
+
+Fki = Callable[..., Shown]
+
+
+@pytest.fixture
+def fki(capsys: pytest.CaptureFixture[str]) -> Fki:
+    """Run the command line; an exception that is no exit fails the test."""
+
+    def run(*arguments: str | Path) -> Shown:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main([str(a) for a in arguments])
+            raise SystemExit(0)
+        return Shown(int(caught.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+def write_dataset(folder: Path) -> Path:
+    """Two quarters: three heads change in the first, two new facts come, one in the second."""
+    heads = [{"subject": s, "relation": "head", "object": old} for s, old, _ in HEADS]
+    changes = [
+        {"subject": s, "relation": "head", "object": new, "start": f"2023-0{i}-15"}
+        for i, (s, _, new) in enumerate(HEADS, 1)
+    ]
+    new = [
+        {"prompt": "The river of Utopia is", "target": "Lethe", "date": "2023-02-01"},
+        {"prompt": "The sea of Utopia is", "target": "Styx", "date": "2023-05-01"},
+    ]
+    kept = {"subject": "Eden", "relation": "head", "object": "Gil"}
+    tables = {
+        "base": [head | {"start": "2019"} for head in [*heads, kept]],
+        "invariant": [{"prompt": "The capital of France is", "target": "Paris"}],
+        "stream": [*changes, *new],
+    }
+    folder.mkdir()
+    for name, rows in tables.items():
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """The dataset, one's own."""
+    return write_dataset(tmp_path / "mine")
+
+
+@pytest.fixture
+def short() -> list[str]:
+    """Options of a run that takes a second."""
+    return [part for text in SHORT for part in ("--set", text)]
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A finished run of vanilla; nobody may change it."""
+    home = tmp_path_factory.mktemp("trained")
+    data, run = write_dataset(home / "mine"), home / "run"
+    options = [part for text in SHORT for part in ("--set", text)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FKI_HOME", str(home / "home"))
+        with pytest.raises(SystemExit) as caught:
+            main(["train", "--dataset", str(data), "--output-dir", str(run), *options, "--json"])
+            raise SystemExit(0)
+    assert not caught.value.code
+    yield run

@@ -1,0 +1,187 @@
+"""`fki train` leaves a folder that explains itself, and `fki plan` leaves nothing."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Fki = Callable[..., Any]
+NUMBERS = ["n", "em", "f1", "accuracy", "log_likelihood", "old_em"]
+COLUMNS = ["after", "probe_set", "period", *NUMBERS]
+FILES = {"run.json", "config.toml", "metrics.jsonl", "probes.jsonl", "samples.jsonl", "scores.json"}
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_run_is_a_folder_of_seven_parts(trained: Path) -> None:
+    assert {f.name for f in trained.iterdir()} == FILES | {"checkpoints"}
+    assert [f.name for f in (trained / "checkpoints").iterdir()] == ["2023-Q1"]
+
+
+def test_a_run_says_what_it_was(trained: Path) -> None:
+    info = json.loads((trained / "run.json").read_text(encoding="utf-8"))
+    assert info["status"] == "done" and info["config"]["seed"] == 7
+    assert info["origins"]["seed"] == "--set" and info["origins"]["output_dir"] == "--output-dir"
+    assert info["dataset"]["periods"] == ["2023-Q1"] and len(info["dataset"]["digest"]) == 64
+    assert info["spent"]["examples"] == 4
+
+
+def test_every_prediction_belongs_to_a_probe(trained: Path) -> None:
+    asked = {(p["probe_set"], p["id"]) for p in lines(trained / "probes.jsonl")}
+    answered = [(s["probe_set"], s["id"]) for s in lines(trained / "samples.jsonl")]
+    assert set(answered) == asked and len(answered) == 2 * len(asked)
+
+
+def test_the_config_of_a_run_is_a_preset_that_gives_it_again(fki: Fki, trained: Path) -> None:
+    rows = fki("plan", "--preset", trained / "config.toml", "--json").rows
+    values = {row["setting"]: row["value"] for row in rows if "setting" in row}
+    config = json.loads((trained / "run.json").read_text(encoding="utf-8"))["config"]
+    assert values == config
+
+
+def test_a_run_is_shown_as_tables_with_the_next_command(
+    fki: Fki, dataset: Path, short: list[str]
+) -> None:
+    shown = fki("train", "--dataset", dataset, *short)
+    assert shown.code == 0
+    for words in ("Exact match, %", "updated", "FUAR", "examples/s"):
+        assert words in shown.out
+    assert "fki compare runs" in shown.words and "fki export runs/" in shown.words
+
+
+def test_json_lines_are_the_scores_and_then_the_run(
+    fki: Fki, dataset: Path, short: list[str], tmp_path: Path
+) -> None:
+    shown = fki("train", "--dataset", dataset, "--output-dir", "run", *short, "--json")
+    *scores, end = shown.rows
+    assert {row["after"] for row in scores} == {"base", "2023-Q1"}
+    assert all([*row] == COLUMNS for row in scores)
+    assert end["run"] == "run" and "updated" in end["summary"]["probe_sets"]
+    assert (tmp_path / "run" / "scores.json").is_file()
+
+
+@pytest.mark.parametrize("log", ["logs/a.csv", "logs/a.jsonl", "logs"])
+def test_output_log_is_a_further_copy_of_the_scores(
+    fki: Fki, dataset: Path, short: list[str], tmp_path: Path, log: str
+) -> None:
+    more = ["--set", f"output_log={log}", "--set", "check_validation=true"]
+    shown = fki("train", "--dataset", dataset, *short, *more, "--json")
+    file = tmp_path / log if "." in log else tmp_path / log / "scores.csv"
+    with file.open(encoding="utf-8", newline="") as text:
+        is_csv = file.suffix == ".csv"
+        rows = list(csv.DictReader(text)) if is_csv else [json.loads(line) for line in text]
+    assert [[*row] for row in rows] == [COLUMNS] * len(shown.rows[:-1])
+
+
+def test_an_output_log_that_exists_is_refused_before_training(
+    fki: Fki, dataset: Path, short: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("mine", encoding="utf-8")
+    shown = fki("train", "--dataset", dataset, *short, "--set", "output_log=a.csv")
+    assert shown.code == 2 and "overwrites nothing" in shown.words
+    assert (tmp_path / "a.csv").read_text(encoding="utf-8") == "mine"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_check_validation_scores_and_trains_nothing(
+    fki: Fki, dataset: Path, short: list[str], tmp_path: Path
+) -> None:
+    more = ["--set", "check_validation=true", "--output-dir", "run"]
+    *scores, end = fki("train", "--dataset", dataset, *short, *more, "--json").rows
+    assert {row["after"] for row in scores} == {"base"}
+    assert end["spent"]["steps"] == 0
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_check_validation_scores_the_weights_at_checkpoint_path(
+    fki: Fki, trained: Path, short: list[str]
+) -> None:
+    more = ["--set", "check_validation=true", "--set"]
+    more += [f"checkpoint_path={trained / 'checkpoints' / '2023-Q1'}"]
+    *scores, _ = fki("train", "--dataset", trained.parent / "mine", *short, *more, "--json").rows
+    after = [row for row in lines(trained / "metrics.jsonl") if row.get("after") == "2023-Q1"]
+    found = {row["probe_set"]: row["log_likelihood"] for row in scores}
+    assert found == pytest.approx({r["probe_set"]: r["log_likelihood"] for r in after}, abs=1e-4)
+
+
+def test_an_output_dir_that_holds_files_is_refused_and_left_as_it_is(
+    fki: Fki, dataset: Path, short: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("mine", encoding="utf-8")
+    shown = fki("train", "--dataset", dataset, "--output-dir", "run", *short)
+    assert shown.code == 1 and "fki deletes nothing" in shown.words
+    assert [f.read_text(encoding="utf-8") for f in (tmp_path / "run").iterdir()] == ["mine"]
+
+
+def test_a_plan_says_where_each_value_comes_from(
+    fki: Fki, dataset: Path, short: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FKI_EVAL_BATCH_SIZE", "9")
+    shown = fki("plan", "--preset", "t5_recadam", "--dataset", dataset, *short, "--json")
+    origin = {row["setting"]: row["origin"] for row in shown.rows if "setting" in row}
+    assert origin["dataset"] == "--dataset" and origin["seed"] == "--set"
+    assert origin["eval_batch_size"] == "FKI_EVAL_BATCH_SIZE"
+    assert origin["method"].startswith("t5_recadam.toml:")
+    assert origin["num_beams"].startswith("t5.toml:") or origin["num_beams"] == "default"
+    assert shown.rows[-1]["plan"]["steps"] == 1
+
+
+def test_a_plan_starts_nothing(fki: Fki, dataset: Path, short: list[str], tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    shown = fki("plan", "--dataset", dataset, "--output-dir", "run", *short)
+    assert shown.code == 0 and "Nothing was started." in shown.words
+    assert "optimizer steps" in shown.out
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+WRONG = {
+    "a misspelt key": (("--set", "learning_rat=1"), 2, "Did you mean 'learning_rate'?"),
+    "a value of another type": (("--set", "train_batch_size=many"), 2, "a whole number"),
+    "a version that there is not": (("--version", "monthly"), 2, "Did you mean 'month'?"),
+    "a set without its equals sign": (("--set", "seed"), 2, "key=value"),
+    "an unknown method": (("--method", "recadem"), 2, "Did you mean 'recadam'?"),
+    "an unknown preset": (("--preset", "t5_recadm"), 2, "Did you mean 't5_recadam'?"),
+    "an old config": (("--preset", "old.json"), 2, "Write it as TOML"),
+    "a dataset that is not here": (("--dataset", "wiki"), 3, "Run: fki download wiki"),
+    "an unknown dataset": (("--dataset", "wikki"), 3, "Did you mean 'wiki'?"),
+    "an unknown model": (("--model", "./t5-mni"), 3, "There is no model folder"),
+    "a wrong device count": (("--set", "ngpu=0"), 2, "of at least 1"),
+    "an unknown option": (("--epochs", "3"), 2, "No such option"),
+    "answers that do not fit": (("--set", "output_length=2"), 2, "--set output_length="),
+    "a checkpoint that is not there": (
+        ("--set", "check_validation=true", "--set", "checkpoint_path=nowhere"),
+        3,
+        "nowhere",
+    ),
+}
+
+
+@pytest.mark.parametrize("command", ["train", "plan"])
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_input_ends_with_words_a_code_and_no_run(
+    fki: Fki, dataset: Path, tmp_path: Path, command: str, case: str
+) -> None:
+    arguments, code, words = WRONG[case]
+    shown = fki(command, "--dataset", dataset, *arguments)
+    assert (shown.code, "Traceback" in shown.err) == (code, False)
+    assert words in shown.words
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_bad_row_is_told_before_training(fki: Fki, dataset: Path, tmp_path: Path) -> None:
+    with (dataset / "stream.jsonl").open("a", encoding="utf-8") as text:
+        text.write('{"subject": "x"}\n')
+    shown = fki("train", "--dataset", dataset)
+    assert shown.code == 3 and "stream.jsonl:6: 'relation' is missing" in shown.words
+    assert not (tmp_path / "runs").exists()
+
+
+def test_all_wrong_settings_are_told_at_once(fki: Fki) -> None:
+    shown = fki("train", "--set", "sed=1", "--set", "num_beams=0", "--method", "lorra")
+    assert shown.code == 2 and "3 settings cannot be used" in shown.words

@@ -1,0 +1,116 @@
+"""A known dataset is fetched whole, verified each time, and never deleted."""
+
+from pathlib import Path
+
+import pytest
+
+from fki.core.errors import DataError, NotDownloaded
+from fki.data import catalog
+
+
+@pytest.fixture
+def wiki() -> Path:
+    """The fetched dataset."""
+    return catalog.fetch("wiki")[0]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+
+
+def test_fetch_puts_a_verified_dataset_into_the_data_folder(tmp_path: Path) -> None:
+    folder, was_here = catalog.fetch("wiki")
+    assert folder == tmp_path / "home" / "datasets" / "wiki" and not was_here
+    assert catalog.verify(folder) == catalog.read_manifest(folder)["digest"]
+
+
+def test_fetch_leaves_nothing_else_behind(wiki: Path) -> None:
+    assert [f.name for f in wiki.parent.iterdir()] == ["wiki"]
+
+
+def test_a_second_fetch_says_that_it_is_there_and_changes_nothing(wiki: Path) -> None:
+    before = content(wiki)
+    assert catalog.fetch("wiki") == (wiki, True)
+    assert content(wiki) == before
+
+
+def alter(folder: Path) -> None:
+    file = folder / "stream.jsonl"
+    file.write_bytes(file.read_bytes().replace(b"2023", b"2024", 1))
+
+
+def lose(folder: Path) -> None:
+    (folder / "base.jsonl").unlink()
+
+
+def add(folder: Path) -> None:
+    (folder / "probes").mkdir()
+    (folder / "probes" / "mine.jsonl").write_text("{}\n", encoding="utf-8")
+
+
+def break_manifest(folder: Path) -> None:
+    (folder / "manifest.json").write_text("{", encoding="utf-8")
+
+
+HARMS = {
+    "stream.jsonl": alter,
+    "base.jsonl": lose,
+    "mine.jsonl": add,
+    "manifest.json": break_manifest,
+}
+
+
+@pytest.mark.parametrize("name", HARMS)
+@pytest.mark.parametrize("use", ["fetch", "open"])
+def test_a_harmed_dataset_is_refused_and_left_as_it_is(wiki: Path, name: str, use: str) -> None:
+    HARMS[name](wiki)
+    before = content(wiki)
+    with pytest.raises(DataError, match=name) as caught:
+        catalog.fetch("wiki") if use == "fetch" else catalog.open_stream("wiki", "day", "sentinel")
+    assert caught.value.exit_code == 3 and caught.value.hint
+    assert content(wiki) == before
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"files": {}}', '{"files": {"a": {}}}'])
+def test_a_manifest_of_another_shape_is_refused(wiki: Path, text: str) -> None:
+    (wiki / "manifest.json").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError):
+        catalog.fetch("wiki")
+
+
+def test_an_unknown_dataset_brings_the_nearest_name() -> None:
+    with pytest.raises(DataError, match="Did you mean 'wiki'"):
+        catalog.fetch("wikki")
+    with pytest.raises(DataError, match="Did you mean 'wiki'"):
+        catalog.open_stream("wikki", "day", "sentinel")
+
+
+def test_a_dataset_that_is_not_here_says_how_to_get_it() -> None:
+    with pytest.raises(NotDownloaded) as caught:
+        catalog.open_stream("wiki", "quarter", "sentinel")
+    assert caught.value.hint == "Run: fki download wiki"
+
+
+class Failing:
+    """A source that breaks off after its first file."""
+
+    name, summary = "failing", ""
+
+    def fetch(self, folder: Path) -> None:
+        (folder / "stream.jsonl").write_text("{}", encoding="utf-8")
+        raise ConnectionError("the line is dead")
+
+
+def test_a_source_that_fails_leaves_no_half_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(catalog.SOURCES, "failing", Failing())
+    with pytest.raises(ConnectionError):
+        catalog.fetch("failing")
+    assert list(catalog.dataset_folder("failing").parent.iterdir()) == []
+
+
+def test_a_folder_of_one_s_own_is_opened_by_its_path(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    row = '{"prompt": "x is", "target": "a", "date": "2023-01"}\n'
+    (folder / "stream.jsonl").write_text(row, encoding="utf-8")
+    assert catalog.open_stream("mine", "month", "sentinel").name == "mine"

@@ -1,0 +1,309 @@
+"""A user's own folder is read whole or refused with every bad row named."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fki.core.errors import DataError
+from fki.core.types import Fact, Stream
+from fki.data.files import digest, read_folder
+
+GOOD = {"subject": "x", "relation": "head", "object": "a", "start": "2023-01-05"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "mine").mkdir()
+    return tmp_path / "mine"
+
+
+def write(folder: Path, *rows: dict[str, Any] | str, name: str = "stream.jsonl") -> None:
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def read(folder: Path) -> Stream:
+    return read_folder(folder, "month", "sentinel", name="mine")
+
+
+def facts(folder: Path) -> list[Fact]:
+    return [f for p in read(folder).periods for f in p.facts]
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        read(folder)
+    assert caught.value.hint
+    return str(caught.value)
+
+
+def test_jsonl_and_csv_say_the_same(folder: Path) -> None:
+    write(folder, GOOD)
+    from_jsonl = facts(folder)
+    (folder / "stream.jsonl").unlink()
+    write(folder, "subject,relation,object,start", "x,head,a,2023-01-05", name="stream.csv")
+    assert facts(folder) == from_jsonl
+
+
+def test_a_csv_may_have_a_bom_and_quoted_commas(folder: Path) -> None:
+    write(
+        folder,
+        "\ufeffsubject,relation,object,start,end",
+        '"Doe, J.",head,"a ""b""",2023-01-05,',
+        name="stream.csv",
+    )
+    assert [(f.subject, f.objects, f.end) for f in facts(folder)] == [("Doe, J.", ('a "b"',), None)]
+
+
+def test_a_prompt_row_asks_at_its_end_or_at_its_sentinel(folder: Path) -> None:
+    at_end = {"prompt": "The head of x is", "target": "a", "date": "2023-01-05"}
+    inside = {"prompt": "<extra_id_0> is head.", "target": ["b", "c"], "date": "2023-01-06"}
+    write(folder, at_end, inside)
+    found = read(folder)
+    pairs = [(e.source, e.target) for e in found.periods[0].examples]
+    assert pairs == [
+        ("The head of x is <extra_id_0>", "<extra_id_0> a <extra_id_1>"),
+        ("<extra_id_0> is head.", "<extra_id_0> b <extra_id_1>"),
+        ("<extra_id_0> is head.", "<extra_id_0> c <extra_id_1>"),
+    ]
+
+
+def test_fact_and_prompt_rows_may_share_a_file(folder: Path) -> None:
+    write(folder, GOOD, {"prompt": "The sky is", "target": "blue", "date": "2023-01"})
+    assert [f.precision for f in facts(folder)] == ["month", "day"]
+
+
+def test_unpadded_dates_are_read_as_dates(folder: Path) -> None:
+    write(folder, GOOD | {"start": "2023-10-1"}, GOOD | {"start": "2023-9-30", "object": "b"})
+    assert [p.name for p in read(folder).periods] == ["2023-09", "2023-10"]
+
+
+def test_the_same_prompt_with_another_target_is_an_update(folder: Path) -> None:
+    row = {"prompt": "The head is", "target": "a", "date": "2023-01-05"}
+    write(folder, row, row | {"target": "b", "date": "2023-02-05"})
+    updated = next(s for s in read(folder).probe_sets if s.name == "updated")
+    assert [(p.answers, p.old_answers) for p in updated.probes] == [(("b",), ("a",))]
+
+
+def test_list_objects_are_answers_without_repeats(folder: Path) -> None:
+    write(folder, GOOD | {"object": ["b", "a", "b"]})
+    assert facts(folder)[0].objects == ("b", "a")
+
+
+def test_blank_lines_are_no_rows(folder: Path) -> None:
+    write(folder, "", GOOD, "  ")
+    assert len(facts(folder)) == 1
+
+
+def test_base_and_invariant_need_no_date(folder: Path) -> None:
+    write(folder, GOOD)
+    undated = {"subject": "y", "relation": "head", "object": "b"}
+    write(folder, undated | {"start": "2019"}, name="base.jsonl")
+    write(folder, {"prompt": "The sky is", "target": "blue"}, name="invariant.jsonl")
+    sets = {s.name: [p.answers for p in s.probes] for s in read(folder).probe_sets}
+    assert sets["initial"] == [("b",)] and sets["invariant"] == [("blue",)]
+
+
+def test_all_bad_rows_are_counted_in_one_error(folder: Path) -> None:
+    bad = ["not json", GOOD | {"start": "soon"}, GOOD | {"object": ""}]
+    write(folder, GOOD, *bad, *bad, *bad, *bad)
+    text = refusal(folder)
+    assert "12 bad rows" in text and "and 2 more" in text
+    assert f"{folder / 'stream.jsonl'}:2: " in text and "stream.jsonl:11: " in text
+    assert "nothing was trained" in text
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"subject": "x", "relation": "r", "objekt": "a", "start": "2023"}, "mean 'objekt'?"),
+        ({"subject": "x", "relation": "r", "object": "a"}, "'start' is missing"),
+        (GOOD | {"start": "2023-02-30"}, "'2023-02-30' is not a date"),
+        (GOOD | {"start": "2023-13"}, "'2023-13' is not a date"),
+        (GOOD | {"start": 2023}, "'start' must be text, not 2023"),
+        (GOOD | {"start": "2023-05-01", "end": "2023-04-30"}, "is before 'start'"),
+        (GOOD | {"object": "  "}, "'object' must be text"),
+        (GOOD | {"object": []}, "'object' is an empty list"),
+        (GOOD | {"subject": "\ud800"}, "surrogates"),
+        (GOOD | {"object": ["a", 3]}, "'object' must be text, not 3"),
+        ({"prompt": "x is", "target": "a"}, "'date' is missing"),
+        ({"prompt": "<extra_id_0> <extra_id_0>", "target": "a", "date": "2023"}, "more than once"),
+        ("{broken", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ('["a", "b"]', "a row is a JSON object, not list"),
+    ],
+)
+def test_a_bad_row_is_named_with_its_line(
+    folder: Path, row: dict[str, Any] | str, words: str
+) -> None:
+    write(folder, GOOD, row)
+    text = refusal(folder)
+    assert "1 bad row in" in text and "stream.jsonl:2: " in text and words in text
+
+
+def test_a_period_that_ends_where_it_starts_is_good(folder: Path) -> None:
+    write(folder, GOOD | {"start": "2023-05-01", "end": "2023-05-01"})
+    assert len(facts(folder)) == 1
+
+
+@pytest.mark.parametrize("end", ["2023-05", "2023-Q2", "2023"])
+def test_an_end_that_names_the_start_s_month_or_year_is_not_before_it(
+    folder: Path, end: str
+) -> None:
+    write(folder, GOOD | {"start": "2023-05-10", "end": end})
+    assert len(facts(folder)) == 1
+
+
+@pytest.mark.parametrize("row", ["x,head,a", "x,head,a,2023-01-05,more"])
+def test_a_csv_row_has_as_many_cells_as_the_header(folder: Path, row: str) -> None:
+    write(folder, "subject,relation,object,start", row, name="stream.csv")
+    text = refusal(folder)
+    assert "stream.csv:2: " in text and "cells" in text
+
+
+@pytest.mark.parametrize("name", ["stream.csv", "stream.jsonl"])
+def test_text_that_is_not_utf8_is_refused_with_its_file(folder: Path, name: str) -> None:
+    row = '{"subject": "\xe9"}' if name.endswith("l") else "subject\n\xe9"
+    (folder / name).write_bytes(row.encode("latin-1"))
+    assert name in refusal(folder)
+
+
+def test_a_csv_cell_beyond_the_reader_s_limit_is_refused_with_its_file(folder: Path) -> None:
+    write(folder, "subject,relation,object,start", "x" * 200_000, name="stream.csv")
+    assert "stream.csv" in refusal(folder)
+
+
+def test_wordings_come_from_relations_json(folder: Path) -> None:
+    write(folder, GOOD)
+    wordings = {"head": {"label": "head", "wordings": ["[X]: [Y].", "[Y] of [X]."]}}
+    write(folder, json.dumps(wordings), name="relations.json")
+    assert facts(folder)[0].wordings == ("[X]: [Y].", "[Y] of [X].")
+
+
+def test_a_relation_without_wordings_of_its_own_gets_two(folder: Path) -> None:
+    write(folder, GOOD)
+    assert facts(folder)[0].wordings[0] == "The head of [X] is [Y]."
+    assert len(facts(folder)[0].wordings) == 2
+
+
+@pytest.mark.parametrize(
+    "wordings",
+    [
+        ["[X] has no object."],
+        ["No subject [Y]."],
+        ["[X] [Y] [Y]."],
+        "[X] [Y].",
+        [],
+        [3],
+        3,
+    ],
+)
+def test_wordings_that_cannot_be_used_are_refused(folder: Path, wordings: Any) -> None:
+    write(folder, GOOD)
+    write(folder, json.dumps({"head": {"wordings": wordings}}), name="relations.json")
+    with pytest.raises(DataError, match=r"relations\.json"):
+        read(folder)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"head": ["[X] [Y]."]}', "[" * 100_000])
+def test_a_relations_file_of_another_shape_is_refused(folder: Path, text: str) -> None:
+    write(folder, GOOD)
+    write(folder, text, name="relations.json")
+    assert "relations.json" in refusal(folder)
+
+
+def test_own_probes_replace_a_standard_set(folder: Path) -> None:
+    write(folder, GOOD)
+    write(
+        folder,
+        {"prompt": "Who heads x? <extra_id_0>", "answers": ["a", "A."], "period": "2023-01"},
+        {"prompt": "The head is", "target": "b"},
+        name="probes/new.jsonl",
+    )
+    found = next(s for s in read(folder).probe_sets if s.name == "new")
+    assert found.asks == "learn"
+    assert [(p.source, p.answers, p.period) for p in found.probes] == [
+        ("Who heads x? <extra_id_0>", ("a", "A."), "2023-01"),
+        ("The head is <extra_id_0>", ("b",), "base"),
+    ]
+
+
+@pytest.mark.parametrize("written", ["2023-01", "2023-1-20", "2023-01-20"])
+def test_a_probe_belongs_to_the_period_that_its_date_falls_in(folder: Path, written: str) -> None:
+    write(folder, GOOD)
+    write(folder, {"prompt": "x is", "target": "a", "period": written}, name="probes/new.jsonl")
+    found = read_folder(folder, "quarter", "sentinel", name="mine")
+    periods = [p.period for s in found.probe_sets if s.name == "new" for p in s.probes]
+    assert periods == [found.periods[0].name] == ["2023-Q1"]
+
+
+def test_a_probe_s_period_that_is_no_date_is_a_bad_row(folder: Path) -> None:
+    write(folder, GOOD)
+    write(folder, {"prompt": "x is", "target": "a", "period": "soon"}, name="probes/new.jsonl")
+    assert "new.jsonl:1: 'soon' is not a date" in refusal(folder)
+
+
+def test_own_probes_of_another_name_ask_to_keep(folder: Path) -> None:
+    write(folder, GOOD)
+    write(folder, "prompt,target", "The sky is,blue", name="probes/colours.csv")
+    found = next(s for s in read(folder).probe_sets if s.name == "colours")
+    assert found.asks == "keep" and len(found.probes) == 1
+
+
+@pytest.mark.parametrize(
+    "row", [{"prompt": "The sky is"}, {"prompt": "<extra_id_0> <extra_id_0>", "target": "a"}]
+)
+def test_a_bad_probe_row_is_named_too(folder: Path, row: dict[str, Any]) -> None:
+    write(folder, GOOD)
+    write(folder, row, name="probes/mine.jsonl")
+    assert "mine.jsonl:1: " in refusal(folder)
+
+
+def test_several_base_rows_of_a_key_are_asked_as_one(folder: Path) -> None:
+    write(folder, GOOD)
+    old = GOOD | {"subject": "y", "start": "2010-01-01"}
+    write(folder, old | {"object": "late", "start": "2015"}, old, name="base.jsonl")
+    found = next(s for s in read(folder).probe_sets if s.name == "initial")
+    assert [p.answers for p in found.probes] == [("late",)]
+
+
+@pytest.mark.parametrize(
+    "name", ["stream.jsonl", "base.jsonl", "invariant.csv", "relations.json", "probes/p.jsonl"]
+)
+def test_the_digest_changes_with_any_byte(folder: Path, name: str) -> None:
+    for file in ("stream.jsonl", "base.jsonl", "invariant.csv", "relations.json", "probes/p.jsonl"):
+        write(folder, "{}", name=file)
+    before = digest(folder)
+    content = (folder / name).read_bytes()
+    for i in range(len(content)):
+        (folder / name).write_bytes(content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :])
+        assert digest(folder) != before
+    (folder / name).write_bytes(content)
+    assert digest(folder) == before
+
+
+def test_the_digest_changes_with_a_new_file_but_not_with_a_note(folder: Path) -> None:
+    write(folder, GOOD)
+    before = digest(folder)
+    write(folder, "mine", name="README.md")
+    assert digest(folder) == before
+    write(folder, GOOD, name="base.jsonl")
+    assert digest(folder) != before
+
+
+def test_a_stream_without_rows_is_refused(folder: Path) -> None:
+    write(folder, "")
+    assert "stream.jsonl has no rows" in refusal(folder)
+
+
+def test_a_stream_that_changes_nothing_is_refused(folder: Path) -> None:
+    write(folder, GOOD)
+    write(folder, GOOD | {"start": "2020"}, name="base.jsonl")
+    assert "stream.jsonl" in refusal(folder)
+
+
+def test_a_folder_without_a_stream_is_refused(folder: Path) -> None:
+    assert "no stream.jsonl or stream.csv" in refusal(folder)

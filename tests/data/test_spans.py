@@ -1,0 +1,71 @@
+"""Span corruption hides numbered spans, and nothing is lost."""
+
+import random
+import re
+from itertools import pairwise
+
+import pytest
+
+from fki.data.spans import corrupt_spans, noise_mask, random_segments
+
+SENTINEL = re.compile(r"<extra_id_(\d+)>")
+
+
+def text(length: int) -> str:
+    return " ".join(f"w{i}" for i in range(length))
+
+
+def rebuilt(source: str, target: str) -> str:
+    """The source with each sentinel replaced by what the target writes behind it."""
+    parts = SENTINEL.split(target)[1:]
+    spans = dict(zip(parts[::2], parts[1::2], strict=True))
+    return " ".join(SENTINEL.sub(lambda match: spans[match[1]].strip(), source).split())
+
+
+@pytest.mark.parametrize("length", [2, 3, 5, 9, 20, 60, 150])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_spans_put_back_give_the_text(length: int, seed: int) -> None:
+    source, target = corrupt_spans(text(length), random.Random(seed))
+    assert rebuilt(source, target) == text(length)
+
+
+@pytest.mark.parametrize("length", [2, 7, 60])
+@pytest.mark.parametrize("seed", range(5))
+def test_sentinels_are_numbered_in_order(length: int, seed: int) -> None:
+    source, target = corrupt_spans(text(length), random.Random(seed))
+    inside, behind = SENTINEL.findall(source), SENTINEL.findall(target)
+    assert inside == [str(i) for i in range(len(inside))]
+    assert behind == [*inside, str(len(inside))] and target.endswith(f"<extra_id_{behind[-1]}>")
+
+
+@pytest.mark.parametrize("density", [0.0, 0.15, 0.5, 1.0])
+@pytest.mark.parametrize("length", range(2, 12))
+def test_at_least_one_word_is_kept_and_one_is_hidden(length: int, density: float) -> None:
+    mask = noise_mask(length, random.Random(0), density=density)
+    assert len(mask) == length and 0 < sum(mask) < length
+
+
+def test_about_fifteen_percent_is_hidden_in_spans_of_about_three() -> None:
+    rng = random.Random(0)
+    masks = [noise_mask(rng.randint(20, 200), rng) for _ in range(200)]
+    hidden = sum(map(sum, masks))
+    spans = sum(m[0] + sum(b > a for a, b in pairwise(m)) for m in masks)
+    assert hidden / sum(map(len, masks)) == pytest.approx(0.15, abs=0.01)
+    assert hidden / spans == pytest.approx(3, abs=0.3)
+
+
+def test_one_seed_gives_one_corruption() -> None:
+    once, again, other = (corrupt_spans(text(40), random.Random(s)) for s in (1, 1, 2))
+    assert once == again != other
+
+
+@pytest.mark.parametrize("words", ["", "one", "  one  "])
+def test_less_than_two_words_is_an_error(words: str) -> None:
+    with pytest.raises(ValueError, match="at least two words"):
+        corrupt_spans(words, random.Random(0))
+
+
+@pytest.mark.parametrize(("total", "parts"), [(1, 1), (5, 1), (5, 5), (17, 4)])
+def test_segments_sum_to_their_total(total: int, parts: int) -> None:
+    lengths = random_segments(total, parts, random.Random(0))
+    assert sum(lengths) == total and len(lengths) == parts and min(lengths) >= 1

@@ -1,0 +1,231 @@
+"""A stream is cut from dated facts so that each row changes what holds."""
+
+import random
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from fki.core.types import OBJECT, SUBJECT, Fact, Probe, ProbeSet, Stream, Version
+from fki.data.files import read_folder
+from fki.data.stream import cut
+
+WIKI = Path(__file__).resolve().parents[2] / "fki" / "assets" / "wiki"
+VERSIONS: tuple[Version, ...] = ("day", "month", "quarter")
+TWO = (f"{SUBJECT} is led by {OBJECT}.", f"{OBJECT} leads {SUBJECT}.")
+
+
+def fact(
+    subject: str, objects: str, start: str | None = None, wordings: tuple[str, ...] = TWO
+) -> Fact:
+    """`objects` holds one letter an object."""
+    day = date.fromisoformat(start) if start else None
+    return Fact(subject, "head", tuple(objects), wordings, day)
+
+
+def stream(
+    *changes: Fact, base: tuple[Fact, ...] = (), version: Version = "month", **more: object
+) -> Stream:
+    return cut("toy", version, base, changes, prompt="sentinel", digest="", **more)  # type: ignore[arg-type]
+
+
+def names(cut_stream: Stream) -> list[str]:
+    return [period.name for period in cut_stream.periods]
+
+
+def probes(cut_stream: Stream, name: str) -> dict[str, Probe]:
+    """The probes of a set by subject and period."""
+    found = [p for s in cut_stream.probe_sets if s.name == name for p in s.probes]
+    assert len({(p.subject, p.period) for p in found}) == len(found)
+    return {f"{p.subject} {p.period}": p for p in found}
+
+
+def shown(cut_stream: Stream) -> dict[str, dict[str, str]]:
+    """Period -> subject -> objects."""
+    return {p.name: {f.subject: "".join(f.objects) for f in p.facts} for p in cut_stream.periods}
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("day", ["2023-09-30", "2023-10-02", "2023-12-10", "2024-01-01"]),
+        ("month", ["2023-09", "2023-10", "2023-12", "2024-01"]),
+        ("quarter", ["2023-Q3", "2023-Q4", "2024-Q1"]),
+    ],
+)
+def test_periods_are_in_the_order_of_their_dates(version: Version, expected: list[str]) -> None:
+    days = ("2024-01-01", "2023-10-02", "2023-12-10", "2023-09-30")
+    found = stream(*(fact(f"s{i}", "a", day) for i, day in enumerate(days)), version=version)
+    assert names(found) == expected
+    assert [p.start for p in found.periods] == sorted(p.start for p in found.periods)
+
+
+def test_a_period_without_changes_does_not_exist() -> None:
+    found = stream(fact("x", "a", "2023-01-01"), fact("x", "b", "2023-04-01"))
+    assert names(found) == ["2023-01", "2023-04"]
+
+
+def test_a_period_whose_rows_change_nothing_does_not_exist() -> None:
+    found = stream(
+        fact("x", "a", "2023-01-01"), fact("x", "a", "2023-02-01"), fact("x", "b", "2023-03-01")
+    )
+    assert shown(found) == {"2023-01": {"x": "a"}, "2023-03": {"x": "b"}}
+
+
+def test_a_row_that_repeats_the_base_is_dropped() -> None:
+    found = stream(
+        fact("x", "ba", "2023-01-01"),
+        fact("y", "c", "2023-01-01"),
+        base=(fact("x", "ab", "2020-01-01"),),
+    )
+    assert shown(found) == {"2023-01": {"y": "c"}}
+    assert [*probes(found, "initial")] == ["x base"]
+
+
+def test_changes_far_apart_are_the_same_in_every_version() -> None:
+    changes = [fact("x", "a", "2023-01-05"), fact("y", "b", "2023-05-05")]
+    facts = {v: [f for p in stream(*changes, version=v).periods for f in p.facts] for v in VERSIONS}
+    assert facts["day"] == facts["month"] == facts["quarter"] == changes
+
+
+def test_a_period_holds_what_was_said_last_of_a_key() -> None:
+    found = stream(fact("x", "b", "2023-01-20"), fact("x", "a", "2023-01-10"))
+    assert shown(found) == {"2023-01": {"x": "b"}}
+
+
+def test_objects_that_start_on_one_day_hold_together() -> None:
+    found = stream(
+        fact("x", "z", "2023-01-01"),
+        fact("x", "a", "2023-01-10"),
+        fact("x", "b", "2023-01-10"),
+        fact("x", "a", "2023-01-10"),
+    )
+    assert shown(found) == {"2023-01": {"x": "ab"}}
+
+
+def test_a_key_changed_back_within_a_period_has_not_changed() -> None:
+    base = (fact("x", "a", "2020-01-01"),)
+    changes = [fact("x", "b", "2023-01-05"), fact("x", "a", "2023-01-25")]
+    assert shown(stream(*changes, base=base)) == {}
+    assert shown(stream(*changes, base=base, version="day")) == {
+        "2023-01-05": {"x": "b"},
+        "2023-01-25": {"x": "a"},
+    }
+
+
+def test_a_key_changed_back_later_is_updated_twice() -> None:
+    found = stream(
+        fact("x", "b", "2023-01-05"),
+        fact("x", "a", "2023-02-05"),
+        base=(fact("x", "a", "2020-01-01"),),
+    )
+    old = {key: p.old_answers for key, p in probes(found, "updated").items()}
+    assert old == {"x 2023-01": ("a",), "x 2023-02": ("b",)}
+
+
+def test_updated_probes_know_the_old_answers_and_new_ones_have_none() -> None:
+    found = stream(
+        fact("x", "b", "2023-01-01"),
+        fact("y", "c", "2023-01-01"),
+        base=(fact("x", "a", "2020-01-01"),),
+    )
+    updated, new = probes(found, "updated"), probes(found, "new")
+    assert [*updated] == ["x 2023-01"] and updated["x 2023-01"].old_answers == ("a",)
+    assert [*new] == ["y 2023-01"] and new["y 2023-01"].old_answers == ()
+
+
+def test_an_answer_that_still_holds_is_not_an_old_one() -> None:
+    found = stream(fact("x", "bc", "2023-01-01"), base=(fact("x", "ab", "2020-01-01"),))
+    probe = probes(found, "updated")["x 2023-01"]
+    assert (probe.answers, probe.old_answers) == (("b", "c"), ("a",))
+
+
+def test_initial_leaves_out_what_the_stream_changes() -> None:
+    base = (fact("x", "a", "2020-01-01"), fact("y", "b", "2020-01-01"))
+    found = stream(fact("x", "c", "2023-01-01"), base=base)
+    assert [*probes(found, "initial")] == ["y base"]
+
+
+def test_invariants_are_the_base_facts_without_a_start() -> None:
+    base = (fact("x", "a"), fact("y", "b", "2020-01-01"))
+    found = stream(fact("z", "c", "2023-01-01"), base=base)
+    assert [*probes(found, "invariant")] == ["x base"]
+    assert [*probes(found, "initial")] == ["y base"]
+
+
+def test_a_set_without_probes_does_not_exist() -> None:
+    found = stream(fact("x", "a", "2023-01-01", wordings=TWO[:1]))
+    assert [s.name for s in found.probe_sets] == ["new"]
+
+
+def test_training_uses_the_first_wording_and_paraphrase_asks_the_second() -> None:
+    found = stream(fact("x", "a", "2023-01-01"))
+    assert [e.source for e in found.periods[0].examples] == ["x is led by <extra_id_0>."]
+    assert probes(found, "new")["x 2023-01"].source == "x is led by <extra_id_0>."
+    assert probes(found, "paraphrase")["x 2023-01"].source == "<extra_id_0> leads x."
+
+
+def test_own_probes_take_the_place_of_the_set_of_their_name() -> None:
+    own = ProbeSet("new", "learn", (Probe("mine", "base", "?", ("a",)),))
+    further = ProbeSet("mine", "keep", (Probe("1", "base", "?", ("a",)),))
+    found = stream(fact("x", "a", "2023-01-01"), own_probes=[own, further])
+    sets = {s.name: s for s in found.probe_sets}
+    assert sets["new"] is own and sets["mine"] is further and "paraphrase" in sets
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_row_is_one_training_example_per_object(version: Version) -> None:
+    changes = [
+        fact("x", "a", "2023-01-01"),  # a period of one row
+        fact("x", "b", "2023-05-01"),
+        fact("y", "cd", "2023-05-01"),
+        fact("z", "e", "2023-12-31"),  # the last row
+    ]
+    found = stream(*changes, version=version)
+    targets = [e.target for p in found.periods for e in p.examples]
+    assert sorted(targets) == [f"<extra_id_0> {o} <extra_id_1>" for o in "abcde"]
+    assert len({e.id for p in found.periods for e in p.examples}) == 5
+
+
+def known_before(base: list[Fact], changes: list[Fact], day: date) -> dict[str, set[str]]:
+    """Subject -> what the latest rows before a day say, by looking at every row."""
+    known = {f.subject: set(f.objects) for f in base}
+    for subject in {f.subject for f in changes}:
+        past = [f for f in changes if f.subject == subject and f.start and f.start < day]
+        latest = max((f.start for f in past if f.start), default=None)
+        if latest:
+            known[subject] = {o for f in past if f.start == latest for o in f.objects}
+    return known
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("seed", range(8))
+def test_random_timelines_agree_with_a_look_at_every_row(version: Version, seed: int) -> None:
+    rng = random.Random(seed)
+    base = [fact(s, rng.choice("abc"), "2020-01-01") for s in "uv"]
+    days = [f"2023-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}" for _ in range(25)]
+    changes = [fact(rng.choice("uvwx"), rng.choice("abc"), day) for day in days]
+    found = stream(*changes, base=tuple(base), version=version)
+    updated, new = probes(found, "updated"), probes(found, "new")
+    asked = 0
+    for period in found.periods:
+        before = known_before(base, changes, period.start)
+        after = known_before(base, changes, date.fromordinal(period.end.toordinal() + 1))
+        changed = {s for s in after if after[s] != before.get(s)}
+        assert {f.subject: set(f.objects) for f in period.facts} == {s: after[s] for s in changed}
+        for subject in changed:
+            name = f"{subject} {period.name}"
+            probe = (updated if subject in before else new)[name]
+            assert set(probe.old_answers) == before.get(subject, set()) - after[subject]
+            asked += 1
+    assert asked == len(updated) + len(new)
+
+
+def test_wiki_ends_in_the_same_state_in_every_version() -> None:
+    ends = {}
+    for version in VERSIONS:
+        found = read_folder(WIKI, version, "sentinel", name="wiki")
+        ends[version] = {f.key: {*f.objects} for f in found.base}
+        for period in found.periods:
+            ends[version].update({f.key: {*f.objects} for f in period.facts})
+    assert ends["day"] == ends["month"] == ends["quarter"]

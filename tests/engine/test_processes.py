@@ -1,0 +1,43 @@
+"""Several processes do the work of one, on this machine's loopback."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+TRAIN = "--dataset data --version month --set num_train_epochs=2 --set max_periods=1".split()
+ALONE = [sys.executable]
+TOGETHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+
+
+def train(folder: Path, launcher: list[str], name: str, *more: str) -> Path:
+    """Run `fki train` under a launcher. Returns the run's folder."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [*launcher, "-m", "fki", "train", *TRAIN, "--output-dir", name, *more]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder / name
+
+
+def test_two_processes_learn_and_answer_like_one_with_twice_the_batch(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    rows = [
+        {"subject": f"Town {i}", "relation": "mayor", "object": f"Person {i}", "start": "2024-01-05"}
+        for i in range(11)  # an odd number: the last optimizer batch leaves one process idle
+    ]
+    (tmp_path / "data" / "stream.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    one = train(tmp_path, ALONE, "one", "--set", "train_batch_size=10")
+    two = train(tmp_path, TOGETHER, "two", "--set", "train_batch_size=5", "--set", "ngpu=2")
+    name = Path("checkpoints") / "2024-01" / "weights.safetensors"
+    alone, together = load_file(one / name), load_file(two / name)
+    for key, weights in alone.items():
+        torch.testing.assert_close(together[key], weights, atol=1e-4, rtol=0)
+    answers = [
+        [json.loads(line)["text"] for line in (run / "samples.jsonl").read_text().splitlines()]
+        for run in (one, two)
+    ]
+    assert answers[0] == answers[1]

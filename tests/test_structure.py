@@ -1,0 +1,255 @@
+"""The house keeps its order: layers, what starts without torch, the README, the wheel."""
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from fki.cli import app
+from fki.core import presets, registry
+from fki.core.config import SETTINGS
+
+ROOT = Path(__file__).resolve().parents[1]
+FKI = ROOT / "fki"
+HEAVY = {"torch", "transformers", "accelerate", "peft", "datasets", "numpy"}
+BELOW = {
+    "core": set(),
+    "methods": {"core"},
+    "data": {"core"},
+    "metrics": {"core"},
+    "engine": {"methods", "data", "metrics", "core"},
+    "commands": {"engine", "methods", "data", "metrics", "core"},
+    "cli": {"commands", "engine", "methods", "data", "metrics", "core"},
+    "testing": {"commands", "engine", "methods", "data", "metrics", "core"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+STRANGERS = {  # what a layer may not import although it is installed
+    "core": {*HEAVY, "rich", "typer"},
+    "methods": {"rich", "typer", "accelerate"},
+    "data": {"rich", "typer", "accelerate"},
+    "metrics": {"rich", "typer", "accelerate"},
+    "engine": {"rich", "typer"},
+}
+SOURCES = sorted(FKI.rglob("*.py"))
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """The dotted name of everything imported, wherever it stands; `.` for a relative import."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." if node.level else str(node.module)
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+class Running(ast.NodeTransformer):
+    """Leaves out what stands under TYPE_CHECKING, which never runs."""
+
+    def visit_If(self, node: ast.If) -> ast.AST:  # noqa: N802
+        return ast.Pass() if "TYPE_CHECKING" in ast.unparse(node.test) else self.generic_visit(node)
+
+
+def violations(layer: str, source: str) -> list[str]:
+    """The imports that this layer may not have; those for types alone may be strangers."""
+    found = []
+    runs = set(imports(Running().visit(ast.parse(source))))
+    for name in imports(ast.parse(source)):
+        top, _, rest = name.partition(".")
+        inner = rest.split(".")[0]
+        goes_sideways = top == "fki" and inner in BELOW and inner not in {*BELOW[layer], layer}
+        is_stranger = top in STRANGERS.get(layer, ()) and name in runs
+        if goes_sideways or is_stranger or top == "":
+            found.append(name)
+    return found
+
+
+def layer_of(file: Path) -> str:
+    return file.relative_to(FKI).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda f: str(f.relative_to(ROOT)))
+def test_imports_go_down_never_sideways(file: Path) -> None:
+    assert violations(layer_of(file), file.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("layer", "source"),
+    [
+        ("methods", "from fki.data.stream import cut"),
+        ("metrics", "def f():\n    import fki.methods.base"),
+        ("data", "from fki import metrics"),
+        ("core", "if True:\n    from fki.data import files"),
+        ("core", "import torch.nn"),
+        ("engine", "from rich.table import Table"),
+        ("engine", "from fki.commands import train"),
+        ("commands", "import fki.cli"),
+        ("data", "from .stream import cut"),
+        ("data", "from . import stream"),
+    ],
+)
+def test_the_guard_of_the_layers_can_fail(layer: str, source: str) -> None:
+    assert len(violations(layer, source)) == 1
+
+
+def test_the_guard_of_the_layers_lets_what_is_allowed_pass() -> None:
+    source = "import torch\nfrom fki import __version__\nfrom fki.core.types import Fact\n"
+    assert violations("methods", source + "from fki.methods.base import Method") == []
+
+
+def at_module_level(tree: ast.Module) -> Iterator[str]:
+    """What importing the module imports."""
+    for node in Running().visit(tree).body:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield from imports(node)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [f for f in SOURCES if layer_of(f) in ("core", "commands", "cli", "__main__", "__init__")],
+    ids=lambda f: str(f.relative_to(ROOT)),
+)
+def test_what_starts_first_imports_nothing_heavy(file: Path) -> None:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    assert [n for n in at_module_level(tree) if n.split(".")[0] in HEAVY] == []
+    late = ("fki.engine", "fki.methods", "fki.data", "fki.metrics")
+    assert [n for n in at_module_level(tree) if n.startswith(late)] == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["train", "--help"], ["compare", "runs"]]
+)
+def test_what_needs_no_model_loads_no_torch(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "runs").mkdir()
+    code = (
+        "import sys\nfrom fki.cli import main\n"
+        f"try: main({arguments!r})\n"
+        "except SystemExit: pass\n"
+        f"print(sorted({HEAVY!r} & sys.modules.keys()), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_help_takes_less_than_half_a_second() -> None:
+    def seconds() -> float:
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "fki", "--help"], capture_output=True, check=True)
+        return time.perf_counter() - began
+
+    assert min(seconds() for _ in range(3)) < 0.5
+
+
+def settings_read() -> set[str]:
+    """Each name that is read as `config.<name>` or `<something>.config.<name>`."""
+    found = set()
+    for file in SOURCES:
+        if file == FKI / "core" / "config.py":
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute):
+                owner = node.value
+                name = getattr(owner, "attr", getattr(owner, "id", ""))
+                found |= {node.attr} if name == "config" else set()
+    return found
+
+
+def test_every_setting_is_read_somewhere() -> None:
+    assert sorted(set(SETTINGS) - settings_read()) == []
+
+
+def readme_commands() -> list[str]:
+    """The `fki` commands in the README's code blocks, continued lines joined."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = "\n".join(re.findall(r"^```.*?\n(.*?)^```", text, re.M | re.S))
+    lines = (line.strip().removeprefix("$ ") for line in blocks.replace("\\\n", " ").splitlines())
+    return [line for line in lines if line.startswith("fki ")]
+
+
+def options_of(line: str) -> tuple[str, dict[str, object]]:
+    """The command and its parameters, as typer reads them. Raises what typer raises."""
+    words = re.split(r"\s(?:\||>|&&|;)", line)[0]
+    name, *arguments = shlex.split(words, comments=True)[1:]
+    group = typer.main.get_command(app)
+    context = group.make_context("fki", ["compare"])
+    command = group.get_command(context, name)  # type: ignore[attr-defined]
+    assert command is not None, f"there is no command '{name}'"
+    return name, command.make_context(name, arguments, parent=context).params
+
+
+def test_the_readme_shows_at_least_five_commands() -> None:
+    assert len(readme_commands()) >= 5
+
+
+def test_every_command_in_the_readme_is_one() -> None:
+    keys = {*SETTINGS, *registry.table_names()}
+    for line in readme_commands():
+        if "--help" in line or "--version" in line.split()[:2]:
+            continue
+        _, parameters = options_of(line)
+        names = [p for p in parameters.get("preset") or [] if not p.endswith(".toml")]
+        assert set(names) <= set(presets.preset_names()), line
+        sets = parameters.get("sets") or []
+        assert {s.partition("=")[0].partition(".")[0] for s in sets} <= keys, line
+
+
+@pytest.mark.parametrize("line", ["fki tarin", "fki train --speed 3", "fki export"])
+def test_the_guard_of_the_readme_can_fail(line: str) -> None:
+    with pytest.raises(Exception, match=r"no command|No such option|Missing"):
+        options_of(line)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The names of the files in a freshly built wheel."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    [file] = folder.glob("*.whl")
+    with zipfile.ZipFile(file) as archive:
+        return set(archive.namelist())
+
+
+def test_the_wheel_holds_every_file_that_runs_need(wheel: set[str]) -> None:
+    shipped = [f for f in FKI.rglob("*") if f.is_file() and "__pycache__" not in f.parts]
+    wanted = {f.relative_to(ROOT).as_posix() for f in shipped}
+    wanted |= {f"fki/presets/{f.name}" for f in (ROOT / "presets").glob("*.toml")}
+    assert wanted <= wheel
+    for name in ("py.typed", "assets/wiki/stream.jsonl", "assets/t5-mini/model.safetensors"):
+        assert f"fki/{name}" in wheel
+    assert "fki/presets/t5.toml" in wheel
+
+
+def test_the_wheel_holds_nothing_else(wheel: set[str]) -> None:
+    tops = {name.split("/")[0] for name in wheel}
+    assert {t for t in tops if not t.endswith(".dist-info")} == {"fki"}
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda f: str(f.relative_to(ROOT)))
+def test_no_file_is_longer_than_300_lines(file: Path) -> None:
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_no_file_names_a_folder_of_one_machine() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    needle = re.compile(rb"(?<![\w.~/-])/(" + b"|".join([b"root", b"work"]) + rb")/")
+    files = [ROOT / name.decode() for name in listed.stdout.split(b"\0") if name]
+    found = [
+        f"{file.relative_to(ROOT)}:{number}"
+        for file in files
+        if file.is_file() and b"\0" not in (content := file.read_bytes())[:8000]
+        for number, line in enumerate(content.splitlines(), 1)
+        if needle.search(line)
+    ]
+    assert files and found == []

@@ -1,0 +1,210 @@
+"""The contract finds the method that breaks it: each promise, broken on purpose, is named."""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from fki.core import registry
+from fki.core.types import Example, Fact, Period
+from fki.methods.base import Method
+from fki.testing import CHECKS, Case, check_method, logits, toy_encoder, toy_model
+
+
+class TrainsTheEncoder(Method):
+    """Freezes nothing, whatever `freeze_level` says; so level 2 is accepted too."""
+
+    def prepare(self, model: Any) -> nn.Module:
+        return model.requires_grad_(True)
+
+
+class ForgetsHalf(Method):
+    """Its optimizer lacks every second parameter."""
+
+    def optimizer(self, model: nn.Module, steps: int) -> torch.optim.Optimizer:
+        return torch.optim.SGD([p for p in model.parameters() if p.requires_grad][::2], lr=0.1)
+
+
+class MovesTheFrozen(Method):
+    """Its optimizer also holds what is frozen, and moves it."""
+
+    def optimizer(self, model: nn.Module, steps: int) -> torch.optim.Optimizer:
+        model.register_forward_pre_hook(lambda module, _: _nudge(module.shared.weight))
+        return super().optimizer(model, steps)
+
+
+class StartsFromNoise(Method):
+    """Changes frozen weights at random, which no checkpoint holds."""
+
+    def prepare(self, model: Any) -> nn.Module:
+        prepared = super().prepare(model)
+        model.encoder.final_layer_norm.weight.data += torch.rand(1)
+        return prepared
+
+
+class FoldsWrongly(Method):
+    """Its folded model is another one."""
+
+    def fold(self, model: Any) -> Any:
+        model.encoder.final_layer_norm.weight.data *= 1.1
+        return model
+
+
+class SeesThePadding(Method):
+    """Adds the mean over all positions of the encoder, those of padding included."""
+
+    def prepare(self, model: Any) -> nn.Module:
+        model.encoder.register_forward_hook(_add_mean_over(1))
+        return super().prepare(model)
+
+
+class SeesTheBatch(Method):
+    """Adds the mean over the batch."""
+
+    def prepare(self, model: Any) -> nn.Module:
+        model.encoder.register_forward_hook(_add_mean_over(0))
+        return super().prepare(model)
+
+
+class SeesTheWholeTarget(Method):
+    """Adds the mean over the decoder's positions, of which a cache leaves one."""
+
+    def prepare(self, model: Any) -> nn.Module:
+        model.decoder.register_forward_hook(_add_mean_over(1))
+        return super().prepare(model)
+
+
+class SkippedInGenerate(Method):
+    """Runs its branch only where the encoder was not run beforehand, as CKL's adapters did."""
+
+    def prepare(self, model: Any) -> nn.Module:
+        plain = model.forward
+
+        def forward(*args: Any, encoder_outputs: Any = None, **kwargs: Any) -> Any:
+            if encoder_outputs is None:
+                ids, mask = kwargs.pop("input_ids"), kwargs["attention_mask"]
+                encoder_outputs = model.encoder(input_ids=ids, attention_mask=mask)
+                encoder_outputs.last_hidden_state = -encoder_outputs.last_hidden_state
+            return plain(*args, encoder_outputs=encoder_outputs, **kwargs)
+
+        model.forward = forward
+        return super().prepare(model)
+
+
+class SeedsItself(Method):
+    """Starts from noise of its own."""
+
+    def prepare(self, model: Any) -> nn.Module:
+        generator = torch.Generator()
+        generator.seed()
+        model.shared.weight.data += torch.rand(1, generator=generator)
+        return super().prepare(model)
+
+
+class LeavesOut(Method):
+    """Never trains on a period's last example."""
+
+    def mix(
+        self, period: Period, review: Sequence[Fact], epoch: int, seed: int
+    ) -> Sequence[Example]:
+        return period.examples[:-1]
+
+
+class DrawsFreely(Method):
+    """Repeats some examples, by a generator that is not its own."""
+
+    def mix(
+        self, period: Period, review: Sequence[Fact], epoch: int, seed: int
+    ) -> Sequence[Example]:
+        return [*period.examples, *random.choices(period.examples, k=5)]
+
+
+class TakesAnyOption(Method):
+    """Ignores a name that it does not know."""
+
+    Options = type("Options", (BaseModel,), {})  # type: ignore[assignment]
+
+
+def _nudge(weight: Tensor) -> None:
+    with torch.no_grad():
+        weight += 0.01
+
+
+def _add_mean_over(dim: int) -> Callable[..., Any]:
+    def hook(module: Any, args: Any, output: Any) -> Any:
+        hidden = output.last_hidden_state
+        output.last_hidden_state = hidden + hidden.mean(dim, keepdim=True)
+        return output
+
+    return hook
+
+
+BROKEN = [
+    (TrainsTheEncoder, "freeze_level_decides_the_base"),
+    (ForgetsHalf, "the_optimizer_holds_what_trains"),
+    (ForgetsHalf, "what_trains_moves"),
+    (MovesTheFrozen, "what_trains_moves"),
+    (StartsFromNoise, "a_checkpoint_brings_it_all_back"),
+    (FoldsWrongly, "folding_keeps_the_logits"),
+    (SeesThePadding, "padding_changes_nothing"),
+    (SeesTheWholeTarget, "the_cache_changes_nothing"),
+    (SeesTheBatch, "company_changes_nothing"),
+    (SkippedInGenerate, "generation_uses_what_is_trained"),
+    (SeedsItself, "one_seed_gives_one_result"),
+    (LeavesOut, "mixing_is_pure_and_leaves_nothing_out"),
+    (DrawsFreely, "mixing_is_pure_and_leaves_nothing_out"),
+    (TakesAnyOption, "a_misspelt_option_is_refused"),
+]
+
+
+@pytest.mark.parametrize(("method", "promise"), BROKEN, ids=lambda x: getattr(x, "__name__", x))
+def test_a_broken_promise_is_found(
+    method: type[Method], promise: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "method_class", lambda name: method)
+    with pytest.raises(AssertionError, match="Method 'strange' breaks a promise"):
+        CHECKS[promise](Case("strange"))
+
+
+def test_every_promise_is_broken_by_some_method_here() -> None:
+    assert {promise for _, promise in BROKEN} == CHECKS.keys()
+
+
+def test_the_whole_contract_stops_at_the_first_broken_promise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(registry, "method_class", lambda name: LeavesOut)
+    with pytest.raises(AssertionError, match=r"all examples of the period\. But epoch 2 lacks"):
+        check_method("strange")
+
+
+def test_a_model_of_ones_own_is_not_changed() -> None:
+    model = toy_model(untied=True)
+    before = {n: p.clone() for n, p in model.state_dict().items()}
+    check_method("vanilla", model=model)
+    assert all(torch.equal(p, before[n]) for n, p in model.state_dict().items())
+
+
+def test_options_reach_the_method() -> None:
+    ready = Case("lora", options={"r": 2}).prepare(2)
+    assert {min(p.shape) for p in ready.model.parameters() if p.requires_grad} == {2}
+
+
+def test_the_toys_are_tied_and_untied_as_they_say() -> None:
+    tied, untied = toy_model(), toy_model(untied=True)
+    assert tied.lm_head.weight is tied.shared.weight
+    assert untied.lm_head.weight is not untied.shared.weight
+    assert (tied.config.scale_decoder_outputs, untied.config.scale_decoder_outputs) == (True, False)
+    assert tied.config.vocab_size == len(toy_encoder().tokenizer)
+
+
+def test_the_untied_toy_is_what_transformers_reads_from_a_folder(tmp_path: Any) -> None:
+    untied = toy_model(untied=True)
+    untied.save_pretrained(tmp_path)
+    loaded = type(untied).from_pretrained(tmp_path)
+    assert loaded.lm_head.weight is not loaded.shared.weight
+    assert torch.equal(logits(loaded), logits(untied))
