@@ -55,7 +55,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
 class Running(ast.NodeTransformer):
     """Leaves out what stands under TYPE_CHECKING, which never runs."""
 
-    def visit_If(self, node: ast.If) -> ast.AST:  # noqa: N802
+    def visit_If(self, node: ast.If) -> ast.AST:
         return ast.Pass() if "TYPE_CHECKING" in ast.unparse(node.test) else self.generic_visit(node)
 
 

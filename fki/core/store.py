@@ -100,10 +100,17 @@ class Run:
         return value
 
     def read_lines(self, name: str) -> Iterator[dict[str, Any]]:
-        """The objects of a JSON-lines file of this run."""
-        with (self.folder / name).open(encoding="utf-8") as lines:
-            for line in lines:
-                yield json.loads(line)
+        """The objects of a JSON-lines file. Raises DataError where it cannot be read."""
+        file = self.folder / name
+        try:
+            with file.open(encoding="utf-8") as lines:
+                for number, line in enumerate(lines, 1):
+                    value = json.loads(line)
+                    if not isinstance(value, dict):
+                        raise ValueError(f"line {number} is not an object")
+                    yield value
+        except (OSError, ValueError, RecursionError) as error:
+            raise DataError(f"{file} cannot be read: {error}.") from None
 
     def update(self, **values: Any) -> None:
         """Set keys of run.json."""

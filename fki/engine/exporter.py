@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,13 +19,11 @@ from transformers import (
 )
 
 from fki import __version__
-from fki.core.errors import FkiError, GateFailed
-from fki.core.store import write_json
+from fki.core.errors import DataError, FkiError, GateFailed
+from fki.core.store import PROBES, write_json
 from fki.core.types import Prediction, Probe
-from fki.data.catalog import open_stream
 from fki.engine.evaluator import Evaluator
 from fki.engine.opener import Opened
-from fki.engine.phases import Questions, phases
 from fki.engine.session import make_accelerator, make_encoder
 
 ASKED = 200  # probes that the check asks, spread over all probe sets
@@ -99,11 +98,24 @@ def write_folder(opened: Opened, folded: PreTrainedModel, folder: Path) -> None:
 
 
 def some_probes(opened: Opened) -> list[Probe]:
-    """A few probes of each set of the run's own data, evenly spread."""
-    stream = open_stream(opened.config.dataset, opened.config.dataset_version, opened.config.prompt)
-    cells = Questions(stream, phases(stream, opened.config), opened.config).cells
-    probes = [probe for cell in cells for probe in cell.probes]
-    return probes[:: max(1, len(probes) // ASKED)]
+    """A few of the questions that the run itself was asked, evenly spread over all of them."""
+    assert opened.run is not None
+    rows = list(opened.run.read_lines(PROBES))
+    return [_probe(row) for row in rows[:: max(1, len(rows) // ASKED)]]
+
+
+def _probe(row: dict[str, Any]) -> Probe:
+    """A line of probes.jsonl as a probe. Raises DataError where it is none."""
+    try:
+        return Probe(
+            id=row["id"],
+            period=row["period"],
+            source=row["source"],
+            answers=tuple(row["answers"]),
+            old_answers=tuple(row["old_answers"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{PROBES} holds a line that is no probe: {error!r}.") from None
 
 
 def ask(opened: Opened, model: nn.Module, probes: Sequence[Probe]) -> list[Prediction]:
