@@ -3,6 +3,7 @@
 import re
 from calendar import monthrange
 from datetime import date
+from typing import cast
 
 from fki.core.types import Version
 
@@ -27,12 +28,19 @@ def parse_date(text: str) -> tuple[date, str]:
         raise ValueError(f"'{text}' is not a date: {error}") from None
 
 
+def last_day(first: date, precision: str) -> date:
+    """The last day of the day, month, quarter or year that begins on this one."""
+    if precision == "year":
+        return date(first.year, 12, 31)
+    return period_bounds(first, cast(Version, precision))[1]
+
+
 def period_name(day: date, version: Version) -> str:
     """The period that a day falls in: "2023-01-03", "2023-01" or "2023-Q1"."""
     if version == "day":
         return day.isoformat()
     if version == "month":
-        return f"{day:%Y-%m}"
+        return f"{day.year:04}-{day.month:02}"
     return f"{day.year:04}-Q{(day.month + 2) // 3}"
 
 

@@ -45,7 +45,7 @@ class Config(BaseModel):
 
     prompt: Prompt = "sentinel"
     """How a fact is asked: with a sentinel for its object, or with the wording up to its object."""
-    input_length: Count = 64
+    input_length: Annotated[int, Field(ge=2)] = 64
     """At most this many input tokens; the rest of a longer input is cut off."""
     output_length: Count = 32
     """At most this many target tokens; a longer answer is an error, never cut off."""

@@ -25,11 +25,14 @@ CHECKPOINTS = "checkpoints"
 def write_text(file: Path, text: str) -> None:
     """Write a whole file, or leave what was there: a temporary file, synced, then renamed."""
     scratch = file.with_name(f".{file.name}.{os.getpid()}")
-    with scratch.open("w", encoding="utf-8") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(scratch, file)
+    try:
+        with scratch.open("w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(scratch, file)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def write_json(file: Path, value: Any) -> None:

@@ -108,7 +108,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a fetched dataset. Raises DataError where there is no readable one."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return {"files": dict(manifest["files"]), **manifest}
+        files = {name: {"sha256": entry["sha256"]} for name, entry in manifest["files"].items()}
+        return {"name": manifest["name"], "digest": manifest["digest"], "files": files}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{folder / MANIFEST} cannot be read: {error!r}.",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from fki.core.calendar import parse_date
+from fki.core.calendar import last_day, parse_date, period_name
 from fki.core.errors import DataError, nearest
 from fki.core.types import OBJECT, SUBJECT, Fact, Probe, ProbeSet, Prompt, Stream, Version
 from fki.data.prompts import SENTINEL, source_text
@@ -47,7 +47,7 @@ def read_folder(folder: Path, version: Version, prompt: Prompt, *, name: str) ->
         f for file in files for f in _parse(file, _fact_reader(wordings, dated=False), problems)
     ]
     changes = list(_parse(stream, _fact_reader(wordings, dated=True), problems))
-    own = [_probe_set(file, prompt, problems) for file in _probe_files(folder)]
+    own = [_probe_set(file, version, prompt, problems) for file in _probe_files(folder)]
     if problems:
         shown = "\n".join(f"  {p}" for p in problems[:SHOWN])
         more = f"\n  ... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
@@ -58,7 +58,13 @@ def read_folder(folder: Path, version: Version, prompt: Prompt, *, name: str) ->
         )
     if not changes:
         raise DataError(f"{stream} has no rows.", hint="Add at least one dated fact.")
-    return cut(name, version, base, changes, prompt=prompt, digest=digest(folder), own_probes=own)
+    found = cut(name, version, base, changes, prompt=prompt, digest=digest(folder), own_probes=own)
+    if not found.periods:
+        raise DataError(
+            f"{stream} changes nothing that the base does not say already.",
+            hint="Add at least one dated fact that is new.",
+        )
+    return found
 
 
 def digest(folder: Path) -> str:
@@ -94,14 +100,15 @@ def read_wordings(file: Path) -> dict[str, tuple[str, ...]]:
     try:
         table = json.loads(file.read_text(encoding="utf-8"))
         found = {relation: tuple(entry["wordings"]) for relation, entry in table.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{file}: {error!r}",
             hint='It must read: {"relation": {"wordings": ["... [X] ... [Y]."]}}',
         ) from None
     for relation, wordings in found.items():
-        for wording in wordings:
-            if wording.count(OBJECT) != 1 or SUBJECT not in wording:
+        for wording in wordings or ("",):
+            text = wording if isinstance(wording, str) else ""
+            if text.count(OBJECT) != 1 or SUBJECT not in text:
                 raise DataError(
                     f"{file}: '{relation}': '{wording}' needs {SUBJECT} and one {OBJECT}."
                 )
@@ -139,11 +146,14 @@ def read_lines(file: Path, problems: list[str]) -> Iterator[Line]:
 
 def _parse(file: Path, reader: Callable[[Line], T], problems: list[str]) -> Iterator[T]:
     """What `reader` makes of each row; its ValueErrors become problems."""
-    for line in read_lines(file, problems):
-        try:
-            yield reader(line)
-        except ValueError as error:
-            problems.append(f"{line.file}:{line.number}: {error}")
+    try:
+        for line in read_lines(file, problems):
+            try:
+                yield reader(line)
+            except ValueError as error:
+                problems.append(f"{line.file}:{line.number}: {error}")
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        problems.append(f"{file} cannot be read, it must be UTF-8 text: {error}")
 
 
 def _text(values: dict[str, Any], column: str) -> str:
@@ -152,6 +162,7 @@ def _text(values: dict[str, Any], column: str) -> str:
         raise ValueError(f"'{column}' is missing.{nearest(column, values)}")
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"'{column}' must be text, not {value!r}")
+    value.encode()  # a lone surrogate, which JSON can spell, raises a ValueError
     return value.strip()
 
 
@@ -180,7 +191,7 @@ def _fact_reader(wordings: dict[str, tuple[str, ...]], *, dated: bool) -> Callab
             start, named = parse_date(_text(values, "start"))
             precision = values.get("precision") or named
         if values.get("end"):
-            end, _ = parse_date(_text(values, "end"))
+            end = last_day(*parse_date(_text(values, "end")))
             if start and end < start:
                 raise ValueError(f"'end' {end} is before 'start' {start}")
         return Fact(
@@ -204,26 +215,31 @@ def default_wordings(relation: str) -> tuple[str, str]:
 
 def _prompt_fact(values: dict[str, Any], *, dated: bool) -> Fact:
     """A `prompt, target, date` row: the prompt's blank is <extra_id_0>, else it is at the end."""
-    prompt = _text(values, "prompt")
-    if prompt.count(SENTINEL) > 1:
-        raise ValueError(f"'prompt' has {SENTINEL} more than once")
+    prompt, wording = _question(values)
     start = parse_date(_text(values, "date")) if dated or values.get("date") else (None, "day")
-    wording = prompt.replace(SENTINEL, OBJECT) if SENTINEL in prompt else f"{prompt} {OBJECT}"
     return Fact(prompt, "", _texts(values, "target"), (wording,), start[0], None, start[1])
 
 
-def _probe_set(file: Path, prompt: Prompt, problems: list[str]) -> ProbeSet:
+def _question(values: dict[str, Any]) -> tuple[str, str]:
+    """The `prompt` of a row, and the same as a wording."""
+    prompt = _text(values, "prompt")
+    if prompt.count(SENTINEL) > 1:
+        raise ValueError(f"'prompt' has {SENTINEL} more than once")
+    return prompt, prompt.replace(SENTINEL, OBJECT) if SENTINEL in prompt else f"{prompt} {OBJECT}"
+
+
+def _probe_set(file: Path, version: Version, prompt: Prompt, problems: list[str]) -> ProbeSet:
     """A set of the user's own questions; its name says what it asks, and asks "keep" if unknown."""
 
     def read(line: Line) -> Probe:
-        question = _text(line.values, "prompt")
-        wording = (
-            question.replace(SENTINEL, OBJECT) if SENTINEL in question else f"{question} {OBJECT}"
-        )
+        _, wording = _question(line.values)
+        period = line.values.get("period") or BASE
+        if period != BASE:
+            period = period_name(parse_date(_text(line.values, "period"))[0], version)
         answers = "target" if "target" in line.values else "answers"
         return Probe(
             id=f"{file.stem}|{line.number}",
-            period=str(line.values.get("period") or BASE),
+            period=period,
             source=source_text(wording, "", prompt),
             answers=_texts(line.values, answers),
         )

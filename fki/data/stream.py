@@ -39,6 +39,7 @@ def cut(
         changes: dated facts in any order.
         own_probes: further probe sets; one with a standard name takes that set's place.
     """
+    base = _states(base)
     known: dict[tuple[str, str], tuple[str, ...]] = {f.key: f.objects for f in base}
     periods: list[Period] = []
     found: dict[str, list[Probe]] = {name: [] for name in ASKS}
@@ -76,16 +77,22 @@ def _date_order(fact: Fact) -> tuple[date, str, str]:
 
 
 def _rows(facts: Iterable[Fact]) -> list[Fact]:
-    """One row per (subject, relation): what a period says last of it."""
+    """One row per (subject, relation), what a period says last of it, in order of date."""
+    return sorted(_states(facts), key=_date_order)
+
+
+def _states(facts: Iterable[Fact]) -> list[Fact]:
+    """One row per (subject, relation): what is said last of it."""
     by_key: dict[tuple[str, str], list[Fact]] = {}
     for fact in facts:
         by_key.setdefault(fact.key, []).append(fact)
-    return sorted((_last_state(same) for same in by_key.values()), key=_date_order)
+    return [_last_state(same) for same in by_key.values()]
 
 
 def _last_state(facts: list[Fact]) -> Fact:
     """The latest fact of a key; several that start on one day hold together."""
-    last = facts[-1]
+    latest = max(f.start or date.min for f in facts)
+    last = [f for f in facts if (f.start or date.min) == latest][-1]
     together = [f for f in facts if f.start == last.start]
     if len(together) == 1:
         return together[0]

@@ -16,9 +16,9 @@ def encoder(tokenizer: PreTrainedTokenizerBase) -> Encoder:
     return Encoder(tokenizer, input_length=64, output_length=32)
 
 
-def test_labels_are_padded_with_the_ignored_index(encoder: Encoder) -> None:
+def test_labels_are_padded_with_what_torch_ignores(encoder: Encoder) -> None:
     labels = encoder.batch([Encoded([5, 1], [7, 8, 1]), Encoded([5, 1], [7, 1])]).labels
-    assert labels.tolist() == [[7, 8, 1], [7, 1, IGNORE]]
+    assert labels.tolist() == [[7, 8, 1], [7, 1, -100]]
 
 
 def test_inputs_are_padded_with_the_pad_token_and_masked_there(encoder: Encoder) -> None:

@@ -198,6 +198,7 @@ def test_a_relation_without_wordings_of_its_own_gets_two(folder: Path) -> None:
         "[X] [Y].",
         [],
         [3],
+        [["[X]", "[Y]"]],
         3,
     ],
 )

@@ -54,6 +54,11 @@ def test_about_fifteen_percent_is_hidden_in_spans_of_about_three() -> None:
     assert hidden / spans == pytest.approx(3, abs=0.3)
 
 
+def test_a_text_may_begin_with_a_hidden_word_and_may_end_with_one() -> None:
+    masks = [noise_mask(20, random.Random(seed)) for seed in range(20)]
+    assert {m[0] for m in masks} == {m[-1] for m in masks} == {True, False}
+
+
 def test_one_seed_gives_one_corruption() -> None:
     once, again, other = (corrupt_spans(text(40), random.Random(s)) for s in (1, 1, 2))
     assert once == again != other

@@ -9,7 +9,16 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-TRAIN = "--dataset data --version month --set num_train_epochs=2 --set max_periods=1".split()
+TRAIN = [
+    "--dataset",
+    "data",
+    "--version",
+    "month",
+    "--set",
+    "num_train_epochs=2",
+    "--set",
+    "max_periods=1",
+]
 ALONE = [sys.executable]
 TOGETHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
 
@@ -26,7 +35,12 @@ def train(folder: Path, launcher: list[str], name: str, *more: str) -> Path:
 def test_two_processes_learn_and_answer_like_one_with_twice_the_batch(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     rows = [
-        {"subject": f"Town {i}", "relation": "mayor", "object": f"Person {i}", "start": "2024-01-05"}
+        {
+            "subject": f"Town {i}",
+            "relation": "mayor",
+            "object": f"Person {i}",
+            "start": "2024-01-05",
+        }
         for i in range(11)  # an odd number: the last optimizer batch leaves one process idle
     ]
     (tmp_path / "data" / "stream.jsonl").write_text("\n".join(map(json.dumps, rows)))

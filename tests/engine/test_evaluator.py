@@ -1,0 +1,256 @@
+"""What a model answers does not depend on how it is asked, and nothing of an answer is told it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from fki.core.config import Config
+from fki.core.types import Prediction, Probe
+from fki.data.collate import Encoded
+from fki.data.prompts import target_text
+from fki.engine.evaluator import Evaluator, mean_score
+from fki.engine.models import target_logits
+from fki.engine.trainer import Trainer
+from fki.methods.base import Method
+from fki.metrics.answers import answer_text
+from fki.testing import toy_encoder, toy_model, toy_period
+
+KNOWN = ("Ada Quill", "Bo", "Dorothy Gale-Baum")
+
+
+def probe(id: str, source: str, *answers: str, old: tuple[str, ...] = ()) -> Probe:
+    return Probe(id, "base", source, answers, old)
+
+
+@pytest.fixture
+def ask(accelerator: Accelerator) -> Callable[..., list[Prediction]]:
+    """A function of a model, probes and settings: the predictions."""
+
+    def predict(model: Any, probes: list[Probe], **settings: Any) -> list[Prediction]:
+        config = Config.model_validate({"output_length": 12, **settings})
+        return Evaluator(toy_encoder(), config, accelerator).predict(model, probes)
+
+    return predict
+
+
+@pytest.fixture(scope="module")
+def memorised() -> Any:
+    """A toy model that has learned the toy period by heart."""
+    config = Config(optimizer="adamw", learning_rate=2e-2, num_train_epochs=200)
+    method = Method(config)
+    model: Any = method.prepare(toy_model())
+    list(Trainer(model, method, config, toy_encoder(), Accelerator(cpu=True)).learn(toy_period()))
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def probes() -> list[Probe]:
+    """Three that are known, and four that are not, of unlike lengths."""
+    period = toy_period()
+    known = [probe(e.id, e.source, a) for e, a in zip(period.examples, KNOWN, strict=True)]
+    unknown = [
+        probe("u1", "The mayor of Lyonesse is <extra_id_0>.", "Lot"),
+        probe("u2", "<extra_id_0> is where nobody of any standing has ever been seen.", "Nowhere"),
+        probe("u3", "Is it <extra_id_0>?", "Yes", "No", "Maybe tomorrow"),
+        probe("wrong", period.examples[0].source, "Bo", old=("Ada Quill",)),
+    ]
+    return [known[0], unknown[0], known[1], *unknown[1:], known[2]]
+
+
+def plainly(model: Any, source: str, **settings: Any) -> str:
+    """The answer of `generate` to one source, with nothing clever."""
+    (ids,) = toy_encoder().sources([source])
+    out = model.generate(
+        input_ids=torch.tensor([ids]), max_new_tokens=12, do_sample=False, **settings
+    )
+    return answer_text(toy_encoder().tokenizer.decode(out[0, 1:]))
+
+
+def test_what_was_memorised_is_answered(memorised: Any, probes: list[Probe], ask: Any) -> None:
+    found = {p.id: p for p in ask(memorised, probes)}
+    known = [found[e.id] for e in toy_period().examples]
+    assert [p.text for p in known] == list(KNOWN)
+    assert [(p.em, p.f1, p.accuracy) for p in known] == [(1.0, 1.0, 1.0)] * 3
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+@pytest.mark.parametrize("is_trained", [True, False])
+def test_every_answer_is_what_plain_generation_writes(
+    is_trained: bool, beams: int, memorised: Any, probes: list[Probe], ask: Any
+) -> None:
+    model = memorised if is_trained else toy_model()
+    expected = [plainly(model, p.source, num_beams=beams) for p in probes]
+    assert [p.text for p in ask(model, probes, num_beams=beams)] == expected
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_the_batch_size_changes_no_prediction(
+    size: int, memorised: Any, probes: list[Probe], ask: Any
+) -> None:
+    one_by_one = [ask(memorised, [p])[0] for p in probes]
+    found = ask(memorised, probes, eval_batch_size=size)
+    assert [(p.id, p.text, p.em) for p in found] == [(p.id, p.text, p.em) for p in one_by_one]
+    for a, b in zip(found, one_by_one, strict=True):
+        assert a.log_likelihood == pytest.approx(b.log_likelihood, abs=1e-4)
+
+
+def test_the_order_changes_no_prediction(memorised: Any, probes: list[Probe], ask: Any) -> None:
+    forwards, backwards = ask(memorised, probes), ask(memorised, probes[::-1])[::-1]
+    assert [p.id for p in forwards] == [p.id for p in probes]
+    assert [(p.id, p.text) for p in forwards] == [(p.id, p.text) for p in backwards]
+
+
+def test_no_probes_have_no_predictions(ask: Any) -> None:
+    assert ask(toy_model(), []) == []
+
+
+@pytest.fixture
+def spied(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, list[dict[str, Any]]]:
+    """An untrained model, and what `generate` is given."""
+    model, given = toy_model(), []
+    plain = model.generate
+
+    def generate(*args: Any, **kwargs: Any) -> Any:
+        assert not args
+        given.append(kwargs)
+        return plain(**kwargs)
+
+    monkeypatch.setattr(model, "generate", generate)
+    return model, given
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_generate_is_given_the_question_and_a_length_and_nothing_else(
+    beams: int, spied: Any, probes: list[Probe], ask: Any
+) -> None:
+    # 7-A6: CKL passed decoder_attention_mask, which told the length of the right answer
+    model, given = spied
+    ask(model, probes, num_beams=beams)
+    for kwargs in given:
+        assert kwargs.keys() == {
+            "input_ids",
+            "attention_mask",
+            "max_new_tokens",
+            "num_beams",
+            "do_sample",
+        }
+        assert (kwargs["max_new_tokens"], kwargs["num_beams"]) == (12, beams)
+        assert kwargs["do_sample"] is False
+
+
+def test_what_generate_is_given_does_not_depend_on_the_answers(
+    spied: Any, probes: list[Probe], ask: Any
+) -> None:
+    model, given = spied
+    ask(model, probes)
+    first = [(k["input_ids"], k["attention_mask"]) for k in given]
+    given.clear()
+    others = [probe(p.id, p.source, "Something much longer than before") for p in probes]
+    ask(model, others)
+    second = [(k["input_ids"], k["attention_mask"]) for k in given]
+    for a, b in zip(first, second, strict=True):
+        assert torch.equal(a[0], b[0])
+        assert torch.equal(a[1], b[1])
+
+
+def test_only_what_is_not_certain_is_generated(
+    memorised: Any, probes: list[Probe], ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, plain = [], memorised.generate
+    monkeypatch.setattr(
+        memorised, "generate", lambda **kw: (rows.extend(kw["input_ids"]), plain(**kw))[1]
+    )
+    ask(memorised, probes)
+    assert len(rows) == len(probes) - len(KNOWN)
+
+
+def by_hand(model: Any, source: str, answer: str) -> float:
+    """log p(answer, EOS | source), one token after the other."""
+    encoder = toy_encoder()
+    (ids,), (target,) = (
+        encoder.sources([source]),
+        encoder.targets([target_text(answer, "sentinel")]),
+    )
+    total, written = 0.0, [0]
+    with torch.no_grad():
+        for token in target:
+            out = model(input_ids=torch.tensor([ids]), decoder_input_ids=torch.tensor([written]))
+            total += out.logits[0, -1].log_softmax(-1)[token].item()
+            written.append(token)
+    return total
+
+
+def test_the_log_likelihood_is_a_sum_of_log_softmax_over_the_answers_tokens(
+    memorised: Any, probes: list[Probe], ask: Any
+) -> None:
+    for p, found in zip(probes, ask(memorised, probes), strict=True):
+        expected = max(by_hand(memorised, p.source, a) for a in p.answers)
+        assert found.log_likelihood == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_any_of_several_answers_counts(place: int, memorised: Any, ask: Any) -> None:
+    # 7-A25: the originals read the first answer only
+    answers = ["Nobody", "No one at all"]
+    answers.insert(place, "Ada Quill")
+    (found,) = ask(memorised, [probe("1", toy_period().examples[0].source, *answers)])
+    assert (found.em, found.f1, found.accuracy, found.text) == (1.0, 1.0, 1.0, "Ada Quill")
+
+
+def test_the_old_answer_is_recognised(memorised: Any, ask: Any) -> None:
+    source = toy_period().examples[0].source
+    still, gone, none = ask(
+        memorised,
+        [
+            probe("still", source, "Bo", old=("Nobody", "Ada Quill")),
+            probe("gone", source, "Ada Quill", old=("Bo",)),
+            probe("none", source, "Ada Quill"),
+        ],
+    )
+    assert (still.em, still.old_em) == (0.0, 1.0)
+    assert (gone.em, gone.old_em) == (1.0, 0.0)
+    assert none.old_em is None
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_asking_leaves_the_model_as_it_was(mode: bool, probes: list[Probe], ask: Any) -> None:
+    model = toy_model().train(mode)
+    before = {n: p.clone() for n, p in model.state_dict().items()}
+    ask(model, probes)
+    assert model.training is mode
+    assert all(torch.equal(p, before[n]) for n, p in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_dropout_is_off_while_asking(probes: list[Probe], ask: Any) -> None:
+    model = toy_model().train()
+    assert ask(model, probes) == ask(model, probes)
+
+
+def test_the_targets_logits_start_from_the_start_token_and_never_see_the_next_one() -> None:
+    model: Any = toy_model()
+    encoder = toy_encoder()
+    long, short = (encoder.batch([Encoded([5, 6, 1], t)]) for t in ([7, 8, 9, 1], [7, 8, 3, 1]))
+    with torch.no_grad():
+        a, b = (target_logits(model, batch, model.config) for batch in (long, short))
+    assert torch.equal(a[:, :3], b[:, :3])
+    assert not torch.equal(a[:, 3], b[:, 3])
+
+
+def test_a_mean_score_is_in_percent_and_over_probes_with_an_old_answer_where_it_asks_for_it() -> (
+    None
+):
+    predictions = [
+        Prediction("a", "x", 1.0, 1.0, 1.0, -2.0, None),
+        Prediction("b", "x", 0.0, 0.5, 0.0, -4.0, 1.0),
+        Prediction("c", "x", 0.0, 0.0, 0.0, -6.0, 0.0),
+        Prediction("d", "x", 1.0, 1.0, 0.0, -8.0, 0.0),
+    ]
+    score = mean_score("updated", "2024-Q1", predictions)
+    assert (score.probe_set, score.period, score.n) == ("updated", "2024-Q1", 4)
+    assert (score.em, score.f1, score.accuracy, score.log_likelihood) == (50, 62.5, 25, -5)
+    assert score.old_em == pytest.approx(100 / 3)
+    assert mean_score("new", "x", predictions[:1]).old_em is None

@@ -1,0 +1,139 @@
+"""An export answers like its run, or is kept aside; an opened run is the one that was trained."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+from fki.core.errors import DataError, FkiError, GateFailed
+from fki.core.store import Run
+from fki.engine import exporter
+from fki.engine.opener import Opened, is_run, open_model, open_run
+from fki.engine.runner import Runner
+from fki.testing import logits, toy_encoder, toy_model
+
+
+@pytest.fixture(scope="module", params=["vanilla", "lora"])
+def run(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    make_runner: Callable[..., Runner],
+) -> Run:
+    """A run of one quarter by a method that folds."""
+    folder = tmp_path_factory.mktemp("runs") / request.param
+    runner = make_runner(
+        folder, method=request.param, max_periods=1, num_train_epochs=3, learning_rate=1e-2
+    )
+    list(runner.events())
+    return runner.run
+
+
+@pytest.fixture
+def opened(run: Run) -> Opened:
+    """The run, opened afresh: folding changes the model."""
+    return open_run(run)
+
+
+def test_the_exported_folder_answers_like_the_run(opened: Opened, tmp_path: Path) -> None:
+    before = logits(opened.model.eval())
+    parity = exporter.export_hf(opened, tmp_path / "out")
+    assert parity.folder == tmp_path / "out"
+    assert parity.asked == parity.same_answers > 0
+    assert parity.largest_difference <= exporter.TOLERANCE
+    plain: Any = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    assert torch.allclose(logits(plain.eval()), before, atol=1e-4)
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_the_exported_folder_brings_tokenizer_length_and_origin(
+    opened: Opened, tmp_path: Path
+) -> None:
+    exporter.export_hf(opened, tmp_path / "out")
+    text = "The mayor of Oz is <extra_id_0>."
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer(text).input_ids == toy_encoder().sources([text])[0]
+    plain: Any = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out")
+    assert plain.generation_config.max_new_tokens == 32
+    assert plain.config.use_cache is True
+    assert {f.name for f in (tmp_path / "out").iterdir()} >= {
+        "model.safetensors",
+        "config.json",
+        "generation_config.json",
+        "fki_export.json",
+    }
+
+
+def test_an_opened_run_is_not_the_base_model(opened: Opened) -> None:
+    assert not torch.equal(logits(opened.model.eval()), logits(toy_model()))
+
+
+def test_an_export_that_answers_differently_is_kept_aside(
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = exporter.write_folder
+
+    def spoiled(opened: Opened, folded: Any, folder: Path) -> None:
+        plain(opened, folded, folder)
+        file = folder / "model.safetensors"
+        tensors = load_file(file)
+        tensors["decoder.final_layer_norm.weight"] *= 1.01
+        save_file(tensors, file, metadata={"format": "pt"})
+
+    monkeypatch.setattr(exporter, "write_folder", spoiled)
+    with pytest.raises(GateFailed, match="differ") as caught:
+        exporter.export_hf(opened, tmp_path / "out")
+    assert caught.value.exit_code == 4
+    assert [f.name for f in tmp_path.iterdir() if "out" in f.name] == ["out.failed-check"]
+    assert "out.failed-check" in (caught.value.hint or "")
+
+
+def test_a_second_export_that_fails_is_a_failed_check_too(
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporter, "TOLERANCE", -1.0)
+    for _ in range(2):
+        with pytest.raises(GateFailed):
+            exporter.export_hf(opened, tmp_path / "out")
+
+
+def test_a_folder_that_holds_files_is_left_untouched(opened: Opened, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(FkiError, match="must be a new or empty folder"):
+        exporter.export_hf(opened, tmp_path / "out")
+    assert [f.name for f in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+def test_an_empty_folder_may_be_filled(opened: Opened, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    exporter.export_hf(opened, tmp_path / "out")
+    assert (tmp_path / "out" / "config.json").is_file()
+
+
+def test_a_base_model_with_other_weights_is_refused(run: Run, tmp_path: Path) -> None:
+    other = toy_model()
+    with torch.no_grad():
+        other.shared.weight[0, 0] += 1
+    other.save_pretrained(tmp_path / "model")
+    toy_encoder().tokenizer.save_pretrained(tmp_path / "model")
+    info = run.info
+    try:
+        run.update(config={**info["config"], "model": str(tmp_path / "model")})
+        with pytest.raises(DataError, match="no longer has the weights"):
+            open_run(run)
+    finally:
+        run.update(**info)
+
+
+def test_a_model_folder_is_no_run_and_opens_as_it_is(
+    toy_folder: Path, run: Run, opened: Opened
+) -> None:
+    assert is_run(str(run.folder))
+    assert not is_run(str(toy_folder))
+    plain = open_model(str(toy_folder), opened.config)
+    assert plain.run is None
+    assert torch.equal(logits(plain.model.eval()), logits(toy_model()))
