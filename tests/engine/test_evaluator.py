@@ -156,15 +156,28 @@ def test_what_generate_is_given_does_not_depend_on_the_answers(
         assert torch.equal(a[1], b[1])
 
 
-def test_only_what_is_not_certain_is_generated(
-    memorised: Any, probes: list[Probe], ask: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("beams", "generated"), [(1, 4), (2, 7)])
+def test_only_what_greedy_decoding_is_certain_to_write_is_not_generated(
+    beams: int,
+    generated: int,
+    memorised: Any,
+    probes: list[Probe],
+    ask: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    rows, plain = [], memorised.generate
+    rows: list[Any] = []
+    plain = memorised.generate
     monkeypatch.setattr(
         memorised, "generate", lambda **kw: (rows.extend(kw["input_ids"]), plain(**kw))[1]
     )
-    ask(memorised, probes)
-    assert len(rows) == len(probes) - len(KNOWN)
+    ask(memorised, probes, num_beams=beams)
+    assert len(rows) == generated
+
+
+def test_an_answer_that_goes_on_is_not_taken_for_its_beginning(memorised: Any, ask: Any) -> None:
+    source = toy_period().examples[0].source
+    (found,) = ask(memorised, [probe("1", source, "<extra_id_0> Ada")], prompt="prefix")
+    assert found.text == "Ada Quill"
 
 
 def by_hand(model: Any, source: str, answer: str) -> float:
