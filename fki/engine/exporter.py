@@ -4,8 +4,10 @@ An export that answers differently is kept under a name that says so, and is an 
 """
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,11 @@ class Parity:
     same_answers: int
     largest_difference: float  # of an answer's log-likelihood, nats
 
+    @property
+    def holds(self) -> bool:
+        """Is it the same model?"""
+        return self.same_answers == self.asked and self.largest_difference <= TOLERANCE
+
 
 def export_hf(opened: Opened, output: Path) -> Parity:
     """Write the folded model and its tokenizer to `output`, and check it.
@@ -57,21 +64,36 @@ def export_hf(opened: Opened, output: Path) -> Parity:
     before = ask(opened, opened.model, probes)
     folded = opened.method.fold(opened.model)
     scratch = output.with_name(f".{output.name}.{os.getpid()}")
-    write_folder(opened, folded, scratch)
-    parity = compare(output, before, ask_folder(opened, scratch, probes))
-    if parity.same_answers < parity.asked or parity.largest_difference > TOLERANCE:
-        kept = output.with_name(f"{output.name}.failed-check")
-        os.replace(scratch, kept)
-        raise GateFailed(
-            f"The exported model answers {parity.asked - parity.same_answers} of {parity.asked} "
-            f"probes differently from the run, and log-likelihoods differ by up to "
-            f"{parity.largest_difference:.2g} nats (at most {TOLERANCE:g} is right).",
-            hint=f"It is kept for inspection in {kept}; do not use it.",
-        )
-    if output.exists():
-        output.rmdir()
-    os.replace(scratch, output)
+    try:
+        write_folder(opened, folded, scratch)
+        parity = compare(output, before, ask_folder(opened, scratch, probes))
+        if not parity.holds:
+            kept = unused(output.with_name(f"{output.name}.failed-check"))
+            os.replace(scratch, kept)
+            raise _failed(parity, kept)
+        if output.exists():
+            output.rmdir()
+        os.replace(scratch, output)
+    except OSError as error:
+        raise FkiError(f"{output} cannot be written: {error.strerror or error}.") from None
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     return parity
+
+
+def _failed(parity: Parity, kept: Path) -> GateFailed:
+    return GateFailed(
+        f"The exported model answers {parity.asked - parity.same_answers} of {parity.asked} "
+        f"probes differently from the run, and log-likelihoods differ by up to "
+        f"{parity.largest_difference:.2g} nats (at most {TOLERANCE:g} is right).",
+        hint=f"It is kept for inspection in {kept}; do not use it.",
+    )
+
+
+def unused(path: Path) -> Path:
+    """The path, or with a number behind it where there is one already."""
+    numbered = (path.with_name(f"{path.name}-{n}") for n in count(2))
+    return path if not path.exists() else next(p for p in numbered if not p.exists())
 
 
 def write_folder(opened: Opened, folded: PreTrainedModel, folder: Path) -> None:

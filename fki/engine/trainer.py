@@ -45,6 +45,8 @@ class Trainer:
         self.accelerator, self.review = accelerator, review
         self.plain = model
         self.model = accelerator.prepare_model(model)
+        # prepare_model leaves autocast in the model's forward; scoring has to be fp32
+        accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         self.batch_size = (
             config.train_batch_size * config.gradient_accumulation_steps * accelerator.num_processes
         )
@@ -162,7 +164,7 @@ class Trainer:
         if world > 1:
             total = self.accelerator.reduce(total, "sum")
         norm = self.accelerator.clip_grad_norm_(
-            trainable(self.plain).values(), self.config.max_grad_norm
+            trainable(self.plain).values(), self.config.max_grad_norm or math.inf
         )
         return float(total) / scored, float(norm)
 

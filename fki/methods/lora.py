@@ -57,4 +57,6 @@ class Lora(base.Method):
     def fold(self, model: nn.Module) -> PreTrainedModel:
         """The base model with the additions summed into its weights, in fp32."""
         assert isinstance(model, PeftModel)
-        return model.float().merge_and_unload()
+        with warnings.catch_warnings():  # peft says so of every untied T5; the weights are right
+            warnings.filterwarnings("ignore", "Input and output embeddings are no longer tied")
+            return model.float().merge_and_unload()

@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from fki.core.errors import ConfigError
 from fki.methods import base
 
 
@@ -50,7 +51,15 @@ class RecAdam(base.Method):
     options: RecAdamOptions
 
     def prepare(self, model: PreTrainedModel) -> nn.Module:
-        """The model, with its start weights kept as the anchors of what trains."""
+        """The model, with its start weights kept as the anchors of what trains.
+
+        Raises ConfigError where an optimizer is to outlive its period.
+        """
+        if not self.config.reset_optimizer_per_period:
+            raise ConfigError(
+                "recadam anneals from recalling to learning within each period, so it must have "
+                "reset_optimizer_per_period = true, not false."
+            )
         prepared = super().prepare(model)
         self.anchors = {n: p.detach().clone() for n, p in base.trainable(prepared).items()}
         return prepared

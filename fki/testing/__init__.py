@@ -16,8 +16,6 @@ import copy
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -26,19 +24,42 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import PreTrainedModel, T5Config, T5ForConditionalGeneration
+from transformers import PreTrainedModel, T5ForConditionalGeneration
 
 from fki.core import registry
 from fki.core.config import Config
 from fki.core.errors import CannotFold, ConfigError
-from fki.core.types import Batch, Fact, Period
-from fki.data.collate import IGNORE, Encoder
-from fki.data.prompts import training_examples
+from fki.core.types import Batch
+from fki.data.collate import IGNORE
 from fki.engine import checkpoint, models
 from fki.methods.base import Method, trainable
+from fki.testing.toys import (
+    generate,
+    logits,
+    toy_batch,
+    toy_encoder,
+    toy_model,
+    toy_period,
+    toy_review,
+    write,
+)
+
+__all__ = [
+    "CHECKS",
+    "Case",
+    "check_method",
+    "generate",
+    "learn",
+    "logits",
+    "toy_batch",
+    "toy_encoder",
+    "toy_model",
+    "toy_period",
+    "toy_review",
+    "write",
+]
 
 STEPS = 4  # optimizer steps of a lesson
-NEW_TOKENS = 6
 TOLERANCE = 1e-4  # of a logit in fp32, where sums may be taken in another order
 
 
@@ -270,59 +291,6 @@ def a_misspelt_option_is_refused(case: Case) -> Iterator[str]:
     yield "it takes any name; extra='forbid' is missing"
 
 
-def toy_model(*, untied: bool = False) -> T5ForConditionalGeneration:
-    """A T5 of two layers and width 16, with the same random weights each time.
-
-    Tied, with ReLU, as v1.0; or untied and gated, as v1.1. Transformers 5 ties every T5 that is
-    made from a config, so the untied head gets its weights afterwards.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        config = T5Config(
-            vocab_size=len(toy_encoder().tokenizer),
-            d_model=16,
-            d_kv=8,
-            num_heads=2,
-            d_ff=32,
-            num_layers=2,
-            dropout_rate=0.1,
-            decoder_start_token_id=0,
-            feed_forward_proj="gated-gelu" if untied else "relu",
-            tie_word_embeddings=not untied,  # decides only whether the head's input is scaled
-        )
-        model = T5ForConditionalGeneration(config)
-        if untied:
-            model.lm_head.weight = nn.Parameter(0.25 * torch.randn_like(model.shared.weight))
-    return model.eval()
-
-
-@cache
-def toy_encoder() -> Encoder:
-    """An encoder over the embedded model's tokenizer."""
-    return Encoder(models.load("t5-mini").tokenizer, 64, 32)
-
-
-def toy_period() -> Period:
-    """A period of three facts of unlike lengths."""
-    day, wording = date(2024, 1, 5), "The mayor of [X] is [Y]."
-    rows = [("Avalon", "Ada Quill"), ("the old port of Ys", "Bo"), ("Oz", "Dorothy Gale-Baum")]
-    facts = tuple(Fact(x, "mayor", (y,), (wording,), start=day) for x, y in rows)
-    examples = tuple(e for f in facts for e in training_examples(f, "sentinel", period="2024-01"))
-    return Period("2024-01", day, day, facts, examples)
-
-
-def toy_review() -> tuple[Fact, ...]:
-    """Some base knowledge to rehearse."""
-    rows = [("Atlantis", "Poseidonis"), ("Ruritania", "Strelsau"), ("Gondor", "Minas Tirith")]
-    return tuple(Fact(x, "capital", (y,), ("[Y] is the capital of [X].",)) for x, y in rows)
-
-
-def toy_batch(chosen: list[int] | None = None) -> Batch:
-    """The period's examples, all or the chosen ones, as one batch."""
-    encoded = toy_encoder().encode(toy_period().examples)
-    return toy_encoder().batch([encoded[i] for i in chosen] if chosen else encoded)
-
-
 def learn(ready: Ready) -> set[str]:
     """A few optimizer steps on the toy batch. Returns the parameters that got a gradient."""
     method, model, _ = ready
@@ -338,26 +306,6 @@ def learn(ready: Ready) -> set[str]:
         optimizer.step()
     model.eval()
     return reached
-
-
-@torch.no_grad()
-def logits(model: nn.Module, batch: Batch | None = None) -> Tensor:
-    """Teacher-forced logits [B, U, V] of a batch, by default the toy one."""
-    return models.target_logits(model, batch or toy_batch(), model.config)
-
-
-@torch.no_grad()
-def generate(model: nn.Module, chosen: list[int] | None = None, **settings: Any) -> Any:
-    """What `model.generate` returns for the toy examples, all or the chosen ones."""
-    ids, mask, _ = toy_batch(chosen)
-    asked: dict[str, Any] = {"max_new_tokens": NEW_TOKENS, "do_sample": False, "num_beams": 1}
-    return model.generate(input_ids=ids, attention_mask=mask, **asked | settings)  # type: ignore[operator]
-
-
-def write(model: nn.Module, chosen: list[int] | None = None, **settings: Any) -> list[list[int]]:
-    """The tokens that the model writes for the toy examples, without start and padding."""
-    rows = generate(model, chosen, **settings)[:, 1:].tolist()
-    return [[t for t in row if t != toy_encoder().pad] for row in rows]
 
 
 def _alike(a: Tensor, b: Tensor) -> bool:
