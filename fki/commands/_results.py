@@ -16,8 +16,9 @@ STREAM = (
 
 
 def probe_table(summary: dict[str, Any], *, trained: bool) -> Table:
-    """Exact match per probe set, before and after where something was trained."""
-    columns = ["before", "after", "change"] if trained else ["EM", "F1", "accuracy"]
+    """Exact match per probe set; where something was trained, before the stream, right after each
+    period was learned, and after the stream."""
+    columns = ["before", "learned", "after", "change"] if trained else ["EM", "F1", "accuracy"]
     table = new_table(
         "probe set",
         "probes",
@@ -30,7 +31,7 @@ def probe_table(summary: dict[str, Any], *, trained: bool) -> Table:
     for name, row in summary["probe_sets"].items():
         em = row["em"]
         if trained:
-            cells = [number(em["before"]), number(em["after"]), _difference(em)]
+            cells = [*(number(em[key]) for key in columns[:3]), _difference(em)]
         else:
             cells = [number(row[field]["after"]) for field in ("em", "f1", "accuracy")]
         table.add_row(

@@ -14,6 +14,7 @@ from fki.core.config import Config
 from fki.core.types import Period, Probe, ProbeSet, Stream
 from fki.data.stream import BASE
 
+LEARNED = ("updated", "new")  # the probe sets whose columns make the matrix R
 AUTOMATIC_ROWS = 12  # evaluations of a run whose `eval_every` is 0, at most
 SAMPLE_SEED = 0  # the same probes for every run, whatever its seed, so that runs can be paired
 
@@ -60,13 +61,19 @@ class Questions:
         ]
 
     def row(self, t: int) -> list[Cell]:
-        """What row t asks: everything at the first and last row; between them the keep-sets, the
-        past phases within `eval_window`, and the next phase (what was known before it came)."""
+        """What row t asks: everything at the first and last row; between them the keep-sets, R's
+        past phases within `eval_window` and its next one (what was known before it came), and of
+        other sets, such as paraphrase, what was just learned."""
         if t in (0, len(self.names)):
             return self.cells
         first = max(0, t - self.window) if self.window else 0
-        asked = {BASE, *self.names[first : t + 1]}
-        return [cell for cell in self.cells if cell.column in asked]
+        in_matrix = {BASE, *self.names[first : t + 1]}
+        just_learned = {BASE, self.names[t - 1]}
+        return [
+            cell
+            for cell in self.cells
+            if cell.column in (in_matrix if cell.probe_set in LEARNED else just_learned)
+        ]
 
     def row_name(self, t: int) -> str:
         """What row t comes after: "base" or a phase."""

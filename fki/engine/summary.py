@@ -5,9 +5,9 @@ from statistics import fmean
 from typing import Any
 
 from fki.core.types import Score
+from fki.engine.phases import LEARNED
 from fki.metrics import forgetting as f
 
-LEARNED = ("updated", "new")  # the probe sets whose columns make the matrix R
 Row = tuple[str, Sequence[Score]]  # what it comes after, and its scores
 
 
@@ -51,7 +51,13 @@ def summary(
     first, last = rows[0][1], rows[-1][1]
     grid = matrix(rows, columns)
     names = list(dict.fromkeys(s.probe_set for s in first))
-    sets = {name: _change(name, first, last) for name in names}
+    just_learned = [
+        score
+        for t, (_, scores) in enumerate(rows[1:])
+        for score in scores
+        if score.period == columns[t]
+    ]
+    sets = {name: _change(name, first, just_learned, last) for name in names}
     keep = "invariant" if "invariant" in sets else "initial"
     is_trained = len(rows) > 1
     return {
@@ -70,12 +76,15 @@ def summary(
     }
 
 
-def _change(name: str, first: Sequence[Score], last: Sequence[Score]) -> dict[str, Any]:
-    """One probe set before and after."""
+def _change(
+    name: str, first: Sequence[Score], just_learned: Sequence[Score], last: Sequence[Score]
+) -> dict[str, Any]:
+    """One probe set before the stream, right after each phase was learned, and at the end."""
     found: dict[str, Any] = {"n": sum(s.n for s in last if s.probe_set == name)}
     for field in ("em", "f1", "accuracy", "log_likelihood", "old_em"):
         found[field] = {
             "before": _pooled(first, [name], field=field),
+            "learned": _pooled(just_learned, [name], field=field),
             "after": _pooled(last, [name], field=field),
         }
     return found

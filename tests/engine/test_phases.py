@@ -1,5 +1,6 @@
 """Which questions are asked after which phase."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -127,3 +128,13 @@ def test_the_sample_is_the_same_for_every_seed_and_method() -> None:
         for seed, method in ((0, "vanilla"), (1, "vanilla"), (2, "lora"))
     ]
     assert runs[0] == runs[1] == runs[2]
+
+
+@pytest.mark.parametrize("t", [1, 2, 3])
+def test_between_the_ends_a_paraphrase_is_asked_only_of_what_was_just_learned(t: int) -> None:
+    source = stream(4)
+    new = source.probe_sets[1]
+    said_otherwise = ProbeSet("paraphrase", "learn", new.probes)
+    found = questions(replace(source, probe_sets=(*source.probe_sets, said_otherwise)))
+    columns = [c.column for c in found.row(t) if c.probe_set == "paraphrase"]
+    assert columns == [source.periods[t - 1].name]

@@ -86,11 +86,12 @@ def test_without_a_gain_there_is_no_fuar() -> None:
 
 def test_a_probe_set_is_told_before_and_after_over_all_its_probes() -> None:
     sets = summary(ROWS, COLUMNS)["probe_sets"]
-    assert sets["invariant"]["em"] == {"before": 80, "after": 60}
+    assert sets["invariant"]["em"] == {"before": 80, "learned": None, "after": 60}
     assert sets["invariant"]["n"] == 50
-    assert sets["updated"]["em"] == {"before": 0, "after": pytest.approx(80 / 3)}
+    assert sets["updated"]["em"]["before"] == 0
+    assert sets["updated"]["em"]["after"] == pytest.approx(80 / 3)
     assert sets["new"]["log_likelihood"]["after"] == pytest.approx(-10 / 3)
-    assert sets["updated"]["old_em"] == {"before": None, "after": None}
+    assert sets["updated"]["old_em"] == {"before": None, "learned": None, "after": None}
     assert sets["new"]["n"] == 90
 
 
@@ -120,7 +121,7 @@ def test_a_single_row_has_scores_and_no_stream_metrics() -> None:
     # check_validation: nothing was trained
     found = summary(ROWS[:1], COLUMNS)
     assert found["matrix"] == R[:1]
-    assert found["probe_sets"]["invariant"]["em"] == {"before": 80, "after": 80}
+    assert found["probe_sets"]["invariant"]["em"] == {"before": 80, "learned": None, "after": 80}
     for name in ("learning_gain", "forgetting", "bwt", "fwt", "acc", "fuar", "kar", "kg"):
         assert found[name] is None
 
@@ -134,3 +135,13 @@ def test_one_phase_has_a_gain_and_no_transfer() -> None:
 def test_a_mean_is_over_what_is_defined() -> None:
     assert mean([1.0, None, 3.0]) == 2.0
     assert mean([None]) is mean([]) is None
+
+
+def test_learned_is_the_score_of_each_period_right_after_it() -> None:
+    rows = [
+        ("base", [score("new", "Q1", 1, 0), score("new", "Q2", 3, 0)]),
+        ("Q1", [score("new", "Q1", 1, 100), score("new", "Q2", 3, 10)]),
+        ("Q2", [score("new", "Q1", 1, 0), score("new", "Q2", 3, 60)]),
+    ]
+    em = summary(rows, ["Q1", "Q2"])["probe_sets"]["new"]["em"]
+    assert em == {"before": 0, "learned": 70, "after": 45}

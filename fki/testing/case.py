@@ -1,0 +1,77 @@
+"""A registered method, prepared on a toy model and taught for a few steps."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from fki.core import registry
+from fki.core.config import Config
+from fki.engine import models
+from fki.methods.base import Method, trainable
+from fki.testing.toys import toy_batch, toy_model
+
+STEPS = 4  # optimizer steps of a lesson
+
+
+class Ready(NamedTuple):
+    """A prepared method; `base` are the base model's parameters by their names of before."""
+
+    method: Method
+    model: nn.Module
+    base: dict[str, nn.Parameter]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A registered method on a toy T5, or on copies of a T5 of one's own."""
+
+    name: str
+    untied: bool = False  # v1.1-style: gated, with a head of its own; else T5's first shape
+    options: Mapping[str, Any] = field(default_factory=dict)
+    model: PreTrainedModel | None = None  # its vocabulary must hold that of t5-mini
+
+    def prepare(self, level: int, *, seed: int = 0) -> Ready:
+        """The method prepared at a freeze level. Raises ConfigError where it refuses."""
+        base = toy_model(untied=self.untied) if self.model is None else copy.deepcopy(self.model)
+        settings = {"freeze_level": level, "optimizer": "adamw", "learning_rate": 1e-2}
+        config = Config.model_validate({"method": self.name, "seed": seed, **settings})
+        cls = registry.method_class(self.name)
+        method = cls(config, cls.Options(**self.options))
+        parameters = dict(base.named_parameters())
+        torch.manual_seed(seed)
+        return Ready(method, method.prepare(base).eval(), parameters)
+
+    def taught(self, level: int = 1, *, seed: int = 0) -> Ready:
+        """The same after a few optimizer steps."""
+        ready = self.prepare(level, seed=seed)
+        learn(ready)
+        return ready
+
+    def levels(self) -> list[int]:
+        """The freeze levels that the method must accept: 2 only where it adds parameters."""
+        ready = self.prepare(1)
+        base = set(map(id, ready.base.values()))
+        return [0, 1, 2] if any(id(p) not in base for p in ready.model.parameters()) else [0, 1]
+
+
+def learn(ready: Ready) -> set[str]:
+    """A few optimizer steps on the toy batch. Returns the parameters that got a gradient."""
+    method, model, _ = ready
+    optimizer, batch, reached = method.optimizer(model, STEPS), toy_batch(), set()
+    torch.manual_seed(method.config.seed)
+    model.train()
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        found = models.target_logits(model, batch, model.config)
+        loss = functional.cross_entropy(found.flatten(0, 1), batch.labels.flatten())
+        loss.backward()  # type: ignore[no-untyped-call]
+        reached |= {n for n, p in trainable(model).items() if p.grad is not None and p.grad.any()}
+        optimizer.step()
+    model.eval()
+    return reached
