@@ -1,0 +1,108 @@
+"""Base models by name: embedded, from a folder, and what is said where there is none."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import (
+    BertConfig,
+    GPT2Config,
+    PreTrainedTokenizerBase,
+    T5ForConditionalGeneration,
+)
+
+from fki.core.errors import ConfigError, NotDownloaded
+from fki.engine import models
+from fki.testing import toy_model
+
+
+def save(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, model: T5ForConditionalGeneration
+) -> str:
+    """A model folder. Returns its path as text."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_folder_is_loaded_in_fp32_whatever_it_was_saved_in(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    name = save(tmp_path / "m", tokenizer, toy_model().to(torch.bfloat16))
+    assert {p.dtype for p in models.load(name).model.parameters()} == {torch.float32}
+
+
+def test_the_embedded_model_has_a_tied_head() -> None:
+    model = models.load("t5-mini").model
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+def test_an_untied_head_stays_untied(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    untied = toy_model(untied=True)
+    loaded = models.load(save(tmp_path / "m", tokenizer, untied)).model
+    assert torch.equal(loaded.get_output_embeddings().weight, untied.lm_head.weight)
+    assert not torch.equal(loaded.get_output_embeddings().weight, untied.shared.weight)
+
+
+def test_a_hub_model_that_is_absent_offline_says_what_to_type() -> None:
+    with pytest.raises(NotDownloaded, match="'t5-base' is not on this machine") as error:
+        models.load("t5-base")
+    assert error.value.exit_code == 3
+    assert "hf download t5-base" in str(error.value.hint)
+
+
+def test_a_misspelt_embedded_name_gets_the_right_one() -> None:
+    with pytest.raises(NotDownloaded, match="Did you mean 't5-mini'"):
+        models.load("t5-mimi")
+
+
+def test_a_folder_that_is_not_there_is_not_sought_on_the_hub() -> None:
+    with pytest.raises(NotDownloaded, match="no model folder"):
+        models.load("./nowhere")
+
+
+def test_a_folder_without_a_config_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no config\.json"):
+        models.load(str(tmp_path))
+
+
+@pytest.mark.parametrize("config", [GPT2Config(), BertConfig()], ids=lambda c: c.model_type)
+def test_a_model_that_is_no_encoder_decoder_is_refused(tmp_path: Path, config: GPT2Config) -> None:
+    config.save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="must be an encoder-decoder"):
+        models.load(str(tmp_path))
+
+
+def test_weights_that_are_no_numbers_are_refused(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    model = toy_model()
+    with torch.no_grad():
+        model.encoder.block[0].layer[0].layer_norm.weight[0] = float("nan")
+    with pytest.raises(ConfigError, match="not all finite"):
+        models.load(save(tmp_path / "m", tokenizer, model))
+
+
+def test_code_that_comes_with_a_model_is_not_run(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    folder = tmp_path / "m"
+    save(folder, tokenizer, toy_model())
+    config = json.loads((folder / "config.json").read_text())
+    config["model_type"] = "of-my-own"
+    config["auto_map"] = {"AutoConfig": "evil.Evil", "AutoModelForSeq2SeqLM": "evil.Evil"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    with pytest.raises(ConfigError):
+        models.load(str(folder))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_digest_changes_with_any_weight() -> None:
+    model = toy_model()
+    before = models.weights_digest(model)
+    assert models.weights_digest(toy_model()) == before
+    with torch.no_grad():
+        model.decoder.final_layer_norm.weight[3] += 1e-6
+    assert models.weights_digest(model) != before

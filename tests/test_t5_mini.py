@@ -1,0 +1,66 @@
+"""The embedded model knows the base and not the stream, and is what its card says."""
+
+import json
+from statistics import fmean
+
+import pytest
+
+from fki.core.config import Config
+from fki.core.home import asset
+from fki.core.types import Stream
+from fki.data.files import digest, read_folder
+from fki.engine import models
+from fki.engine.evaluator import Evaluator
+from fki.engine.session import make_accelerator, make_encoder
+
+FOLDER = asset("t5-mini")
+RESULT = json.loads((FOLDER / "pretraining.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def wiki() -> Stream:
+    """The embedded dataset by quarters."""
+    return read_folder(asset("wiki"), "quarter", "sentinel", name="wiki")
+
+
+def exact_match(stream: Stream, name: str) -> float:
+    """Exact match (%) on every eighth probe of a set."""
+    config = Config()
+    base, accelerator = models.load("t5-mini"), make_accelerator(config)
+    evaluator = Evaluator(make_encoder(base.tokenizer, config, accelerator), config, accelerator)
+    probes = next(s.probes for s in stream.probe_sets if s.name == name)[::8]
+    return 100 * fmean(p.em for p in evaluator.predict(base.model, probes))
+
+
+@pytest.mark.parametrize("name", ["initial", "invariant"])
+def test_it_knows_its_base_facts(wiki: Stream, name: str) -> None:
+    assert exact_match(wiki, name) >= 90
+
+
+@pytest.mark.parametrize("name", ["updated", "new"])
+def test_it_knows_the_stream_hardly_better_than_guessing(wiki: Stream, name: str) -> None:
+    assert exact_match(wiki, name) <= RESULT["scores"][name]["floor"] + 6
+
+
+def test_it_was_pretrained_on_the_embedded_dataset() -> None:
+    assert RESULT["data"] == digest(asset("wiki"))
+
+
+def test_it_takes_at_most_12_megabytes() -> None:
+    assert sum(f.stat().st_size for f in FOLDER.iterdir()) <= 12e6
+
+
+def test_its_card_gives_its_scores() -> None:
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    for name, score in RESULT["scores"].items():
+        assert f"| {name} | {score['n']:,} | {score['em']:.1f} |" in card
+
+
+def test_its_tokenizer_spells_what_it_never_saw() -> None:
+    tokenizer = models.load("t5-mini").tokenizer
+    for text in ("Kristrún Frostadóttir", "2.10.0-rc1", "東京 🗼", "<extra_id_0>. Hello"):
+        ids = tokenizer(text).input_ids
+        assert tokenizer.unk_token_id not in ids
+        assert tokenizer.decode(ids, skip_special_tokens=True).replace(" ", "") in text.replace(
+            " ", ""
+        )
