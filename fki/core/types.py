@@ -153,4 +153,5 @@ class Score:
     f1: float
     accuracy: float
     log_likelihood: float  # mean over probes, nats
-    old_em: float | None = None
+    old_em: float | None = None  # over the old_n probes that have an old answer
+    old_n: int = 0

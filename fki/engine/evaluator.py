@@ -143,4 +143,5 @@ def mean_score(probe_set: str, period: str, predictions: Iterable[Prediction]) -
         accuracy=100 * mean["accuracy"],
         log_likelihood=fmean(row["log_likelihood"] for row in rows),
         old_em=100 * fmean(old) if old else None,
+        old_n=len(old),
     )

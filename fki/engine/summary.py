@@ -5,6 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from fki.core.types import Score
+from fki.data.stream import BASE
 from fki.engine.phases import LEARNED
 from fki.metrics import forgetting as f
 
@@ -27,7 +28,7 @@ def _pooled(
 ) -> float | None:
     """The mean over all probes of these sets (in one column), None where there are none."""
     chosen = [
-        (s.n, value)
+        (s.old_n if field == "old_em" else s.n, value)
         for s in scores
         if s.probe_set in sets
         and column in (None, s.period)
@@ -43,12 +44,14 @@ def summary(
     """Before and after per probe set, and the stream metrics; None where undefined.
 
     Args:
-        rows: row 0 (the untouched model) first; the last one is after the last phase.
-        columns: the phases in order.
+        rows: row 0 (the untouched model) first; the last one is after the last phase so far.
+        columns: the phases so far in order; all of them where only row 0 is there.
         tokens: of the stream so far, each period's counted once, for KAR.
         seconds: spent in the optimizer loop, for KAR.
     """
-    first, last = rows[0][1], rows[-1][1]
+    last = [s for s in rows[-1][1] if s.period in (BASE, *columns)]
+    asked = {(s.probe_set, s.period) for s in last}  # all of row 0, once the stream is done
+    first = [s for s in rows[0][1] if (s.probe_set, s.period) in asked]
     grid = matrix(rows, columns)
     names = list(dict.fromkeys(s.probe_set for s in first))
     just_learned = [

@@ -1,5 +1,6 @@
 """The numbers that people compare, worked out by hand from the scored rows."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -145,3 +146,25 @@ def test_learned_is_the_score_of_each_period_right_after_it() -> None:
     ]
     em = summary(rows, ["Q1", "Q2"])["probe_sets"]["new"]["em"]
     assert em == {"before": 0, "learned": 70, "after": 45}
+
+
+def test_a_run_that_is_not_done_compares_the_same_probes_before_and_after() -> None:
+    rows = [
+        ("base", [score("new", "Q1", 1, 0), score("new", "Q2", 9, 50), score("new", "Q3", 9, 50)]),
+        ("Q1", [score("new", "Q1", 1, 100), score("new", "Q2", 9, 50)]),
+    ]
+    found = summary(rows, ["Q1"])["probe_sets"]["new"]
+    assert found["n"] == 1
+    assert found["em"] == {"before": 0, "learned": 100, "after": 100}
+
+
+def test_old_answers_are_weighed_by_the_probes_that_have_one() -> None:
+    scores = [
+        replace(score("paraphrase", "Q1", 10, 0), old_em=100.0, old_n=1),
+        replace(score("paraphrase", "Q2", 10, 0), old_em=0.0, old_n=3),
+    ]
+    assert summary([("now", scores)], ["Q1", "Q2"])["probe_sets"]["paraphrase"]["old_em"] == {
+        "before": 25,
+        "learned": None,
+        "after": 25,
+    }
