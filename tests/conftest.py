@@ -8,9 +8,10 @@ os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", COLUMNS="1
 import pytest
 import pytest_socket
 import torch
-from transformers import PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
+from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
 from fki.engine.models import load
+from fki.testing import toy_model
 
 torch.set_num_threads(1)
 
@@ -31,28 +32,7 @@ def tokenizer() -> PreTrainedTokenizerBase:
     return load("t5-mini").tokenizer
 
 
-def toy_model(
-    tokenizer: PreTrainedTokenizerBase, *, gated: bool = False
-) -> T5ForConditionalGeneration:
-    """A T5 of two layers and width 16 with random weights; `gated` is v1.1-style."""
-    torch.manual_seed(0)
-    return T5ForConditionalGeneration(
-        T5Config(
-            vocab_size=len(tokenizer),
-            d_model=16,
-            d_kv=8,
-            num_heads=2,
-            d_ff=32,
-            num_layers=2,
-            num_decoder_layers=2,
-            dropout_rate=0.0,
-            decoder_start_token_id=0,
-            feed_forward_proj="gated-gelu" if gated else "relu",
-        )
-    )
-
-
 @pytest.fixture
-def toy(tokenizer: PreTrainedTokenizerBase) -> T5ForConditionalGeneration:
+def toy() -> T5ForConditionalGeneration:
     """A fresh toy model."""
-    return toy_model(tokenizer)
+    return toy_model()

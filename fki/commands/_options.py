@@ -1,10 +1,12 @@
 """Options that several commands share, and the config that they make."""
 
 import os
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
+from fki.commands._show import Show
 from fki.core import presets, registry
 from fki.core.resolve import Layer, Resolved, resolve
 
@@ -42,3 +44,33 @@ def layers(preset: list[str], sets: list[str] | None, **flags: Any) -> list[Laye
 def resolved(preset: list[str] | None, sets: list[str] | None, **flags: Any) -> Resolved:
     """The config of these options. Raises ConfigError with all problems at once."""
     return resolve(layers(preset or ["t5"], sets, **flags), options_of=registry.options_of)
+
+
+def for_a_run(command: Callable[[Resolved, Show], None]) -> Callable[..., None]:
+    """A command with the options that say what to run; it gets their config, and where to show."""
+
+    def with_options(
+        preset: Presets = None,
+        method: Method = None,
+        dataset: Dataset = None,
+        version: Version = None,
+        model: Model = None,
+        seed: Seed = None,
+        output_dir: OutputDir = None,
+        sets: Sets = None,
+        as_json: Json = False,
+    ) -> None:
+        config = resolved(
+            preset,
+            sets,
+            method=method,
+            dataset=dataset,
+            dataset_version=version,
+            model=model,
+            seed=seed,
+            output_dir=output_dir,
+        )
+        command(config, Show(as_json=as_json))
+
+    with_options.__doc__ = command.__doc__
+    return with_options

@@ -4,37 +4,19 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from fki.commands import _options as o
+from fki.commands._options import for_a_run
 from fki.commands._show import Show, new_table, number, parameters
+from fki.core.config import as_dict
+from fki.core.problems import shown
+from fki.core.resolve import Resolved
 
 if TYPE_CHECKING:
-    from fki.core.resolve import Resolved
     from fki.engine.planner import Plan
 
 
-def plan(
-    preset: o.Presets = None,
-    method: o.Method = None,
-    dataset: o.Dataset = None,
-    version: o.Version = None,
-    model: o.Model = None,
-    seed: o.Seed = None,
-    output_dir: o.OutputDir = None,
-    sets: o.Sets = None,
-    as_json: o.Json = False,
-) -> None:
+@for_a_run
+def plan(resolved: Resolved, show: Show) -> None:
     """Show what `train` with the same options would do, and start nothing."""
-    resolved = o.resolved(
-        preset,
-        sets,
-        method=method,
-        dataset=dataset,
-        dataset_version=version,
-        model=model,
-        seed=seed,
-        output_dir=output_dir,
-    )
-    show = Show(as_json=as_json)
     _settings(resolved, show)
     for note in resolved.notes:
         show.note(f"Note: {note}")
@@ -45,10 +27,7 @@ def plan(
     show.note("Nothing was started.")
 
 
-def _settings(resolved: "Resolved", show: Show) -> None:
-    from fki.core.config import as_dict
-    from fki.core.problems import shown
-
+def _settings(resolved: Resolved, show: Show) -> None:
     table = new_table("setting", "value", "from")
     values = as_dict(resolved.config)
     for key, origin in resolved.origins.items():

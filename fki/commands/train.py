@@ -4,10 +4,11 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from fki.commands import _options as o
+from fki.commands._options import for_a_run
 from fki.commands._progress import RunProgress
 from fki.commands._results import probe_table, stream_table
 from fki.commands._show import Show, parameters
+from fki.core.resolve import Resolved
 from fki.core.types import Step
 
 if TYPE_CHECKING:
@@ -15,30 +16,9 @@ if TYPE_CHECKING:
     from fki.engine.session import Session
 
 
-def train(
-    preset: o.Presets = None,
-    method: o.Method = None,
-    dataset: o.Dataset = None,
-    version: o.Version = None,
-    model: o.Model = None,
-    seed: o.Seed = None,
-    output_dir: o.OutputDir = None,
-    sets: o.Sets = None,
-    as_json: o.Json = False,
-) -> None:
+@for_a_run
+def train(resolved: Resolved, show: Show) -> None:
     """Teach a model the stream, period by period, and score it after each."""
-    resolved = o.resolved(
-        preset,
-        sets,
-        method=method,
-        dataset=dataset,
-        dataset_version=version,
-        model=model,
-        seed=seed,
-        output_dir=output_dir,
-    )
-    show = Show(as_json=as_json)
-
     from fki.engine import session
     from fki.engine.runner import Runner
 

@@ -1,7 +1,6 @@
 """From scored rows to the numbers that people compare, without torch."""
 
 from collections.abc import Sequence
-from statistics import fmean
 from typing import Any
 
 from fki.core.types import Score
@@ -102,9 +101,3 @@ def _fuar(sets: dict[str, dict[str, Any]], keep: str) -> float | None:
         return None if before is None or after is None else (before, after)
 
     return f.fuar([pair(keep)], [pair("updated")], [pair("new")])
-
-
-def mean(values: Sequence[float | None]) -> float | None:
-    """The mean of what is defined."""
-    defined = [v for v in values if v is not None]
-    return fmean(defined) if defined else None

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fki.core.types import Score
-from fki.engine.summary import matrix, mean, summary
+from fki.engine.summary import matrix, summary
 
 COLUMNS = ["Q1", "Q2", "Q3"]
 
@@ -131,11 +131,6 @@ def test_one_phase_has_a_gain_and_no_transfer() -> None:
     found = summary([row("base", 80, (0, 0)), row("Q1", 70, (20, 40))], ["Q1"])
     assert found["learning_gain"] == found["acc"] == 35
     assert found["bwt"] is found["fwt"] is found["forgetting"] is None
-
-
-def test_a_mean_is_over_what_is_defined() -> None:
-    assert mean([1.0, None, 3.0]) == 2.0
-    assert mean([None]) is mean([]) is None
 
 
 def test_learned_is_the_score_of_each_period_right_after_it() -> None:
