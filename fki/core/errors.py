@@ -46,7 +46,12 @@ class Interrupted(FkiError):
     exit_code = 75
 
 
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like this one, None where none is alike."""
+    return next(iter(get_close_matches(name, list(known), n=1, cutoff=0.6)), None)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """` Did you mean 'x'?` for the closest of the known names, else an empty string."""
-    match = get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" Did you mean '{match[0]}'?" if match else ""
+    match = closest(name, known)
+    return f" Did you mean '{match}'?" if match else ""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from fki.core.calendar import last_day, parse_date, period_name
-from fki.core.errors import DataError, nearest
+from fki.core.errors import DataError, closest
 from fki.core.types import OBJECT, SUBJECT, Fact, Probe, ProbeSet, Prompt, Stream, Version
 from fki.data.prompts import SENTINEL, source_text
 from fki.data.stream import ASKS, BASE, cut
@@ -159,7 +159,10 @@ def _parse(file: Path, reader: Callable[[Line], T], problems: list[str]) -> Iter
 def _text(values: dict[str, Any], column: str) -> str:
     value = values.get(column)
     if value is None:
-        raise ValueError(f"'{column}' is missing.{nearest(column, values)}")
+        like = closest(column, values)
+        raise ValueError(
+            f"'{column}' is missing" + (f"; is '{like}' meant for it?" if like else "")
+        )
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"'{column}' must be text, not {value!r}")
     value.encode()  # a lone surrogate, which JSON can spell, raises a ValueError

@@ -56,7 +56,8 @@ def compare(folders: list[Path]) -> Comparison:
             skipped[str(run.folder)] = str(error)
     if not lines and not skipped:
         raise DataError(
-            f"No runs in {', '.join(map(str, folders))}.", hint="Run: fki train --preset t5_lora"
+            f"There are no runs in '{', '.join(map(str, folders))}'.",
+            hint="Run: fki train --preset t5_lora",
         )
     return Comparison(lines, skipped)
 
