@@ -119,7 +119,10 @@ def test_all_bad_rows_are_counted_in_one_error(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"subject": "x", "relation": "r", "objekt": "a", "start": "2023"}, "is 'objekt' meant for it?"),
+        (
+            {"subject": "x", "relation": "r", "objekt": "a", "start": "2023"},
+            "'object' is missing; is 'objekt' meant for it?",
+        ),
         ({"subject": "x", "relation": "r", "object": "a"}, "'start' is missing"),
         (GOOD | {"start": "2023-02-30"}, "'2023-02-30' is not a date"),
         (GOOD | {"start": "2023-13"}, "'2023-13' is not a date"),
