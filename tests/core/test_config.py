@@ -6,11 +6,11 @@ import sys
 from typing import Any, Literal
 
 import pytest
-import tomli
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fki.core.config import SETTINGS, Config, as_dict, to_toml
 from fki.core.errors import ConfigError
+from fki.core.presets import tomllib
 from fki.core.resolve import Layer, Resolved, resolve
 
 
@@ -180,7 +180,7 @@ def test_a_written_config_resolves_to_an_equal_one() -> None:
         {"method": "lora", "seed": 7, "learning_rate": 1e-5, "dataset": 'a "b" \\ c'},
         {"lora": {"r": 2, "dropout": 0.5}, "recadam": {"gamma": 1}},
     ).config
-    read = tomli.loads(to_toml(config))
+    read = tomllib.loads(to_toml(config))
     assert read == as_dict(config)
     assert set(SETTINGS) < set(read)
     again = resolved(read)
