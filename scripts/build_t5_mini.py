@@ -49,10 +49,10 @@ class Pretraining(Method):
     """Each epoch: every base fact in every wording, and a fresh draw of corrupted texts."""
 
     def mix(
-        self, period: Period, review: Sequence[Fact], epoch: int, seed: int
+        self, period: Period, review: Sequence[Example], epoch: int, seed: int
     ) -> Sequence[Example]:
         rng = random.Random(derived_seed(seed, "spans", epoch))
-        texts = sentences(review)
+        texts = sentences(period.facts)
         chosen = rng.sample(texts, int(CORRUPTED * len(texts)))
         spans = [Example(f"{epoch}.{i}", *corrupt_spans(t, rng)) for i, t in enumerate(chosen)]
         return [*period.examples, *spans]
@@ -144,7 +144,7 @@ def pretrain(
 ) -> float:
     """Train on the stream's base knowledge. Returns the last epoch's mean loss."""
     method = Pretraining(config)
-    trainer = Trainer(method.prepare(model), method, config, encoder, Accelerator(), stream.base)
+    trainer = Trainer(method.prepare(model), method, config, encoder, Accelerator())
     first = stream.periods[0]
     examples = [
         e

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from fki.core import registry
-from fki.core.types import Example, Fact, Period
+from fki.core.types import Example, Period
 from fki.methods.base import Method
 from fki.testing import CHECKS, Case, check_method, logits, toy_encoder, toy_model
 
@@ -109,7 +109,7 @@ class LeavesOut(Method):
     """Never trains on a period's last example."""
 
     def mix(
-        self, period: Period, review: Sequence[Fact], epoch: int, seed: int
+        self, period: Period, review: Sequence[Example], epoch: int, seed: int
     ) -> Sequence[Example]:
         return period.examples[:-1]
 
@@ -118,7 +118,7 @@ class DrawsFreely(Method):
     """Repeats some examples, by a generator that is not its own."""
 
     def mix(
-        self, period: Period, review: Sequence[Fact], epoch: int, seed: int
+        self, period: Period, review: Sequence[Example], epoch: int, seed: int
     ) -> Sequence[Example]:
         return [*period.examples, *random.choices(period.examples, k=5)]
 

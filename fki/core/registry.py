@@ -27,8 +27,20 @@ class Builtin:
 
 BUILTIN = {
     "vanilla": Builtin("fki.methods.base:Method", "", "Plain fine-tuning on the new facts."),
+    "kadapter_2": Builtin(
+        "fki.methods.kadapter:KAdapter2", "kadapter", "Two new blocks beside the encoder."
+    ),
+    "kadapter_3": Builtin(
+        "fki.methods.kadapter:KAdapter3", "kadapter", "Three new blocks beside the encoder."
+    ),
     "lora": Builtin(
         "fki.methods.lora:Lora", "lora", "Low-rank updates of the query and value projections."
+    ),
+    "mixreview": Builtin(
+        "fki.methods.mixreview:MixReview", "mixreview", "New examples, and some old ones again."
+    ),
+    "modular": Builtin(
+        "fki.methods.modular:Modular", "modular", "A second, small encoder beside the first."
     ),
     "recadam": Builtin(
         "fki.methods.recadam:RecAdam", "recadam", "Adam that pulls weights back to their start."

@@ -4,7 +4,6 @@ Legend for shapes, used everywhere: B examples, T input tokens, U target tokens,
 V vocabulary, D hidden width, P periods.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -50,6 +49,7 @@ class Example:
     source: str
     target: str
     relation: str = ""
+    is_invariant: bool = False  # it says what never changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +95,6 @@ class Stream:
     base: tuple[Fact, ...]
     probe_sets: tuple[ProbeSet, ...]
     digest: str  # SHA-256 of the data that this was cut from
-
-    def review(self) -> Sequence[Fact]:
-        """The base knowledge, for methods that rehearse it."""
-        return self.base
 
 
 class Batch(NamedTuple):

@@ -13,8 +13,18 @@ from typing import Any, NamedTuple, TypeVar
 
 from fki.core.calendar import last_day, parse_date, period_name
 from fki.core.errors import DataError, closest
-from fki.core.types import OBJECT, SUBJECT, Fact, Probe, ProbeSet, Prompt, Stream, Version
-from fki.data.prompts import SENTINEL, source_text
+from fki.core.types import (
+    OBJECT,
+    SUBJECT,
+    Example,
+    Fact,
+    Probe,
+    ProbeSet,
+    Prompt,
+    Stream,
+    Version,
+)
+from fki.data.prompts import SENTINEL, source_text, training_examples
 from fki.data.stream import ASKS, BASE, cut
 
 T = TypeVar("T")
@@ -48,14 +58,7 @@ def read_folder(folder: Path, version: Version, prompt: Prompt, *, name: str) ->
     ]
     changes = list(_parse(stream, _fact_reader(wordings, dated=True), problems))
     own = [_probe_set(file, version, prompt, problems) for file in _probe_files(folder)]
-    if problems:
-        shown = "\n".join(f"  {p}" for p in problems[:SHOWN])
-        more = f"\n  ... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise DataError(
-            f"{len(problems)} bad row{'s' * (len(problems) > 1)} in {folder}; "
-            f"nothing was trained.\n{shown}{more}",
-            hint="Correct these rows and run the same command again.",
-        )
+    _raise_for(problems, folder)
     if not changes:
         raise DataError(f"{stream} has no rows.", hint="Add at least one dated fact.")
     found = cut(name, version, base, changes, prompt=prompt, digest=digest(folder), own_probes=own)
@@ -65,6 +68,33 @@ def read_folder(folder: Path, version: Version, prompt: Prompt, *, name: str) ->
             hint="Add at least one dated fact that is new.",
         )
     return found
+
+
+def read_corpus(file: Path, prompt: Prompt) -> list[Example]:
+    """The rows of a file of old text, dated or not, as examples in their order.
+
+    A row is a fact, `prompt, target`, or `input, output` as in the corpora of CKL: an input with
+    sentinels and the target that belongs to it. Raises DataError for a missing file or a bad row.
+    """
+    if not file.is_file() or file.suffix not in SUFFIXES:
+        raise DataError(
+            f"The corpus {file} must be a .jsonl or .csv file that exists.",
+            hint="A row is: subject, relation, object  or: prompt, target  or: input, output",
+        )
+    problems: list[str] = []
+    read_fact = _fact_reader({}, dated=False)
+
+    def read(line: Line) -> list[Example]:
+        if "input" in line.values:
+            pair = (_text(line.values, "input"), _text(line.values, "output"))
+            return [Example(f"corpus|{line.number}", *pair)]
+        return training_examples(read_fact(line), prompt, period=f"corpus|{line.number}")
+
+    examples = [e for row in _parse(file, read, problems) for e in row]
+    _raise_for(problems, file)
+    if not examples:
+        raise DataError(f"The corpus {file} has no rows.")
+    return examples
 
 
 def digest(folder: Path) -> str:
@@ -91,6 +121,19 @@ def find(folder: Path, stem: str) -> Path | None:
 
 def _probe_files(folder: Path) -> list[Path]:
     return sorted(f for f in (folder / "probes").glob("*") if f.suffix in SUFFIXES)
+
+
+def _raise_for(problems: list[str], place: Path) -> None:
+    """Raises DataError where there are problems: their number, and the first of them."""
+    if not problems:
+        return
+    shown = "\n".join(f"  {p}" for p in problems[:SHOWN])
+    more = f"\n  ... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+    raise DataError(
+        f"{len(problems)} bad row{'s' * (len(problems) > 1)} in {place}; "
+        f"nothing was trained.\n{shown}{more}",
+        hint="Correct these rows and run the same command again.",
+    )
 
 
 def read_wordings(file: Path) -> dict[str, tuple[str, ...]]:

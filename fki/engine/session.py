@@ -11,9 +11,11 @@ from transformers import PreTrainedTokenizerBase
 from fki.core import registry
 from fki.core.config import Config
 from fki.core.errors import ConfigError
-from fki.core.types import Stream
+from fki.core.types import Example, Stream
 from fki.data.catalog import open_stream
 from fki.data.collate import Encoder
+from fki.data.files import read_corpus
+from fki.data.prompts import training_examples
 from fki.engine import checkpoint, models
 from fki.engine.evaluator import Evaluator
 from fki.engine.models import Loaded
@@ -71,7 +73,7 @@ def build(config: Config) -> Session:
     after, _ = models.count_parameters(model)
     if config.checkpoint_path:
         checkpoint.load(checkpoint.find(Path(config.checkpoint_path).expanduser()), model)
-    trainer = Trainer(model, method, config, encoder, accelerator, stream.review())
+    trainer = Trainer(model, method, config, encoder, accelerator, _review(stream, method))
     evaluator = Evaluator(encoder, config, accelerator)
     return Session(
         config,
@@ -88,6 +90,14 @@ def build(config: Config) -> Session:
         digest,
         after - before,
     )
+
+
+def _review(stream: Stream, method: Method) -> list[Example]:
+    """Old text for methods that review: their corpus, else what was known before the stream."""
+    prompt = method.config.prompt
+    if method.corpus:
+        return read_corpus(Path(method.corpus).expanduser(), prompt)
+    return [e for fact in stream.base for e in training_examples(fact, prompt, period="base")]
 
 
 def make_method(config: Config) -> Method:

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from fki.core.config import Config
 from fki.core.errors import FkiError
-from fki.core.types import Batch, Fact, Period, Step
+from fki.core.types import Batch, Example, Period, Step
 from fki.data.collate import IGNORE, Encoded, Encoder
 from fki.engine.models import target_logits
 from fki.methods.base import Method, trainable
@@ -39,7 +39,7 @@ class Trainer:
         config: Config,
         encoder: Encoder,
         accelerator: Accelerator,
-        review: Sequence[Fact] = (),
+        review: Sequence[Example] = (),
     ) -> None:
         self.method, self.config, self.encoder = method, config, encoder
         self.accelerator, self.review = accelerator, review

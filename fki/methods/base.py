@@ -16,7 +16,7 @@ from transformers.optimization import Adafactor
 
 from fki.core.config import Config
 from fki.core.errors import ConfigError
-from fki.core.types import Example, Fact, Period
+from fki.core.types import Example, Period
 
 
 class Options(BaseModel):
@@ -34,6 +34,11 @@ class Method:
     def __init__(self, config: Config, options: Any = None) -> None:
         self.config = config
         self.options = self.Options() if options is None else options
+
+    @property
+    def corpus(self) -> str:
+        """A file of old text that the method reviews; "" for none."""
+        return ""
 
     def prepare(self, model: PreTrainedModel) -> nn.Module:
         """The model to train: modules added, `requires_grad` decided. Shapes stay the base's.
@@ -63,9 +68,13 @@ class Method:
         )
 
     def mix(
-        self, period: Period, review: Sequence[Fact], epoch: int, seed: int
+        self, period: Period, review: Sequence[Example], epoch: int, seed: int
     ) -> Sequence[Example]:
-        """What one epoch of a period trains on, in any order; `review` is the base knowledge."""
+        """What one epoch of a period trains on, in any order.
+
+        Called for the periods in the stream's order. `review` is old text: the rows of `corpus`
+        where the method names one, else what was known before the stream.
+        """
         return period.examples
 
     def fold(self, model: nn.Module) -> PreTrainedModel:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import T5Config, T5ForConditionalGeneration
 
-from fki.core.types import Batch, Fact, Period
+from fki.core.types import Batch, Example, Fact, Period
 from fki.data.collate import Encoder
 from fki.data.prompts import training_examples
 from fki.engine import models
@@ -57,10 +57,11 @@ def toy_period() -> Period:
     return Period("2024-01", day, day, facts, examples)
 
 
-def toy_review() -> tuple[Fact, ...]:
+def toy_review() -> tuple[Example, ...]:
     """Some base knowledge to rehearse."""
     rows = [("Atlantis", "Poseidonis"), ("Ruritania", "Strelsau"), ("Gondor", "Minas Tirith")]
-    return tuple(Fact(x, "capital", (y,), ("[Y] is the capital of [X].",)) for x, y in rows)
+    facts = [Fact(x, "capital", (y,), ("[Y] is the capital of [X].",)) for x, y in rows]
+    return tuple(e for f in facts for e in training_examples(f, "sentinel", period="base"))
 
 
 def toy_batch(chosen: list[int] | None = None) -> Batch:
