@@ -144,6 +144,7 @@ def _add_mean_over(dim: int) -> Callable[..., Any]:
 
 
 BROKEN = [
+    (StartsFromNoise, "it_starts_as_the_base"),
     (TrainsTheEncoder, "freeze_level_decides_the_base"),
     (ForgetsHalf, "the_optimizer_holds_what_trains"),
     (ForgetsHalf, "what_trains_moves"),

@@ -75,9 +75,9 @@ class KAdapterEncoder(WithBranch):
 
     def start_at_base(self) -> None:
         """The norms' weights are 0."""
-        for name, weight in self.adapters.named_parameters():
-            if name.endswith(".norm.weight") and name.count(".") == 2:  # not those of the blocks
-                nn.init.zeros_(weight)
+        for adapter in self.adapters:
+            assert isinstance(adapter, Adapter)
+            nn.init.zeros_(adapter.norm.weight)
 
 
 class KAdapter(Beside):

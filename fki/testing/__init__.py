@@ -92,6 +92,15 @@ def _promise(breaches: Callable[[Case], Iterator[str]]) -> Check:
 
 
 @_promise
+def it_starts_as_the_base(case: Case) -> Iterator[str]:
+    """Prepared and not yet taught, it has the base model's logits: row 0 is the untouched model."""
+    for level in case.levels():
+        ready = case.prepare(level)
+        if not _alike(logits(ready.model), logits(case.fresh())):
+            yield f"not at freeze_level {level}"
+
+
+@_promise
 def what_trains_moves(case: Case) -> Iterator[str]:
     """What trains gets a gradient and moves; all else stays bitwise the same."""
     for level in case.levels():

@@ -36,9 +36,14 @@ class Case:
     options: Mapping[str, Any] = field(default_factory=dict)
     model: PreTrainedModel | None = None  # its vocabulary must hold that of t5-mini
 
+    def fresh(self) -> PreTrainedModel:
+        """A copy of the base model, in evaluation mode."""
+        model = toy_model(untied=self.untied) if self.model is None else copy.deepcopy(self.model)
+        return model.eval()
+
     def prepare(self, level: int, *, seed: int = 0) -> Ready:
         """The method prepared at a freeze level. Raises ConfigError where it refuses."""
-        base = toy_model(untied=self.untied) if self.model is None else copy.deepcopy(self.model)
+        base = self.fresh()
         settings = {"freeze_level": level, "optimizer": "adamw", "learning_rate": 1e-2}
         config = Config.model_validate({"method": self.name, "seed": seed, **settings})
         cls = registry.method_class(self.name)
