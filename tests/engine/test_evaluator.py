@@ -126,7 +126,7 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, list[dict[str, Any]]]:
 def test_generate_is_given_the_question_and_a_length_and_nothing_else(
     beams: int, spied: Any, probes: list[Probe], ask: Any
 ) -> None:
-    # 7-A6: CKL passed decoder_attention_mask, which told the length of the right answer
+    # CKL passed decoder_attention_mask, which told the length of the right answer
     model, given = spied
     ask(model, probes, num_beams=beams)
     for kwargs in given:
@@ -206,7 +206,7 @@ def test_the_log_likelihood_is_a_sum_of_log_softmax_over_the_answers_tokens(
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_any_of_several_answers_counts(place: int, memorised: Any, ask: Any) -> None:
-    # 7-A25: the originals read the first answer only
+    # the originals read the first answer only
     answers = ["Nobody", "No one at all"]
     answers.insert(place, "Ada Quill")
     (found,) = ask(memorised, [probe("1", toy_period().examples[0].source, *answers)])

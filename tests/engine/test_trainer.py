@@ -94,7 +94,7 @@ def sources(batches: list[Any]) -> list[tuple[int, ...]]:
 def test_every_example_is_learned_exactly_once_per_epoch(
     n: int, batch_size: int, make_lesson: Any, make_period: MakePeriod, encoded: Any
 ) -> None:
-    # 7-A8 and 7-A12: the originals held a fifth back and dropped the last batch
+    # the originals held a fifth back and dropped the last batch
     lesson = make_lesson(train_batch_size=batch_size, num_train_epochs=2)
     steps = list(lesson.trainer.learn(make_period(n)))
     assert Counter(sources(lesson.encoder.batches)) == {tuple(e.source): 2 for e in encoded(n)}
@@ -144,7 +144,7 @@ def test_derived_seeds_tell_their_parts_apart() -> None:
 
 @pytest.mark.parametrize("steps", range(1, 41))
 def test_a_schedule_of_any_length_ends_at_its_floor(steps: int) -> None:
-    # 7-A11: the originals' schedules were too long, or a division by zero
+    # the originals' schedules were too long, or a division by zero
     factors = [Rate(steps)(step) for step in range(steps)]
     if steps < 3:
         assert factors == [1.0] * steps
@@ -212,7 +212,7 @@ def test_a_loss_that_is_not_finite_stops_before_any_weight_is_touched(
 def test_each_period_has_a_fresh_optimizer_unless_asked_otherwise(
     reset: bool, made: list[int], make_lesson: Any, make_period: MakePeriod
 ) -> None:
-    # 7-A17: decided, not a side effect
+    # decided, not a side effect
     lesson = make_lesson(train_batch_size=2, reset_optimizer_per_period=reset)
     list(lesson.trainer.learn(make_period(4)))
     list(lesson.trainer.learn(make_period(6, "2024-02")))
@@ -240,7 +240,7 @@ def test_max_grad_norm_0_is_no_limit(make_lesson: Any, make_period: MakePeriod) 
 
 
 def test_batches_are_the_same_after_a_step(make_lesson: Any, make_period: MakePeriod) -> None:
-    # 7-B5: the originals wrote -100 into the targets that they later decoded
+    # the originals wrote -100 into the targets that they later decoded
     lesson = make_lesson()
     list(lesson.trainer.learn(make_period(3)))
     batch = lesson.encoder.batches[0]

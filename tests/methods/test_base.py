@@ -52,7 +52,7 @@ def test_level_0_trains_everything() -> None:
 
 
 def test_level_1_freezes_a_head_that_is_tied_to_the_embeddings() -> None:
-    # 7-A22: written down here, not a side effect
+    # written down here, not a side effect
     _, model = prepared(1)
     assert not model.lm_head.weight.requires_grad
     assert not model.decoder.embed_tokens.weight.requires_grad

@@ -42,7 +42,7 @@ def test_every_attention_gets_additions_to_q_and_v_alone() -> None:
 
 
 def test_the_scaling_is_alpha_over_r_and_not_its_inverse() -> None:
-    # 7-A7: the originals scaled by r / alpha = 0.25
+    # the originals scaled by r / alpha = 0.25
     assert {m.scaling["default"] for _, m in sites(Case("lora").prepare(2).model)} == {4.0}
 
 

@@ -140,7 +140,7 @@ def test_a_parameter_without_a_gradient_stays() -> None:
 
 @pytest.mark.parametrize("untied", [False, True])
 def test_every_pretrained_parameter_is_pulled_though_no_name_holds_t5(untied: bool) -> None:
-    # 7-A1: the originals chose by "t5" in the name, so the penalty was never applied
+    # the originals chose by "t5" in the name, so the penalty was never applied
     ready = Case("recadam", untied).prepare(0)
     names = dict(ready.model.named_parameters())
     assert not any("t5" in name for name in names)

@@ -1,4 +1,4 @@
-"""Answers are compared as the specification (methods.md, 4.1) says."""
+"""Answers are compared as in SQuAD, with the defects of its usual copies repaired."""
 
 import random
 from collections.abc import Sequence

@@ -164,7 +164,7 @@ def test_a_wrong_number_of_counts_is_refused() -> None:
 def _twins(
     rows: list[list[float]], n: list[int], tokens: float, seconds: float
 ) -> dict[str, float]:
-    """The formulas of methods.md 4.3, index by index; r[t, i] with i from 1."""
+    """The formulas as written in the papers, index by index; r[t, i] with i from 1."""
     last = len(rows) - 1
     r = {(t, i): rows[t][i - 1] for t in range(last + 1) for i in range(1, last + 1)}
     sums = dict.fromkeys(OF_A_MATRIX, 0.0)
