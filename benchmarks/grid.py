@@ -1,4 +1,4 @@
-"""Many runs of `fki train`, a few at a time, and what they scored; finished ones are not repeated."""
+"""Many runs of `fki train`, a few at a time, and what they scored; what is done is kept."""
 
 import json
 import os

@@ -54,7 +54,7 @@ def test_cfinjectbenchs_tenth_is_the_default() -> None:
 
 
 def test_periods_of_one_example_get_their_share_as_fractions_add_up() -> None:
-    # CFInjectBench: `sample(frac=0.1)` of fewer than five rows gave none, so a stream of days never reviewed
+    # CFInjectBench's `sample(frac=0.1)` of fewer than five rows gives none, on every day anew
     mix, found = method(4, ratio=0.1), []
     for day in range(50):
         now = period(f"d{day}", examples(f"d{day}x", 1))
