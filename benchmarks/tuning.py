@@ -6,7 +6,6 @@ The reports are on 2024 and 2025, with other seeds. docs/methods.md says what ca
 """
 
 import argparse
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -17,41 +16,32 @@ COMMON = ("--version", "quarter", "--seed", str(SEED), "--set", "max_periods=4")
 TRIALS: dict[str, list[dict[str, Any]]] = {
     "vanilla": [{"learning_rate": rate} for rate in (3e-4, 1e-3, 2e-3)],
     "lora": [
-        {"freeze_level": level, "lora.r": r, "learning_rate": rate}
-        for level, r, rate in [
-            (1, 4, 1e-3),
-            (2, 4, 1e-3),
-            (2, 4, 5e-3),
-            (2, 16, 2e-3),
-            (2, 16, 5e-3),
-        ]
+        {"freeze_level": 1, "lora.r": 4, "learning_rate": 3e-4},
+        {"freeze_level": 1, "lora.r": 4, "learning_rate": 1e-3},
+        {"freeze_level": 2, "lora.r": 4, "learning_rate": 5e-3},
+        {"freeze_level": 2, "lora.r": 16, "learning_rate": 5e-3},
     ],
     "kadapter_2": [
-        {"freeze_level": level, "kadapter.start": start, "learning_rate": rate, **more}
-        for level, start, rate, more in [
-            (1, "base", 1e-3, {}),
-            (1, "random", 1e-3, {}),
-            (1, "base", 5e-4, {}),
-            (2, "base", 3e-3, {"kadapter.scale": 1.0}),
-        ]
+        {"freeze_level": 1, "kadapter.start": "base", "learning_rate": 3e-4},
+        {"freeze_level": 1, "kadapter.start": "random", "learning_rate": 3e-4},
+        {"freeze_level": 1, "kadapter.start": "base", "learning_rate": 1e-3},
+        {"freeze_level": 2, "kadapter.scale": 1.0, "learning_rate": 3e-3},
     ],
-    "kadapter_3": [{"freeze_level": 1, "learning_rate": rate} for rate in (5e-4, 1e-3)],
+    "kadapter_3": [{"freeze_level": 1, "learning_rate": 3e-4}],
     "modular": [
-        {"freeze_level": level, "modular.size": size, "learning_rate": rate, **more}
-        for level, size, rate, more in [
-            (1, "small", 1e-3, {}),
-            (1, "same", 1e-3, {}),
-            (1, "small", 5e-4, {}),
-            (2, "small", 3e-3, {"modular.scale": 1.0}),
-        ]
+        {"freeze_level": 1, "modular.size": "small", "learning_rate": 3e-4},
+        {"freeze_level": 1, "modular.size": "same", "learning_rate": 3e-4},
+        {"freeze_level": 2, "modular.scale": 1.0, "learning_rate": 3e-3},
     ],
     "mixreview": [
-        {"mixreview.ratio": ratio, "mixreview.decay": decay}
+        {"mixreview.ratio": ratio, "mixreview.decay": decay, "learning_rate": 3e-4}
         for ratio, decay in [(0.1, 1.0), (0.5, 1.0), (1.0, 1.0), (4.0, 0.7)]
     ],
     "recadam": [
-        {"recadam.gamma": gamma, "recadam.t0_fraction": t0}
-        for gamma, t0 in itertools.product((100, 1000), (0.2, 0.5))
+        {"recadam.gamma": 100, "recadam.t0_fraction": 0.2, "learning_rate": 1e-3},
+        {"recadam.gamma": 300, "recadam.t0_fraction": 0.2, "learning_rate": 3e-4},
+        {"recadam.gamma": 300, "recadam.t0_fraction": 0.5, "learning_rate": 3e-4},
+        {"recadam.gamma": 3000, "recadam.t0_fraction": 0.5, "learning_rate": 1e-3},
     ],
 }
 

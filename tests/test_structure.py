@@ -210,6 +210,15 @@ def test_the_guard_of_the_readme_can_fail(line: str) -> None:
         options_of(line)
 
 
+def test_every_test_that_the_list_of_faults_names_is_there() -> None:
+    text = (ROOT / "docs" / "originals.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", text)
+    assert len(named) > 25
+    for file, test in named:
+        [found] = (ROOT / "tests").rglob(file)
+        assert f"def {test}(" in found.read_text(encoding="utf-8"), f"{file}::{test}"
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """The names of the files in a freshly built wheel."""

@@ -16,6 +16,7 @@ from fki.core.resolve import resolve
 from fki.core.types import Step
 from fki.engine import checkpoint
 from fki.engine.runner import Runner, Scored
+from fki.metrics.forgetting import kar
 
 MakeRunner = Callable[..., Runner]
 
@@ -121,6 +122,15 @@ def test_every_step_is_logged(finished: Runner) -> None:
     spent = finished.run.info["spent"]
     assert (spent["steps"], spent["examples"]) == (2, 5)
     assert spent["tokens"] == sum(s["tokens"] for s in steps)
+
+
+def test_kar_counts_the_seconds_of_the_optimizer_loop_alone(finished: Runner) -> None:
+    seconds = sum(row["seconds"] for row in lines(finished, "metrics.jsonl") if "step" in row)
+    found = finished.scores()["summary"]
+    periods = [p for phase in finished.session.phases for p in phase.periods]
+    tokens = sum(finished.session.encoder.tokens(p.examples) for p in periods)
+    assert finished.clock.eval_seconds > 0
+    assert found["kar"] == pytest.approx(kar(found["matrix"], tokens, seconds))
 
 
 def test_a_finished_run_is_done_with_its_newest_checkpoints(finished: Runner) -> None:
