@@ -1,7 +1,8 @@
 """A user's own folder: `stream.jsonl` (or .csv), and optionally `base`, `invariant`, `probes/*`.
 
-A row is `subject, relation, object, start[, end]` or `prompt, target, date`. All bad rows are
-found before anything is trained. A `relations.json` may give wordings: {"P6": {"wordings": [...]}}.
+A row is `subject, relation, object, start[, end]` or `prompt, target, date`; the stream may also
+have documents, `text, date[, id, title]`. All bad rows are found before anything is trained. A
+`relations.json` may give wordings: {"P6": {"wordings": [...]}}.
 """
 
 import csv
@@ -13,13 +14,24 @@ from typing import Any, NamedTuple, TypeVar
 
 from fki.core.calendar import last_day, parse_date, period_name
 from fki.core.errors import DataError, closest
-from fki.core.types import OBJECT, SUBJECT, Fact, Probe, ProbeSet, Prompt, Stream, Version
+from fki.core.types import (
+    OBJECT,
+    SUBJECT,
+    Document,
+    Fact,
+    Probe,
+    ProbeSet,
+    Prompt,
+    Stream,
+    Version,
+)
 from fki.data.prompts import SENTINEL, source_text
 from fki.data.stream import ASKS, BASE, cut
 
 T = TypeVar("T")
 FACT_COLUMNS = ("subject", "relation", "object", "start")
 PROMPT_COLUMNS = ("prompt", "target", "date")
+TEXT_COLUMNS = ("text", "date", "id", "title")
 SUFFIXES = (".jsonl", ".csv")
 SHOWN = 10  # bad rows that an error spells out
 
@@ -38,7 +50,8 @@ def read_folder(folder: Path, version: Version, prompt: Prompt, *, name: str) ->
     if stream is None:
         raise DataError(
             f"{folder} has no stream.jsonl or stream.csv.",
-            hint="A row is: subject, relation, object, start[, end]  or: prompt, target, date",
+            hint="A row is: subject, relation, object, start[, end]  or: prompt, target, date  "
+            "or: text, date",
         )
     files = [f for f in (find(folder, "base"), find(folder, "invariant")) if f is not None]
     wordings = read_wordings(folder / "relations.json")
@@ -46,7 +59,9 @@ def read_folder(folder: Path, version: Version, prompt: Prompt, *, name: str) ->
     base = [
         f for file in files for f in _parse(file, _fact_reader(wordings, dated=False), problems)
     ]
-    changes = list(_parse(stream, _fact_reader(wordings, dated=True), problems))
+    rows = list(_parse(stream, _stream_reader(wordings), problems))
+    changes = [row for row in rows if isinstance(row, Fact)]
+    documents = [row for row in rows if isinstance(row, Document)]
     own = [_probe_set(file, version, prompt, problems) for file in _probe_files(folder)]
     if problems:
         shown = "\n".join(f"  {p}" for p in problems[:SHOWN])
@@ -56,9 +71,18 @@ def read_folder(folder: Path, version: Version, prompt: Prompt, *, name: str) ->
             f"nothing was trained.\n{shown}{more}",
             hint="Correct these rows and run the same command again.",
         )
-    if not changes:
-        raise DataError(f"{stream} has no rows.", hint="Add at least one dated fact.")
-    found = cut(name, version, base, changes, prompt=prompt, digest=digest(folder), own_probes=own)
+    if not rows:
+        raise DataError(f"{stream} has no rows.", hint="Add at least one dated fact or text.")
+    found = cut(
+        name,
+        version,
+        base,
+        changes,
+        prompt=prompt,
+        digest=digest(folder),
+        own_probes=own,
+        documents=documents,
+    )
     if not found.periods:
         raise DataError(
             f"{stream} changes nothing that the base does not say already.",
@@ -179,11 +203,37 @@ def _texts(values: dict[str, Any], column: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_text({column: v}, column) for v in value))
 
 
+def _stream_reader(wordings: dict[str, tuple[str, ...]]) -> Callable[[Line], Fact | Document]:
+    """A reader of dated facts and of documents."""
+    read_fact = _fact_reader(wordings, dated=True)
+
+    def read(line: Line) -> Fact | Document:
+        is_text = "text" in line.values or line.values.keys() <= set(TEXT_COLUMNS)
+        return _document(line.values) if is_text else read_fact(line)
+
+    return read
+
+
+def _document(values: dict[str, Any]) -> Document:
+    """A `text, date[, id, title]` row."""
+    if other := [c for c in (*FACT_COLUMNS, *PROMPT_COLUMNS[:2]) if c in values]:
+        raise ValueError(f"a row has either 'text' or '{other[0]}'")
+    text = _text(values, "text")
+    if len(text.split()) < 2:
+        raise ValueError(f"'text' needs at least two words, and '{text}' has fewer")
+    named = {column: _text(values, column) for column in ("id", "title") if values.get(column)}
+    if any("<extra_id_" in part for part in (text, *named.values())):
+        raise ValueError("'text' has a sentinel, <extra_id_...>: give the text as it was written")
+    return Document(text, parse_date(_text(values, "date"))[0], **named)
+
+
 def _fact_reader(wordings: dict[str, tuple[str, ...]], *, dated: bool) -> Callable[[Line], Fact]:
     """A reader of rows of either kind; undated ones only where `dated` is False."""
 
     def read(line: Line) -> Fact:
         values = line.values
+        if "text" in values:
+            raise ValueError("documents ('text') belong into the stream alone")
         if "prompt" in values:
             return _prompt_fact(values, dated=dated)
         subject, relation = _text(values, "subject"), _text(values, "relation")

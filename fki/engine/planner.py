@@ -49,7 +49,7 @@ def make_plan(config: Config) -> Plan:
     examples = [e for p in periods for e in p.examples]
     tokens = ready.encoder.tokens(examples) * config.num_train_epochs
     total, trainable = models.count_parameters(ready.model)
-    longest = max(ready.trainer.steps(len(p.examples)) for p in periods) * config.num_train_epochs
+    longest = max(map(ready.steps_of, periods))
     states = 1 if config.optimizer == "adafactor" else 3
     return Plan(
         periods=len(periods),
@@ -65,7 +65,7 @@ def make_plan(config: Config) -> Plan:
         added=ready.added,
         memory=4 * (total + states * trainable),
         disk=4 * trainable * min(config.keep_last, rows - 1),
-        time=_guess(ready, len(examples) * config.num_train_epochs, probes),
+        time=_guess(ready, ready.encoder.count(examples) * config.num_train_epochs, probes),
         notes=ready.method.notes(longest),
     )
 
