@@ -57,7 +57,8 @@ def passages(path: Path) -> Iterator[Passage]:
             if row["date"] < FIRST or row["date"] in REFORMATTED or is_moved:
                 continue
             text = news(row["text"], row["old"] or "")
-            if len(words(text) - words(row["old"] or "")) >= NEW_WORDS:
+            fresh = words(text) - words(row["old"] or "")
+            if min(len(fresh), len(text.split())) >= NEW_WORDS:
                 yield Passage(row["date"], row["country"], row["path"], text)
 
 
