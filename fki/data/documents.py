@@ -14,6 +14,7 @@ from fki.data.spans import Span
 
 CLOZE_SEED = 0  # the same questions for every run, whatever its seed
 WINDOW = 300  # characters on either side of a blank; the encoder takes what fits
+TRIED = 50  # spans that are looked at for one that can be asked
 LONGEST = 5, 40  # words and characters of an answer; TemporalWiki's objects have up to 5 words
 
 
@@ -30,10 +31,12 @@ def cloze_probes(documents: Sequence[Document], period: str, prompt: Prompt) -> 
     found = []
     for name, document in zip(_ids(documents, period), documents, strict=True):
         text = whole(document)
-        if spans := [span for span in salient_spans(text) if is_askable(text, span)]:
-            start, end = random.Random(f"{CLOZE_SEED}|{name}").choice(spans)
-            before, after = _before(text[:start]), _after(text[end:])
-            found.append(Probe(name, period, blanked(before, after, prompt), (text[start:end],)))
+        spans = salient_spans(text)
+        random.Random(f"{CLOZE_SEED}|{name}").shuffle(spans)
+        if span := next((s for s in spans[:TRIED] if is_askable(text, s)), None):
+            before, after = _before(text[: span[0]]), _after(text[span[1] :])
+            answer = text[slice(*span)]
+            found.append(Probe(name, period, blanked(before, after, prompt), (answer,)))
     return found
 
 
@@ -44,7 +47,7 @@ def whole(document: Document) -> str:
 
 def is_askable(text: str, span: Span) -> bool:
     """Is this a short answer that the rest of the text does not tell?"""
-    answer = text[span[0] : span[1]]
+    answer = text[slice(*span)]
     words, characters = LONGEST
     is_short = len(answer.split()) <= words and len(answer) <= characters
     return is_short and text.casefold().count(answer.casefold()) == 1

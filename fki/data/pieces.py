@@ -100,15 +100,15 @@ class Pieces:
 
     def _cut(self, ids: list[int], salient: list[tuple[str, Span]]) -> list[Piece]:
         """Tokens in consecutive pieces, each with the first whole span of each wording in it."""
-        pieces = []
-        for at in range(0, len(ids) - SHORTEST + 1, self.longest):
-            part = array("i", ids[at : at + self.longest])
-            first: dict[str, Span] = {}
-            for wording, (a, b) in salient:
-                if at <= a and b <= at + len(part) and b - a < len(part):
-                    first.setdefault(wording, (a - at, b - at))
-            pieces.append(Piece(part, list(first.values())))
-        return pieces
+        starts = range(0, len(ids) - SHORTEST + 1, self.longest)
+        parts = [array("i", ids[at : at + self.longest]) for at in starts]
+        first: list[dict[str, Span]] = [{} for _ in parts]
+        for wording, (start, end) in salient:
+            number, at = divmod(start, self.longest)
+            length = len(parts[number]) if number < len(parts) else 0
+            if end - start < length and at + end - start <= length:
+                first[number].setdefault(wording, (at, at + end - start))
+        return [Piece(p, list(f.values())) for p, f in zip(parts, first, strict=True)]
 
     def _longest(self) -> int:
         """Tokens of the longest piece that fits, as in T5's `random_spans_helper`."""

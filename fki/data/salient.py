@@ -29,8 +29,10 @@ NUMBER = re.compile(rf"(?<![\w.])[$€£¥]?\d+(?:[.,]\d+)*(?: ?(?:{UNIT})(?!\w)
 
 CAPITALS = "".join(c for c in map(chr, [*range(0x590), *range(0x1E00, 0x1F00)]) if c.isupper())
 CAPITALISED = rf"(?:(?:[{CAPITALS}]\.)+|[{CAPITALS}](?:\w|['’&-](?=\w))*)"
-LINKS = r"(?:of|the|and|de|del|della|di|da|dos|do|du|des|la|le|van|von|der|den|bin|al|el|y|e) "
-NAME = re.compile(rf"(?<!\w){CAPITALISED}(?: (?:{LINKS}){{0,2}}{CAPITALISED})*")
+LINK = (
+    r"(?:(?:of|de|del|della|di|da|do|dos|du|des|van|von|zu|bin|al|el)(?: (?:the|la|le|der|den))? )"
+)
+NAME = re.compile(rf"(?<!\w){CAPITALISED}(?: {LINK}?(?:[dl]['’])?{CAPITALISED})*")
 NO_NAME = re.compile(  # a word that is no part of a name where one seems to begin with it
     r"(?:The|A|An|In|On|At|By|For|From|To|Of|With|As|And|But|Or|If|It|Its|I|He|His|She|Her|We|Our"
     r"|You|Your|They|Their|This|That|These|Those|There|When|While|After|Before|Since|Until|Under"
@@ -38,14 +40,17 @@ NO_NAME = re.compile(  # a word that is no part of a name where one seems to beg
     r"|How|Where|Why)(?: |$)"
 )
 SENTENCE_END = ".!?:\n"
+NEAR = 9  # characters within which the end of the sentence before must be
+BLANK = "\0"  # in place of what is found, so that nothing else reaches into it
 
 
 def salient_spans(text: str) -> list[Span]:
     """The salient spans of a text as ranges of characters, in order, apart from one another."""
-    dates = [m.span() for m in DATE.finditer(text)]
-    rest = without(text, dates)
-    numbers = [m.span() for m in NUMBER.finditer(rest)]
-    return sorted([*dates, *numbers, *_names(without(rest, numbers))])
+    found: list[Span] = []
+    for kind in (DATE, NUMBER):
+        found += [match.span() for match in kind.finditer(text)]
+        text = kind.sub(lambda match: BLANK * len(match[0]), text)
+    return sorted([*found, *_names(text)])
 
 
 def _names(text: str) -> list[Span]:
@@ -63,12 +68,5 @@ def _names(text: str) -> list[Span]:
 
 def opens_sentence(text: str, at: int) -> bool:
     """Is this the place where a text or one of its sentences begins?"""
-    before = text[:at].rstrip(" \t\"'“‘«([")
+    before = text[max(0, at - NEAR) : at].rstrip(" \t\"'“‘«([")
     return not before or before[-1] in SENTENCE_END
-
-
-def without(text: str, spans: list[Span]) -> str:
-    """The text with these spans blanked out, so that no other may reach into them."""
-    for start, end in spans:
-        text = f"{text[:start]}{chr(0) * (end - start)}{text[end:]}"
-    return text
