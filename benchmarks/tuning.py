@@ -17,6 +17,7 @@ TRIALS: dict[str, list[dict[str, Any]]] = {
     "vanilla": [{"learning_rate": rate} for rate in (3e-4, 1e-3, 2e-3)],
     "lora": [
         {"freeze_level": 1, "lora.r": 4, "learning_rate": 3e-4},
+        {"freeze_level": 1, "lora.r": 4, "learning_rate": 5e-4},
         {"freeze_level": 1, "lora.r": 4, "learning_rate": 1e-3},
         {"freeze_level": 2, "lora.r": 4, "learning_rate": 5e-3},
         {"freeze_level": 2, "lora.r": 16, "learning_rate": 5e-3},
@@ -24,12 +25,14 @@ TRIALS: dict[str, list[dict[str, Any]]] = {
     "kadapter_2": [
         {"freeze_level": 1, "kadapter.start": "base", "learning_rate": 3e-4},
         {"freeze_level": 1, "kadapter.start": "random", "learning_rate": 3e-4},
+        {"freeze_level": 1, "kadapter.start": "base", "learning_rate": 5e-4},
         {"freeze_level": 1, "kadapter.start": "base", "learning_rate": 1e-3},
         {"freeze_level": 2, "kadapter.scale": 1.0, "learning_rate": 3e-3},
     ],
     "kadapter_3": [{"freeze_level": 1, "learning_rate": 3e-4}],
     "modular": [
         {"freeze_level": 1, "modular.size": "small", "learning_rate": 3e-4},
+        {"freeze_level": 1, "modular.size": "small", "learning_rate": 5e-4},
         {"freeze_level": 1, "modular.size": "same", "learning_rate": 3e-4},
         {"freeze_level": 2, "modular.scale": 1.0, "learning_rate": 3e-3},
     ],
@@ -41,6 +44,7 @@ TRIALS: dict[str, list[dict[str, Any]]] = {
         {"recadam.gamma": 100, "recadam.t0_fraction": 0.2, "learning_rate": 1e-3},
         {"recadam.gamma": 300, "recadam.t0_fraction": 0.2, "learning_rate": 3e-4},
         {"recadam.gamma": 300, "recadam.t0_fraction": 0.5, "learning_rate": 3e-4},
+        {"recadam.gamma": 300, "recadam.anchor": "previous_period", "learning_rate": 3e-4},
         {"recadam.gamma": 3000, "recadam.t0_fraction": 0.5, "learning_rate": 1e-3},
     ],
 }

@@ -1,6 +1,6 @@
 """The live view of a run: one bar over all steps, and the last scores beneath it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,7 +13,10 @@ from fki.core.types import Score, Step
 class RunProgress:
     """Draws steps and scores on a terminal; elsewhere it draws nothing."""
 
-    def __init__(self, console: Console, steps: int) -> None:
+    def __init__(self, console: Console, steps: Mapping[str, int]) -> None:
+        """`steps`: how many each period is expected to have; a method may mix in more."""
+        self.expected = steps
+        self.total = sum(steps.values())
         self.is_live = console.is_terminal and not console.quiet
         self.progress = Progress(
             TextColumn("[bold]{task.description}"),
@@ -23,7 +26,7 @@ class RunProgress:
             TimeRemainingColumn(compact=True),
             console=console,
         )
-        self.task = self.progress.add_task("before training", total=steps, numbers="scoring")
+        self.task = self.progress.add_task("before training", total=self.total, numbers="scoring")
         self.scores = Text("")
         self.live = Live(
             Group(self.progress, self.scores), console=console, refresh_per_second=8, transient=True
@@ -44,11 +47,14 @@ class RunProgress:
         fresh = step.examples / max(step.seconds, 1e-9)
         self.rate = 0.95 * self.rate + 0.05 * fresh if self.rate else fresh
         numbers = f"loss {step.loss:.3f}  lr {step.learning_rate:.1e}  {self.rate:,.0f} ex/s"
+        if step.step == 1:
+            self.total += step.steps - self.expected[step.period]
         if step.step == step.steps:
             numbers += "  scoring"
         self.progress.update(
             self.task,
             advance=1,
+            total=self.total,
             description=f"{step.period} epoch {step.epoch + 1}",
             numbers=numbers,
         )

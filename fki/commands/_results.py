@@ -17,16 +17,16 @@ STREAM = (
 
 def probe_table(summary: dict[str, Any], *, trained: bool) -> Table:
     """Exact match per probe set; where something was trained, before the stream, right after each
-    period was learned, and after the stream."""
+    period was learned, and after the stream. Perplexity and the old answer are those at the end."""
     columns = ["before", "learned", "after", "change"] if trained else ["EM", "F1", "accuracy"]
     table = new_table(
         "probe set",
         "probes",
         *columns,
-        "log-likelihood",
+        "perplexity",
         "old answer",
         title="Exact match, %" if trained else None,
-        numbers=("probes", *columns, "log-likelihood", "old answer"),
+        numbers=("probes", *columns, "perplexity", "old answer"),
     )
     for name, row in summary["probe_sets"].items():
         em = row["em"]
@@ -38,7 +38,7 @@ def probe_table(summary: dict[str, Any], *, trained: bool) -> Table:
             name,
             number(row["n"], 0),
             *cells,
-            number(row["log_likelihood"]["after"], 2),
+            number(row["perplexity"]["after"], 2),
             number(row["old_em"]["after"]),
         )
     return table

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from fki.commands._options import for_a_run
-from fki.commands._show import Show, new_table, number, parameters
+from fki.commands._show import Show, new_table, number
 from fki.core.config import as_dict
 from fki.core.problems import shown
 from fki.core.resolve import Resolved
@@ -50,8 +50,8 @@ def _work(work: "Plan", show: Show) -> None:
     table.add_row("tokens", f"{number(work.tokens, 0)} trained on, input and target")
     table.add_row(
         "parameters",
-        f"{parameters(work.trainable)} of {parameters(work.total)} train, "
-        f"{parameters(work.added)} of them added",
+        f"{number(work.trainable, 0)} of {number(work.total, 0)} train, "
+        f"{number(work.added, 0)} are added by the method",
     )
     table.add_row(
         "memory",

@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from fki.core.types import Prompt, Version
+from fki.core.types import Objective, Prompt, Version
 
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
@@ -45,8 +45,10 @@ class Config(BaseModel):
 
     prompt: Prompt = "sentinel"
     """How a fact is asked: with a sentinel for its object, or with the wording up to its object."""
+    objective: Objective = "span_corruption"
+    """How documents are learned: random spans are hidden, or names, dates and numbers."""
     input_length: Annotated[int, Field(ge=2)] = 64
-    """At most this many input tokens; the rest of a longer input is cut off."""
+    """At most this many input tokens; a longer question is cut off, a document cut into pieces."""
     output_length: Count = 32
     """At most this many target tokens; a longer answer is an error, never cut off."""
 
@@ -91,7 +93,7 @@ class Config(BaseModel):
     eval_window: CountOrZero = 0
     """How many past scored phases each evaluation looks back over; 0: all."""
     eval_samples: CountOrZero = 500
-    """At most this many probes of each keep-set, drawn once with a fixed seed; 0: all."""
+    """At most this many probes of a keep-set, and of cloze per phase, by a fixed seed; 0: all."""
     num_beams: Count = 1
     """Beams when an answer is generated; 1: greedy."""
     check_validation: bool = False

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Version = Literal["day", "month", "quarter"]
 Asks = Literal["keep", "change", "learn"]
 Prompt = Literal["sentinel", "prefix"]
+Objective = Literal["span_corruption", "salient_spans"]
 
 SUBJECT, OBJECT = "[X]", "[Y]"  # the slots of a wording, as in LAMA (Petroni et al., 2019)
 
@@ -42,25 +43,36 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class Document:
+    """A text that came on a date."""
+
+    text: str
+    start: date
+    id: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
-    """One training pair, as text."""
+    """One training pair, as text; or running text, whose target is drawn anew each epoch."""
 
     id: str
     source: str
     target: str
     relation: str = ""
     is_invariant: bool = False  # it says what never changes
+    is_text: bool = False  # then `source` is the running text and `target` is empty
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A day, month or quarter with what became true in it, in order of date."""
+    """A day, month or quarter with what became true and what was written in it."""
 
     name: str  # "2023-01-03", "2023-01", "2023-Q1"
     start: date
     end: date  # inclusive
     facts: tuple[Fact, ...]
-    examples: tuple[Example, ...]
+    examples: tuple[Example, ...]  # of the facts, then the documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +92,7 @@ class Probe:
 class ProbeSet:
     """Probes that ask the same thing: to keep, to change or to learn an answer."""
 
-    name: str  # "invariant", "initial", "updated", "new", "paraphrase", or the user's own
+    name: str  # "invariant", "initial", "updated", "new", "paraphrase", "cloze", or the user's own
     asks: Asks
     probes: tuple[Probe, ...]
 
@@ -120,7 +132,7 @@ class Step:
     loss: float  # nats per target token, over the whole optimizer batch
     learning_rate: float
     grad_norm: float
-    examples: int  # of this optimizer step, over all processes
+    examples: int  # of this optimizer step, over all processes; each piece of a text is one
     tokens: int  # input and target tokens of this optimizer step, without padding
     seconds: float  # of this optimizer step
 
@@ -136,6 +148,7 @@ class Prediction:
     accuracy: float  # 0 or 1: equality of the raw strings
     log_likelihood: float  # nats, of the likeliest listed answer
     old_em: float | None = None  # 1 where it still gives the answer of before
+    tokens: int = 0  # that log_likelihood is the sum over: the answer's, EOS included
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,3 +164,5 @@ class Score:
     log_likelihood: float  # mean over probes, nats
     old_em: float | None = None  # over the old_n probes that have an old answer
     old_n: int = 0
+    tokens: int = 0  # sum over probes
+    perplexity: float | None = None  # exp of nats per token, over all tokens of the probes

@@ -7,14 +7,15 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from fki.core.errors import ConfigError
-from fki.core.types import Batch, Example
+from fki.core.types import Batch, Example, Objective
+from fki.data.pieces import Pieces
 from fki.data.prompts import SENTINEL
 
 IGNORE = -100  # a label that is not scored
 
 
 class Encoded(NamedTuple):
-    """One example as token ids, both ending in EOS."""
+    """One example, or one piece of a text, as token ids; both end in EOS."""
 
     source: list[int]
     target: list[int]
@@ -24,7 +25,7 @@ class Encoder:
     """Tokenises each text once, within the configured lengths.
 
     A source that is too long loses what lies far from its blank. A target is never cut: the answer
-    would be lost, so it is an error instead.
+    would be lost, so it is an error instead. Running text is cut into pieces that fit.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Encoder:
         output_length: int,
         *,
         multiple: int = 1,
+        objective: Objective = "span_corruption",
     ) -> None:
         """`multiple`: lengths are padded to a multiple of this (8 suits a GPU's matrix units)."""
         self.tokenizer = tokenizer
@@ -41,6 +43,7 @@ class Encoder:
         self.multiple = multiple
         self.sentinel = tokenizer.convert_tokens_to_ids(SENTINEL)
         self.pad = tokenizer.pad_token_id
+        self.pieces = Pieces(tokenizer, input_length, output_length, objective)
         self._ids: dict[str, list[int]] = {}
 
     def sources(self, texts: Sequence[str]) -> list[list[int]]:
@@ -65,11 +68,24 @@ class Encoder:
             )
         return found
 
-    def encode(self, examples: Sequence[Example]) -> list[Encoded]:
-        """Both sides of each example."""
-        sources = self.sources([e.source for e in examples])
-        targets = self.targets([e.target for e in examples])
-        return [Encoded(s, t) for s, t in zip(sources, targets, strict=True)]
+    def encode(self, examples: Sequence[Example], seed: int = 0) -> list[Encoded]:
+        """Both sides of each example that has an answer, then of each piece of the texts.
+
+        Args:
+            seed: what is hidden in a text follows from it, and from nothing else around the text.
+        """
+        texts, asked = split(examples)
+        sources = self.sources([e.source for e in asked])
+        targets = self.targets([e.target for e in asked])
+        pairs = [*zip(sources, targets, strict=True)]
+        self.pieces.of([e.source for e in texts])  # tokenised in one go
+        pairs += [pair for text in texts for pair in self.pieces.corrupted(text, seed)]
+        return [Encoded(*pair) for pair in pairs]
+
+    def count(self, examples: Sequence[Example]) -> int:
+        """How many examples `encode` makes of these: each piece of a text is one."""
+        texts, asked = split(examples)
+        return len(asked) + sum(map(len, self.pieces.of([e.source for e in texts])))
 
     def tokens(self, examples: Sequence[Example]) -> int:
         """Input and target tokens of these examples, without padding."""
@@ -99,6 +115,11 @@ class Encoder:
         blank = body.index(self.sentinel) if self.sentinel in body else len(body)
         start = max(0, min(len(body) - room, blank - room // 2))
         return body[start : start + room] + ids[-1:]
+
+
+def split(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+    """The texts, and the examples that have an answer, each in their order."""
+    return [e for e in examples if e.is_text], [e for e in examples if not e.is_text]
 
 
 def padded(rows: Sequence[Sequence[int]], value: int, multiple: int = 1) -> torch.Tensor:

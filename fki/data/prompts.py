@@ -12,9 +12,12 @@ SENTINEL, AFTER = "<extra_id_0>", "<extra_id_1>"
 def source_text(wording: str, subject: str, prompt: Prompt) -> str:
     """What the encoder reads: the wording about the subject, without its object."""
     before, _, after = wording.partition(OBJECT)
-    if prompt == "sentinel":
-        return (before + SENTINEL + after).replace(SUBJECT, subject)
-    return (before.strip() or after.strip()).replace(SUBJECT, subject)
+    return blanked(before, after, prompt).replace(SUBJECT, subject)
+
+
+def blanked(before: str, after: str, prompt: Prompt) -> str:
+    """What the encoder reads of a text whose answer stands between these two parts."""
+    return before + SENTINEL + after if prompt == "sentinel" else before.strip() or after.strip()
 
 
 def target_text(answer: str, prompt: Prompt) -> str:

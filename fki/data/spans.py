@@ -1,13 +1,19 @@
-"""Span corruption, T5's pretraining objective, on whitespace-separated words.
+"""Span corruption, T5's pretraining objective, on words or on tokens.
 
 Raffel et al. (2020), section 3.1.4: 15 % of the text, in spans of mean length 3, is replaced by
 numbered sentinels; the target is the spans, each behind its sentinel, and a final sentinel.
 """
 
 import random
+from collections.abc import Callable, Sequence
 from itertools import groupby
+from typing import TypeVar
+
+T = TypeVar("T")
+Span = tuple[int, int]  # first index, and the one behind the last
 
 DENSITY, MEAN_LENGTH = 0.15, 3.0
+SENTINELS = 100  # that T5's vocabulary has
 
 
 def corrupt_spans(
@@ -18,16 +24,39 @@ def corrupt_spans(
     if len(words) < 2:
         raise ValueError(f"span corruption needs at least two words, not '{text}'")
     mask = noise_mask(len(words), rng, density=density, mean_length=mean_length)
-    source, target, sentinel = [], [], 0
-    for is_noise, run in groupby(zip(mask, words, strict=True), key=lambda pair: pair[0]):
-        span = [word for _, word in run]
+    source, target = hide(words, spans_of(mask), "<extra_id_{}>".format)
+    return " ".join(source), " ".join(target)
+
+
+def hide(
+    tokens: Sequence[T], spans: Sequence[Span], sentinel: Callable[[int], T]
+) -> tuple[list[T], list[T]]:
+    """(source, target): each span's place holds its sentinel, behind which the target has it.
+
+    Args:
+        spans: in order and apart; two that touch keep a sentinel each.
+        sentinel: the token with a number, from 0; the target ends with one more than there are
+            spans.
+    """
+    source: list[T] = []
+    target: list[T] = []
+    at = 0
+    for number, (start, end) in enumerate(spans):
+        source += [*tokens[at:start], sentinel(number)]
+        target += [sentinel(number), *tokens[start:end]]
+        at = end
+    return [*source, *tokens[at:]], [*target, sentinel(len(spans))]
+
+
+def spans_of(mask: Sequence[bool]) -> list[Span]:
+    """The runs of True in a mask."""
+    runs, at = [], 0
+    for is_noise, run in groupby(mask):
+        end = at + len(list(run))
         if is_noise:
-            source.append(f"<extra_id_{sentinel}>")
-            target += [f"<extra_id_{sentinel}>", *span]
-            sentinel += 1
-        else:
-            source += span
-    return " ".join(source), " ".join([*target, f"<extra_id_{sentinel}>"])
+            runs.append((at, end))
+        at = end
+    return runs
 
 
 def noise_mask(
@@ -37,14 +66,21 @@ def noise_mask(
 
     As T5's `random_spans_noise_mask`, but that either kind may come first.
     """
-    noise = min(max(round(length * density), 1), length - 1)
-    spans = min(max(round(noise / mean_length), 1), noise, length - noise)
+    noise, spans = noise_counts(length, density=density, mean_length=mean_length)
     noise_lengths = random_segments(noise, spans, rng)
     kept_lengths = random_segments(length - noise, spans, rng)
     mask: list[bool] = []
     for kept, noisy in zip(kept_lengths, noise_lengths, strict=True):
         mask += [False] * kept + [True] * noisy
     return mask if rng.random() < 0.5 else mask[::-1]
+
+
+def noise_counts(
+    length: int, *, density: float = DENSITY, mean_length: float = MEAN_LENGTH
+) -> tuple[int, int]:
+    """How many of so many tokens are noise, and in how many spans; neither falls with length."""
+    noise = min(max(round(length * density), 1), length - 1)
+    return noise, min(max(round(noise / mean_length), 1), noise, length - noise)
 
 
 def random_segments(total: int, parts: int, rng: random.Random) -> list[int]:

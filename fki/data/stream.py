@@ -1,24 +1,29 @@
-"""A stream of periods and its probes, cut from dated facts in one pass over the timeline.
+"""A stream of periods and its probes, cut from dated facts and texts in one pass over the timeline.
 
 A row is kept where it changes what holds (the no-redundancy rule of CFInjectBench), so that
-each one is either `updated` (its subject and relation had another answer) or `new`.
+each one is either `updated` (its subject and relation had another answer) or `new`. Every text is
+kept.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from itertools import groupby
+from typing import TypeVar
 
 from fki.core.calendar import period_bounds, period_name
-from fki.core.types import Asks, Fact, Period, Probe, ProbeSet, Prompt, Stream, Version
+from fki.core.types import Asks, Document, Fact, Period, Probe, ProbeSet, Prompt, Stream, Version
+from fki.data.documents import cloze_probes, text_examples
 from fki.data.prompts import source_text, training_examples
 
-BASE = "base"
+T = TypeVar("T", Fact, Document)
+BASE, CLOZE = "base", "cloze"
 ASKS: dict[str, Asks] = {
     "invariant": "keep",
     "initial": "keep",
     "updated": "change",
     "new": "learn",
     "paraphrase": "learn",
+    CLOZE: "learn",
 }
 
 
@@ -31,26 +36,30 @@ def cut(
     prompt: Prompt,
     digest: str,
     own_probes: Sequence[ProbeSet] = (),
+    documents: Sequence[Document] = (),
 ) -> Stream:
-    """The stream of `changes` in periods, each with its training examples and probes.
+    """The stream of `changes` and `documents` in periods, with its training examples and probes.
 
     Args:
         base: facts that hold before the stream; those without a start are time-invariant.
         changes: dated facts in any order.
         own_probes: further probe sets; one with a standard name takes that set's place.
+        documents: dated texts in any order.
     """
     base = _states(base)
     known: dict[tuple[str, str], tuple[str, ...]] = {f.key: f.objects for f in base}
     periods: list[Period] = []
     found: dict[str, list[Probe]] = {name: [] for name in ASKS}
-    by_period = groupby(sorted(changes, key=_date_order), lambda f: period_name(_start(f), version))
-    for period, group in by_period:
-        rows = [f for f in _rows(group) if set(known.get(f.key, ())) != set(f.objects)]
-        if not rows:
+    said, written = _by_period(changes, version), _by_period(documents, version)
+    for start, end in sorted({*said, *written}):
+        period = period_name(start, version)
+        rows, texts = _changing(said[start, end], known), written[start, end]
+        if not rows and not texts:
             continue
-        start, end = period_bounds(_start(rows[0]), version)
         examples = [e for f in rows for e in training_examples(f, prompt, period=period)]
+        examples += text_examples(texts, period)
         periods.append(Period(period, start, end, tuple(rows), tuple(examples)))
+        found[CLOZE] += cloze_probes(texts, period, prompt)
         for row in rows:
             old = known.get(row.key, ())
             found["updated" if old else "new"].append(_probe(row, period, prompt, old=old))
@@ -67,9 +76,24 @@ def cut(
     )
 
 
-def _start(fact: Fact) -> date:
-    assert fact.start is not None, fact
-    return fact.start
+def _start(item: Fact | Document) -> date:
+    assert item.start is not None, item
+    return item.start
+
+
+def _by_period(items: Iterable[T], version: Version) -> dict[tuple[date, date], list[T]]:
+    """The facts or texts of each period, by its first and last day; none where there are none."""
+    found: dict[tuple[date, date], list[T]] = defaultdict(list)
+    for item in items:
+        found[period_bounds(_start(item), version)].append(item)
+    return found
+
+
+def _changing(
+    facts: Iterable[Fact], known: Mapping[tuple[str, str], tuple[str, ...]]
+) -> list[Fact]:
+    """The rows of a period that change what is known."""
+    return [f for f in _rows(facts) if set(known.get(f.key, ())) != set(f.objects)]
 
 
 def _date_order(fact: Fact) -> tuple[date, str, str]:

@@ -7,6 +7,7 @@ over its tokens). Only the other probes are generated.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from math import fsum
 from statistics import fmean
 from typing import NamedTuple
 
@@ -21,14 +22,15 @@ from fki.data.collate import IGNORE, Encoded, Encoder
 from fki.data.prompts import target_text
 from fki.engine.models import target_logits
 from fki.metrics.answers import accuracy, answer_text, exact_match, f1
-from fki.metrics.likelihood import target_nll
+from fki.metrics.likelihood import perplexity, target_nll
 
 
 class Forced(NamedTuple):
     """What a teacher-forced pass says of one probe."""
 
     log_likelihood: float  # of the likeliest listed answer, nats
-    written: list[int] | None  # the answer's tokens where greedy decoding writes them
+    tokens: int  # of that answer, which the likelihood is the sum over
+    written: list[int] | None  # the tokens of a listed answer where greedy decoding writes it
 
 
 class Evaluator:
@@ -59,10 +61,7 @@ class Evaluator:
         texts = [
             answer_text(self.decode(generated.get(i, f.written))) for i, f in enumerate(forced)
         ]
-        return [
-            _prediction(p, t, f.log_likelihood)
-            for p, t, f in zip(probes, texts, forced, strict=True)
-        ]
+        return [_prediction(p, t, f) for p, t, f in zip(probes, texts, forced, strict=True)]
 
     def _force(
         self, model: nn.Module, probes: Sequence[Probe], sources: Sequence[list[int]]
@@ -71,13 +70,15 @@ class Evaluator:
         pairs = [(i, answer) for i, probe in enumerate(probes) for answer in probe.answers]
         targets = self.encoder.targets([target_text(a, self.config.prompt) for _, a in pairs])
         encoded = [Encoded(sources[i], t) for (i, _), t in zip(pairs, targets, strict=True)]
-        best = [Forced(float("-inf"), None)] * len(probes)
+        best = [Forced(float("-inf"), 0, None)] * len(probes)
         for chosen in self._batches([e.source for e in encoded]):
             log_likelihood, certain = self._forced_pass(model, [encoded[k] for k in chosen])
             for k, value, is_written in zip(chosen, log_likelihood, certain, strict=True):
-                i = pairs[k][0]
-                written = encoded[k].target if is_written else best[i].written
-                best[i] = Forced(max(value, best[i].log_likelihood), written)
+                i, target = pairs[k][0], encoded[k].target
+                written = target if is_written else best[i].written
+                found = Forced(value, len(target), written)
+                likeliest = max(found, best[i], key=lambda forced: forced.log_likelihood)
+                best[i] = likeliest._replace(written=written)
         return best
 
     def _forced_pass(
@@ -117,15 +118,16 @@ def _all_greedy(logits: Tensor, labels: Tensor) -> list[bool]:
     return agrees.all(-1).tolist()
 
 
-def _prediction(probe: Probe, text: str, log_likelihood: float) -> Prediction:
+def _prediction(probe: Probe, text: str, forced: Forced) -> Prediction:
     return Prediction(
         id=probe.id,
         text=text,
         em=exact_match(text, probe.answers),
         f1=f1(text, probe.answers),
         accuracy=accuracy(text, probe.answers),
-        log_likelihood=log_likelihood,
+        log_likelihood=forced.log_likelihood,
         old_em=exact_match(text, probe.old_answers) if probe.old_answers else None,
+        tokens=forced.tokens,
     )
 
 
@@ -134,6 +136,7 @@ def mean_score(probe_set: str, period: str, predictions: Iterable[Prediction]) -
     rows = [asdict(p) for p in predictions]
     old = [row["old_em"] for row in rows if row["old_em"] is not None]
     mean = {key: fmean(row[key] for row in rows) for key in ("em", "f1", "accuracy")}
+    nats, tokens = -fsum(row["log_likelihood"] for row in rows), sum(row["tokens"] for row in rows)
     return Score(
         probe_set=probe_set,
         period=period,
@@ -141,7 +144,9 @@ def mean_score(probe_set: str, period: str, predictions: Iterable[Prediction]) -
         em=100 * mean["em"],
         f1=100 * mean["f1"],
         accuracy=100 * mean["accuracy"],
-        log_likelihood=fmean(row["log_likelihood"] for row in rows),
+        log_likelihood=-nats / len(rows),
         old_em=100 * fmean(old) if old else None,
         old_n=len(old),
+        tokens=tokens,
+        perplexity=perplexity(nats, tokens),
     )

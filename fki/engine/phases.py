@@ -7,14 +7,14 @@ row t is after phase t; column i is the probes of phase i. Keep-sets have the on
 import math
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from fki.core.config import Config
 from fki.core.types import Period, Probe, ProbeSet, Stream
-from fki.data.stream import BASE
+from fki.data.stream import BASE, CLOZE
 
-LEARNED = ("updated", "new")  # the probe sets whose columns make the matrix R
+FACTS = ("updated", "new")  # the probe sets of the facts that a period brings
 AUTOMATIC_ROWS = 12  # evaluations of a run whose `eval_every` is 0, at most
 SAMPLE_SEED = 0  # the same probes for every run, whatever its seed, so that runs can be paired
 
@@ -32,6 +32,11 @@ class Cell(NamedTuple):
     probe_set: str
     column: str
     probes: tuple[Probe, ...]
+
+
+def learned(probe_sets: Iterable[str]) -> tuple[str, ...]:
+    """The probe sets whose columns make the matrix R: facts, or cloze where there are no facts."""
+    return FACTS if set(FACTS) & set(probe_sets) else (CLOZE,)
 
 
 def phases(stream: Stream, config: Config) -> list[Phase]:
@@ -59,11 +64,12 @@ class Questions:
             for probe_set in stream.probe_sets
             for cell in _cells(probe_set, column, config.eval_samples)
         ]
+        self.learned = learned(cell.probe_set for cell in self.cells)
 
     def row(self, t: int) -> list[Cell]:
         """What row t asks: everything at the first and last row; between them the keep-sets, R's
         past phases within `eval_window` and its next one (what was known before it came), and of
-        other sets, such as paraphrase, what was just learned."""
+        other sets, such as paraphrase (or cloze beside facts), what was just learned."""
         if t in (0, len(self.names)):
             return self.cells
         first = max(0, t - self.window) if self.window else 0
@@ -72,7 +78,7 @@ class Questions:
         return [
             cell
             for cell in self.cells
-            if cell.column in (in_matrix if cell.probe_set in LEARNED else just_learned)
+            if cell.column in (in_matrix if cell.probe_set in self.learned else just_learned)
         ]
 
     def row_name(self, t: int) -> str:
@@ -81,12 +87,13 @@ class Questions:
 
 
 def _cells(probe_set: ProbeSet, column: dict[str, str], samples: int) -> list[Cell]:
-    """The set's probes by column, those of keep-sets sampled; periods not run are left out."""
+    """The set's probes by column, sampled where documents or keep-sets bring many; periods not
+    run are left out."""
     by_column: dict[str, list[Probe]] = defaultdict(list)
     for probe in probe_set.probes:
         if probe.period in column:
             by_column[column[probe.period]].append(probe)
-    if probe_set.asks == "keep" and samples:
+    if samples and (probe_set.asks == "keep" or probe_set.name == CLOZE):
         by_column = {c: _sample(probes, samples) for c, probes in by_column.items()}
     return [Cell(probe_set.name, c, tuple(probes)) for c, probes in by_column.items()]
 

@@ -8,8 +8,7 @@ from fki.core.config import Config
 from fki.engine import models, session
 from fki.engine.session import Session
 
-TIMED = 8  # examples of the trial forward pass
-PASSES = 3  # a training step costs about three forward passes: one, and two for the gradient
+TIMED = 64  # questions of the trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,6 @@ def make_plan(config: Config) -> Plan:
     examples = [e for p in periods for e in p.examples]
     tokens = ready.encoder.tokens(examples) * config.num_train_epochs
     total, trainable = models.count_parameters(ready.model)
-    longest = max(ready.trainer.steps(len(p.examples)) for p in periods) * config.num_train_epochs
     states = 1 if config.optimizer == "adafactor" else 3
     return Plan(
         periods=len(periods),
@@ -57,7 +55,7 @@ def make_plan(config: Config) -> Plan:
         last=periods[-1].name,
         rows=rows,
         probes=probes,
-        steps=ready.steps,
+        steps=sum(ready.steps.values()),
         batch_size=ready.trainer.batch_size,
         tokens=0 if config.check_validation else tokens,
         total=total,
@@ -65,17 +63,23 @@ def make_plan(config: Config) -> Plan:
         added=ready.added,
         memory=4 * (total + states * trainable),
         disk=4 * trainable * min(config.keep_last, rows - 1),
-        time=_guess(ready, len(examples) * config.num_train_epochs, probes),
-        notes=ready.method.notes(longest),
+        time=_guess(ready, probes),
+        notes=ready.method.notes(max(ready.steps.values(), default=0)),
     )
 
 
-def _guess(ready: Session, examples: int, probes: int) -> str:
-    """A rough duration, from one short forward pass on this machine."""
-    first = ready.questions.cells[0].probes[:TIMED]
-    ready.evaluator.predict(ready.model, first)
+def _guess(ready: Session, probes: int) -> str:
+    """A rough duration, from a trial on this machine: the largest period's first optimizer batch,
+    and some questions that the model does not know."""
+    asked = [
+        cell.probes for cell in ready.questions.cells if cell.probe_set in ready.questions.learned
+    ]
+    some = (asked or [ready.questions.cells[0].probes])[-1][:TIMED]
+    ready.evaluator.predict(ready.model, some[:1])
     began = time.perf_counter()
-    ready.evaluator.predict(ready.model, first)
-    per_example = (time.perf_counter() - began) / len(first)
-    seconds = per_example * (PASSES * examples + probes)
-    return f"very roughly {max(1, round(seconds / 60))} min on this machine, by one short trial"
+    ready.evaluator.predict(ready.model, some)
+    seconds = (time.perf_counter() - began) / len(some) * probes
+    if periods := ready.periods:
+        largest = max(periods, key=lambda period: len(period.examples))
+        seconds += sum(ready.steps.values()) * min(ready.trainer.trial(largest) for _ in range(2))
+    return f"roughly {max(1, round(seconds / 60))} min on this machine, by a short trial"

@@ -11,11 +11,11 @@ from transformers import PreTrainedTokenizerBase
 from fki.core import registry
 from fki.core.config import Config
 from fki.core.errors import ConfigError
-from fki.core.types import Example, Stream
+from fki.core.types import Example, Period, Stream
 from fki.data.catalog import open_stream
 from fki.data.collate import Encoder
-from fki.data.files import read_corpus
-from fki.data.prompts import training_examples
+from fki.data.corpus import read_corpus
+from fki.data.prompts import target_text, training_examples
 from fki.engine import checkpoint, models
 from fki.engine.evaluator import Evaluator
 from fki.engine.models import Loaded
@@ -43,12 +43,19 @@ class Session:
     added: int  # parameters that the method adds
 
     @property
-    def steps(self) -> int:
-        """Optimizer steps of the whole run; a method that mixes in more may take more."""
+    def periods(self) -> list[Period]:
+        """What is trained on, in order."""
         if self.config.check_validation:
-            return 0
-        periods = [period for phase in self.phases for period in phase.periods]
-        an_epoch = sum(self.trainer.steps(len(period.examples)) for period in periods)
+            return []
+        return [period for phase in self.phases for period in phase.periods]
+
+    @property
+    def steps(self) -> dict[str, int]:
+        """Optimizer steps of each period; a method that mixes in more may take more."""
+        return {period.name: self._steps_of(period) for period in self.periods}
+
+    def _steps_of(self, period: Period) -> int:
+        an_epoch = self.trainer.steps(self.encoder.count(period.examples))
         return an_epoch * self.config.num_train_epochs
 
     @property
@@ -64,7 +71,8 @@ def build(config: Config) -> Session:
     accelerator = make_accelerator(config)
     encoder = make_encoder(base.tokenizer, config, accelerator)
     plan = phases(stream, config)
-    _check_answers_fit(plan, encoder)
+    questions = Questions(stream, plan, config)
+    _check_answers_fit(plan, questions, encoder, config)
     digest = models.weights_digest(base.model)
     before, _ = models.count_parameters(base.model)
     method = make_method(config)
@@ -86,7 +94,7 @@ def build(config: Config) -> Session:
         evaluator,
         accelerator,
         plan,
-        Questions(stream, plan, config),
+        questions,
         digest,
         after - before,
     )
@@ -111,7 +119,13 @@ def make_encoder(
 ) -> Encoder:
     """The encoder for the configured lengths, padding as the device likes it."""
     multiple = 8 if accelerator.device.type == "cuda" else 1
-    return Encoder(tokenizer, config.input_length, config.output_length, multiple=multiple)
+    return Encoder(
+        tokenizer,
+        config.input_length,
+        config.output_length,
+        multiple=multiple,
+        objective=config.objective,
+    )
 
 
 def make_accelerator(config: Config) -> Accelerator:
@@ -127,10 +141,15 @@ def make_accelerator(config: Config) -> Accelerator:
     )
 
 
-def _check_answers_fit(plan: list[Phase], encoder: Encoder) -> None:
-    """Tokenise all that the periods bring. Raises ConfigError for a cut answer."""
+def _check_answers_fit(
+    plan: list[Phase], questions: Questions, encoder: Encoder, config: Config
+) -> None:
+    """Tokenise all that the periods bring and ask. Raises ConfigError for a cut answer."""
     examples = [e for phase in plan for period in phase.periods for e in period.examples]
-    encoder.encode(examples)
+    encoder.targets([e.target for e in examples if not e.is_text])
+    encoder.count(examples)
+    answers = [a for cell in questions.cells for p in cell.probes for a in p.answers]
+    encoder.targets([target_text(answer, config.prompt) for answer in answers])
 
 
 def notes(config: Config, accelerator: Accelerator) -> list[str]:

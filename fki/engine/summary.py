@@ -1,25 +1,28 @@
-"""From scored rows to the numbers that people compare, without torch."""
+"""From scored rows to the numbers that people compare."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from fki.core.types import Score
-from fki.data.stream import BASE
-from fki.engine.phases import LEARNED
+from fki.data.stream import BASE, CLOZE
+from fki.engine.phases import learned
 from fki.metrics import forgetting as f
+from fki.metrics.likelihood import perplexity
 
 Row = tuple[str, Sequence[Score]]  # what it comes after, and its scores
 
 
 def matrix(rows: Sequence[Row], columns: Sequence[str]) -> list[list[float | None]]:
-    """R[t][i]: exact match (%) on phase i's updated and new probes in row t, None if not asked."""
-    return [[_pooled(scores, LEARNED, column) for column in columns] for _, scores in rows]
+    """R[t][i]: exact match (%) on what phase i brought in row t, None if not asked."""
+    sets = learned(s.probe_set for s in rows[0][1])
+    return [[_pooled(scores, sets, column) for column in columns] for _, scores in rows]
 
 
 def counts(rows: Sequence[Row], columns: Sequence[str]) -> list[int]:
     """Probes of each phase."""
     scores = rows[0][1]
-    return [sum(s.n for s in scores if s.probe_set in LEARNED and s.period == c) for c in columns]
+    sets = learned(s.probe_set for s in scores)
+    return [sum(s.n for s in scores if s.probe_set in sets and s.period == c) for c in columns]
 
 
 def _pooled(
@@ -35,6 +38,13 @@ def _pooled(
     ]
     total = sum(n for n, _ in chosen)
     return sum(n * value for n, value in chosen) / total if total else None
+
+
+def _perplexity(scores: Sequence[Score], name: str) -> float | None:
+    """exp of the nats per token over all tokens of a set's answers; not a mean of perplexities."""
+    chosen = [s for s in scores if s.probe_set == name]
+    nats = -sum(s.n * s.log_likelihood for s in chosen)
+    return perplexity(nats, sum(s.tokens for s in chosen))
 
 
 def summary(
@@ -83,21 +93,22 @@ def _change(
 ) -> dict[str, Any]:
     """One probe set before the stream, right after each phase was learned, and at the end."""
     found: dict[str, Any] = {"n": sum(s.n for s in last if s.probe_set == name)}
+    moments = {"before": first, "learned": just_learned, "after": last}
     for field in ("em", "f1", "accuracy", "log_likelihood", "old_em"):
         found[field] = {
-            "before": _pooled(first, [name], field=field),
-            "learned": _pooled(just_learned, [name], field=field),
-            "after": _pooled(last, [name], field=field),
+            when: _pooled(scores, [name], field=field) for when, scores in moments.items()
         }
+    found["perplexity"] = {when: _perplexity(scores, name) for when, scores in moments.items()}
     return found
 
 
 def _fuar(sets: dict[str, dict[str, Any]], keep: str) -> float | None:
-    """FUAR over the whole run: F = invariant (or initial), U = updated, A = new."""
+    """FUAR over the whole run: F = invariant (or initial), U = updated, A = new (or cloze)."""
 
     def pair(name: str) -> tuple[float, float] | None:
         em = sets.get(name, {}).get("em", {})
         before, after = em.get("before"), em.get("after")
         return None if before is None or after is None else (before, after)
 
-    return f.fuar([pair(keep)], [pair("updated")], [pair("new")])
+    added = CLOZE if learned(sets) == (CLOZE,) else "new"
+    return f.fuar([pair(keep)], [pair("updated")], [pair(added)])

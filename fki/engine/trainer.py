@@ -2,7 +2,7 @@
 
 An optimizer batch is `train_batch_size` x processes x `gradient_accumulation_steps` examples, and
 its gradient is that of the mean loss over all of its target tokens, however it is cut up. The order
-of the data is a pure function of (seed, period, epoch).
+of the data, and what is hidden in a text, is a pure function of (seed, period, epoch).
 """
 
 import hashlib
@@ -63,10 +63,10 @@ class Trainer:
         """
         seed = self.config.seed
         epochs = [
-            self.encoder.encode(self.method.mix(period, self.review, epoch, seed))
+            self.method.mix(period, self.review, epoch, seed)
             for epoch in range(self.config.num_train_epochs)
         ]
-        steps = sum(self.steps(len(examples)) for examples in epochs)
+        steps = sum(self.steps(self.encoder.count(examples)) for examples in epochs)
         optimizer = self._optimizer_for(steps)
         rate = Rate(steps if self.config.use_lr_scheduling else 0)
         schedule = LambdaLR(optimizer, rate)
@@ -76,9 +76,10 @@ class Trainer:
         self.model.train()
         step = 0
         for epoch, examples in enumerate(epochs):
-            for batch, own in self._batches(examples, period.name, epoch):
+            encoded = self.encoder.encode(examples, derived_seed(seed, "text", period.name, epoch))
+            for batch, own in self._batches(encoded, period.name, epoch):
                 began, step = time.perf_counter(), step + 1
-                loss, norm = self._backward(optimizer, batch, own)
+                loss, norm = self.backward(batch, own)
                 if not (math.isfinite(loss) and math.isfinite(norm)):
                     raise FkiError(
                         f"The loss is no longer a finite number: {loss} in {period.name}, epoch "
@@ -146,13 +147,20 @@ class Trainer:
             batches[-1].append(i)
         return batches
 
-    def _backward(
-        self, optimizer: torch.optim.Optimizer, batch: Sequence[Encoded], own: Sequence[Batch]
-    ) -> tuple[float, float]:
+    def trial(self, period: Period) -> float:
+        """Seconds that the gradients of one optimizer batch take; no weight moves."""
+        examples = self.encoder.encode(period.examples)
+        batch, own = next(self._batches(examples, period.name, 0))
+        began = time.perf_counter()
+        self.backward(batch, own)
+        self.plain.zero_grad(set_to_none=True)
+        return time.perf_counter() - began
+
+    def backward(self, batch: Sequence[Encoded], own: Sequence[Batch]) -> tuple[float, float]:
         """Fill the gradients. Returns the whole batch's loss, and their norm before clipping."""
         scored = sum(len(e.target) for e in batch)
         world = self.accelerator.num_processes
-        optimizer.zero_grad(set_to_none=True)
+        self.plain.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.accelerator.device)
         for i, micro in enumerate(own):
             last = i == len(own) - 1

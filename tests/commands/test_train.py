@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 Fki = Callable[..., Any]
-NUMBERS = ["n", "em", "f1", "accuracy", "log_likelihood", "old_em", "old_n"]
+NUMBERS = ["n", "em", "f1", "accuracy", "log_likelihood", "old_em", "old_n", "tokens", "perplexity"]
 COLUMNS = ["after", "probe_set", "period", *NUMBERS]
 FILES = {"run.json", "config.toml", "metrics.jsonl", "probes.jsonl", "samples.jsonl", "scores.json"}
 

@@ -34,7 +34,8 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_our_methods_have_names_and_a_line_each() -> None:
-    assert registry.method_names()[:3] == ["vanilla", "lora", "recadam"]
+    ours = "vanilla kadapter_2 kadapter_3 lora mixreview modular recadam"
+    assert registry.method_names()[:7] == ours.split()
     for name in registry.BUILTIN:
         assert registry.summary_of(name).endswith(".")
 
@@ -60,6 +61,7 @@ def test_an_unknown_method_is_told_the_nearest() -> None:
 
 def test_tables_lead_to_methods() -> None:
     assert registry.method_of_table("recadam") == "recadam"
+    assert registry.method_of_table("kadapter") == "kadapter_2"  # kadapter_3 has the same
     assert registry.method_of_table("no_such_table") is None
     assert registry.method_of_table("") is None
 
@@ -75,7 +77,8 @@ def test_a_plugins_table_is_its_name_unless_its_class_states_one(plugins: None) 
     assert registry.table_of("zeta") == "zeta"
     assert registry.table_of("other") == "other_table"
     assert registry.method_of_table("other_table") == "other"
-    assert registry.table_names() == ["lora", "recadam", "other_table", "zeta"]
+    ours = ["kadapter", "lora", "mixreview", "modular", "recadam"]
+    assert registry.table_names() == [*ours, "other_table", "zeta"]
 
 
 @pytest.mark.parametrize(

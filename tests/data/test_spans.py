@@ -6,7 +6,14 @@ from itertools import pairwise
 
 import pytest
 
-from fki.data.spans import corrupt_spans, noise_mask, random_segments
+from fki.data.spans import (
+    corrupt_spans,
+    hide,
+    noise_counts,
+    noise_mask,
+    random_segments,
+    spans_of,
+)
 
 SENTINEL = re.compile(r"<extra_id_(\d+)>")
 
@@ -20,6 +27,36 @@ def rebuilt(source: str, target: str) -> str:
     parts = SENTINEL.split(target)[1:]
     spans = dict(zip(parts[::2], parts[1::2], strict=True))
     return " ".join(SENTINEL.sub(lambda match: spans[match[1]].strip(), source).split())
+
+
+def test_hiding_is_that_of_the_t5_paper_s_example() -> None:
+    # Raffel et al. (2020), figure 2
+    words = ["Thank", "you", "for", "inviting", "me", "to", "your", "party", "last", "week", "."]
+    source, target = hide(words, [(2, 4), (8, 9)], "<{}>".format)
+    assert " ".join(source) == "Thank you <0> me to your party <1> week ."
+    assert " ".join(target) == "<0> for inviting <1> last <2>"
+
+
+def test_spans_that_touch_keep_a_sentinel_each() -> None:
+    assert hide("abcd", [(1, 2), (2, 4)], str) == (["a", "0", "1"], [*"0b1cd2"])
+    assert hide([7, 8], [], lambda i: -i) == ([7, 8], [0])
+
+
+def test_the_spans_of_a_mask_are_its_runs() -> None:
+    assert spans_of([True, True, False, True, False]) == [(0, 2), (3, 4)]
+    assert spans_of([]) == spans_of([False]) == []
+
+
+def test_neither_the_noise_nor_its_spans_fall_with_the_length() -> None:
+    counts = [noise_counts(length) for length in range(2, 2000)]
+    for kind in zip(*counts, strict=True):
+        assert [*kind] == sorted(kind)
+
+
+def test_what_t5_mini_was_trained_on_is_drawn_as_it_was() -> None:
+    source, target = corrupt_spans(text(20), random.Random(1))
+    assert source == f"{text(17)} <extra_id_0>"
+    assert target == "<extra_id_0> w17 w18 w19 <extra_id_1>"
 
 
 @pytest.mark.parametrize("length", [2, 3, 5, 9, 20, 60, 150])

@@ -1,5 +1,6 @@
 """What a model answers does not depend on how it is asked, and nothing of an answer is told it."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -267,3 +268,30 @@ def test_a_mean_score_is_in_percent_and_over_probes_with_an_old_answer_where_it_
     assert (score.em, score.f1, score.accuracy, score.log_likelihood) == (50, 62.5, 25, -5)
     assert score.old_em == pytest.approx(100 / 3)
     assert mean_score("new", "x", predictions[:1]).old_em is None
+
+
+def test_perplexity_is_that_of_every_token_by_hand(ask: Any, probes: list[Probe]) -> None:
+    model, encoder = toy_model(), toy_encoder()
+    nats, tokens = 0.0, 0
+    for question in probes:
+        best = (float("-inf"), 0)
+        for answer in question.answers:
+            (source,), (target,) = (
+                encoder.sources([question.source]),
+                encoder.targets([target_text(answer, "sentinel")]),
+            )
+            batch = encoder.batch([Encoded(source, target)])
+            with torch.no_grad():
+                logits = target_logits(model, batch, model.config)[0].double()
+            log_p = logits.log_softmax(-1)[range(len(target)), target].sum().item()
+            best = max(best, (log_p, len(target)))
+        nats, tokens = nats - best[0], tokens + best[1]
+    found = mean_score("new", "2024", ask(model, probes))
+    assert found.tokens == tokens
+    assert found.perplexity == pytest.approx(math.exp(nats / tokens), rel=1e-4)
+
+
+def test_a_model_that_finds_an_answer_impossible_has_no_perplexity() -> None:
+    row = Prediction("a", "x", 0.0, 0.0, 0.0, float("-inf"), tokens=3)
+    assert mean_score("new", "2024", [row]).perplexity is None
+    assert mean_score("new", "2024", [Prediction("a", "x", 0.0, 0.0, 0.0, -1.0)]).perplexity is None

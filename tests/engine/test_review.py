@@ -9,7 +9,7 @@ import pytest
 
 from fki.core.errors import DataError
 from fki.core.types import Example
-from fki.data.files import read_corpus
+from fki.data.corpus import read_corpus
 from fki.engine.runner import Runner
 
 MakeRunner = Callable[..., Runner]

@@ -146,7 +146,7 @@ def test_ctrl_c_in_a_step_marks_the_run_interrupted_with_its_own_exit_code(
     def pressed(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner.session.trainer, "_backward", pressed)
+    monkeypatch.setattr(runner.session.trainer, "backward", pressed)
     with pytest.raises(Interrupted) as caught:
         list(runner.events())
     assert caught.value.exit_code == 75

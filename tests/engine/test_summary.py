@@ -1,5 +1,6 @@
 """The numbers that people compare, worked out by hand from the scored rows."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -163,3 +164,31 @@ def test_old_answers_are_weighed_by_the_probes_that_have_one() -> None:
         "learned": None,
         "after": 25,
     }
+
+
+def test_perplexity_weighs_tokens_and_not_columns() -> None:
+    # 2 probes, 2 tokens of p = 1/16 each; 2 probes, 30 tokens of p = 1/2 each
+    nats = [2 * math.log(16), 30 * math.log(2)]
+    scores = [
+        replace(score("new", "Q1", 2, 0), log_likelihood=-nats[0] / 2, tokens=2, perplexity=16.0),
+        replace(score("new", "Q2", 2, 0), log_likelihood=-nats[1] / 2, tokens=30, perplexity=2.0),
+    ]
+    found = summary([("now", scores)], ["Q1", "Q2"])["probe_sets"]["new"]["perplexity"]
+    expected = math.exp(sum(nats) / 32)
+    assert found == {"before": pytest.approx(expected), "learned": None, "after": found["before"]}
+
+
+def test_documents_alone_have_a_matrix_of_cloze_questions_and_a_fuar() -> None:
+    rows = [
+        ("base", [score("invariant", "base", 9, 80), score("cloze", "Q1", 4, 0)]),
+        ("Q1", [score("invariant", "base", 9, 70), score("cloze", "Q1", 4, 50)]),
+    ]
+    found = summary(rows, ["Q1"])
+    assert found["matrix"] == [[0], [50]] and found["counts"] == [4]
+    assert found["learning_gain"] == 50 and found["fuar"] == pytest.approx(10 / 50)
+
+
+def test_cloze_beside_facts_is_not_in_the_matrix() -> None:
+    rows = [(after, [*scores, score("cloze", "Q1", 999, 0)]) for after, scores in ROWS]
+    found = summary(rows, COLUMNS)
+    assert found["matrix"] == R and found["fuar"] == summary(ROWS, COLUMNS)["fuar"]

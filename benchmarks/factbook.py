@@ -1,0 +1,243 @@
+"""Does a model learn facts by reading? The CIA World Factbook's changes, month by month.
+
+    python benchmarks/factbook.py factbook_changes.jsonl.gz --output factbook
+
+The file has a changed passage a line: `date, country, path, op, text, old`. What it says anew since
+2023 becomes a dataset of documents; what the dataset `wiki` knows of the same events (heads of
+state and government, ambassadors) becomes questions, each in the month whose text first names its
+answer. The embedded t5-mini reads it twice, with random and with salient spans hidden.
+"""
+
+import argparse
+import gzip
+import json
+import random
+import re
+import subprocess
+import sys
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fki.core.home import asset
+from fki.core.types import Fact
+from fki.data.files import read_folder, read_wordings
+from fki.data.prompts import source_text
+
+FIRST = "2023-01-01"
+REFORMATTED = {"2025-10-07", "2026-01-21"}  # weeks in which most changes are of form
+MOVED_FROM = "2025-07-01"  # what is "added" from here on are old passages under new headings
+NEW_WORDS = 4  # fewer make a tiny change
+LAG = 183  # days after a fact's start within which a text must name it
+OBJECTIVES = ("span_corruption", "salient_spans")
+SEED = 0
+
+
+class Passage(NamedTuple):
+    """What a passage says anew."""
+
+    date: str
+    country: str
+    path: str
+    text: str
+
+    @property
+    def month(self) -> str:
+        return self.date[:7]
+
+
+def passages(path: Path) -> Iterator[Passage]:
+    """The passages since 2023 whose wording, and not only their form, changed."""
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for row in map(json.loads, lines):
+            is_moved = row["op"] == "add" and row["date"] >= MOVED_FROM
+            if row["date"] < FIRST or row["date"] in REFORMATTED or is_moved:
+                continue
+            text = news(row["text"], row["old"] or "")
+            fresh = words(text) - words(row["old"] or "")
+            if min(len(fresh), len(text.split())) >= NEW_WORDS:
+                yield Passage(row["date"], row["country"], row["path"], text)
+
+
+def news(text: str, old: str) -> str:
+    """The clauses of a passage that the old one does not have."""
+    clauses = re.split(r"(?<=[;.!?])\s+", " ".join(text.split()))
+    return " ".join(c for c in clauses if c.rstrip(";.") not in " ".join(old.split()))
+
+
+def words(text: str) -> set[str]:
+    """The words of a text, in plain letters."""
+    return set(plain(text).split())
+
+
+def plain(text: str) -> str:
+    """Lower-case words without accents: a text may write LARBAOUI, and Gusmao for Gusmão."""
+    letters = unicodedata.normalize("NFKD", text.casefold())
+    words = re.findall(r"\w+", "".join(c for c in letters if not unicodedata.combining(c)))
+    return f" {' '.join(words)} "
+
+
+def factbook_facts() -> list[Fact]:
+    """What `wiki` knows from the same source, before the stream and in it."""
+    stream = read_folder(asset("wiki"), "month", "sentinel", name="wiki")
+    facts = [*stream.base, *(f for period in stream.periods for f in period.facts)]
+    return [f for f in facts if f.source == "cia-factbook"]
+
+
+def countries(found: list[Passage], facts: Iterable[Fact]) -> dict[str, str]:
+    """Code -> name. The file has codes alone: a country is the one whose people it names most.
+
+    The clearest cases first, no name twice, and none that fewer than two facts speak for.
+    """
+    about: dict[str, list[str]] = defaultdict(list)
+    for passage in found:
+        about[passage.country].append(plain(passage.text))
+    texts = {code: "".join(parts) for code, parts in about.items()}
+    votes = Counter(
+        (code, fact.subject)
+        for fact in facts
+        for code, text in texts.items()
+        if any(plain(answer) in text for answer in fact.objects)
+    )
+    names: dict[str, str] = {}
+    for (code, name), n in votes.most_common():
+        if n >= 2 and code not in names and name not in names.values():
+            names[code] = name
+    return names
+
+
+def chosen(found: list[Passage], limit: int) -> list[Passage]:
+    """At most so many words a month: government first, since the questions ask of it."""
+    order = found[:]
+    random.Random(SEED).shuffle(order)
+    order.sort(key=lambda p: (p.month, not p.path.startswith("Government")))
+    taken, spent = [], Counter[str]()
+    for passage in order:
+        if spent[passage.month] < limit:
+            spent[passage.month] += len(passage.text.split())
+            taken.append(passage)
+    return sorted(taken)
+
+
+def questions(found: list[Passage], facts: list[Fact], names: dict[str, str]) -> Iterator[dict]:
+    """Facts in the wording that t5-mini knows, where a text of their country names the answer.
+
+    TemporalWiki's filters: an answer of at most five words that is not in the subject, and the
+    subject not in it.
+    """
+    wordings = read_wordings(asset("wiki") / "relations.json")
+    about: dict[str, list[Passage]] = defaultdict(list)
+    for passage in found:
+        about[names.get(passage.country, "")].append(passage)
+    for fact in facts:
+        if fact.start is None or fact.start.isoformat() < FIRST:
+            continue
+        [*named] = [
+            (passage.date, answer)
+            for passage in about[fact.subject]
+            for answer in fact.objects
+            if 0 <= (date.fromisoformat(passage.date) - fact.start).days <= LAG
+            and plain(answer) in plain(passage.text)
+        ]
+        if not named:
+            continue
+        day, answer = min(named)
+        is_told = plain(answer) in plain(fact.subject) or plain(fact.subject) in plain(answer)
+        if len(answer.split()) <= 5 and not is_told:
+            source = source_text(wordings[fact.relation][0], fact.subject, "sentinel")
+            yield {"prompt": source, "target": answer, "period": day[:7]}
+
+
+def build(path: Path, folder: Path, limit: int) -> None:
+    """Write the dataset: documents, questions, and `wiki`'s invariant facts to keep."""
+    everything, facts = list(passages(path)), factbook_facts()
+    names = countries(everything, facts)
+    taken = chosen([p for p in everything if p.country in names], limit)
+    documents = [
+        {
+            "text": p.text,
+            "date": p.date,
+            "id": f"{p.country}/{p.path}",
+            "title": f"{names[p.country]}: {p.path.rpartition(' / ')[2]}",
+        }
+        for p in taken
+    ]
+    asked = list(questions(taken, facts, names))
+    folder.mkdir(parents=True)
+    write(folder / "stream.jsonl", documents)
+    write(folder / "probes" / "updated.jsonl", asked)
+    for name in ("invariant.jsonl", "relations.json"):
+        (folder / name).write_bytes((asset("wiki") / name).read_bytes())
+    total = sum(len(p.text.split()) for p in taken)
+    print(f"{len(documents):,} documents of {len(names)} countries, {total:,} words; ", end="")
+    print(f"{len({p.month for p in taken})} months; {len(asked)} questions", flush=True)
+
+
+def write(file: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """One JSON object a line."""
+    file.parent.mkdir(exist_ok=True)
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    file.write_text(lines, encoding="utf-8")
+
+
+def train(data: Path, run: Path, objective: str, epochs: int) -> dict[str, Any]:
+    """One run of fki. Returns what its scores.json and run.json say."""
+    settings = {
+        "objective": objective,
+        "num_train_epochs": epochs,
+        "output_length": 48,
+        "eval_samples": 200,
+    }
+    command = [sys.executable, "-m", "fki", "train", "--preset", "t5_vanilla"]
+    command += ["--dataset", str(data), "--version", "month", "--output-dir", str(run)]
+    command += [part for k, v in settings.items() for part in ("--set", f"{k}={v}")]
+    subprocess.run(command, check=True)
+    scores = json.loads((run / "scores.json").read_text(encoding="utf-8"))["summary"]
+    spent = json.loads((run / "run.json").read_text(encoding="utf-8"))["spent"]
+    return {"objective": objective, **scores, "spent": spent}
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Before, right after each month was read, and after all of them."""
+    rows = [("cloze", "em"), ("cloze", "perplexity"), ("updated", "em"), ("updated", "perplexity")]
+    rows += [("invariant", "em")]
+    lines = ["| objective | questions | score | before | learned | after |", "|---" * 6 + "|"]
+    for result in results:
+        for name, field in rows:
+            pair = result["probe_sets"][name]
+            numbers = (pair[field][when] for when in ("before", "learned", "after"))
+            cells = " | ".join("-" if n is None else f"{n:,.1f}" for n in numbers)
+            lines.append(f"| {result['objective']} | {name}, {pair['n']:,} | {field} | {cells} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Build the dataset, train on it twice, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("path", type=Path, help="factbook_changes.jsonl.gz")
+    parser.add_argument("--output", type=Path, default=Path("factbook"), help="a new folder")
+    parser.add_argument("--words", type=int, default=6000, help="of a month, at most")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--only-data", action="store_true", help="train nothing")
+    options = parser.parse_args()
+    build(options.path, options.output / "data", options.words)
+    if options.only_data:
+        return
+    results = [
+        train(options.output / "data", options.output / name, name, options.epochs)
+        for name in OBJECTIVES
+    ]
+    print(table(results))
+    for result in results:
+        spent = result["spent"]
+        print(
+            f"{result['objective']}: {spent['steps']:,} steps, {spent['tokens']:,} tokens, "
+            f"{spent['train_seconds']:.0f} s training, {spent['eval_seconds']:.0f} s scoring"
+        )
+
+
+if __name__ == "__main__":
+    main()

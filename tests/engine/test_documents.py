@@ -1,0 +1,174 @@
+"""Documents go through the whole engine: each piece once an epoch, drawn anew, counted right."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fki.core.config import Config
+from fki.core.errors import ConfigError
+from fki.core.types import Document, Example, Period, Probe, ProbeSet, Stream
+from fki.data.documents import text_examples
+from fki.engine import session
+from fki.engine.phases import Questions, learned, phases
+from fki.engine.planner import make_plan
+from fki.testing import toy_encoder
+
+DAY = date(2024, 1, 1)
+SENTENCE = "The mayor of Avalon met Ada Quill of Ys on 3 March 2023 with 45% of the votes. "
+
+
+@pytest.fixture
+def mixed(make_period: Callable[..., Period]) -> Period:
+    """A period of three facts and of texts of one to four pieces."""
+    period = make_period(3)
+    texts = [
+        Document(" ".join(f"Text {i}, part {j}. {SENTENCE}" for j in range(1 + 2 * i)), DAY)
+        for i in range(4)
+    ]
+    return replace(period, examples=(*period.examples, *text_examples(texts, period.name)))
+
+
+def rebuilt(batches: list[Any]) -> Counter[tuple[int, ...]]:
+    """The tokens of each example with its hidden spans put back, and how often it came."""
+    tokenizer = toy_encoder().tokenizer
+    marks = tokenizer.convert_tokens_to_ids([f"<extra_id_{i}>" for i in range(100)])
+    found: Counter[tuple[int, ...]] = Counter()
+    for batch in batches:
+        for row, mask, labels in zip(*batch, strict=True):
+            spans: dict[int, list[int]] = {}
+            for token in labels[labels >= 0].tolist()[:-1]:
+                if token in marks:
+                    spans[token] = last = []
+                else:
+                    last.append(token)
+            tokens = row[mask.bool()].tolist()
+            found[tuple(t for token in tokens for t in spans.get(token, [token]))] += 1
+    return found
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"train_batch_size": 3},
+        {"train_batch_size": 2, "gradient_accumulation_steps": 3},
+        {"train_batch_size": 64, "micro_batch_tokens": 70},
+        {"train_batch_size": 4, "freeze_level": 1},
+    ],
+    ids=str,
+)
+def test_each_piece_is_learned_once_an_epoch_and_steps_count_pieces(
+    settings: dict[str, int], mixed: Period, make_lesson: Any
+) -> None:
+    lesson = make_lesson(num_train_epochs=2, **settings)
+    steps = list(lesson.trainer.learn(mixed))
+    pieces = lesson.encoder.count(mixed.examples)
+    assert pieces > len(mixed.examples)
+    assert sum(s.examples for s in steps) == 2 * pieces
+    assert len(steps) == 2 * lesson.trainer.steps(pieces) == steps[-1].steps
+    found = rebuilt(lesson.encoder.batches)
+    assert len(found) == pieces and set(found.values()) == {2}
+
+
+def sources(lesson: Any, period: Period) -> list[list[int]]:
+    """What was read, in order of learning."""
+    list(lesson.trainer.learn(period))
+    batches = lesson.encoder.batches
+    return [r[m.bool()].tolist() for b in batches for r, m in zip(b[0], b[1], strict=True)]
+
+
+def test_what_is_hidden_is_drawn_anew_each_epoch_and_the_same_again_under_one_seed(
+    mixed: Period, make_lesson: Any
+) -> None:
+    texts = replace(mixed, examples=mixed.examples[3:])
+    run = [sources(make_lesson(seed=s, num_train_epochs=2), texts) for s in (1, 1, 2)]
+    assert run[0] == run[1] != run[2]
+    half = len(run[0]) // 2
+    first, second = ({tuple(s) for s in part} for part in (run[0][:half], run[0][half:]))
+    assert len(first & second) < half / 2
+
+
+def test_tokens_are_counted_without_padding(mixed: Period, make_lesson: Any) -> None:
+    lesson = make_lesson()
+    steps = list(lesson.trainer.learn(mixed))
+    scored = sum(
+        int((b.labels >= 0).sum() + b.attention_mask.sum()) for b in lesson.encoder.batches
+    )
+    assert sum(s.tokens for s in steps) == scored
+
+
+def stream(*sets: str, per_period: int = 2) -> Stream:
+    """Two days with so many probes of each set a day."""
+    periods = [Period(f"2024-01-0{i}", date(2024, 1, i), date(2024, 1, i), (), ()) for i in (1, 2)]
+    probes = tuple(
+        Probe(f"{p.name}|{i}", p.name, "?", ("!",)) for p in periods for i in range(per_period)
+    )
+    found = tuple(ProbeSet(name, "learn", probes) for name in sets)
+    return Stream("toy", "day", tuple(periods), (), found, "")
+
+
+def test_cloze_makes_the_matrix_where_there_are_no_facts() -> None:
+    assert learned(["invariant", "cloze"]) == learned(["cloze"]) == ("cloze",)
+    assert learned(["new", "cloze"]) == learned(["updated"]) == ("updated", "new")
+
+
+@pytest.mark.parametrize(
+    ("sets", "columns"),
+    [(("cloze",), ["2024-01-01", "2024-01-02"]), (("new", "cloze"), ["2024-01-01"])],
+)
+def test_cloze_is_asked_ahead_where_it_makes_the_matrix(
+    sets: tuple[str, ...], columns: list[str]
+) -> None:
+    source, config = stream(*sets), Config()
+    row = Questions(source, phases(source, config), config).row(1)
+    assert [c.column for c in row if c.probe_set == "cloze"] == columns
+
+
+def test_cloze_is_sampled_by_phase_and_other_learned_sets_are_not() -> None:
+    source = stream("new", "cloze", per_period=20)
+    config = Config(eval_samples=7)
+    cells = Questions(source, phases(source, config), config).cells
+    assert [len(c.probes) for c in cells] == [20, 20, 7, 7]
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    """A dataset of documents alone, two quarters of them."""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    rows = [
+        {"text": f"{SENTENCE * 4}It rained {i} days.", "date": f"2024-0{i}-11"}
+        for i in (1, 2, 4, 5)
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "stream.jsonl").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("objective", ["span_corruption", "salient_spans"])
+def test_a_plan_counts_pieces(objective: str, resolved: Any, texts: Path, make_runner: Any) -> None:
+    settings = {"dataset": str(texts), "objective": objective, "train_batch_size": 1}
+    plan = make_plan(resolved(**settings, num_train_epochs=2).config)
+    runner = make_runner(texts.parent / "run", **settings, num_train_epochs=2)
+    events = list(runner.events())
+    assert plan.steps == sum(runner.session.steps.values()) == runner.clock.steps > 8
+    assert len([e for e in events if hasattr(e, "loss")]) == plan.steps
+    assert runner.clock.stream_tokens * 2 == pytest.approx(plan.tokens)
+
+
+def test_a_cloze_answer_that_does_not_fit_stops_before_a_run(resolved: Any, texts: Path) -> None:
+    with pytest.raises(ConfigError, match="answers do not fit"):
+        session.build(resolved(dataset=str(texts), output_length=4).config)
+
+
+def test_a_method_that_replays_texts_learns_them_too(mixed: Period, make_lesson: Any) -> None:
+    lesson = make_lesson()
+    old = Example("2023-12|text|0", "An old text " + SENTENCE, "", is_text=True)
+    lesson.method.mix = lambda period, *_: [*period.examples, old]
+    steps = list(lesson.trainer.learn(mixed))
+    assert sum(s.examples for s in steps) == lesson.encoder.count([*mixed.examples, old])
