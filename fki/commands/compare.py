@@ -20,6 +20,7 @@ SETS = {
     "new": "new",
     "paraphrase": "para",
 }
+CLOZE = "cloze"  # a column, and a word in the legend, only where a run has read documents
 LEGEND = (
     "inv, init: kept from before; upd, new: learned; para: learned facts in other words; "
     "gain: EM a period gained when learned; forgot: EM lost since; "
@@ -36,12 +37,14 @@ def compare(
 
     show = Show(as_json=as_json)
     found = compare_runs(folders or [Path("runs")])
-    numbers = (*SETS.values(), "gain", "forgot", "FUAR", "time")
+    has_cloze = any(CLOZE in line.probe_sets for line in found.lines)
+    sets = SETS | ({CLOZE: CLOZE} if has_cloze else {})
+    numbers = (*sets.values(), "gain", "forgot", "FUAR", "time")
     table = new_table("run", *numbers, title="Exact match after the stream, %", numbers=numbers)
     for line in sorted(found.lines, key=lambda line: (line.fair_with, line.method, line.seed)):
         table.add_row(
             escape(_name(line)),
-            *(_after(line, name) for name in SETS),
+            *(_after(line, name) for name in sets),
             number(line.learning_gain),
             number(line.forgetting),
             number(line.fuar, 2),
@@ -50,7 +53,7 @@ def compare(
         show.data(**asdict(line))
     if found.lines:
         show.table(table)
-        show.out.print(LEGEND, style="dim")
+        show.out.print(LEGEND + ("; cloze: told by documents" * has_cloze), style="dim")
     for folder, reason in found.skipped.items():
         show.note(f"Left out: {folder}: {reason}")
         show.data(skipped=folder, reason=reason)

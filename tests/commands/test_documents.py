@@ -43,7 +43,8 @@ def test_texts_alone_are_learned_scored_and_compared(
     assert end["summary"]["learning_gain"] is not None
     again = fki("eval", "runs/a", "--json").rows[-1]["summary"]["probe_sets"]["cloze"]
     assert again["perplexity"]["after"] == pytest.approx(cloze["perplexity"]["after"], rel=1e-3)
-    assert fki("compare", "runs").code == 0
+    compared = fki("compare", "runs")
+    assert compared.code == 0 and "cloze: told by documents" in compared.out
 
 
 def test_the_tables_show_perplexity(fki: Fki, texts: Path, short: list[str]) -> None:

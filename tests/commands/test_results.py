@@ -142,6 +142,7 @@ def test_compare_puts_runs_side_by_side_and_lists_broken_ones(
     shown = fki("compare", "runs", "--json")
     assert shown.code == 0
     assert [row["run"] for row in shown.rows if "run" in row] == ["good"]
+    assert "cloze" not in fki("compare", "runs").out
     skipped = {Path(row["skipped"]).name for row in shown.rows if "skipped" in row}
     assert skipped == {"empty", "odd", "torn"}
 

@@ -1,0 +1,76 @@
+"""The benchmarks make of their sources what they say; they are run by hand."""
+
+import gzip
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fki.data.files import read_folder
+
+ROOT = Path(__file__).resolve().parents[1]
+LULA = "President Luiz Inacio LULA da Silva (since 1 January 2023); elections were held in 2022"
+
+
+@pytest.fixture(scope="module")
+def factbook() -> Any:
+    """The module benchmarks/factbook.py."""
+    spec = importlib.util.spec_from_file_location("factbook", ROOT / "benchmarks" / "factbook.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def row(text: str, day: str = "2023-01-05", old: str = "", op: str = "change") -> dict[str, str]:
+    path = "Government / Executive branch / chief of state"
+    return {"date": day, "country": "br", "path": path, "op": op, "text": text, "old": old}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Two passages worth reading, and some that are not."""
+    rows = [
+        row(LULA, old="elections were held in 2022"),
+        row("four quite new words here", "2023-02-02"),
+        row("too few words", "2023-02-02"),
+        row("a passage of a year before the stream", "2022-12-29"),
+        row("a passage of the week of new headings", "2025-10-07"),
+        row("a passage under a new heading only", "2025-08-07", op="add"),
+        row("Four Quite New Words Here", "2023-03-02", old="four quite new words, here!"),
+    ]
+    file = tmp_path / "changes.jsonl.gz"
+    with gzip.open(file, "wt", encoding="utf-8") as lines:
+        lines.writelines(json.dumps(r) + "\n" for r in rows)
+    return file
+
+
+def test_the_factbook_s_news_become_a_dataset_with_questions(
+    factbook: Any, source: Path, tmp_path: Path
+) -> None:
+    factbook.build(source, tmp_path / "data", 1000)
+    stream = read_folder(tmp_path / "data", "month", "sentinel", name="factbook")
+    texts = {p.name: [e.source for e in p.examples] for p in stream.periods}
+    assert texts == {
+        "2023-01": [f"Brazil: chief of state\n{LULA.partition(' elections')[0]}"],
+        "2023-02": ["Brazil: chief of state\nfour quite new words here"],
+    }
+    asked = next(s.probes for s in stream.probe_sets if s.name == "updated")
+    assert {(p.period, p.source, p.answers) for p in asked} == {
+        (
+            "2023-01",
+            f"The head of {what} of Brazil is <extra_id_0>.",
+            ("Luiz Inacio Lula da Silva",),
+        )
+        for what in ("state", "government")
+    }
+    assert {"invariant", "cloze"} <= {s.name for s in stream.probe_sets}
+
+
+def test_a_month_has_only_so_many_words(factbook: Any, source: Path, tmp_path: Path) -> None:
+    found = list(factbook.passages(source))
+    many = [found[0]._replace(text=f"{i} " + "word " * 9) for i in range(50)]
+    assert sum(len(p.text.split()) for p in factbook.chosen(many, 100)) == 100
+    assert factbook.chosen(many, 100) == factbook.chosen(many, 100)
