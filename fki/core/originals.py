@@ -7,6 +7,7 @@ comments name one where the others differ. A key that is not in these tables is 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from fki.core import registry
 from fki.core.config import SETTINGS
 
 RENAMED = {
@@ -72,14 +73,12 @@ def _parallel(k: int) -> Meaning:
     )
 
 
-VANILLA = Meaning("vanilla", {})
 STACKED = Meaning(
     "kadapter_2", {"kadapter.mode": "stacked"}, "one module of 2 blocks, as CKL has it."
 )
 METHODS = {  # by their spelling, without underscores
-    "baseline": VANILLA,
-    "vannila": VANILLA,
-    "vanilla": VANILLA,
+    **{alias: Meaning(method, {}) for alias, method in registry.ALIASES.items()},
+    "vanilla": Meaning("vanilla", {}),
     "kadapter": STACKED,
     "kadapters": STACKED._replace(
         remark="one module of 2 blocks, as CKL has it. K47 ran vanilla by this name."
