@@ -2,20 +2,24 @@
 
 import os
 from collections.abc import Callable
+from inspect import Signature, signature
 from typing import Annotated, Any
 
 import typer
 
 from fki.commands._show import Show
-from fki.core import presets, registry
-from fki.core.resolve import Layer, Resolved, resolve
+from fki.core import presets
+from fki.core.resolve import Layer
 
 Presets = Annotated[
     list[str] | None,
     typer.Option(
         "--preset",
         "-p",
-        help="A preset's name or .toml file; given again, laid over the one before.",
+        "--config",
+        "-c",
+        help="A preset's name, a .toml file, or a .json config of the original research code; "
+        "given again, laid over the one before.",
         metavar="NAME",
         show_default="t5",
     ),
@@ -41,13 +45,11 @@ def layers(preset: list[str], sets: list[str] | None, **flags: Any) -> list[Laye
     return presets.layers(preset, os.environ, sets or [], flags)
 
 
-def resolved(preset: list[str] | None, sets: list[str] | None, **flags: Any) -> Resolved:
-    """The config of these options. Raises ConfigError with all problems at once."""
-    return resolve(layers(preset or ["t5"], sets, **flags), options_of=registry.options_of)
+def for_a_run(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options that say what to run, before those that it has of its own.
 
-
-def for_a_run(command: Callable[[Resolved, Show], None]) -> Callable[..., None]:
-    """A command with the options that say what to run; it gets their config, and where to show."""
+    It gets their layers, low to high, and where to show.
+    """
 
     def with_options(
         preset: Presets = None,
@@ -59,9 +61,10 @@ def for_a_run(command: Callable[[Resolved, Show], None]) -> Callable[..., None]:
         output_dir: OutputDir = None,
         sets: Sets = None,
         as_json: Json = False,
+        **own: Any,
     ) -> None:
-        config = resolved(
-            preset,
+        found = layers(
+            preset or ["t5"],
             sets,
             method=method,
             dataset=dataset,
@@ -70,7 +73,11 @@ def for_a_run(command: Callable[[Resolved, Show], None]) -> Callable[..., None]:
             seed=seed,
             output_dir=output_dir,
         )
-        command(config, Show(as_json=as_json))
+        command(found, Show(as_json=as_json), **own)
 
+    *shared, _ = signature(with_options).parameters.values()
+    _, _, *own = signature(command).parameters.values()
+    with_options.__signature__ = Signature([*shared, *own])  # type: ignore[attr-defined]
+    with_options.__annotations__ |= {option.name: option.annotation for option in own}
     with_options.__doc__ = command.__doc__
     return with_options

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -30,10 +30,21 @@ class Show:
         """A sentence for people."""
         self._words(escape(text))
 
+    def notes(self, texts: Iterable[str]) -> None:
+        """What a user should know before something is done."""
+        for text in texts:
+            self.note(f"Note: {text}")
+
     def data(self, **row: Any) -> None:
         """One line of data, where JSON was asked for."""
         if self.as_json and is_main():
             sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+
+    def text(self, text: str) -> None:
+        """Data that is text, as it is."""
+        if is_main():
+            sys.stdout.write(text)
             sys.stdout.flush()
 
     def table(self, table: Table) -> None:

@@ -1,25 +1,39 @@
 """`fki plan`: every resolved value and where it came from, what a run would do; starts nothing."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.markup import escape
 
 from fki.commands._options import for_a_run
 from fki.commands._show import Show, new_table, number
+from fki.core import registry
 from fki.core.config import as_dict
+from fki.core.preset_text import as_preset
 from fki.core.problems import shown
-from fki.core.resolve import Resolved
+from fki.core.resolve import Layer, Resolved, resolve, resolve_unimported
 
 if TYPE_CHECKING:
     from fki.engine.planner import Plan
 
 
+ToToml = Annotated[
+    bool,
+    typer.Option("--to-toml", help="Only write the settings, as a preset, to stdout."),
+]
+
+
 @for_a_run
-def plan(resolved: Resolved, show: Show) -> None:
+def plan(layers: list[Layer], show: Show, to_toml: ToToml = False) -> None:
     """Show what `train` with the same options would do, and start nothing."""
+    if to_toml:
+        brief = resolve_unimported(layers, options_of=registry.options_of)
+        show.notes(brief.notes)
+        show.text(as_preset(brief))
+        return
+    resolved = resolve(layers, options_of=registry.options_of)
     _settings(resolved, show)
-    for note in resolved.notes:
-        show.note(f"Note: {note}")
+    show.notes(resolved.notes)
 
     from fki.engine.planner import make_plan
 

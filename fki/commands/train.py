@@ -8,7 +8,8 @@ from fki.commands._options import for_a_run
 from fki.commands._progress import RunProgress
 from fki.commands._results import probe_table, stream_table
 from fki.commands._show import Show, parameters
-from fki.core.resolve import Resolved
+from fki.core import registry
+from fki.core.resolve import Layer, resolve
 from fki.core.types import Step
 
 if TYPE_CHECKING:
@@ -17,14 +18,16 @@ if TYPE_CHECKING:
 
 
 @for_a_run
-def train(resolved: Resolved, show: Show) -> None:
+def train(layers: list[Layer], show: Show) -> None:
     """Teach a model the stream, period by period, and score it after each."""
+    resolved = resolve(layers, options_of=registry.options_of)
+    show.notes(resolved.notes)
+
     from fki.engine import session
     from fki.engine.runner import Runner
 
     ready = session.build(resolved.config)
-    for note in (*resolved.notes, *session.notes(ready.config, ready.accelerator)):
-        show.note(f"Note: {note}")
+    show.notes(session.notes(ready.config, ready.accelerator))
     runner = Runner.begin(ready, resolved)
     show.note(f"{_sentence(ready)} Run: {runner.run.folder}")
     _follow(runner, show)

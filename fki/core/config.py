@@ -149,4 +149,5 @@ def to_toml(config: Config) -> str:
 def clashes(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(key, what must hold) for settings that are fine alone but not together."""
     if settings.get("checkpoint_path") and settings.get("check_validation", False) is False:
-        yield "checkpoint_path", "is only read when check_validation = true."
+        text = "is only read when check_validation = true. To train from model: --set"
+        yield "checkpoint_path", f"{text} checkpoint_path="

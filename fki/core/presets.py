@@ -1,7 +1,8 @@
 """Presets, environment and command line, read into layers of settings.
 
 A preset is a TOML file that states its difference: from the built-in defaults, or from the
-preset that it `extends`. Which keys exist is not known here; `config.resolve` checks them.
+preset that it `extends`. A .json file is a config of the original research code, which
+`core/legacy.py` reads. Which keys exist is not known here; `resolve.resolve` checks them.
 """
 
 import re
@@ -10,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fki.core import registry
+from fki.core import legacy, registry
 from fki.core.config import Config
-from fki.core.errors import ConfigError, nearest
+from fki.core.errors import ConfigError, closest, nearest
 from fki.core.resolve import Layer
 
 if sys.version_info >= (3, 11):
@@ -21,12 +22,8 @@ else:
     import tomli as tomllib
 
 NOT_SETTINGS = frozenset({"FKI_HOME"})  # variables of ours that are no settings
+FILES = (".toml", ".json")  # how a path to a preset ends; anything else is a name of ours
 FLAGS = {"dataset_version": "--version"}  # flags that are not named after their setting
-AS_TOML = (
-    "Configs of the original research code (.json) cannot be read yet.",
-    'Write it as TOML: learning_rate = 1e-3 for "learning_rate": 0.001, one setting a line, '
-    "true and false as they are, text in quotes.",
-)
 KEY = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
 HEADER = re.compile(r"\s*\[\[?([^\[\]]+)\]\]?\s*(?:#.*)?$")
 
@@ -90,20 +87,27 @@ def _for_method(presets: Sequence[str], given: Mapping[str, Any]) -> list[str]:
 
 def _found(name: str, beside: Path | None = None) -> Path:
     """The file of a preset, sought in the folder of the file that extends it, then in ours."""
-    if name.endswith(".json"):
-        raise ConfigError(f"{name}: {AS_TOML[0]}", hint=AS_TOML[1])
-    file = name if name.endswith(".toml") else f"{name}.toml"
+    file = name if name.endswith(FILES) else f"{name}.toml"
     own = beside.parent / file if beside else Path(file if name == file else "")
     places = [path for path in (own, folder() / file) if path.is_file()]
     others = [path for path in places if not (beside and path.samefile(beside))]
     if places:
         return (others or places)[0]  # a file may extend ours of its own name; never itself
-    if file == name:
-        raise ConfigError(f"There is no preset file {name}.")
     names = preset_names()
+    if file == name:
+        close = closest(Path(name).stem, names) if name.endswith(".json") else None
+        raise ConfigError(
+            f"There is no preset file {name}.{nearest(own.name, _beside(own))}",
+            hint=f"fki's own settings: --preset {close}" if close else None,
+        )
     raise ConfigError(
         f"There is no preset '{name}'.{nearest(name, names)}", hint=f"Presets: {', '.join(names)}"
     )
+
+
+def _beside(file: Path) -> list[str]:
+    """The names of the files in a file's folder that end alike; none where there is no folder."""
+    return sorted(path.name for path in file.parent.glob(f"*{file.suffix}"))
 
 
 def _chain(path: Path, above: tuple[Path, ...]) -> Iterator[Layer]:
@@ -111,6 +115,9 @@ def _chain(path: Path, above: tuple[Path, ...]) -> Iterator[Layer]:
     if any(path.samefile(other) for other in above):
         circle = " -> ".join(_shown(file) for file in (*above, path))
         raise ConfigError(f"extends goes in a circle: {circle}.")
+    if path.suffix == ".json":
+        yield legacy.read(path)
+        return
     values, origins = _read(path)
     extends = values.pop("extends", [])
     place = origins.pop("extends", _shown(path))
@@ -119,7 +126,7 @@ def _chain(path: Path, above: tuple[Path, ...]) -> Iterator[Layer]:
         raise ConfigError(f"{place}: extends must be a preset's name or a list of names.")
     for name in names:
         yield from _chain(_extended(name, path, place), (*above, path))
-    yield Layer(values, origins)
+    yield Layer(values, origins, is_ours=path.parent == folder())
 
 
 def _extended(name: str, path: Path, place: str) -> Path:

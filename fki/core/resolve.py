@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fki.core import registry
 from fki.core.config import SETTINGS, Config, as_dict, clashes
@@ -21,6 +21,12 @@ class Layer:
 
     values: Mapping[str, Any]
     origins: Mapping[str, str]
+    notes: tuple[tuple[str, str], ...] = ()
+    """(dotted key, what the user should be told of it), dropped where a layer above states it."""
+    problems: tuple[tuple[str, str], ...] = ()
+    """(dotted key, what is wrong with it), dropped in the same way."""
+    is_ours: bool = False
+    """Nobody but us wrote its options, so that they need no check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,10 @@ def resolve(layers: Sequence[Layer], *, options_of: Callable[[str], type[BaseMod
         values = _laid_over(values, layer.values)
         origins |= layer.origins
     problems = Problems(origins)
-    notes = _name_method(values, problems)
+    for key, text in _standing(layers, lambda layer: layer.problems):
+        problems.add(key, text)
+    told = [text for _, text in _standing(layers, lambda layer: layer.notes)]
+    notes = (*told, *_name_method(values, problems))
     classes = _options_classes(values, options_of, problems)
     options = {table: _checked(values, table, classes[table], problems) for table in classes}
     settings = {key: values[key] for key in values if key in SETTINGS}
@@ -61,6 +70,33 @@ def resolve(layers: Sequence[Layer], *, options_of: Callable[[str], type[BaseMod
         problems.add_invalid(error, Config)
     problems.raise_if_any()
     return Resolved(config, {key: origins.get(key, "default") for key in _leaves(config)}, notes)
+
+
+class AsStated(BaseModel):
+    """Options that are taken as they are, without their defaults."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def resolve_unimported(
+    layers: Sequence[Layer], *, options_of: Callable[[str], type[BaseModel]]
+) -> Resolved:
+    """As `resolve`, but options that nobody stated are left out of the config.
+
+    A method is imported, and with it torch, only where the user has written options to check.
+    """
+    is_checked = any("." in key for layer in layers if not layer.is_ours for key in layer.origins)
+    return resolve(layers, options_of=options_of if is_checked else lambda method: AsStated)
+
+
+def _standing(
+    layers: Sequence[Layer], remarks: Callable[[Layer], Iterable[tuple[str, str]]]
+) -> Iterator[tuple[str, str]]:
+    """The remarks of each layer on keys that no layer above it states."""
+    for above, layer in enumerate(layers, start=1):
+        for key, text in remarks(layer):
+            if not any(key in other.origins for other in layers[above:]):
+                yield key, text
 
 
 def _leaves(config: Config) -> Iterator[str]:

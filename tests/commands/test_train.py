@@ -147,7 +147,7 @@ WRONG = {
     "a set without its equals sign": (("--set", "seed"), 2, "key=value"),
     "an unknown method": (("--method", "recadem"), 2, "Did you mean 'recadam'?"),
     "an unknown preset": (("--preset", "t5_recadm"), 2, "Did you mean 't5_recadam'?"),
-    "an old config": (("--preset", "old.json"), 2, "Write it as TOML"),
+    "an old config that is not there": (("--config", "old.json"), 2, "no preset file old.json"),
     "a dataset that is not here": (("--dataset", "wiki"), 3, "Run: fki download wiki"),
     "an unknown dataset": (("--dataset", "wikki"), 3, "Did you mean 'wiki'?"),
     "an unknown model": (("--model", "./t5-mni"), 3, "There is no model folder"),

@@ -111,7 +111,8 @@ def test_all_problems_are_told_at_once() -> None:
         "1.toml:1: recadam.gamma must be a number greater than 0, not 0.",
         "1.toml:1: unknown key 'recadam.k'.",
         "1.toml:1: unknown key 'recadm'. Did you mean 'recadam'?",
-        "1.toml:1: checkpoint_path is only read when check_validation = true.",
+        "1.toml:1: checkpoint_path is only read when check_validation = true. To train from model: "
+        "--set checkpoint_path=",
     ):
         assert f"\n  {line}" in text
     assert re.search(r"0.toml:1: method must be one of .*, not 'recadm'. Did you .*'recadam'", text)

@@ -166,10 +166,21 @@ def test_an_unknown_preset_is_told_the_names() -> None:
     assert refusal("no/such.toml") == "There is no preset file no/such.toml."
 
 
-def test_json_is_refused_with_a_way_out() -> None:
-    with pytest.raises(ConfigError, match="original research code") as error:
-        read("t5_kadapter.json")
-    assert "TOML" in str(error.value.hint)
+def test_a_config_file_that_is_not_there_is_told_the_nearest(tmp_path: Path) -> None:
+    written(tmp_path / "t5_vanilla.json", "{}")
+    with pytest.raises(ConfigError, match="There is no preset file") as error:
+        read(str(tmp_path / "t5_vannila.json"))
+    assert str(error.value).endswith("t5_vannila.json. Did you mean 't5_vanilla.json'?")
+    assert error.value.hint == "fki's own settings: --preset t5_vanilla"
+    assert refusal("nowhere/at_all.json") == "There is no preset file nowhere/at_all.json."
+
+
+def test_a_preset_may_extend_an_old_config(tmp_path: Path) -> None:
+    old = written(tmp_path / "old.json", '{"method": "baseline", "num_train_epochs": 3}')
+    path = written(tmp_path / "mine.toml", 'extends = "old.json"\nseed = 5\n')
+    found = read(path)
+    assert (found.config.seed, found.config.num_train_epochs) == (5, 3)
+    assert found.origins["num_train_epochs"] == f"{old}:1"
 
 
 @pytest.mark.parametrize(

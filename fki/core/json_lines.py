@@ -1,0 +1,66 @@
+"""A JSON file that holds one object, with the line of each key."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fki.core.errors import ConfigError
+
+BETWEEN = re.compile(r"[\s,:]*")  # what stands between the parts of a sound object
+
+
+class Member(NamedTuple):
+    """A key of the object, its value, and the line, from 1, that the key is on."""
+
+    name: str
+    value: Any
+    line: int
+
+
+def members(path: Path) -> list[Member]:
+    """The keys of the object in their order, one that is there twice included.
+
+    Raises:
+        ConfigError: the file cannot be read, is no JSON, or holds something else.
+    """
+    text = _text(path)
+    whole = _parsed(path, text)
+    if not isinstance(whole, dict):
+        kind = {list: "a list", str: "text", type(None): "null"}.get(type(whole), "one value")
+        raise ConfigError(f'{path}: a config must be an object, {{"key": value}}, not {kind}.')
+    found, decoder = [], json.JSONDecoder()
+    at = text.index("{") + 1
+    while text[at := _after(text, at)] != "}":
+        line = text.count("\n", 0, at) + 1
+        name, at = decoder.raw_decode(text, at)
+        value, at = decoder.raw_decode(text, _after(text, at))
+        found.append(Member(name, value, line))
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.") from None
+
+
+def _parsed(path: Path, text: str) -> Any:
+    try:
+        whole = json.loads(text)
+        json.dumps(whole, ensure_ascii=False).encode()
+        return whole
+    except json.JSONDecodeError as error:
+        where = f"{path}:{error.lineno}:{error.colno}"
+        raise ConfigError(f"{where}: this is not JSON: {error.msg}.") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply for a config.") from None
+    except ValueError as error:  # a number of thousands of digits, half of a surrogate pair
+        raise ConfigError(f"{path} cannot be read: {error}.") from None
+
+
+def _after(text: str, at: int) -> int:
+    """Where the next part begins."""
+    match = BETWEEN.match(text, at)
+    return match.end() if match else at

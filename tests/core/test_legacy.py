@@ -1,0 +1,391 @@
+"""Configs of the original research code: a key is read, ignored with a reason, or an error."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fki.core.config import SETTINGS
+from fki.core.errors import ConfigError
+from fki.core.originals import IGNORED, KNOWN, METHODS, RENAMED
+from fki.core.preset_text import as_preset
+from fki.core.presets import layers, tomllib
+from fki.core.registry import options_of
+from fki.core.resolve import Resolved, resolve, resolve_unimported
+
+# Their file: their method, their freeze_level, and the method here with the options it implies.
+SEED = {
+    "vanilla": ("baseline", 0, "vanilla", {}),
+    "kadapter_2": ("kadapter2", 1, "kadapter_2", {"mode": "parallel"}),
+    "kadapter_3": ("kadapter3", 1, "kadapter_3", {"mode": "parallel"}),
+    "lora": ("lora", 1, "lora", {"r": 4, "alpha": 16.0}),
+    "mixreview": ("mixreview", 1, "mixreview", {"source": "buffer", "ratio": 0.1}),
+    "modular": ("modular", 1, "modular", {"size": "same"}),
+    "modular_small": ("modular_small", 1, "modular", {"size": "small"}),
+    "recadam": ("recadam", 1, "recadam", {"gamma": 50.0}),
+}
+VERSIONS = ("day", "month", "quarter")
+
+
+def seed(version: str, name: str, **changes: Any) -> dict[str, Any]:
+    """A config of the day, month and quarter runs."""
+    method, freeze_level, *_ = SEED[name]
+    output = f"outputs/wiki/{version}/T5_base_{name}"
+    return {
+        "input_length": 18,
+        "output_length": 18,
+        "num_train_epochs": 1,
+        "output_dir": output,
+        "dataset": "wiki",
+        "dataset_version": version,
+        "train_batch_size": 8,
+        "eval_batch_size": 8,
+        "learning_rate": 2e-3,
+        "model": "t5-base",
+        "method": method,
+        "freeze_level": freeze_level,
+        "gradient_accumulation_steps": 3,
+        "ngpu": 2,
+        "use_deepspeed": False,
+        "use_lr_scheduling": False,
+        "check_validation": False,
+        "checkpoint_path": output,
+        "output_log": f"log/wiki/{version}/{name}/",
+    } | changes
+
+
+def ckl(**changes: Any) -> dict[str, Any]:
+    """A config of CKL's training."""
+    return {
+        "input_length": 350,
+        "output_length": 350,
+        "num_train_epochs": 8,
+        "output_dir": "outputs/ckl",
+        "dataset": "recentnews",
+        "dataset_version": "full",
+        "train_batch_size": 5,
+        "learning_rate": 1e-3,
+        "model": "google/t5-large-ssm",
+        "method": "kadapter",
+        "freeze_level": 1,
+        "gradient_accumulation_steps": 3,
+        "ngpu": 4,
+        "num_workers": 40,
+        "resume_from_checkpoint": None,
+        "accelerator": "ddp",
+        "use_deepspeed": False,
+        "CUDA_VISIBLE_DEVICES": "0,1,2,3",
+        "wandb_log": True,
+        "wandb_project": "a",
+        "wandb_run_name": "b",
+        "mode": "pretrain",
+        "use_lr_scheduling": True,
+        "check_validation": False,
+        "checkpoint_path": "",
+    } | changes
+
+
+def evaluation(**changes: Any) -> dict[str, Any]:
+    """A config that evaluates weights which training wrote."""
+    return seed("month", "lora", check_validation=True, output_dir="", checkpoint_path="runs/a") | (
+        changes
+    )
+
+
+def write(file: Path, config: dict[str, Any]) -> str:
+    """The file's path, after writing one key a line, from line 2 on."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(config, indent=4), encoding="utf-8")
+    return str(file)
+
+
+def read(path: Path | str, sets: tuple[str, ...] = (), **flags: Any) -> Resolved:
+    return resolve(layers([str(path)], {}, sets, flags), options_of=options_of)
+
+
+def told(file: Path, config: Mapping[str, Any], **flags: Any) -> str:
+    """What is wrong with a config, without the file's name."""
+    with pytest.raises(ConfigError) as caught:
+        read(write(file, dict(config)), **flags)
+    assert caught.value.exit_code == 2
+    return str(caught.value).replace(f"{file}:", "")
+
+
+def notes(found: Resolved, file: Path) -> str:
+    return "\n".join(found.notes).replace(str(file), "FILE")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "old.json"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", SEED)
+def test_every_config_of_the_day_month_and_quarter_runs_is_read(
+    file: Path, version: str, name: str
+) -> None:
+    stated = seed(version, name)
+    config = read(write(file, stated)).config
+    _, freeze_level, method, options = SEED[name]
+    assert (config.method, config.freeze_level) == (method, freeze_level)
+    assert options.items() <= config.options_for(method.split("_")[0]).items()
+    same = stated.keys() - {"method", "checkpoint_path"}
+    assert {key: getattr(config, key) for key in same} == {key: stated[key] for key in same}
+    assert (config.optimizer, config.max_grad_norm) == ("adafactor", 0.5)
+    assert config.checkpoint_path == ""
+
+
+def test_each_value_has_the_line_that_it_is_on(file: Path) -> None:
+    path = write(file, seed("day", "modular", seed=3))
+    origins = read(path, sets=("output_length=29",)).origins
+    numbers = {key: line for line, key in enumerate(seed("day", "modular"), start=2)}
+    for key in ("input_length", "method", "output_log"):
+        assert origins[key] == f"{path}:{numbers[key]}"
+    assert origins["modular.size"] == origins["method"]
+    assert origins["output_length"] == "--set"
+    assert origins["optimizer"] == origins["max_grad_norm"] == "the originals' default"
+    assert origins["prompt"] == origins["checkpoint_path"] == "default"
+
+
+@pytest.mark.parametrize("key", [*RENAMED, *IGNORED])
+def test_every_key_of_theirs_is_read_or_ignored_with_a_reason(file: Path, key: str) -> None:
+    values = {"model_type": "models_lora", "fp16": True, "fp_16": True}
+    value = values.get(key, 3 if key.endswith("_size") else 0.5)
+    found = read(write(file, {key: value}))
+    if key in IGNORED:
+        assert notes(found, file) == f"FILE: ignored: {key} ({IGNORED[key]})."
+        return
+    assert found.origins[RENAMED[key]] == f"{file}:2"
+    assert "FILE:2: " in notes(found, file) and "is read as" in notes(found, file)
+
+
+@pytest.mark.parametrize("key", SETTINGS)
+def test_every_setting_of_fki_is_read_as_itself(file: Path, key: str) -> None:
+    value = getattr(read(write(file, {})).config, key)
+    assert read(write(file, {key: value})).origins[key] == f"{file}:2"
+
+
+def test_renamed_keys_become_settings_and_options(file: Path) -> None:
+    stated = {"method": "mixreview", "grad_norm": 1, "mix_ratio": 4, "mix_decay": 0.7}
+    more = {"single_gpu_train_batch_size": 3, "single_gpu_eval_batch_size": 5, "fp16": True}
+    config = read(write(file, stated | more)).config
+    assert config.max_grad_norm == 1.0 and config.mixed_precision == "bf16"
+    assert (config.train_batch_size, config.eval_batch_size) == (3, 5)
+    options = config.options_for("mixreview")
+    assert (options["ratio"], options["decay"]) == (4.0, 0.7)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "method", "options"),
+    [
+        *((name, "vanilla", {}) for name in ("vannila", "vanilla", "baseline")),
+        *((name, "kadapter_2", {"mode": "stacked"}) for name in ("kadapter", "kadapters")),
+        *((name, "kadapter_2", {"mode": "parallel"}) for name in ("kadapter2", "kadapter_2")),
+        *((name, "kadapter_3", {"mode": "parallel"}) for name in ("kadapter3", "kadapter_3")),
+        *((name, "modular", {"size": "small"}) for name in ("modular_small", "modularsmall")),
+        ("mix_review", "mixreview", {}),
+        ("rec_adam", "recadam", {}),
+        ("models_kadapter", "kadapter_2", {"mode": "stacked"}),
+    ],
+)
+def test_every_spelling_of_a_method_is_read_with_a_note(
+    file: Path, spelling: str, method: str, options: dict[str, Any]
+) -> None:
+    found = read(write(file, {"method": spelling}))
+    assert found.config.method == method
+    assert options.items() <= found.config.options_for(method.split("_")[0]).items()
+    if spelling != method:
+        assert f"FILE:2: method '{spelling}' is read as '{method}'" in notes(found, file)
+
+
+@pytest.mark.parametrize("spelling", METHODS)
+def test_a_method_with_its_own_name_and_nothing_to_say_needs_no_note(
+    file: Path, spelling: str
+) -> None:
+    is_silent = spelling in ("vanilla", "recadam")  # recadam's needs a learning rate
+    assert bool(read(write(file, {"method": spelling})).notes) != is_silent
+
+
+def test_what_the_originals_did_otherwise_is_told(file: Path) -> None:
+    def of(name: str) -> str:
+        return notes(read(write(file, seed("month", name))), file)
+
+    assert "r / alpha = 0.25, a mistake" in of("lora")
+    assert "The originals' 5000 was never applied" in of("recadam")
+    assert "3 equal modules side by side" in of("kadapter_3")
+    assert "output_log is a folder: scores go to log/wiki/month/lora/scores.csv." in of("lora")
+    assert "ignored: checkpoint_path (it is output_dir; training starts from model)" in of("lora")
+
+
+@pytest.mark.parametrize("rate", [1e-3, 1, 3e-4])
+def test_recadam_pulls_a_tenth_of_the_way_per_step(file: Path, rate: float) -> None:
+    config = read(write(file, {"learning_rate": rate, "method": "recadam"})).config
+    assert config.options_for("recadam")["gamma"] * rate == pytest.approx(0.1, rel=1e-5)
+
+
+def test_notes_end_where_a_flag_says_otherwise(file: Path) -> None:
+    path = write(file, seed("day", "kadapter_2"))
+    found = read(path, dataset="mine", method="lora")
+    assert "fki's own" not in notes(found, file) and "is read as" not in notes(found, file)
+
+
+def test_ckl_configs_want_a_dataset_and_a_length_of_periods(file: Path) -> None:
+    text = told(file, ckl())
+    assert "6: dataset 'recentnews' is CKL's and does not come with fki." in text
+    assert "7: dataset_version 'full' is a size of CKL's corpus" in text
+    assert "Add: --version quarter" in text
+    found = read(write(file, ckl()), dataset="wiki", dataset_version="month")
+    assert (found.config.method, found.config.num_workers) == ("kadapter_2", 40)
+    assert "resume_from_checkpoint (every run starts anew)" in notes(found, file)
+
+
+def test_an_evaluation_reads_the_weights_at_checkpoint_path(file: Path) -> None:
+    found = read(write(file, evaluation()))
+    assert (found.config.check_validation, found.config.checkpoint_path) == (True, "runs/a")
+    assert "output_dir is empty: the run gets a new folder under runs/." in notes(found, file)
+    found = read(write(file, evaluation(output_dir="runs/a")))
+    assert (found.config.output_dir, found.config.checkpoint_path) == ("", "runs/a")
+    assert "output_dir (it is checkpoint_path; the run gets a new folder)" in notes(found, file)
+
+
+def test_weights_that_cannot_be_used_are_refused_until_others_are_given(file: Path) -> None:
+    config = evaluation(checkpoint_path="outputs/last.ckpt")
+    assert "is a file of PyTorch Lightning" in told(file, config)
+    assert read(write(file, config), sets=("checkpoint_path=runs/b",)).config.checkpoint_path
+    config = seed("day", "lora", checkpoint_path="outputs/other")
+    assert "checkpoint_path is only read when check_validation = true" in told(file, config)
+    assert read(write(file, config), sets=("checkpoint_path=",)).config.checkpoint_path == ""
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ({"lerning_rate": 1}, "2: unknown key 'lerning_rate'. Did you mean 'learning_rate'?"),
+        ({"coreset_rato": 1}, "2: unknown key 'coreset_rato'. Did you mean 'coreset_ratio'?"),
+        ({"method": "recadem"}, "Did you mean 'recadam'?"),
+        ({"method": "kadapter4"}, "not 'kadapter4'. Did you mean 'kadapter'?"),
+        ({"method": "kd"}, "2: method 'kd' is knowledge distillation, which fki lacks."),
+        ({"method": "initial"}, 'Write "baseline", and "check_validation": true.'),
+        ({"method": 3}, "2: method must be text that is not empty, not 3."),
+        ({"method": ["lora"]}, "2: method must be text that is not empty, not ['lora']."),
+        ({"dataset": ["wiki"]}, "2: dataset must be text that is not empty"),
+        ({"dataset": {"a": 1}}, "2: dataset must be text that is not empty, not a table."),
+        ({"output_log": 3}, "2: output_log must be text, not 3."),
+        ({"train_batch_size": "8"}, "2: train_batch_size must be a whole number of at least 1"),
+        ({"train_batch_size": 8.5}, "2: train_batch_size must be a whole number of at least 1"),
+        ({"use_lr_scheduling": 1}, "2: use_lr_scheduling must be true or false, not 1."),
+        ({"fp16": "yes"}, "2: fp16 must be true or false, not 'yes'."),
+        ({"freeze_level": 3}, "2: freeze_level must be 0, 1 or 2, not 3."),
+        ({"mem_ratio": -1}, "2: mixreview.ratio must be a number of at least 0, not -1."),
+        ({"mem_ratio": float("nan")}, "2: mem_ratio must be a finite number, not nan."),
+        ({"learning_rate": float("inf")}, "2: learning_rate must be a finite number, not inf."),
+        ({"learning_rate": 10**400, "method": "recadam"}, "2: learning_rate must be a number"),
+        ({"learning_rate": 1e-320, "method": "recadam", "ngpu": 0}, "4: ngpu must be"),
+        ({"mem_ratio": 1, "mix_ratio": 2}, "2: 'mix_ratio' and 'mem_ratio' say the same"),
+        ({"recadam": {"gamma": 1}}, "2: unknown key 'recadam'."),
+        ({"options": {}}, "2: unknown key 'options'."),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_its_line(
+    file: Path, config: dict[str, Any], text: str
+) -> None:
+    assert text in told(file, config)
+
+
+def test_a_key_that_is_there_twice_is_told_with_the_second_line(file: Path) -> None:
+    file.write_text('{"ngpu": 1,\n "mode": 0,\n "ngpu": 1,\n "mode": 0}', encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        read(file)
+    assert f"{file}:3: key 'ngpu' is there twice; keep one." in str(caught.value)
+    assert f"{file}:4: key 'mode' is there twice; keep one." in str(caught.value)
+
+
+def test_all_problems_of_a_file_are_told_at_once(file: Path) -> None:
+    text = told(file, ckl(method="lorra", ngpu=0, coresett="none"), output_dir="x", seed=-1)
+    assert text.startswith("6 settings cannot be used:")
+    for line in ("dataset '", "dataset_version '", "'lora'?", "'coreset'?", "ngpu must", "--seed:"):
+        assert line in text
+
+
+def test_null_says_nothing(file: Path) -> None:
+    found = read(write(file, {"output_log": None, "seed": 4}))
+    assert (found.config.output_log, found.config.seed) == ("", 4)
+    assert notes(found, file) == "FILE: ignored: output_log (null says nothing)."
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"seed": 1,\n "ngpu" 2}', ":2:9: this is not JSON: "),
+        ("", ":1:1: this is not JSON: "),
+        ("seed = 1", ":1:1: this is not JSON: "),
+        ('{"seed": 1,}', "this is not JSON: "),
+        ("[1]", 'a config must be an object, {"key": value}, not a list.'),
+        ('"a"', "must be an object"),
+        ("null", "not null."),
+        ("7", "not one value."),
+        ("[" * 100_000, "is nested too deeply"),
+        ('{"seed": ' + "9" * 5000 + "}", "cannot be read: "),
+        ('{"\\ud800": 1}', "cannot be read: "),
+    ],
+)
+def test_what_is_no_config_is_told_in_words(file: Path, text: str, words: str) -> None:
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        read(file)
+    assert str(file) in str(caught.value) and words in str(caught.value)
+
+
+def test_a_byte_order_mark_and_odd_spacing_are_read(file: Path) -> None:
+    file.write_text('\ufeff\r\n{"seed"\r\n:\t3\r\n,"ngpu":2}', encoding="utf-8")
+    origins = read(file).origins
+    assert (origins["seed"], origins["ngpu"]) == (f"{file}:2", f"{file}:4")
+
+
+def test_bytes_that_are_no_text_are_refused(file: Path) -> None:
+    file.write_bytes(b'{"model": "\xff"}')
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read(file)
+
+
+CONFIGS = {
+    **{f"{v}/{n}": (seed(v, n), {}) for v in VERSIONS for n in SEED},
+    "ckl": (ckl(), {"dataset": "a b/", "dataset_version": "month"}),
+    "evaluation": (evaluation(), {}),
+    "deepspeed": (seed("day", "lora", use_deepspeed=True), {}),
+    "another method": (seed("day", "modular"), {"method": "lora"}),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_preset_of_a_config_resolves_to_an_equal_one(tmp_path: Path, name: str) -> None:
+    config, flags = CONFIGS[name]
+    old, new = tmp_path / "old.json", tmp_path / "new.toml"
+    read_layers = layers([write(old, config)], {}, [], flags)
+    text = as_preset(resolve_unimported(read_layers, options_of=options_of))
+    new.write_text(text, encoding="utf-8")
+    assert read(new).config == resolve(read_layers, options_of=options_of).config
+    assert all("  # " in line for line in text.splitlines()[1:] if line and line[0] != "[")
+
+
+def test_a_preset_states_only_what_differs(file: Path) -> None:
+    path = write(file, {"seed": 0, "ngpu": 2, "method": "modular"})
+    text = as_preset(resolve_unimported(layers([path], {}, [], {}), options_of=options_of))
+    assert tomllib.loads(text) == {"ngpu": 2, "method": "modular", "modular": {"size": "same"}}
+    assert f"ngpu = 2  # {path}:3\n" in text
+
+
+def test_options_that_the_user_writes_are_checked_on_the_way_to_a_preset(file: Path) -> None:
+    found = layers([write(file, {"method": "recadam"})], {}, ["recadam.gama=1"], {})
+    with pytest.raises(ConfigError, match="Did you mean 'gamma'"):
+        resolve_unimported(found, options_of=options_of)
+    found = layers([write(file, {"method": "recadam"})], {}, ["lora.r=4"], {})
+    text = as_preset(resolve_unimported(found, options_of=options_of))
+    assert tomllib.loads(text) == {"method": "recadam", "lora": {"r": 4}}
+
+
+def test_every_known_key_has_one_meaning() -> None:
+    assert len(KNOWN) == len(set(KNOWN))
