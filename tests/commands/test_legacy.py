@@ -96,7 +96,7 @@ def test_to_toml_writes_any_settings(fki: Fki, tmp_path: Path) -> None:
     arguments = ("--preset", "t5_recadam", "--version", "day", "--set", "recadam.w=0.5")
     shown = fki("plan", *arguments, "--to-toml", "--json")
     assert 'dataset_version = "day"  # --version\n' in shown.out
-    assert "\n[recadam]\ngamma = 100" in shown.out and "w = 0.5  # --set\n" in shown.out
+    assert "\n[recadam]\ngamma = 300" in shown.out and "w = 0.5  # --set\n" in shown.out
     assert "anneal" not in shown.out
 
 
