@@ -27,7 +27,8 @@ from fki.data.files import read_folder
 from fki.data.prompts import training_examples
 from fki.data.spans import corrupt_spans
 from fki.engine.evaluator import Evaluator, mean_score
-from fki.engine.trainer import Trainer, derived_seed
+from fki.engine.order import derived_seed
+from fki.engine.trainer import Trainer
 from fki.methods.base import Method
 
 PIECES, SENTINELS = 4000, 100

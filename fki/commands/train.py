@@ -2,7 +2,9 @@
 
 from contextlib import closing
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from fki.commands._options import for_a_run
 from fki.commands._progress import RunProgress
@@ -18,19 +20,28 @@ if TYPE_CHECKING:
 
 
 @for_a_run
-def train(layers: list[Layer], show: Show) -> None:
+def train(
+    layers: list[Layer],
+    show: Show,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the unfinished run of these settings.")
+    ] = False,
+) -> None:
     """Teach a model the stream, period by period, and score it after each."""
     resolved = resolve(layers, options_of=registry.options_of)
     show.notes(resolved.notes)
 
     from fki.engine import session
     from fki.engine.runner import Runner
+    from fki.engine.wishes import heeded
 
     ready = session.build(resolved.config)
     show.notes(session.notes(ready.config, ready.accelerator))
-    runner = Runner.begin(ready, resolved)
+    runner = Runner.begin(ready, resolved, again=resume)
     show.note(f"{_sentence(ready)} Run: {runner.run.folder}")
-    _follow(runner, show)
+    show.notes(runner.notes)
+    with heeded() as runner.wishes:
+        _follow(runner, show)
     _report(runner, show)
 
 
@@ -56,6 +67,7 @@ def _follow(runner: "Runner", show: Show) -> None:
             for event in events:
                 if isinstance(event, Step):
                     progress.step(event)
+                    show.notes([event.note] if event.note else [])
                     continue
                 progress.scored(event.after, event.scores)
                 for score in event.scores:

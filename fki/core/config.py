@@ -70,6 +70,8 @@ class Config(BaseModel):
     """Decoupled weight decay of matrices; vectors have none."""
     max_grad_norm: PositiveOrZero = 0.5
     """The global norm that gradients are scaled down to when above it; 0: no limit."""
+    on_nan: Literal["stop", "skip"] = "stop"
+    """What to do where the loss is no finite number: stop, or leave out up to 10 steps in a row."""
     reset_optimizer_per_period: bool = True
     """Start each period with a fresh optimizer state."""
     freeze_level: Literal[0, 1, 2] = 0
@@ -106,7 +108,11 @@ class Config(BaseModel):
     output_log: str = ""
     """Where a further copy of the scores goes: a folder, a .csv or a .jsonl file."""
     keep_last: Count = 2
-    """How many checkpoints are kept."""
+    """How many checkpoints are kept, the newest ones."""
+    keep_best: CountOrZero = 0
+    """How many more are kept, those of the best rows: most kept and most learned."""
+    save_every: CountOrZero = 0
+    """Save a checkpoint after every so many optimizer steps, too; 0: after each scored phase."""
 
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """The methods' own options by table; in TOML each is a table of its own, such as [recadam]."""

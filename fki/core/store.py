@@ -19,11 +19,14 @@ from fki.core.errors import DataError, FkiError
 
 RUN, CONFIG, METRICS = "run.json", "config.toml", "metrics.jsonl"
 PROBES, SAMPLES, SCORES = "probes.jsonl", "samples.jsonl", "scores.json"
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, LOCK = "checkpoints", ".lock"
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a whole file, or leave what was there: a temporary file, synced, then renamed."""
+    """Write a whole file, or leave what was there: a temporary file, synced, then renamed.
+
+    Raises FkiError where the disk refuses.
+    """
     scratch = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with scratch.open("w", encoding="utf-8") as out:
@@ -31,8 +34,21 @@ def write_text(file: Path, text: str) -> None:
             out.flush()
             os.fsync(out.fileno())
         os.replace(scratch, file)
+    except OSError as error:
+        raise FkiError(
+            f"{file} cannot be written: {error.strerror}.", hint="Free some space, then try again."
+        ) from None
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Have the disk hold a file or a folder, not only the memory."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_json(file: Path, value: Any) -> None:
@@ -41,9 +57,15 @@ def write_json(file: Path, value: Any) -> None:
 
 
 def append_lines(file: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Add one JSON object a line."""
-    with file.open("a", encoding="utf-8") as out:
-        out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    """Add one JSON object a line. Raises FkiError where the disk refuses."""
+    try:
+        with file.open("a", encoding="utf-8") as out:
+            out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    except OSError as error:
+        raise FkiError(
+            f"{file} cannot be written: {error.strerror}.",
+            hint="Free some space, then run the same command with --resume.",
+        ) from None
 
 
 class Run:
@@ -65,7 +87,7 @@ class Run:
                 folder.mkdir(parents=True, exist_ok=True)
             else:
                 folder = _make_new(folder)
-            is_empty = not any(folder.iterdir())
+            is_empty = all(file.name.startswith((LOCK, f".{RUN}.")) for file in folder.iterdir())
         except OSError as error:
             raise FkiError(f"The run folder {folder} cannot be made: {error.strerror}.") from None
         if not is_empty:

@@ -135,6 +135,7 @@ class Step:
     examples: int  # of this optimizer step, over all processes; each piece of a text is one
     tokens: int  # input and target tokens of this optimizer step, without padding
     seconds: float  # of this optimizer step
+    note: str = ""  # what the trainer did about a fault, such as a step left out
 
 
 @dataclass(frozen=True, slots=True)

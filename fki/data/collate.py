@@ -19,6 +19,7 @@ class Encoded(NamedTuple):
 
     source: list[int]
     target: list[int]
+    id: str = ""  # of the example, for people
 
 
 class Encoder:
@@ -77,10 +78,10 @@ class Encoder:
         texts, asked = split(examples)
         sources = self.sources([e.source for e in asked])
         targets = self.targets([e.target for e in asked])
-        pairs = [*zip(sources, targets, strict=True)]
+        answered = zip(sources, targets, (e.id for e in asked), strict=True)
         self.pieces.of([e.source for e in texts])  # tokenised in one go
-        pairs += [pair for text in texts for pair in self.pieces.corrupted(text, seed)]
-        return [Encoded(*pair) for pair in pairs]
+        pieces = [(*pair, text.id) for text in texts for pair in self.pieces.corrupted(text, seed)]
+        return [Encoded(*parts) for parts in (*answered, *pieces)]
 
     def count(self, examples: Sequence[Example]) -> int:
         """How many examples `encode` makes of these: each piece of a text is one."""

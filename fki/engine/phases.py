@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from fki.core.config import Config
-from fki.core.types import Period, Probe, ProbeSet, Stream
+from fki.core.types import Period, Probe, ProbeSet, Score, Stream
 from fki.data.stream import BASE, CLOZE
 
 FACTS = ("updated", "new")  # the probe sets of the facts that a period brings
@@ -44,6 +44,23 @@ def phases(stream: Stream, config: Config) -> list[Phase]:
     periods = stream.periods[: config.max_periods or None]
     size = config.eval_every or math.ceil(len(periods) / AUTOMATIC_ROWS)
     return [_phase(periods[i : i + size]) for i in range(0, len(periods), size)]
+
+
+def best_rows(rows: Sequence[tuple[str, Sequence[Score]]], most: int) -> list[str]:
+    """What the best rows but row 0 come after: those with the highest mean of two exact matches,
+    on what was to be kept and on what the phases so far brought."""
+    reached: list[str] = []
+    ranked: list[tuple[float, str]] = []
+    for after, scores in rows:
+        reached.append(after)
+        brought = learned(s.probe_set for s in scores)
+        parts = [
+            [s for s in scores if s.period == BASE],
+            [s for s in scores if s.probe_set in brought and s.period in reached[1:]],
+        ]
+        found = [sum(s.n * s.em for s in part) / sum(s.n for s in part) for part in parts if part]
+        ranked.append((sum(found) / max(1, len(found)), after))
+    return [after for _, after in sorted(ranked[1:], reverse=True)[:most]]
 
 
 def _phase(periods: tuple[Period, ...]) -> Phase:

@@ -1,37 +1,28 @@
 """One whole run: score, then for each phase learn, checkpoint and score; all of it on disk."""
 
-import platform
-import sys
+import math
 import time
 from collections.abc import Generator
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fki import __version__
-from fki.core.config import as_dict, to_toml
-from fki.core.errors import Interrupted
+import torch
+from accelerate.utils import broadcast_object_list
+from filelock import FileLock
+
+from fki.core.errors import FkiError, Interrupted
 from fki.core.resolve import Resolved
-from fki.core.store import (
-    CONFIG,
-    METRICS,
-    PROBES,
-    SAMPLES,
-    SCORES,
-    Run,
-    append_lines,
-    write_json,
-    write_text,
-)
-from fki.core.types import Score, Step
-from fki.engine import checkpoint, models, output_log
+from fki.core.store import METRICS, SAMPLES, SCORES, Run, append_lines, write_json
+from fki.core.types import Period, Score, Step
+from fki.engine import checkpoint, output_log, resume
 from fki.engine.evaluator import mean_score
+from fki.engine.folder import finish, hold, start
+from fki.engine.phases import best_rows
+from fki.engine.resume import Clock, State
 from fki.engine.session import Session
 from fki.engine.summary import summary
-
-PACKAGES = ("torch", "transformers", "accelerate", "peft", "tokenizers", "safetensors")
+from fki.engine.wishes import Wishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,64 +37,81 @@ class Scored:
 
 
 @dataclass(slots=True)
-class Clock:
-    """Time and tokens spent so far."""
-
-    train_seconds: float = 0.0
-    eval_seconds: float = 0.0
-    tokens: int = 0  # trained on, over all epochs
-    stream_tokens: int = 0  # of the periods learned so far, once: what KAR counts
-    steps: int = 0
-    examples: int = 0
-
-
-@dataclass(slots=True)
 class Runner:
     """Carries a session through its phases and writes the run folder; only one process writes."""
 
     session: Session
     run: Run
-    rows: list[tuple[str, list[Score]]] = field(default_factory=list)
-    clock: Clock = field(default_factory=Clock)
+    state: State = field(default_factory=State)
+    wishes: Wishes = field(default_factory=Wishes)
+    notes: list[str] = field(default_factory=list)  # what the user should be told
+    optimizer_state: dict[int, Any] | None = None  # what the next period goes on with
+    lock: FileLock | None = None  # held while the run goes on
 
     @classmethod
-    def begin(cls, session: Session, resolved: Resolved) -> "Runner":
-        """Make the run folder and write all that is known before the first step.
+    def begin(cls, session: Session, resolved: Resolved, *, again: bool = False) -> "Runner":
+        """A run in a new folder, written before the first step, or the one to go on with.
 
-        Raises FkiError, before anything is written, where output_dir or output_log is taken.
+        Args:
+            again: go on with the unfinished run of these settings; without it only where
+                `output_dir` holds that run.
+        Raises:
+            FkiError: output_dir or output_log is taken, another process holds the run, there is
+                none to go on with, or the disk is too small.
         """
-        config = resolved.config
-        output_log.check(config.output_log)
-        if not session.is_main:
-            return cls(session, Run(Path(config.output_dir)))
-        label = f"{config.method}-{config.dataset_version}-s{config.seed}"
-        runner = cls(session, Run.create(config.output_dir, label))
-        runner.start(resolved)
+        output_log.check(resolved.config.output_log)
+        lock, chosen = None, list[Any]()
+        if session.is_main:
+            lock, *chosen = _chosen(session, resolved, again=again)
+        if session.accelerator.num_processes > 1:
+            chosen = broadcast_object_list(chosen or [None, None, None])
+        folder, saved, notes = chosen
+        runner = cls(session, Run(folder), notes=notes, lock=lock)
+        if saved is not None:
+            runner.restore(saved)
+        elif session.is_main:
+            resume.cut_logs(runner.run, {})
         return runner
 
-    def start(self, resolved: Resolved) -> None:
-        """Write run.json, config.toml and probes.jsonl."""
-        write_text(self.run.folder / CONFIG, to_toml(resolved.config))
-        probes = {
-            (cell.probe_set, p.id): {"probe_set": cell.probe_set, **asdict(p)}
-            for cell in self.session.questions.cells
-            for p in cell.probes
-        }
-        append_lines(self.run.folder / PROBES, probes.values())
-        self.run.update(**describe(self.session, resolved), status="running")
+    def restore(self, saved: Path) -> None:
+        """Go on from a checkpoint: weights, optimizer, position, scores, logs."""
+        checkpoint.load(saved, self.session.model)
+        content, self.optimizer_state = checkpoint.load_state(saved)
+        self.state, sizes = resume.restored(content)
+        for period in self._learned():
+            self.session.trainer.pass_over(period)
+        if self.session.is_main:
+            resume.cut_logs(self.run, sizes)
+
+    def _learned(self) -> list[Period]:
+        """The periods that are done, in order."""
+        at, phases = self.state.position, self.session.phases
+        done = [period for phase in phases[: at.phase] for period in phase.periods]
+        return [*done, *(phases[at.phase].periods[: at.period] if at.phase < len(phases) else ())]
+
+    @property
+    def clock(self) -> Clock:
+        """Time and tokens spent so far."""
+        return self.state.clock
+
+    @property
+    def rows(self) -> list[tuple[str, list[Score]]]:
+        """What has been scored so far."""
+        return self.state.rows
 
     def events(self) -> Generator[Step | Scored, None, None]:
-        """Run everything, yielding each step and each scored row.
+        """Run everything that is left, yielding each step and each scored row.
 
-        The run is marked done, failed or interrupted, whatever ends it.
+        The run is marked done, failed or interrupted, whatever ends it. Raises Interrupted where a
+        signal asked to stop; what is needed to go on is then on disk.
         """
         try:
             yield from self._events()
-        except (KeyboardInterrupt, GeneratorExit) as stop:
+        except (KeyboardInterrupt, GeneratorExit, Interrupted) as stop:
             self._finish("interrupted")
-            if isinstance(stop, GeneratorExit):
-                raise
-            raise self.interrupted() from None
+            if isinstance(stop, KeyboardInterrupt):
+                raise self.interrupted() from None
+            raise
         except BaseException as error:
             self._finish("failed", error=f"{type(error).__name__}: {error}")
             raise
@@ -112,24 +120,63 @@ class Runner:
             output_log.write(self.session.config.output_log, self.scores()["rows"])
 
     def _events(self) -> Generator[Step | Scored, None, None]:
-        yield self._score(0)
+        if self.state.position.phase < 0:
+            yield self._score(0)
         if self.session.config.check_validation:
             return
-        for t, phase in enumerate(self.session.phases, 1):
-            for period in phase.periods:
-                for step in self.session.trainer.learn(period):
-                    self._log(step)
-                    yield step
-                self.clock.stream_tokens += self.session.encoder.tokens(period.examples)
-            if self.session.is_main:
-                checkpoint.save(
-                    self.run.folder,
-                    phase.name,
-                    self.session.model,
-                    order=t,
-                    keep_last=self.session.config.keep_last,
-                )
+        phases = self.session.phases
+        for t in range(self.state.position.phase + 1, len(phases) + 1):
+            if self.state.position.period < len(phases[t - 1].periods):
+                yield from self._learn(phases[t - 1].periods)
+                self._save(phases[t - 1].name)
             yield self._score(t)
+
+    def _learn(self, periods: tuple[Period, ...]) -> Generator[Step, None, None]:
+        """What is left of a phase's periods; after each step, what signals ask for."""
+        at, trainer = self.state.position, self.session.trainer
+        for period in periods[at.period :]:
+            for step in trainer.learn(period, after=at.step, state=self.optimizer_state):
+                self.optimizer_state, at.step = None, step.step
+                self._log(step)
+                yield step
+                self._heed(f"{period.name}-step{step.step}")
+            at.period, at.step = at.period + 1, 0
+            self.clock.stream_tokens += self.session.encoder.tokens(period.examples)
+
+    def _heed(self, name: str) -> None:
+        """Save where it is time or asked for. Raises Interrupted where the run is to stop."""
+        every = self.session.config.save_every
+        is_time = every > 0 and self.clock.steps % every == 0
+        if self._asked("stop"):
+            self._save(name)
+            raise self.interrupted()
+        if self._asked("save") or is_time:
+            self._save(name)
+
+    def _asked(self, wish: str) -> bool:
+        """Has any process been asked for this? A wish to save is granted once."""
+        asked = bool(getattr(self.wishes, wish))
+        accelerator = self.session.accelerator
+        if accelerator.num_processes > 1:
+            flag = torch.tensor(float(asked), device=accelerator.device)
+            asked = bool(accelerator.reduce(flag, "sum") > 0)
+        if wish == "save":
+            self.wishes.save = False
+        return asked
+
+    def _save(self, name: str) -> None:
+        if self.session.is_main:
+            config = self.session.config
+            checkpoint.save(
+                self.run.folder,
+                name,
+                self.session.model,
+                order=2 * self.clock.steps + (self.state.position.step == 0),
+                state=self.state.as_dict(self.run),
+                optimizer=self.session.trainer.optimizer,
+                keep_last=config.keep_last,
+                keep=best_rows(self.rows, config.keep_best),
+            )
 
     def _score(self, t: int) -> Scored:
         """Ask row t's questions; keep every prediction."""
@@ -141,7 +188,11 @@ class Runner:
             samples += [
                 {"after": after, "probe_set": cell.probe_set, **asdict(p)} for p in predictions
             ]
+            if self._asked("stop"):
+                raise self.interrupted()
         self.rows.append((after, scores))
+        at = self.state.position
+        at.phase, at.period, at.step = t, 0, 0
         seconds = time.perf_counter() - began
         self.clock.eval_seconds += seconds
         if self.session.is_main:
@@ -160,12 +211,13 @@ class Runner:
                 "step": self.clock.steps,
                 "period": step.period,
                 "epoch": step.epoch + 1,
-                "train/loss": step.loss,
+                "train/loss": step.loss if math.isfinite(step.loss) else None,
                 "learning_rate": step.learning_rate,
-                "grad_norm": step.grad_norm,
+                "grad_norm": step.grad_norm if math.isfinite(step.grad_norm) else None,
                 "examples": step.examples,
                 "tokens": step.tokens,
                 "seconds": step.seconds,
+                **({"note": step.note} if step.note else {}),
             }
             append_lines(self.run.folder / METRICS, [row])
 
@@ -189,53 +241,44 @@ class Runner:
     def interrupted(self) -> Interrupted:
         """The error that tells of a stop by the user."""
         return Interrupted(
-            f"Interrupted; what was scored is in {self.run.folder}.",
-            hint=f"Run: fki compare {self.run.folder}",
+            f"Interrupted; what is needed to go on is in {self.run.folder}.",
+            hint="Run the same command with --resume.",
         )
 
     def _finish(self, status: str, **more: str) -> None:
         if self.session.is_main:
-            self.run.update(status=status, spent=asdict(self.clock), ended=_now(), **more)
+            finish(self.run, status, spent=asdict(self.clock), **more)
+        if self.lock:
+            self.lock.release()
 
 
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def describe(session: Session, resolved: Resolved) -> dict[str, Any]:
-    """What run.json says of a session before it starts."""
-    total, train = models.count_parameters(session.model)
-    stream = session.stream
-    return {
-        "fki": __version__,
-        "created": _now(),
-        "config": as_dict(resolved.config),
-        "origins": resolved.origins,
-        "notes": list(resolved.notes),
-        "dataset": {
-            "name": stream.name,
-            "version": stream.version,
-            "digest": stream.digest,
-            "periods": [p.name for phase in session.phases for p in phase.periods],
-        },
-        "model": {"name": session.config.model, "digest": session.base_digest},
-        "parameters": {"added": session.added, "total": total, "trainable": train},
-        "protocol": {
-            "prompt": session.config.prompt,
-            "num_beams": session.config.num_beams,
-            "max_new_tokens": session.config.output_length,
-            "precision": "fp32",
-        },
-        "environment": environment(session),
-    }
-
-
-def environment(session: Session) -> dict[str, Any]:
-    """Versions and hardware."""
-    return {
-        "python": platform.python_version(),
-        "platform": sys.platform,
-        "device": str(session.accelerator.device),
-        "processes": session.accelerator.num_processes,
-        "packages": {name: version(name) for name in PACKAGES},
-    }
+def _chosen(
+    session: Session, resolved: Resolved, *, again: bool
+) -> tuple[FileLock, Path, Path | None, list[str]]:
+    """A lock on the run's folder, the folder, the checkpoint to go on from, and what the user
+    should be told of it."""
+    config = resolved.config
+    run = resume.unfinished(config) if again or config.output_dir else None
+    if run is None and again:
+        raise FkiError(
+            "There is no unfinished run with these settings to go on with.",
+            hint="Without --resume a new run is begun.",
+        )
+    if run is None:
+        label = f"{config.method}-{config.dataset_version}-s{config.seed}"
+        run = Run.create(config.output_dir, label)
+        lock = hold(run)
+        start(run, session, resolved)
+        return lock, run.folder, None, []
+    if resume.is_done(run):
+        raise FkiError(
+            f"The run in {run.folder} is done.",
+            hint=f"Run: fki compare {run.folder}   or give another --output-dir.",
+        )
+    lock = hold(run)
+    resume.check_own_files(run)
+    resume.check_same(run, session.stream.digest, session.base_digest)
+    saved, problems = checkpoint.newest_whole(run.folder)
+    start(run, session, resolved)
+    place = f"its checkpoint {saved.name}" if saved else "its beginning: it has no whole checkpoint"
+    return lock, run.folder, saved, [*problems, f"The run in {run.folder} goes on from {place}."]

@@ -1,21 +1,22 @@
 """The one training loop, over Accelerate: a generator of Steps, one period at a time.
 
 An optimizer batch is `train_batch_size` x processes x `gradient_accumulation_steps` examples, and
-its gradient is that of the mean loss over all of its target tokens, however it is cut up. The order
-of the data, and what is hidden in a text, is a pure function of (seed, period, epoch).
+its gradient is that of the mean loss over all of its target tokens, however it is cut up. Order and
+dropout are pure functions of (seed, period, epoch or step), so that a period can be gone on with at
+any step.
 """
 
-import hashlib
 import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from itertools import islice
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from fki.core.config import Config
@@ -23,10 +24,20 @@ from fki.core.errors import FkiError
 from fki.core.types import Batch, Example, Period, Step
 from fki.data.collate import IGNORE, Encoded, Encoder
 from fki.engine.models import target_logits
+from fki.engine.order import derived_seed, micro_batches, optimizer_batches
+from fki.engine.rate import Rate
 from fki.methods.base import Method, trainable
 
-WARM_UP = 0.1  # part of a period's steps over which a scheduled learning rate rises
-START = 25  # a scheduled learning rate starts at 1/25 of its peak, as OneCycleLR's default
+MOST_SKIPPED = 10  # steps in a row that `on_nan = "skip"` leaves out before it gives up
+NAMED = 5  # examples of a batch that an error names
+
+
+class Cut(NamedTuple):
+    """An optimizer batch, cut up."""
+
+    batch: list[Encoded]  # all of it, over all processes
+    share: list[Encoded]  # this process's part
+    micro: list[Batch]  # the same in forward passes
 
 
 class Trainer:
@@ -50,120 +61,171 @@ class Trainer:
         self.batch_size = (
             config.train_batch_size * config.gradient_accumulation_steps * accelerator.num_processes
         )
-        self._optimizer: torch.optim.Optimizer | None = None
+        self.most = config.train_batch_size  # examples of a forward pass; halved for want of memory
+        self.optimizer: torch.optim.Optimizer | None = None
 
     def steps(self, examples: int) -> int:
         """Optimizer steps of one epoch over so many examples."""
         return math.ceil(examples / self.batch_size)
 
-    def learn(self, period: Period) -> Iterator[Step]:
+    def pass_over(self, period: Period) -> None:
+        """Tell the method of a period that was learned before a restart."""
+        self.method.mix(period, self.review, 0, self.config.seed)
+
+    def learn(
+        self, period: Period, *, after: int = 0, state: dict[int, Any] | None = None
+    ) -> Iterator[Step]:
         """Train on a period, yielding after every optimizer step.
 
-        Raises FkiError where the loss is no longer a finite number.
+        Args:
+            after: steps of this period that were taken before; it goes on behind them.
+            state: the optimizer's, by parameter, when it was saved; a period that starts with a
+                fresh optimizer does without.
+        Raises:
+            FkiError: the loss is no longer a finite number, or one example is too much for memory.
         """
         seed = self.config.seed
         epochs = [
             self.method.mix(period, self.review, epoch, seed)
             for epoch in range(self.config.num_train_epochs)
         ]
-        steps = sum(self.steps(self.encoder.count(examples)) for examples in epochs)
-        optimizer = self._optimizer_for(steps)
+        lengths = [self.steps(self.encoder.count(examples)) for examples in epochs]
+        steps, step, skipped = sum(lengths), 0, 0
+        goes_on = after > 0 or not self.config.reset_optimizer_per_period
+        optimizer = self._optimizer_for(steps, state if goes_on else None)
         rate = Rate(steps if self.config.use_lr_scheduling else 0)
-        schedule = LambdaLR(optimizer, rate)
-        torch.manual_seed(
-            derived_seed(seed, "dropout", period.name, self.accelerator.process_index)
-        )
         self.model.train()
-        step = 0
         for epoch, examples in enumerate(epochs):
+            done = min(max(0, after - step), lengths[epoch])
+            step += done
+            if done == lengths[epoch]:
+                continue
             encoded = self.encoder.encode(examples, derived_seed(seed, "text", period.name, epoch))
-            for batch, own in self._batches(encoded, period.name, epoch):
+            for cut in self._cuts(encoded, period.name, epoch, done):
                 began, step = time.perf_counter(), step + 1
-                loss, norm = self.backward(batch, own)
-                if not (math.isfinite(loss) and math.isfinite(norm)):
-                    raise FkiError(
-                        f"The loss is no longer a finite number: {loss} in {period.name}, epoch "
-                        f"{epoch + 1}, step {step} of {steps} (gradient norm {norm}).",
-                        hint=f"Try a learning rate below {self.config.learning_rate:g}, or "
-                        "--set mixed_precision=no",
-                    )
-                optimizer.step()
-                used = float(schedule.get_last_lr()[0])
-                schedule.step()
-                tokens = sum(len(e.source) + len(e.target) for e in batch)
+                for group in optimizer.param_groups:
+                    group["lr"] = group["initial_lr"] * rate(step - 1)
+                rank = self.accelerator.process_index
+                dropout = derived_seed(seed, "dropout", period.name, step, rank)
+                loss, norm, note = self._gradients(cut, dropout)
+                if math.isfinite(loss) and math.isfinite(norm):
+                    optimizer.step()
+                    skipped = 0
+                else:
+                    skipped += 1
+                    place = f"{period.name}, epoch {epoch + 1}, step {step} of {steps}"
+                    note = self._astray(cut, place, loss, norm, skipped)
                 yield Step(
                     period.name,
                     epoch,
                     step,
                     steps,
                     loss,
-                    used,
+                    self.config.learning_rate * rate(step - 1),
                     norm,
-                    len(batch),
-                    tokens,
+                    len(cut.batch),
+                    sum(len(e.source) + len(e.target) for e in cut.batch),
                     time.perf_counter() - began,
+                    note,
                 )
 
-    def _optimizer_for(self, steps: int) -> torch.optim.Optimizer:
-        """A fresh optimizer, or with `reset_optimizer_per_period` off the one there is."""
-        if self._optimizer is None or self.config.reset_optimizer_per_period:
-            self._optimizer = self.method.optimizer(self.plain, steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = group["initial_lr"] = self.config.learning_rate
-        return self._optimizer
+    def _astray(self, cut: Cut, place: str, loss: float, norm: float, skipped: int) -> str:
+        """What to say of a step that is left out. Raises FkiError where none may be."""
+        ids = ", ".join(e.id for e in cut.batch[:NAMED])
+        more = f" and {len(cut.batch) - NAMED} more" if len(cut.batch) > NAMED else ""
+        if self.config.on_nan == "stop" or skipped > MOST_SKIPPED:
+            raise FkiError(
+                f"The loss is no longer a finite number: {loss} in {place} (gradient norm {norm}), "
+                f"learning {ids}{more}.",
+                hint=f"Try a learning rate below {self.config.learning_rate:g}, or "
+                "--set mixed_precision=no",
+            )
+        return f"left out: a loss of {loss} (gradient norm {norm}) in {place}, learning {ids}{more}"
 
-    def _batches(
-        self, examples: Sequence[Encoded], period: str, epoch: int
-    ) -> Iterator[tuple[list[Encoded], list[Batch]]]:
-        """Each optimizer batch of an epoch: its examples over all processes, and this process's
-        share as micro-batches. Every example is in exactly one."""
-        order = shuffled(len(examples), derived_seed(self.config.seed, "order", period, epoch))
-        chosen = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
+    def _optimizer_for(self, steps: int, state: dict[int, Any] | None) -> torch.optim.Optimizer:
+        """A fresh optimizer, or with `reset_optimizer_per_period` off the one there is; with a
+        state, one that goes on from it."""
+        if self.optimizer is None or self.config.reset_optimizer_per_period:
+            self.optimizer = self.method.optimizer(self.plain, steps)
+        if state is not None:
+            self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
+        for group in self.optimizer.param_groups:
+            group["lr"] = group.setdefault("initial_lr", group["lr"])
+        return self.optimizer
+
+    def _cuts(
+        self, examples: Sequence[Encoded], period: str, epoch: int, after: int = 0
+    ) -> Iterator[Cut]:
+        """Each optimizer batch of an epoch behind the first `after`."""
+        seed = derived_seed(self.config.seed, "order", period, epoch)
+        batches = [*islice(optimizer_batches(len(examples), self.batch_size, seed), after, None)]
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        shares = [self._micro_batches(examples, indices[rank::world]) for indices in chosen]
+        shares = [batch[rank::world] for batch in batches]
+        cuts = [self._micro_batches(examples, share) for share in shares]
         loader = iter(
             DataLoader(
                 examples,  # type: ignore[arg-type]
-                batch_sampler=[b for share in shares for b in share],
+                batch_sampler=[indices for cut in cuts for indices in cut],
                 collate_fn=self.encoder.batch,
                 num_workers=self.config.num_workers,
             )
         )
-        for indices, share in zip(chosen, shares, strict=True):
-            batch = [examples[i] for i in indices]
-            own = [next(loader) for _ in share] or [unscored(self.encoder.batch(batch[:1]))]
-            yield batch, own
+        for batch, share, cut in zip(batches, shares, cuts, strict=True):
+            whole, own = [examples[i] for i in batch], [examples[i] for i in share]
+            micro = [next(loader) for _ in cut] or [unscored(self.encoder.batch(whole[:1]))]
+            yield Cut(whole, own, micro)
 
     def _micro_batches(self, examples: Sequence[Encoded], share: list[int]) -> list[list[int]]:
-        """A share sorted by length and cut, so that little is padded and a forward pass stays
-        within `train_batch_size` examples and `micro_batch_tokens` padded input tokens."""
-        share = sorted(share, key=lambda i: (len(examples[i].source), len(examples[i].target)))
         budget = self.config.micro_batch_tokens or math.inf
-        batches: list[list[int]] = []
-        for i in share:
-            size = len(batches[-1]) + 1 if batches else math.inf
-            if size > self.config.train_batch_size or size * len(examples[i].source) > budget:
-                batches.append([])
-            batches[-1].append(i)
-        return batches
+        return micro_batches(examples, share, most=self.most, budget=budget)
 
     def trial(self, period: Period) -> float:
         """Seconds that the gradients of one optimizer batch take; no weight moves."""
-        examples = self.encoder.encode(period.examples)
-        batch, own = next(self._batches(examples, period.name, 0))
+        cut = next(self._cuts(self.encoder.encode(period.examples), period.name, 0))
         began = time.perf_counter()
-        self.backward(batch, own)
+        self.backward(cut)
         self.plain.zero_grad(set_to_none=True)
         return time.perf_counter() - began
 
-    def backward(self, batch: Sequence[Encoded], own: Sequence[Batch]) -> tuple[float, float]:
+    def _gradients(self, cut: Cut, dropout: int) -> tuple[float, float, str]:
+        """Loss, norm and a note: where memory is short, forward passes are halved from here on.
+
+        The effective batch stays the same. Raises FkiError where one example is too much.
+        """
+        note = ""
+        while True:
+            if any(len(micro.input_ids) > self.most for micro in cut.micro):
+                cut = self._cut_again(cut)
+            torch.manual_seed(dropout)
+            try:
+                return *self.backward(cut), note
+            except torch.OutOfMemoryError:
+                if self.most == 1 or self.accelerator.num_processes > 1:
+                    raise FkiError(
+                        f"Memory is too small for a forward pass of {self.most} examples.",
+                        hint="Try --set train_batch_size=... smaller and "
+                        "gradient_accumulation_steps larger, or mixed_precision=bf16.",
+                    ) from None
+            self.most = max(1, self.most // 2)
+            note = f"out of memory: forward passes have at most {self.most} examples from here on"
+
+    def _cut_again(self, cut: Cut) -> Cut:
+        """The same batch in smaller forward passes; what the large ones held is given back."""
+        self.plain.zero_grad(set_to_none=True)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        parts = self._micro_batches(cut.share, [*range(len(cut.share))])
+        micro = [self.encoder.batch([cut.share[i] for i in part]) for part in parts]
+        return cut._replace(micro=micro)
+
+    def backward(self, cut: Cut) -> tuple[float, float]:
         """Fill the gradients. Returns the whole batch's loss, and their norm before clipping."""
-        scored = sum(len(e.target) for e in batch)
+        scored = sum(len(e.target) for e in cut.batch)
         world = self.accelerator.num_processes
         self.plain.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.accelerator.device)
-        for i, micro in enumerate(own):
-            last = i == len(own) - 1
+        for i, micro in enumerate(cut.micro):
+            last = i == len(cut.micro) - 1
             with nullcontext() if last else self.accelerator.no_sync(self.model):
                 with self.accelerator.autocast():
                     nll = self._nll(micro.to(self.accelerator.device))
@@ -185,37 +247,6 @@ class Trainer:
             ignore_index=IGNORE,
             reduction="sum",
         )
-
-
-class Rate:
-    """The learning rate's factor: from 1/25 to 1 over the first tenth, then linearly to 0.
-
-    The last step's is 0. `steps` = 0 stands for a constant rate; so do fewer than 3 steps, which
-    leave nothing to schedule.
-    """
-
-    def __init__(self, steps: int) -> None:
-        self.last = steps - 1
-        self.warm_up = max(1, round(WARM_UP * steps))
-
-    def __call__(self, step: int) -> float:
-        """The factor of the optimizer step with this number, from 0."""
-        if self.last < 2:
-            return 1.0
-        if step < self.warm_up:
-            return 1 / START + (1 - 1 / START) * step / self.warm_up
-        return max(0.0, (self.last - step) / (self.last - self.warm_up))
-
-
-def derived_seed(seed: int, *parts: str | int) -> int:
-    """A 63-bit seed that depends on all parts and on nothing else."""
-    text = "|".join(map(str, (seed, *parts)))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
-
-
-def shuffled(n: int, seed: int) -> list[int]:
-    """The numbers below n in an order that depends on the seed alone."""
-    return torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
 
 
 def unscored(batch: Batch) -> Batch:

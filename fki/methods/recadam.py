@@ -67,10 +67,11 @@ class RecAdam(base.Method):
     def optimizer(self, model: nn.Module, steps: int) -> torch.optim.Optimizer:
         """RecAdam over the trainable parameters, paired with their anchors by name."""
         parameters = base.trainable(model)
-        if self.options.anchor == "previous_period":
+        is_previous = self.options.anchor == "previous_period"
+        if is_previous:
             self.anchors = {n: p.detach().clone() for n, p in parameters.items()}
         t0, k = self.schedule(steps)
-        return RecAdamOptimizer(
+        optimizer = RecAdamOptimizer(
             [
                 {
                     "params": [p],
@@ -88,6 +89,9 @@ class RecAdam(base.Method):
             t0=t0,
             k=k,
         )
+        for name, p in parameters.items() if is_previous else ():
+            optimizer.state[p]["anchor"] = self.anchors[name]  # a checkpoint keeps the state
+        return optimizer
 
     def schedule(self, steps: int) -> tuple[float, float]:
         """t0 in steps and k per step, resolved for a period of `steps` optimizer steps."""
@@ -141,7 +145,7 @@ class RecAdamOptimizer(torch.optim.Optimizer):
         """Adam's bias-corrected step times lambda (the gradient itself is not scaled), the pull,
         then decoupled decay."""
         state = self.state[p]
-        if not state:
+        if "step" not in state:
             state.update(step=0, exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
         state["step"] += 1
         t, (beta1, beta2), lr = state["step"], group["betas"], group["lr"]
@@ -152,7 +156,7 @@ class RecAdamOptimizer(torch.optim.Optimizer):
         denominator = (v / (1 - beta2**t)).sqrt_().add_(group["eps"])
         p.addcdiv_(m, denominator, value=-lr * strength / (1 - beta1**t))
         pull = lr * group["gamma"] * (group["w"] - strength)
-        p.lerp_(anchor, pull / (1 + pull))
+        p.lerp_(state.get("anchor", anchor), pull / (1 + pull))
         if group["weight_decay"]:
             p.mul_(1 - lr * group["weight_decay"])
 

@@ -9,6 +9,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from fki.core import registry
+from fki.core.config import Config
 from fki.core.errors import DataError, FkiError
 from fki.engine import checkpoint
 from fki.methods.base import trainable
@@ -49,10 +51,12 @@ def test_it_holds_all_that_trains_and_nothing_else(tmp_path: Path) -> None:
 
 def test_it_is_safetensors_and_a_manifest_and_never_a_pickle(tmp_path: Path) -> None:
     folder = save(tmp_path)
-    assert {f.name for f in folder.iterdir()} == {"weights.safetensors", "manifest.json"}
+    names = {"weights.safetensors", "optimizer.safetensors", "state.json", "manifest.json"}
+    assert {f.name for f in folder.iterdir()} == names
     content = (folder / "weights.safetensors").read_bytes()
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     assert {"weight", "bias"} <= header.keys()
+    assert all(b"pickle" not in f.read_bytes() for f in folder.iterdir())
 
 
 @pytest.mark.parametrize("place", [10, -1])
@@ -77,7 +81,7 @@ def test_a_file_that_is_cut_short_is_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     folder = save(tmp_path)
     (folder / checkpoint.WEIGHTS).unlink()
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match=r"weights\.safetensors is missing or a link"):
         checkpoint.load(folder, model())
 
 
@@ -101,7 +105,14 @@ def test_the_newest_stay_in_the_order_of_the_run_and_not_of_the_alphabet(tmp_pat
     for order, name in enumerate(["c", "b", "d", "a"]):
         save(tmp_path, name, order=order, keep_last=2)
     assert [f.name for f in checkpoint.listed(tmp_path)] == ["d", "a"]
-    assert {f.name for f in (tmp_path / "checkpoints").iterdir()} == {"d", "a"}
+    assert {f.name for f in (tmp_path / "checkpoints").iterdir()} == {"d", "a", "LATEST"}
+    assert (tmp_path / "checkpoints" / "LATEST").read_text() == "a\n"
+
+
+def test_those_that_are_named_stay_beside_the_newest(tmp_path: Path) -> None:
+    for order, name in enumerate("abcd"):
+        checkpoint.save(tmp_path, name, model(), order=order, keep_last=1, keep=["b"])
+    assert [f.name for f in checkpoint.listed(tmp_path)] == ["b", "d"]
 
 
 def test_one_is_chosen_by_name_and_the_newest_without(tmp_path: Path) -> None:
@@ -143,7 +154,70 @@ def test_a_disk_that_refuses_leaves_the_older_checkpoints_and_no_scratch(
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(FkiError, match=r"cannot be written: .*No space left"):
         save(tmp_path, "b", order=2, keep_last=1)
-    assert list((tmp_path / "checkpoints").iterdir()) == [whole]
+    assert {f.name for f in (tmp_path / "checkpoints").iterdir()} == {whole.name, "LATEST"}
+    checkpoint.verify(whole)
+
+
+def test_the_newest_that_verifies_counts_and_the_user_is_told_of_the_others(tmp_path: Path) -> None:
+    folders = [save(tmp_path, name, order=order) for order, name in enumerate("abc")]
+    file = folders[2] / checkpoint.WEIGHTS
+    file.write_bytes(file.read_bytes()[:-1])
+    found, problems = checkpoint.newest_whole(tmp_path)
+    assert found == folders[1]
+    assert len(problems) == 1 and "c is damaged: the checksum of weights" in problems[0]
+
+
+def test_a_link_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    folder = save(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    (folder / checkpoint.WEIGHTS).rename(elsewhere)
+    (folder / checkpoint.WEIGHTS).symlink_to(elsewhere)
+    with pytest.raises(DataError, match="missing or a link"):
+        checkpoint.load(folder, model())
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no finite numbers in bias"):
+        checkpoint.load(
+            checkpoint.save(tmp_path, "a", model(float("nan")), order=1, keep_last=1), model()
+        )
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adafactor", "recadam", "sgd"])
+def test_an_optimizer_goes_on_where_it_was(kind: str, tmp_path: Path) -> None:
+    def fresh(layer: nn.Module) -> torch.optim.Optimizer:
+        if kind == "sgd":
+            return torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9)
+        name = "recadam" if kind == "recadam" else "vanilla"
+        settings = {"method": name, "optimizer": "adamw" if kind == "recadam" else kind}
+        method = registry.method_class(name)(Config.model_validate(settings))
+        method.anchors = {n: p.detach().clone() for n, p in layer.named_parameters()}
+        return method.optimizer(layer, 10)
+
+    def step(layer: nn.Module, optimizer: torch.optim.Optimizer, times: int) -> None:
+        for i in range(times):
+            optimizer.zero_grad()
+            layer(torch.tensor([[1.0, i + 0.5]])).pow(2).sum().backward()
+            optimizer.step()
+
+    straight, stopped = model(), model()
+    with torch.no_grad():
+        stopped.weight.copy_(straight.weight)  # type: ignore[operator, arg-type]
+    start = {n: p.detach().clone() for n, p in straight.named_parameters()}
+    optimizer = fresh(straight)
+    step(straight, optimizer, 3)
+    folder = checkpoint.save(tmp_path, "a", straight, order=3, optimizer=optimizer)
+    step(straight, optimizer, 3)
+    with torch.no_grad():
+        for name, p in stopped.named_parameters():
+            p.copy_(start[name])
+    again = fresh(stopped)  # whose anchors, if any, are the start weights
+    checkpoint.load(folder, stopped)
+    _, state = checkpoint.load_state(folder)
+    again.load_state_dict(again.state_dict() | {"state": state})
+    step(stopped, again, 3)
+    for name, p in straight.named_parameters():
+        assert torch.equal(p, stopped.get_parameter(name)), name
 
 
 def test_a_path_means_a_checkpoint_or_the_newest_of_a_run(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ from fki.core.types import Period
 from fki.data.collate import IGNORE, Encoded
 from fki.engine.evaluator import Evaluator
 from fki.engine.models import target_logits
-from fki.engine.trainer import START, Rate, Trainer, derived_seed, shuffled
+from fki.engine.order import derived_seed, shuffled
+from fki.engine.rate import START, Rate
+from fki.engine.trainer import Trainer
 from fki.testing import toy_encoder, toy_model
 
 MakePeriod = Callable[..., Period]

@@ -1,0 +1,360 @@
+"""A run that was killed anywhere ends, when gone on with, as the run that never was."""
+
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fki.core.errors import ConfigError, DataError, FkiError, Interrupted
+from fki.core.resolve import Resolved
+from fki.core.types import Step
+from fki.engine import checkpoint, session
+from fki.engine.evaluator import Evaluator
+from fki.engine.runner import Runner
+from fki.engine.trainer import Trainer
+from fki.engine.wishes import heeded
+
+METHODS = ["vanilla", "kadapter_2", "kadapter_3", "lora", "mixreview", "modular", "recadam"]
+Make = Callable[..., Runner]
+
+
+class Killed(BaseException):
+    """In the place of a kill: nothing of ours catches it on purpose."""
+
+
+@pytest.fixture
+def make(resolved: Callable[..., Resolved], tmp_path: Path) -> Make:
+    """A function of a folder's name and settings: a runner that begins or goes on."""
+
+    def make(name: str, *, again: bool = False, **settings: Any) -> Runner:
+        small = {"num_train_epochs": 2, "train_batch_size": 1, "learning_rate": 1e-2}
+        found = resolved(output_dir=str(tmp_path / name), **small, **settings)
+        return Runner.begin(session.build(found.config), found, again=again)
+
+    return make
+
+
+def kill_at(target: Any, name: str, call: int, patch: pytest.MonkeyPatch) -> None:
+    """Be killed in the call with this number, from 1, before it does anything."""
+    original, calls = getattr(target, name), []
+
+    def killed(*arguments: Any, **named: Any) -> Any:
+        calls.append(1)
+        if len(calls) == call:
+            raise Killed
+        return original(*arguments, **named)
+
+    patch.setattr(target, name, killed)
+
+
+def ending(runner: Runner) -> dict[str, Any]:
+    """What a finished run leaves: weights, every answer, and the rows of R."""
+    run = runner.run
+    assert run.info["status"] == "done"
+    weights = load_file(checkpoint.choose(run.folder) / checkpoint.WEIGHTS)
+    return {
+        "weights": {name: tensor.numpy().tobytes() for name, tensor in weights.items()},
+        "samples": (run.folder / "samples.jsonl").read_bytes(),
+        "rows": run.read("scores.json")["rows"],
+        "steps": [r["step"] for r in run.read_lines("metrics.jsonl") if "step" in r],
+    }
+
+
+POINTS: list[tuple[str, Any, str, int]] = [
+    ("in the first scoring", Evaluator, "predict", 2),
+    ("at the first step", Trainer, "backward", 1),
+    ("in the first epoch", Trainer, "backward", 3),
+    ("in the second phase", Trainer, "backward", 8),
+    ("in a later scoring", Evaluator, "predict", 8),
+    ("before a checkpoint gets its name", os, "replace", 9),
+    ("while a checkpoint is written", checkpoint, "save_file", 5),
+    ("before older ones are removed", checkpoint, "rotate", 3),
+    ("while older ones are removed", shutil, "rmtree", 6),
+]
+
+
+@pytest.mark.parametrize(("point", "target", "name", "call"), POINTS, ids=[p[0] for p in POINTS])
+def test_killed_anywhere_it_ends_as_if_it_had_not_been(
+    point: str, target: Any, name: str, call: int, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"save_every": 2, "keep_last": 1}
+    whole = make("whole", **settings)
+    list(whole.events())
+    with monkeypatch.context() as patch:
+        runner = make("stopped", **settings)
+        kill_at(target, name, call, patch)
+        with pytest.raises(Killed):
+            list(runner.events())
+    again = make("stopped", again=True, **settings)
+    list(again.events())
+    assert ending(again) == ending(whole)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"method": name} for name in METHODS]
+    + [
+        {"method": "recadam", "recadam": {"anchor": "previous_period"}},
+        {"method": "mixreview", "mixreview": {"ratio": 1.0, "capacity": 3}},
+        {"optimizer": "adafactor", "use_lr_scheduling": True},
+        {"reset_optimizer_per_period": False},
+        {"gradient_accumulation_steps": 2, "micro_batch_tokens": 8},
+    ],
+    ids=str,
+)
+def test_every_method_goes_on_in_the_middle_of_a_period(
+    settings: dict[str, Any], make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"save_every": 1, **settings}
+    whole = make("whole", **settings)
+    steps = sum(isinstance(event, Step) for event in whole.events())
+    with monkeypatch.context() as patch:
+        kill_at(Trainer, "backward", steps - 1, patch)
+        with pytest.raises(Killed):
+            list(make("stopped", **settings).events())
+    again = make("stopped", again=True, **settings)
+    assert again.clock.steps == steps - 2
+    list(again.events())
+    assert ending(again) == ending(whole)
+
+
+def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(make: Make) -> None:
+    whole, runner = make("whole"), make("stopped")
+    list(whole.events())
+    before = signal.getsignal(signal.SIGTERM)
+    with heeded() as runner.wishes, pytest.raises(Interrupted, match="go on") as caught:
+        for event in runner.events():
+            if isinstance(event, Step) and event.step == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+    assert caught.value.exit_code == 75
+    assert "--resume" in str(caught.value.hint)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert runner.run.info["status"] == "interrupted"
+    assert checkpoint.choose(runner.run.folder).name == "2024-Q1-step2"
+    again = make("stopped", again=True)
+    assert again.clock.steps == 2
+    list(again.events())
+    assert ending(again) == ending(whole)
+
+
+def test_a_second_signal_stops_at_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = make("stopped")
+    original = Trainer._nll
+
+    def pressed_twice(self: Trainer, batch: Any) -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        return original(self, batch)
+
+    monkeypatch.setattr(Trainer, "_nll", pressed_twice)
+    with heeded() as runner.wishes, pytest.raises(Interrupted):
+        list(runner.events())
+    assert runner.clock.steps == 0
+    assert runner.run.info["status"] == "interrupted"
+    assert not checkpoint.listed(runner.run.folder)
+
+
+def test_a_signal_saves_and_the_run_goes_on(make: Make) -> None:
+    runner, names = make("run", keep_last=9), []
+    with heeded() as runner.wishes:
+        for event in runner.events():
+            if isinstance(event, Step) and event.step == 3 and event.period == "2024-Q1":
+                os.kill(os.getpid(), signal.SIGUSR1)
+    names = [folder.name for folder in checkpoint.listed(runner.run.folder)]
+    assert names == ["2024-Q1-step3", "2024-Q1", "2024-Q2"]
+    assert runner.run.info["status"] == "done"
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_the_user_is_told(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"save_every": 1, "keep_last": 2}
+    whole = make("whole", **settings)
+    list(whole.events())
+    with monkeypatch.context() as patch:
+        kill_at(Trainer, "backward", 5, patch)
+        runner = make("stopped", **settings)
+        with pytest.raises(Killed):
+            list(runner.events())
+    newest = checkpoint.choose(runner.run.folder) / checkpoint.WEIGHTS
+    newest.write_bytes(newest.read_bytes()[:-8])
+    again = make("stopped", again=True, **settings)
+    assert again.clock.steps == 3
+    assert "damaged" in again.notes[0] and "goes on from its checkpoint" in again.notes[1]
+    list(again.events())
+    assert ending(again) == ending(whole)
+
+
+def test_the_same_command_goes_on_and_other_settings_do_not(make: Make) -> None:
+    runner = make("run")
+    next(events := runner.events())
+    events.close()
+    assert "goes on from its beginning" in make("run").notes[-1]
+    with pytest.raises(ConfigError, match=r"other settings: method, .*lora\.r") as caught:
+        make("run", method="lora")
+    assert caught.value.hint
+
+
+def test_what_is_done_is_not_done_again(make: Make) -> None:
+    list(make("run").events())
+    with pytest.raises(FkiError, match="is done"):
+        make("run")
+
+
+def test_nothing_to_go_on_with_is_an_error(make: Make) -> None:
+    with pytest.raises(FkiError, match="no unfinished run") as caught:
+        make("nowhere", again=True)
+    assert caught.value.hint
+
+
+def test_a_run_that_another_process_holds_is_left_alone(make: Make, tmp_path: Path) -> None:
+    runner = make("run")
+    with pytest.raises(FkiError, match=f"Another process is running .*process {os.getpid()} on"):
+        make("run")
+    next(events := runner.events())
+    events.close()  # which lets go of it
+    make("run")
+
+
+def test_logs_that_are_links_to_elsewhere_are_not_written(make: Make, tmp_path: Path) -> None:
+    runner = make("run")
+    next(events := runner.events())
+    events.close()
+    target, log = tmp_path / "precious", runner.run.folder / "metrics.jsonl"
+    target.write_text("mine")
+    log.unlink()
+    log.symlink_to(target)
+    with pytest.raises(DataError, match="is a link"):
+        make("run", again=True)
+    assert target.read_text() == "mine"
+
+
+def test_a_dataset_that_has_changed_is_not_gone_on_with(
+    make: Make, dataset: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(dataset, mine)
+    runner = make("run", dataset=str(mine))
+    next(events := runner.events())
+    events.close()
+    with (mine / "stream.jsonl").open("a") as stream:
+        stream.write(
+            '{"subject": "X", "relation": "mayor", "object": "Y", "start": "2024-06-30"}\n'
+        )
+    with pytest.raises(DataError, match=r"dataset of .* has changed since the run began"):
+        make("run", again=True, dataset=str(mine))
+
+
+def test_a_disk_that_is_too_small_stops_before_the_start(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type("Usage", (), {"free": 10 * 2**20})
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(FkiError, match=r"has 10 MiB left, and the run needs up to \d+ MiB"):
+        make("run")
+
+
+def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on_later(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make("whole", save_every=1)
+    list(whole.events())
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    runner = make("stopped", save_every=1)
+    with monkeypatch.context() as patch, pytest.raises(FkiError, match="No space left") as caught:
+        for event in runner.events():
+            if isinstance(event, Step) and event.step == 3:
+                patch.setattr(os, "fsync", full)
+    assert "--resume" in str(caught.value.hint)
+    assert checkpoint.newest_whole(runner.run.folder)[0] is not None
+    again = make("stopped", again=True, save_every=1)
+    assert again.clock.steps == 2
+    list(again.events())
+    assert ending(again) == ending(whole)
+
+
+def poison(call: int, patch: pytest.MonkeyPatch) -> None:
+    """The loss of the backward pass with this number is no number."""
+    original, calls = Trainer.backward, []
+
+    def poisoned(self: Trainer, cut: Any) -> tuple[float, float]:
+        calls.append(1)
+        loss, norm = original(self, cut)
+        return (float("nan") if len(calls) == call else loss), norm
+
+    patch.setattr(Trainer, "backward", poisoned)
+
+
+def test_a_loss_that_is_no_number_names_step_and_examples(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = make("run", save_every=1)
+    poison(3, monkeypatch)
+    with pytest.raises(FkiError, match=r"nan in 2024-Q1, epoch 1, step 3 of 6 .* learning 2024-Q1"):
+        list(runner.events())
+    assert checkpoint.newest_whole(runner.run.folder)[0].name == "2024-Q1-step2"  # type: ignore[union-attr]
+
+
+def test_a_step_may_be_left_out(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = make("run", on_nan="skip")
+    poison(3, monkeypatch)
+    steps = [event for event in runner.events() if isinstance(event, Step)]
+    assert [bool(step.note) for step in steps[:4]] == [False, False, True, False]
+    assert runner.run.info["status"] == "done"
+    logged = [r for r in runner.run.read_lines("metrics.jsonl") if "step" in r]
+    assert logged[2]["train/loss"] is None and "left out" in logged[2]["note"]
+
+
+def test_too_many_steps_in_a_row_may_not(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = make("run", on_nan="skip", gradient_accumulation_steps=1)
+    monkeypatch.setattr("fki.engine.trainer.MOST_SKIPPED", 2)
+    monkeypatch.setattr(Trainer, "backward", lambda self, cut: (float("inf"), 1.0))
+    with pytest.raises(FkiError, match=r"inf in 2024-Q1, epoch 1, step 3"):
+        list(runner.events())
+
+
+def test_for_want_of_memory_forward_passes_are_halved_and_the_batch_is_kept(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, sizes = Trainer._nll, []
+
+    def short(self: Trainer, batch: Any) -> torch.Tensor:
+        if len(batch.input_ids) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        sizes.append(len(batch.input_ids))
+        return original(self, batch)
+
+    monkeypatch.setattr(Trainer, "_nll", short)
+    runner = make("run", gradient_accumulation_steps=1, max_periods=1)
+    runner.session.trainer.batch_size, runner.session.trainer.most = 3, 3
+    steps = [event for event in runner.events() if isinstance(event, Step)]
+    assert "at most 1 examples" in steps[0].note and not steps[1].note
+    assert [s.examples for s in steps] == [3, 3]
+    assert sizes == [1] * 6
+
+
+def test_one_example_too_large_for_memory_is_an_error(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(self: Trainer, batch: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(Trainer, "_nll", never)
+    with pytest.raises(FkiError, match="Memory is too small for a forward pass of 1 examples"):
+        list(make("run").events())
+
+
+def test_the_best_checkpoints_stay(make: Make) -> None:
+    runner = make("run", keep_last=1, keep_best=1)
+    list(runner.events())
+    names = [folder.name for folder in checkpoint.listed(runner.run.folder)]
+    assert names == ["2024-Q1", "2024-Q2"]  # the newest, and the best of the rows before it
