@@ -24,14 +24,15 @@ from fki.core.types import (
     Stream,
     Version,
 )
-from fki.data.prompts import SENTINEL, source_text, training_examples
+from fki.data.prompts import SENTINEL, SPECIAL, source_text, training_examples
+from fki.data.rows import bad_byte, check_unique, json_row
 from fki.data.stream import ASKS, BASE, cut
 
 T = TypeVar("T")
 FACT_COLUMNS = ("subject", "relation", "object", "start")
 PROMPT_COLUMNS = ("prompt", "target", "date")
 SUFFIXES = (".jsonl", ".csv")
-SHOWN = 10  # bad rows that an error spells out
+SHOWN, WIDEST = 10, 400  # bad rows that an error spells out, and characters of each
 
 
 class Line(NamedTuple):
@@ -127,7 +128,7 @@ def _raise_for(problems: list[str], place: Path) -> None:
     """Raises DataError where there are problems: their number, and the first of them."""
     if not problems:
         return
-    shown = "\n".join(f"  {p}" for p in problems[:SHOWN])
+    shown = "\n".join(f"  {p[:WIDEST]}" for p in problems[:SHOWN])
     more = f"\n  ... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
     raise DataError(
         f"{len(problems)} bad row{'s' * (len(problems) > 1)} in {place}; "
@@ -141,8 +142,8 @@ def read_wordings(file: Path) -> dict[str, tuple[str, ...]]:
     if not file.is_file():
         return {}
     try:
-        table = json.loads(file.read_text(encoding="utf-8"))
-        found = {relation: tuple(entry["wordings"]) for relation, entry in table.items()}
+        table = json.loads(file.read_text(encoding="utf-8-sig"))
+        found = {r: tuple([] + entry["wordings"]) for r, entry in table.items()}  # text is no list
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{file}: {error!r}",
@@ -163,6 +164,7 @@ def read_lines(file: Path, problems: list[str]) -> Iterator[Line]:
     with file.open(encoding="utf-8-sig", newline="") as text:
         if file.suffix == ".csv":
             reader = csv.DictReader(text)
+            check_unique(reader.fieldnames or ())
             for row in reader:
                 if None in row or None in row.values():
                     problems.append(
@@ -175,16 +177,11 @@ def read_lines(file: Path, problems: list[str]) -> Iterator[Line]:
             if not line.strip():
                 continue
             try:
-                values = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                problems.append(f"{file}:{number}: not JSON: {error}")
+                values = json_row(line)
+            except ValueError as error:
+                problems.append(f"{file}:{number}: {error}")
                 continue
-            if isinstance(values, dict):
-                yield Line(file, number, values)
-            else:
-                problems.append(
-                    f"{file}:{number}: a row is a JSON object, not {type(values).__name__}"
-                )
+            yield Line(file, number, values)
 
 
 def _parse(file: Path, reader: Callable[[Line], T], problems: list[str]) -> Iterator[T]:
@@ -195,17 +192,20 @@ def _parse(file: Path, reader: Callable[[Line], T], problems: list[str]) -> Iter
                 yield reader(line)
             except ValueError as error:
                 problems.append(f"{line.file}:{line.number}: {error}")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        problems.append(f"{file} cannot be read, it must be UTF-8 text: {error}")
+    except UnicodeDecodeError:
+        problems.append(f"{file}:{bad_byte(file)}")
+    except (OSError, ValueError, csv.Error) as error:
+        problems.append(f"{file} cannot be read: {error}")
 
 
 def _text(values: dict[str, Any], column: str) -> str:
     value = values.get(column)
-    if value is None:
-        like = closest(column, values)
-        raise ValueError(
-            f"'{column}' is missing" + (f"; is '{like}' meant for it?" if like else "")
-        )
+    if column not in values:
+        strange = [name for name in values if name not in (*FACT_COLUMNS, *PROMPT_COLUMNS)]
+        like = closest(column, strange)
+        meant = f"; is '{like}' meant for it?" if like else ""
+        found = f"; the row has '{strange[0]}'" if strange and not like else ""
+        raise ValueError(f"'{column}' is missing{meant}{found}")
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"'{column}' must be text, not {value!r}")
     value.encode()  # a lone surrogate, which JSON can spell, raises a ValueError
@@ -215,11 +215,13 @@ def _text(values: dict[str, Any], column: str) -> str:
 def _texts(values: dict[str, Any], column: str) -> tuple[str, ...]:
     """One text or a list of them."""
     value = values.get(column)
-    if not isinstance(value, list):
-        return (_text(values, column),)
-    if not value:
+    if value == []:
         raise ValueError(f"'{column}' is an empty list")
-    return tuple(dict.fromkeys(_text({column: v}, column) for v in value))
+    cells = [{column: v} for v in value] if isinstance(value, list) else [values]
+    texts = tuple(dict.fromkeys(_text(cell, column) for cell in cells))
+    if special := SPECIAL.search(" ".join(texts)):
+        raise ValueError(f"'{column}' must not hold {special[0]}, which ends or opens an answer")
+    return texts
 
 
 def _fact_reader(wordings: dict[str, tuple[str, ...]], *, dated: bool) -> Callable[[Line], Fact]:
@@ -271,6 +273,8 @@ def _question(values: dict[str, Any]) -> tuple[str, str]:
     prompt = _text(values, "prompt")
     if prompt.count(SENTINEL) > 1:
         raise ValueError(f"'prompt' has {SENTINEL} more than once")
+    if SUBJECT in prompt or OBJECT in prompt:
+        raise ValueError(f"'prompt' must not hold {SUBJECT} or {OBJECT}; its blank is {SENTINEL}")
     return prompt, prompt.replace(SENTINEL, OBJECT) if SENTINEL in prompt else f"{prompt} {OBJECT}"
 
 
