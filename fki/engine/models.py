@@ -11,6 +11,7 @@ from transformers import (
     AutoConfig,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
+    GenerationConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -66,6 +67,7 @@ def load(name: str) -> Loaded:
                 hint="Use a T5 model and tokenizer.",
             )
     _check_finite(model, name)
+    model.generation_config = plain_generation(model.generation_config)
     return Loaded(model, tokenizer, source)
 
 
@@ -104,6 +106,13 @@ def _unavailable(name: str, source: str, error: Exception) -> FkiError:
         f"({first})",
         hint=f"With a network run: hf download {name}   or offline use: --set model=t5-mini",
     )
+
+
+def plain_generation(own: GenerationConfig) -> GenerationConfig:
+    """The same special tokens and nothing else: a minimal length, a penalty or a forbidden token
+    that a model brings along would make greedy decoding write something else than the likeliest."""
+    tokens = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
+    return GenerationConfig(**{name: getattr(own, name) for name in tokens})
 
 
 def _check_finite(model: PreTrainedModel, name: str) -> None:
