@@ -9,11 +9,14 @@ from rich.text import Text
 
 from fki.core.types import Score, Step
 
+NARROW = 76  # columns, below which the learning rate makes room
+
 
 class RunProgress:
     """Draws steps and scores on a terminal; elsewhere it draws nothing."""
 
     def __init__(self, console: Console, steps: int) -> None:
+        self.is_narrow = console.width < NARROW
         self.is_live = console.is_terminal and not console.quiet
         self.progress = Progress(
             TextColumn("[bold]{task.description}"),
@@ -43,12 +46,15 @@ class RunProgress:
         """An optimizer step was taken."""
         fresh = step.examples / max(step.seconds, 1e-9)
         self.rate = 0.95 * self.rate + 0.05 * fresh if self.rate else fresh
-        numbers = f"loss {step.loss:.3f}  lr {step.learning_rate:.1e}  {self.rate:,.0f} ex/s"
+        rate = "" if self.is_narrow else f"lr {step.learning_rate:.1e}  "
+        numbers = f"loss {step.loss:.3f}  {rate}{self.rate:,.0f} ex/s"
         if step.step == step.steps:
             numbers += "  scoring"
+        task = self.progress.tasks[0]
         self.progress.update(
             self.task,
             advance=1,
+            total=max(task.total or 0, task.completed + step.steps - step.step + 1),  # mixed in
             description=f"{step.period} epoch {step.epoch + 1}",
             numbers=numbers,
         )
