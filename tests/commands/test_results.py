@@ -240,3 +240,14 @@ def test_compare_of_nothing_says_how_to_get_a_run(fki: Fki, tmp_path: Path, is_t
         (tmp_path / "runs").mkdir()
     shown = fki("compare")
     assert shown.code == 3 and "Run: fki train" in shown.words
+
+
+def test_runs_scored_after_other_phases_are_no_fair_comparison(
+    fki: Fki, trained: Path, tmp_path: Path
+) -> None:
+    run = copied(trained, tmp_path / "b")
+    info = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    info["config"]["eval_every"] = 3
+    (run / "run.json").write_text(json.dumps(info), encoding="utf-8")
+    assert "2 groups of runs that differ" in fki("compare", trained, run).words
+    assert "differ" not in fki("compare", trained).words
