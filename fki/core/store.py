@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fki.core.errors import DataError, FkiError
+from fki.core.home import user_path
 
 RUN, CONFIG, METRICS = "run.json", "config.toml", "metrics.jsonl"
 PROBES, SAMPLES, SCORES = "probes.jsonl", "samples.jsonl", "scores.json"
@@ -59,7 +60,7 @@ class Run:
         Raises FkiError where `output_dir` is there and not empty, or cannot be made.
         """
         stamp = datetime.now().strftime("%m%d-%H%M%S")
-        folder = Path(output_dir).expanduser() if output_dir else Path("runs") / f"{label}-{stamp}"
+        folder = user_path(output_dir) if output_dir else Path("runs") / f"{label}-{stamp}"
         try:
             if output_dir:
                 folder.mkdir(parents=True, exist_ok=True)

@@ -74,6 +74,7 @@ def line(run: Run) -> Line:
         *map(str, info["protocol"].values()),
         config["eval_samples"],
         config["input_length"],
+        config["eval_every"],  # what gain and forgetting are counted over
     )
     return Line(
         run=run.folder.resolve().name,

@@ -55,6 +55,10 @@ def export_hf(opened: Opened, output: Path) -> Parity:
         CannotFold: the method's model has no plain equivalent.
         GateFailed: the folder, loaded by transformers alone, answers differently.
     """
+    if output.name in ("", ".."):
+        raise FkiError(
+            f"--output must name a folder of its own, not '{output}'.", hint="Try: --output out"
+        )
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise FkiError(
             f"--output must be a new or empty folder, and {output} is not. fki overwrites nothing.",

@@ -12,7 +12,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from fki.core.errors import DataError, FkiError, GateFailed
 from fki.core.store import Run
 from fki.engine import exporter
-from fki.engine.opener import Opened, is_run, open_model, open_run
+from fki.engine.opener import Opened, open_model, open_run, run_of
 from fki.engine.runner import Runner
 from fki.testing import logits, toy_encoder, toy_model
 
@@ -132,8 +132,8 @@ def test_a_base_model_with_other_weights_is_refused(run: Run, tmp_path: Path) ->
 def test_a_model_folder_is_no_run_and_opens_as_it_is(
     toy_folder: Path, run: Run, opened: Opened
 ) -> None:
-    assert is_run(str(run.folder))
-    assert not is_run(str(toy_folder))
+    assert run_of(str(run.folder))[0] is not None
+    assert run_of(str(toy_folder)) == (None, "")
     plain = open_model(str(toy_folder), opened.config)
     assert plain.run is None
     assert torch.equal(logits(plain.model.eval()), logits(toy_model()))
