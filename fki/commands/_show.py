@@ -6,11 +6,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
 NONE = "-"
+GAP = 2  # spaces between the columns of a table
+LETTERS = 14  # of a text that a narrow table keeps in a line
 
 
 def is_main() -> bool:
@@ -37,8 +39,22 @@ class Show:
             sys.stdout.flush()
 
     def table(self, table: Table) -> None:
-        """A table for people."""
-        self.out.print(table)
+        """A table for people; where it cannot fit, the terminal breaks lines and hides nothing."""
+        least = self._least_width(table)
+        if least > self.out.width:
+            table.width = least
+        self.out.print(table, crop=False)
+
+    def _least_width(self, table: Table) -> int:
+        """The width at which no number is cut and every text keeps some letters a line."""
+        widths = [
+            (max(map(self._width, (column.header, *column.cells))), column.no_wrap)
+            for column in table.columns
+        ]
+        return sum(GAP + (wide if is_whole else min(wide, LETTERS)) for wide, is_whole in widths)
+
+    def _width(self, cell: RenderableType) -> int:
+        return self.out.measure(cell).maximum
 
     def next_commands(self, *commands: str) -> None:
         """What to type next."""
@@ -61,7 +77,7 @@ def new_table(*columns: str, title: str | None = None, numbers: Sequence[str] = 
         header_style="bold",
         box=None,
         pad_edge=False,
-        padding=(0, 2, 0, 0),
+        padding=(0, GAP, 0, 0),
     )
     for column in columns:
         right = column in numbers
