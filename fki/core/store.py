@@ -21,6 +21,7 @@ from fki.core.home import user_path
 RUN, CONFIG, METRICS = "run.json", "config.toml", "metrics.jsonl"
 PROBES, SAMPLES, SCORES = "probes.jsonl", "samples.jsonl", "scores.json"
 CHECKPOINTS = "checkpoints"
+TABLES = ("config", "dataset", "model", "parameters", "protocol", "spent")  # of run.json
 
 
 def write_text(file: Path, text: str) -> None:
@@ -87,8 +88,12 @@ class Run:
 
     @property
     def info(self) -> dict[str, Any]:
-        """What run.json says. Raises DataError where it cannot be read."""
-        return self.read(RUN)
+        """What run.json says. Raises DataError where it cannot be read or is not ours."""
+        info = self.read(RUN)
+        for key in TABLES:
+            if not isinstance(info.get(key, {}), dict):
+                raise DataError(f"{self.folder / RUN}: '{key}' must be an object.")
+        return info
 
     def read(self, name: str) -> dict[str, Any]:
         """A JSON file of this run as a dict. Raises DataError where it cannot be read."""

@@ -118,7 +118,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = {name: {"sha256": entry["sha256"]} for name, entry in manifest["files"].items()}
         return {"name": manifest["name"], "digest": manifest["digest"], "files": files}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{folder / MANIFEST} cannot be read: {error!r}.",
             hint=f"Move {folder} away and download the dataset again.",

@@ -38,11 +38,12 @@ def save(run: Path, name: str, model: nn.Module, *, order: int, keep_last: int) 
         write_json(scratch / MANIFEST, {"name": name, "order": order, "sha256": digest})
         os.replace(scratch, folder)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(scratch, ignore_errors=True)
         raise FkiError(
             f"The checkpoint {folder} cannot be written: {error}.",
             hint="Free some space; the checkpoints before it are whole.",
         ) from None
+    finally:  # also on Ctrl-C
+        shutil.rmtree(scratch, ignore_errors=True)
     for old in listed(run)[:-keep_last]:
         shutil.rmtree(old)
     return folder

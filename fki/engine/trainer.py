@@ -105,11 +105,14 @@ class Trainer:
                 )
 
     def _optimizer_for(self, steps: int) -> torch.optim.Optimizer:
-        """A fresh optimizer, or with `reset_optimizer_per_period` off the one there is."""
+        """A fresh optimizer, or with `reset_optimizer_per_period` off the one there is.
+
+        Each group starts at the learning rate that the method gave it.
+        """
         if self._optimizer is None or self.config.reset_optimizer_per_period:
             self._optimizer = self.method.optimizer(self.plain, steps)
         for group in self._optimizer.param_groups:
-            group["lr"] = group["initial_lr"] = self.config.learning_rate
+            group["lr"] = group.setdefault("initial_lr", group["lr"])
         return self._optimizer
 
     def _batches(

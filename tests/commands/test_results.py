@@ -218,6 +218,45 @@ def test_compare_leaves_out_a_run_whose_scores_are_of_another_shape(
     assert shown.code == 0 and "Left out: runs/odd" in shown.words
 
 
+@pytest.mark.parametrize(
+    ("file", "keys", "value"),
+    [
+        ("run.json", ["spent"], None),
+        ("run.json", ["spent", "train_seconds"], "long"),
+        ("run.json", ["protocol"], ["greedy"]),
+        ("run.json", ["config", "method"], None),
+        ("run.json", ["config", "seed"], "x"),
+        ("run.json", ["status"], 3),
+        ("scores.json", ["summary", "learning_gain"], "much"),
+        ("scores.json", ["summary", "probe_sets"], []),
+        ("scores.json", ["summary", "probe_sets", "new", "em"], "all"),
+        ("scores.json", ["summary", "probe_sets", "new", "em", "after"], "all"),
+    ],
+)
+def test_compare_leaves_out_a_run_with_a_value_of_another_kind(
+    fki: Fki, trained: Path, tmp_path: Path, file: str, keys: list[str], value: Any
+) -> None:
+    run = copied(trained, tmp_path / "runs" / "odd")
+    place = whole = json.loads((run / file).read_text(encoding="utf-8"))
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    (run / file).write_text(json.dumps(whole), encoding="utf-8")
+    shown = fki("compare", "runs", "--json")
+    assert shown.code == 0 and [row["skipped"] for row in shown.rows] == ["runs/odd"]
+
+
+def test_runs_that_were_scored_after_unlike_numbers_of_periods_are_not_compared(
+    fki: Fki, trained: Path, tmp_path: Path
+) -> None:
+    copied(trained, tmp_path / "runs" / "one")
+    other = copied(trained, tmp_path / "runs" / "other")
+    scores = json.loads((other / "scores.json").read_text(encoding="utf-8"))
+    scores["summary"]["columns"] = ["2023-Q1..2023-Q2"]
+    (other / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
+    assert "2 groups of runs" in fki("compare").words
+
+
 def test_compare_warns_of_runs_that_cannot_be_compared(
     fki: Fki, trained: Path, tmp_path: Path
 ) -> None:

@@ -71,7 +71,9 @@ def test_a_harmed_dataset_is_refused_and_left_as_it_is(wiki: Path, name: str, us
     assert content(wiki) == before
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"files": {}}', '{"files": {"a": {}}}'])
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", '{"files": []}', '{"files": {}}', '{"files": {"a": {}}}']
+)
 def test_a_manifest_of_another_shape_is_refused(wiki: Path, text: str) -> None:
     (wiki / "manifest.json").write_text(text, encoding="utf-8")
     with pytest.raises(DataError):

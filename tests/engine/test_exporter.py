@@ -1,6 +1,7 @@
 """An export answers like its run, or is kept aside; an opened run is the one that was trained."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,24 @@ def test_an_empty_folder_may_be_filled(opened: Opened, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     exporter.export_hf(opened, tmp_path / "out")
     assert (tmp_path / "out" / "config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("lines", "what"),
+    [
+        ("", "no questions"),
+        ('{"id": "a"}\n', "no probe"),
+        ('{"id": "a", "period": "base", "source": 3, "answers": ["x"]}\n', "no probe"),
+        ('{"id": "a", "period": "base", "source": "x", "answers": []}\n', "without an answer"),
+    ],
+)
+def test_a_run_without_readable_questions_cannot_be_exported(
+    opened: Opened, tmp_path: Path, lines: str, what: str
+) -> None:
+    (tmp_path / "probes.jsonl").write_text(lines, encoding="utf-8")
+    with pytest.raises(DataError, match=what):
+        exporter.export_hf(replace(opened, run=Run(tmp_path)), tmp_path / "out")
+    assert [f.name for f in tmp_path.iterdir()] == ["probes.jsonl"]
 
 
 def test_a_base_model_with_other_weights_is_refused(run: Run, tmp_path: Path) -> None:
