@@ -9,12 +9,15 @@ from rich.text import Text
 
 from fki.core.types import Score, Step
 
+NARROW = 76  # columns, below which the learning rate makes room
+
 
 class RunProgress:
     """Draws steps and scores on a terminal; elsewhere it draws nothing."""
 
     def __init__(self, console: Console, steps: Mapping[str, int]) -> None:
         """`steps`: how many each period is expected to have; a method may mix in more."""
+        self.is_narrow = console.width < NARROW
         self.expected = steps
         self.total = sum(steps.values())
         self.is_live = console.is_terminal and not console.quiet
@@ -46,7 +49,8 @@ class RunProgress:
         """An optimizer step was taken."""
         fresh = step.examples / max(step.seconds, 1e-9)
         self.rate = 0.95 * self.rate + 0.05 * fresh if self.rate else fresh
-        numbers = f"loss {step.loss:.3f}  lr {step.learning_rate:.1e}  {self.rate:,.0f} ex/s"
+        rate = "" if self.is_narrow else f"lr {step.learning_rate:.1e}  "
+        numbers = f"loss {step.loss:.3f}  {rate}{self.rate:,.0f} ex/s"
         if step.step == 1:
             self.total += step.steps - self.expected[step.period]
         if step.step == step.steps:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
@@ -64,7 +64,8 @@ class Show:
 
 
 def new_table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) -> Table:
-    """An empty table; the columns in `numbers` are right-aligned."""
+    """An empty table; the columns in `numbers` are right-aligned, and where a terminal is narrow
+    all of them fold, the widest first, so that nothing is cut off."""
     table = Table(
         title=title,
         title_justify="left",
@@ -75,10 +76,8 @@ def new_table(*columns: str, title: str | None = None, numbers: Sequence[str] = 
         padding=(0, 2, 0, 0),
     )
     for column in columns:
-        right = column in numbers
-        table.add_column(
-            column, justify="right" if right else "left", no_wrap=right, overflow="fold"
-        )
+        justify: JustifyMethod = "right" if column in numbers else "left"
+        table.add_column(column, justify=justify, overflow="fold")
     return table
 
 

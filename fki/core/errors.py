@@ -47,8 +47,10 @@ class Interrupted(FkiError):
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like this one, None where none is alike."""
-    return next(iter(get_close_matches(name, list(known), n=1, cutoff=0.6)), None)
+    """The known name that is most like this one, whatever the case; None where none is alike."""
+    by_folded = {word.casefold(): word for word in known}
+    match = get_close_matches(name.casefold(), list(by_folded), n=1, cutoff=0.6)
+    return by_folded[match[0]] if match else None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -9,7 +9,12 @@ from platformdirs import user_data_path
 def data_home() -> Path:
     """The data folder; it need not exist yet."""
     home = os.environ.get("FKI_HOME")
-    return Path(home).expanduser() if home else user_data_path("fki", appauthor=False)
+    return user_path(home) if home else user_data_path("fki", appauthor=False)
+
+
+def user_path(text: str) -> Path:
+    """A path as a user wrote it, `~` read as a home folder where there is one of that name."""
+    return Path(os.path.expanduser(text))
 
 
 def asset(name: str) -> Path:

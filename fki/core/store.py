@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from fki.core.errors import DataError, FkiError
+from fki.core.home import user_path
 
 RUN, CONFIG, METRICS = "run.json", "config.toml", "metrics.jsonl"
 PROBES, SAMPLES, SCORES = "probes.jsonl", "samples.jsonl", "scores.json"
 CHECKPOINTS, LOCK = "checkpoints", ".lock"
+TABLES = ("config", "dataset", "model", "parameters", "protocol", "spent")  # of run.json
 
 
 def write_text(file: Path, text: str) -> None:
@@ -81,7 +83,7 @@ class Run:
         Raises FkiError where `output_dir` is there and not empty, or cannot be made.
         """
         stamp = datetime.now().strftime("%m%d-%H%M%S")
-        folder = Path(output_dir).expanduser() if output_dir else Path("runs") / f"{label}-{stamp}"
+        folder = user_path(output_dir) if output_dir else Path("runs") / f"{label}-{stamp}"
         try:
             if output_dir:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -108,8 +110,12 @@ class Run:
 
     @property
     def info(self) -> dict[str, Any]:
-        """What run.json says. Raises DataError where it cannot be read."""
-        return self.read(RUN)
+        """What run.json says. Raises DataError where it cannot be read or is not ours."""
+        info = self.read(RUN)
+        for key in TABLES:
+            if not isinstance(info.get(key, {}), dict):
+                raise DataError(f"{self.folder / RUN}: '{key}' must be an object.")
+        return info
 
     def read(self, name: str) -> dict[str, Any]:
         """A JSON file of this run as a dict. Raises DataError where it cannot be read."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fki.core.errors import DataError, NotDownloaded, nearest
-from fki.core.home import asset, data_home
+from fki.core.home import asset, data_home, user_path
 from fki.core.types import Prompt, Stream, Version
 from fki.data.files import data_files, digest, read_folder
 
@@ -60,7 +60,8 @@ def fetch(name: str) -> tuple[Path, bool]:
     """Bring a known dataset onto this machine and verify it.
 
     Returns its folder, and whether it was there already.
-    Raises DataError for an unknown name, or for files that are not what their checksums say.
+    Raises DataError for an unknown name, for a data folder that cannot be written to, or for files
+    that are not what their checksums say.
     """
     source = SOURCES.get(name)
     if source is None:
@@ -72,9 +73,16 @@ def fetch(name: str) -> tuple[Path, bool]:
     if folder.exists():
         verify(folder)
         return folder, True
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-") as scratch:
-        fresh = Path(scratch) / name
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-")
+    except OSError as error:
+        raise DataError(
+            f"The dataset cannot be put into {folder}: {error.strerror}.",
+            hint="Set FKI_HOME to a folder that can be written to.",
+        ) from None
+    with scratch as place:
+        fresh = Path(place) / name
         fresh.mkdir()
         source.fetch(fresh)
         verify(fresh)
@@ -110,7 +118,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = {name: {"sha256": entry["sha256"]} for name, entry in manifest["files"].items()}
         return {"name": manifest["name"], "digest": manifest["digest"], "files": files}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{folder / MANIFEST} cannot be read: {error!r}.",
             hint=f"Move {folder} away and download the dataset again.",
@@ -132,7 +140,7 @@ def open_stream(dataset: str, version: Version, prompt: Prompt) -> Stream:
             )
         verify(folder)
         return read_folder(folder, version, prompt, name=dataset)
-    folder = Path(dataset).expanduser()
+    folder = user_path(dataset)
     if not folder.is_dir():
         raise DataError(
             f"No dataset '{dataset}': neither a known name ({', '.join(SOURCES)}) nor a folder."

@@ -61,6 +61,7 @@ class Encoder:
         ]
         if over:
             longest, text = max(over)
+            text = text if len(text) <= 80 else text[:80] + " ..."
             raise ConfigError(
                 f"{len(over):,} of {len(texts):,} answers do not fit into output_length = "
                 f"{self.output_length} tokens; the longest, '{text}', has {longest}. An answer is "

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from fki.core.errors import DataError
 from fki.core.types import Example, Prompt
+from fki.data.lines import SUFFIXES, Line, parse, raise_for
 from fki.data.prompts import training_examples
-from fki.data.rows import SUFFIXES, Line, fact_reader, parse, raise_for, text_of
+from fki.data.rows import fact_reader, text_of
 
 
 def read_corpus(file: Path, prompt: Prompt) -> list[Example]:

@@ -21,18 +21,9 @@ from fki.core.types import (
     Stream,
     Version,
 )
+from fki.data.lines import SUFFIXES, Line, parse, raise_for
 from fki.data.prompts import source_text
-from fki.data.rows import (
-    SUFFIXES,
-    Line,
-    fact_reader,
-    parse,
-    question_of,
-    raise_for,
-    stream_reader,
-    text_of,
-    texts_of,
-)
+from fki.data.rows import fact_reader, question_of, stream_reader, text_of, texts_of
 from fki.data.stream import ASKS, BASE, cut
 
 
@@ -105,8 +96,8 @@ def read_wordings(file: Path) -> dict[str, tuple[str, ...]]:
     if not file.is_file():
         return {}
     try:
-        table = json.loads(file.read_text(encoding="utf-8"))
-        found = {relation: tuple(entry["wordings"]) for relation, entry in table.items()}
+        table = json.loads(file.read_text(encoding="utf-8-sig"))
+        found = {r: tuple([] + entry["wordings"]) for r, entry in table.items()}  # text is no list
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{file}: {error!r}",

@@ -4,9 +4,12 @@
 `<extra_id_0>`. `prefix` is closed-book completion: the text before the object, then the object.
 """
 
+import re
+
 from fki.core.types import OBJECT, SUBJECT, Example, Fact, Prompt
 
 SENTINEL, AFTER = "<extra_id_0>", "<extra_id_1>"
+SPECIAL = re.compile(r"<extra_id_\d+>|</s>|<pad>")  # what no answer can hold
 
 
 def source_text(wording: str, subject: str, prompt: Prompt) -> str:

@@ -1,88 +1,21 @@
-"""Rows of JSONL and CSV files: read one by one, checked, each problem with its place.
+"""Rows as facts and documents, checked.
 
 A row is a fact (`subject, relation, object, start[, end]`), a prompt (`prompt, target, date`) or a
-document (`text, date`).
+document (`text, date[, id, title]`).
 """
 
-import csv
-import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 from fki.core.calendar import last_day, parse_date
-from fki.core.errors import DataError, closest
+from fki.core.errors import closest
 from fki.core.types import OBJECT, SUBJECT, Document, Fact
-from fki.data.prompts import SENTINEL
+from fki.data.lines import Line
+from fki.data.prompts import SENTINEL, SPECIAL
 
-T = TypeVar("T")
 FACT_COLUMNS = ("subject", "relation", "object", "start")
 PROMPT_COLUMNS = ("prompt", "target", "date")
 TEXT_COLUMNS = ("text", "date", "id", "title")
-SUFFIXES = (".jsonl", ".csv")
-SHOWN = 10  # bad rows that an error spells out
-
-
-class Line(NamedTuple):
-    """One row of a file, with where it stands."""
-
-    file: Path
-    number: int
-    values: dict[str, Any]
-
-
-def read_lines(file: Path, problems: list[str]) -> Iterator[Line]:
-    """The rows of a JSONL or CSV file; one that cannot be read becomes a problem."""
-    with file.open(encoding="utf-8-sig", newline="") as text:
-        if file.suffix == ".csv":
-            reader = csv.DictReader(text)
-            for row in reader:
-                if None in row or None in row.values():
-                    problems.append(
-                        f"{file}:{reader.line_num}: more or fewer cells than the header"
-                    )
-                else:
-                    yield Line(file, reader.line_num, {k: v for k, v in row.items() if v != ""})
-            return
-        for number, line in enumerate(text, 1):
-            if not line.strip():
-                continue
-            try:
-                values = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                problems.append(f"{file}:{number}: not JSON: {error}")
-                continue
-            if isinstance(values, dict):
-                yield Line(file, number, values)
-            else:
-                problems.append(
-                    f"{file}:{number}: a row is a JSON object, not {type(values).__name__}"
-                )
-
-
-def parse(file: Path, reader: Callable[[Line], T], problems: list[str]) -> Iterator[T]:
-    """What `reader` makes of each row; its ValueErrors become problems."""
-    try:
-        for line in read_lines(file, problems):
-            try:
-                yield reader(line)
-            except ValueError as error:
-                problems.append(f"{line.file}:{line.number}: {error}")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        problems.append(f"{file} cannot be read, it must be UTF-8 text: {error}")
-
-
-def raise_for(problems: list[str], place: Path) -> None:
-    """Raises DataError where there are problems: their number, and the first of them."""
-    if not problems:
-        return
-    shown = "\n".join(f"  {p}" for p in problems[:SHOWN])
-    more = f"\n  ... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-    raise DataError(
-        f"{len(problems)} bad row{'s' * (len(problems) > 1)} in {place}; "
-        f"nothing was trained.\n{shown}{more}",
-        hint="Correct these rows and run the same command again.",
-    )
 
 
 def stream_reader(wordings: dict[str, tuple[str, ...]]) -> Callable[[Line], Fact | Document]:
@@ -155,6 +88,8 @@ def question_of(values: dict[str, Any]) -> tuple[str, str]:
     prompt = text_of(values, "prompt")
     if prompt.count(SENTINEL) > 1:
         raise ValueError(f"'prompt' has {SENTINEL} more than once")
+    if SUBJECT in prompt or OBJECT in prompt:
+        raise ValueError(f"'prompt' must not hold {SUBJECT} or {OBJECT}; its blank is {SENTINEL}")
     return prompt, prompt.replace(SENTINEL, OBJECT) if SENTINEL in prompt else f"{prompt} {OBJECT}"
 
 
@@ -164,12 +99,15 @@ def default_wordings(relation: str) -> tuple[str, str]:
 
 
 def text_of(values: dict[str, Any], column: str) -> str:
+    """The text in a column. Raises ValueError where there is none."""
     value = values.get(column)
-    if value is None:
-        like = closest(column, values)
-        raise ValueError(
-            f"'{column}' is missing" + (f"; is '{like}' meant for it?" if like else "")
-        )
+    if column not in values:
+        known = {*FACT_COLUMNS, *PROMPT_COLUMNS, *TEXT_COLUMNS}
+        strange = [name for name in values if name not in known]
+        like = closest(column, strange)
+        meant = f"; is '{like}' meant for it?" if like else ""
+        found = f"; the row has '{strange[0]}'" if strange and not like else ""
+        raise ValueError(f"'{column}' is missing{meant}{found}")
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"'{column}' must be text, not {value!r}")
     value.encode()  # a lone surrogate, which JSON can spell, raises a ValueError
@@ -177,10 +115,12 @@ def text_of(values: dict[str, Any], column: str) -> str:
 
 
 def texts_of(values: dict[str, Any], column: str) -> tuple[str, ...]:
-    """One text or a list of them."""
+    """One text or a list of them, as answers. Raises ValueError for what no answer can hold."""
     value = values.get(column)
-    if not isinstance(value, list):
-        return (text_of(values, column),)
-    if not value:
+    if value == []:
         raise ValueError(f"'{column}' is an empty list")
-    return tuple(dict.fromkeys(text_of({column: v}, column) for v in value))
+    cells = [{column: v} for v in value] if isinstance(value, list) else [values]
+    texts = tuple(dict.fromkeys(text_of(cell, column) for cell in cells))
+    if special := SPECIAL.search(" ".join(texts)):
+        raise ValueError(f"'{column}' must not hold {special[0]}, which ends or opens an answer")
+    return texts

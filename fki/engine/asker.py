@@ -7,13 +7,13 @@ from typing import Any
 
 from fki.core import registry
 from fki.core.config import Config, as_dict
-from fki.core.errors import FkiError
-from fki.core.resolve import Layer, resolve
-from fki.core.store import SAMPLES, SCORES, Run, append_lines, write_json
+from fki.core.errors import ConfigError, FkiError
+from fki.core.resolve import Layer, Resolved, resolve
+from fki.core.store import SAMPLES, SCORES, append_lines, write_json
 from fki.core.types import Score
 from fki.data.catalog import open_stream
 from fki.engine.evaluator import Evaluator, mean_score
-from fki.engine.opener import Opened, config_of, is_run, open_model, open_run
+from fki.engine.opener import Opened, config_of, open_model, open_run, run_of
 from fki.engine.phases import Questions, phases
 from fki.engine.session import make_accelerator, make_encoder
 from fki.engine.summary import summary
@@ -45,13 +45,17 @@ def evaluate(
         above: settings that the user states now, laid over either.
         output: a new or empty folder for scores.json and samples.jsonl.
     Raises:
-        FkiError: `output` holds files, or the target, data or settings cannot be used.
+        FkiError: `output` holds files or cannot be made, or the target, data or settings cannot be
+            used.
     """
-    if output is not None and output.exists() and any(output.iterdir()):
-        raise FkiError(f"--output must be a new or empty folder, and {output} holds files.")
-    run = Run.open(Path(target)) if is_run(target) else None
+    run, checkpoint = run_of(target, checkpoint)
     layers = [Layer(as_dict(config_of(run)), {})] if run else below
-    config = resolve([*layers, *above], options_of=registry.options_of).config
+    resolved = resolve([*layers, *above], options_of=registry.options_of)
+    config = resolved.config
+    if run:
+        _refuse_another_model(resolved, config_of(run))
+    if output is not None:
+        _make(output)
     opened = open_run(run, checkpoint) if run else open_model(target, config)
     scores, samples, columns = ask_everything(opened, config)
     name = f"{opened.name} after {opened.checkpoint}" if run else opened.name
@@ -64,10 +68,31 @@ def evaluate(
         summary([("now", scores)], columns),
     )
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
         append_lines(output / SAMPLES, samples)
         write_json(output / SCORES, asdict(result))
     return result
+
+
+def _refuse_another_model(resolved: Resolved, own: Config) -> None:
+    """Raises ConfigError where `--set` asks for another model than the run's."""
+    for key in ("model", "method", "freeze_level"):
+        wanted, has = getattr(resolved.config, key), getattr(own, key)
+        if resolved.origins[key] == "--set" and wanted != has:
+            raise ConfigError(
+                f"{key} is the run's own, {has!r}; --set {key}={wanted} cannot change it.",
+                hint="A run may be asked with other data and questions, not as another model.",
+            )
+
+
+def _make(output: Path) -> None:
+    """Make the folder. Raises FkiError where it cannot be made or holds files."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        is_empty = not any(output.iterdir())
+    except OSError as error:
+        raise FkiError(f"--output {output} cannot be made: {error.strerror}.") from None
+    if not is_empty:
+        raise FkiError(f"--output must be a new or empty folder, and {output} holds files.")
 
 
 def ask_everything(

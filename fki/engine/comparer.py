@@ -1,16 +1,23 @@
 """Finished runs side by side; reads files only, so that it starts without torch."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+from pydantic.dataclasses import dataclass
+
 from fki.core.errors import DataError
-from fki.core.store import SCORES, Run, find_runs
+from fki.core.store import RUN, SCORES, Run, find_runs
+
+NUMBERS = TypeAdapter(dict[str, float | None])
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One run in a comparison; a score is None where it is undefined or not there yet."""
+    """One run in a comparison; a score is None where it is undefined or not there yet.
+
+    Raises ValidationError, a ValueError, for what is of another type.
+    """
 
     run: str
     status: str
@@ -52,8 +59,10 @@ def compare(folders: list[Path]) -> Comparison:
     for run in runs:
         try:
             lines.append(line(run))
-        except (DataError, KeyError, TypeError, ValueError) as error:
+        except DataError as error:
             skipped[str(run.folder)] = str(error)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            skipped[str(run.folder)] = f"its {RUN} or {SCORES} is not as fki writes it."
     if not lines and not skipped:
         raise DataError(
             f"There are no runs in '{', '.join(map(str, folders))}'.",
@@ -63,13 +72,19 @@ def compare(folders: list[Path]) -> Comparison:
 
 
 def line(run: Run) -> Line:
-    """What a comparison says of a run. Raises DataError or KeyError where its files do not."""
+    """What a comparison says of a run.
+
+    Raises DataError where a file cannot be read, and what Python does where it is of another shape.
+    """
     info = run.info
     config, dataset, scores = info["config"], info["dataset"], run.read(SCORES)["summary"]
+    for row in scores["probe_sets"].values():
+        NUMBERS.validate_python(row["em"])
     same = (
         dataset["digest"],
         dataset["version"],
         *dataset["periods"],
+        *scores["columns"][:1],  # the first phase tells how many periods a phase has
         info["model"]["digest"],
         *map(str, info["protocol"].values()),
         config["eval_samples"],

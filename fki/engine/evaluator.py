@@ -5,6 +5,7 @@ answer's at every place, EOS included, greedy decoding writes exactly that answe
 over its tokens). Only the other probes are generated.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from math import fsum
@@ -17,6 +18,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from fki.core.config import Config
+from fki.core.errors import FkiError
 from fki.core.types import Prediction, Probe, Score
 from fki.data.collate import IGNORE, Encoded, Encoder
 from fki.data.prompts import target_text
@@ -84,10 +86,19 @@ class Evaluator:
     def _forced_pass(
         self, model: nn.Module, encoded: Sequence[Encoded]
     ) -> tuple[list[float], list[bool]]:
-        """Per example: log-likelihood of its target, and whether greedy decoding writes it."""
+        """Per example: log-likelihood of its target, and whether greedy decoding writes it.
+
+        Raises FkiError where a log-likelihood is not a finite number.
+        """
         batch = self.encoder.batch(encoded).to(self.accelerator.device)
         logits = target_logits(model, batch, model.config)
-        return (-target_nll(logits, batch.labels)).tolist(), _all_greedy(logits, batch.labels)
+        log_likelihood = (-target_nll(logits, batch.labels)).tolist()
+        if not all(map(math.isfinite, log_likelihood)):
+            raise FkiError(
+                "The model's logits are no longer finite numbers: its training went astray.",
+                hint=f"Try a learning rate below {self.config.learning_rate:g}.",
+            )
+        return log_likelihood, _all_greedy(logits, batch.labels)
 
     def _generate(self, model: nn.Module, sources: Sequence[list[int]]) -> list[list[int]]:
         """Token ids that the model writes for each source."""

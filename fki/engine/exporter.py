@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 from transformers import (
     AutoModelForSeq2SeqLM,
@@ -29,6 +30,7 @@ from fki.engine.opener import Opened
 from fki.engine.session import make_accelerator, make_encoder
 
 ASKED = 200  # probes that the check asks, spread over all probe sets
+PROBE = TypeAdapter(Probe)
 TOLERANCE = 1e-3  # nats by which an answer's log-likelihood may differ after folding in fp32
 
 
@@ -55,6 +57,10 @@ def export_hf(opened: Opened, output: Path) -> Parity:
         CannotFold: the method's model has no plain equivalent.
         GateFailed: the folder, loaded by transformers alone, answers differently.
     """
+    if output.name in ("", ".."):
+        raise FkiError(
+            f"--output must name a folder of its own, not '{output}'.", hint="Try: --output out"
+        )
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise FkiError(
             f"--output must be a new or empty folder, and {output} is not. fki overwrites nothing.",
@@ -120,24 +126,26 @@ def write_folder(opened: Opened, folded: PreTrainedModel, folder: Path) -> None:
 
 
 def some_probes(opened: Opened) -> list[Probe]:
-    """A few of the questions that the run itself was asked, evenly spread over all of them."""
+    """A few of the questions that the run itself was asked, evenly spread over all of them.
+
+    Raises DataError where there are none: an export that cannot be checked does not count.
+    """
     assert opened.run is not None
     rows = list(opened.run.read_lines(PROBES))
+    if not rows:
+        raise DataError(f"{opened.run.folder / PROBES} has no questions to check an export with.")
     return [_probe(row) for row in rows[:: max(1, len(rows) // ASKED)]]
 
 
 def _probe(row: dict[str, Any]) -> Probe:
     """A line of probes.jsonl as a probe. Raises DataError where it is none."""
     try:
-        return Probe(
-            id=row["id"],
-            period=row["period"],
-            source=row["source"],
-            answers=tuple(row["answers"]),
-            old_answers=tuple(row["old_answers"]),
-        )
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{PROBES} holds a line that is no probe: {error!r}.") from None
+        probe: Probe = PROBE.validate_python(row)
+    except ValidationError:
+        raise DataError(f"{PROBES} holds a line that is no probe: {row}.") from None
+    if not probe.answers:
+        raise DataError(f"{PROBES} holds a probe without an answer: {row}.")
+    return probe
 
 
 def ask(opened: Opened, model: nn.Module, probes: Sequence[Probe]) -> list[Prediction]:

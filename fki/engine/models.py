@@ -11,6 +11,7 @@ from transformers import (
     AutoConfig,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
+    GenerationConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -18,7 +19,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from fki.core.errors import ConfigError, FkiError, NotDownloaded, nearest
-from fki.core.home import asset
+from fki.core.home import asset, user_path
 from fki.core.types import Batch
 from fki.data.collate import shift_right
 from fki.data.prompts import AFTER, SENTINEL
@@ -55,8 +56,10 @@ def load(name: str) -> Loaded:
         model = AutoModelForSeq2SeqLM.from_pretrained(
             source, dtype=torch.float32, trust_remote_code=False
         )
-    except (OSError, ValueError) as error:
-        raise _unavailable(name, source, error) from None
+    except FkiError:
+        raise
+    except Exception as error:  # whatever a library raises over a file that is no such file
+        raise _unavailable(name, source, error) from error
     for sentinel in (SENTINEL, AFTER):
         if tokenizer.convert_tokens_to_ids(sentinel) in (None, tokenizer.unk_token_id):
             raise ConfigError(
@@ -64,6 +67,7 @@ def load(name: str) -> Loaded:
                 hint="Use a T5 model and tokenizer.",
             )
     _check_finite(model, name)
+    model.generation_config = plain_generation(model.generation_config)
     return Loaded(model, tokenizer, source)
 
 
@@ -71,7 +75,7 @@ def locate(name: str) -> str:
     """A folder's path for an embedded or local model, else the name itself, for the Hub."""
     if name in EMBEDDED:
         return str(asset(name))
-    folder = Path(name).expanduser()
+    folder = user_path(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ConfigError(f"The folder {folder} holds no model: it has no config.json.")
@@ -83,16 +87,18 @@ def locate(name: str) -> str:
 
 def _check_reachable(name: str, source: str) -> None:
     """Raises NotDownloaded at once where a Hub model is not in the cache and there is no Hub."""
-    if Path(source).is_dir() or isinstance(try_to_load_from_cache(source, "config.json"), str):
-        return
     try:
+        if Path(source).is_dir() or isinstance(try_to_load_from_cache(source, "config.json"), str):
+            return
         get_session().head(constants.ENDPOINT, timeout=PATIENCE)
     except Exception as error:  # whatever the HTTP library of the day raises
         raise _unavailable(name, source, error) from None
 
 
 def _unavailable(name: str, source: str, error: Exception) -> FkiError:
-    first = str(error).strip().splitlines()[0]
+    first = next(iter(str(error).strip().splitlines()), "")
+    if not isinstance(error, (OSError, ValueError)):
+        first = f"{type(error).__name__}: {first}"
     if Path(source).is_dir():
         return ConfigError(f"The model in {source} cannot be loaded: {first}")
     return NotDownloaded(
@@ -100,6 +106,13 @@ def _unavailable(name: str, source: str, error: Exception) -> FkiError:
         f"({first})",
         hint=f"With a network run: hf download {name}   or offline use: --set model=t5-mini",
     )
+
+
+def plain_generation(own: GenerationConfig) -> GenerationConfig:
+    """The same special tokens and nothing else: a minimal length, a penalty or a forbidden token
+    that a model brings along would make greedy decoding write something else than the likeliest."""
+    tokens = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
+    return GenerationConfig(**{name: getattr(own, name) for name in tokens})
 
 
 def _check_finite(model: PreTrainedModel, name: str) -> None:

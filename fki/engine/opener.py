@@ -8,8 +8,9 @@ from torch import nn
 from fki.core import registry
 from fki.core.config import Config
 from fki.core.errors import ConfigError, DataError
+from fki.core.home import user_path
 from fki.core.resolve import Layer, resolve
-from fki.core.store import RUN, Run
+from fki.core.store import RUN, Run, find_runs
 from fki.engine import checkpoint, models
 from fki.engine.models import Loaded
 from fki.engine.session import make_method
@@ -29,9 +30,25 @@ class Opened:
     run: Run | None
 
 
-def is_run(target: str) -> bool:
-    """Is this the folder of a run?"""
-    return (Path(target).expanduser() / RUN).is_file()
+def run_of(target: str, named: str = "") -> tuple[Run | None, str]:
+    """The run that a path means, RUN or RUN/checkpoints/NAME, and the checkpoint's name.
+
+    None stands for a model. Raises DataError for a folder of runs, ConfigError where a checkpoint
+    is `named` and there is no run.
+    """
+    folder = user_path(target)
+    if (folder / RUN).is_file():
+        return Run.open(folder), named
+    above = folder.resolve().parent.parent
+    if (folder / checkpoint.WEIGHTS).is_file() and (above / RUN).is_file():
+        return Run.open(above), named or folder.resolve().name
+    if named:
+        raise ConfigError(f"--checkpoint is one of a run's, and '{target}' is no run.")
+    if runs := find_runs(folder):
+        raise DataError(
+            f"'{target}' is no run, it holds {len(runs)}.", hint=f"Run: fki eval {runs[0].folder}"
+        )
+    return None, ""
 
 
 def config_of(run: Run) -> Config:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fki.core.errors import ConfigError
+from fki.core.home import user_path
 from fki.core.store import write_text
 
 
@@ -14,18 +15,28 @@ def target(output_log: str) -> Path | None:
     """The file that is written: a .csv or .jsonl, or `scores.csv` in a folder; None for ""."""
     if not output_log:
         return None
-    path = Path(output_log).expanduser()
+    path = user_path(output_log)
     return path if path.suffix in (".csv", ".jsonl") else path / "scores.csv"
 
 
 def check(output_log: str) -> None:
-    """Raises ConfigError, before anything is trained, where a file would be overwritten."""
+    """Make the folder of the file. Raises ConfigError, before anything is trained, where it cannot
+    be made or the file would be overwritten."""
     file = target(output_log)
-    if file is not None and file.exists():
+    if file is None:
+        return
+    if file.exists():
         raise ConfigError(
             f"output_log: {file} exists, and fki overwrites nothing.",
             hint="Give another output_log.",
         )
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"output_log: the folder {file.parent} cannot be made: {error.strerror}.",
+            hint="Give another output_log.",
+        ) from None
 
 
 def write(output_log: str, rows: list[dict[str, Any]]) -> None:
@@ -34,7 +45,6 @@ def write(output_log: str, rows: list[dict[str, Any]]) -> None:
     if file is None:
         return
     lines = [{"after": row["after"], **score} for row in rows for score in row["scores"]]
-    file.parent.mkdir(parents=True, exist_ok=True)
     if file.suffix == ".jsonl":
         write_text(file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
         return

@@ -1,7 +1,6 @@
 """From a config to ready parts: data, model, method, trainer, evaluator."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -11,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from fki.core import registry
 from fki.core.config import Config
 from fki.core.errors import ConfigError
+from fki.core.home import user_path
 from fki.core.types import Example, Period, Stream
 from fki.data.catalog import open_stream
 from fki.data.collate import Encoder
@@ -80,7 +80,7 @@ def build(config: Config) -> Session:
     model = method.prepare(base.model)
     after, _ = models.count_parameters(model)
     if config.checkpoint_path:
-        checkpoint.load(checkpoint.find(Path(config.checkpoint_path).expanduser()), model)
+        checkpoint.load(checkpoint.find(user_path(config.checkpoint_path)), model)
     trainer = Trainer(model, method, config, encoder, accelerator, _review(stream, method))
     evaluator = Evaluator(encoder, config, accelerator)
     return Session(
@@ -104,7 +104,7 @@ def _review(stream: Stream, method: Method) -> list[Example]:
     """Old text for methods that review: their corpus, else what was known before the stream."""
     prompt = method.config.prompt
     if method.corpus:
-        return read_corpus(Path(method.corpus).expanduser(), prompt)
+        return read_corpus(user_path(method.corpus), prompt)
     return [e for fact in stream.base for e in training_examples(fact, prompt, period="base")]
 
 

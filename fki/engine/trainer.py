@@ -144,7 +144,7 @@ class Trainer:
 
     def _optimizer_for(self, steps: int, state: dict[int, Any] | None) -> torch.optim.Optimizer:
         """A fresh optimizer, or with `reset_optimizer_per_period` off the one there is; with a
-        state, one that goes on from it."""
+        state, one that goes on from it. Each group starts at the rate that the method gave it."""
         if self.optimizer is None or self.config.reset_optimizer_per_period:
             self.optimizer = self.method.optimizer(self.plain, steps)
         if state is not None:

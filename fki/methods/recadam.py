@@ -11,7 +11,7 @@ the implicit one, p = (p + c p*) / (1 + c): equal to first order, stable for eve
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -20,6 +20,8 @@ from transformers import PreTrainedModel
 
 from fki.core.errors import ConfigError
 from fki.methods import base
+
+Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class RecAdamOptions(base.Options):
@@ -37,7 +39,7 @@ class RecAdamOptions(base.Options):
     """Steepness k of the sigmoid times t0: 10 starts lambda near 0 whatever the steps."""
     anchor: Literal["pretrained", "previous_period"] = "pretrained"
     """The weights that are recalled: the base model's, or those before the current period."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Rate, Rate] = (0.9, 0.999)
     """Adam's decay rates of the first and second moment."""
     eps: float = Field(1e-8, gt=0)
     """Adam's term against division by zero."""

@@ -55,6 +55,49 @@ def test_eval_writes_its_answers_into_a_new_folder_only(
     assert again.code == 1 and "new or empty" in again.words
 
 
+@pytest.mark.parametrize("output", ["file", "file/e"])
+def test_eval_refuses_an_output_that_cannot_be_a_folder(
+    fki: Fki, trained: Path, tmp_path: Path, output: str
+) -> None:
+    (tmp_path / "file").touch()
+    shown = fki("eval", trained, "--output", output)
+    assert shown.code == 1 and f"--output {output} cannot be made" in shown.words
+
+
+def test_eval_of_a_checkpoint_s_folder_is_that_of_its_run(fki: Fki, trained: Path) -> None:
+    at_run, at_checkpoint = (
+        fki("eval", place, "--json").rows
+        for place in (trained, trained / "checkpoints" / "2023-Q1")
+    )
+    assert at_checkpoint[:-1] == at_run[:-1]
+    assert at_checkpoint[-1]["checkpoint"] == "2023-Q1"
+
+
+def test_eval_of_a_folder_of_runs_says_which_there_are(
+    fki: Fki, trained: Path, tmp_path: Path
+) -> None:
+    copied(trained, tmp_path / "a-run")
+    shown = fki("eval", ".")
+    assert shown.code == 3 and "is no run, it holds 1." in shown.words
+    assert "fki eval a-run" in shown.words
+
+
+def test_eval_of_a_run_as_another_model_is_refused(fki: Fki, trained: Path) -> None:
+    shown = fki("eval", trained, "--set", "method=lora")
+    assert shown.code == 2 and "method is the run's own, 'vanilla'" in shown.words
+
+
+def test_eval_of_a_model_has_no_checkpoint(fki: Fki) -> None:
+    shown = fki("eval", "t5-mini", "--checkpoint", "2023-Q1")
+    assert shown.code == 2 and "'t5-mini' is no run" in shown.words
+
+
+@pytest.mark.parametrize("output", [".", "..", "/"])
+def test_export_needs_a_folder_with_a_name(fki: Fki, trained: Path, output: str) -> None:
+    shown = fki("export", trained, "--output", output)
+    assert shown.code == 1 and "must name a folder of its own" in shown.words
+
+
 def test_eval_does_not_change_the_run(fki: Fki, trained: Path) -> None:
     before = {f: f.stat().st_mtime_ns for f in trained.rglob("*")}
     fki("eval", trained)
@@ -175,6 +218,45 @@ def test_compare_leaves_out_a_run_whose_scores_are_of_another_shape(
     assert shown.code == 0 and "Left out: runs/odd" in shown.words
 
 
+@pytest.mark.parametrize(
+    ("file", "keys", "value"),
+    [
+        ("run.json", ["spent"], None),
+        ("run.json", ["spent", "train_seconds"], "long"),
+        ("run.json", ["protocol"], ["greedy"]),
+        ("run.json", ["config", "method"], None),
+        ("run.json", ["config", "seed"], "x"),
+        ("run.json", ["status"], 3),
+        ("scores.json", ["summary", "learning_gain"], "much"),
+        ("scores.json", ["summary", "probe_sets"], []),
+        ("scores.json", ["summary", "probe_sets", "new", "em"], "all"),
+        ("scores.json", ["summary", "probe_sets", "new", "em", "after"], "all"),
+    ],
+)
+def test_compare_leaves_out_a_run_with_a_value_of_another_kind(
+    fki: Fki, trained: Path, tmp_path: Path, file: str, keys: list[str], value: Any
+) -> None:
+    run = copied(trained, tmp_path / "runs" / "odd")
+    place = whole = json.loads((run / file).read_text(encoding="utf-8"))
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    (run / file).write_text(json.dumps(whole), encoding="utf-8")
+    shown = fki("compare", "runs", "--json")
+    assert shown.code == 0 and [row["skipped"] for row in shown.rows] == ["runs/odd"]
+
+
+def test_runs_that_were_scored_after_unlike_numbers_of_periods_are_not_compared(
+    fki: Fki, trained: Path, tmp_path: Path
+) -> None:
+    copied(trained, tmp_path / "runs" / "one")
+    other = copied(trained, tmp_path / "runs" / "other")
+    scores = json.loads((other / "scores.json").read_text(encoding="utf-8"))
+    scores["summary"]["columns"] = ["2023-Q1..2023-Q2"]
+    (other / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
+    assert "2 groups of runs" in fki("compare").words
+
+
 def test_compare_warns_of_runs_that_cannot_be_compared(
     fki: Fki, trained: Path, tmp_path: Path
 ) -> None:
@@ -198,3 +280,14 @@ def test_compare_of_nothing_says_how_to_get_a_run(fki: Fki, tmp_path: Path, is_t
         (tmp_path / "runs").mkdir()
     shown = fki("compare")
     assert shown.code == 3 and "Run: fki train" in shown.words
+
+
+def test_runs_scored_after_other_phases_are_no_fair_comparison(
+    fki: Fki, trained: Path, tmp_path: Path
+) -> None:
+    run = copied(trained, tmp_path / "b")
+    info = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    info["config"]["eval_every"] = 3
+    (run / "run.json").write_text(json.dumps(info), encoding="utf-8")
+    assert "2 groups of runs that differ" in fki("compare", trained, run).words
+    assert "differ" not in fki("compare", trained).words

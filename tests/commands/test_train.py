@@ -88,6 +88,15 @@ def test_an_output_log_that_exists_is_refused_before_training(
     assert not (tmp_path / "runs").exists()
 
 
+def test_an_output_log_that_cannot_be_made_is_refused_before_training(
+    fki: Fki, dataset: Path, short: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    shown = fki("train", "--dataset", dataset, *short, "--set", "output_log=file/x/a.csv")
+    assert shown.code == 2 and "output_log: the folder file/x cannot be made" in shown.words
+    assert not (tmp_path / "runs").exists()
+
+
 def test_check_validation_scores_and_trains_nothing(
     fki: Fki, dataset: Path, short: list[str], tmp_path: Path
 ) -> None:

@@ -83,6 +83,12 @@ def test_a_broken_run_file_is_a_data_error(tmp_path: Path, text: str) -> None:
         _ = Run.open(tmp_path).info
 
 
+def test_a_part_of_a_run_file_that_is_of_another_shape_is_a_data_error(tmp_path: Path) -> None:
+    write_json(tmp_path / "run.json", {"config": {}, "model": ["t5-mini"]})
+    with pytest.raises(DataError, match="'model' must be an object"):
+        _ = Run.open(tmp_path).info
+
+
 def test_a_missing_file_of_a_run_is_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"scores\.json"):
         Run(tmp_path).read("scores.json")

@@ -71,7 +71,9 @@ def test_a_harmed_dataset_is_refused_and_left_as_it_is(wiki: Path, name: str, us
     assert content(wiki) == before
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"files": {}}', '{"files": {"a": {}}}'])
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", '{"files": []}', '{"files": {}}', '{"files": {"a": {}}}']
+)
 def test_a_manifest_of_another_shape_is_refused(wiki: Path, text: str) -> None:
     (wiki / "manifest.json").write_text(text, encoding="utf-8")
     with pytest.raises(DataError):
@@ -114,3 +116,13 @@ def test_a_folder_of_one_s_own_is_opened_by_its_path(tmp_path: Path) -> None:
     row = '{"prompt": "x is", "target": "a", "date": "2023-01"}\n'
     (folder / "stream.jsonl").write_text(row, encoding="utf-8")
     assert catalog.open_stream("mine", "month", "sentinel").name == "mine"
+
+
+def test_a_data_folder_that_cannot_be_made_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FKI_HOME", str(tmp_path / "file"))
+    with pytest.raises(DataError, match="cannot be put into") as caught:
+        catalog.fetch("wiki")
+    assert "FKI_HOME" in str(caught.value.hint)

@@ -134,6 +134,12 @@ def test_all_bad_rows_are_counted_in_one_error(folder: Path) -> None:
         (GOOD | {"object": ["a", 3]}, "'object' must be text, not 3"),
         ({"prompt": "x is", "target": "a"}, "'date' is missing"),
         ({"prompt": "<extra_id_0> <extra_id_0>", "target": "a", "date": "2023"}, "more than once"),
+        (GOOD | {"start": None}, "'start' must be text, not None"),
+        ({"subject": "x", "object": "y", "start": "2023"}, "'relation' is missing"),
+        (GOOD | {"object": "a </s> b"}, "'object' must not hold </s>"),
+        (GOOD | {"object": ["a", "<extra_id_1>"]}, "'object' must not hold <extra_id_1>"),
+        ({"prompt": "[X] is", "target": "a", "date": "2023"}, "its blank is <extra_id_0>"),
+        ('{"subject": "x", "subject": "y"}', "the column 'subject' is there twice"),
         ("{broken", "not JSON"),
         ("[" * 100_000, "not JSON"),
         ('["a", "b"]', "a row is a JSON object, not list"),
@@ -168,15 +174,41 @@ def test_a_csv_row_has_as_many_cells_as_the_header(folder: Path, row: str) -> No
 
 
 @pytest.mark.parametrize("name", ["stream.csv", "stream.jsonl"])
-def test_text_that_is_not_utf8_is_refused_with_its_file(folder: Path, name: str) -> None:
-    row = '{"subject": "\xe9"}' if name.endswith("l") else "subject\n\xe9"
-    (folder / name).write_bytes(row.encode("latin-1"))
-    assert name in refusal(folder)
+def test_text_that_is_not_utf8_is_refused_with_its_line(folder: Path, name: str) -> None:
+    csv = ["subject,relation,object,start", *["x,head,a,2023-01-05"] * 499]
+    write(folder, *([GOOD] * 500 if name.endswith("l") else csv), name=name)
+    with (folder / name).open("ab") as out:
+        out.write(b"caf\xe9\n")
+    assert f"{name}:501: this is not UTF-8 text: byte 0xe9" in refusal(folder)
 
 
 def test_a_csv_cell_beyond_the_reader_s_limit_is_refused_with_its_file(folder: Path) -> None:
     write(folder, "subject,relation,object,start", "x" * 200_000, name="stream.csv")
-    assert "stream.csv" in refusal(folder)
+    text = refusal(folder)
+    assert "stream.csv cannot be read: field larger than field limit" in text
+
+
+def test_a_csv_header_names_each_column_once(folder: Path) -> None:
+    header = "subject,subject,relation,object,start"
+    write(folder, header, "x,y,r,a,2023", name="stream.csv")
+    assert "the column 'subject' is there twice" in refusal(folder)
+
+
+def test_a_csv_of_another_separator_shows_its_header(folder: Path) -> None:
+    write(folder, "subject;relation;object;start", "x;r;a;2023", name="stream.csv")
+    assert "'subject' is missing; the row has 'subject;relation;object;start'" in refusal(folder)
+
+
+def test_a_suggested_column_is_none_that_is_known(folder: Path) -> None:
+    write(folder, "subject,relation,object,start", ",r,a,2023", name="stream.csv")
+    assert "'subject' is missing" in refusal(folder) and "meant" not in refusal(folder)
+
+
+def test_a_relations_file_may_have_a_bom(folder: Path) -> None:
+    write(folder, GOOD)
+    wordings = json.dumps({"head": {"wordings": ["[X] has [Y]."]}})
+    (folder / "relations.json").write_text(wordings, encoding="utf-8-sig")
+    assert facts(folder)[0].wordings == ("[X] has [Y].",)
 
 
 def test_wordings_come_from_relations_json(folder: Path) -> None:
@@ -198,6 +230,7 @@ def test_a_relation_without_wordings_of_its_own_gets_two(folder: Path) -> None:
         ["[X] has no object."],
         ["No subject [Y]."],
         ["[X] [Y] [Y]."],
+        "The head of [X] is [Y].",
         "[X] [Y].",
         [],
         [3],

@@ -220,6 +220,18 @@ def test_an_optimizer_goes_on_where_it_was(kind: str, tmp_path: Path) -> None:
         assert torch.equal(p, stopped.get_parameter(name)), name
 
 
+def test_ctrl_c_in_the_middle_leaves_no_scratch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "save_file", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        save(tmp_path)
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
 def test_a_path_means_a_checkpoint_or_the_newest_of_a_run(tmp_path: Path) -> None:
     folder = save(tmp_path)
     assert checkpoint.find(folder) == folder

@@ -1,6 +1,7 @@
 """An export answers like its run, or is kept aside; an opened run is the one that was trained."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from fki.core.errors import DataError, FkiError, GateFailed
 from fki.core.store import Run
 from fki.engine import exporter
-from fki.engine.opener import Opened, is_run, open_model, open_run
+from fki.engine.opener import Opened, open_model, open_run, run_of
 from fki.engine.runner import Runner
 from fki.testing import logits, toy_encoder, toy_model
 
@@ -114,6 +115,24 @@ def test_an_empty_folder_may_be_filled(opened: Opened, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "config.json").is_file()
 
 
+@pytest.mark.parametrize(
+    ("lines", "what"),
+    [
+        ("", "no questions"),
+        ('{"id": "a"}\n', "no probe"),
+        ('{"id": "a", "period": "base", "source": 3, "answers": ["x"]}\n', "no probe"),
+        ('{"id": "a", "period": "base", "source": "x", "answers": []}\n', "without an answer"),
+    ],
+)
+def test_a_run_without_readable_questions_cannot_be_exported(
+    opened: Opened, tmp_path: Path, lines: str, what: str
+) -> None:
+    (tmp_path / "probes.jsonl").write_text(lines, encoding="utf-8")
+    with pytest.raises(DataError, match=what):
+        exporter.export_hf(replace(opened, run=Run(tmp_path)), tmp_path / "out")
+    assert [f.name for f in tmp_path.iterdir()] == ["probes.jsonl"]
+
+
 def test_a_base_model_with_other_weights_is_refused(run: Run, tmp_path: Path) -> None:
     other = toy_model()
     with torch.no_grad():
@@ -132,8 +151,8 @@ def test_a_base_model_with_other_weights_is_refused(run: Run, tmp_path: Path) ->
 def test_a_model_folder_is_no_run_and_opens_as_it_is(
     toy_folder: Path, run: Run, opened: Opened
 ) -> None:
-    assert is_run(str(run.folder))
-    assert not is_run(str(toy_folder))
+    assert run_of(str(run.folder))[0] is not None
+    assert run_of(str(toy_folder)) == (None, "")
     plain = open_model(str(toy_folder), opened.config)
     assert plain.run is None
     assert torch.equal(logits(plain.model.eval()), logits(toy_model()))

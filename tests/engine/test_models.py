@@ -106,3 +106,38 @@ def test_the_digest_changes_with_any_weight() -> None:
     with torch.no_grad():
         model.decoder.final_layer_norm.weight[3] += 1e-6
     assert models.weights_digest(model) != before
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("model.safetensors", b"half of it"),
+        ("tokenizer.json", b"{}"),
+        ("config.json", b'{"model_type": "t5", "d_model": "wide"}'),
+        ("config.json", b"[]"),
+        ("config.json", b"\xff\xfe"),
+    ],
+)
+def test_a_folder_with_a_broken_file_is_an_error_in_words(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerBase, file: str, content: bytes
+) -> None:
+    name = save(tmp_path / "m", tokenizer, toy_model())
+    (tmp_path / "m" / file).write_bytes(content)
+    with pytest.raises(ConfigError, match=r"The model in .* cannot be loaded: \w+"):
+        models.load(name)
+
+
+def test_a_name_that_no_hub_could_have_is_an_error_in_words() -> None:
+    with pytest.raises(NotDownloaded, match="'my model!' is not on this machine"):
+        models.load("my model!")
+
+
+def test_a_model_s_own_ways_of_generating_are_left_behind(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    model = toy_model()
+    model.generation_config.min_new_tokens = 30
+    model.generation_config.no_repeat_ngram_size = 2
+    loaded = models.load(save(tmp_path / "m", tokenizer, model)).model.generation_config
+    assert not loaded.min_new_tokens and not loaded.no_repeat_ngram_size
+    assert (loaded.eos_token_id, loaded.decoder_start_token_id) == (1, 0)

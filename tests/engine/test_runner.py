@@ -194,6 +194,16 @@ def test_a_loss_that_is_not_finite_marks_the_run_failed(
     assert runner.run.info["status"] == "failed"
 
 
+def test_weights_that_the_last_step_spoiled_mark_the_run_failed(
+    make_runner: MakeRunner, tmp_path: Path
+) -> None:
+    runner = make_runner(tmp_path / "run", learning_rate=1e300, max_periods=1)
+    with pytest.raises(FkiError, match="no longer finite"):
+        list(runner.events())
+    assert runner.run.info["status"] == "failed"
+    assert len(runner.run.read("scores.json")["rows"]) == 1
+
+
 @pytest.mark.parametrize("method", registry.method_names())
 def test_two_runs_with_one_seed_are_bitwise_equal(
     method: str, make_runner: MakeRunner, tmp_path: Path

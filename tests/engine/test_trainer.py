@@ -221,6 +221,31 @@ def test_each_period_has_a_fresh_optimizer_unless_asked_otherwise(
     assert lesson.method.made == made
 
 
+@pytest.mark.parametrize("reset", [True, False])
+def test_a_method_may_give_its_groups_unlike_learning_rates(
+    reset: bool, make_lesson: Any, make_period: MakePeriod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lesson = make_lesson(
+        reset_optimizer_per_period=reset, use_lr_scheduling=True, num_train_epochs=4
+    )
+    first, *rest = lesson.model.parameters()
+    made: list[torch.optim.Optimizer] = []
+
+    def optimizer(*_: Any) -> torch.optim.Optimizer:
+        groups = [{"params": [first], "lr": 0.5}, {"params": rest, "lr": 0.25}]
+        made.append(torch.optim.SGD(groups))
+        return made[-1]
+
+    monkeypatch.setattr(lesson.method, "optimizer", optimizer)
+    for name in ("2024-01", "2024-02"):
+        rates = []
+        for step in lesson.trainer.learn(make_period(3, name)):
+            rates.append(step.learning_rate)
+            one, other = made[-1].param_groups
+            assert one["lr"] == 2 * other["lr"]
+        assert rates == pytest.approx([0.02, 0.5, 0.25, 0.0])
+
+
 def test_gradients_are_clipped_at_max_grad_norm_and_the_norm_before_is_told(
     make_lesson: Any, make_period: MakePeriod
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from fki.core.config import Config
@@ -250,3 +251,9 @@ def test_matrices_decay_and_vectors_do_not() -> None:
     model = recadam_method.prepare(toy_model())
     for group in recadam_method.optimizer(model, 5).param_groups:
         assert group["weight_decay"] == (0.1 if group["params"][0].ndim >= 2 else 0.0)
+
+
+@pytest.mark.parametrize("betas", [(0.9, 1.0), (-0.1, 0.999)])
+def test_a_decay_rate_is_below_1_and_not_negative(betas: tuple[float, float]) -> None:
+    with pytest.raises(ValidationError):
+        RecAdamOptions(betas=betas)

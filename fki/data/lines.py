@@ -1,0 +1,108 @@
+"""The rows of JSONL and CSV files, one by one, and what is wrong with a file, in words."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from fki.core.errors import DataError
+
+T = TypeVar("T")
+SUFFIXES = (".jsonl", ".csv")
+SHOWN, WIDEST = 10, 400  # bad rows that an error spells out, and characters of each
+
+
+class Line(NamedTuple):
+    """One row of a file, with where it stands."""
+
+    file: Path
+    number: int
+    values: dict[str, Any]
+
+
+def parse(file: Path, reader: Callable[[Line], T], problems: list[str]) -> Iterator[T]:
+    """What `reader` makes of each row; its ValueErrors become problems."""
+    try:
+        for line in read_lines(file, problems):
+            try:
+                yield reader(line)
+            except ValueError as error:
+                problems.append(f"{line.file}:{line.number}: {error}")
+    except UnicodeDecodeError:
+        problems.append(f"{file}:{bad_byte(file)}")
+    except (OSError, ValueError, csv.Error) as error:
+        problems.append(f"{file} cannot be read: {error}")
+
+
+def read_lines(file: Path, problems: list[str]) -> Iterator[Line]:
+    """The rows of a JSONL or CSV file; one that cannot be read becomes a problem."""
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        if file.suffix == ".csv":
+            reader = csv.DictReader(text)
+            check_unique(reader.fieldnames or ())
+            for row in reader:
+                if None in row or None in row.values():
+                    problems.append(
+                        f"{file}:{reader.line_num}: more or fewer cells than the header"
+                    )
+                else:
+                    yield Line(file, reader.line_num, {k: v for k, v in row.items() if v != ""})
+            return
+        for number, line in enumerate(text, 1):
+            if not line.strip():
+                continue
+            try:
+                values = json_row(line)
+            except ValueError as error:
+                problems.append(f"{file}:{number}: {error}")
+                continue
+            yield Line(file, number, values)
+
+
+def json_row(line: str) -> dict[str, Any]:
+    """A line of JSONL. Raises ValueError where it is no object, or has a column twice."""
+    try:
+        row = json.loads(line, object_pairs_hook=_object)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise ValueError(f"a row is a JSON object, not {type(row).__name__}")
+    return row
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    check_unique(name for name, _ in pairs)
+    return dict(pairs)
+
+
+def check_unique(columns: Iterable[str]) -> None:
+    """Raises ValueError where a column is there twice: which of them holds is anyone's guess."""
+    twice = [name for name, count in Counter(columns).items() if count > 1]
+    if twice:
+        raise ValueError(f"the column '{twice[0]}' is there twice")
+
+
+def bad_byte(file: Path) -> str:
+    """The line of the first byte that is not UTF-8 text, and what is wrong with it."""
+    content = file.read_bytes()
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return f"{line}: this is not UTF-8 text: byte 0x{content[error.start]:02x}"
+    return "1: this is not UTF-8 text"  # it was, a moment ago
+
+
+def raise_for(problems: list[str], place: Path) -> None:
+    """Raises DataError where there are problems: their number, and the first of them."""
+    if not problems:
+        return
+    shown = "\n".join(f"  {p[:WIDEST]}" for p in problems[:SHOWN])
+    more = f"\n  ... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+    raise DataError(
+        f"{len(problems)} bad row{'s' * (len(problems) > 1)} in {place}; "
+        f"nothing was trained.\n{shown}{more}",
+        hint="Correct these rows and run the same command again.",
+    )
