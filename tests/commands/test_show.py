@@ -10,7 +10,7 @@ from fki.commands._results import probe_table
 from fki.core.types import Step
 
 SETS = ("invariant", "initial", "updated", "new", "paraphrase")
-FIELDS = ("em", "f1", "accuracy", "log_likelihood", "old_em")
+FIELDS = ("em", "f1", "accuracy", "log_likelihood", "perplexity", "old_em")
 ROW = {field: {"before": 100.0, "learned": 61.8, "after": 93.7} for field in FIELDS}
 SUMMARY = {"probe_sets": {name: {"n": 2907, **ROW} for name in SETS}}
 
@@ -41,7 +41,7 @@ def step(number: int) -> Step:
 
 
 def test_the_bar_grows_where_a_method_mixes_in_more_steps_than_planned() -> None:
-    progress = RunProgress(Console(file=io.StringIO(), width=80), steps=8)
+    progress = RunProgress(Console(file=io.StringIO(), width=80), steps={"2023-Q1": 8})
     progress.step(step(1))
     (task,) = progress.progress.tasks
     assert (task.completed, task.total) == (1, 10)
@@ -52,7 +52,7 @@ def test_the_bar_grows_where_a_method_mixes_in_more_steps_than_planned() -> None
 
 @pytest.mark.parametrize(("width", "has_rate"), [(60, False), (80, True)])
 def test_the_learning_rate_makes_room_on_a_narrow_terminal(width: int, has_rate: bool) -> None:
-    progress = RunProgress(Console(file=io.StringIO(), width=width), steps=8)
+    progress = RunProgress(Console(file=io.StringIO(), width=width), steps={"2023-Q1": 8})
     progress.step(step(1))
     numbers = progress.progress.tasks[0].fields["numbers"]
     assert "loss 1.000" in numbers and "320 ex/s" in numbers
