@@ -137,7 +137,7 @@ class Runner:
         after, scores, samples = self.session.questions.row_name(t), [], []
         for cell in self.session.questions.row(t):
             predictions = self.session.evaluator.predict(self.session.model, cell.probes)
-            scores.append(mean_score(cell.probe_set, cell.column, predictions))
+            scores.append(mean_score(cell.probe_set, cell.column, predictions, lasts=cell.lasts))
             samples += [
                 {"after": after, "probe_set": cell.probe_set, **asdict(p)} for p in predictions
             ]
@@ -225,6 +225,7 @@ def describe(session: Session, resolved: Resolved) -> dict[str, Any]:
             "num_beams": session.config.num_beams,
             "max_new_tokens": session.config.output_length,
             "precision": "fp32",
+            "superseded": "not asked",  # a fact that changes again, once it was learned
         },
         "environment": environment(session),
     }
