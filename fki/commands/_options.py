@@ -33,6 +33,12 @@ OutputDir = Annotated[
     str | None,
     typer.Option(help="The run's folder; it must be new or empty.", show_default="runs/..."),
 ]
+ContinueFrom = Annotated[
+    str | None, typer.Option(help="A run whose weights a new run starts from, on other periods.")
+]
+OnNan = Annotated[
+    str | None, typer.Option(help="Where the loss is no number: stop, or skip the step.")
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any setting, such as learning_rate=1e-3."),
@@ -59,6 +65,8 @@ def for_a_run(command: Callable[..., None]) -> Callable[..., None]:
         model: Model = None,
         seed: Seed = None,
         output_dir: OutputDir = None,
+        continue_from: ContinueFrom = None,
+        on_nan: OnNan = None,
         sets: Sets = None,
         as_json: Json = False,
         **own: Any,
@@ -72,6 +80,8 @@ def for_a_run(command: Callable[..., None]) -> Callable[..., None]:
             model=model,
             seed=seed,
             output_dir=output_dir,
+            continue_from=continue_from,
+            on_nan=on_nan,
         )
         command(found, Show(as_json=as_json), **own)
 

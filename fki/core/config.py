@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from fki.core.calendar import parse_date
 from fki.core.types import Objective, Prompt, Version
 
 Count = Annotated[int, Field(ge=1)]
@@ -40,6 +41,8 @@ class Config(BaseModel):
     """What to teach: a known dataset or a folder with one."""
     dataset_version: Version = "quarter"
     """How long a period is."""
+    since: str = ""
+    """Only periods from this date on, such as 2024, 2024-05 or 2024-Q2; empty: all."""
     max_periods: CountOrZero = 0
     """Only the first so many periods; 0: all."""
 
@@ -100,6 +103,8 @@ class Config(BaseModel):
     """Beams when an answer is generated; 1: greedy."""
     check_validation: bool = False
     """Only evaluate, train nothing."""
+    continue_from: str = ""
+    """A run, or a checkpoint of one, whose weights a new run starts from; empty: the model's own."""
     checkpoint_path: str = ""
     """The weights that check_validation evaluates; empty: the model as it is."""
 
@@ -128,6 +133,13 @@ class Config(BaseModel):
             raise ValueError(
                 "must be 'bf16' or 'no', not 'fp16': T5's feed-forward layers overflow in fp16."
             )
+        return value
+
+    @field_validator("since")
+    @classmethod
+    def _is_date(cls, value: str) -> str:
+        if value:
+            parse_date(value)
         return value
 
     @model_validator(mode="after")

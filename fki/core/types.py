@@ -167,3 +167,4 @@ class Score:
     old_n: int = 0
     tokens: int = 0  # sum over probes
     perplexity: float | None = None  # exp of nats per token, over all tokens of the probes
+    lasts: bool = True  # the answers hold to the end of the run

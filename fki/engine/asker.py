@@ -107,7 +107,7 @@ def ask_everything(
     )
     opened.model.to(accelerator.device)
     scores, samples = [], []
-    for cell in Questions(stream, plan, config).cells:
+    for cell in Questions(stream, plan, config).row(len(plan)):
         predictions = evaluator.predict(opened.model, cell.probes)
         scores.append(mean_score(cell.probe_set, cell.column, predictions))
         samples += [{"probe_set": cell.probe_set, **asdict(p)} for p in predictions]

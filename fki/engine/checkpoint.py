@@ -184,8 +184,8 @@ def choose(run: Path, name: str = "") -> Path:
     return chosen
 
 
-def find(path: Path) -> Path:
-    """The checkpoint that a path means: itself, or the newest of a run.
+def find(path: Path, setting: str = "checkpoint_path") -> Path:
+    """The checkpoint that a setting's path means: itself, or the newest of a run.
 
     Raises DataError where it is neither.
     """
@@ -194,7 +194,7 @@ def find(path: Path) -> Path:
     if (path / RUN).is_file():
         return choose(path)
     raise DataError(
-        f"checkpoint_path: {path} is neither a run nor one of its checkpoints.",
+        f"{setting}: {path} is neither a run nor one of its checkpoints.",
         hint="A plain model folder is given as: --model FOLDER",
     )
 

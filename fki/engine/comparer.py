@@ -89,6 +89,7 @@ def line(run: Run) -> Line:
         *map(str, info["protocol"].values()),
         config["eval_samples"],
         config["input_length"],
+        config.get("continue_from", ""),
     )
     return Line(
         run=run.folder.resolve().name,

@@ -142,7 +142,9 @@ def _prediction(probe: Probe, text: str, forced: Forced) -> Prediction:
     )
 
 
-def mean_score(probe_set: str, period: str, predictions: Iterable[Prediction]) -> Score:
+def mean_score(
+    probe_set: str, period: str, predictions: Iterable[Prediction], *, lasts: bool = True
+) -> Score:
     """The mean of at least one prediction; EM, F1 and accuracy as percentages."""
     rows = [asdict(p) for p in predictions]
     old = [row["old_em"] for row in rows if row["old_em"] is not None]
@@ -160,4 +162,5 @@ def mean_score(probe_set: str, period: str, predictions: Iterable[Prediction]) -
         old_n=len(old),
         tokens=tokens,
         perplexity=perplexity(nats, tokens),
+        lasts=lasts,
     )

@@ -117,6 +117,7 @@ def describe(session: Session, resolved: Resolved) -> dict[str, Any]:
             "num_beams": session.config.num_beams,
             "max_new_tokens": session.config.output_length,
             "precision": "fp32",
+            "superseded": "not asked",  # a fact that changes again, once it was learned
         },
         "environment": environment(session),
     }

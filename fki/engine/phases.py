@@ -2,15 +2,21 @@
 
 A phase is one period, or several in a row where `eval_every` says so. Row 0 is the untouched model,
 row t is after phase t; column i is the probes of phase i. Keep-sets have the one column "base".
+
+A fact that a later phase changes again is asked until it has been learned, and not after that: its
+answer is no longer right, and to have unlearned it is no forgetting.
 """
 
 import math
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import date
 from typing import NamedTuple
 
+from fki.core.calendar import parse_date
 from fki.core.config import Config
+from fki.core.errors import ConfigError
 from fki.core.types import Period, Probe, ProbeSet, Score, Stream
 from fki.data.stream import BASE, CLOZE
 
@@ -27,11 +33,12 @@ class Phase(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """The probes of one set in one column."""
+    """The probes of one set in one column that hold to the end of the run, or that do not."""
 
     probe_set: str
     column: str
     probes: tuple[Probe, ...]
+    lasts: bool = True
 
 
 def learned(probe_sets: Iterable[str]) -> tuple[str, ...]:
@@ -40,8 +47,18 @@ def learned(probe_sets: Iterable[str]) -> tuple[str, ...]:
 
 
 def phases(stream: Stream, config: Config) -> list[Phase]:
-    """The stream's periods in groups of `eval_every`."""
-    periods = stream.periods[: config.max_periods or None]
+    """The stream's periods from `since` on, in groups of `eval_every`.
+
+    Raises ConfigError where there are none.
+    """
+    since = parse_date(config.since)[0] if config.since else date.min
+    periods = tuple(p for p in stream.periods if p.start >= since)[: config.max_periods or None]
+    if not periods:
+        raise ConfigError(
+            f"since = '{config.since}' leaves no period of {stream.name}, which ends with "
+            f"{stream.periods[-1].name}.",
+            hint=f"Give a date up to {stream.periods[-1].start}.",
+        )
     size = config.eval_every or math.ceil(len(periods) / AUTOMATIC_ROWS)
     return [_phase(periods[i : i + size]) for i in range(0, len(periods), size)]
 
@@ -72,29 +89,33 @@ class Questions:
     """All probes of a stream by column, and which of them a row asks."""
 
     def __init__(self, stream: Stream, plan: Sequence[Phase], config: Config) -> None:
-        column = {period.name: phase.name for phase in plan for period in phase.periods}
-        column[BASE] = BASE
         self.names = [phase.name for phase in plan]
         self.window = config.eval_window
+        timeline = Timeline(plan)
         self.cells = [
             cell
             for probe_set in stream.probe_sets
-            for cell in _cells(probe_set, column, config.eval_samples)
+            for cell in _cells(probe_set, timeline, config.eval_samples)
         ]
         self.learned = learned(cell.probe_set for cell in self.cells)
 
     def row(self, t: int) -> list[Cell]:
-        """What row t asks: everything at the first and last row; between them the keep-sets, R's
-        past phases within `eval_window` and its next one (what was known before it came), and of
-        other sets, such as paraphrase (or cloze beside facts), what was just learned."""
-        if t in (0, len(self.names)):
+        """What row t asks: everything at the first row, and at the last all that still holds;
+        between them the keep-sets, R's past phases within `eval_window` and its next one (what was
+        known before it came), and of other sets, such as paraphrase (or cloze beside facts), what
+        was just learned."""
+        if t == 0:
             return self.cells
+        gone = set(self.names[: t - 1])
+        holding = [cell for cell in self.cells if cell.lasts or cell.column not in gone]
+        if t == len(self.names):
+            return holding
         first = max(0, t - self.window) if self.window else 0
         in_matrix = {BASE, *self.names[first : t + 1]}
         just_learned = {BASE, self.names[t - 1]}
         return [
             cell
-            for cell in self.cells
+            for cell in holding
             if cell.column in (in_matrix if cell.probe_set in self.learned else just_learned)
         ]
 
@@ -103,16 +124,39 @@ class Questions:
         return self.names[t - 1] if t else BASE
 
 
-def _cells(probe_set: ProbeSet, column: dict[str, str], samples: int) -> list[Cell]:
+class Timeline:
+    """When the facts of a run come and when they change again."""
+
+    def __init__(self, plan: Sequence[Phase]) -> None:
+        self.column = {BASE: BASE}  # the phase of each period that is run
+        self.phases: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+        for phase in plan:
+            for period in phase.periods:
+                self.column[period.name] = phase.name
+                for fact in period.facts:
+                    self.phases[fact.key].append((period.name, phase.name))
+
+    def next_change(self, probe: Probe) -> str | None:
+        """The phase that changes the probe's fact again, None where none does."""
+        times = self.phases.get((probe.subject, probe.relation), [])
+        later = [place for place, (period, _) in enumerate(times, 1) if period == probe.period]
+        return times[later[0]][1] if later and later[0] < len(times) else None
+
+
+def _cells(probe_set: ProbeSet, timeline: Timeline, samples: int) -> list[Cell]:
     """The set's probes by column, sampled where documents or keep-sets bring many; periods not
-    run are left out."""
-    by_column: dict[str, list[Probe]] = defaultdict(list)
+    run are left out, and so is what changes again within its phase."""
+    found: dict[tuple[str, bool], list[Probe]] = defaultdict(list)
     for probe in probe_set.probes:
-        if probe.period in column:
-            by_column[column[probe.period]].append(probe)
+        column, change = timeline.column.get(probe.period), timeline.next_change(probe)
+        if column is not None and change != column:
+            found[column, change is None].append(probe)
     if samples and (probe_set.asks == "keep" or probe_set.name == CLOZE):
-        by_column = {c: _sample(probes, samples) for c, probes in by_column.items()}
-    return [Cell(probe_set.name, c, tuple(probes)) for c, probes in by_column.items()]
+        found = {place: _sample(probes, samples) for place, probes in found.items()}
+    return [
+        Cell(probe_set.name, column, tuple(probes), lasts)
+        for (column, lasts), probes in found.items()
+    ]
 
 
 def _sample(probes: list[Probe], size: int) -> list[Probe]:

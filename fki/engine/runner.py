@@ -184,7 +184,7 @@ class Runner:
         after, scores, samples = self.session.questions.row_name(t), [], []
         for cell in self.session.questions.row(t):
             predictions = self.session.evaluator.predict(self.session.model, cell.probes)
-            scores.append(mean_score(cell.probe_set, cell.column, predictions))
+            scores.append(mean_score(cell.probe_set, cell.column, predictions, lasts=cell.lasts))
             samples += [
                 {"after": after, "probe_set": cell.probe_set, **asdict(p)} for p in predictions
             ]

@@ -79,8 +79,9 @@ def build(config: Config) -> Session:
     torch.manual_seed(config.seed)  # for parameters that the method adds
     model = method.prepare(base.model)
     after, _ = models.count_parameters(model)
-    if config.checkpoint_path:
-        checkpoint.load(checkpoint.find(user_path(config.checkpoint_path)), model)
+    for key in ("checkpoint_path", "continue_from"):
+        if path := getattr(config, key):
+            checkpoint.load(checkpoint.find(user_path(path), key), model)
     trainer = Trainer(model, method, config, encoder, accelerator, _review(stream, method))
     evaluator = Evaluator(encoder, config, accelerator)
     return Session(
@@ -153,13 +154,16 @@ def _check_answers_fit(
 
 
 def notes(config: Config, accelerator: Accelerator) -> list[str]:
-    """What to say where `ngpu` is not the number of processes that were started."""
-    world = accelerator.num_processes
-    if config.ngpu == world:
-        return []
-    examples = config.train_batch_size * config.gradient_accumulation_steps * world
-    return [
-        f"ngpu = {config.ngpu}, but {world} process{'es' * (world > 1)} started: an optimizer "
-        f"step has {examples} examples. For {config.ngpu}: "
-        f"accelerate launch --num_processes {config.ngpu} -m fki train ..."
-    ]
+    """What to say before the start: whose weights it starts from, and where `ngpu` is not the
+    number of processes that were started."""
+    found, world = [], accelerator.num_processes
+    if config.continue_from:
+        found.append(f"a new run from the weights of {config.continue_from}; row 0 is theirs.")
+    if config.ngpu != world:
+        examples = config.train_batch_size * config.gradient_accumulation_steps * world
+        found.append(
+            f"ngpu = {config.ngpu}, but {world} process{'es' * (world > 1)} started: an optimizer "
+            f"step has {examples} examples. For {config.ngpu}: "
+            f"accelerate launch --num_processes {config.ngpu} -m fki train ..."
+        )
+    return found

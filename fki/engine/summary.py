@@ -13,14 +13,15 @@ Row = tuple[str, Sequence[Score]]  # what it comes after, and its scores
 
 
 def matrix(rows: Sequence[Row], columns: Sequence[str]) -> list[list[float | None]]:
-    """R[t][i]: exact match (%) on what phase i brought in row t, None if not asked."""
+    """R[t][i]: exact match (%) in row t on what phase i brought to last, None if not asked."""
     sets = learned(s.probe_set for s in rows[0][1])
-    return [[_pooled(scores, sets, column) for column in columns] for _, scores in rows]
+    lasting = [[s for s in scores if s.lasts] for _, scores in rows]
+    return [[_pooled(scores, sets, column) for column in columns] for scores in lasting]
 
 
 def counts(rows: Sequence[Row], columns: Sequence[str]) -> list[int]:
     """Probes of each phase."""
-    scores = rows[0][1]
+    scores = [s for s in rows[0][1] if s.lasts]
     sets = learned(s.probe_set for s in scores)
     return [sum(s.n for s in scores if s.probe_set in sets and s.period == c) for c in columns]
 
@@ -59,8 +60,8 @@ def summary(
         seconds: spent in the optimizer loop, for KAR.
     """
     last = [s for s in rows[-1][1] if s.period in (BASE, *columns)]
-    asked = {(s.probe_set, s.period) for s in last}  # all of row 0, once the stream is done
-    first = [s for s in rows[0][1] if (s.probe_set, s.period) in asked]
+    asked = {(s.probe_set, s.period, s.lasts) for s in last}
+    first = [s for s in rows[0][1] if (s.probe_set, s.period, s.lasts) in asked]
     grid = matrix(rows, columns)
     names = list(dict.fromkeys(s.probe_set for s in first))
     just_learned = [

@@ -121,7 +121,7 @@ class Trainer:
                     step,
                     steps,
                     loss,
-                    self.config.learning_rate * rate(step - 1),
+                    optimizer.param_groups[0]["lr"],
                     norm,
                     len(cut.batch),
                     sum(len(e.source) + len(e.target) for e in cut.batch),

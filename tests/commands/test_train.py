@@ -19,7 +19,7 @@ def lines(file: Path) -> list[dict[str, Any]]:
 
 
 def test_a_run_is_a_folder_of_seven_parts(trained: Path) -> None:
-    assert {f.name for f in trained.iterdir()} == FILES | {"checkpoints"}
+    assert {f.name for f in trained.iterdir()} == FILES | {"checkpoints", ".lock"}
     assert [f.name for f in (trained / "checkpoints").iterdir()] == ["2023-Q1"]
 
 

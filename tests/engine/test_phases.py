@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fki.core.config import Config
-from fki.core.types import Period, Probe, ProbeSet, Stream
+from fki.core.types import Fact, Period, Probe, ProbeSet, Stream
 from fki.engine.phases import Questions, phases
 
 DAY = date(2024, 1, 1)
@@ -138,3 +138,49 @@ def test_between_the_ends_a_paraphrase_is_asked_only_of_what_was_just_learned(t:
     found = questions(replace(source, probe_sets=(*source.probe_sets, said_otherwise)))
     columns = [c.column for c in found.row(t) if c.probe_set == "paraphrase"]
     assert columns == [source.periods[t - 1].name]
+
+
+def changing(*heads: str) -> Stream:
+    """A stream of days, each with a new head of X, who is asked for; and one fact that stays."""
+    base = stream(len(heads), to_keep=1, per_period=0)
+    periods, updated = [], []
+    for period, head in zip(base.periods, heads, strict=True):
+        fact = Fact("X", "head", (head,), ("[X] [Y]",), period.start) if head else None
+        periods.append(replace(period, facts=(fact,) if fact else ()))
+        if fact:
+            updated.append(Probe(f"{period.name}|X", period.name, "?", (head,), (), "head", "X"))
+        updated.append(Probe(f"{period.name}|Y", period.name, "?", ("!",), (), "of", period.name))
+    sets = (base.probe_sets[0], ProbeSet("updated", "change", tuple(updated)))
+    return replace(base, periods=tuple(periods), probe_sets=sets)
+
+
+def about_x(found: Questions, t: int) -> list[str]:
+    """The days of the heads of X that a row asks for."""
+    return [p.period[-2:] for c in found.row(t) for p in c.probes if p.subject == "X"]
+
+
+def test_a_fact_that_changes_again_is_asked_until_it_was_learned_and_not_after() -> None:
+    found = questions(changing("Ann", "", "Bo", "Cy"))
+    assert [about_x(found, t) for t in range(5)] == [
+        ["01", "03", "04"],  # all is asked of the untouched model
+        ["01"],
+        ["03"],  # 01 no longer holds when 03 comes; it is not asked once it was learned
+        ["03", "04"],
+        ["04"],
+    ]
+
+
+def test_what_changes_again_is_a_cell_of_its_own_and_no_part_of_the_matrix() -> None:
+    found = questions(changing("Ann", "Bo"))
+    cells = [(c.column[-2:], c.lasts, len(c.probes)) for c in found.cells if c.column != "base"]
+    assert sorted(cells) == [("01", False, 1), ("01", True, 1), ("02", True, 2)]
+
+
+def test_what_changes_again_within_its_phase_is_never_asked() -> None:
+    found = questions(changing("Ann", "Bo", "Cy"), eval_every=2)
+    assert [about_x(found, t) for t in range(3)] == [["02", "03"], ["02", "03"], ["03"]]
+
+
+def test_a_change_behind_the_last_period_of_the_run_does_not_count() -> None:
+    found = questions(changing("Ann", "Bo"), max_periods=1)
+    assert about_x(found, 1) == ["01"]

@@ -54,6 +54,19 @@ def test_the_stream_metrics_are_those_worked_out_by_hand() -> None:
     assert found["columns"] == COLUMNS
 
 
+def test_what_changes_again_counts_where_it_was_learned_and_nowhere_else() -> None:
+    base, first, *others = ROWS
+    passing = [score("updated", "Q1", 30, em, lasts=False) for em in (10, 100)]
+    rows = [(base[0], [*base[1], passing[0]]), (first[0], [*first[1], passing[1]]), *others]
+    found, without = summary(rows, COLUMNS), summary(ROWS, COLUMNS)
+    assert found["probe_sets"]["updated"]["em"]["learned"] == (10 * (20 + 60 + 40) + 30 * 100) / 60
+    for key in ("matrix", "counts", "learning_gain", "forgetting", "bwt", "fuar"):
+        assert found[key] == without[key]
+    for when in ("before", "after"):
+        now, then = (s["probe_sets"]["updated"]["em"][when] for s in (found, without))
+        assert now == then
+
+
 def test_fuar_is_what_was_lost_of_the_kept_over_what_was_gained() -> None:
     # kept 80 -> 60: 20 lost. updated 0 -> (20+20+40)/3, new 4/3 -> (20+20+60)/3
     found = summary(ROWS, COLUMNS)
