@@ -104,7 +104,7 @@ class Config(BaseModel):
     check_validation: bool = False
     """Only evaluate, train nothing."""
     continue_from: str = ""
-    """A run, or a checkpoint of one, whose weights a new run starts from; empty: the model's own."""
+    """A run, or one of its checkpoints, whose weights a new run starts from; empty: the model's."""
     checkpoint_path: str = ""
     """The weights that check_validation evaluates; empty: the model as it is."""
 

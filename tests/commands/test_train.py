@@ -20,7 +20,7 @@ def lines(file: Path) -> list[dict[str, Any]]:
 
 def test_a_run_is_a_folder_of_seven_parts(trained: Path) -> None:
     assert {f.name for f in trained.iterdir()} == FILES | {"checkpoints", ".lock"}
-    assert [f.name for f in (trained / "checkpoints").iterdir()] == ["2023-Q1"]
+    assert {f.name for f in (trained / "checkpoints").iterdir()} == {"2023-Q1", "LATEST"}
 
 
 def test_a_run_says_what_it_was(trained: Path) -> None:

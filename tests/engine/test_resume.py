@@ -358,3 +358,22 @@ def test_the_best_checkpoints_stay(make: Make) -> None:
     list(runner.events())
     names = [folder.name for folder in checkpoint.listed(runner.run.folder)]
     assert names == ["2024-Q1", "2024-Q2"]  # the newest, and the best of the rows before it
+
+
+def test_a_new_run_starts_from_anothers_weights_on_new_periods(make: Make) -> None:
+    first = make("first", max_periods=1)
+    list(first.events())
+    second = make("second", since="2024-Q2", continue_from=str(first.run.folder))
+    theirs = load_file(checkpoint.choose(first.run.folder) / checkpoint.WEIGHTS)
+    for name, tensor in theirs.items():
+        assert torch.equal(second.session.model.get_parameter(name), tensor)
+    [said] = session.notes(second.session.config, second.session.accelerator)
+    assert "from the weights of" in said
+    list(second.events())
+    assert second.run.info["dataset"]["periods"] == ["2024-Q2"]
+    assert first.rows[-1][1][0].em == second.rows[0][1][0].em
+
+
+def test_a_date_behind_the_stream_is_refused(make: Make) -> None:
+    with pytest.raises(ConfigError, match=r"since = '2031' leaves no period .* ends with 2024-Q2"):
+        make("run", since="2031")
