@@ -188,6 +188,7 @@ def train(data: Path, run: Path, objective: str, epochs: int) -> dict[str, Any]:
     settings = {
         "objective": objective,
         "num_train_epochs": epochs,
+        "learning_rate": 1e-3,
         "output_length": 48,
         "eval_samples": 200,
     }
