@@ -79,9 +79,10 @@ def build(config: Config) -> Session:
     torch.manual_seed(config.seed)  # for parameters that the method adds
     model = method.prepare(base.model)
     after, _ = models.count_parameters(model)
-    for key in ("checkpoint_path", "continue_from"):
-        if path := getattr(config, key):
-            checkpoint.load(checkpoint.find(user_path(path), key), model)
+    stated = {"checkpoint_path": config.checkpoint_path, "continue_from": config.continue_from}
+    for setting, path in stated.items():
+        if path:
+            checkpoint.load(checkpoint.find(user_path(path), setting), model)
     trainer = Trainer(model, method, config, encoder, accelerator, _review(stream, method))
     evaluator = Evaluator(encoder, config, accelerator)
     return Session(
