@@ -1,6 +1,7 @@
 """Broken presets, configs, datasets and run folders: an error in words and its exit code.
 
-No traceback, and no file outside is touched. FKI_EXAMPLES says how many of each are tried; a few by default.
+No traceback, and no file outside is touched. FKI_EXAMPLES says how many of each are tried; a few
+by default.
 """
 
 import copy
