@@ -1,6 +1,6 @@
 """Broken presets, configs, datasets and run folders: an error in words and its exit code.
 
-No traceback, and no file outside is touched. FKI_EXAMPLES says how many of each are tried; a few
+No traceback, and no file outside is touched. BROKEN_EXAMPLES says how many of each are tried; a few
 by default.
 """
 
@@ -22,7 +22,7 @@ from fki.engine import models
 from fki.engine.models import Loaded
 from fki.testing import toy_encoder, toy_model
 
-EXAMPLES = int(os.environ.get("FKI_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("BROKEN_EXAMPLES", "25"))
 KNOWN_CODES = {0, 1, 2, 3, 4}
 PIECES = [
     *'{}[]"\\,:=#.\n\r\t\0',
