@@ -2,10 +2,10 @@
 
 import ast
 import re
+import resource
 import shlex
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,11 +142,12 @@ def test_what_needs_no_model_loads_no_torch(tmp_path: Path, arguments: list[str]
     assert done.stderr.splitlines()[-1] == "[]"
 
 
-def test_help_takes_less_than_half_a_second() -> None:
+def test_help_takes_less_than_half_a_second_of_the_processor() -> None:
     def seconds() -> float:
-        began = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "fki", "--help"], capture_output=True, check=True)
-        return time.perf_counter() - began
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     assert min(seconds() for _ in range(3)) < 0.5
 

@@ -15,8 +15,9 @@ NARROW = 76  # columns, below which the learning rate makes room
 class RunProgress:
     """Draws steps and scores on a terminal; elsewhere it draws nothing."""
 
-    def __init__(self, console: Console, steps: Mapping[str, int]) -> None:
-        """`steps`: how many each period is expected to have; a method may mix in more."""
+    def __init__(self, console: Console, steps: Mapping[str, int], done: int = 0) -> None:
+        """`steps`: how many each period is expected to have; a method may mix in more. `done`: how
+        many were taken before a restart."""
         self.is_narrow = console.width < NARROW
         self.expected = steps
         self.total = sum(steps.values())
@@ -29,7 +30,9 @@ class RunProgress:
             TimeRemainingColumn(compact=True),
             console=console,
         )
-        self.task = self.progress.add_task("before training", total=self.total, numbers="scoring")
+        self.task = self.progress.add_task(
+            "before training", total=self.total, completed=done, numbers="scoring"
+        )
         self.scores = Text("")
         self.live = Live(
             Group(self.progress, self.scores), console=console, refresh_per_second=8, transient=True

@@ -60,7 +60,7 @@ def _sentence(ready: "Session") -> str:
 def _follow(runner: "Runner", show: Show) -> None:
     """Draw and print what happens until the run is done. Raises Interrupted on Ctrl-C."""
     with (
-        RunProgress(show.err, runner.session.steps) as progress,
+        RunProgress(show.err, runner.session.steps, runner.clock.steps) as progress,
         closing(runner.events()) as events,
     ):
         try:

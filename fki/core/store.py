@@ -21,7 +21,7 @@ from fki.core.home import user_path
 RUN, CONFIG, METRICS = "run.json", "config.toml", "metrics.jsonl"
 PROBES, SAMPLES, SCORES = "probes.jsonl", "samples.jsonl", "scores.json"
 CHECKPOINTS, LOCK = "checkpoints", ".lock"
-TABLES = ("config", "dataset", "model", "parameters", "protocol", "spent")  # of run.json
+TABLES = ("config", "dataset", "model", "parameters", "protocol", "spent", "holder")  # of run.json
 
 
 def write_text(file: Path, text: str) -> None:

@@ -51,7 +51,7 @@ def start(run: Run, session: Session, resolved: Resolved) -> None:
     created = {"created": before["created"]} if "created" in before else {}
     holder = {"pid": os.getpid(), "host": platform.node()}
     described = describe(session, resolved) | created
-    run.update(**described, holder=holder, starts=before.get("starts", 0) + 1, status="running")
+    run.update(**described, holder=holder, status="running")
     write_text(run.folder / CONFIG, to_toml(resolved.config))
     probes = {
         (cell.probe_set, p.id): {"probe_set": cell.probe_set, **asdict(p)}
