@@ -174,10 +174,9 @@ WRONG = {
         "must be 2 numbers from 0 to 2, the encoder's depth, not [1, 5]",
     ),
     "a corpus that is missing": (
-        ("--preset", "t5_mixreview")
-        + tuple(f"--set=mixreview.{option}" for option in ("source=corpus", "corpus=old.jsonl")),
+        ("--preset", "t5_mixreview", "--set=mixreview.source=corpus", "--set=mixreview.corpus=old"),
         3,
-        "old.jsonl must be a .jsonl or .csv file that exists",
+        "old must be a .jsonl or .csv file that exists",
     ),
     "nothing left to train": (
         ("--preset", "t5_recadam", "--set", "freeze_level=2"),
