@@ -3,7 +3,7 @@
     python -m benchmarks.methods runs/methods [--seeds 3] [--jobs 2] [--since 2024]
 
 The presets were tuned on 2023 (benchmarks/tuning.py), so what is reported is of 2024 and 2025.
-Times are of the optimizer loop, as multiples of vanilla's with the same seed.
+What a step of each costs is benchmarks/steps.py's to say: these runs do not share a clock.
 """
 
 import argparse
@@ -24,7 +24,6 @@ HEADER = (
     "forgetting",
     "FUAR",
     "trained parameters",
-    "time",
 )
 
 
@@ -50,7 +49,7 @@ def main() -> None:
     print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}")
     print(untouched(results["vanilla"]))
     for method, runs in results.items():
-        print(line(method, runs, results["vanilla"]))
+        print(line(method, runs))
 
 
 def untouched(runs: list[dict[str, Any]]) -> str:
@@ -58,10 +57,10 @@ def untouched(runs: list[dict[str, Any]]) -> str:
     em = {name: runs[0]["probe_sets"][name]["em"]["before"] for name in (*KEPT, *LEARNED)}
     cells = [f"{em[name]:.1f}" for name in KEPT]
     cells += [cell for name in LEARNED for cell in ("", f"{em[name]:.1f}")]
-    return f"| untouched | {' | '.join(cells)} | | | | 0 | |"
+    return f"| untouched | {' | '.join(cells)} | | | | 0 |"
 
 
-def line(method: str, runs: list[dict[str, Any]], vanilla: list[dict[str, Any]]) -> str:
+def line(method: str, runs: list[dict[str, Any]]) -> str:
     """A method's row: mean over its seeds ± standard deviation."""
 
     def em(name: str, when: str) -> Callable[[dict[str, Any]], float]:
@@ -73,9 +72,7 @@ def line(method: str, runs: list[dict[str, Any]], vanilla: list[dict[str, Any]])
     cells = [spread([pick(run) for run in runs], 1) for pick in picks]
     cells.append(spread([run["fuar"] for run in runs], 2))
     cells.append(f"{runs[0]['parameters']['trainable']:,}")
-    pairs = zip(runs, vanilla, strict=True)
-    seconds = [a["spent"]["train_seconds"] / b["spent"]["train_seconds"] for a, b in pairs]
-    return f"| {' | '.join([method, *cells, spread(seconds, 2)])} |"
+    return f"| {' | '.join([method, *cells])} |"
 
 
 def spread(values: list[float], digits: int) -> str:

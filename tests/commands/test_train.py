@@ -163,6 +163,26 @@ WRONG = {
     "a wrong device count": (("--set", "ngpu=0"), 2, "of at least 1"),
     "an unknown option": (("--epochs", "3"), 2, "No such option"),
     "answers that do not fit": (("--set", "output_length=2"), 2, "--set output_length="),
+    "an option out of range": (
+        ("--preset", "t5_mixreview", "--set", "mixreview.ratio=-1"),
+        2,
+        "mixreview.ratio must be a number of at least 0, not -1",
+    ),
+    "taps outside of the model": (
+        ("--preset", "t5_kadapter_2", "--set", "kadapter.layers=[1, 5]"),
+        2,
+        "must be 2 numbers from 0 to 2, the encoder's depth, not [1, 5]",
+    ),
+    "a corpus that is missing": (
+        ("--preset", "t5_mixreview", "--set=mixreview.source=corpus", "--set=mixreview.corpus=old"),
+        3,
+        "old must be a .jsonl or .csv file that exists",
+    ),
+    "nothing left to train": (
+        ("--preset", "t5_recadam", "--set", "freeze_level=2"),
+        2,
+        "Use freeze_level = 0 or 1",
+    ),
     "a checkpoint that is not there": (
         ("--set", "check_validation=true", "--set", "checkpoint_path=nowhere"),
         3,
