@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -94,6 +95,28 @@ def test_code_that_comes_with_a_model_is_not_run(
     config["auto_map"] = {"AutoConfig": "evil.Evil", "AutoModelForSeq2SeqLM": "evil.Evil"}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    with pytest.raises(ConfigError):
+        models.load(str(folder))
+    assert not (tmp_path / "ran").exists()
+
+
+class Evil:
+    """Pickled, it makes a file where it is loaded."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, (str(self.file), "w")
+
+
+def test_a_pickle_in_the_place_of_weights_is_not_run(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    folder = tmp_path / "m"
+    save(folder, tokenizer, toy_model())
+    (folder / "model.safetensors").unlink()
+    torch.save({"shared.weight": Evil(tmp_path / "ran")}, folder / "pytorch_model.bin")
     with pytest.raises(ConfigError):
         models.load(str(folder))
     assert not (tmp_path / "ran").exists()
