@@ -34,6 +34,7 @@ def plan(layers: list[Layer], show: Show, to_toml: ToToml = False) -> None:
     resolved = resolve(layers, options_of=registry.options_of)
     _settings(resolved, show)
     show.notes(resolved.notes)
+    show.data(notes=resolved.notes)
 
     from fki.engine.planner import make_plan
 

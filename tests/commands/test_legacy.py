@@ -80,6 +80,13 @@ def test_a_plan_says_on_which_line_of_an_old_config_each_value_is(
     assert origins["num_beams"] == "default"
 
 
+def test_a_plan_gives_its_notes_as_data_too(fki: Fki, dataset: Path, tmp_path: Path) -> None:
+    shown = fki("plan", "--config", old(tmp_path), "--json")
+    [row] = [row for row in shown.rows if "notes" in row]
+    assert "old.json:12: method 'baseline' is read as 'vanilla'." in row["notes"]
+    assert all(f"Note: {note}" in shown.words for note in row["notes"])
+
+
 def test_to_toml_writes_a_preset_that_gives_the_same_settings(
     fki: Fki, dataset: Path, tmp_path: Path
 ) -> None:
