@@ -81,7 +81,7 @@ def soak(method: str, root: Path, kills: int, seed: int) -> Result:
         )
         try:
             # anywhere in a whole run's time: imports, scoring, steps, saving
-            wait = rng.uniform(0.1, 0.9) * longest if count < kills else None
+            wait = rng.uniform(0.1, 0.7) * longest if count < kills else None
             _, said = process.communicate(timeout=wait)
         except subprocess.TimeoutExpired:
             process.kill()
