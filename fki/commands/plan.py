@@ -72,7 +72,7 @@ def _work(work: "Plan", show: Show) -> None:
         "memory",
         f"about {number(work.memory / 2**20, 0)} MiB for weights, gradients and optimizer state",
     )
-    table.add_row("disk", f"about {number(work.disk / 2**20, 0)} MiB of checkpoints")
+    table.add_row("disk", f"up to {number(work.disk / 2**20, 0)} MiB of checkpoints")
     table.add_row("time", work.time)
     for name, value in work.notes.items():
         table.add_row(name, number(value, 4))

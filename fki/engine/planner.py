@@ -6,6 +6,7 @@ from typing import Any
 
 from fki.core.config import Config
 from fki.engine import models, session
+from fki.engine.folder import space_needed
 from fki.engine.session import Session
 
 TIMED = 64  # questions of the trial
@@ -62,7 +63,7 @@ def make_plan(config: Config) -> Plan:
         trainable=trainable,
         added=ready.added,
         memory=4 * (total + states * trainable),
-        disk=4 * trainable * min(config.keep_last, rows - 1),
+        disk=0 if config.check_validation else space_needed(ready),
         time=_guess(ready, probes),
         notes=ready.method.notes(max(ready.steps.values(), default=0)),
     )
