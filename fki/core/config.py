@@ -63,6 +63,14 @@ class Config(BaseModel):
     """An optimizer step has this many times train_batch_size examples per device."""
     micro_batch_tokens: CountOrZero = 1024
     """Padded input tokens of one forward pass; it is exact for any value. 0: train_batch_size."""
+    pack_length: CountOrZero = 128
+    """Examples share a row of up to so many input tokens, and do not see one another; it is exact,
+    and saves padding. 0: each has a row of its own; so it is for models other than T5 and mT5."""
+    encoder_cache: Literal["auto", "off", "fp32", "bf16"] = "auto"
+    """What a frozen encoder says is kept on disk and read again each epoch, so without dropout.
+    auto: fp32 for several epochs; bf16 takes half the space, and scoring does without it."""
+    encoder_cache_mib: Count = 4096
+    """The disk that it takes at most."""
     learning_rate: Positive = 1e-3
     """The peak learning rate, absolute also for Adafactor."""
     use_lr_scheduling: bool = False
@@ -93,6 +101,8 @@ class Config(BaseModel):
 
     eval_batch_size: Count = 256
     """Probes per device that are answered at once."""
+    eval_batch_tokens: CountOrZero = 4096
+    """Padded input tokens that are answered at once; 0: eval_batch_size."""
     eval_every: CountOrZero = 0
     """Score after every so many periods; 0: such that there are at most 12 evaluations."""
     eval_window: CountOrZero = 0

@@ -109,16 +109,36 @@ class Stream:
     digest: str  # SHA-256 of the data that this was cut from
 
 
-class Batch(NamedTuple):
-    """input_ids [B, T], attention_mask [B, T], labels [B, U] (-100 where unscored)."""
+class Parts(NamedTuple):
+    """Which example of its row each token of a packed batch belongs to, from 1."""
 
-    input_ids: "Tensor"
-    attention_mask: "Tensor"
-    labels: "Tensor"
+    sources: "Tensor"  # [B, T], 0 at padding
+    targets: "Tensor"  # [B, U], 1 at padding, which comes last and so is seen by nothing
+
+
+class Batch(NamedTuple):
+    """Padded examples: one a row, or, where there are `parts`, several that do not see another."""
+
+    input_ids: "Tensor"  # [B, T]
+    attention_mask: "Tensor"  # [B, T], 1 where a token is real
+    labels: "Tensor"  # [B, U], -100 where unscored
+    places: "Tensor"  # [N], where labels.flatten() is scored
+    parts: Parts | None = None
 
     def to(self, device: "torch.device") -> "Batch":
         """The same batch on a device."""
-        return Batch(*(t.to(device, non_blocking=True) for t in self))
+
+        def moved(tensor: "Tensor") -> "Tensor":
+            return tensor.to(device, non_blocking=True)
+
+        parts = Parts(*map(moved, self.parts)) if self.parts else None
+        return Batch(
+            moved(self.input_ids),
+            moved(self.attention_mask),
+            moved(self.labels),
+            moved(self.places),
+            parts,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +170,7 @@ class Prediction:
     log_likelihood: float  # nats, of the likeliest listed answer
     old_em: float | None = None  # 1 where it still gives the answer of before
     tokens: int = 0  # that log_likelihood is the sum over: the answer's, EOS included
+    margin: float | None = None  # logits: where the second likeliest token came nearest to the text
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,3 +189,4 @@ class Score:
     tokens: int = 0  # sum over probes
     perplexity: float | None = None  # exp of nats per token, over all tokens of the probes
     lasts: bool = True  # the answers hold to the end of the run
+    near_ties: int = 0  # answers that another way of rounding might have changed

@@ -1,13 +1,14 @@
 """Text to token ids, once; token ids to padded batches, each time."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from fki.core.errors import ConfigError
-from fki.core.types import Batch, Example, Objective
+from fki.core.types import Batch, Example, Objective, Parts
 from fki.data.pieces import Pieces
 from fki.data.prompts import SENTINEL
 
@@ -94,12 +95,23 @@ class Encoder:
         return sum(len(e.source) + len(e.target) for e in self.encode(examples))
 
     def batch(self, encoded: Sequence[Encoded]) -> Batch:
-        """input_ids [B, T], attention_mask [B, T], labels [B, U] of these examples."""
-        ids = padded([e.source for e in encoded], self.pad, self.multiple)
-        lengths = torch.tensor([len(e.source) for e in encoded])
-        mask = (torch.arange(ids.shape[1])[None] < lengths[:, None]).long()
-        labels = padded([e.target for e in encoded], IGNORE, self.multiple)
-        return Batch(ids, mask, labels)
+        """Each example in a row of its own."""
+        return self.packed([[example] for example in encoded])
+
+    def packed(self, rows: Sequence[Sequence[Encoded]]) -> Batch:
+        """Each row's examples, one behind another; none sees another (see `Parts`)."""
+        ids = self._table([[e.source for e in row] for row in rows], self.pad)
+        parts = None
+        labels = self._table([[e.target for e in row] for row in rows], IGNORE)
+        sources = self._table([numbered([e.source for e in row]) for row in rows], 0)
+        if any(len(row) > 1 for row in rows):
+            targets = self._table([numbered([e.target for e in row]) for row in rows], 1)
+            parts = Parts(sources, targets)
+        places = (labels.flatten() != IGNORE).nonzero().flatten()
+        return Batch(ids, (sources > 0).long(), labels, places, parts)
+
+    def _table(self, rows: Sequence[Sequence[Sequence[int]]], value: int) -> torch.Tensor:
+        return padded([list(chain.from_iterable(row)) for row in rows], value, self.multiple)
 
     def _tokenise(self, texts: Sequence[str]) -> list[list[int]]:
         fresh = [t for t in dict.fromkeys(texts) if t not in self._ids]
@@ -124,17 +136,24 @@ def split(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
     return [e for e in examples if e.is_text], [e for e in examples if not e.is_text]
 
 
+def numbered(sides: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Instead of each example's tokens the example's number, from 1."""
+    return [[number] * len(side) for number, side in enumerate(sides, 1)]
+
+
 def padded(rows: Sequence[Sequence[int]], value: int, multiple: int = 1) -> torch.Tensor:
     """[B, longest row, rounded up] with `value` where a row has ended."""
     width = -(-max(map(len, rows)) // multiple) * multiple
-    table = torch.full((len(rows), width), value, dtype=torch.long)
-    for i, row in enumerate(rows):
-        table[i, : len(row)] = torch.tensor(row, dtype=torch.long)
-    return table
+    return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows])
 
 
-def shift_right(labels: torch.Tensor, start: int, pad: int) -> torch.Tensor:
-    """Decoder inputs [B, U] for labels [B, U]: the start token, then all labels but the last."""
+def shift_right(
+    labels: torch.Tensor, start: int, pad: int, parts: Parts | None = None
+) -> torch.Tensor:
+    """Decoder inputs [B, U] for labels [B, U]: each example's start token, then all its labels but
+    the last."""
     inputs = labels.roll(1, dims=1)
     inputs[:, 0] = start
+    if parts is not None:
+        inputs[:, 1:][parts.targets[:, 1:] != parts.targets[:, :-1]] = start
     return inputs.masked_fill(inputs == IGNORE, pad)

@@ -107,8 +107,8 @@ def ask_everything(
     )
     opened.model.to(accelerator.device)
     scores, samples = [], []
-    for cell in Questions(stream, plan, config).row(len(plan)):
-        predictions = evaluator.predict(opened.model, cell.probes)
+    cells = Questions(stream, plan, config).row(len(plan))
+    for cell, predictions in zip(cells, evaluator.ask(opened.model, cells), strict=True):
         scores.append(mean_score(cell.probe_set, cell.column, predictions))
         samples += [{"probe_set": cell.probe_set, **asdict(p)} for p in predictions]
     return scores, samples, [phase.name for phase in plan]

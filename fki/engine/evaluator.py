@@ -1,144 +1,181 @@
-"""Probes to predictions, predictions to scores. Nothing derived from an answer reaches `generate`.
+"""Probes to predictions, predictions to scores. Nothing derived from an answer reaches decoding.
 
 With greedy decoding one teacher-forced pass tells most of it: where the likeliest token is the
 answer's at every place, EOS included, greedy decoding writes exactly that answer (by induction
-over its tokens). Only the other probes are generated.
+over its tokens). Only the other probes are decoded, from the same encoder's output.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from itertools import islice
 from math import fsum
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from torch import Tensor, nn
 
 from fki.core.config import Config
 from fki.core.errors import FkiError
-from fki.core.types import Prediction, Probe, Score
-from fki.data.collate import IGNORE, Encoded, Encoder
+from fki.core.types import Batch, Prediction, Probe, Score
+from fki.data.collate import Encoded, Encoder
 from fki.data.prompts import target_text
-from fki.engine.models import target_logits
+from fki.engine.decoding import Read, Written, force, write
+from fki.engine.order import micro_batches
+from fki.engine.phases import Cell
+from fki.engine.states import Group, States
 from fki.metrics.answers import accuracy, answer_text, exact_match, f1
-from fki.metrics.likelihood import perplexity, target_nll
+from fki.metrics.likelihood import perplexity
+
+NEAR = 1e-4  # logits: two tokens as near as this are told apart by rounding
 
 
-class Forced(NamedTuple):
-    """What a teacher-forced pass says of one probe."""
+class Told(NamedTuple):
+    """What the teacher-forced passes say of one probe."""
 
     log_likelihood: float  # of the likeliest listed answer, nats
     tokens: int  # of that answer, which the likelihood is the sum over
-    written: list[int] | None  # the tokens of a listed answer where greedy decoding writes it
+    written: Written | None  # a listed answer, where greedy decoding writes one
 
 
 class Evaluator:
     """Asks a model and scores its answers, in fp32."""
 
-    def __init__(self, encoder: Encoder, config: Config, accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        config: Config,
+        accelerator: Accelerator,
+        states: States | None = None,
+    ) -> None:
+        """`states`: of the model's frozen encoder, to be read instead of running it."""
         self.encoder, self.config, self.accelerator = encoder, config, accelerator
+        self.states = states
         self.decode = encoder.tokenizer.decode
 
     @torch.inference_mode()
-    def predict(self, model: nn.Module, probes: Sequence[Probe]) -> list[Prediction]:
-        """The model's answer to each probe, in their order; shared out among the processes."""
+    def predict(
+        self, model: Any, probes: Sequence[Probe], groups: Sequence[str] = ()
+    ) -> list[Prediction]:
+        """The model's answer to each probe, in their order; shared out among the processes.
+
+        Args:
+            groups: the name of the group that each probe is always asked in, for `states`.
+        Raises:
+            FkiError: a log-likelihood is not a finite number.
+        """
         was_training = model.training
         model.eval()
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         mine = range(rank, len(probes), world)
-        found = list(zip(mine, self._predict(model, [probes[i] for i in mine]), strict=True))
+        names = [groups[i] for i in mine] if groups else []
+        found = list(zip(mine, self._predict(model, [probes[i] for i in mine], names), strict=True))
         model.train(was_training)
         everything = gather_object(found) if world > 1 else found
         return [prediction for _, prediction in sorted(everything, key=lambda pair: pair[0])]
 
-    def _predict(self, model: nn.Module, probes: Sequence[Probe]) -> list[Prediction]:
-        sources = self.encoder.sources([p.source for p in probes])
-        forced = self._force(model, probes, sources)
-        beams = self.config.num_beams
-        left = [i for i, f in enumerate(forced) if f.written is None or beams > 1]
-        generated = dict(zip(left, self._generate(model, [sources[i] for i in left]), strict=True))
-        texts = [
-            answer_text(self.decode(generated.get(i, f.written))) for i, f in enumerate(forced)
-        ]
-        return [_prediction(p, t, f) for p, t, f in zip(probes, texts, forced, strict=True)]
+    def ask(self, model: Any, cells: Sequence[Cell]) -> Iterator[list[Prediction]]:
+        """The predictions of each cell; all are asked together, so that batches are full."""
+        probes = [probe for cell in cells for probe in cell.probes]
+        names = [f"{c.probe_set} {c.column} {c.lasts}" for c in cells for _ in c.probes]
+        found = iter(self.predict(model, probes, names))
+        return (list(islice(found, len(cell.probes))) for cell in cells)
 
-    def _force(
-        self, model: nn.Module, probes: Sequence[Probe], sources: Sequence[list[int]]
-    ) -> list[Forced]:
+    def _predict(
+        self, model: Any, probes: Sequence[Probe], names: Sequence[str]
+    ) -> list[Prediction]:
+        encoded = [Encoded(s, [0]) for s in self.encoder.sources([p.source for p in probes])]
+        groups = self._groups(names, encoded)
+        found: dict[int, Prediction] = {}
+        for chosen in self._batches(encoded):
+            batch = self.encoder.batch([encoded[i] for i in chosen])
+            known = self._recalled(batch, [groups.get(i) for i in chosen])
+            batch = batch.to(self.accelerator.device)
+            with known:
+                states = model.get_encoder()(
+                    input_ids=batch.input_ids, attention_mask=batch.attention_mask
+                ).last_hidden_state
+            read, asked = Read(states, batch.attention_mask), [probes[i] for i in chosen]
+            found.update(zip(chosen, self._answers(model, read, asked), strict=True))
+        return [found[i] for i in range(len(probes))]
+
+    def _groups(self, names: Sequence[str], encoded: Sequence[Encoded]) -> dict[int, Group | None]:
+        """The group of states that holds each probe's source; none where none are kept."""
+        if self.states is None:
+            return {}
+        members: dict[str, list[int]] = defaultdict(list)
+        for i, name in enumerate(names):
+            members[name].append(i)
+        groups = {
+            name: self.states.group(f"asked: {name}", [encoded[i].source for i in held])
+            for name, held in members.items()
+        }
+        return {i: groups[name] for i, name in enumerate(names)}
+
+    def _recalled(
+        self, batch: Batch, groups: Sequence[Group | None]
+    ) -> AbstractContextManager[None]:
+        return self.states.recalled(batch, groups) if self.states else nullcontext()
+
+    def _answers(self, model: Any, read: Read, probes: Sequence[Probe]) -> list[Prediction]:
+        """The predictions for the rows of `read`."""
+        told = self._force(model, read, probes)
+        is_greedy = self.config.num_beams == 1
+        written = {i: t.written for i, t in enumerate(told) if t.written and is_greedy}
+        if left := [i for i in range(len(probes)) if i not in written]:
+            decoded = write(
+                model,
+                read.rows(left),
+                length=self.config.output_length,
+                beams=self.config.num_beams,
+            )
+            written |= dict(zip(left, decoded, strict=True))
+        texts = [answer_text(self.decode(written[i].tokens)) for i in range(len(probes))]
+        margins = [written[i].margin for i in range(len(probes))]
+        rows = zip(probes, texts, told, margins, strict=True)
+        return [_prediction(*row) for row in rows]
+
+    def _force(self, model: Any, read: Read, probes: Sequence[Probe]) -> list[Told]:
         """Each probe's listed answers, forced on the model."""
-        pairs = [(i, answer) for i, probe in enumerate(probes) for answer in probe.answers]
-        targets = self.encoder.targets([target_text(a, self.config.prompt) for _, a in pairs])
-        encoded = [Encoded(sources[i], t) for (i, _), t in zip(pairs, targets, strict=True)]
-        best = [Forced(float("-inf"), 0, None)] * len(probes)
-        for chosen in self._batches([e.source for e in encoded]):
-            log_likelihood, certain = self._forced_pass(model, [encoded[k] for k in chosen])
-            for k, value, is_written in zip(chosen, log_likelihood, certain, strict=True):
-                i, target = pairs[k][0], encoded[k].target
-                written = target if is_written else best[i].written
-                found = Forced(value, len(target), written)
-                likeliest = max(found, best[i], key=lambda forced: forced.log_likelihood)
-                best[i] = likeliest._replace(written=written)
+        asked = [(i, answer) for i, probe in enumerate(probes) for answer in probe.answers]
+        targets = self.encoder.targets([target_text(a, self.config.prompt) for _, a in asked])
+        pairs = [(i, target) for (i, _), target in zip(asked, targets, strict=True)]
+        best = [Told(float("-inf"), 0, None)] * len(probes)
+        for (i, target), forced in zip(pairs, force(model, read, pairs, self.encoder), strict=True):
+            if not math.isfinite(forced.log_likelihood):
+                raise FkiError(
+                    "The model's logits are no longer finite numbers: its training went astray.",
+                    hint=f"Try a learning rate below {self.config.learning_rate:g}.",
+                )
+            written = Written(target, forced.margin) if forced.is_written else best[i].written
+            found = Told(forced.log_likelihood, len(target), written)
+            likeliest = max(found, best[i], key=lambda told: told.log_likelihood)
+            best[i] = likeliest._replace(written=written)
         return best
 
-    def _forced_pass(
-        self, model: nn.Module, encoded: Sequence[Encoded]
-    ) -> tuple[list[float], list[bool]]:
-        """Per example: log-likelihood of its target, and whether greedy decoding writes it.
-
-        Raises FkiError where a log-likelihood is not a finite number.
-        """
-        batch = self.encoder.batch(encoded).to(self.accelerator.device)
-        logits = target_logits(model, batch, model.config)
-        log_likelihood = (-target_nll(logits, batch.labels)).tolist()
-        if not all(map(math.isfinite, log_likelihood)):
-            raise FkiError(
-                "The model's logits are no longer finite numbers: its training went astray.",
-                hint=f"Try a learning rate below {self.config.learning_rate:g}.",
-            )
-        return log_likelihood, _all_greedy(logits, batch.labels)
-
-    def _generate(self, model: nn.Module, sources: Sequence[list[int]]) -> list[list[int]]:
-        """Token ids that the model writes for each source."""
-        written: list[list[int]] = [[]] * len(sources)
-        for chosen in self._batches(sources):
-            batch = self.encoder.batch([Encoded(sources[k], [0]) for k in chosen])
-            out = model.generate(  # type: ignore[operator]
-                input_ids=batch.input_ids.to(self.accelerator.device),
-                attention_mask=batch.attention_mask.to(self.accelerator.device),
-                max_new_tokens=self.config.output_length,
-                num_beams=self.config.num_beams,
-                do_sample=False,
-            )
-            for k, row in zip(chosen, out[:, 1:].tolist(), strict=True):  # without the start token
-                written[k] = row
-        return written
-
-    def _batches(self, sources: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    def _batches(self, encoded: Sequence[Encoded]) -> Iterator[list[int]]:
         """Indices in batches of like length."""
-        order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
-        size = self.config.eval_batch_size
-        return (order[i : i + size] for i in range(0, len(order), size))
+        rows = [[i] for i in range(len(encoded))]
+        most, budget = self.config.eval_batch_size, self.config.eval_batch_tokens or math.inf
+        for batch in micro_batches(encoded, rows, most=most, budget=budget):
+            yield [i for row in batch for i in row]
 
 
-def _all_greedy(logits: Tensor, labels: Tensor) -> list[bool]:
-    """[B]: is every scored label the likeliest token? logits [B, U, V], labels [B, U]."""
-    agrees = (logits.argmax(-1) == labels) | (labels == IGNORE)
-    return agrees.all(-1).tolist()
-
-
-def _prediction(probe: Probe, text: str, forced: Forced) -> Prediction:
+def _prediction(probe: Probe, text: str, told: Told, margin: float | None) -> Prediction:
     return Prediction(
         id=probe.id,
         text=text,
         em=exact_match(text, probe.answers),
         f1=f1(text, probe.answers),
         accuracy=accuracy(text, probe.answers),
-        log_likelihood=forced.log_likelihood,
+        log_likelihood=told.log_likelihood,
         old_em=exact_match(text, probe.old_answers) if probe.old_answers else None,
-        tokens=forced.tokens,
+        tokens=told.tokens,
+        margin=margin,
     )
 
 
@@ -163,4 +200,5 @@ def mean_score(
         tokens=tokens,
         perplexity=perplexity(nats, tokens),
         lasts=lasts,
+        near_ties=sum(row["margin"] is not None and row["margin"] < NEAR for row in rows),
     )

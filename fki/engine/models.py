@@ -6,13 +6,12 @@ from typing import NamedTuple
 
 import torch
 from huggingface_hub import constants, get_session, try_to_load_from_cache
-from torch import Tensor, nn
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
     GenerationConfig,
-    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -20,8 +19,6 @@ from transformers.utils import logging as transformers_logging
 
 from fki.core.errors import ConfigError, FkiError, NotDownloaded, nearest
 from fki.core.home import asset, user_path
-from fki.core.types import Batch
-from fki.data.collate import shift_right
 from fki.data.prompts import AFTER, SENTINEL
 
 EMBEDDED = ("t5-mini",)
@@ -119,18 +116,6 @@ def _check_finite(model: PreTrainedModel, name: str) -> None:
     bad = [n for n, p in model.named_parameters() if not bool(torch.isfinite(p).all())]
     if bad:
         raise ConfigError(f"The weights of '{name}' are not all finite numbers, first in {bad[0]}.")
-
-
-def target_logits(model: nn.Module, batch: Batch, config: PretrainedConfig) -> Tensor:
-    """Logits [B, U, V] of the labels' places, teacher-forced; `config` is the T5's own."""
-    decoder_input_ids = shift_right(
-        batch.labels, config.decoder_start_token_id, config.pad_token_id
-    )
-    return model(
-        input_ids=batch.input_ids,
-        attention_mask=batch.attention_mask,
-        decoder_input_ids=decoder_input_ids,
-    ).logits
 
 
 def weights_digest(model: nn.Module) -> str:

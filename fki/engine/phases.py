@@ -10,7 +10,7 @@ answer is no longer right, and to have unlearned it is no forgetting.
 import math
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from fki.data.stream import BASE, CLOZE
 
 FACTS = ("updated", "new")  # the probe sets of the facts that a period brings
 AUTOMATIC_ROWS = 12  # evaluations of a run whose `eval_every` is 0, at most
+TOGETHER = 2048  # probes that are asked at once; a signal is heeded after so many
 SAMPLE_SEED = 0  # the same probes for every run, whatever its seed, so that runs can be paired
 
 
@@ -157,6 +158,18 @@ def _cells(probe_set: ProbeSet, timeline: Timeline, samples: int) -> list[Cell]:
         Cell(probe_set.name, column, tuple(probes), lasts)
         for (column, lasts), probes in found.items()
     ]
+
+
+def some_at_a_time(cells: Iterable[Cell]) -> Iterator[list[Cell]]:
+    """The cells in their order, some `TOGETHER` probes at a time."""
+    some: list[Cell] = []
+    for cell in cells:
+        some.append(cell)
+        if sum(len(c.probes) for c in some) >= TOGETHER:
+            yield some
+            some = []
+    if some:
+        yield some
 
 
 def _sample(probes: list[Probe], size: int) -> list[Probe]:

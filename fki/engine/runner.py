@@ -18,7 +18,7 @@ from fki.core.types import Period, Score, Step
 from fki.engine import checkpoint, output_log, resume
 from fki.engine.evaluator import mean_score
 from fki.engine.folder import finish, hold, start
-from fki.engine.phases import best_rows
+from fki.engine.phases import best_rows, some_at_a_time
 from fki.engine.resume import Clock, State
 from fki.engine.session import Session
 from fki.engine.summary import summary
@@ -182,12 +182,15 @@ class Runner:
         """Ask row t's questions; keep every prediction."""
         began = time.perf_counter()
         after, scores, samples = self.session.questions.row_name(t), [], []
-        for cell in self.session.questions.row(t):
-            predictions = self.session.evaluator.predict(self.session.model, cell.probes)
-            scores.append(mean_score(cell.probe_set, cell.column, predictions, lasts=cell.lasts))
-            samples += [
-                {"after": after, "probe_set": cell.probe_set, **asdict(p)} for p in predictions
-            ]
+        for cells in some_at_a_time(self.session.questions.row(t)):
+            answers = self.session.evaluator.ask(self.session.model, cells)
+            for cell, predictions in zip(cells, answers, strict=True):
+                scores.append(
+                    mean_score(cell.probe_set, cell.column, predictions, lasts=cell.lasts)
+                )
+                samples += [
+                    {"after": after, "probe_set": cell.probe_set, **asdict(p)} for p in predictions
+                ]
             if self._asked("stop"):
                 raise self.interrupted()
         self.rows.append((after, scores))

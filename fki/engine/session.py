@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from fki.core import registry
 from fki.core.config import Config
 from fki.core.errors import ConfigError
-from fki.core.home import user_path
+from fki.core.home import data_home, user_path
 from fki.core.types import Example, Period, Stream
 from fki.data.catalog import open_stream
 from fki.data.collate import Encoder
@@ -20,6 +20,7 @@ from fki.engine import checkpoint, models
 from fki.engine.evaluator import Evaluator
 from fki.engine.models import Loaded
 from fki.engine.phases import Phase, Questions, phases
+from fki.engine.states import States
 from fki.engine.trainer import Trainer
 from fki.methods.base import Method
 
@@ -83,8 +84,12 @@ def build(config: Config) -> Session:
     for setting, path in stated.items():
         if path:
             checkpoint.load(checkpoint.find(user_path(path), setting), model)
-    trainer = Trainer(model, method, config, encoder, accelerator, _review(stream, method))
-    evaluator = Evaluator(encoder, config, accelerator)
+    states = make_states(model, method, encoder, config)
+    taught = states if reads_states(config) else None
+    review = _review(stream, method)
+    trainer = Trainer(model, method, config, encoder, accelerator, review, taught)
+    asked = states if config.encoder_cache != "bf16" else None
+    evaluator = Evaluator(encoder, config, accelerator, asked)
     return Session(
         config,
         stream,
@@ -128,6 +133,28 @@ def make_encoder(
         multiple=multiple,
         objective=config.objective,
     )
+
+
+def make_states(
+    model: nn.Module, method: Method, encoder: Encoder, config: Config
+) -> States | None:
+    """What keeps the states of the frozen encoder; None where none is frozen or kept."""
+    frozen = method.frozen(model)
+    if frozen is None or config.encoder_cache == "off":
+        return None
+    return States(
+        frozen,
+        encoder,
+        store="bf16" if config.encoder_cache == "bf16" else "fp32",
+        limit=config.encoder_cache_mib * 2**20,
+        folder=data_home() / "states",
+    )
+
+
+def reads_states(config: Config) -> bool:
+    """Do epochs read the states of a frozen encoder? For a single epoch keeping them is no use."""
+    is_wanted = config.encoder_cache in ("fp32", "bf16")
+    return is_wanted or (config.encoder_cache == "auto" and config.num_train_epochs > 1)
 
 
 def make_accelerator(config: Config) -> Accelerator:

@@ -17,19 +17,21 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from fki.core.config import Config
 from fki.core.errors import FkiError
 from fki.core.types import Batch, Example, Period, Step
 from fki.data.collate import IGNORE, Encoded, Encoder
-from fki.engine.models import target_logits
-from fki.engine.order import derived_seed, micro_batches, optimizer_batches
+from fki.engine.forward import packs, scored_logits
+from fki.engine.order import Rows, derived_seed, micro_batches, optimizer_batches, packed
 from fki.engine.rate import Rate
+from fki.engine.states import Group, States
 from fki.methods.base import Method, trainable
 
 MOST_SKIPPED = 10  # steps in a row that `on_nan = "skip"` leaves out before it gives up
 NAMED = 5  # examples of a batch that an error names
+TRAINED = "trained"  # the group of states of what is being learned
 
 
 class Cut(NamedTuple):
@@ -38,6 +40,7 @@ class Cut(NamedTuple):
     batch: list[Encoded]  # all of it, over all processes
     share: list[Encoded]  # this process's part
     micro: list[Batch]  # the same in forward passes
+    most: int  # examples of one
 
 
 class Trainer:
@@ -51,9 +54,12 @@ class Trainer:
         encoder: Encoder,
         accelerator: Accelerator,
         review: Sequence[Example] = (),
+        states: States | None = None,
     ) -> None:
+        """`states`: of the frozen encoder, where epochs are to read them instead of running it."""
         self.method, self.config, self.encoder = method, config, encoder
-        self.accelerator, self.review = accelerator, review
+        self.accelerator, self.review, self.states = accelerator, review, states
+        self.group: Group | None = None  # the current period's states
         self.plain = model
         self.model = accelerator.prepare_model(model)
         # prepare_model leaves autocast in the model's forward; scoring has to be fp32
@@ -62,6 +68,7 @@ class Trainer:
             config.train_batch_size * config.gradient_accumulation_steps * accelerator.num_processes
         )
         self.most = config.train_batch_size  # examples of a forward pass; halved for want of memory
+        self.row = config.pack_length if packs(model) else 0
         self.optimizer: torch.optim.Optimizer | None = None
 
     def steps(self, examples: int) -> int:
@@ -94,6 +101,7 @@ class Trainer:
         goes_on = after > 0 or not self.config.reset_optimizer_per_period
         optimizer = self._optimizer_for(steps, state if goes_on else None)
         rate = Rate(steps if self.config.use_lr_scheduling else 0)
+        self._recall(period, epochs)
         self.model.train()
         for epoch, examples in enumerate(epochs):
             done = min(max(0, after - step), lengths[epoch])
@@ -161,23 +169,33 @@ class Trainer:
         batches = [*islice(optimizer_batches(len(examples), self.batch_size, seed), after, None)]
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         shares = [batch[rank::world] for batch in batches]
-        cuts = [self._micro_batches(examples, share) for share in shares]
+        cuts, most = [self._micro_batches(examples, share) for share in shares], self.most
         loader = iter(
             DataLoader(
-                examples,  # type: ignore[arg-type]
-                batch_sampler=[indices for cut in cuts for indices in cut],
-                collate_fn=self.encoder.batch,
+                RowsOf(examples),
+                batch_sampler=[rows for cut in cuts for rows in cut],
+                collate_fn=self.encoder.packed,
                 num_workers=self.config.num_workers,
+                pin_memory=self.accelerator.device.type == "cuda",
             )
         )
         for batch, share, cut in zip(batches, shares, cuts, strict=True):
             whole, own = [examples[i] for i in batch], [examples[i] for i in share]
             micro = [next(loader) for _ in cut] or [unscored(self.encoder.batch(whole[:1]))]
-            yield Cut(whole, own, micro)
+            yield Cut(whole, own, micro, most)
 
-    def _micro_batches(self, examples: Sequence[Encoded], share: list[int]) -> list[list[int]]:
+    def _micro_batches(self, examples: Sequence[Encoded], share: Sequence[int]) -> list[Rows]:
         budget = self.config.micro_batch_tokens or math.inf
-        return micro_batches(examples, share, most=self.most, budget=budget)
+        rows = packed(examples, share, self.row)
+        return micro_batches(examples, rows, most=self.most, budget=budget)
+
+    def _recall(self, period: Period, epochs: Sequence[Sequence[Example]]) -> None:
+        """Have the frozen encoder's states of all that the period's epochs ask, but for texts,
+        which are another question each epoch."""
+        if self.states:
+            asked = dict.fromkeys(e.source for epoch in epochs for e in epoch if not e.is_text)
+            self.states.drop(TRAINED)
+            self.group = self.states.group(TRAINED, self.encoder.sources([*asked]))
 
     def trial(self, period: Period) -> float:
         """Seconds that the gradients of one optimizer batch take; no weight moves."""
@@ -194,7 +212,7 @@ class Trainer:
         """
         note = ""
         while True:
-            if any(len(micro.input_ids) > self.most for micro in cut.micro):
+            if cut.most > self.most:
                 cut = self._cut_again(cut)
             torch.manual_seed(dropout)
             try:
@@ -206,7 +224,7 @@ class Trainer:
                         hint="Try --set train_batch_size=... smaller and "
                         "gradient_accumulation_steps larger, or mixed_precision=bf16.",
                     ) from None
-            self.most = max(1, self.most // 2)
+            self.most, self.row = max(1, self.most // 2), 0
             note = f"out of memory: forward passes have at most {self.most} examples from here on"
 
     def _cut_again(self, cut: Cut) -> Cut:
@@ -214,9 +232,10 @@ class Trainer:
         self.plain.zero_grad(set_to_none=True)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        parts = self._micro_batches(cut.share, [*range(len(cut.share))])
-        micro = [self.encoder.batch([cut.share[i] for i in part]) for part in parts]
-        return cut._replace(micro=micro)
+        parts = self._micro_batches(cut.share, range(len(cut.share)))
+        rows = RowsOf(cut.share)
+        micro = [self.encoder.packed([rows[row] for row in part]) for part in parts]
+        return cut._replace(micro=micro, most=self.most)
 
     def backward(self, cut: Cut) -> tuple[float, float]:
         """Fill the gradients. Returns the whole batch's loss, and their norm before clipping."""
@@ -228,7 +247,7 @@ class Trainer:
             last = i == len(cut.micro) - 1
             with nullcontext() if last else self.accelerator.no_sync(self.model):
                 with self.accelerator.autocast():
-                    nll = self._nll(micro.to(self.accelerator.device))
+                    nll = self._nll(micro)
                 self.accelerator.backward(nll * (world / scored))
             total += nll.detach()
         if world > 1:
@@ -236,19 +255,31 @@ class Trainer:
         norm = self.accelerator.clip_grad_norm_(
             trainable(self.plain).values(), self.config.max_grad_norm or math.inf
         )
-        return float(total) / scored, float(norm)
+        loss, norm = torch.stack(
+            [total / scored, torch.as_tensor(norm, device=total.device)]
+        ).tolist()
+        return loss, norm
 
-    def _nll(self, batch: Batch) -> Tensor:
+    def _nll(self, micro: Batch) -> Tensor:
         """Negative log-likelihood summed over the batch's target tokens, in nats and fp32."""
-        logits = target_logits(self.model, batch, self.plain.config)
-        return functional.cross_entropy(
-            logits.flatten(0, 1).float(),
-            batch.labels.flatten(),
-            ignore_index=IGNORE,
-            reduction="sum",
-        )
+        batch = micro.to(self.accelerator.device)
+        groups = [self.group] * len(micro.input_ids)
+        with self.states.recalled(micro, groups) if self.states else nullcontext():
+            logits = scored_logits(self.model, batch, self.plain)
+        labels = batch.labels.flatten()[batch.places]
+        return functional.cross_entropy(logits.float(), labels, reduction="sum")
+
+
+class RowsOf(Dataset[list[Encoded]]):
+    """The examples of each row."""
+
+    def __init__(self, examples: Sequence[Encoded]) -> None:
+        self.examples = examples
+
+    def __getitem__(self, row: Sequence[int]) -> list[Encoded]:
+        return [self.examples[i] for i in row]
 
 
 def unscored(batch: Batch) -> Batch:
     """The same batch with no label scored: what a process without a share trains on."""
-    return batch._replace(labels=torch.full_like(batch.labels, IGNORE))
+    return batch._replace(labels=torch.full_like(batch.labels, IGNORE), places=batch.places[:0])

@@ -6,7 +6,7 @@ contract.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -23,6 +23,13 @@ class Options(BaseModel):
     """A method's own settings; a misspelt one is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Frozen(NamedTuple):
+    """An encoder that nothing trains, so that what it says of a source can be kept."""
+
+    encoder: Any
+    states: tuple[int, ...] = ()  # hidden states that the model reads beside its output, from 0
 
 
 class Method:
@@ -82,9 +89,19 @@ class Method:
         assert isinstance(model, PreTrainedModel)
         return model
 
+    def frozen(self, model: nn.Module) -> Frozen | None:
+        """The part of the prepared model's encoder that is the same for all of a run, if any."""
+        return frozen_encoder(model.get_encoder())  # type: ignore[operator]
+
     def notes(self, steps: int) -> dict[str, float]:
         """Resolved numbers worth showing for a period of `steps` optimizer steps."""
         return {}
+
+
+def frozen_encoder(encoder: Any, states: tuple[int, ...] = ()) -> Frozen | None:
+    """The encoder, where nothing in it trains."""
+    trains = any(p.requires_grad for p in encoder.parameters())
+    return None if trains else Frozen(encoder, states)
 
 
 def left_to_train(model: PreTrainedModel, freeze_level: int) -> list[nn.Parameter]:

@@ -31,6 +31,7 @@ class WithBranch(nn.Module):
     """An encoder with a branch, in the place of the encoder."""
 
     main_input_name = "input_ids"  # what `generate` looks for
+    taps: tuple[int, ...] = ()  # the hidden states that the branch reads
 
     def __init__(self, inner: PreTrainedModel, scale: float) -> None:
         super().__init__()
@@ -41,7 +42,7 @@ class WithBranch(nn.Module):
 
         Args:
             states: the inner encoder's hidden states, each [B, T, D]: the embeddings, each block's
-                output, the last one after the final norm.
+                output, the last one after the final norm. Only those of `taps` need be there.
             ids: [B, T], None where the caller gave embeddings.
             mask: [B, T], 1 where a token is real; None where all are.
         """
@@ -106,6 +107,11 @@ class Beside(base.Method):
         added = [p for p in encoder.parameters() if id(p) not in known]
         base.train_only(model, [*beside, *added])
         return model
+
+    def frozen(self, model: nn.Module) -> base.Frozen | None:
+        """The inner encoder, with what the branch reads of it."""
+        encoder = model.get_encoder()  # type: ignore[operator]
+        return base.frozen_encoder(encoder.inner, encoder.taps)
 
     def fold(self, model: nn.Module) -> PreTrainedModel:
         """Raises CannotFold: no plain T5 has a second way through its encoder."""

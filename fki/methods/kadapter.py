@@ -53,7 +53,7 @@ class Adapter(nn.Module):
 
     def forward(self, states: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
         """[B, T, D], normalised."""
-        x, bias = torch.zeros_like(states[0]), None
+        x, bias = torch.zeros_like(states[self.taps[0]]), None
         blocked = create_bidirectional_mask(
             config=self.config, inputs_embeds=x, attention_mask=mask
         )
@@ -68,6 +68,7 @@ class KAdapterEncoder(WithBranch):
     def __init__(self, inner: PreTrainedModel, adapters: Sequence[Adapter], scale: float) -> None:
         super().__init__(inner, scale)
         self.adapters = nn.ModuleList(adapters)
+        self.taps = tuple(sorted({tap for adapter in adapters for tap in adapter.taps}))
 
     def branch(self, states: tuple[Tensor, ...], ids: Tensor | None, mask: Tensor | None) -> Tensor:
         """The mean of the adapters, [B, T, D]."""

@@ -9,6 +9,19 @@ from torch.nn.functional import cross_entropy
 UNSCORED = -100  # the label of a position that does not count, as in transformers
 
 
+def token_nll(logits: Tensor, labels: Tensor) -> Tensor:
+    """Negative log-likelihood of each token.
+
+    Args:
+        logits: [N, V].
+        labels: [N]; 0 nats where one is -100, unscored.
+    Returns:
+        [N], in nats; in float32 or better, whatever the logits are.
+    """
+    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return cross_entropy(precise, labels, ignore_index=UNSCORED, reduction="none")
+
+
 def target_nll(logits: Tensor, labels: Tensor) -> Tensor:
     """Negative log-likelihood of each example's scored tokens.
 
@@ -18,10 +31,7 @@ def target_nll(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         [B], in nats, summed over scored tokens; in float32 or better, whatever the logits are.
     """
-    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    per_token = cross_entropy(
-        precise.flatten(0, 1), labels.flatten(), ignore_index=UNSCORED, reduction="none"
-    )
+    per_token = token_nll(logits.flatten(0, 1), labels.flatten())
     return per_token.view(labels.shape).sum(dim=1)
 
 

@@ -26,7 +26,6 @@ from transformers import PreTrainedModel, T5ForConditionalGeneration
 
 from fki.core import registry
 from fki.core.errors import CannotFold, ConfigError
-from fki.core.types import Batch
 from fki.data.collate import IGNORE
 from fki.engine import checkpoint
 from fki.methods.base import trainable
@@ -181,11 +180,15 @@ def folding_keeps_the_logits(case: Case) -> Iterator[str]:
 @_promise
 def padding_changes_nothing(case: Case) -> Iterator[str]:
     """Longer padding of inputs and labels keeps the logits of the real positions."""
-    ready, (ids, mask, labels) = case.taught(), toy_batch()
-    ids, mask = functional.pad(ids, (0, 5)), functional.pad(mask, (0, 5))
-    wider = Batch(ids, mask, functional.pad(labels, (0, 3), value=IGNORE))
-    real = labels != IGNORE
-    padded = logits(ready.model, wider)[:, : labels.shape[1]]
+    ready, batch = case.taught(), toy_batch()
+    ids, mask = (
+        functional.pad(batch.input_ids, (0, 5)),
+        functional.pad(batch.attention_mask, (0, 5)),
+    )
+    labels = functional.pad(batch.labels, (0, 3), value=IGNORE)
+    wider = batch._replace(input_ids=ids, attention_mask=mask, labels=labels)
+    real = batch.labels != IGNORE
+    padded = logits(ready.model, wider)[:, : batch.labels.shape[1]]
     if not _alike(padded[real], logits(ready.model)[real]):
         yield "they change; is every part that the method adds given the mask?"
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from fki.core import registry
 from fki.core.config import Config
-from fki.engine import models
+from fki.engine.forward import target_logits
 from fki.methods.base import Method, trainable
 from fki.testing.toys import toy_batch, toy_model
 
@@ -73,7 +73,7 @@ def learn(ready: Ready) -> set[str]:
     model.train()
     for _ in range(STEPS):
         optimizer.zero_grad()
-        found = models.target_logits(model, batch, model.config)
+        found = target_logits(model, batch, model.config)
         loss = functional.cross_entropy(found.flatten(0, 1), batch.labels.flatten())
         loss.backward()  # type: ignore[no-untyped-call]
         reached |= {n for n, p in trainable(model).items() if p.grad is not None and p.grad.any()}

@@ -12,6 +12,7 @@ from fki.core.types import Batch, Example, Fact, Period
 from fki.data.collate import Encoder
 from fki.data.prompts import training_examples
 from fki.engine import models
+from fki.engine.forward import target_logits
 
 NEW_TOKENS = 6
 
@@ -73,13 +74,13 @@ def toy_batch(chosen: list[int] | None = None) -> Batch:
 @torch.no_grad()
 def logits(model: nn.Module, batch: Batch | None = None) -> Tensor:
     """Teacher-forced logits [B, U, V] of a batch, by default the toy one."""
-    return models.target_logits(model, batch or toy_batch(), model.config)
+    return target_logits(model, batch or toy_batch(), model.config)
 
 
 @torch.no_grad()
 def generate(model: nn.Module, chosen: list[int] | None = None, **settings: Any) -> Any:
     """What `model.generate` returns for the toy examples, all or the chosen ones."""
-    ids, mask, _ = toy_batch(chosen)
+    ids, mask = toy_batch(chosen)[:2]
     asked: dict[str, Any] = {"max_new_tokens": NEW_TOKENS, "do_sample": False, "num_beams": 1}
     return model.generate(input_ids=ids, attention_mask=mask, **asked | settings)  # type: ignore[operator]
 

@@ -47,14 +47,15 @@ class Recorder(Method):
 
 
 class Seen(Encoder):
-    """An encoder that keeps every batch that it makes."""
+    """An encoder that keeps every batch that it makes, and the same with one example a row."""
 
+    made: list[Batch]
     batches: list[Batch]
 
-    def batch(self, encoded: Any) -> Batch:
-        made = super().batch(encoded)
-        self.batches.append(made)
-        return made
+    def packed(self, rows: Any) -> Batch:
+        self.made.append(super().packed(rows))
+        self.batches.append(super().packed([[e] for row in rows for e in row]))
+        return self.made[-1]
 
 
 class Lesson(NamedTuple):
@@ -90,7 +91,7 @@ def make_lesson(accelerator: Accelerator) -> Callable[..., Lesson]:
             elif isinstance(getattr(module, "dropout", None), float):
                 module.dropout = 0.0
         encoder = Seen(toy_encoder().tokenizer, 64, 32)
-        encoder.batches = []
+        encoder.made, encoder.batches = [], []
         trainer = Trainer(model, method, config, encoder, with_accelerator or accelerator)
         return Lesson(trainer, model, method, encoder)
 

@@ -40,7 +40,7 @@ def rebuilt(batches: list[Any]) -> Counter[tuple[int, ...]]:
     marks = tokenizer.convert_tokens_to_ids([f"<extra_id_{i}>" for i in range(100)])
     found: Counter[tuple[int, ...]] = Counter()
     for batch in batches:
-        for row, mask, labels in zip(*batch, strict=True):
+        for row, mask, labels in zip(*batch[:3], strict=True):
             spans: dict[int, list[int]] = {}
             for token in labels[labels >= 0].tolist()[:-1]:
                 if token in marks:

@@ -12,8 +12,10 @@ from fki.core.config import Config
 from fki.core.types import Prediction, Probe
 from fki.data.collate import Encoded
 from fki.data.prompts import target_text
+from fki.engine import decoding, evaluator
+from fki.engine.decoding import Read
 from fki.engine.evaluator import Evaluator, mean_score
-from fki.engine.models import target_logits
+from fki.engine.forward import target_logits
 from fki.engine.trainer import Trainer
 from fki.methods.base import Method
 from fki.metrics.answers import answer_text
@@ -109,70 +111,55 @@ def test_no_probes_have_no_predictions(ask: Any) -> None:
 
 
 @pytest.fixture
-def spied(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, list[dict[str, Any]]]:
-    """An untrained model, and what `generate` is given."""
-    model, given = toy_model(), []
-    plain = model.generate
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Read, dict[str, Any]]]:
+    """What decoding is given, beside the model."""
+    given: list[tuple[Read, dict[str, Any]]] = []
 
-    def generate(*args: Any, **kwargs: Any) -> Any:
-        assert not args
-        given.append(kwargs)
-        return plain(**kwargs)
+    def write(model: Any, read: Read, **settings: Any) -> Any:
+        given.append((read, settings))
+        return decoding.write(model, read, **settings)
 
-    monkeypatch.setattr(model, "generate", generate)
-    return model, given
+    monkeypatch.setattr(evaluator, "write", write)
+    return given
 
 
 @pytest.mark.parametrize("beams", [1, 2])
-def test_generate_is_given_the_question_and_a_length_and_nothing_else(
-    beams: int, spied: Any, probes: list[Probe], ask: Any
+def test_decoding_is_given_the_question_and_a_length_and_nothing_else(
+    beams: int, decoded: Any, probes: list[Probe], ask: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # CKL passed decoder_attention_mask, which told the length of the right answer
-    model, given = spied
+    model, passed = toy_model(), []
+    plain = model.generate
+    monkeypatch.setattr(model, "generate", lambda **kw: (passed.append(kw), plain(**kw))[1])
     ask(model, probes, num_beams=beams)
-    for kwargs in given:
-        assert kwargs.keys() == {
-            "input_ids",
-            "attention_mask",
-            "max_new_tokens",
-            "num_beams",
-            "do_sample",
-        }
-        assert (kwargs["max_new_tokens"], kwargs["num_beams"]) == (12, beams)
-        assert kwargs["do_sample"] is False
+    assert [settings for _, settings in decoded] == [{"length": 12, "beams": beams}]
+    fixed = {"max_new_tokens": 12, "num_beams": beams, "do_sample": False}
+    for kwargs in passed:
+        assert kwargs.keys() - fixed.keys() == {"encoder_outputs", "attention_mask"}
+        assert kwargs.items() >= fixed.items()
+    assert len(passed) == (beams > 1)
 
 
-def test_what_generate_is_given_does_not_depend_on_the_answers(
-    spied: Any, probes: list[Probe], ask: Any
+def test_what_decoding_is_given_does_not_depend_on_the_answers(
+    decoded: Any, probes: list[Probe], ask: Any
 ) -> None:
-    model, given = spied
+    model = toy_model()
     ask(model, probes)
-    first = [(k["input_ids"], k["attention_mask"]) for k in given]
-    given.clear()
+    first = [read for read, _ in decoded]
+    decoded.clear()
     others = [probe(p.id, p.source, "Something much longer than before") for p in probes]
     ask(model, others)
-    second = [(k["input_ids"], k["attention_mask"]) for k in given]
-    for a, b in zip(first, second, strict=True):
-        assert torch.equal(a[0], b[0])
-        assert torch.equal(a[1], b[1])
+    for a, (b, _) in zip(first, decoded, strict=True):
+        assert torch.equal(a.states, b.states)
+        assert torch.equal(a.mask, b.mask)
 
 
 @pytest.mark.parametrize(("beams", "generated"), [(1, 4), (2, 7)])
 def test_only_what_greedy_decoding_is_certain_to_write_is_not_generated(
-    beams: int,
-    generated: int,
-    memorised: Any,
-    probes: list[Probe],
-    ask: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    beams: int, generated: int, memorised: Any, probes: list[Probe], ask: Any, decoded: Any
 ) -> None:
-    rows: list[Any] = []
-    plain = memorised.generate
-    monkeypatch.setattr(
-        memorised, "generate", lambda **kw: (rows.extend(kw["input_ids"]), plain(**kw))[1]
-    )
     ask(memorised, probes, num_beams=beams)
-    assert len(rows) == generated
+    assert sum(len(read.mask) for read, _ in decoded) == generated
 
 
 def test_an_answer_that_goes_on_is_not_taken_for_its_beginning(memorised: Any, ask: Any) -> None:

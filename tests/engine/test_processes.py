@@ -49,7 +49,7 @@ def test_two_processes_learn_and_answer_like_one_with_twice_the_batch(tmp_path: 
     name = Path("checkpoints") / "2024-01" / "weights.safetensors"
     alone, together = load_file(one / name), load_file(two / name)
     for key, weights in alone.items():
-        torch.testing.assert_close(together[key], weights, atol=1e-4, rtol=0)
+        torch.testing.assert_close(together[key], weights, atol=3e-4, rtol=0)
     answers = [
         [json.loads(line)["text"] for line in (run / "samples.jsonl").read_text().splitlines()]
         for run in (one, two)

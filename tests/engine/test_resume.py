@@ -67,11 +67,11 @@ def ending(runner: Runner) -> dict[str, Any]:
 
 
 POINTS: list[tuple[str, Any, str, int]] = [
-    ("in the first scoring", Evaluator, "predict", 2),
+    ("in the first scoring", Evaluator, "predict", 1),
     ("at the first step", Trainer, "backward", 1),
     ("in the first epoch", Trainer, "backward", 3),
     ("in the second phase", Trainer, "backward", 8),
-    ("in a later scoring", Evaluator, "predict", 8),
+    ("in a later scoring", Evaluator, "predict", 3),
     ("before a checkpoint gets its name", os, "replace", 9),
     ("while a checkpoint is written", checkpoint, "save_file", 5),
     ("before older ones are removed", checkpoint, "rotate", 3),
@@ -328,7 +328,7 @@ def test_for_want_of_memory_forward_passes_are_halved_and_the_batch_is_kept(
     original, sizes = Trainer._nll, []
 
     def short(self: Trainer, batch: Any) -> torch.Tensor:
-        if len(batch.input_ids) > 1:
+        if batch.parts or len(batch.input_ids) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
         sizes.append(len(batch.input_ids))
         return original(self, batch)

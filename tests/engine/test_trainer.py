@@ -16,7 +16,7 @@ from fki.core.errors import FkiError
 from fki.core.types import Period
 from fki.data.collate import IGNORE, Encoded
 from fki.engine.evaluator import Evaluator
-from fki.engine.models import target_logits
+from fki.engine.forward import target_logits
 from fki.engine.order import derived_seed, shuffled
 from fki.engine.rate import START, Rate
 from fki.engine.trainer import Trainer
@@ -68,7 +68,7 @@ def test_a_forward_pass_stays_within_the_token_budget_or_has_one_example(
 ) -> None:
     lesson = make_lesson(train_batch_size=32, micro_batch_tokens=40)
     list(lesson.trainer.learn(make_period(20)))
-    shapes = [b.input_ids.shape for b in lesson.encoder.batches]
+    shapes = [b.input_ids.shape for b in lesson.encoder.made]
     assert all(rows == 1 or rows * width <= 40 for rows, width in shapes)
     assert len(shapes) > 1
 
