@@ -162,6 +162,47 @@ def test_only_what_greedy_decoding_is_certain_to_write_is_not_generated(
     assert sum(len(read.mask) for read, _ in decoded) == generated
 
 
+def margin_by_hand(model: Any, source: str, tokens: list[int]) -> float:
+    """How near the second likeliest token came where it came nearest."""
+    (ids,), margins = toy_encoder().sources([source]), []
+    for end in range(len(tokens)):
+        written = torch.tensor([[0, *tokens[:end]]])
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([ids]), decoder_input_ids=written).logits[0, -1]
+        first, second = logits.topk(2).values
+        margins.append((first - second).item())
+    return min(margins)
+
+
+@pytest.mark.parametrize("is_trained", [True, False])
+def test_the_margin_is_that_of_the_nearest_choice(
+    is_trained: bool, memorised: Any, probes: list[Probe], ask: Any
+) -> None:
+    model = memorised if is_trained else toy_model()
+    for p, found in zip(probes, ask(model, probes), strict=True):
+        (ids,) = toy_encoder().sources([p.source])
+        out = model.generate(input_ids=torch.tensor([ids]), max_new_tokens=12, do_sample=False)
+        expected = margin_by_hand(model, p.source, out[0, 1:].tolist())
+        assert found.margin == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_near_tie_is_counted(probes: list[Probe], ask: Any) -> None:
+    model: Any = toy_model(untied=True)
+    assert mean_score("new", "x", ask(model, probes)).near_ties == 0
+    with torch.no_grad():
+        model.lm_head.weight[:] = model.lm_head.weight[:1]  # every token is as likely
+    assert mean_score("new", "x", ask(model, probes)).near_ties == len(probes)
+    assert {p.margin for p in ask(model, probes, num_beams=2)} == {None}
+
+
+@pytest.mark.parametrize("tokens", [1, 30, 0])
+def test_the_token_budget_changes_no_answer(
+    tokens: int, memorised: Any, probes: list[Probe], ask: Any
+) -> None:
+    found = ask(memorised, probes, eval_batch_tokens=tokens)
+    assert [p.text for p in found] == [p.text for p in ask(memorised, probes)]
+
+
 def test_an_answer_that_goes_on_is_not_taken_for_its_beginning(memorised: Any, ask: Any) -> None:
     source = toy_period().examples[0].source
     (found,) = ask(memorised, [probe("1", source, "<extra_id_0> Ada")], prompt="prefix")

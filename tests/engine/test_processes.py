@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -18,6 +20,8 @@ TRAIN = [
     "num_train_epochs=2",
     "--set",
     "max_periods=1",
+    "--set",
+    "learning_rate=1e-4",
 ]
 ALONE = [sys.executable]
 TOGETHER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
@@ -30,6 +34,10 @@ def train(folder: Path, launcher: list[str], name: str, *more: str) -> Path:
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder / name
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 def test_two_processes_learn_and_answer_like_one_with_twice_the_batch(tmp_path: Path) -> None:
@@ -49,9 +57,12 @@ def test_two_processes_learn_and_answer_like_one_with_twice_the_batch(tmp_path: 
     name = Path("checkpoints") / "2024-01" / "weights.safetensors"
     alone, together = load_file(one / name), load_file(two / name)
     for key, weights in alone.items():
-        torch.testing.assert_close(together[key], weights, atol=3e-4, rtol=0)
-    answers = [
-        [json.loads(line)["text"] for line in (run / "samples.jsonl").read_text().splitlines()]
-        for run in (one, two)
-    ]
+        torch.testing.assert_close(together[key], weights, atol=1e-4, rtol=0)
+    first, second = (lines(run / "metrics.jsonl") for run in (one, two))
+    steps = [[row for row in rows if "train/loss" in row] for rows in (first, second)]
+    assert steps[0][0]["train/loss"] == pytest.approx(steps[1][0]["train/loss"], rel=1e-6)
+    assert steps[0][0]["grad_norm"] == pytest.approx(steps[1][0]["grad_norm"], rel=1e-5)
+    for a, b in zip(*steps, strict=True):
+        assert a["train/loss"] == pytest.approx(b["train/loss"], rel=1e-3)
+    answers = [[row["text"] for row in lines(run / "samples.jsonl")] for run in (one, two)]
     assert answers[0] == answers[1]
