@@ -105,7 +105,7 @@ def test_killed_anywhere_it_ends_as_if_it_had_not_been(
         {"optimizer": "adafactor", "use_lr_scheduling": True},
         {"reset_optimizer_per_period": False},
         {"gradient_accumulation_steps": 2, "micro_batch_tokens": 8},
-        {"method": "kadapter_2", "freeze_level": 1, "num_train_epochs": 3},
+        {"method": "kadapter_2", "freeze_level": 1},
         {"method": "modular", "freeze_level": 1, "encoder_cache": "bf16"},
     ],
     ids=str,
