@@ -29,6 +29,8 @@ class Plan:
     added: int
     memory: int
     disk: int
+    encoder: str
+    states: int
     time: str
     notes: dict[str, float]
 
@@ -64,9 +66,33 @@ def make_plan(config: Config) -> Plan:
         added=ready.added,
         memory=4 * (total + states * trainable),
         disk=0 if config.check_validation else space_needed(ready),
+        encoder=encoder_use(ready),
+        states=_states_needed(ready),
         time=_guess(ready, probes),
         notes=ready.method.notes(max(ready.steps.values(), default=0)),
     )
+
+
+def encoder_use(ready: Session) -> str:
+    """In words: is the encoder run in each epoch, or read?"""
+    if ready.method.frozen(ready.model) is None:
+        return "learns, and is run in each epoch"
+    if ready.trainer.states is None:
+        return "is frozen, and is run in each epoch"
+    return "is frozen: run once a period, without dropout, and read from disk in each epoch"
+
+
+def _states_needed(ready: Session) -> int:
+    """Bytes on disk of what a frozen encoder says: of the largest period, and of all questions."""
+    trained, asked = ready.trainer.states, ready.evaluator.states
+    found = 0
+    if trained:
+        sizes = [ready.encoder.tokens(p.examples) for p in ready.periods]
+        found += max(sizes, default=0) * trained.bytes_a_token
+    if asked:
+        probes = [p.source for cell in ready.questions.cells for p in cell.probes]
+        found += sum(map(len, ready.encoder.sources(probes))) * asked.bytes_a_token
+    return min(found, ready.config.encoder_cache_mib * 2**20)
 
 
 def _guess(ready: Session, probes: int) -> str:

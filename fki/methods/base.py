@@ -12,11 +12,11 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.optimization import Adafactor
 
 from fki.core.config import Config
 from fki.core.errors import ConfigError
 from fki.core.types import Example, Period
+from fki.methods.adafactor import Adafactor
 
 
 class Options(BaseModel):
@@ -70,9 +70,7 @@ class Method:
         groups = parameter_groups(model, self.config.weight_decay)
         if self.config.optimizer == "adamw":
             return torch.optim.AdamW(groups, lr=self.config.learning_rate, fused=True)
-        return Adafactor(
-            groups, lr=self.config.learning_rate, scale_parameter=False, relative_step=False
-        )
+        return Adafactor(groups, lr=self.config.learning_rate)
 
     def mix(
         self, period: Period, review: Sequence[Example], epoch: int, seed: int

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 
 from fki.core.errors import ConfigError
@@ -73,15 +73,18 @@ class RecAdam(base.Method):
         if is_previous:
             self.anchors = {n: p.detach().clone() for n, p in parameters.items()}
         t0, k = self.schedule(steps)
-        optimizer = RecAdamOptimizer(
-            [
+        groups = []
+        for is_matrix in (True, False):
+            names = [name for name, p in parameters.items() if (p.ndim >= 2) == is_matrix]
+            groups.append(
                 {
-                    "params": [p],
-                    "anchors": [self.anchors[name].to(p.device)],
-                    "weight_decay": self.config.weight_decay if p.ndim >= 2 else 0.0,
+                    "params": [parameters[name] for name in names],
+                    "anchors": [self.anchors[name].to(parameters[name].device) for name in names],
+                    "decay": self.config.weight_decay if is_matrix else 0.0,
                 }
-                for name, p in parameters.items()
-            ],
+            )
+        return RecAdamOptimizer(
+            [group for group in groups if group["params"]],
             lr=self.config.learning_rate,
             betas=self.options.betas,
             eps=self.options.eps,
@@ -90,10 +93,8 @@ class RecAdam(base.Method):
             w=self.options.w,
             t0=t0,
             k=k,
+            saves_anchors=is_previous,
         )
-        for name, p in parameters.items() if is_previous else ():
-            optimizer.state[p]["anchor"] = self.anchors[name]  # a checkpoint keeps the state
-        return optimizer
 
     def schedule(self, steps: int) -> tuple[float, float]:
         """t0 in steps and k per step, resolved for a period of `steps` optimizer steps."""
@@ -106,8 +107,9 @@ class RecAdam(base.Method):
         return {"recadam.t0": t0, "recadam.k": k}
 
 
-class RecAdamOptimizer(torch.optim.Optimizer):
-    """Adam times lambda, then the implicit pull; each group carries `anchors` beside `params`."""
+class RecAdamOptimizer(torch.optim.Adam):
+    """Adam's fused step at lr times lambda (the gradient itself is not scaled), the implicit pull,
+    then decoupled decay. Each group has `anchors`, one for each of `params`, and maybe `decay`."""
 
     def __init__(
         self,
@@ -121,46 +123,42 @@ class RecAdamOptimizer(torch.optim.Optimizer):
         w: float,
         t0: float,
         k: float,
+        saves_anchors: bool = False,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "gamma": gamma,
-            "weight_decay": 0.0,
-            "anneal": anneal,
-            "w": w,
-            "t0": t0,
-            "k": k,
-        }
-        super().__init__(params, defaults)
+        """`saves_anchors`: they are of the state, which a checkpoint keeps."""
+        super().__init__(params, lr=lr, betas=betas, eps=eps, fused=True)
+        self.gamma, self.anneal, self.w, self.t0, self.k = gamma, anneal, w, t0, k
+        self.saves_anchors = saves_anchors
+        self.taken = 0  # steps
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """One update of every parameter that has a gradient."""
-        for group in self.param_groups:
-            for parameter, anchor in zip(group["params"], group["anchors"], strict=True):
-                if parameter.grad is not None:
-                    self._update(parameter, anchor, group)
+        self.taken += 1
+        strength = annealed(self.taken, self.anneal, self.w, self.t0, self.k)
+        rates = [group["lr"] for group in self.param_groups]
+        for group, lr in zip(self.param_groups, rates, strict=True):
+            group["lr"] = lr * strength
+        super().step()
+        for group, lr in zip(self.param_groups, rates, strict=True):
+            group["lr"] = lr
+            self._recall(group, lr * self.gamma * (self.w - strength))
 
-    def _update(self, p: Tensor, anchor: Tensor, group: dict[str, Any]) -> None:
-        """Adam's bias-corrected step times lambda (the gradient itself is not scaled), the pull,
-        then decoupled decay."""
-        state = self.state[p]
-        if "step" not in state:
-            state.update(step=0, exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
-        state["step"] += 1
-        t, (beta1, beta2), lr = state["step"], group["betas"], group["lr"]
-        m, v = state["exp_avg"], state["exp_avg_sq"]
-        m.lerp_(p.grad, 1 - beta1)
-        v.mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
-        strength = annealed(t, group["anneal"], group["w"], group["t0"], group["k"])
-        denominator = (v / (1 - beta2**t)).sqrt_().add_(group["eps"])
-        p.addcdiv_(m, denominator, value=-lr * strength / (1 - beta1**t))
-        pull = lr * group["gamma"] * (group["w"] - strength)
-        p.lerp_(state.get("anchor", anchor), pull / (1 + pull))
-        if group["weight_decay"]:
-            p.mul_(1 - lr * group["weight_decay"])
+    def _recall(self, group: dict[str, Any], pull: float) -> None:
+        """Move what had a gradient towards its anchor; then decay it."""
+        for p, anchor in zip(group["params"], group["anchors"], strict=True):
+            if p.grad is None:
+                continue
+            if self.saves_anchors:
+                anchor = self.state[p].setdefault("anchor", anchor)
+            p.lerp_(anchor, pull / (1 + pull))
+            if decay := group.get("decay"):
+                p.mul_(1 - group["lr"] * decay)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As Adam's; the steps that were taken are those of the state."""
+        super().load_state_dict(state_dict)
+        self.taken = max((int(s["step"]) for s in self.state.values() if "step" in s), default=0)
 
 
 def annealed(t: int, anneal: str, w: float, t0: float, k: float) -> float:

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from transformers import T5ForConditionalGeneration
-from transformers.optimization import Adafactor
 
 from fki.core.config import Config
 from fki.core.errors import ConfigError
 from fki.engine.models import count_parameters
+from fki.methods.adafactor import Adafactor
 from fki.methods.base import Method, parameter_groups, trainable
 from fki.testing import toy_model, toy_period, toy_review
 
@@ -98,11 +98,7 @@ def test_adafactors_learning_rate_is_absolute() -> None:
     method, model = prepared(0, optimizer="adafactor", learning_rate=2e-3)
     optimizer = method.optimizer(model, 1)
     assert isinstance(optimizer, Adafactor)  # torch's own is another algorithm
-    for group in optimizer.param_groups:
-        assert group["lr"] == 2e-3
-        assert not (group["scale_parameter"] or group["relative_step"] or group["warmup_init"])
-        assert (group["clip_threshold"], group["decay_rate"]) == (1.0, -0.8)
-        assert group["beta1"] is None
+    assert {group["lr"] for group in optimizer.param_groups} == {2e-3}
 
 
 def test_vanilla_mixes_nothing_in_and_folds_to_itself() -> None:

@@ -31,7 +31,7 @@ def recadam(
     p: Tensor, anchor: Tensor, *, weight_decay: float = 0.0, **settings: Any
 ) -> RecAdamOptimizer:
     """The optimizer over one parameter."""
-    group = {"params": [p], "anchors": [anchor], "weight_decay": weight_decay}
+    group = {"params": [p], "anchors": [anchor], "decay": weight_decay}
     return RecAdamOptimizer([group], **{**SETTINGS, **settings})
 
 
@@ -146,10 +146,11 @@ def test_every_pretrained_parameter_is_pulled_though_no_name_holds_t5(untied: bo
     names = dict(ready.model.named_parameters())
     assert not any("t5" in name for name in names)
     assert ready.method.anchors.keys() == names.keys()
-    groups = ready.method.optimizer(ready.model, 10).param_groups
-    assert all(group["w"] > 0 and group["gamma"] > 0 for group in groups)
+    optimizer = ready.method.optimizer(ready.model, 10)
+    assert optimizer.w > 0 and optimizer.gamma > 0
     by_id = {id(p): name for name, p in names.items()}
-    for group in groups:
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(by_id)
+    for group in optimizer.param_groups:
         for p, anchor in zip(group["params"], group["anchors"], strict=True):
             assert torch.equal(anchor, ready.method.anchors[by_id[id(p)]])
 
@@ -213,9 +214,9 @@ def test_t0_and_k_follow_from_the_steps_and_are_told(steps: int, t0: float) -> N
 
 def test_the_optimizer_uses_the_t0_and_k_that_are_told() -> None:
     ready = Case("recadam").prepare(0)
-    group = ready.method.optimizer(ready.model, 50).param_groups[0]
+    optimizer = ready.method.optimizer(ready.model, 50)
     notes = ready.method.notes(50)
-    assert (group["t0"], group["k"]) == (notes["recadam.t0"], notes["recadam.k"])
+    assert (optimizer.t0, optimizer.k) == (notes["recadam.t0"], notes["recadam.k"])
 
 
 @pytest.mark.parametrize("anchor", ["pretrained", "previous_period"])
@@ -250,7 +251,8 @@ def test_matrices_decay_and_vectors_do_not() -> None:
     recadam_method = RecAdam(config, RecAdamOptions())
     model = recadam_method.prepare(toy_model())
     for group in recadam_method.optimizer(model, 5).param_groups:
-        assert group["weight_decay"] == (0.1 if group["params"][0].ndim >= 2 else 0.0)
+        assert group["decay"] == (0.1 if group["params"][0].ndim >= 2 else 0.0)
+        assert group["weight_decay"] == 0.0  # Adam's own would not be decoupled
 
 
 @pytest.mark.parametrize("betas", [(0.9, 1.0), (-0.1, 0.999)])
