@@ -3,13 +3,14 @@
 import os
 from collections.abc import Callable
 from inspect import Signature, signature
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fki.commands._show import Show
-from fki.core import presets
-from fki.core.resolve import Layer
+
+if TYPE_CHECKING:
+    from fki.core.resolve import Layer
 
 Presets = Annotated[
     list[str] | None,
@@ -46,8 +47,10 @@ Sets = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
 
 
-def layers(preset: list[str], sets: list[str] | None, **flags: Any) -> list[Layer]:
+def layers(preset: list[str], sets: list[str] | None, **flags: Any) -> "list[Layer]":
     """The layers of settings that these options make, low to high."""
+    from fki.core import presets
+
     return presets.layers(preset, os.environ, sets or [], flags)
 
 

@@ -7,13 +7,9 @@ from rich.markup import escape
 
 from fki.commands._options import for_a_run
 from fki.commands._show import Show, new_table, number
-from fki.core import registry
-from fki.core.config import as_dict
-from fki.core.preset_text import as_preset
-from fki.core.problems import shown
-from fki.core.resolve import Layer, Resolved, resolve, resolve_unimported
 
 if TYPE_CHECKING:
+    from fki.core.resolve import Layer, Resolved
     from fki.engine.planner import Plan
 
 
@@ -24,8 +20,12 @@ ToToml = Annotated[
 
 
 @for_a_run
-def plan(layers: list[Layer], show: Show, to_toml: ToToml = False) -> None:
+def plan(layers: "list[Layer]", show: Show, to_toml: ToToml = False) -> None:
     """Show what `train` with the same options would do, and start nothing."""
+    from fki.core import registry
+    from fki.core.preset_text import as_preset
+    from fki.core.resolve import resolve, resolve_unimported
+
     if to_toml:
         brief = resolve_unimported(layers, options_of=registry.options_of)
         show.notes(brief.notes)
@@ -42,7 +42,10 @@ def plan(layers: list[Layer], show: Show, to_toml: ToToml = False) -> None:
     show.note("Nothing was started.")
 
 
-def _settings(resolved: Resolved, show: Show) -> None:
+def _settings(resolved: "Resolved", show: Show) -> None:
+    from fki.core.config import as_dict
+    from fki.core.problems import shown
+
     table = new_table("setting", "value", "from")
     values = as_dict(resolved.config)
     for key, origin in resolved.origins.items():

@@ -7,27 +7,27 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fki.commands._options import for_a_run
-from fki.commands._progress import RunProgress
 from fki.commands._results import probe_table, stream_table
 from fki.commands._show import Show, parameters
-from fki.core import registry
-from fki.core.resolve import Layer, resolve
-from fki.core.types import Step
 
 if TYPE_CHECKING:
+    from fki.core.resolve import Layer
     from fki.engine.runner import Runner
     from fki.engine.session import Session
 
 
 @for_a_run
 def train(
-    layers: list[Layer],
+    layers: "list[Layer]",
     show: Show,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the unfinished run of these settings.")
     ] = False,
 ) -> None:
     """Teach a model the stream, period by period, and score it after each."""
+    from fki.core import registry
+    from fki.core.resolve import resolve
+
     resolved = resolve(layers, options_of=registry.options_of)
     show.notes(resolved.notes)
 
@@ -59,6 +59,9 @@ def _sentence(ready: "Session") -> str:
 
 def _follow(runner: "Runner", show: Show) -> None:
     """Draw and print what happens until the run is done. Raises Interrupted on Ctrl-C."""
+    from fki.commands._progress import RunProgress
+    from fki.core.types import Step
+
     with (
         RunProgress(show.err, runner.session.steps, runner.clock.steps) as progress,
         closing(runner.events()) as events,
