@@ -1,79 +1,83 @@
-"""Adafactor as the originals ran it, without the temporaries (Shazeer and Stern, 2018).
+"""Adafactor with an absolute learning rate, in few passes over memory (Shazeer and Stern, 2018).
 
-No momentum, no parameter scaling, an absolute learning rate. With R and C the running means of a
-gradient's squares over its rows and columns, beta = 1 - t^-0.8 and V = R C / mean(R):
-
-    U = G / sqrt(V);   p -= lr U / max(1, RMS(U))
-
-RMS(U) needs no U: its squares sum to r' (G^2) c with r = mean(R) / R and c = 1 / C. A vector keeps
-all of its squares. transformers' Adafactor, whose numbers and names of the state these are, goes
-over each gradient some ten times; this one three times.
+The squared gradient of a matrix is remembered as the means of its rows and of its columns. What the
+original research code ran is algorithm 4 of the paper with clipping and the decay 1 - t^-0.8, but
+without a first moment and without scaling by the size of the parameter.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-TINY = 1e-30  # added to squares
-DECAY = -0.8  # of the running means: 1 - t^DECAY
-CLIP = 1.0  # RMS of an update, at most
+FLOOR = 1e-30  # added to the squared gradient: epsilon 1 of the paper
+CLIP = 1.0  # the most that the root mean square of an update may be, before the learning rate
+DECAY_RATE = -0.8  # the second moment forgets with 1 - t^DECAY_RATE
+PIECE = 2**16  # squares that a processor's cache holds, so that no memory is asked for
 
 
 class Adafactor(torch.optim.Optimizer):
-    """Factored second moments; `step` overwrites the gradients."""
+    """Equal to `transformers.optimization.Adafactor` with `scale_parameter=False,
+    relative_step=False`, its other arguments left alone; their states can be exchanged.
+
+    A step consumes the gradients: the update is worked out in their memory, so `.grad` holds no
+    gradient afterwards. Parameters are of float32 or float64.
+    """
 
     def __init__(self, params: Iterable[Any], *, lr: float, weight_decay: float = 0.0) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One update of every parameter that has a gradient, which is used up."""
+        """One update of every parameter that has a gradient, which it consumes."""
         for group in self.param_groups:
             for p in group["params"]:
-                if p.grad is not None:
-                    self._update(p, p.grad, group["lr"], group["weight_decay"])
-
-    def _update(self, p: Tensor, grad: Tensor, lr: float, weight_decay: float) -> None:
-        state = self.state[p]
-        if not state:
-            state.update(step=0, **_zeros(p))
-        state["step"] += 1
-        if weight_decay:
-            p.mul_(1 - lr * weight_decay)
-        fresh = state["step"] ** DECAY
-        (_factored if p.ndim >= 2 else _whole)(p, grad, state, lr, fresh)
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                state["step"] = state.get("step", 0) + 1
+                if group["weight_decay"]:
+                    p.mul_(1 - group["weight_decay"] * group["lr"])
+                update = _of_matrix if p.ndim >= 2 else _of_vector
+                update(p, p.grad, state, group["lr"], 1 - state["step"] ** DECAY_RATE)
 
 
-def _zeros(p: Tensor) -> dict[str, Tensor]:
-    if p.ndim < 2:
-        return {"exp_avg_sq": torch.zeros_like(p)}
-    rows, columns = p.shape[:-1], (*p.shape[:-2], p.shape[-1])
-    return {"exp_avg_sq_row": p.new_zeros(rows), "exp_avg_sq_col": p.new_zeros(columns)}
-
-
-def _factored(p: Tensor, grad: Tensor, state: dict[str, Tensor], lr: float, fresh: float) -> None:
-    """p [..., R, C]."""
+def _of_matrix(p: Tensor, g: Tensor, state: dict[str, Any], lr: float, beta: float) -> None:
+    """Update p, matrices in its last two dimensions; `beta` is the share that is remembered."""
+    if "exp_avg_sq_row" not in state:
+        state["exp_avg_sq_row"] = g.new_zeros(g.shape[:-1])
+        state["exp_avg_sq_col"] = g.new_zeros(g.shape[:-2] + g.shape[-1:])
     rows, columns = state["exp_avg_sq_row"], state["exp_avg_sq_col"]
-    squares = grad.square()
-    rows.lerp_(squares.mean(-1).add_(TINY), fresh)
-    columns.lerp_(squares.mean(-2).add_(TINY), fresh)
-    r, c = rows.mean(-1, keepdim=True) / rows, 1 / columns
-    total = torch.einsum("...rc,...r,...c->", squares, r, c)
-    r = r.sqrt_().mul_(-lr).div_(_clip(total, grad))
-    p.addcmul_(grad.mul_(c.sqrt_().unsqueeze(-2)), r.unsqueeze(-1))
+    for remembered, seen in zip((rows, columns), _mean_squares(g), strict=True):
+        remembered.lerp_(seen, 1 - beta)
+    by_row = (rows / rows.mean(-1, keepdim=True)).rsqrt_()
+    g.mul_(columns.rsqrt().unsqueeze(-2))
+    # the update is g times by_row; its size follows from that of each row
+    size = (torch.linalg.vector_norm(g, dim=-1) * by_row).norm() / g.numel() ** 0.5
+    by_row.mul_(lr / (size / CLIP).clamp_(min=1.0))
+    p.addcmul_(g, by_row.unsqueeze(-1), value=-1)
 
 
-def _whole(p: Tensor, grad: Tensor, state: dict[str, Tensor], lr: float, fresh: float) -> None:
-    """p of one dimension or none."""
-    mean = state["exp_avg_sq"]
-    mean.lerp_(grad.square().add_(TINY), fresh)
-    grad.mul_(mean.rsqrt())
-    p.addcmul_(grad, -lr / _clip(grad.square().sum(), grad))
+def _mean_squares(g: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean squares of each row and of each column, of matrices in the last two dimensions."""
+    height, width = g.shape[-2:]
+    piece = max(1, PIECE // width) if g.device.type == "cpu" else height
+    rows = []
+    columns = g.new_zeros(g.shape[:-2] + g.shape[-1:])
+    for part in torch.split(g, piece, dim=-2):
+        squares = part.square()
+        rows.append(squares.mean(-1))
+        columns.add_(squares.sum(-2))
+    return torch.cat(rows, -1).add_(FLOOR), columns.div_(height).add_(FLOOR)
 
 
-def _clip(total: Tensor, update: Tensor) -> Tensor:
-    """What an update is divided by, given the sum of its squares."""
-    return (total.sqrt() / (math.sqrt(update.numel()) * CLIP)).clamp_(min=1.0)
+def _of_vector(p: Tensor, g: Tensor, state: dict[str, Any], lr: float, beta: float) -> None:
+    """Update p, of one dimension or none, whose squared gradient is remembered whole."""
+    if "exp_avg_sq" not in state:
+        state["exp_avg_sq"] = torch.zeros_like(g)
+    squares = state["exp_avg_sq"]
+    squares.mul_(beta).add_(FLOOR * (1 - beta)).addcmul_(g, g, value=1 - beta)
+    g.mul_(squares.rsqrt())
+    size = g.norm() / g.numel() ** 0.5
+    p.sub_(g.mul_(lr / (size / CLIP).clamp_(min=1.0)))

@@ -10,6 +10,7 @@ the implicit one, p = (p + c p*) / (1 + c): equal to first order, stable for eve
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -18,7 +19,7 @@ from pydantic import Field
 from torch import nn
 from transformers import PreTrainedModel
 
-from fki.core.errors import ConfigError
+from fki.core.errors import ConfigError, DataError
 from fki.methods import base
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -73,18 +74,18 @@ class RecAdam(base.Method):
         if is_previous:
             self.anchors = {n: p.detach().clone() for n, p in parameters.items()}
         t0, k = self.schedule(steps)
-        groups = []
-        for is_matrix in (True, False):
-            names = [name for name, p in parameters.items() if (p.ndim >= 2) == is_matrix]
-            groups.append(
+        decays: dict[float, list[str]] = defaultdict(list)
+        for name, p in parameters.items():
+            decays[self.config.weight_decay if p.ndim >= 2 else 0.0].append(name)
+        return RecAdamOptimizer(
+            [
                 {
                     "params": [parameters[name] for name in names],
                     "anchors": [self.anchors[name].to(parameters[name].device) for name in names],
-                    "decay": self.config.weight_decay if is_matrix else 0.0,
+                    "decay": decay,
                 }
-            )
-        return RecAdamOptimizer(
-            [group for group in groups if group["params"]],
+                for decay, names in decays.items()
+            ],
             lr=self.config.learning_rate,
             betas=self.options.betas,
             eps=self.options.eps,
@@ -156,7 +157,19 @@ class RecAdamOptimizer(torch.optim.Adam):
                 p.mul_(1 - group["lr"] * decay)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As Adam's; the steps that were taken are those of the state."""
+        """As Adam's; the steps that were taken are those of the state.
+
+        Raises DataError where it is of parameters in another order.
+        """
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        for place, state in state_dict["state"].items():
+            if place >= len(parameters) or state["exp_avg"].shape != parameters[place].shape:
+                raise DataError(
+                    f"The optimizer's state {place} is not of the parameter in its place: another "
+                    "version of fki wrote it, with a weight decay, in the middle of a period.",
+                    hint="Go on with that version, or begin anew with: fki train "
+                    "--continue-from RUN",
+                )
         super().load_state_dict(state_dict)
         self.taken = max((int(s["step"]) for s in self.state.values() if "step" in s), default=0)
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from fki.core.config import Config
+from fki.core.errors import DataError
 from fki.methods.base import trainable
 from fki.methods.recadam import RecAdam, RecAdamOptimizer, RecAdamOptions, annealed
 from fki.testing import Case, learn, toy_model
@@ -259,3 +260,77 @@ def test_matrices_decay_and_vectors_do_not() -> None:
 def test_a_decay_rate_is_below_1_and_not_negative(betas: tuple[float, float]) -> None:
     with pytest.raises(ValidationError):
         RecAdamOptions(betas=betas)
+
+
+class PlainLoop:
+    """RecAdam parameter by parameter, as the formula reads: what the fused one must equal."""
+
+    def __init__(self, groups: list[dict[str, Any]], settings: dict[str, Any]) -> None:
+        self.groups, self.settings, self.state, self.taken = groups, settings, {}, 0
+
+    @torch.no_grad()
+    def step(self) -> None:
+        self.taken += 1
+        for group in self.groups:
+            for p, anchor in zip(group["params"], group["anchors"], strict=True):
+                if p.grad is not None:
+                    self.update(p, anchor, group["decay"], **self.settings)
+
+    def update(
+        self, p: Tensor, anchor: Tensor, weight_decay: float, *, lr: float, betas: Any, **s: Any
+    ) -> None:
+        t, m, v = self.state.get(id(p), (0, torch.zeros_like(p), torch.zeros_like(p)))
+        t, (b1, b2) = t + 1, betas
+        m, v = b1 * m + (1 - b1) * p.grad, b2 * v + (1 - b2) * p.grad**2
+        self.state[id(p)] = t, m, v
+        lam = annealed(self.taken, s["anneal"], s["w"], s["t0"], s["k"])
+        p -= lr * lam * (m / (1 - b1**t)) / ((v / (1 - b2**t)).sqrt() + s["eps"])
+        c = lr * s["gamma"] * (s["w"] - lam)
+        p.copy_((p + c * anchor) / (1 + c) * (1 - lr * weight_decay))
+
+
+def grouped() -> list[dict[str, Any]]:
+    """Two groups of parameters of several shapes, with anchors beside them."""
+    torch.manual_seed(0)
+    return [
+        {
+            "params": [torch.randn(s, dtype=torch.float64).requires_grad_() for s in shapes],
+            "anchors": [torch.randn(s, dtype=torch.float64) for s in shapes],
+            "decay": decay,
+        }
+        for decay, shapes in ((0.1, [(5, 3), (2, 2), (3, 1, 2)]), (0.0, [(4,), (3,)]))
+    ]
+
+
+def test_the_fused_step_is_the_plain_loop_also_where_gradients_are_missing() -> None:
+    ours, theirs = grouped(), grouped()
+    fused, loop = RecAdamOptimizer(ours, **SETTINGS), PlainLoop(theirs, SETTINGS)
+    for step in range(20):
+        for groups in (ours, theirs):
+            torch.manual_seed(step)
+            for i, p in enumerate(p for group in groups for p in group["params"]):
+                g = torch.randn(p.shape, dtype=torch.float64)
+                p.grad = None if i and (step + i) % 3 == 0 else g  # so that step counts part
+        fused.step()
+        loop.step()
+    for a, b in zip(ours, theirs, strict=True):
+        for p, q in zip(a["params"], b["params"], strict=True):
+            assert torch.allclose(p, q, rtol=1e-6, atol=0)
+    assert len({int(fused.state[p]["step"]) for group in ours for p in group["params"]}) > 1
+
+
+def test_there_is_one_group_for_each_weight_decay() -> None:
+    recadam_method = RecAdam(Config(method="recadam", weight_decay=0.1), RecAdamOptions())
+    model = recadam_method.prepare(toy_model())
+    assert len(recadam_method.optimizer(model, 5).param_groups) == 2
+
+
+def test_a_state_of_parameters_in_another_order_is_refused() -> None:
+    a, b = torch.zeros(2, 2).requires_grad_(), torch.zeros(3).requires_grad_()
+    for p in (a, b):
+        p.grad = torch.ones_like(p)
+    old = RecAdamOptimizer([{"params": [b, a], "anchors": [b.detach(), a.detach()]}], **SETTINGS)
+    new = RecAdamOptimizer([{"params": [a, b], "anchors": [a.detach(), b.detach()]}], **SETTINGS)
+    old.step()
+    with pytest.raises(DataError, match="not of the parameter in its place"):
+        new.load_state_dict(new.state_dict() | {"state": old.state_dict()["state"]})

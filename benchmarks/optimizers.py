@@ -1,0 +1,132 @@
+"""What an optimizer's step costs beside its plain peer, within a training loop.
+
+    python -m benchmarks.optimizers [--rounds 5]
+
+The model has the shape of t5-small (60 million parameters, random weights). Before each timed step
+30 facts go forward and backward, so that caches are as in training; only the step is timed.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import T5Config, T5ForConditionalGeneration
+from transformers.optimization import Adafactor as TransformersAdafactor
+
+from fki.methods.adafactor import Adafactor
+from fki.methods.base import parameter_groups
+from fki.methods.recadam import RecAdamOptimizer, annealed
+
+FACTS, SOURCE, TARGET = 30, 22, 6  # examples, and tokens of each
+LR = 1e-4
+RECADAM: dict[str, Any] = {
+    "lr": LR,
+    "betas": (0.9, 0.999),
+    "eps": 1e-8,
+    "gamma": 1000.0,
+    "anneal": "sigmoid",
+    "w": 1.0,
+    "t0": 10.0,
+    "k": 1.0,
+}
+PAIRS = {"recadam": ("plain loop", "fused"), "adafactor": ("transformers", "fki")}
+
+
+class PlainRecAdam(torch.optim.Optimizer):
+    """RecAdam parameter by parameter, without a fused kernel: the peer."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """One update of every parameter that has a gradient."""
+        for group in self.param_groups:
+            for p, anchor in zip(group["params"], group["anchors"], strict=True):
+                if p.grad is not None:
+                    self.update(p, anchor, group)
+
+    def update(self, p: Tensor, anchor: Tensor, group: dict[str, Any]) -> None:
+        """Adam's step times lambda, then the implicit pull."""
+        state = self.state[p]
+        if not state:
+            state.update(step=0, m=torch.zeros_like(p), v=torch.zeros_like(p))
+        state["step"] += 1
+        t, m, v, lr, (beta1, beta2) = *state.values(), group["lr"], group["betas"]
+        m.lerp_(p.grad, 1 - beta1)
+        v.mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
+        strength = annealed(t, group["anneal"], group["w"], group["t0"], group["k"])
+        denominator = (v / (1 - beta2**t)).sqrt_().add_(group["eps"])
+        p.addcdiv_(m, denominator, value=-lr * strength / (1 - beta1**t))
+        pull = lr * group["gamma"] * (group["w"] - strength)
+        p.lerp_(anchor, pull / (1 + pull))
+
+
+def t5_small() -> T5ForConditionalGeneration:
+    """A model of t5-small's shape with random weights."""
+    torch.manual_seed(0)
+    shape = {"d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8}
+    return T5ForConditionalGeneration(
+        T5Config(vocab_size=32128, decoder_start_token_id=0, **shape)
+    ).train()
+
+
+def optimizer(name: str, peer: bool, model: torch.nn.Module) -> torch.optim.Optimizer:
+    """The optimizer, or its peer, over all parameters of the model."""
+    groups = parameter_groups(model, 0.0)
+    if name == "adafactor":
+        if peer:
+            return TransformersAdafactor(groups, lr=LR, scale_parameter=False, relative_step=False)
+        return Adafactor(groups, lr=LR)
+    for group in groups:
+        group["anchors"] = [p.detach().clone() for p in group["params"]]
+    return PlainRecAdam(groups, RECADAM) if peer else RecAdamOptimizer(groups, **RECADAM)
+
+
+def seconds(model: T5ForConditionalGeneration, one: torch.optim.Optimizer) -> tuple[float, float]:
+    """(of the processor, on the clock) that a step takes behind a forward and backward pass."""
+    model.zero_grad(set_to_none=True)
+    source = torch.randint(2, 32000, (FACTS, SOURCE))
+    target = torch.randint(2, 32000, (FACTS, TARGET))
+    model(input_ids=source, labels=target).loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+    processor, clock = time.process_time(), time.perf_counter()
+    one.step()
+    return time.process_time() - processor, time.perf_counter() - clock
+
+
+def compare(name: str, model: T5ForConditionalGeneration, rounds: int) -> None:
+    """Print the rows of one optimizer and its peer, taking turns."""
+    both = [optimizer(name, peer, model) for peer in (True, False)]
+    for threads, column in ((1, 0), (2, 1)):
+        torch.set_num_threads(threads)
+        for one in both:
+            seconds(model, one)  # the first step allocates the state
+        taken = [[seconds(model, one)[column] for one in both] for _ in range(rounds)]
+        measure = f"{threads} thread{'s' * (threads > 1)}, {('processor', 'clock')[column]}"
+        cells = [spread([found[i] * 1e3 for found in taken]) for i in range(2)]
+        ratio = spread([peer / ours for peer, ours in taken], 2)
+        peer_name, our_name = PAIRS[name]
+        print(f"| {name}: {our_name} against {peer_name} | {measure} ", end="")
+        print(f"| {cells[1]} | {cells[0]} | {ratio} |", flush=True)
+
+
+def spread(values: list[float], digits: int = 0) -> str:
+    """Median (least to most)."""
+    return f"{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    chosen = parser.parse_args()
+    model = t5_small()
+    print("| optimizer | measured | ms a step | its peer's | times faster |\n|---|---|---|---|---|")
+    for name in PAIRS:
+        compare(name, model, chosen.rounds)
+
+
+if __name__ == "__main__":
+    main()
