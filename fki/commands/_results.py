@@ -1,10 +1,14 @@
 """The tables of results that `train` and `eval` end with."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from fki.commands._show import NONE, duration, new_table, number
+
+if TYPE_CHECKING:
+    from fki.core.types import Score
 
 STREAM = (
     ("learning_gain", "learning gain", "EM gained on a period by learning it", 1),
@@ -42,6 +46,15 @@ def probe_table(summary: dict[str, Any], *, trained: bool) -> Table:
             number(row["old_em"]["after"]),
         )
     return table
+
+
+def near_ties(scores: Iterable["Score"]) -> list[str]:
+    """What to say of answers that rounding might have changed; nothing where there are none."""
+    found = sum(score.near_ties for score in scores)
+    if not found:
+        return []
+    some = "One answer was a near-tie" if found == 1 else f"{found:,} answers were near-ties"
+    return [f"{some}: another batch size or machine may answer otherwise."]
 
 
 def _difference(pair: dict[str, float | None]) -> str:

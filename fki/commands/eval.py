@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fki.commands import _options as o
-from fki.commands._results import probe_table
+from fki.commands._results import near_ties, probe_table
 from fki.commands._show import Show
 
 
@@ -31,6 +31,7 @@ def evaluate(
     result = asker.evaluate(target, checkpoint, below, above, output)
     show.note(f"{result.name}, asked about {result.dataset}, version {result.version}:")
     show.table(probe_table(result.summary, trained=False))
+    show.notes(near_ties(result.scores))
     for score in result.scores:
         show.data(**asdict(score))
     show.data(target=target, checkpoint=result.checkpoint, summary=result.summary)

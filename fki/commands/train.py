@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fki.commands._options import for_a_run
-from fki.commands._results import probe_table, stream_table
+from fki.commands._results import near_ties, probe_table, stream_table
 from fki.commands._show import Show, parameters
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def _report(runner: "Runner", show: Show) -> None:
     if has_trained:
         show.out.print()
         show.table(stream_table(summary, spent))
+    show.notes(near_ties(runner.rows[-1][1]))
     show.data(run=str(runner.run.folder), summary=summary, spent=spent)
     if has_trained:
         folder = runner.run.folder

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from fki.commands._progress import RunProgress
-from fki.commands._results import probe_table
-from fki.core.types import Step
+from fki.commands._results import near_ties, probe_table
+from fki.core.types import Score, Step
 
 SETS = ("invariant", "initial", "updated", "new", "paraphrase")
 FIELDS = ("em", "f1", "accuracy", "log_likelihood", "perplexity", "old_em")
@@ -57,3 +57,12 @@ def test_the_learning_rate_makes_room_on_a_narrow_terminal(width: int, has_rate:
     numbers = progress.progress.tasks[0].fields["numbers"]
     assert "loss 1.000" in numbers and "320 ex/s" in numbers
     assert ("lr 1.0e-03" in numbers) is has_rate
+
+
+@pytest.mark.parametrize(
+    ("ties", "begins"),
+    [([0, 0], None), ([1, 0], "One answer was a near-tie"), ([2, 1200], "1,202 answers were near")],
+)
+def test_near_ties_are_told_where_there_are_any(ties: list[int], begins: str | None) -> None:
+    scores = [Score("new", "x", 9, 0.0, 0.0, 0.0, -1.0, near_ties=n) for n in ties]
+    assert [text[: len(begins or "")] for text in near_ties(scores)] == ([begins] if begins else [])
