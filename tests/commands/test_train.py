@@ -10,7 +10,7 @@ import pytest
 
 Fki = Callable[..., Any]
 NUMBERS = ["n", "em", "f1", "accuracy", "log_likelihood", "old_em", "old_n", "tokens", "perplexity"]
-COLUMNS = ["after", "probe_set", "period", *NUMBERS, "lasts"]
+COLUMNS = ["after", "probe_set", "period", *NUMBERS, "lasts", "near_ties"]
 FILES = {"run.json", "config.toml", "metrics.jsonl", "probes.jsonl", "samples.jsonl", "scores.json"}
 
 
