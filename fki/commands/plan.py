@@ -76,6 +76,7 @@ def _work(work: "Plan", show: Show) -> None:
         f"about {number(work.memory / 2**20, 0)} MiB for weights, gradients and optimizer state",
     )
     table.add_row("disk", f"up to {number(work.disk / 2**20, 0)} MiB of checkpoints")
+    table.add_row("forward pass", f"{work.precision}; weights, optimizer and scoring fp32")
     kept = f" (up to {number(work.states / 2**20, 0)} MiB)" if work.states else ""
     table.add_row("encoder", work.encoder + kept)
     table.add_row("time", work.time)

@@ -94,8 +94,9 @@ class Config(BaseModel):
     """Devices that the run is meant for, one process each."""
     num_workers: CountOrZero = 0
     """Processes that prepare batches; 0: the training process itself."""
-    mixed_precision: Literal["no", "bf16"] = "no"
-    """The precision of the forward pass."""
+    mixed_precision: Literal["no", "bf16", "auto"] = "no"
+    """The forward pass in bf16, weights and optimizer in fp32; auto: where the device is made for
+    it. Scoring is in fp32 in any case."""
     use_deepspeed: bool = False
     """DeepSpeed; not possible yet, so only false is accepted."""
 

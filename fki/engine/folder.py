@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 
 from fki import __version__
@@ -130,5 +131,7 @@ def environment(session: Session) -> dict[str, Any]:
         "platform": sys.platform,
         "device": str(session.accelerator.device),
         "processes": session.accelerator.num_processes,
+        "threads": torch.get_num_threads(),
+        "precision": session.accelerator.mixed_precision,
         "packages": {name: version(name) for name in PACKAGES},
     }

@@ -29,6 +29,7 @@ class Plan:
     added: int
     memory: int
     disk: int
+    precision: str
     encoder: str
     states: int
     time: str
@@ -66,11 +67,17 @@ def make_plan(config: Config) -> Plan:
         added=ready.added,
         memory=4 * (total + states * trainable),
         disk=0 if config.check_validation else space_needed(ready),
+        precision=_precision(ready),
         encoder=encoder_use(ready),
         states=_states_needed(ready),
         time=_guess(ready, probes),
         notes=ready.method.notes(max(ready.steps.values(), default=0)),
     )
+
+
+def _precision(ready: Session) -> str:
+    """Of the forward pass, in words."""
+    return "bf16" if ready.accelerator.mixed_precision == "bf16" else "fp32"
 
 
 def encoder_use(ready: Session) -> str:

@@ -165,9 +165,24 @@ def make_accelerator(config: Config) -> Accelerator:
             hint="Set use_deepspeed = false; several GPUs: accelerate launch -m fki train ...",
         )
     return Accelerator(
-        mixed_precision=config.mixed_precision,
+        mixed_precision=precision(config),
         cpu=not torch.accelerator.is_available(),  # several processes then meet over gloo
     )
+
+
+def precision(config: Config) -> str:
+    """Of the forward pass in training: "no", which is fp32, or "bf16"."""
+    if config.mixed_precision != "auto":
+        return config.mixed_precision
+    return "bf16" if has_bf16() else "no"
+
+
+def has_bf16() -> bool:
+    """Has the device that trains instructions of its own for bf16?"""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    found = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _check_answers_fit(
@@ -187,6 +202,11 @@ def notes(config: Config, accelerator: Accelerator) -> list[str]:
     found, world = [], accelerator.num_processes
     if config.continue_from:
         found.append(f"a new run from the weights of {config.continue_from}; row 0 is theirs.")
+    if config.mixed_precision == "bf16" and not has_bf16():
+        found.append(
+            "mixed_precision = bf16, but this device only imitates it, which is slower than fp32: "
+            "auto uses bf16 where it is quicker."
+        )
     if config.ngpu != world:
         examples = config.train_batch_size * config.gradient_accumulation_steps * world
         found.append(

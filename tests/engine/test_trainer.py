@@ -15,6 +15,7 @@ from fki.core.config import Config
 from fki.core.errors import FkiError
 from fki.core.types import Period
 from fki.data.collate import IGNORE, Encoded
+from fki.engine import session
 from fki.engine.evaluator import Evaluator
 from fki.engine.forward import target_logits
 from fki.engine.order import derived_seed, shuffled
@@ -348,3 +349,32 @@ def test_answers_are_scored_in_fp32_while_training_is_in_bf16(
     found = evaluator.predict(lesson.model, [probe])[0].log_likelihood
     expected = evaluator.predict(toy_model(), [probe])[0].log_likelihood
     assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("asked", "has", "used"),
+    [("no", True, "no"), ("bf16", False, "bf16"), ("auto", True, "bf16"), ("auto", False, "no")],
+)
+def test_bf16_is_used_where_it_is_asked_for_or_where_auto_finds_it(
+    asked: str, has: bool, used: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "has_bf16", lambda: has)
+    assert session.precision(Config.model_validate({"mixed_precision": asked})) == used
+
+
+@pytest.mark.parametrize(("found", "has"), [({"avx512_bf16": True}, True), ({"avx2": True}, False)])
+def test_a_processor_says_whether_it_has_bf16(
+    found: dict[str, bool], has: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    assert session.has_bf16() is has
+
+
+def test_bf16_that_is_only_imitated_is_told(
+    accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "has_bf16", lambda: False)
+    (said,) = session.notes(Config(mixed_precision="bf16"), accelerator)
+    assert "slower than fp32" in said
+    assert session.notes(Config(), accelerator) == []
