@@ -1,6 +1,6 @@
 """Text to token ids, once; token ids to padded batches, each time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from fki.core.errors import ConfigError
 from fki.core.types import Batch, Example, Objective, Parts
 from fki.data.pieces import Pieces
 from fki.data.prompts import SENTINEL
+from fki.data.tokens import Tokens
 
 IGNORE = -100  # a label that is not scored
 
@@ -38,27 +39,35 @@ class Encoder:
         *,
         multiple: int = 1,
         objective: Objective = "span_corruption",
+        tokens: Tokens | None = None,
     ) -> None:
-        """`multiple`: lengths are padded to a multiple of this (8 suits a GPU's matrix units)."""
+        """
+        Args:
+            multiple: lengths are padded to a multiple of this (8 suits a GPU's matrix units).
+            tokens: where ids are kept; by default in memory.
+        """
         self.tokenizer = tokenizer
         self.input_length, self.output_length = input_length, output_length
         self.multiple = multiple
         self.sentinel = tokenizer.convert_tokens_to_ids(SENTINEL)
         self.pad = tokenizer.pad_token_id
         self.pieces = Pieces(tokenizer, input_length, output_length, objective)
-        self._ids: dict[str, list[int]] = {}
+        self.store = tokens or Tokens(tokeniser(tokenizer))
 
     def sources(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, at most `input_length` long, EOS included."""
-        return [self._fit(ids) for ids in self._tokenise(texts)]
+        return [self._fit(ids) for ids in self.store.ids(texts)]
 
     def targets(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text. Raises ConfigError where one exceeds `output_length`."""
-        found = self._tokenise(texts)
+        self.check_fit(texts)
+        return self.store.ids(texts)
+
+    def check_fit(self, texts: Sequence[str]) -> None:
+        """Raises ConfigError where a target exceeds `output_length`."""
+        sizes = self.store.sizes(texts)
         over = [
-            (len(ids), text)
-            for ids, text in zip(found, texts, strict=True)
-            if len(ids) > self.output_length
+            (int(sizes[i]), texts[i]) for i in (sizes > self.output_length).nonzero()[0].tolist()
         ]
         if over:
             longest, text = max(over)
@@ -69,7 +78,6 @@ class Encoder:
                 "never cut.",
                 hint=f"Add: --set output_length={longest}",
             )
-        return found
 
     def encode(self, examples: Sequence[Example], seed: int = 0) -> list[Encoded]:
         """Both sides of each example that has an answer, then of each piece of the texts.
@@ -113,14 +121,6 @@ class Encoder:
     def _table(self, rows: Sequence[Sequence[Sequence[int]]], value: int) -> torch.Tensor:
         return padded([list(chain.from_iterable(row)) for row in rows], value, self.multiple)
 
-    def _tokenise(self, texts: Sequence[str]) -> list[list[int]]:
-        fresh = [t for t in dict.fromkeys(texts) if t not in self._ids]
-        if fresh:
-            self._ids.update(
-                zip(fresh, self.tokenizer(fresh, truncation=False).input_ids, strict=True)
-            )
-        return [self._ids[t] for t in texts]
-
     def _fit(self, ids: list[int]) -> list[int]:
         """The window around the blank (or, without one, the end), then EOS."""
         if len(ids) <= self.input_length:
@@ -129,6 +129,11 @@ class Encoder:
         blank = body.index(self.sentinel) if self.sentinel in body else len(body)
         start = max(0, min(len(body) - room, blank - room // 2))
         return body[start : start + room] + ids[-1:]
+
+
+def tokeniser(tokenizer: PreTrainedTokenizerBase) -> Callable[[list[str]], list[list[int]]]:
+    """Texts to ids, EOS included, whatever their length."""
+    return lambda texts: tokenizer(texts, truncation=False).input_ids
 
 
 def split(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:

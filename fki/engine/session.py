@@ -1,5 +1,6 @@
 """From a config to ready parts: data, model, method, trainer, evaluator."""
 
+import gc
 from dataclasses import dataclass
 
 import torch
@@ -12,10 +13,12 @@ from fki.core.config import Config
 from fki.core.errors import ConfigError
 from fki.core.home import data_home, user_path
 from fki.core.types import Example, Period, Stream
+from fki.data import tokens
 from fki.data.catalog import open_stream
-from fki.data.collate import Encoder
+from fki.data.collate import Encoder, tokeniser
 from fki.data.corpus import read_corpus
 from fki.data.prompts import target_text, training_examples
+from fki.data.tokens import Tokens
 from fki.engine import checkpoint, models
 from fki.engine.evaluator import Evaluator
 from fki.engine.models import Loaded
@@ -70,10 +73,11 @@ def build(config: Config) -> Session:
     stream = open_stream(config.dataset, config.dataset_version, config.prompt)
     base = models.load(config.model)
     accelerator = make_accelerator(config)
-    encoder = make_encoder(base.tokenizer, config, accelerator)
     plan = phases(stream, config)
     questions = Questions(stream, plan, config)
-    _check_answers_fit(plan, questions, encoder, config)
+    with accelerator.main_process_first():  # which tokenises; the others read
+        encoder = make_encoder(base.tokenizer, config, accelerator)
+        _check_answers_fit(plan, questions, encoder, config)
     digest = models.weights_digest(base.model)
     before, _ = models.count_parameters(base.model)
     method = make_method(config)
@@ -90,6 +94,7 @@ def build(config: Config) -> Session:
     trainer = Trainer(model, method, config, encoder, accelerator, review, taught)
     asked = states if config.encoder_cache != "bf16" else None
     evaluator = Evaluator(encoder, config, accelerator, asked)
+    gc.freeze()  # a million objects of the libraries that the collector need not look through
     return Session(
         config,
         stream,
@@ -126,12 +131,15 @@ def make_encoder(
 ) -> Encoder:
     """The encoder for the configured lengths, padding as the device likes it."""
     multiple = 8 if accelerator.device.type == "cuda" else 1
+    told = tokens.digest(tokenizer)
+    folder = data_home() / "tokens" / told if told else None
     return Encoder(
         tokenizer,
         config.input_length,
         config.output_length,
         multiple=multiple,
         objective=config.objective,
+        tokens=Tokens(tokeniser(tokenizer), folder),
     )
 
 
@@ -181,7 +189,7 @@ def has_bf16() -> bool:
     """Has the device that trains instructions of its own for bf16?"""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    found = getattr(torch.cpu, "get_capabilities", dict)()
+    found: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
@@ -190,10 +198,13 @@ def _check_answers_fit(
 ) -> None:
     """Tokenise all that the periods bring and ask. Raises ConfigError for a cut answer."""
     examples = [e for phase in plan for period in phase.periods for e in period.examples]
-    encoder.targets([e.target for e in examples if not e.is_text])
+    encoder.check_fit([e.target for e in examples if not e.is_text])
     encoder.count(examples)
     answers = [a for cell in questions.cells for p in cell.probes for a in p.answers]
-    encoder.targets([target_text(answer, config.prompt) for answer in answers])
+    encoder.check_fit([target_text(answer, config.prompt) for answer in answers])
+    encoder.store.sizes([e.source for e in examples if not e.is_text])
+    encoder.store.sizes([p.source for cell in questions.cells for p in cell.probes])
+    encoder.store.flush()
 
 
 def notes(config: Config, accelerator: Accelerator) -> list[str]:

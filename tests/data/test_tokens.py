@@ -1,0 +1,198 @@
+"""A text is tokenised once for ever, to the same ids, and nothing broken is ever read."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerBase
+
+from fki.data import tokens
+from fki.data.collate import tokeniser
+from fki.data.tokens import Tokens
+from fki.testing import toy_encoder
+
+TEXTS = ["The mayor of Oz is <extra_id_0>.", "Ys", "", "é\u0301ñ 東京", "long " * 400, "Ys"]
+
+
+class Counting:
+    """The embedded tokenizer, and what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, texts: list[str]) -> list[list[int]]:
+        self.asked += texts
+        return tokeniser(toy_encoder().tokenizer)(texts)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[[], Tokens]:
+    """A function that opens the same folder again, as a later process does."""
+    return lambda: Tokens(Counting(), tmp_path / "tokens")
+
+
+def plain(texts: list[str]) -> list[list[int]]:
+    """The ids of each text, asked for by itself."""
+    return [toy_encoder().tokenizer(text, truncation=False).input_ids for text in texts]
+
+
+def test_ids_are_the_tokenizers_own_fresh_from_memory_and_from_disk(make: Any) -> None:
+    store = make()
+    assert store.ids(TEXTS) == store.ids(TEXTS) == plain(TEXTS)
+    store.flush()
+    assert store.ids(TEXTS) == make().ids(TEXTS) == plain(TEXTS)
+    assert make().ids([]) == []
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=30), max_size=20))
+def test_any_texts_come_back_as_themselves(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("tokens")
+    ids = lambda texts: [[*t.encode()] for t in texts]  # noqa: E731
+    first = Tokens(ids, folder)
+    first.ids(texts[::2])
+    first.flush()
+    second = Tokens(ids, folder)
+    assert second.ids(texts) == ids(texts)
+    assert second.sizes(texts).tolist() == [len(t.encode()) for t in texts]
+
+
+def test_each_text_is_tokenised_once_in_all_processes_together(make: Any) -> None:
+    first = make()
+    first.ids(TEXTS)
+    first.sizes(TEXTS)
+    assert sorted(first.tokenise.asked) == sorted(set(TEXTS))
+    first.flush()
+    second = make()
+    second.ids(TEXTS[::-1])
+    second.sizes(TEXTS)
+    assert second.tokenise.asked == []
+    second.ids([*TEXTS, "new"])
+    assert second.tokenise.asked == ["new"]
+
+
+def test_sizes_are_known_without_reading_ids(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make()
+    store.ids(TEXTS)
+    store.flush()
+    monkeypatch.setattr(tokens.Segment, "at", None)
+    assert store.sizes(TEXTS).tolist() == [len(ids) for ids in plain(TEXTS)]
+
+
+def test_ids_beyond_16_bits_are_kept(tmp_path: Path) -> None:
+    store = Tokens(lambda texts: [[1, 2**16 + len(t)] for t in texts], tmp_path)
+    store.ids(["a", "bb"])
+    store.flush()
+    assert Tokens(lambda texts: [], tmp_path).ids(["bb", "a"]) == [[1, 65538], [1, 65537]]
+
+
+def test_many_texts_do_not_stay_in_memory(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "PENDING", 10)
+    store = make()
+    texts = [f"text {i}" for i in range(25)]
+    for start in range(0, 25, 5):
+        store.ids(texts[start : start + 5])
+        assert len(store.pending) <= 10
+    assert store.ids(texts) == plain(texts)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda content: content[:-1],
+        lambda content: content[: len(content) // 2],
+        lambda content: b"",
+        lambda content: content[:50] + bytes([content[50] ^ 1]) + content[51:],
+        lambda content: b"x" * 200,
+    ],
+    ids=["one byte short", "half", "empty", "one bit", "something else"],
+)
+def test_a_file_that_is_not_whole_is_not_read(harm: Any, make: Any, tmp_path: Path) -> None:
+    store = make()
+    store.ids(TEXTS)
+    store.flush()
+    (file,) = (tmp_path / "tokens").glob("*.ids")
+    file.write_bytes(harm(file.read_bytes()))
+    again = make()
+    assert again.ids(TEXTS) == plain(TEXTS)
+    assert sorted(again.tokenise.asked) == sorted(set(TEXTS))
+    again.flush()
+    assert make().ids(TEXTS) == plain(TEXTS)
+
+
+def test_a_folder_that_cannot_be_written_to_is_done_without(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    store = Tokens(Counting(), tmp_path / "file" / "tokens")
+    for _ in range(2):
+        assert store.ids(TEXTS) == plain(TEXTS)
+        store.flush()
+    assert len(store.pending) == len(set(TEXTS))
+
+
+def test_a_disk_that_is_full_is_done_without(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    store = make()
+    monkeypatch.setattr(os, "fsync", full)
+    store.ids(TEXTS)
+    store.flush()
+    assert store.ids(TEXTS) == plain(TEXTS)
+    assert [*store.folder.iterdir()] == []
+
+
+def test_what_was_used_longest_ago_makes_room(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "MOST", 700)
+    store = make()
+    for i in range(5):
+        store.ids([f"text {i} of some length, so that it takes its room"])
+        store.flush()
+        for age, file in enumerate(store.folder.glob("*.ids")):
+            os.utime(file, (i, i + age / 10))
+    held = [*store.folder.glob("*.ids")]
+    assert 0 < sum(f.stat().st_size for f in held) <= 700
+    assert len(held) < 5
+
+
+def test_two_processes_that_write_at_once_are_both_right(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib\nfrom fki.data.tokens import Tokens\n"
+        "s = Tokens(lambda texts: [[len(t), 1] for t in texts], pathlib.Path(sys.argv[1]))\n"
+        "for i in range(20):\n"
+        "    s.ids([f'{i} {n}' for n in range(50)]); s.flush()\n"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(2)]
+    assert [process.wait(60) for process in both] == [0, 0]
+    texts = [f"{i} {n}" for i in range(20) for n in range(50)]
+    reader = Tokens(lambda texts: [], tmp_path)
+    assert reader.ids(texts) == [[len(t), 1] for t in texts]
+    assert not [f for f in tmp_path.iterdir() if f.name.startswith(".")]
+
+
+def test_a_tokenizers_digest_is_of_what_decides_the_ids(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    before = tokens.digest(tokenizer)
+    assert before == tokens.digest(tokenizer)
+    tokenizer("text", truncation=True, max_length=3, padding="max_length")
+    assert tokens.digest(tokenizer) == before  # how the last call was cut decides nothing
+    import copy
+
+    other = copy.deepcopy(tokenizer)
+    other.add_tokens(["Ruritania"])
+    assert tokens.digest(other) != before
+    assert tokens.digest(object()) is None
+
+
+def test_keys_are_of_the_whole_text() -> None:
+    keys = tokens.keys_of(["a", "b", "a"])
+    assert keys.dtype == np.uint64 and keys.shape == (3, 2)
+    assert (keys[0] == keys[2]).all() and (keys[0] != keys[1]).all()
