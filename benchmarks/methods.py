@@ -3,7 +3,7 @@
     python -m benchmarks.methods runs/methods [--seeds 3] [--jobs 2] [--since 2024]
 
 The presets were tuned on 2023 (benchmarks/tuning.py), so what is reported is of 2024 and 2025.
-What a step of each costs is benchmarks/steps.py's to say: these runs do not share a clock.
+What a step of each costs is benchmarks/run.py's to say: these runs do not share a clock.
 """
 
 import argparse

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import flops, measure, run, scoring, workloads
 from fki.data.files import read_folder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,3 +77,40 @@ def test_a_month_has_only_so_many_words(factbook: Any, source: Path, tmp_path: P
     many = [found[0]._replace(text=f"{i} " + "word " * 9) for i in range(50)]
     assert sum(len(p.text.split()) for p in factbook.chosen(many, 100)) == 100
     assert factbook.chosen(many, 100) == factbook.chosen(many, 100)
+
+
+TINY = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 2}
+
+
+@pytest.mark.parametrize("name", ["full", "kadapter passages"])
+def test_the_engine_is_measured_beside_its_peers(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    size = run.Size(4, 2, TINY, tmp_path)
+    found = run.table(name, run.BLOCKS[name](size), measure.Clock(1), 1)
+    assert all(seconds > 0 for taken in found.values() for seconds in taken)
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert len(rows) == 1 + len(found) and all(row.count("|") == 7 for row in rows)
+
+
+def test_our_exact_matches_are_those_of_greedy_decoding_in_the_measured_scoring() -> None:
+    variants = scoring.variants(TINY, 16, 150)  # raises where they are not
+    assert [variant() for variant in variants.values()] == [16.0] * 3
+
+
+def test_the_operations_of_an_example_are_those_of_its_matrix_products() -> None:
+    model = workloads.model(TINY).eval()
+    model.set_attn_implementation("eager")  # which the counter sees
+    batch = {"input_ids": torch.ones(1, 7).long(), "decoder_input_ids": torch.ones(1, 3).long()}
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(**batch, use_cache=False)
+    assert counter.get_total_flops() == sum(flops.forward(TINY, 7, 3))
+
+
+def test_made_up_work_has_the_stated_lengths() -> None:
+    facts, passages = (workloads.examples(kind, 2000) for kind in ("facts", "passages"))
+    for made, mean, least, most in ((facts, 22, 8, 64), (passages, 180, 30, 350)):
+        sizes = [len(e.source) for e in made]
+        assert sum(sizes) / len(sizes) == pytest.approx(mean, rel=0.05)
+        assert least <= min(sizes) and max(sizes) <= most
+        assert {len(e.target) for e in made} == {4, 5, 6, 7, 8}

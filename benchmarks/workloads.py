@@ -1,0 +1,119 @@
+"""Made-up work of t5-small's shape, as token ids, for our engine and its peers alike.
+
+`facts` have the lengths of Wikidata's statements (mean 22 tokens, 8 to 64), `passages` those of
+CKL's news (mean 177, 30 to 350); targets have 4 to 8 tokens. Weights are random, which speed does
+not mind.
+"""
+
+import math
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from transformers import T5Config, T5ForConditionalGeneration
+
+from fki.core import registry
+from fki.core.config import Config
+from fki.core.types import Example, Period
+from fki.data.collate import Encoded, Encoder
+from fki.engine import session
+from fki.engine.states import States
+from fki.engine.trainer import Trainer
+
+SMALL = {"d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8}
+VOCABULARY, RESERVED, SENTINEL = 32128, 110, 32128 - 29
+A_STEP = {"facts": 30, "passages": 15}  # examples of an optimizer step
+
+
+def examples(kind: str, n: int, seed: int = 0) -> list[Encoded]:
+    """n pairs of token ids with the lengths of this kind; both end in EOS."""
+    rng = np.random.default_rng(seed)
+    if kind == "facts":
+        lengths = rng.lognormal(math.log(20.5), 0.38, n).round().clip(8, 64).astype(int)
+    else:
+        lengths = rng.normal(180, 75, n).round().clip(30, 350).astype(int)
+    made = []
+    for i, length in enumerate(lengths):
+        source = rng.integers(10, VOCABULARY - RESERVED, length).tolist()
+        target = rng.integers(10, VOCABULARY - RESERVED, rng.integers(4, 9)).tolist()
+        source[length // 2], source[-1], target[0], target[-1] = SENTINEL, 1, SENTINEL, 1
+        made.append(Encoded(source, target, str(i)))
+    return made
+
+
+def model(shape: dict[str, int] = SMALL, **settings: Any) -> T5ForConditionalGeneration:
+    """A T5 with random weights, the same each time."""
+    torch.manual_seed(0)
+    config = T5Config(vocab_size=VOCABULARY, decoder_start_token_id=0, **shape, **settings)
+    return T5ForConditionalGeneration(config)
+
+
+class Ids(Encoder):
+    """An encoder of examples that are token ids already; their texts are their numbers."""
+
+    def __init__(self, made: Sequence[Encoded]) -> None:
+        self.made, self.pad, self.multiple = made, 0, 1
+
+    def encode(self, examples: Sequence[Example], seed: int = 0) -> list[Encoded]:
+        """The ids of each."""
+        return [self.made[int(e.source)] for e in examples]
+
+    def count(self, examples: Sequence[Example]) -> int:
+        """How many there are."""
+        return len(examples)
+
+    def sources(self, texts: Sequence[str]) -> list[list[int]]:
+        """The input's ids of each."""
+        return [self.made[int(text)].source for text in texts]
+
+    def targets(self, texts: Sequence[str]) -> list[list[int]]:
+        """The target's ids of each."""
+        return [self.made[int(text)].target for text in texts]
+
+
+def accelerator(mixed_precision: str = "no") -> Accelerator:
+    """A fresh one: its state is global, and peers make their own."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=mixed_precision)
+
+
+class Lesson:
+    """Our engine with some settings on some examples."""
+
+    def __init__(
+        self, kind: str, n: int, folder: Path, shape: dict[str, int] = SMALL, **settings: Any
+    ) -> None:
+        defaults = {
+            "train_batch_size": A_STEP[kind],
+            "num_train_epochs": 1,
+            "optimizer": "adafactor",
+            "learning_rate": 1e-4,
+        }
+        self.config = config = Config.model_validate(defaults | settings)
+        self.examples = examples(kind, n)
+        cls = registry.method_class(config.method)
+        self.method = cls(config, cls.Options())
+        self.model: Any = self.method.prepare(model(shape))
+        encoder = Ids(self.examples)
+        states = self._states(encoder, folder)
+        device = accelerator(config.mixed_precision)
+        self.trainer = Trainer(self.model, self.method, config, encoder, device, (), states)
+        asked = tuple(Example(str(i), str(i), "") for i in range(n))
+        self.period = Period("2024", date(2024, 1, 1), date(2024, 12, 31), (), asked)
+
+    def _states(self, encoder: Encoder, folder: Path) -> States | None:
+        frozen = self.method.frozen(self.model)
+        if frozen is None or not session.reads_states(self.config):
+            return None
+        store = "bf16" if self.config.encoder_cache == "bf16" else "fp32"
+        return States(frozen, encoder, store=store, limit=2**40, folder=folder)
+
+    def learn(self) -> int:
+        """Learn the period. Returns how often an example was learned."""
+        accelerator(self.config.mixed_precision)  # autocast asks the global state
+        return sum(step.examples for step in self.trainer.learn(self.period))
