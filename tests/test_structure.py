@@ -142,6 +142,26 @@ def test_what_needs_no_model_loads_no_torch(tmp_path: Path, arguments: list[str]
     assert done.stderr.splitlines()[-1] == "[]"
 
 
+def loaded(code: str) -> set[str]:
+    """The modules that a fresh process has after this code, their first names alone."""
+    ending = "\nimport sys; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", code + ending], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_training_imports_what_it_uses_and_no_more() -> None:
+    names = loaded("import fki.engine.runner, fki.engine.session, fki.methods.recadam")
+    assert names >= {"torch", "transformers", "accelerate"}
+    assert not names & {"peft", "datasets", "pandas", "sklearn", "matplotlib", "rich", "typer"}
+
+
+def test_help_starts_without_the_settings_machinery() -> None:
+    code = "from fki.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
+    assert not loaded(code) & {"pydantic", "tomli_w", *HEAVY}
+
+
 def test_help_takes_less_than_half_a_second_of_the_processor() -> None:
     def seconds() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
