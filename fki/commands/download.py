@@ -55,7 +55,7 @@ def _describe(name: str, show: Show) -> None:
     table = new_table("version", *counts, numbers=counts)
     for stream in streams:
         facts = sum(len(p.facts) for p in stream.periods)
-        probes = {s.name: len(s.probes) for s in stream.probe_sets}
+        probes = {s.name: len(s) for s in stream.probe_sets}
         row = [len(stream.periods), facts, *(probes.get(s, 0) for s in sets)]
         first, last = stream.periods[0].start, stream.periods[-1].end
         table.add_row(stream.version, *(number(n, 0) for n in row))

@@ -29,10 +29,19 @@ def write_text(file: Path, text: str) -> None:
 
     Raises FkiError where the disk refuses.
     """
+    _write(file, [text])
+
+
+def write_lines(file: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write one JSON object a line in the same way, as they come."""
+    _write(file, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def _write(file: Path, parts: Iterable[str]) -> None:
     scratch = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with scratch.open("w", encoding="utf-8") as out:
-            out.write(text)
+            out.writelines(parts)
             out.flush()
             os.fsync(out.fileno())
         os.replace(scratch, file)

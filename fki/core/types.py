@@ -4,6 +4,7 @@ Legend for shapes, used everywhere: B examples, T input tokens, U target tokens,
 V vocabulary, D hidden width, P periods.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -71,8 +72,8 @@ class Period:
     name: str  # "2023-01-03", "2023-01", "2023-Q1"
     start: date
     end: date  # inclusive
-    facts: tuple[Fact, ...]
-    examples: tuple[Example, ...]  # of the facts, then the documents
+    facts: Sequence[Fact]
+    examples: Sequence[Example]  # of the facts, then the documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class Probe:
     old_answers: tuple[str, ...] = ()
     relation: str = ""
     subject: str = ""
+    until: str = ""  # the period that changes the answer again, "" for none
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,23 @@ class ProbeSet:
 
     name: str  # "invariant", "initial", "updated", "new", "paraphrase", "cloze", or the user's own
     asks: Asks
-    probes: tuple[Probe, ...]
+    by_period: Mapping[str, Sequence[Probe]]  # "base", or a period's name
+
+    @classmethod
+    def of(cls, name: str, asks: Asks, probes: Iterable[Probe]) -> "ProbeSet":
+        """The set of these probes."""
+        found: dict[str, list[Probe]] = {}
+        for probe in probes:
+            found.setdefault(probe.period, []).append(probe)
+        return cls(name, asks, found)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.by_period.values()))
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        """All of them, in memory."""
+        return tuple(probe for probes in self.by_period.values() for probe in probes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,10 @@ from pathlib import Path
 
 from fki.core.calendar import parse_date, period_name
 from fki.core.errors import DataError
+from fki.core.home import data_home
 from fki.core.types import (
     OBJECT,
     SUBJECT,
-    Document,
-    Fact,
     Probe,
     ProbeSet,
     Prompt,
@@ -24,7 +23,8 @@ from fki.core.types import (
 from fki.data.lines import SUFFIXES, Line, parse, raise_for
 from fki.data.prompts import source_text
 from fki.data.rows import fact_reader, question_of, stream_reader, text_of, texts_of
-from fki.data.stream import ASKS, BASE, cut
+from fki.data.shelf import FORMAT, Shelf, shelved
+from fki.data.stream import ASKS, BASE, fill, stream_of
 
 
 def read_folder(folder: Path, version: Version, prompt: Prompt, *, name: str) -> Stream:
@@ -40,27 +40,28 @@ def read_folder(folder: Path, version: Version, prompt: Prompt, *, name: str) ->
     wordings = read_wordings(folder / "relations.json")
     problems: list[str] = []
     base = [f for file in files for f in parse(file, fact_reader(wordings, dated=False), problems)]
-    rows = list(parse(stream, stream_reader(wordings), problems))
-    changes = [row for row in rows if isinstance(row, Fact)]
-    documents = [row for row in rows if isinstance(row, Document)]
     own = [_probe_set(file, version, prompt, problems) for file in _probe_files(folder)]
+
+    def cut(shelf: Shelf) -> None:
+        """Raises DataError for any bad row, of any file."""
+        rows = parse(stream, stream_reader(wordings), problems)
+        fill(shelf, version, base, rows, prompt)
+        raise_for(problems, folder)
+
+    told = digest(folder)
+    file = data_home() / "streams" / f"{told[:32]}-{version}-{prompt}-{FORMAT}.sqlite"
+    shelf = shelved(file, cut)
     raise_for(problems, folder)
-    if not rows:
-        raise DataError(f"{stream} has no rows.", hint="Add at least one dated fact or text.")
-    found = cut(
-        name,
-        version,
-        base,
-        changes,
-        prompt=prompt,
-        digest=digest(folder),
-        own_probes=own,
-        documents=documents,
-    )
+    found = stream_of(shelf, name, version, base, prompt=prompt, digest=told, own_probes=own)
     if not found.periods:
+        is_empty = next(parse(stream, lambda line: line, []), None) is None
         raise DataError(
-            f"{stream} changes nothing that the base does not say already.",
-            hint="Add at least one dated fact that is new.",
+            f"{stream} has no rows."
+            if is_empty
+            else f"{stream} changes nothing that the base does not say already.",
+            hint="Add at least one dated fact or text."
+            if is_empty
+            else "Add at least one dated fact that is new.",
         )
     return found
 
@@ -129,4 +130,4 @@ def _probe_set(file: Path, version: Version, prompt: Prompt, problems: list[str]
             answers=texts_of(line.values, answers),
         )
 
-    return ProbeSet(file.stem, ASKS.get(file.stem, "keep"), tuple(parse(file, read, problems)))
+    return ProbeSet.of(file.stem, ASKS.get(file.stem, "keep"), parse(file, read, problems))

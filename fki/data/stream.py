@@ -2,20 +2,33 @@
 
 A row is kept where it changes what holds (the no-redundancy rule of CFInjectBench), so that
 each one is either `updated` (its subject and relation had another answer) or `new`. Every text is
-kept.
+kept. Periods and probes are read from a shelf, one period at a time.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
+from functools import partial
+from itertools import chain
 from typing import TypeVar
 
 from fki.core.calendar import period_bounds, period_name
-from fki.core.types import Asks, Document, Fact, Period, Probe, ProbeSet, Prompt, Stream, Version
+from fki.core.types import (
+    Asks,
+    Document,
+    Example,
+    Fact,
+    Period,
+    Probe,
+    ProbeSet,
+    Prompt,
+    Stream,
+    Version,
+)
 from fki.data.documents import cloze_probes, text_examples
 from fki.data.prompts import source_text, training_examples
+from fki.data.shelf import Lazy, Row, Shelf
 
-T = TypeVar("T", Fact, Document)
+T = TypeVar("T")
 BASE, CLOZE = "base", "cloze"
 ASKS: dict[str, Asks] = {
     "invariant": "keep",
@@ -31,12 +44,12 @@ def cut(
     name: str,
     version: Version,
     base: Sequence[Fact],
-    changes: Sequence[Fact],
+    changes: Iterable[Fact],
     *,
     prompt: Prompt,
     digest: str,
     own_probes: Sequence[ProbeSet] = (),
-    documents: Sequence[Document] = (),
+    documents: Iterable[Document] = (),
 ) -> Stream:
     """The stream of `changes` and `documents` in periods, with its training examples and probes.
 
@@ -46,54 +59,114 @@ def cut(
         own_probes: further probe sets; one with a standard name takes that set's place.
         documents: dated texts in any order.
     """
+    shelf = Shelf.fresh()
+    fill(shelf, version, base, chain(changes, documents), prompt)
+    return stream_of(
+        shelf, name, version, base, prompt=prompt, digest=digest, own_probes=own_probes
+    )
+
+
+def fill(
+    shelf: Shelf,
+    version: Version,
+    base: Iterable[Fact],
+    items: Iterable[Fact | Document],
+    prompt: Prompt,
+) -> None:
+    """Cut dated facts and texts, which may come in any order, into the periods of a shelf."""
+    shelf.add((period_bounds(_start(item), version)[0], item) for item in items)
+    shelf.know(_states(base))
+    number = 0
+    for start in shelf.starts():
+        facts, texts = shelf.items(start)
+        rows = [(f, old) for f in _rows(facts) if set(old := shelf.known(f.key)) != set(f.objects)]
+        if rows or texts:
+            period = period_name(start, version)
+            counts = {
+                "facts": len(rows),
+                "examples": sum(len(f.objects) for f, _ in rows) + len(texts),
+                "updated": sum(bool(old) for _, old in rows),
+                "new": sum(not old for _, old in rows),
+                "paraphrase": sum(len(f.wordings) > 1 for f, _ in rows),
+                CLOZE: len(cloze_probes(texts, period, prompt)),
+            }
+            shelf.keep(number, start, period, rows, texts, counts)
+            number += 1
+    shelf.finish()
+
+
+def stream_of(
+    shelf: Shelf,
+    name: str,
+    version: Version,
+    base: Sequence[Fact],
+    *,
+    prompt: Prompt,
+    digest: str,
+    own_probes: Sequence[ProbeSet] = (),
+) -> Stream:
+    """The stream that a shelf was filled with."""
     base = _states(base)
-    known: dict[tuple[str, str], tuple[str, ...]] = {f.key: f.objects for f in base}
-    periods: list[Period] = []
-    found: dict[str, list[Probe]] = {name: [] for name in ASKS}
-    said, written = _by_period(changes, version), _by_period(documents, version)
-    for start, end in sorted({*said, *written}):
-        period = period_name(start, version)
-        rows, texts = _changing(said[start, end], known), written[start, end]
-        if not rows and not texts:
-            continue
-        examples = [e for f in rows for e in training_examples(f, prompt, period=period)]
-        examples += text_examples(texts, period)
-        periods.append(Period(period, start, end, tuple(rows), tuple(examples)))
-        found[CLOZE] += cloze_probes(texts, period, prompt)
-        for row in rows:
-            old = known.get(row.key, ())
-            found["updated" if old else "new"].append(_probe(row, period, prompt, old=old))
-            if len(row.wordings) > 1:
-                found["paraphrase"].append(_probe(row, period, prompt, old=old, wording=1))
-            known[row.key] = row.objects
-    changed = {row.key for period in periods for row in period.facts}
-    for fact in base:
-        if fact.key not in changed:
-            kind = "invariant" if fact.start is None else "initial"
-            found[kind].append(_probe(fact, BASE, prompt))
+    periods = []
+    found: dict[str, dict[str, Sequence[Probe]]] = {
+        "invariant": {},
+        "initial": {},
+        **{kind: {} for kind in ("updated", "new", "paraphrase", CLOZE)},
+    }
+    for number, start, period, counts in shelf.periods():
+        facts = partial(_facts, shelf, number)
+        examples = partial(_examples, shelf, number, period, prompt)
+        days = period_bounds(start, version)
+        periods.append(
+            Period(
+                period,
+                *days,
+                Lazy(counts["facts"], facts),
+                Lazy(counts["examples"], examples),
+            )
+        )
+        for kind in ("updated", "new", "paraphrase", CLOZE):
+            if counts[kind]:
+                read = partial(_probes, shelf, number, period, prompt, kind)
+                found[kind][period] = Lazy(counts[kind], read)
+    kept = [fact for fact in base if not shelf.has_changed(fact.key)]
+    for kind, is_dated in (("invariant", False), ("initial", True)):
+        probes = [_probe(f, BASE, prompt) for f in kept if (f.start is not None) == is_dated]
+        found[kind] = {BASE: tuple(probes)} if probes else {}
     return Stream(
         name, version, tuple(periods), tuple(base), _probe_sets(found, own_probes), digest
+    )
+
+
+def _facts(shelf: Shelf, number: int) -> Iterable[Fact]:
+    return (row.fact for row in shelf.rows(number))
+
+
+def _examples(shelf: Shelf, number: int, period: str, prompt: Prompt) -> Iterable[Example]:
+    """A period's facts, then its texts, to train on."""
+    rows = (e for f in _facts(shelf, number) for e in training_examples(f, prompt, period=period))
+    return chain(rows, text_examples([*shelf.texts(number)], period))
+
+
+def _probes(shelf: Shelf, number: int, period: str, prompt: Prompt, kind: str) -> Iterable[Probe]:
+    """A period's probes of one set."""
+    if kind == CLOZE:
+        return cloze_probes([*shelf.texts(number)], period, prompt)
+    belongs: dict[str, Callable[[Row], bool]] = {
+        "updated": lambda row: bool(row.old),
+        "new": lambda row: not row.old,
+        "paraphrase": lambda row: len(row.fact.wordings) > 1,
+    }
+    return (
+        _probe(row.fact, period, prompt, row, wording=int(kind == "paraphrase"))
+        for row in shelf.rows(number)
+        if belongs[kind](row)
     )
 
 
 def _start(item: Fact | Document) -> date:
     assert item.start is not None, item
     return item.start
-
-
-def _by_period(items: Iterable[T], version: Version) -> dict[tuple[date, date], list[T]]:
-    """The facts or texts of each period, by its first and last day; none where there are none."""
-    found: dict[tuple[date, date], list[T]] = defaultdict(list)
-    for item in items:
-        found[period_bounds(_start(item), version)].append(item)
-    return found
-
-
-def _changing(
-    facts: Iterable[Fact], known: Mapping[tuple[str, str], tuple[str, ...]]
-) -> list[Fact]:
-    """The rows of a period that change what is known."""
-    return [f for f in _rows(facts) if set(known.get(f.key, ())) != set(f.objects)]
 
 
 def _date_order(fact: Fact) -> tuple[date, str, str]:
@@ -134,8 +207,9 @@ def _last_state(facts: list[Fact]) -> Fact:
 
 
 def _probe(
-    fact: Fact, period: str, prompt: Prompt, *, old: tuple[str, ...] = (), wording: int = 0
+    fact: Fact, period: str, prompt: Prompt, row: Row | None = None, *, wording: int = 0
 ) -> Probe:
+    old, until = (row.old, row.until) if row else ((), "")
     return Probe(
         id=f"{period}|{fact.relation}|{fact.subject}",
         period=period,
@@ -144,11 +218,14 @@ def _probe(
         old_answers=tuple(o for o in old if o not in fact.objects),
         relation=fact.relation,
         subject=fact.subject,
+        until=until,
     )
 
 
-def _probe_sets(found: dict[str, list[Probe]], own: Sequence[ProbeSet]) -> tuple[ProbeSet, ...]:
+def _probe_sets(
+    found: dict[str, dict[str, Sequence[Probe]]], own: Sequence[ProbeSet]
+) -> tuple[ProbeSet, ...]:
     """The sets that have probes; the user's own take the place of ours of the same name."""
-    sets = {n: ProbeSet(n, ASKS[n], tuple(probes)) for n, probes in found.items() if probes}
+    sets = {n: ProbeSet(n, ASKS[n], by_period) for n, by_period in found.items() if by_period}
     sets.update({s.name: s for s in own})
     return tuple(sets.values())

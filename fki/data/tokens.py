@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fki.core.home import make_room
+
 MAGIC = 0x31736E656B6F7466  # "ftokens1"
 MOST = 2**30  # bytes of one tokenizer's segments; those that were used longest ago go first
 PENDING = 2**17  # texts that are held in memory before they go on disk
@@ -164,17 +166,8 @@ def _write(folder: Path, ids: dict[str, list[int]]) -> Path:
         except BaseException:
             Path(scratch.name).unlink(missing_ok=True)
             raise
-    _make_room(folder)
+    make_room(folder, "*.ids", MOST)
     return file
-
-
-def _make_room(folder: Path) -> None:
-    files = sorted(folder.glob("*.ids"), key=lambda f: f.stat().st_mtime, reverse=True)
-    held = 0
-    for file in files:
-        held += file.stat().st_size
-        if held > MOST and file != files[0]:
-            file.unlink(missing_ok=True)
 
 
 def _segments(folder: Path) -> list[Segment]:

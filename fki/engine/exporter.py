@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -131,10 +131,11 @@ def some_probes(opened: Opened) -> list[Probe]:
     Raises DataError where there are none: an export that cannot be checked does not count.
     """
     assert opened.run is not None
-    rows = list(opened.run.read_lines(PROBES))
-    if not rows:
+    count = sum(1 for _ in opened.run.read_lines(PROBES))
+    if not count:
         raise DataError(f"{opened.run.folder / PROBES} has no questions to check an export with.")
-    return [_probe(row) for row in rows[:: max(1, len(rows) // ASKED)]]
+    rows = islice(opened.run.read_lines(PROBES), None, None, max(1, count // ASKED))
+    return [_probe(row) for row in rows]
 
 
 def _probe(row: dict[str, Any]) -> Probe:

@@ -1,6 +1,5 @@
 """The run folder: what is written of a run before it starts and when it ends, and who holds it."""
 
-import json
 import os
 import platform
 import shutil
@@ -17,7 +16,7 @@ from fki import __version__
 from fki.core.config import as_dict, to_toml
 from fki.core.errors import FkiError
 from fki.core.resolve import Resolved
-from fki.core.store import CONFIG, LOCK, PROBES, Run, write_text
+from fki.core.store import CONFIG, LOCK, PROBES, Run, write_lines, write_text
 from fki.engine import models
 from fki.engine.session import Session
 
@@ -54,13 +53,12 @@ def start(run: Run, session: Session, resolved: Resolved) -> None:
     described = describe(session, resolved) | created
     run.update(**described, holder=holder, status="running")
     write_text(run.folder / CONFIG, to_toml(resolved.config))
-    probes = {
-        (cell.probe_set, p.id): {"probe_set": cell.probe_set, **asdict(p)}
+    probes = (
+        {"probe_set": cell.probe_set, **asdict(probe)}
         for cell in session.questions.cells
-        for p in cell.probes
-    }
-    lines = (json.dumps(probe, ensure_ascii=False) + "\n" for probe in probes.values())
-    write_text(run.folder / PROBES, "".join(lines))
+        for probe in cell.probes
+    )
+    write_lines(run.folder / PROBES, probes)
 
 
 def space_needed(session: Session) -> int:

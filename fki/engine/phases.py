@@ -10,14 +10,16 @@ answer is no longer right, and to have unlearned it is no forgetting.
 import math
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from itertools import chain
 from typing import NamedTuple
 
 from fki.core.calendar import parse_date
 from fki.core.config import Config
 from fki.core.errors import ConfigError
 from fki.core.types import Period, Probe, ProbeSet, Score, Stream
+from fki.data.shelf import Lazy
 from fki.data.stream import BASE, CLOZE
 
 FACTS = ("updated", "new")  # the probe sets of the facts that a period brings
@@ -38,7 +40,7 @@ class Cell(NamedTuple):
 
     probe_set: str
     column: str
-    probes: tuple[Probe, ...]
+    probes: Sequence[Probe]
     lasts: bool = True
 
 
@@ -92,11 +94,11 @@ class Questions:
     def __init__(self, stream: Stream, plan: Sequence[Phase], config: Config) -> None:
         self.names = [phase.name for phase in plan]
         self.window = config.eval_window
-        timeline = Timeline(plan)
+        columns = {BASE: BASE} | {p.name: phase.name for phase in plan for p in phase.periods}
         self.cells = [
             cell
             for probe_set in stream.probe_sets
-            for cell in _cells(probe_set, timeline, config.eval_samples)
+            for cell in _cells(probe_set, columns, config.eval_samples)
         ]
         self.learned = learned(cell.probe_set for cell in self.cells)
 
@@ -125,39 +127,36 @@ class Questions:
         return self.names[t - 1] if t else BASE
 
 
-class Timeline:
-    """When the facts of a run come and when they change again."""
+def _holding(
+    parts: Sequence[Sequence[Probe]], columns: Mapping[str, str], *, lasts: bool
+) -> Lazy[Probe]:
+    """Those probes of some periods of a phase that hold to the end of the run, or that do not. A
+    fact that changes again within its own phase is neither."""
 
-    def __init__(self, plan: Sequence[Phase]) -> None:
-        self.column = {BASE: BASE}  # the phase of each period that is run
-        self.phases: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
-        for phase in plan:
-            for period in phase.periods:
-                self.column[period.name] = phase.name
-                for fact in period.facts:
-                    self.phases[fact.key].append((period.name, phase.name))
+    def read() -> Iterator[Probe]:
+        for probe in chain.from_iterable(parts):
+            change = columns.get(probe.until)
+            if change is None if lasts else change not in (None, columns[probe.period]):
+                yield probe
 
-    def next_change(self, probe: Probe) -> str | None:
-        """The phase that changes the probe's fact again, None where none does."""
-        times = self.phases.get((probe.subject, probe.relation), [])
-        later = [place for place, (period, _) in enumerate(times, 1) if period == probe.period]
-        return times[later[0]][1] if later and later[0] < len(times) else None
+    return Lazy(sum(1 for _ in read()), read)
 
 
-def _cells(probe_set: ProbeSet, timeline: Timeline, samples: int) -> list[Cell]:
+def _cells(probe_set: ProbeSet, columns: Mapping[str, str], samples: int) -> Iterator[Cell]:
     """The set's probes by column, sampled where documents or keep-sets bring many; periods not
     run are left out, and so is what changes again within its phase."""
-    found: dict[tuple[str, bool], list[Probe]] = defaultdict(list)
-    for probe in probe_set.probes:
-        column, change = timeline.column.get(probe.period), timeline.next_change(probe)
-        if column is not None and change != column:
-            found[column, change is None].append(probe)
-    if samples and (probe_set.asks == "keep" or probe_set.name == CLOZE):
-        found = {place: _sample(probes, samples) for place, probes in found.items()}
-    return [
-        Cell(probe_set.name, column, tuple(probes), lasts)
-        for (column, lasts), probes in found.items()
-    ]
+    found: dict[str, list[Sequence[Probe]]] = defaultdict(list)
+    for period, probes in probe_set.by_period.items():
+        if period in columns:
+            found[columns[period]].append(probes)
+    is_sampled = samples and (probe_set.asks == "keep" or probe_set.name == CLOZE)
+    for column, parts in found.items():
+        for lasts in (True, False):
+            kept: Sequence[Probe] = _holding(parts, columns, lasts=lasts)
+            if is_sampled and len(kept) > samples:
+                kept = random.Random(SAMPLE_SEED).sample(tuple(kept), samples)
+            if kept:
+                yield Cell(probe_set.name, column, kept, lasts)
 
 
 def some_at_a_time(cells: Iterable[Cell]) -> Iterator[list[Cell]]:
@@ -170,7 +169,3 @@ def some_at_a_time(cells: Iterable[Cell]) -> Iterator[list[Cell]]:
             some = []
     if some:
         yield some
-
-
-def _sample(probes: list[Probe], size: int) -> list[Probe]:
-    return random.Random(SAMPLE_SEED).sample(probes, size) if len(probes) > size else probes

@@ -49,8 +49,8 @@ def make_plan(config: Config) -> Plan:
     periods = [p for phase in ready.phases for p in phase.periods]
     rows = 1 if config.check_validation else len(ready.phases) + 1
     probes = sum(len(c.probes) for t in range(rows) for c in ready.questions.row(t))
-    examples = [e for p in periods for e in p.examples]
-    tokens = ready.encoder.tokens(examples) * config.num_train_epochs
+    an_epoch = sum(ready.encoder.tokens(period.examples) for period in periods)
+    tokens = an_epoch * config.num_train_epochs
     total, trainable = models.count_parameters(ready.model)
     states = 1 if config.optimizer == "adafactor" else 3
     return Plan(
@@ -97,8 +97,9 @@ def _states_needed(ready: Session) -> int:
         sizes = [ready.encoder.tokens(p.examples) for p in ready.periods]
         found += max(sizes, default=0) * trained.bytes_a_token
     if asked:
-        probes = [p.source for cell in ready.questions.cells for p in cell.probes]
-        found += sum(map(len, ready.encoder.sources(probes))) * asked.bytes_a_token
+        for cell in ready.questions.cells:
+            sources = ready.encoder.sources([probe.source for probe in cell.probes])
+            found += sum(map(len, sources)) * asked.bytes_a_token
     return min(found, ready.config.encoder_cache_mib * 2**20)
 
 

@@ -181,8 +181,9 @@ class Runner:
     def _score(self, t: int) -> Scored:
         """Ask row t's questions; keep every prediction."""
         began = time.perf_counter()
-        after, scores, samples = self.session.questions.row_name(t), [], []
+        after, scores = self.session.questions.row_name(t), []
         for cells in some_at_a_time(self.session.questions.row(t)):
+            samples = []
             answers = self.session.evaluator.ask(self.session.model, cells)
             for cell, predictions in zip(cells, answers, strict=True):
                 scores.append(
@@ -191,6 +192,8 @@ class Runner:
                 samples += [
                     {"after": after, "probe_set": cell.probe_set, **asdict(p)} for p in predictions
                 ]
+            if self.session.is_main:
+                append_lines(self.run.folder / SAMPLES, samples)
             if self._asked("stop"):
                 raise self.interrupted()
         self.rows.append((after, scores))
@@ -199,7 +202,6 @@ class Runner:
         seconds = time.perf_counter() - began
         self.clock.eval_seconds += seconds
         if self.session.is_main:
-            append_lines(self.run.folder / SAMPLES, samples)
             append_lines(self.run.folder / METRICS, [{"after": after, **asdict(s)} for s in scores])
             write_json(self.run.folder / SCORES, self.scores())
         return Scored(after, t, len(self.session.phases) + 1, scores, seconds)

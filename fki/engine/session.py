@@ -197,13 +197,15 @@ def _check_answers_fit(
     plan: list[Phase], questions: Questions, encoder: Encoder, config: Config
 ) -> None:
     """Tokenise all that the periods bring and ask. Raises ConfigError for a cut answer."""
-    examples = [e for phase in plan for period in phase.periods for e in period.examples]
-    encoder.check_fit([e.target for e in examples if not e.is_text])
-    encoder.count(examples)
-    answers = [a for cell in questions.cells for p in cell.probes for a in p.answers]
-    encoder.check_fit([target_text(answer, config.prompt) for answer in answers])
-    encoder.store.sizes([e.source for e in examples if not e.is_text])
-    encoder.store.sizes([p.source for cell in questions.cells for p in cell.probes])
+    for period in (period for phase in plan for period in phase.periods):
+        examples = [*period.examples]
+        encoder.check_fit([e.target for e in examples if not e.is_text])
+        encoder.store.sizes([e.source for e in examples if not e.is_text])
+        encoder.count(examples)
+    for cell in questions.cells:
+        answers = [answer for probe in cell.probes for answer in probe.answers]
+        encoder.check_fit([target_text(answer, config.prompt) for answer in answers])
+        encoder.store.sizes([probe.source for probe in cell.probes])
     encoder.store.flush()
 
 

@@ -166,8 +166,8 @@ def test_training_uses_the_first_wording_and_paraphrase_asks_the_second() -> Non
 
 
 def test_own_probes_take_the_place_of_the_set_of_their_name() -> None:
-    own = ProbeSet("new", "learn", (Probe("mine", "base", "?", ("a",)),))
-    further = ProbeSet("mine", "keep", (Probe("1", "base", "?", ("a",)),))
+    own = ProbeSet.of("new", "learn", (Probe("mine", "base", "?", ("a",)),))
+    further = ProbeSet.of("mine", "keep", (Probe("1", "base", "?", ("a",)),))
     found = stream(fact("x", "a", "2023-01-01"), own_probes=[own, further])
     sets = {s.name: s for s in found.probe_sets}
     assert sets["new"] is own and sets["mine"] is further and "paraphrase" in sets

@@ -108,7 +108,7 @@ def stream(*sets: str, per_period: int = 2) -> Stream:
     probes = tuple(
         Probe(f"{p.name}|{i}", p.name, "?", ("!",)) for p in periods for i in range(per_period)
     )
-    found = tuple(ProbeSet(name, "learn", probes) for name in sets)
+    found = tuple(ProbeSet.of(name, "learn", probes) for name in sets)
     return Stream("toy", "day", tuple(periods), (), found, "")
 
 

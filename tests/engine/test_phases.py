@@ -23,8 +23,8 @@ def stream(n: int, *, to_keep: int = 5, per_period: int = 2) -> Stream:
 
     new = [p for period in periods for p in probes(period.name, per_period)]
     sets = (
-        ProbeSet("invariant", "keep", tuple(probes("base", to_keep))),
-        ProbeSet("new", "learn", tuple(new)),
+        ProbeSet.of("invariant", "keep", tuple(probes("base", to_keep))),
+        ProbeSet.of("new", "learn", tuple(new)),
     )
     return Stream("toy", "day", periods, (), sets, "")
 
@@ -134,7 +134,7 @@ def test_the_sample_is_the_same_for_every_seed_and_method() -> None:
 def test_between_the_ends_a_paraphrase_is_asked_only_of_what_was_just_learned(t: int) -> None:
     source = stream(4)
     new = source.probe_sets[1]
-    said_otherwise = ProbeSet("paraphrase", "learn", new.probes)
+    said_otherwise = ProbeSet.of("paraphrase", "learn", new.probes)
     found = questions(replace(source, probe_sets=(*source.probe_sets, said_otherwise)))
     columns = [c.column for c in found.row(t) if c.probe_set == "paraphrase"]
     assert columns == [source.periods[t - 1].name]
@@ -144,13 +144,16 @@ def changing(*heads: str) -> Stream:
     """A stream of days, each with a new head of X, who is asked for; and one fact that stays."""
     base = stream(len(heads), to_keep=1, per_period=0)
     periods, updated = [], []
+    changes = [period.name for period, head in zip(base.periods, heads, strict=True) if head]
     for period, head in zip(base.periods, heads, strict=True):
         fact = Fact("X", "head", (head,), ("[X] [Y]",), period.start) if head else None
         periods.append(replace(period, facts=(fact,) if fact else ()))
         if fact:
-            updated.append(Probe(f"{period.name}|X", period.name, "?", (head,), (), "head", "X"))
+            until = next((name for name in changes if name > period.name), "")
+            about = Probe(f"{period.name}|X", period.name, "?", (head,), (), "head", "X", until)
+            updated.append(about)
         updated.append(Probe(f"{period.name}|Y", period.name, "?", ("!",), (), "of", period.name))
-    sets = (base.probe_sets[0], ProbeSet("updated", "change", tuple(updated)))
+    sets = (base.probe_sets[0], ProbeSet.of("updated", "change", tuple(updated)))
     return replace(base, periods=tuple(periods), probe_sets=sets)
 
 

@@ -1,0 +1,158 @@
+"""Memory and time of streams of 100,000 and of 1,000,000 facts in 100 periods.
+
+    python -m benchmarks.scale [--facts 100000 1000000]
+
+Half of the facts change an earlier one. Each stage is a process of its own, and what is told is its
+peak of memory above one that has imported as much: cutting the stream, opening it again, encoding
+every period, and going through every row of questions with a window of two.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from statistics import mean
+
+PERIODS = 100
+ENDS = 10  # periods at either end whose times are compared
+
+
+def rows(facts: int) -> Iterator[dict[str, str]]:
+    """Dated facts of 100 months; every second one is of a subject that came in the month before."""
+    a_period, first = facts // PERIODS, date(2016, 1, 15)
+    for number in range(PERIODS):
+        day = (first + timedelta(days=30.44 * number)).isoformat()
+        for i in range(a_period):
+            subject = f"Land {i}" if i % 2 else f"Land {number} {i}"
+            yield {
+                "subject": subject,
+                "relation": "head of government",
+                "object": f"Person {i} of {number}",
+                "start": day,
+            }
+
+
+def write(folder: Path, facts: int) -> None:
+    """A dataset's folder."""
+    folder.mkdir()
+    with (folder / "stream.jsonl").open("w", encoding="utf-8") as out:
+        out.writelines(json.dumps(row) + "\n" for row in rows(facts))
+
+
+def nothing(folder: Path) -> list[float]:
+    """What the other stages import, and the encoder."""
+    _ready(folder)
+    return []
+
+
+def opened(folder: Path) -> list[float]:
+    """The stream's periods are known; the first time this cuts it."""
+    from fki.data.files import read_folder
+
+    _ready(folder)
+    assert len(read_folder(folder, "month", "sentinel", name="large").periods) == PERIODS
+    return []
+
+
+def encoded(folder: Path) -> list[float]:
+    """Every period's examples as token ids. Returns the seconds of each period."""
+    from fki.data.files import read_folder
+
+    encoder, taken = _ready(folder), []
+    for period in read_folder(folder, "month", "sentinel", name="large").periods:
+        began = time.process_time()
+        encoder.encode([*period.examples])
+        taken.append(time.process_time() - began)
+    encoder.store.flush()
+    return taken
+
+
+def asked(folder: Path) -> list[float]:
+    """Every row of questions but the ends', with a window of two. Returns the seconds of each."""
+    from fki.core.config import Config
+    from fki.data.files import read_folder
+    from fki.engine.phases import Questions, phases
+
+    _ready(folder)
+    stream = read_folder(folder, "month", "sentinel", name="large")
+    config = Config(eval_every=1, eval_window=2)
+    questions = Questions(stream, phases(stream, config), config)
+    taken = []
+    for t in range(1, PERIODS):
+        began = time.process_time()
+        assert sum(1 for cell in questions.row(t) for _ in cell.probes)
+        taken.append(time.process_time() - began)
+    return taken
+
+
+def _ready(folder: Path):  # type: ignore[no-untyped-def]
+    """An encoder as a run has it."""
+    from fki.core.config import Config
+    from fki.engine import models, session
+
+    config = Config()
+    return session.make_encoder(
+        models.load("t5-mini").tokenizer, config, session.make_accelerator(config)
+    )
+
+
+STAGES: dict[str, Callable[[Path], list[float]]] = {
+    "nothing": nothing,
+    "cut": opened,
+    "open again": opened,
+    "encode": encoded,
+    "encode again": encoded,
+    "ask": asked,
+}
+
+
+def stage(name: str, folder: Path) -> None:
+    """Run one, and print its peak of memory in MiB, its seconds, and those of each period."""
+    began = time.process_time()
+    taken = STAGES[name](folder)
+    lines = Path("/proc/self/status").read_text().splitlines()
+    peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    print(json.dumps([peak, time.process_time() - began, taken]))
+
+
+def in_a_process(name: str, folder: Path) -> tuple[float, float, list[float]]:
+    """A stage in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.scale", "--stage", name, str(folder)]
+    environment = os.environ | {"FKI_HOME": str(folder.parent / "home")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    peak, seconds, taken = json.loads(done.stdout.splitlines()[-1])
+    return peak, seconds, taken
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--facts", type=int, nargs="*", default=[100_000, 1_000_000])
+    parser.add_argument("--stage", nargs=2, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.stage:
+        stage(chosen.stage[0], Path(chosen.stage[1]))
+        return
+    print("| facts | stage | MiB above nothing | a late period's time, of an early one's |")
+    print("|---|---|---|---|")
+    for facts in chosen.facts:
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place) / "large"
+            write(folder, facts)
+            base = 0.0
+            for name in STAGES:
+                peak, seconds, taken = in_a_process(name, folder)
+                base = base or peak
+                late = f"{mean(taken[-ENDS:]) / mean(taken[:ENDS]):.2f}" if taken else ""
+                print(f"| {facts:,} | {name} | {peak - base:.0f} | {late} |", flush=True)
+                print(f"{facts:,} {name}: {seconds:.0f} s", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,255 @@
+"""A stream read from disk is the one that a plain pass over all rows in memory gives."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fki.core.calendar import period_bounds, period_name
+from fki.core.errors import DataError
+from fki.core.types import Document, Fact, Stream, Version
+from fki.data import shelf as shelves
+from fki.data.files import read_folder
+from fki.data.shelf import Lazy, shelved
+from fki.data.stream import cut, fill, stream_of
+
+TWO = ("[X] is led by [Y].", "[Y] leads [X].")
+DAYS = st.dates(date(2023, 1, 1), date(2023, 6, 30))
+
+
+@st.composite
+def facts(draw: st.DrawFn, *, dated: bool) -> list[Fact]:
+    rows = st.tuples(
+        st.sampled_from("abc"),
+        st.sampled_from("pq"),
+        st.lists(st.sampled_from("123"), min_size=1, max_size=2, unique=True),
+        DAYS if dated else st.none() | DAYS,
+        st.sampled_from([TWO, TWO[:1]]),
+    )
+    found = draw(st.lists(rows, max_size=14))
+    return [Fact(s, r, tuple(objects), wordings, day) for s, r, objects, day, wordings in found]
+
+
+def states(rows: list[Fact]) -> dict[tuple[str, str], Fact]:
+    """What is said last of each key, several of one day together, by the rule read out plainly."""
+    found: dict[tuple[str, str], Fact] = {}
+    for key in dict.fromkeys((r.subject, r.relation) for r in rows):
+        same = [r for r in rows if (r.subject, r.relation) == key]
+        latest = max(r.start or date.min for r in same)
+        last = [r for r in same if (r.start or date.min) == latest][-1]
+        together = [r for r in same if r.start == last.start]
+        objects = tuple(dict.fromkeys(o for r in together for o in r.objects))
+        found[key] = Fact(*key, objects, last.wordings, last.start)
+    return found
+
+
+def plainly(base: list[Fact], changes: list[Fact], version: Version) -> dict[str, Any]:
+    """Periods, and probes as (set, period, subject, relation, answers, old answers, until)."""
+    known = {key: f.objects for key, f in states(base).items()}
+    by_period: dict[date, list[Fact]] = {}
+    for row in changes:
+        assert row.start is not None
+        by_period.setdefault(period_bounds(row.start, version)[0], []).append(row)
+    periods, probes, last = [], [], dict[tuple[str, str], list[Any]]()
+    for start in sorted(by_period):
+        name, rows = period_name(start, version), []
+        for row in sorted(
+            states(by_period[start]).values(), key=lambda r: (r.start, r.relation, r.subject)
+        ):
+            key, old = (row.subject, row.relation), known.get((row.subject, row.relation), ())
+            if set(old) == set(row.objects):
+                continue
+            rows.append(row)
+            for probe in last.pop(key, []):
+                probe[-1] = name
+            kinds = ["updated" if old else "new", *(["paraphrase"] * (len(row.wordings) > 1))]
+            asked = [o for o in old if o not in row.objects]
+            last[key] = [[kind, name, *key, row.objects, tuple(asked), ""] for kind in kinds]
+            probes += last[key]
+            known[key] = row.objects
+        if rows:
+            periods.append((name, rows))
+    changed = {(r.subject, r.relation) for _, rows in periods for r in rows}
+    for key, fact in states(base).items():
+        if key not in changed:
+            kind = "initial" if fact.start else "invariant"
+            probes.append([kind, "base", *key, fact.objects, (), ""])
+    return {"periods": periods, "probes": sorted(map(tuple, probes))}
+
+
+@settings(max_examples=150)
+@given(facts(dated=False), facts(dated=True), st.sampled_from(["day", "month", "quarter"]))
+def test_it_is_what_a_plain_pass_gives(
+    base: list[Fact], changes: list[Fact], version: Version
+) -> None:
+    found = cut("toy", version, base, iter(changes), prompt="sentinel", digest="")
+    expected = plainly(base, changes, version)
+    assert [(p.name, [*p.facts]) for p in found.periods] == expected["periods"]
+    probes = [
+        (s.name, p.period, p.subject, p.relation, p.answers, p.old_answers, p.until)
+        for s in found.probe_sets
+        for p in s.probes
+    ]
+    assert sorted(probes) == expected["probes"]
+    for period in found.periods:
+        assert (len(period.facts), len(period.examples)) == (
+            len([*period.facts]),
+            len([*period.examples]),
+        )
+    for probe_set in found.probe_sets:
+        assert {n: len(p) for n, p in probe_set.by_period.items()} == {
+            n: len([*p]) for n, p in probe_set.by_period.items()
+        }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A dataset of facts that change, and texts."""
+    rows: list[dict[str, str]] = [
+        {"subject": f"s{i % 7}", "relation": "r", "object": f"o{i}", "start": f"2023-0{1 + i % 6}"}
+        for i in range(40)
+    ]
+    rows += [{"text": f"On day {i} Ada Quill won.", "date": "2023-02-03"} for i in range(3)]
+    made = tmp_path / "mine"
+    made.mkdir()
+    (made / "stream.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return made
+
+
+def read(folder: Path) -> Stream:
+    return read_folder(folder, "month", "sentinel", name="mine")
+
+
+def content(stream: Stream) -> list[Any]:
+    return [
+        [(p.name, [*p.facts], [*p.examples]) for p in stream.periods],
+        [(s.name, s.asks, s.probes) for s in stream.probe_sets],
+        stream.digest,
+    ]
+
+
+def test_rows_are_read_once_and_then_come_from_the_shelf(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = content(read(folder))
+    monkeypatch.setattr("fki.data.files.fill", lambda *_: pytest.fail("it was cut again"))
+    assert content(read(folder)) == first
+
+
+def test_another_row_version_or_prompt_is_another_shelf(folder: Path) -> None:
+    read(folder)
+    with (folder / "stream.jsonl").open("a") as text:
+        text.write('{"subject": "new", "relation": "r", "object": "o", "start": "2024-01"}\n')
+    assert read(folder).periods[-1].name == "2024-01"
+    assert read_folder(folder, "day", "sentinel", name="").periods[0].name == "2023-01-01"
+    prefix = read_folder(folder, "month", "prefix", name="")
+    assert prefix.periods[0].examples[0].source == "The r of s0 is"
+    assert len(list((Path(os.environ["FKI_HOME"]) / "streams").iterdir())) == 4
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [lambda c: b"", lambda c: c[: len(c) // 2], lambda c: b"x" * 5000],
+    ids=["empty", "half", "else"],
+)
+def test_a_broken_shelf_is_made_anew(harm: Callable[[bytes], bytes], folder: Path) -> None:
+    before = content(read(folder))
+    (file,) = (Path(os.environ["FKI_HOME"]) / "streams").iterdir()
+    file.write_bytes(harm(file.read_bytes()))
+    assert content(read(folder)) == before
+    assert content(read(folder)) == before
+
+
+def test_a_bad_row_leaves_no_shelf(folder: Path) -> None:
+    with (folder / "stream.jsonl").open("a") as text:
+        text.write('{"subject": "x"}\n')
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"stream.jsonl:44: 'relation' is missing"):
+            read(folder)
+    assert [*(Path(os.environ["FKI_HOME"]) / "streams").iterdir()] == []
+
+
+def test_without_a_place_on_disk_the_shelf_is_private(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = content(read(folder))
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FKI_HOME", str(tmp_path / "file" / "home"))
+    assert content(read(folder)) == expected
+
+
+def test_two_processes_that_cut_at_once_both_read_the_same(folder: Path) -> None:
+    code = (
+        "import sys, pathlib\nfrom fki.data.files import read_folder\n"
+        "s = read_folder(pathlib.Path(sys.argv[1]), 'month', 'sentinel', name='')\n"
+        "print(sum(len([*p.examples]) for p in s.periods))"
+    )
+    command = [sys.executable, "-c", code, str(folder)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert len({process.communicate(timeout=60)[0] for process in both}) == 1
+    assert all(process.returncode == 0 for process in both)
+
+
+def test_a_shelf_is_not_one_of_another_kind(tmp_path: Path) -> None:
+    file = tmp_path / "other.sqlite"
+    with sqlite3.connect(file) as db:
+        db.execute("CREATE TABLE something (x)")
+    db.close()
+    made = shelved(file, lambda shelf: shelf.finish())
+    assert made.periods() == []
+
+
+def test_the_shelf_that_was_used_longest_ago_makes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelves, "MOST", 60_000)
+    for number in range(4):
+        file = tmp_path / f"{number}.sqlite"
+        shelved(file, lambda shelf: shelf.finish())
+        os.utime(file, (number, number))
+    assert (tmp_path / "3.sqlite").exists() and not (tmp_path / "0.sqlite").exists()
+
+
+def large(n: int, periods: int) -> list[Fact]:
+    """n changes a period, of keys that change again in each of them."""
+    days = [date(2023, 1, 1) + timedelta(31 * i) for i in range(periods)]
+    return [Fact(f"s{i}", "r", (f"o{i} {d}",), TWO, d) for d in days for i in range(n)]
+
+
+def test_going_through_a_long_stream_holds_one_period_at_a_time(tmp_path: Path) -> None:
+    def peak(periods: int) -> int:
+        """Bytes at most, while all examples and probes are gone through."""
+        rows = large(200, periods)
+        file = tmp_path / f"{periods}.sqlite"
+        made = shelved(file, lambda shelf: fill(shelf, "month", [], rows, "sentinel"))
+        found = stream_of(made, "toy", "month", [], prompt="sentinel", digest="")
+        tracemalloc.start()
+        for period in found.periods:
+            assert sum(1 for _ in period.examples) == 200
+        for probe_set in found.probe_sets:
+            for probes in probe_set.by_period.values():
+                assert sum(1 for _ in probes) == 200
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    short, long = peak(4), peak(32)
+    assert long < 1.5 * short
+
+
+def test_a_lazy_sequence_is_a_sequence() -> None:
+    found = Lazy(3, lambda: iter("abc"))
+    assert (len(found), found[1], found[-1], found[:2]) == (3, "b", "c", ("a", "b"))
+    assert [*found] == [*found] == ["a", "b", "c"]
+    assert found == ("a", "b", "c") and found != ("a",) and hash(found) == hash(("a", "b", "c"))
+    assert Document("a b", date(2023, 1, 1)) not in found
