@@ -94,14 +94,15 @@ def peak_mib(variant: Variant) -> float:
     with suppress(AttributeError, OSError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)  # glibc keeps what was freed
     Path("/proc/self/clear_refs").write_text("5")
-    before = _status("VmRSS")
+    before = held("VmRSS")
     variant()
-    return (_status("VmHWM") - before) / 1024
+    return held("VmHWM") - before
 
 
-def _status(key: str) -> int:
+def held(key: str) -> float:
+    """MiB of this process now (VmRSS) or at most so far (VmHWM)."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(key))
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
 
 
 def gemm_peak(dtype: torch.dtype, clock: Clock) -> float:

@@ -3,8 +3,8 @@
     python -m benchmarks.scale [--facts 100000 1000000]
 
 Half of the facts change an earlier one. Each stage is a process of its own, and what is told is its
-peak of memory above one that has imported as much: cutting the stream, opening it again, encoding
-every period, and going through every row of questions with a window of two.
+peak of memory above what it held before, its libraries imported: cutting the stream, opening it
+again, encoding every period, and going through every row of questions with a window of two.
 """
 
 import argparse
@@ -18,6 +18,9 @@ from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from statistics import mean
+from typing import Any
+
+from benchmarks.measure import held
 
 PERIODS = 100
 ENDS = 10  # periods at either end whose times are compared
@@ -45,26 +48,19 @@ def write(folder: Path, facts: int) -> None:
         out.writelines(json.dumps(row) + "\n" for row in rows(facts))
 
 
-def nothing(folder: Path) -> list[float]:
-    """What the other stages import, and the encoder."""
-    _ready(folder)
-    return []
-
-
-def opened(folder: Path) -> list[float]:
+def opened(folder: Path, encoder: Any) -> list[float]:
     """The stream's periods are known; the first time this cuts it."""
     from fki.data.files import read_folder
 
-    _ready(folder)
     assert len(read_folder(folder, "month", "sentinel", name="large").periods) == PERIODS
     return []
 
 
-def encoded(folder: Path) -> list[float]:
+def encoded(folder: Path, encoder: Any) -> list[float]:
     """Every period's examples as token ids. Returns the seconds of each period."""
     from fki.data.files import read_folder
 
-    encoder, taken = _ready(folder), []
+    taken = []
     for period in read_folder(folder, "month", "sentinel", name="large").periods:
         began = time.process_time()
         encoder.encode([*period.examples])
@@ -73,13 +69,12 @@ def encoded(folder: Path) -> list[float]:
     return taken
 
 
-def asked(folder: Path) -> list[float]:
+def asked(folder: Path, encoder: Any) -> list[float]:
     """Every row of questions but the ends', with a window of two. Returns the seconds of each."""
     from fki.core.config import Config
     from fki.data.files import read_folder
     from fki.engine.phases import Questions, phases
 
-    _ready(folder)
     stream = read_folder(folder, "month", "sentinel", name="large")
     config = Config(eval_every=1, eval_window=2)
     questions = Questions(stream, phases(stream, config), config)
@@ -91,8 +86,8 @@ def asked(folder: Path) -> list[float]:
     return taken
 
 
-def _ready(folder: Path):  # type: ignore[no-untyped-def]
-    """An encoder as a run has it."""
+def ready() -> Any:
+    """An encoder as a run has it, and all that a run imports."""
     from fki.core.config import Config
     from fki.engine import models, session
 
@@ -102,8 +97,7 @@ def _ready(folder: Path):  # type: ignore[no-untyped-def]
     )
 
 
-STAGES: dict[str, Callable[[Path], list[float]]] = {
-    "nothing": nothing,
+STAGES: dict[str, Callable[[Path, Any], list[float]]] = {
     "cut": opened,
     "open again": opened,
     "encode": encoded,
@@ -113,12 +107,12 @@ STAGES: dict[str, Callable[[Path], list[float]]] = {
 
 
 def stage(name: str, folder: Path) -> None:
-    """Run one, and print its peak of memory in MiB, its seconds, and those of each period."""
-    began = time.process_time()
-    taken = STAGES[name](folder)
-    lines = Path("/proc/self/status").read_text().splitlines()
-    peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-    print(json.dumps([peak, time.process_time() - began, taken]))
+    """Run one, and print the MiB that it takes, its seconds, and those of each period."""
+    encoder = ready()
+    Path("/proc/self/clear_refs").write_text("5")
+    before, began = held("VmRSS"), time.process_time()
+    taken = STAGES[name](folder, encoder)
+    print(json.dumps([held("VmHWM") - before, time.process_time() - began, taken]))
 
 
 def in_a_process(name: str, folder: Path) -> tuple[float, float, list[float]]:
@@ -139,18 +133,16 @@ def main() -> None:
     if chosen.stage:
         stage(chosen.stage[0], Path(chosen.stage[1]))
         return
-    print("| facts | stage | MiB above nothing | a late period's time, of an early one's |")
+    print("| facts | stage | MiB | a late period's time, of an early one's |")
     print("|---|---|---|---|")
     for facts in chosen.facts:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "large"
             write(folder, facts)
-            base = 0.0
             for name in STAGES:
                 peak, seconds, taken = in_a_process(name, folder)
-                base = base or peak
                 late = f"{mean(taken[-ENDS:]) / mean(taken[:ENDS]):.2f}" if taken else ""
-                print(f"| {facts:,} | {name} | {peak - base:.0f} | {late} |", flush=True)
+                print(f"| {facts:,} | {name} | {peak:.0f} | {late} |", flush=True)
                 print(f"{facts:,} {name}: {seconds:.0f} s", file=sys.stderr, flush=True)
 
 
