@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fki.core import registry
 from fki.core.types import Example, Period
-from fki.methods.base import Method
+from fki.methods.base import Frozen, Method, frozen_encoder
 from fki.testing import CHECKS, Case, check_method, logits, toy_encoder, toy_model
 
 
@@ -68,6 +68,33 @@ class SeesTheBatch(Method):
     def prepare(self, model: Any) -> nn.Module:
         model.encoder.register_forward_hook(_add_mean_over(0))
         return super().prepare(model)
+
+
+class ReadsWhatItDoesNotName(Method):
+    """Its encoder adds what a block said, where it is told, and `frozen` does not ask for that."""
+
+    def prepare(self, model: Any) -> nn.Module:
+        model.encoder = AddsABlock(model.encoder)
+        return super().prepare(model)
+
+    def frozen(self, model: Any) -> Frozen | None:
+        return frozen_encoder(model.encoder.inner)
+
+
+class AddsABlock(nn.Module):
+    """An encoder that adds its first block's output."""
+
+    main_input_name = "input_ids"
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, **kwargs: Any) -> Any:
+        out = self.inner(**{**kwargs, "output_hidden_states": True})
+        if out.hidden_states[1] is not None:
+            out.last_hidden_state = out.last_hidden_state + out.hidden_states[1]
+        return out
 
 
 class SeesTheWholeTarget(Method):
@@ -152,6 +179,8 @@ BROKEN = [
     (StartsFromNoise, "a_checkpoint_brings_it_all_back"),
     (FoldsWrongly, "folding_keeps_the_logits"),
     (SeesThePadding, "padding_changes_nothing"),
+    (SeesThePadding, "sharing_a_row_changes_nothing"),
+    (ReadsWhatItDoesNotName, "a_frozen_encoder_can_be_read_from_memory"),
     (SeesTheWholeTarget, "the_cache_changes_nothing"),
     (SeesTheBatch, "company_changes_nothing"),
     (SkippedInGenerate, "generation_uses_what_is_trained"),

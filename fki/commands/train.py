@@ -1,5 +1,6 @@
 """`fki train`: learn the stream period by period, scored after each."""
 
+import gc
 from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -36,6 +37,7 @@ def train(
     from fki.engine.wishes import heeded
 
     ready = session.build(resolved.config)
+    gc.freeze()  # a million objects of the libraries that the collector need not look through
     show.notes(session.notes(ready.config, ready.accelerator))
     runner = Runner.begin(ready, resolved, again=resume)
     show.note(f"{_sentence(ready)} Run: {runner.run.folder}")

@@ -3,7 +3,6 @@
 A new source is one class with `name`, `summary` and `fetch`, and one line in `SOURCES`.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,7 +13,7 @@ from typing import Any, Protocol
 from fki.core.errors import DataError, NotDownloaded, nearest
 from fki.core.home import asset, data_home, user_path
 from fki.core.types import Prompt, Stream, Version
-from fki.data.files import data_files, digest, read_folder
+from fki.data.files import data_files, digest, file_digest, read_folder
 
 MANIFEST = "manifest.json"
 
@@ -95,7 +94,7 @@ def verify(folder: Path) -> str:
     manifest = read_manifest(folder)
     for name, expected in manifest["files"].items():
         file = folder / name
-        found = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "no such file"
+        found = file_digest(file) if file.is_file() else "no such file"
         if found != expected["sha256"]:
             raise DataError(
                 f"{file} was altered: its SHA-256 must be {expected['sha256']}, it is {found}.",

@@ -70,8 +70,17 @@ def digest(folder: Path) -> str:
     """SHA-256 over the names and contents of the folder's data files."""
     total = hashlib.sha256()
     for file in data_files(folder):
-        content = hashlib.sha256(file.read_bytes()).hexdigest()
-        total.update(f"{file.relative_to(folder).as_posix()} {content}\n".encode())
+        name = file.relative_to(folder).as_posix()
+        total.update(f"{name} {file_digest(file)}\n".encode())
+    return total.hexdigest()
+
+
+def file_digest(file: Path) -> str:
+    """SHA-256 of a file, read a mebibyte at a time."""
+    total = hashlib.sha256()
+    with file.open("rb") as content:
+        while part := content.read(2**20):
+            total.update(part)
     return total.hexdigest()
 
 

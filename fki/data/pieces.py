@@ -14,6 +14,7 @@ from fki.data.spans import DENSITY, SENTINELS, Span, hide, noise_counts, noise_m
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+HELD = 20_000  # texts whose pieces stay in memory, beside those that are asked for
 SHORTEST = 2  # tokens of a piece: one to hide, and one to keep
 
 
@@ -50,6 +51,8 @@ class Pieces:
         Raises ConfigError where the lengths leave no room for one, or where the tokenizer cannot
         tell where in a text its tokens are.
         """
+        if len(self._pieces) > HELD:
+            self._pieces.clear()
         fresh = [t for t in dict.fromkeys(texts) if t not in self._pieces]
         if fresh:
             self._check()

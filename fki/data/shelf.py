@@ -15,6 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from fki.core.errors import DataError
 from fki.core.home import make_room
 from fki.core.types import Document, Fact
 
@@ -185,6 +186,7 @@ def shelved(file: Path, fill: Callable[[Shelf], None]) -> Shelf:
     """The shelf in this file, filled where there is none; where none can be there, a private one.
 
     It gets its name when it is whole. Whatever `fill` raises leaves nothing behind.
+    Raises DataError where the disk has no room.
     """
     try:
         with suppress(OSError):
@@ -201,8 +203,14 @@ def shelved(file: Path, fill: Callable[[Shelf], None]) -> Shelf:
         place = None  # the system's own place for what does not last
     with tempfile.TemporaryDirectory(dir=place, prefix=".") as folder:
         scratch = Path(folder) / "shelf"
-        with closing(Shelf.fresh(str(scratch)).db) as db:
-            fill(Shelf(db))
+        try:
+            with closing(Shelf.fresh(str(scratch)).db) as db:
+                fill(Shelf(db))
+        except sqlite3.Error as error:
+            raise DataError(
+                f"The stream cannot be cut into periods in {folder}: {error}.",
+                hint="Free some space there, or set FKI_HOME to a folder that has more.",
+            ) from None
         if place is not None:
             os.replace(scratch, file)
             make_room(file.parent, "*.sqlite", MOST)

@@ -1,6 +1,5 @@
 """From a config to ready parts: data, model, method, trainer, evaluator."""
 
-import gc
 from dataclasses import dataclass
 
 import torch
@@ -94,7 +93,6 @@ def build(config: Config) -> Session:
     trainer = Trainer(model, method, config, encoder, accelerator, review, taught)
     asked = states if config.encoder_cache != "bf16" else None
     evaluator = Evaluator(encoder, config, accelerator, asked)
-    gc.freeze()  # a million objects of the libraries that the collector need not look through
     return Session(
         config,
         stream,

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -66,7 +67,10 @@ class States:
                 del self.groups[next(iter(self.groups))]
             if size > self.limit or not self._has_room(size) or not unique:
                 return None
-            self.groups[name] = self._computed(unique)
+            try:
+                self.groups[name] = self._computed(unique)
+            except OSError:  # the disk refuses after all
+                return None
         return self.groups[name]
 
     def drop(self, name: str) -> None:
@@ -110,8 +114,7 @@ class States:
         """[tokens, S, D] in a file that has no name, so that nothing of it outlives the process."""
         shape = (tokens, len(self.kept), self.frozen.encoder.config.d_model)
         with tempfile.TemporaryFile(dir=self.folder) as file:
-            # reserved first: a memory map that the disk has no room for would kill the process
-            os.posix_fallocate(file.fileno(), 0, tokens * self.bytes_a_token)
+            _reserve(file, tokens * self.bytes_a_token)
             mapped = np.memmap(file, STORED[self.store], "r+", shape=shape)
         table = torch.from_numpy(mapped)
         return table.view(torch.bfloat16) if self.store == "bf16" else table
@@ -169,6 +172,15 @@ class States:
         found = dict(zip(self.kept, states, strict=True))
         hidden = tuple(found.get(i) for i in range(self.kept[-1] + 1))
         return BaseModelOutput(last_hidden_state=states[-1], hidden_states=hidden)
+
+
+def _reserve(file: IO[bytes], size: int) -> None:
+    """Give a file its size. Raises OSError where the disk has no room: a memory map that finds none
+    later would kill the process."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+    else:
+        file.truncate(size)
 
 
 def key_of(source: Sequence[int]) -> bytes:

@@ -68,7 +68,7 @@ class Trainer:
             config.train_batch_size * config.gradient_accumulation_steps * accelerator.num_processes
         )
         self.most = config.train_batch_size  # examples of a forward pass; halved for want of memory
-        self.row = config.pack_length if packs(model) else 0
+        self.row = config.pack_length if method.packs and packs(model) else 0
         self.optimizer: torch.optim.Optimizer | None = None
 
     def steps(self, examples: int) -> int:
@@ -200,10 +200,15 @@ class Trainer:
     def trial(self, period: Period) -> float:
         """Seconds that the gradients of one optimizer batch take; no weight moves."""
         cut = next(self._cuts(self.encoder.encode(period.examples), period.name, 0))
+        if self.states:
+            self.group = self.states.group(TRAINED, [example.source for example in cut.batch])
         began = time.perf_counter()
         self.backward(cut)
         self.plain.zero_grad(set_to_none=True)
-        return time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        if self.states:
+            self.states.drop(TRAINED)
+        return seconds
 
     def _gradients(self, cut: Cut, dropout: int) -> tuple[float, float, str]:
         """Loss, norm and a note: where memory is short, forward passes are halved from here on.

@@ -28,11 +28,13 @@ from fki.core import registry
 from fki.core.errors import CannotFold, ConfigError
 from fki.data.collate import IGNORE
 from fki.engine import checkpoint
+from fki.engine.states import States
 from fki.methods.base import trainable
 from fki.testing.case import STEPS, Case, learn
 from fki.testing.toys import (
     generate,
     logits,
+    scored,
     toy_batch,
     toy_encoder,
     toy_model,
@@ -215,6 +217,32 @@ def company_changes_nothing(case: Case) -> Iterator[str]:
         together = write(ready.model, num_beams=beams)
         if together != [write(ready.model, [i], num_beams=beams)[0] for i in range(len(together))]:
             yield f"not with num_beams = {beams}"
+
+
+@_promise
+def sharing_a_row_changes_nothing(case: Case) -> Iterator[str]:
+    """Examples that are packed into one row have their own logits, unless `packs` is False."""
+    ready, encoder = case.taught(), toy_encoder()
+    encoded = encoder.encode(toy_period().examples)
+    if ready.method.packs:
+        found = scored(ready.model, encoder.packed([encoded]))
+        alone = [scored(ready.model, encoder.batch([example])) for example in encoded]
+        if not _alike(found, torch.cat(alone)):
+            yield "they change; is every attention that the method adds given the mask as it is?"
+
+
+@_promise
+def a_frozen_encoder_can_be_read_from_memory(case: Case) -> Iterator[str]:
+    """What `frozen` names says all that the model needs of it, whatever it is asked."""
+    for level in case.levels():
+        ready, encoder = case.taught(level), toy_encoder()
+        frozen = ready.method.frozen(ready.model)
+        if frozen is not None:
+            states = States(frozen, encoder, store="fp32", limit=2**20, folder=Path())
+            plain = scored(ready.model, toy_batch())
+            with states.recalled(toy_batch(), [None] * len(toy_batch().labels)):
+                if not _alike(scored(ready.model, toy_batch()), plain):
+                    yield f"not at freeze_level {level}"
 
 
 @_promise

@@ -12,7 +12,7 @@ from fki.core.types import Batch, Example, Fact, Period
 from fki.data.collate import Encoder
 from fki.data.prompts import training_examples
 from fki.engine import models
-from fki.engine.forward import target_logits
+from fki.engine.forward import scored_logits, target_logits
 
 NEW_TOKENS = 6
 
@@ -75,6 +75,12 @@ def toy_batch(chosen: list[int] | None = None) -> Batch:
 def logits(model: nn.Module, batch: Batch | None = None) -> Tensor:
     """Teacher-forced logits [B, U, V] of a batch, by default the toy one."""
     return target_logits(model, batch or toy_batch(), model.config)
+
+
+@torch.no_grad()
+def scored(model: nn.Module, batch: Batch) -> Tensor:
+    """Teacher-forced logits [N, V] of the places of a batch that are scored."""
+    return scored_logits(model, batch, model)
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from fki.core.errors import ConfigError
 from fki.core.types import Example, Objective
+from fki.data import pieces
 from fki.data.collate import Encoded, Encoder
 from fki.data.pieces import Pieces
 
@@ -197,3 +198,14 @@ def test_pieces_are_counted_as_they_are_encoded(make: Any) -> None:
     assert make().tokens(examples) == sum(
         len(e.source) + len(e.target) for e in make().encode(examples)
     )
+
+
+def test_pieces_of_many_texts_do_not_stay_in_memory(
+    tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "HELD", 3)
+    made = Pieces(tokenizer, 64, 32, "span_corruption")
+    texts = [f"Text number {i} is about Ada Quill." for i in range(12)]
+    expected = [made.of([text])[0] for text in texts]
+    assert len(made._pieces) <= 4
+    assert made.of(texts) == expected

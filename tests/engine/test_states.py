@@ -1,5 +1,6 @@
 """A frozen encoder read from memory says what it would have said, and is run once a source."""
 
+import os
 import shutil
 from collections import namedtuple
 from collections.abc import Callable
@@ -123,6 +124,17 @@ def test_a_disk_without_room_is_left_alone(
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1, 1, 1000))
     assert make_states().group("some", SOURCES) is None
+
+
+def test_a_disk_that_fills_up_meanwhile_is_done_without(
+    make_states: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    states = make_states()
+    assert states.group("some", SOURCES) is None and states.groups == {}
 
 
 def test_a_folder_that_cannot_be_made_means_to_do_without(make_states: Any, tmp_path: Path) -> None:
