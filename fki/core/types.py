@@ -172,7 +172,7 @@ class Step:
     grad_norm: float
     examples: int  # of this optimizer step, over all processes; each piece of a text is one
     tokens: int  # input and target tokens of this optimizer step, without padding
-    seconds: float  # of this optimizer step
+    seconds: float  # of this optimizer step; of the first one, also of running a frozen encoder
     note: str = ""  # what the trainer did about a fault, such as a step left out
 
 

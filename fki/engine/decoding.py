@@ -53,8 +53,8 @@ def force(
     found: list[Forced] = []
     for some in _at_once(pairs):
         rows = read.rows([row for row, _ in some])
-        batch = encoder.batch([Encoded([0], target) for _, target in some])
-        batch = batch._replace(attention_mask=rows.mask.cpu()).to(rows.mask.device)
+        batch = encoder.batch([Encoded([0], target) for _, target in some]).to(rows.mask.device)
+        batch = batch._replace(attention_mask=rows.mask)
         logits = scored_logits(
             model, batch, model, encoded=BaseModelOutput(last_hidden_state=rows.states)
         )

@@ -9,9 +9,10 @@ answer is no longer right, and to have unlearned it is no forgetting.
 
 import math
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
@@ -127,32 +128,30 @@ class Questions:
         return self.names[t - 1] if t else BASE
 
 
-def _holding(
-    parts: Sequence[Sequence[Probe]], columns: Mapping[str, str], *, lasts: bool
-) -> Lazy[Probe]:
-    """Those probes of some periods of a phase that hold to the end of the run, or that do not. A
-    fact that changes again within its own phase is neither."""
-
-    def read() -> Iterator[Probe]:
-        for probe in chain.from_iterable(parts):
-            change = columns.get(probe.until)
-            if change is None if lasts else change not in (None, columns[probe.period]):
-                yield probe
-
-    return Lazy(sum(1 for _ in read()), read)
+def _lasts(probe: Probe, columns: Mapping[str, str]) -> bool | None:
+    """Does a probe's answer hold to the end of the run? None for one that changes again within its
+    own phase."""
+    change = columns.get(probe.until)
+    return True if change is None else None if change == columns[probe.period] else False
 
 
 def _cells(probe_set: ProbeSet, columns: Mapping[str, str], samples: int) -> Iterator[Cell]:
     """The set's probes by column, sampled where documents or keep-sets bring many; periods not
-    run are left out, and so is what changes again within its phase."""
+    run are left out, and so is what changes again within its phase. Probes are gone through anew
+    each time, so that only one period's are in memory."""
     found: dict[str, list[Sequence[Probe]]] = defaultdict(list)
     for period, probes in probe_set.by_period.items():
         if period in columns:
             found[columns[period]].append(probes)
+
+    def read(parts: Sequence[Sequence[Probe]], lasts: bool) -> Iterator[Probe]:
+        return (p for p in chain.from_iterable(parts) if _lasts(p, columns) is lasts)
+
     is_sampled = samples and (probe_set.asks == "keep" or probe_set.name == CLOZE)
     for column, parts in found.items():
+        counts = Counter(_lasts(probe, columns) for probe in chain.from_iterable(parts))
         for lasts in (True, False):
-            kept: Sequence[Probe] = _holding(parts, columns, lasts=lasts)
+            kept: Sequence[Probe] = Lazy(counts[lasts], partial(read, parts, lasts))
             if is_sampled and len(kept) > samples:
                 kept = random.Random(SAMPLE_SEED).sample(tuple(kept), samples)
             if kept:

@@ -60,7 +60,7 @@ def make_plan(config: Config) -> Plan:
         rows=rows,
         probes=probes,
         steps=sum(ready.steps.values()),
-        batch_size=ready.trainer.batch_size,
+        batch_size=ready.trainer.cutter.batch_size,
         tokens=0 if config.check_validation else tokens,
         total=total,
         trainable=trainable,

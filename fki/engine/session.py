@@ -58,7 +58,7 @@ class Session:
         return {period.name: self._steps_of(period) for period in self.periods}
 
     def _steps_of(self, period: Period) -> int:
-        an_epoch = self.trainer.steps(self.encoder.count(period.examples))
+        an_epoch = self.trainer.cutter.steps(self.encoder.count(period.examples))
         return an_epoch * self.config.num_train_epochs
 
     @property

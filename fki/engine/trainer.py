@@ -10,21 +10,20 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
 
 from fki.core.config import Config
 from fki.core.errors import FkiError
 from fki.core.types import Batch, Example, Period, Step
-from fki.data.collate import IGNORE, Encoded, Encoder
+from fki.data.collate import Encoder
+from fki.engine.cutter import Cut, Cutter
 from fki.engine.forward import packs, scored_logits
-from fki.engine.order import Rows, derived_seed, micro_batches, optimizer_batches, packed
+from fki.engine.order import derived_seed
 from fki.engine.rate import Rate
 from fki.engine.states import Group, States
 from fki.methods.base import Method, trainable
@@ -32,15 +31,6 @@ from fki.methods.base import Method, trainable
 MOST_SKIPPED = 10  # steps in a row that `on_nan = "skip"` leaves out before it gives up
 NAMED = 5  # examples of a batch that an error names
 TRAINED = "trained"  # the group of states of what is being learned
-
-
-class Cut(NamedTuple):
-    """An optimizer batch, cut up."""
-
-    batch: list[Encoded]  # all of it, over all processes
-    share: list[Encoded]  # this process's part
-    micro: list[Batch]  # the same in forward passes
-    most: int  # examples of one
 
 
 class Trainer:
@@ -64,16 +54,9 @@ class Trainer:
         self.model = accelerator.prepare_model(model)
         # prepare_model leaves autocast in the model's forward; scoring has to be fp32
         accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
-        self.batch_size = (
-            config.train_batch_size * config.gradient_accumulation_steps * accelerator.num_processes
-        )
-        self.most = config.train_batch_size  # examples of a forward pass; halved for want of memory
-        self.row = config.pack_length if method.packs and packs(model) else 0
+        can_pack = method.packs and packs(model)
+        self.cutter = Cutter(encoder, config, accelerator, packs=can_pack)
         self.optimizer: torch.optim.Optimizer | None = None
-
-    def steps(self, examples: int) -> int:
-        """Optimizer steps of one epoch over so many examples."""
-        return math.ceil(examples / self.batch_size)
 
     def pass_over(self, period: Period) -> None:
         """Tell the method of a period that was learned before a restart."""
@@ -96,12 +79,12 @@ class Trainer:
             self.method.mix(period, self.review, epoch, seed)
             for epoch in range(self.config.num_train_epochs)
         ]
-        lengths = [self.steps(self.encoder.count(examples)) for examples in epochs]
+        lengths = [self.cutter.steps(self.encoder.count(examples)) for examples in epochs]
         steps, step, skipped = sum(lengths), 0, 0
         goes_on = after > 0 or not self.config.reset_optimizer_per_period
         optimizer = self._optimizer_for(steps, state if goes_on else None)
         rate = Rate(steps if self.config.use_lr_scheduling else 0)
-        self._recall(period, epochs)
+        before = self._recall(epochs)
         self.model.train()
         for epoch, examples in enumerate(epochs):
             done = min(max(0, after - step), lengths[epoch])
@@ -109,7 +92,7 @@ class Trainer:
             if done == lengths[epoch]:
                 continue
             encoded = self.encoder.encode(examples, derived_seed(seed, "text", period.name, epoch))
-            for cut in self._cuts(encoded, period.name, epoch, done):
+            for cut in self.cutter.cuts(encoded, period.name, epoch, done):
                 began, step = time.perf_counter(), step + 1
                 for group in optimizer.param_groups:
                     group["lr"] = group["initial_lr"] * rate(step - 1)
@@ -133,9 +116,10 @@ class Trainer:
                     norm,
                     len(cut.batch),
                     sum(len(e.source) + len(e.target) for e in cut.batch),
-                    time.perf_counter() - began,
+                    before + time.perf_counter() - began,
                     note,
                 )
+                before = 0.0
 
     def _astray(self, cut: Cut, place: str, loss: float, norm: float, skipped: int) -> str:
         """What to say of a step that is left out. Raises FkiError where none may be."""
@@ -161,45 +145,19 @@ class Trainer:
             group["lr"] = group.setdefault("initial_lr", group["lr"])
         return self.optimizer
 
-    def _cuts(
-        self, examples: Sequence[Encoded], period: str, epoch: int, after: int = 0
-    ) -> Iterator[Cut]:
-        """Each optimizer batch of an epoch behind the first `after`."""
-        seed = derived_seed(self.config.seed, "order", period, epoch)
-        batches = [*islice(optimizer_batches(len(examples), self.batch_size, seed), after, None)]
-        world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        shares = [batch[rank::world] for batch in batches]
-        cuts, most = [self._micro_batches(examples, share) for share in shares], self.most
-        loader = iter(
-            DataLoader(
-                RowsOf(examples),
-                batch_sampler=[rows for cut in cuts for rows in cut],
-                collate_fn=self.encoder.packed,
-                num_workers=self.config.num_workers,
-                pin_memory=self.accelerator.device.type == "cuda",
-            )
-        )
-        for batch, share, cut in zip(batches, shares, cuts, strict=True):
-            whole, own = [examples[i] for i in batch], [examples[i] for i in share]
-            micro = [next(loader) for _ in cut] or [unscored(self.encoder.batch(whole[:1]))]
-            yield Cut(whole, own, micro, most)
-
-    def _micro_batches(self, examples: Sequence[Encoded], share: Sequence[int]) -> list[Rows]:
-        budget = self.config.micro_batch_tokens or math.inf
-        rows = packed(examples, share, self.row)
-        return micro_batches(examples, rows, most=self.most, budget=budget)
-
-    def _recall(self, period: Period, epochs: Sequence[Sequence[Example]]) -> None:
+    def _recall(self, epochs: Sequence[Sequence[Example]]) -> float:
         """Have the frozen encoder's states of all that the period's epochs ask, but for texts,
-        which are another question each epoch."""
+        which are another question each epoch. Returns the seconds that it took."""
+        began = time.perf_counter()
         if self.states:
             asked = dict.fromkeys(e.source for epoch in epochs for e in epoch if not e.is_text)
             self.states.drop(TRAINED)
             self.group = self.states.group(TRAINED, self.encoder.sources([*asked]))
+        return time.perf_counter() - began
 
     def trial(self, period: Period) -> float:
         """Seconds that the gradients of one optimizer batch take; no weight moves."""
-        cut = next(self._cuts(self.encoder.encode(period.examples), period.name, 0))
+        cut = next(self.cutter.cuts(self.encoder.encode(period.examples), period.name, 0))
         if self.states:
             self.group = self.states.group(TRAINED, [example.source for example in cut.batch])
         began = time.perf_counter()
@@ -217,30 +175,27 @@ class Trainer:
         """
         note = ""
         while True:
-            if cut.most > self.most:
-                cut = self._cut_again(cut)
+            cut = self.cutter.as_now(cut)
             torch.manual_seed(dropout)
             try:
                 return *self.backward(cut), note
             except torch.OutOfMemoryError:
-                if self.most == 1 or self.accelerator.num_processes > 1:
+                if self.cutter.most == 1 or self.accelerator.num_processes > 1:
                     raise FkiError(
-                        f"Memory is too small for a forward pass of {self.most} examples.",
+                        f"Memory is too small for a forward pass of {self.cutter.most} examples.",
                         hint="Try --set train_batch_size=... smaller and "
                         "gradient_accumulation_steps larger, or mixed_precision=bf16.",
                     ) from None
-            self.most, self.row = max(1, self.most // 2), 0
-            note = f"out of memory: forward passes have at most {self.most} examples from here on"
+            self.cutter.halve()
+            self._give_back()
+            most = self.cutter.most
+            note = f"out of memory: forward passes have at most {most} examples from here on"
 
-    def _cut_again(self, cut: Cut) -> Cut:
-        """The same batch in smaller forward passes; what the large ones held is given back."""
+    def _give_back(self) -> None:
+        """What passes held that were too large."""
         self.plain.zero_grad(set_to_none=True)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        parts = self._micro_batches(cut.share, range(len(cut.share)))
-        rows = RowsOf(cut.share)
-        micro = [self.encoder.packed([rows[row] for row in part]) for part in parts]
-        return cut._replace(micro=micro, most=self.most)
 
     def backward(self, cut: Cut) -> tuple[float, float]:
         """Fill the gradients. Returns the whole batch's loss, and their norm before clipping."""
@@ -273,18 +228,3 @@ class Trainer:
             logits = scored_logits(self.model, batch, self.plain)
         labels = batch.labels.flatten()[batch.places]
         return functional.cross_entropy(logits.float(), labels, reduction="sum")
-
-
-class RowsOf(Dataset[list[Encoded]]):
-    """The examples of each row."""
-
-    def __init__(self, examples: Sequence[Encoded]) -> None:
-        self.examples = examples
-
-    def __getitem__(self, row: Sequence[int]) -> list[Encoded]:
-        return [self.examples[i] for i in row]
-
-
-def unscored(batch: Batch) -> Batch:
-    """The same batch with no label scored: what a process without a share trains on."""
-    return batch._replace(labels=torch.full_like(batch.labels, IGNORE), places=batch.places[:0])

@@ -70,7 +70,7 @@ def test_each_piece_is_learned_once_an_epoch_and_steps_count_pieces(
     pieces = lesson.encoder.count(mixed.examples)
     assert pieces > len(mixed.examples)
     assert sum(s.examples for s in steps) == 2 * pieces
-    assert len(steps) == 2 * lesson.trainer.steps(pieces) == steps[-1].steps
+    assert len(steps) == 2 * lesson.trainer.cutter.steps(pieces) == steps[-1].steps
     found = rebuilt(lesson.encoder.batches)
     assert len(found) == pieces and set(found.values()) == {2}
 

@@ -337,7 +337,8 @@ def test_for_want_of_memory_forward_passes_are_halved_and_the_batch_is_kept(
 
     monkeypatch.setattr(Trainer, "_nll", short)
     runner = make("run", gradient_accumulation_steps=1, max_periods=1)
-    runner.session.trainer.batch_size, runner.session.trainer.most = 3, 3
+    cutter = runner.session.trainer.cutter
+    cutter.batch_size, cutter.most = 3, 3
     steps = [event for event in runner.events() if isinstance(event, Step)]
     assert "at most 1 examples" in steps[0].note and not steps[1].note
     assert [s.examples for s in steps] == [3, 3]

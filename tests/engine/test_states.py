@@ -198,6 +198,16 @@ def test_a_frozen_encoder_is_run_once_a_period(make_period: Callable[[int], Peri
     assert len(runs) == 2
 
 
+def test_the_seconds_of_running_the_encoder_are_those_of_the_first_step(
+    make_period: Callable[[int], Period], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, trainer, _ = lesson("vanilla", freeze_level=1)
+    plain = trainer._recall
+    monkeypatch.setattr(trainer, "_recall", lambda epochs: plain(epochs) + 1000.0)
+    first, *rest = trainer.learn(make_period(6))
+    assert first.seconds > 1000 and all(step.seconds < 1000 for step in rest)
+
+
 @pytest.mark.parametrize(
     ("method", "settings", "is_kept", "is_read"),
     [
