@@ -207,6 +207,21 @@ def test_a_wrong_input_ends_with_words_a_code_and_no_run(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--preset", "t5_vanilla"), "learns, and is run in each epoch"),
+        (("--preset", "t5_kadapter_2"), "is frozen: run once a period, without dropout"),
+        (("--preset", "t5_kadapter_2", "--set=encoder_cache=off"), "frozen, and is run in each"),
+    ],
+)
+def test_a_plan_says_what_becomes_of_the_encoder(
+    fki: Fki, dataset: Path, more: tuple[str, ...], says: str
+) -> None:
+    shown = fki("plan", "--dataset", dataset, "--model", "t5-mini", *more)
+    assert shown.code == 0 and says in " ".join(shown.out.split())
+
+
 def test_a_bad_row_is_told_before_training(fki: Fki, dataset: Path, tmp_path: Path) -> None:
     with (dataset / "stream.jsonl").open("a", encoding="utf-8") as text:
         text.write('{"subject": "x"}\n')
