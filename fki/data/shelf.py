@@ -17,7 +17,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from fki.core.errors import DataError
 from fki.core.home import make_room
-from fki.core.types import Document, Fact
+from fki.core.types import Document, Fact, Probe
 
 T = TypeVar("T")
 FORMAT = 1  # of the files: one of another format is not opened
@@ -32,6 +32,8 @@ CREATE TABLE period (number INTEGER PRIMARY KEY, start TEXT, name TEXT, counts T
 CREATE TABLE row (period INTEGER, place INTEGER, fact TEXT, old TEXT, until TEXT DEFAULT '',
     PRIMARY KEY (period, place)) WITHOUT ROWID;
 CREATE TABLE text (period INTEGER, place INTEGER, document TEXT,
+    PRIMARY KEY (period, place)) WITHOUT ROWID;
+CREATE TABLE question (period INTEGER, place INTEGER, id TEXT, source TEXT, answer TEXT,
     PRIMARY KEY (period, place)) WITHOUT ROWID;
 """
 
@@ -134,9 +136,11 @@ class Shelf:
         name: str,
         rows: Sequence[tuple[Fact, tuple[str, ...]]],
         texts: Sequence[Document],
+        questions: Sequence[Probe],
         counts: dict[str, int],
     ) -> None:
-        """Keep a period: its rows with the answers of before, its texts, and how many there are."""
+        """Keep a period: its rows with the answers of before, its texts with their questions, and
+        how many there are of what."""
         for place, (fact, old) in enumerate(rows):
             if old:
                 self.db.execute(
@@ -154,6 +158,8 @@ class Shelf:
             )
         documents = [(number, place, _packed(text)) for place, text in enumerate(texts)]
         self.db.executemany("INSERT INTO text VALUES (?, ?, ?)", documents)
+        asked = [(number, n, q.id, q.source, q.answers[0]) for n, q in enumerate(questions)]
+        self.db.executemany("INSERT INTO question VALUES (?, ?, ?, ?, ?)", asked)
         self.db.execute(
             "INSERT INTO period VALUES (?, ?, ?, ?)",
             (number, start.isoformat(), name, json.dumps(counts)),
@@ -180,6 +186,12 @@ class Shelf:
         """A period's documents, in order."""
         query = "SELECT document FROM text WHERE period = ? ORDER BY place"
         return (_document(text) for (text,) in self.db.execute(query, (number,)))
+
+    def questions(self, number: int, period: str) -> Iterator[Probe]:
+        """The questions of a period's documents, in order."""
+        query = "SELECT id, source, answer FROM question WHERE period = ? ORDER BY place"
+        for name, source, answer in self.db.execute(query, (number,)):
+            yield Probe(name, period, source, (answer,))
 
 
 def shelved(file: Path, fill: Callable[[Shelf], None]) -> Shelf:

@@ -82,15 +82,16 @@ def fill(
         rows = [(f, old) for f in _rows(facts) if set(old := shelf.known(f.key)) != set(f.objects)]
         if rows or texts:
             period = period_name(start, version)
+            questions = cloze_probes(texts, period, prompt)
             counts = {
                 "facts": len(rows),
                 "examples": sum(len(f.objects) for f, _ in rows) + len(texts),
                 "updated": sum(bool(old) for _, old in rows),
                 "new": sum(not old for _, old in rows),
                 "paraphrase": sum(len(f.wordings) > 1 for f, _ in rows),
-                CLOZE: len(cloze_probes(texts, period, prompt)),
+                CLOZE: len(questions),
             }
-            shelf.keep(number, start, period, rows, texts, counts)
+            shelf.keep(number, start, period, rows, texts, questions, counts)
             number += 1
     shelf.finish()
 
@@ -151,7 +152,7 @@ def _examples(shelf: Shelf, number: int, period: str, prompt: Prompt) -> Iterabl
 def _probes(shelf: Shelf, number: int, period: str, prompt: Prompt, kind: str) -> Iterable[Probe]:
     """A period's probes of one set."""
     if kind == CLOZE:
-        return cloze_probes([*shelf.texts(number)], period, prompt)
+        return shelf.questions(number, period)
     belongs: dict[str, Callable[[Row], bool]] = {
         "updated": lambda row: bool(row.old),
         "new": lambda row: not row.old,
