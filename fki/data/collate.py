@@ -51,8 +51,8 @@ class Encoder:
         self.multiple = multiple
         self.sentinel = tokenizer.convert_tokens_to_ids(SENTINEL)
         self.pad = tokenizer.pad_token_id
-        self.pieces = Pieces(tokenizer, input_length, output_length, objective)
         self.store = tokens or Tokens(tokeniser(tokenizer))
+        self.pieces = Pieces(tokenizer, input_length, output_length, objective, self.store.ids)
 
     def sources(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, at most `input_length` long, EOS included."""
@@ -133,7 +133,7 @@ class Encoder:
 
 def tokeniser(tokenizer: PreTrainedTokenizerBase) -> Callable[[list[str]], list[list[int]]]:
     """Texts to ids, EOS included, whatever their length."""
-    return lambda texts: tokenizer(texts, truncation=False).input_ids
+    return lambda texts: tokenizer(texts, truncation=False, verbose=False).input_ids
 
 
 def split(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:

@@ -3,7 +3,7 @@
 import random
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from fki.core.errors import ConfigError
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 HELD = 20_000  # texts whose pieces stay in memory, beside those that are asked for
 SHORTEST = 2  # tokens of a piece: one to hide, and one to keep
+
+
+Marked = tuple[list[int], list[tuple[str, Span]]]  # a text's ids, and its salient spans
 
 
 class Piece(NamedTuple):
@@ -38,8 +41,10 @@ class Pieces:
         input_length: int,
         output_length: int,
         objective: Objective,
+        ids: Callable[[Sequence[str]], list[list[int]]],
     ) -> None:
-        self.tokenizer = tokenizer
+        """`ids`: the token ids of texts, EOS included."""
+        self.tokenizer, self.ids = tokenizer, ids
         self.input_length, self.output_length = input_length, output_length
         self.is_salient = objective == "salient_spans"
         self.longest = self._longest()
@@ -56,17 +61,25 @@ class Pieces:
         fresh = [t for t in dict.fromkeys(texts) if t not in self._pieces]
         if fresh:
             self._check()
-            found = self.tokenizer(
-                fresh,
-                add_special_tokens=False,
-                truncation=False,
-                return_offsets_mapping=self.is_salient,
-                verbose=False,  # no warning of texts longer than an input: they are cut into pieces
-            )
-            places = found.offset_mapping if self.is_salient else [[]] * len(fresh)
-            for text, ids, offsets in zip(fresh, found.input_ids, places, strict=True):
-                self._pieces[text] = self._cut(ids, token_spans(text, offsets))
+            whole = self._with_salient(fresh) if self.is_salient else self._plain(fresh)
+            for text, (ids, salient) in zip(fresh, whole, strict=True):
+                self._pieces[text] = self._cut(ids, salient)
         return [self._pieces[t] for t in texts]
+
+    def _plain(self, texts: list[str]) -> list[Marked]:
+        return [(ids[:-1], []) for ids in self.ids(texts)]  # without EOS
+
+    def _with_salient(self, texts: list[str]) -> list[Marked]:
+        """Tokenised here: where in a text its tokens are is not kept."""
+        found = self.tokenizer(
+            texts,
+            add_special_tokens=False,
+            truncation=False,
+            return_offsets_mapping=True,
+            verbose=False,  # no warning of texts longer than an input: they are cut into pieces
+        )
+        spans = map(token_spans, texts, found.offset_mapping)
+        return [*zip(found.input_ids, spans, strict=True)]
 
     def corrupted(self, example: Example, seed: int) -> list[tuple[list[int], list[int]]]:
         """(source, target) token ids of each piece of a text, both ending in EOS.

@@ -9,8 +9,10 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +24,7 @@ from fki.core.home import make_room
 
 MAGIC = 0x31736E656B6F7466  # "ftokens1"
 MOST = 2**30  # bytes of one tokenizer's segments; those that were used longest ago go first
+DAY = 86_400  # seconds
 PENDING = 2**17  # texts that are held in memory before they go on disk
 
 Ids = list[list[int]]
@@ -30,6 +33,7 @@ Ids = list[list[int]]
 class Segment(NamedTuple):
     """The ids of n texts."""
 
+    file: Path
     first: NDArray[np.uint64]  # [n], in order: the first half of each text's key
     second: NDArray[np.uint64]  # [n]
     begins: NDArray[np.int64]  # [n + 1]
@@ -99,6 +103,8 @@ class Tokens:
             places = segment.places(keys)
             is_here = places >= 0
             if is_here.any():
+                with suppress(OSError):
+                    os.utime(segment.file)  # used now
                 stored.append((segment, rows[is_here], places[is_here]))
                 rows, keys = rows[~is_here], keys[~is_here]
         return stored
@@ -117,7 +123,8 @@ class Tokens:
         try:
             file = _write(self.folder, self.pending)
         except OSError:
-            return  # all goes on from memory
+            self.folder = None  # all goes on from memory
+            return
         segment = _read(file)
         if segment is not None:
             self.segments.append(segment)
@@ -132,7 +139,9 @@ def digest(tokenizer: Any) -> str | None:
     state = json.loads(backend.to_str())
     for passing in ("truncation", "padding"):  # of the last call
         state.pop(passing, None)
-    text = json.dumps([type(tokenizer).__name__, state], sort_keys=True)
+    kind = type(tokenizer).__name__, backend.encode_special_tokens
+    versions = [version(package) for package in ("tokenizers", "transformers")]
+    text = json.dumps([kind, versions, state], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -156,6 +165,7 @@ def _write(folder: Path, ids: dict[str, list[int]]) -> Path:
     content = b"".join(part.tobytes() for part in parts)
     check = hashlib.sha256(content)
     folder.mkdir(parents=True, exist_ok=True)
+    _tidy(folder)
     file = folder / f"{check.hexdigest()[:32]}.ids"
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".", delete=False) as scratch:
         try:
@@ -170,20 +180,26 @@ def _write(folder: Path, ids: dict[str, list[int]]) -> Path:
     return file
 
 
+def _tidy(folder: Path) -> None:
+    """Take away what a process that was killed has left half written, a day ago or more."""
+    for scratch in folder.glob(".*"):
+        with suppress(OSError):
+            if scratch.stat().st_mtime < time.time() - DAY:
+                scratch.unlink()
+
+
 def _segments(folder: Path) -> list[Segment]:
-    """Those of a folder, the one used last first."""
+    """Those of a folder, the largest first."""
     try:
-        files = sorted(folder.glob("*.ids"), key=lambda f: f.stat().st_mtime, reverse=True)
-        return [segment for file in files if (segment := _read(file)) is not None]
+        found = [segment for file in folder.glob("*.ids") if (segment := _read(file)) is not None]
     except OSError:
         return []
+    return sorted(found, key=lambda segment: len(segment.first), reverse=True)
 
 
 def _read(file: Path) -> Segment | None:
     """A segment as a memory map, or None where it is not whole."""
     try:
-        with suppress(OSError):
-            os.utime(file)  # used now
         whole = np.memmap(file, np.uint8, "r")
     except (OSError, ValueError):
         return None
@@ -197,5 +213,5 @@ def _read(file: Path) -> Segment | None:
     first, second, begins, ids = (content[begin:end] for begin, end in pairwise(ends))
     kind = np.uint16 if size == 2 else np.uint32
     return Segment(
-        first.view(np.uint64), second.view(np.uint64), begins.view(np.int64), ids.view(kind)
+        file, first.view(np.uint64), second.view(np.uint64), begins.view(np.int64), ids.view(kind)
     )

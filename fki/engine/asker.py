@@ -111,4 +111,5 @@ def ask_everything(
     for cell, predictions in zip(cells, evaluator.ask(opened.model, cells), strict=True):
         scores.append(mean_score(cell.probe_set, cell.column, predictions))
         samples += [{"probe_set": cell.probe_set, **asdict(p)} for p in predictions]
+    evaluator.encoder.store.flush()
     return scores, samples, [phase.name for phase in plan]

@@ -1,5 +1,6 @@
 """From a config to ready parts: data, model, method, trainer, evaluator."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -74,12 +75,16 @@ def build(config: Config) -> Session:
     accelerator = make_accelerator(config)
     plan = phases(stream, config)
     questions = Questions(stream, plan, config)
+    method = make_method(config)
+    review = _review(stream, method)
     with accelerator.main_process_first():  # which tokenises; the others read
         encoder = make_encoder(base.tokenizer, config, accelerator)
-        _check_answers_fit(plan, questions, encoder, config)
+        taught = [period.examples for phase in plan for period in phase.periods]
+        _check_answers_fit([*taught, review] if method.corpus else taught, encoder)
+        _check_questions_fit(questions, encoder, config)
+        encoder.store.flush()
     digest = models.weights_digest(base.model)
     before, _ = models.count_parameters(base.model)
-    method = make_method(config)
     torch.manual_seed(config.seed)  # for parameters that the method adds
     model = method.prepare(base.model)
     after, _ = models.count_parameters(model)
@@ -88,11 +93,10 @@ def build(config: Config) -> Session:
         if path:
             checkpoint.load(checkpoint.find(user_path(path), setting), model)
     states = make_states(model, method, encoder, config)
-    taught = states if reads_states(config) else None
-    review = _review(stream, method)
-    trainer = Trainer(model, method, config, encoder, accelerator, review, taught)
-    asked = states if config.encoder_cache != "bf16" else None
-    evaluator = Evaluator(encoder, config, accelerator, asked)
+    to_learn = states if reads_states(config) else None
+    trainer = Trainer(model, method, config, encoder, accelerator, review, to_learn)
+    to_ask = states if config.encoder_cache != "bf16" else None
+    evaluator = Evaluator(encoder, config, accelerator, to_ask)
     return Session(
         config,
         stream,
@@ -191,20 +195,21 @@ def has_bf16() -> bool:
     return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def _check_answers_fit(
-    plan: list[Phase], questions: Questions, encoder: Encoder, config: Config
-) -> None:
-    """Tokenise all that the periods bring and ask. Raises ConfigError for a cut answer."""
-    for period in (period for phase in plan for period in phase.periods):
-        examples = [*period.examples]
+def _check_answers_fit(taught: Iterable[Iterable[Example]], encoder: Encoder) -> None:
+    """Tokenise all that is learned, a part at a time. Raises ConfigError for a cut answer."""
+    for part in taught:
+        examples = [*part]
         encoder.check_fit([e.target for e in examples if not e.is_text])
         encoder.store.sizes([e.source for e in examples if not e.is_text])
         encoder.count(examples)
+
+
+def _check_questions_fit(questions: Questions, encoder: Encoder, config: Config) -> None:
+    """Tokenise all that is asked, a cell at a time. Raises ConfigError for a cut answer."""
     for cell in questions.cells:
         answers = [answer for probe in cell.probes for answer in probe.answers]
         encoder.check_fit([target_text(answer, config.prompt) for answer in answers])
         encoder.store.sizes([probe.source for probe in cell.probes])
-    encoder.store.flush()
 
 
 def notes(config: Config, accelerator: Accelerator) -> list[str]:

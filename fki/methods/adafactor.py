@@ -14,7 +14,7 @@ from torch import Tensor
 FLOOR = 1e-30  # added to the squared gradient: epsilon 1 of the paper
 CLIP = 1.0  # the most that the root mean square of an update may be, before the learning rate
 DECAY_RATE = -0.8  # the second moment forgets with 1 - t^DECAY_RATE
-PIECE = 2**16  # squares that a processor's cache holds, so that no memory is asked for
+PIECE = 2**18  # squares that a processor's cache holds, so that no memory is asked for
 
 
 class Adafactor(torch.optim.Optimizer):

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from fki.core.errors import ConfigError
 from fki.core.types import Example, Objective
 from fki.data import pieces
-from fki.data.collate import Encoded, Encoder
+from fki.data.collate import Encoded, Encoder, tokeniser
 from fki.data.pieces import Pieces
 
 WORDS = [
@@ -89,11 +89,11 @@ def test_the_pieces_put_together_are_the_text_and_each_fits(
 
 def test_a_piece_is_as_long_as_fits(tokenizer: PreTrainedTokenizerBase) -> None:
     # 70 tokens: 10 hidden in 3 spans leave 60 + 3 sentinels + EOS = 64; 71 would leave 65
-    assert Pieces(tokenizer, 64, 32, "span_corruption").longest == 70
+    assert Pieces(tokenizer, 64, 32, "span_corruption", tokeniser(tokenizer)).longest == 70
     # 5 hidden in 2 spans: 5 + 2 sentinels + final one + EOS = 9; 37 tokens would hide 6
-    assert Pieces(tokenizer, 512, 9, "span_corruption").longest == 36
+    assert Pieces(tokenizer, 512, 9, "span_corruption", tokeniser(tokenizer)).longest == 36
     # where a sentinel may stand for one token nothing gets shorter
-    assert Pieces(tokenizer, 64, 32, "salient_spans").longest == 63
+    assert Pieces(tokenizer, 64, 32, "salient_spans", tokeniser(tokenizer)).longest == 63
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -169,7 +169,7 @@ def test_a_tokenizer_without_offsets_cannot_learn_salient_spans(tokenizer: Any) 
     class Slow:
         is_fast = False
 
-    pieces = Pieces(Slow(), 64, 32, "salient_spans")  # type: ignore[arg-type]
+    pieces = Pieces(Slow(), 64, 32, "salient_spans", list)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="tells where in a text") as caught:
         pieces.of(["a b"])
     assert "objective=span_corruption" in str(caught.value.hint)
@@ -186,7 +186,7 @@ def test_a_text_is_tokenised_once_whatever_the_epoch(tokenizer: Any) -> None:
             calls.append(len(texts))
             return tokenizer(texts, **options)
 
-    pieces = Pieces(Counting(), 64, 32, "salient_spans")  # type: ignore[arg-type]
+    pieces = Pieces(Counting(), 64, 32, "salient_spans", list)  # type: ignore[arg-type]
     for seed in range(3):
         pieces.corrupted(text(50), seed)
     assert calls == [1]
@@ -204,7 +204,7 @@ def test_pieces_of_many_texts_do_not_stay_in_memory(
     tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pieces, "HELD", 3)
-    made = Pieces(tokenizer, 64, 32, "span_corruption")
+    made = Pieces(tokenizer, 64, 32, "span_corruption", tokeniser(tokenizer))
     texts = [f"Text number {i} is about Ada Quill." for i in range(12)]
     expected = [made.of([text])[0] for text in texts]
     assert len(made._pieces) <= 4

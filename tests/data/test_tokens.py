@@ -1,5 +1,6 @@
 """A text is tokenised once for ever, to the same ids, and nothing broken is ever read."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -135,9 +136,12 @@ def test_a_folder_that_cannot_be_written_to_is_done_without(tmp_path: Path) -> N
         assert store.ids(TEXTS) == plain(TEXTS)
         store.flush()
     assert len(store.pending) == len(set(TEXTS))
+    assert store.folder is None  # it is not tried again and again
 
 
-def test_a_disk_that_is_full_is_done_without(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_full_is_done_without(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
@@ -146,20 +150,44 @@ def test_a_disk_that_is_full_is_done_without(make: Any, monkeypatch: pytest.Monk
     store.ids(TEXTS)
     store.flush()
     assert store.ids(TEXTS) == plain(TEXTS)
-    assert [*store.folder.iterdir()] == []
+    assert [*(tmp_path / "tokens").iterdir()] == []
 
 
-def test_what_was_used_longest_ago_makes_room(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens, "MOST", 700)
-    store = make()
-    for i in range(5):
-        store.ids([f"text {i} of some length, so that it takes its room"])
+def test_what_was_used_longest_ago_makes_room(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def texts(i: int) -> list[str]:
+        return [f"text {i} of some length, so that it takes its room"]
+
+    folder, names = tmp_path / "tokens", []
+    for i in range(4):
+        store = make()
+        store.ids(texts(i))
         store.flush()
-        for age, file in enumerate(store.folder.glob("*.ids")):
-            os.utime(file, (i, i + age / 10))
-    held = [*store.folder.glob("*.ids")]
-    assert 0 < sum(f.stat().st_size for f in held) <= 700
-    assert len(held) < 5
+        (new,) = {f.name for f in folder.glob("*.ids")} - set(names)
+        names.append(new)
+        os.utime(folder / new, (i, i))
+    make().ids(texts(0))  # used again; the others are only opened
+    size = (folder / names[0]).stat().st_size
+    monkeypatch.setattr(tokens, "MOST", 3 * size + 20)
+    last = make()
+    last.ids(texts(4))
+    last.flush()
+    held = {f.name for f in folder.glob("*.ids")}
+    assert names[0] in held and names[3] in held
+    assert not {names[1], names[2]} & held
+
+
+def test_what_a_killed_process_left_goes_after_a_day(make: Any, tmp_path: Path) -> None:
+    (tmp_path / "tokens").mkdir()
+    old, new = (tmp_path / "tokens" / name for name in (".old", ".new"))
+    old.touch()
+    new.touch()
+    os.utime(old, (0, 0))
+    store = make()
+    store.ids(TEXTS)
+    store.flush()
+    assert new.exists() and not old.exists()
 
 
 def test_two_processes_that_write_at_once_are_both_right(tmp_path: Path) -> None:
@@ -184,11 +212,13 @@ def test_a_tokenizers_digest_is_of_what_decides_the_ids(
     assert before == tokens.digest(tokenizer)
     tokenizer("text", truncation=True, max_length=3, padding="max_length")
     assert tokens.digest(tokenizer) == before  # how the last call was cut decides nothing
-    import copy
-
     other = copy.deepcopy(tokenizer)
     other.add_tokens(["Ruritania"])
     assert tokens.digest(other) != before
+    splitting = copy.deepcopy(tokenizer)
+    splitting.split_special_tokens = True
+    splitting("text")
+    assert tokens.digest(splitting) != before
     assert tokens.digest(object()) is None
 
 

@@ -17,6 +17,7 @@ from fki.core.types import Step
 from fki.engine import checkpoint
 from fki.engine.runner import Runner, Scored
 from fki.metrics.forgetting import kar
+from fki.testing import toy_encoder
 
 MakeRunner = Callable[..., Runner]
 
@@ -265,3 +266,24 @@ def test_json_files_hold_no_nan(finished: Runner) -> None:
 
     for name in ("run.json", "scores.json"):
         json.loads((finished.run.folder / name).read_text(), parse_constant=refuse)
+
+
+def test_the_next_method_and_a_resumed_run_tokenise_nothing(
+    make_runner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    kind = type(toy_encoder().tokenizer)
+    plain = kind.__call__
+
+    def counting(self: Any, texts: Any, *arguments: Any, **named: Any) -> Any:
+        asked.extend([texts] if isinstance(texts, str) else texts)
+        return plain(self, texts, *arguments, **named)
+
+    monkeypatch.setattr(kind, "__call__", counting)
+    first = make_runner(tmp_path / "first")
+    list(first.events())
+    assert asked and len(asked) == len(set(asked))
+    asked.clear()
+    for name, settings in (("second", {"method": "recadam"}), ("third", {"method": "mixreview"})):
+        list(make_runner(tmp_path / name, **settings).events())
+    assert asked == []
