@@ -1,9 +1,13 @@
 """No network but loopback, no threads to fight over, and a data folder of the tests' own."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", COLUMNS="160")
+os.environ.update(FKI_HOME=tempfile.mkdtemp())  # for what is made before a test has its own
 
 import pytest
 import pytest_socket
@@ -14,6 +18,7 @@ from fki.engine.models import load
 from fki.testing import toy_model
 
 torch.set_num_threads(1)
+atexit.register(shutil.rmtree, os.environ["FKI_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

@@ -85,7 +85,8 @@ class Shelf:
     def open(cls, file: Path) -> "Shelf":
         """One that was made before, to read. Raises sqlite3.Error where it is none."""
         shelf = cls(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro&immutable=1", uri=True))
-        shelf.db.execute("SELECT number, counts FROM period LIMIT 1").fetchall()
+        for table in ("known", "period", "row", "text", "question"):
+            shelf.db.execute(f"SELECT * FROM {table} LIMIT 1").fetchall()
         return shelf
 
     def add(self, items: Iterable[tuple[date, Fact | Document]]) -> None:
