@@ -4,9 +4,10 @@ Legend for shapes, used everywhere: B examples, T input tokens, U target tokens,
 V vocabulary, D hidden width, P periods.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -97,22 +98,30 @@ class ProbeSet:
     name: str  # "invariant", "initial", "updated", "new", "paraphrase", "cloze", or the user's own
     asks: Asks
     by_period: Mapping[str, Sequence[Probe]]  # "base", or a period's name
+    listed: tuple[Probe, ...] = ()  # all of them, where their order is not that of the periods
 
     @classmethod
     def of(cls, name: str, asks: Asks, probes: Iterable[Probe]) -> "ProbeSet":
         """The set of these probes."""
         found: dict[str, list[Probe]] = {}
-        for probe in probes:
+        listed = tuple(probes)
+        for probe in listed:
             found.setdefault(probe.period, []).append(probe)
-        return cls(name, asks, found)
+        return cls(name, asks, found, listed)
 
     def __len__(self) -> int:
         return sum(map(len, self.by_period.values()))
 
+    def of_periods(self, periods: Collection[str]) -> Iterable[Probe]:
+        """Those of some periods, in the set's order; read anew each time."""
+        if self.listed:
+            return (probe for probe in self.listed if probe.period in periods)
+        return chain.from_iterable(p for name, p in self.by_period.items() if name in periods)
+
     @property
     def probes(self) -> tuple[Probe, ...]:
         """All of them, in memory."""
-        return tuple(probe for probes in self.by_period.values() for probe in probes)
+        return self.listed or tuple(chain.from_iterable(self.by_period.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +131,7 @@ class Stream:
     name: str
     version: Version
     periods: tuple[Period, ...]
-    base: tuple[Fact, ...]
+    base: Sequence[Fact]
     probe_sets: tuple[ProbeSet, ...]
     digest: str  # SHA-256 of the data that this was cut from
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fki.core.errors import DataError
 from fki.core.types import Example, Prompt
-from fki.data.lines import SUFFIXES, Line, parse, raise_for
+from fki.data.lines import SUFFIXES, Line, Problems, parse, raise_for
 from fki.data.prompts import training_examples
 from fki.data.rows import fact_reader, text_of
 
@@ -21,7 +21,7 @@ def read_corpus(file: Path, prompt: Prompt) -> list[Example]:
             f"The corpus {file} must be a .jsonl or .csv file that exists.",
             hint="A row is: subject, relation, object  or: prompt, target  or: text",
         )
-    problems: list[str] = []
+    problems = Problems()
     read_fact = fact_reader({}, dated=False)
 
     def read(line: Line) -> list[Example]:

@@ -20,7 +20,7 @@ from fki.core.types import (
     Stream,
     Version,
 )
-from fki.data.lines import SUFFIXES, Line, parse, raise_for
+from fki.data.lines import SUFFIXES, Line, Problems, parse, raise_for
 from fki.data.prompts import source_text
 from fki.data.rows import fact_reader, question_of, stream_reader, text_of, texts_of
 from fki.data.shelf import FORMAT, Shelf, shelved
@@ -38,23 +38,27 @@ def read_folder(folder: Path, version: Version, prompt: Prompt, *, name: str) ->
         )
     files = [f for f in (find(folder, "base"), find(folder, "invariant")) if f is not None]
     wordings = read_wordings(folder / "relations.json")
-    problems: list[str] = []
-    base = [f for file in files for f in parse(file, fact_reader(wordings, dated=False), problems)]
-    own = [_probe_set(file, version, prompt, problems) for file in _probe_files(folder)]
+    told, asked = digest(folder), Problems()
+    own = [_probe_set(file, version, prompt, asked) for file in _probe_files(folder)]
 
     def cut(shelf: Shelf) -> None:
-        """Raises DataError for any bad row, of any file."""
+        """Raises DataError for any bad row, of any file, or where one changes meanwhile."""
+        problems, reader = Problems(), fact_reader(wordings, dated=False)
+        base = (fact for file in files for fact in parse(file, reader, problems))
         rows = parse(stream, stream_reader(wordings), problems)
         fill(shelf, version, base, rows, prompt)
+        problems.extend(asked)
         raise_for(problems, folder)
+        if digest(folder) != told:  # the shelf bears the digest in its name
+            raise DataError(
+                f"{folder} was changed while it was read.", hint="Run the same command again."
+            )
 
-    told = digest(folder)
     file = data_home() / "streams" / f"{told[:32]}-{version}-{prompt}-{FORMAT}.sqlite"
     shelf = shelved(file, cut)
-    raise_for(problems, folder)
-    found = stream_of(shelf, name, version, base, prompt=prompt, digest=told, own_probes=own)
+    found = stream_of(shelf, name, version, prompt=prompt, digest=told, own_probes=own)
     if not found.periods:
-        is_empty = next(parse(stream, lambda line: line, []), None) is None
+        is_empty = next(parse(stream, lambda line: line, Problems()), None) is None
         raise DataError(
             f"{stream} has no rows."
             if is_empty
@@ -123,7 +127,7 @@ def read_wordings(file: Path) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _probe_set(file: Path, version: Version, prompt: Prompt, problems: list[str]) -> ProbeSet:
+def _probe_set(file: Path, version: Version, prompt: Prompt, problems: Problems) -> ProbeSet:
     """A set of the user's own questions; its name says what it asks, and asks "keep" if unknown."""
 
     def read(line: Line) -> Probe:

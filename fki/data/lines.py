@@ -14,6 +14,25 @@ SUFFIXES = (".jsonl", ".csv")
 SHOWN, WIDEST = 10, 400  # bad rows that an error spells out, and characters of each
 
 
+class Problems:
+    """What is wrong with a dataset: how many rows, and the first of them in words."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.shown: list[str] = []
+
+    def append(self, problem: str) -> None:
+        """One more."""
+        self.count += 1
+        if len(self.shown) < SHOWN:
+            self.shown.append(problem)
+
+    def extend(self, other: "Problems") -> None:
+        """All of the other's, behind these."""
+        self.count += other.count
+        self.shown = [*self.shown, *other.shown][:SHOWN]
+
+
 class Line(NamedTuple):
     """One row of a file, with where it stands."""
 
@@ -22,7 +41,7 @@ class Line(NamedTuple):
     values: dict[str, Any]
 
 
-def parse(file: Path, reader: Callable[[Line], T], problems: list[str]) -> Iterator[T]:
+def parse(file: Path, reader: Callable[[Line], T], problems: Problems) -> Iterator[T]:
     """What `reader` makes of each row; its ValueErrors become problems."""
     try:
         for line in read_lines(file, problems):
@@ -36,7 +55,7 @@ def parse(file: Path, reader: Callable[[Line], T], problems: list[str]) -> Itera
         problems.append(f"{file} cannot be read: {error}")
 
 
-def read_lines(file: Path, problems: list[str]) -> Iterator[Line]:
+def read_lines(file: Path, problems: Problems) -> Iterator[Line]:
     """The rows of a JSONL or CSV file; one that cannot be read becomes a problem."""
     with file.open(encoding="utf-8-sig", newline="") as text:
         if file.suffix == ".csv":
@@ -86,23 +105,23 @@ def check_unique(columns: Iterable[str]) -> None:
 
 def bad_byte(file: Path) -> str:
     """The line of the first byte that is not UTF-8 text, and what is wrong with it."""
-    content = file.read_bytes()
-    try:
-        content.decode()
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        return f"{line}: this is not UTF-8 text: byte 0x{content[error.start]:02x}"
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                return f"{number}: this is not UTF-8 text: byte 0x{line[error.start]:02x}"
     return "1: this is not UTF-8 text"  # it was, a moment ago
 
 
-def raise_for(problems: list[str], place: Path) -> None:
+def raise_for(problems: Problems, place: Path) -> None:
     """Raises DataError where there are problems: their number, and the first of them."""
-    if not problems:
+    if not problems.count:
         return
-    shown = "\n".join(f"  {p[:WIDEST]}" for p in problems[:SHOWN])
-    more = f"\n  ... and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+    shown = "\n".join(f"  {p[:WIDEST]}" for p in problems.shown)
+    more = f"\n  ... and {problems.count - SHOWN} more" if problems.count > SHOWN else ""
     raise DataError(
-        f"{len(problems)} bad row{'s' * (len(problems) > 1)} in {place}; "
+        f"{problems.count} bad row{'s' * (problems.count > 1)} in {place}; "
         f"nothing was trained.\n{shown}{more}",
         hint="Correct these rows and run the same command again.",
     )

@@ -2,7 +2,8 @@
 
 Rows are put in as they are read, in any order, and cut period by period. What is kept of a period
 are the rows that change something, each with the answers of before and the period that changes
-it again, its texts, and their cloze questions.
+it again, its texts, and their cloze questions. What holds before the stream is kept as a period
+with a number of its own, BEFORE.
 """
 
 import json
@@ -10,62 +11,52 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import date
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from fki.core.errors import DataError
 from fki.core.home import make_room
+from fki.core.store import sync
 from fki.core.types import Document, Fact, Probe
 
-T = TypeVar("T")
-FORMAT = 1  # of the files: one of another format is not opened
+FORMAT = 2  # of the files: one of another format is not opened
 MOST = 4 * 2**30  # bytes of all of them
+BEFORE = -1  # the number of what holds before the first period
 Key = tuple[str, str]
+PLAIN = "PRAGMA {0}.journal_mode = OFF; PRAGMA {0}.synchronous = OFF;"
 SCHEMA = """
-CREATE TABLE item (period TEXT, place INTEGER, kind TEXT, content TEXT);
-CREATE INDEX of_item ON item (period, place);
-CREATE TABLE known (subject TEXT, relation TEXT, objects TEXT, period INTEGER, place INTEGER,
-    PRIMARY KEY (subject, relation)) WITHOUT ROWID;
+CREATE TABLE sorting.told (place INTEGER PRIMARY KEY, subject TEXT, relation TEXT, fact TEXT);
+CREATE INDEX sorting.of_told ON told (subject, relation);
+CREATE TABLE sorting.item (period TEXT, place INTEGER, kind TEXT, content TEXT);
+CREATE INDEX sorting.of_item ON item (period, place);
+CREATE TABLE sorting.known (subject TEXT, relation TEXT, objects TEXT, period INTEGER,
+    place INTEGER, PRIMARY KEY (subject, relation)) WITHOUT ROWID;
 CREATE TABLE period (number INTEGER PRIMARY KEY, start TEXT, name TEXT, counts TEXT);
-CREATE TABLE row (period INTEGER, place INTEGER, fact TEXT, old TEXT, until TEXT DEFAULT '',
-    PRIMARY KEY (period, place)) WITHOUT ROWID;
+CREATE TABLE row (period INTEGER, place INTEGER, kind TEXT, wordings INTEGER, until TEXT,
+    old TEXT, fact TEXT, PRIMARY KEY (period, place)) WITHOUT ROWID;
 CREATE TABLE text (period INTEGER, place INTEGER, document TEXT,
     PRIMARY KEY (period, place)) WITHOUT ROWID;
 CREATE TABLE question (period INTEGER, place INTEGER, id TEXT, source TEXT, answer TEXT,
     PRIMARY KEY (period, place)) WITHOUT ROWID;
 """
+WHICH = {  # the rows that a probe set asks about
+    "": "TRUE",
+    "invariant": "kind = 'invariant' AND until = ''",
+    "initial": "kind = 'initial' AND until = ''",
+    "updated": "kind = 'updated'",
+    "new": "kind = 'new'",
+    "paraphrase": "wordings > 1",
+}
 
 
 class Row(NamedTuple):
-    """A fact that changes what is known."""
+    """A fact that changes what is known, or is known before."""
 
     fact: Fact
     old: tuple[str, ...]  # what it was before, () for what was unknown
     until: str  # the period that changes it again, "" for none
-
-
-class Lazy(Sequence[T], Generic[T]):
-    """So many items, read anew each time that they are gone through."""
-
-    def __init__(self, size: int, read: Callable[[], Iterable[T]]) -> None:
-        self.size, self.read = size, read
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __iter__(self) -> Iterator[T]:
-        return iter(self.read())
-
-    def __getitem__(self, index: Any) -> Any:
-        return tuple(self.read())[index]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and tuple(self) == tuple(other)
-
-    def __hash__(self) -> int:
-        return hash(tuple(self))
 
 
 class Shelf:
@@ -76,18 +67,35 @@ class Shelf:
 
     @classmethod
     def fresh(cls, file: str = ":memory:") -> "Shelf":
-        """An empty one; it is safe on disk only once it is closed."""
+        """An empty one; it is safe on disk only once it is closed. What is needed for the cut
+        alone is in a second file beside it."""
         db = sqlite3.connect(file)
-        db.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;" + SCHEMA)
+        db.execute("ATTACH ? AS sorting", (file if file == ":memory:" else f"{file}-sorting",))
+        db.executescript(PLAIN.format("main") + PLAIN.format("sorting") + SCHEMA)
         return cls(db)
 
     @classmethod
     def open(cls, file: Path) -> "Shelf":
         """One that was made before, to read. Raises sqlite3.Error where it is none."""
         shelf = cls(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro&immutable=1", uri=True))
-        for table in ("known", "period", "row", "text", "question"):
+        for table in ("row", "text", "question"):
             shelf.db.execute(f"SELECT * FROM {table} LIMIT 1").fetchall()
+        shelf.kept()
         return shelf
+
+    def tell(self, facts: Iterable[Fact]) -> None:
+        """Put in what is said to hold before the stream, in any order."""
+        rows = ((*fact.key, _packed(fact)) for fact in facts)
+        self.db.executemany("INSERT INTO told (subject, relation, fact) VALUES (?, ?, ?)", rows)
+
+    def told(self) -> Iterator[list[Fact]]:
+        """What is said of each subject and relation, in the order of its first mention."""
+        keys = "SELECT place, subject, relation FROM told ORDER BY place"
+        query = "SELECT place, fact FROM told WHERE subject = ? AND relation = ? ORDER BY place"
+        for place, *key in self.db.execute(keys):
+            same = self.db.execute(query, key).fetchall()
+            if same[0][0] == place:
+                yield [_fact(fact) for _, fact in same]
 
     def add(self, items: Iterable[tuple[date, Fact | Document]]) -> None:
         """Put in what came in the period that begins on each date; in order, of one period."""
@@ -112,23 +120,15 @@ class Shelf:
         return facts, [_document(content) for kind, content in found if kind == "Document"]
 
     def know(self, facts: Iterable[Fact]) -> None:
-        """Put in what holds before the stream."""
-        self.db.executemany(
-            "INSERT INTO known VALUES (?, ?, ?, NULL, NULL)",
-            ((*fact.key, json.dumps(fact.objects)) for fact in facts),
-        )
+        """Keep what holds before the stream, one fact for each subject and relation."""
+        for place, fact in enumerate(facts):
+            self._keep(BEFORE, place, "initial" if fact.start else "invariant", fact, ())
 
     def known(self, key: Key) -> tuple[str, ...]:
         """What holds of a subject and relation, () for nothing."""
         query = "SELECT objects FROM known WHERE subject = ? AND relation = ?"
         found = self.db.execute(query, key).fetchone()
         return tuple(json.loads(found[0])) if found else ()
-
-    def has_changed(self, key: Key) -> bool:
-        """Has a period changed it?"""
-        query = "SELECT period FROM known WHERE subject = ? AND relation = ?"
-        found = self.db.execute(query, key).fetchone()
-        return bool(found) and found[0] is not None
 
     def keep(
         self,
@@ -149,39 +149,65 @@ class Shelf:
                     "FROM known WHERE subject = ? AND relation = ?)",
                     (name, *fact.key),
                 )
-            self.db.execute(
-                "INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, ?)",
-                (*fact.key, json.dumps(fact.objects), number, place),
-            )
-            self.db.execute(
-                "INSERT INTO row (period, place, fact, old) VALUES (?, ?, ?, ?)",
-                (number, place, _packed(fact), json.dumps(old)),
-            )
+            self._keep(number, place, "updated" if old else "new", fact, old)
         documents = [(number, place, _packed(text)) for place, text in enumerate(texts)]
         self.db.executemany("INSERT INTO text VALUES (?, ?, ?)", documents)
         asked = [(number, n, q.id, q.source, q.answers[0]) for n, q in enumerate(questions)]
         self.db.executemany("INSERT INTO question VALUES (?, ?, ?, ?, ?)", asked)
+        self._count(number, start.isoformat(), name, counts)
+
+    def _keep(self, number: int, place: int, kind: str, fact: Fact, old: Sequence[str]) -> None:
+        """Keep a row, which is what is known from now on."""
         self.db.execute(
-            "INSERT INTO period VALUES (?, ?, ?, ?)",
-            (number, start.isoformat(), name, json.dumps(counts)),
+            "INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, ?)",
+            (*fact.key, json.dumps(fact.objects), number, place),
+        )
+        self.db.execute(
+            "INSERT INTO row VALUES (?, ?, ?, ?, '', ?, ?)",
+            (number, place, kind, len(fact.wordings), json.dumps(old), _packed(fact)),
         )
 
+    def _count(self, number: int, start: str, name: str, counts: dict[str, int]) -> None:
+        row = (number, start, name, json.dumps(counts))
+        self.db.execute("INSERT INTO period VALUES (?, ?, ?, ?)", row)
+
     def finish(self) -> None:
-        """Leave out what was needed for the cut alone."""
-        self.db.execute("DROP TABLE item")
+        """Count what the stream leaves as it was, and let go of what the cut alone needed."""
+        query = "SELECT COUNT(*) FROM row WHERE period = ? AND "
+        kinds = {"facts": "", "invariant": "invariant", "initial": "initial"}
+        counts = {
+            name: self.db.execute(query + WHICH[kind], (BEFORE,)).fetchone()[0]
+            for name, kind in kinds.items()
+        }
+        self._count(BEFORE, "", "", counts)
         self.db.commit()
-        self.db.execute("VACUUM")
+        self.db.execute("DETACH sorting")
+
+    def kept(self) -> dict[str, int]:
+        """How many facts hold before the stream, and how many of each kind it leaves as they
+        were. Raises sqlite3.Error where the shelf is not whole."""
+        found = self.db.execute("SELECT counts FROM period WHERE number = ?", (BEFORE,)).fetchone()
+        if found is None:
+            raise sqlite3.DatabaseError("the shelf is not whole")
+        return dict(json.loads(found[0]))
 
     def periods(self) -> list[tuple[int, date, str, dict[str, int]]]:
         """(number, first day, name, counts) of each, in order."""
-        found = self.db.execute("SELECT number, start, name, counts FROM period ORDER BY number")
+        query = "SELECT number, start, name, counts FROM period WHERE number > ? ORDER BY number"
+        found = self.db.execute(query, (BEFORE,))
         return [(n, date.fromisoformat(day), name, json.loads(c)) for n, day, name, c in found]
 
-    def rows(self, number: int) -> Iterator[Row]:
-        """A period's rows, in order."""
-        query = "SELECT fact, old, until FROM row WHERE period = ? ORDER BY place"
+    def rows(self, number: int, kind: str = "") -> Iterator[Row]:
+        """A period's rows, in order; of one probe set where it is named."""
+        where = f"WHERE period = ? AND {WHICH[kind]} ORDER BY place"
+        query = f"SELECT fact, old, until FROM row {where}"
         for fact, old, until in self.db.execute(query, (number,)):
             yield Row(_fact(fact), tuple(json.loads(old)), until)
+
+    def changes(self, number: int, kind: str) -> Iterator[str]:
+        """For each of a period's probes of one set, in order: the period that changes it again."""
+        query = f"SELECT until FROM row WHERE period = ? AND {WHICH[kind]} ORDER BY place"
+        return (until for (until,) in self.db.execute(query, (number,)))
 
     def texts(self, number: int) -> Iterator[Document]:
         """A period's documents, in order."""
@@ -198,8 +224,8 @@ class Shelf:
 def shelved(file: Path, fill: Callable[[Shelf], None]) -> Shelf:
     """The shelf in this file, filled where there is none; where none can be there, a private one.
 
-    It gets its name when it is whole. Whatever `fill` raises leaves nothing behind.
-    Raises DataError where the disk has no room.
+    It gets its name when it is whole. Whatever `fill` raises leaves nothing behind; it is called
+    again where the first place has no room. Raises DataError where no disk has room.
     """
     try:
         with suppress(OSError):
@@ -207,28 +233,31 @@ def shelved(file: Path, fill: Callable[[Shelf], None]) -> Shelf:
         return Shelf.open(file)
     except sqlite3.Error:
         pass  # there is none yet, or it is broken
-    try:
+    with suppress(OSError, sqlite3.OperationalError):  # no right to write there, or no room
         file.parent.mkdir(parents=True, exist_ok=True)
-        place: str | None = str(file.parent)
-        with tempfile.NamedTemporaryFile(dir=place):
-            pass
-    except OSError:
-        place = None  # the system's own place for what does not last
+        with _filled(fill, file.parent) as whole:
+            os.replace(whole, file)
+        make_room(file.parent, "*.sqlite", MOST)
+        return Shelf.open(file)
+    try:
+        with _filled(fill) as whole:  # in the system's own place for what does not last
+            return Shelf.open(whole)  # it stays open, though its name goes
+    except (OSError, sqlite3.OperationalError) as error:
+        raise DataError(
+            f"The stream cannot be cut into periods in {tempfile.gettempdir()}: {error}.",
+            hint="Free some space there, or set FKI_HOME to a folder that has more.",
+        ) from None
+
+
+@contextmanager
+def _filled(fill: Callable[[Shelf], None], place: Path | None = None) -> Iterator[Path]:
+    """A file in this place with a filled shelf; it goes where it is not moved."""
     with tempfile.TemporaryDirectory(dir=place, prefix=".") as folder:
-        scratch = Path(folder) / "shelf"
-        try:
-            with closing(Shelf.fresh(str(scratch)).db) as db:
-                fill(Shelf(db))
-        except sqlite3.Error as error:
-            raise DataError(
-                f"The stream cannot be cut into periods in {folder}: {error}.",
-                hint="Free some space there, or set FKI_HOME to a folder that has more.",
-            ) from None
-        if place is not None:
-            os.replace(scratch, file)
-            make_room(file.parent, "*.sqlite", MOST)
-            return Shelf.open(file)
-        return Shelf.open(scratch)  # goes with the process: it stays open, though it has no name
+        file = Path(folder) / "shelf"
+        with closing(Shelf.fresh(str(file)).db) as db:
+            fill(Shelf(db))
+        sync(file)
+        yield file
 
 
 def _packed(item: Fact | Document) -> str:

@@ -5,10 +5,10 @@ each one is either `updated` (its subject and relation had another answer) or `n
 kept. Periods and probes are read from a shelf, one period at a time.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import partial
-from itertools import chain
+from itertools import chain, repeat
 from typing import TypeVar
 
 from fki.core.calendar import period_bounds, period_name
@@ -25,8 +25,9 @@ from fki.core.types import (
     Version,
 )
 from fki.data.documents import cloze_probes, text_examples
+from fki.data.lazy import Lazy, Probes
 from fki.data.prompts import source_text, training_examples
-from fki.data.shelf import Lazy, Row, Shelf
+from fki.data.shelf import BEFORE, Row, Shelf
 
 T = TypeVar("T")
 BASE, CLOZE = "base", "cloze"
@@ -43,7 +44,7 @@ ASKS: dict[str, Asks] = {
 def cut(
     name: str,
     version: Version,
-    base: Sequence[Fact],
+    base: Iterable[Fact],
     changes: Iterable[Fact],
     *,
     prompt: Prompt,
@@ -61,9 +62,7 @@ def cut(
     """
     shelf = Shelf.fresh()
     fill(shelf, version, base, chain(changes, documents), prompt)
-    return stream_of(
-        shelf, name, version, base, prompt=prompt, digest=digest, own_probes=own_probes
-    )
+    return stream_of(shelf, name, version, prompt=prompt, digest=digest, own_probes=own_probes)
 
 
 def fill(
@@ -74,8 +73,9 @@ def fill(
     prompt: Prompt,
 ) -> None:
     """Cut dated facts and texts, which may come in any order, into the periods of a shelf."""
+    shelf.tell(base)
     shelf.add((period_bounds(_start(item), version)[0], item) for item in items)
-    shelf.know(_states(base))
+    shelf.know(map(_last_state, shelf.told()))
     number = 0
     for start in shelf.starts():
         facts, texts = shelf.items(start)
@@ -100,43 +100,39 @@ def stream_of(
     shelf: Shelf,
     name: str,
     version: Version,
-    base: Sequence[Fact],
     *,
     prompt: Prompt,
     digest: str,
     own_probes: Sequence[ProbeSet] = (),
 ) -> Stream:
     """The stream that a shelf was filled with."""
-    base = _states(base)
     periods = []
-    found: dict[str, dict[str, Sequence[Probe]]] = {
-        "invariant": {},
-        "initial": {},
-        **{kind: {} for kind in ("updated", "new", "paraphrase", CLOZE)},
-    }
+    known = shelf.kept()
+    found: dict[str, dict[str, Sequence[Probe]]] = {kind: {} for kind in ASKS}
+    _ask(found, shelf, BEFORE, BASE, prompt, known)
     for number, start, period, counts in shelf.periods():
-        facts = partial(_facts, shelf, number)
-        examples = partial(_examples, shelf, number, period, prompt)
-        days = period_bounds(start, version)
-        periods.append(
-            Period(
-                period,
-                *days,
-                Lazy(counts["facts"], facts),
-                Lazy(counts["examples"], examples),
-            )
-        )
-        for kind in ("updated", "new", "paraphrase", CLOZE):
-            if counts[kind]:
-                read = partial(_probes, shelf, number, period, prompt, kind)
-                found[kind][period] = Lazy(counts[kind], read)
-    kept = [fact for fact in base if not shelf.has_changed(fact.key)]
-    for kind, is_dated in (("invariant", False), ("initial", True)):
-        probes = [_probe(f, BASE, prompt) for f in kept if (f.start is not None) == is_dated]
-        found[kind] = {BASE: tuple(probes)} if probes else {}
-    return Stream(
-        name, version, tuple(periods), tuple(base), _probe_sets(found, own_probes), digest
-    )
+        facts = Lazy(counts["facts"], partial(_facts, shelf, number))
+        examples = Lazy(counts["examples"], partial(_examples, shelf, number, period, prompt))
+        periods.append(Period(period, *period_bounds(start, version), facts, examples))
+        _ask(found, shelf, number, period, prompt, counts)
+    base = Lazy(known["facts"], partial(_facts, shelf, BEFORE))
+    return Stream(name, version, tuple(periods), base, _probe_sets(found, own_probes), digest)
+
+
+def _ask(
+    found: dict[str, dict[str, Sequence[Probe]]],
+    shelf: Shelf,
+    number: int,
+    period: str,
+    prompt: Prompt,
+    counts: Mapping[str, int],
+) -> None:
+    """Put a period's probes, of each set that has some, into what was found."""
+    for kind in (kind for kind in ASKS if counts.get(kind)):
+        size, read = counts[kind], partial(_probes, shelf, number, period, prompt, kind)
+        stays = partial(repeat, "", size)  # a text says what it says
+        changes = stays if kind == CLOZE else partial(shelf.changes, number, kind)
+        found[kind][period] = Probes(size, read, changes)
 
 
 def _facts(shelf: Shelf, number: int) -> Iterable[Fact]:
@@ -153,16 +149,8 @@ def _probes(shelf: Shelf, number: int, period: str, prompt: Prompt, kind: str) -
     """A period's probes of one set."""
     if kind == CLOZE:
         return shelf.questions(number, period)
-    belongs: dict[str, Callable[[Row], bool]] = {
-        "updated": lambda row: bool(row.old),
-        "new": lambda row: not row.old,
-        "paraphrase": lambda row: len(row.fact.wordings) > 1,
-    }
-    return (
-        _probe(row.fact, period, prompt, row, wording=int(kind == "paraphrase"))
-        for row in shelf.rows(number)
-        if belongs[kind](row)
-    )
+    wording = int(kind == "paraphrase")
+    return (_probe(row, period, prompt, wording) for row in shelf.rows(number, kind))
 
 
 def _start(item: Fact | Document) -> date:
@@ -207,19 +195,17 @@ def _last_state(facts: list[Fact]) -> Fact:
     )
 
 
-def _probe(
-    fact: Fact, period: str, prompt: Prompt, row: Row | None = None, *, wording: int = 0
-) -> Probe:
-    old, until = (row.old, row.until) if row else ((), "")
+def _probe(row: Row, period: str, prompt: Prompt, wording: int) -> Probe:
+    fact = row.fact
     return Probe(
         id=f"{period}|{fact.relation}|{fact.subject}",
         period=period,
         source=source_text(fact.wordings[wording], fact.subject, prompt),
         answers=fact.objects,
-        old_answers=tuple(o for o in old if o not in fact.objects),
+        old_answers=tuple(o for o in row.old if o not in fact.objects),
         relation=fact.relation,
         subject=fact.subject,
-        until=until,
+        until=row.until,
     )
 
 

@@ -13,14 +13,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import partial
-from itertools import chain
 from typing import NamedTuple
 
 from fki.core.calendar import parse_date
 from fki.core.config import Config
 from fki.core.errors import ConfigError
 from fki.core.types import Period, Probe, ProbeSet, Score, Stream
-from fki.data.shelf import Lazy
+from fki.data.lazy import Lazy, Probes
 from fki.data.stream import BASE, CLOZE
 
 FACTS = ("updated", "new")  # the probe sets of the facts that a period brings
@@ -128,34 +127,51 @@ class Questions:
         return self.names[t - 1] if t else BASE
 
 
-def _lasts(probe: Probe, columns: Mapping[str, str]) -> bool | None:
-    """Does a probe's answer hold to the end of the run? None for one that changes again within its
-    own phase."""
-    change = columns.get(probe.until)
-    return True if change is None else None if change == columns[probe.period] else False
+def _lasts(period: str, until: str, columns: Mapping[str, str]) -> bool | None:
+    """Does an answer of this period hold to the end of the run? None for one that changes again
+    within its own phase."""
+    change = columns.get(until)
+    return True if change is None else None if change == columns[period] else False
+
+
+def _changes(probes: Sequence[Probe]) -> Iterable[str]:
+    """Each probe's `until`, by the short way where there is one."""
+    return probes.changes() if isinstance(probes, Probes) else (p.until for p in probes)
 
 
 def _cells(probe_set: ProbeSet, columns: Mapping[str, str], samples: int) -> Iterator[Cell]:
     """The set's probes by column, sampled where documents or keep-sets bring many; periods not
     run are left out, and so is what changes again within its phase. Probes are gone through anew
     each time, so that only one period's are in memory."""
-    found: dict[str, list[Sequence[Probe]]] = defaultdict(list)
-    for period, probes in probe_set.by_period.items():
+    found: dict[str, list[str]] = defaultdict(list)
+    for period in probe_set.by_period:
         if period in columns:
-            found[columns[period]].append(probes)
+            found[columns[period]].append(period)
 
-    def read(parts: Sequence[Sequence[Probe]], lasts: bool) -> Iterator[Probe]:
-        return (p for p in chain.from_iterable(parts) if _lasts(p, columns) is lasts)
+    def read(periods: Sequence[str], lasts: bool) -> Iterator[Probe]:
+        probes = probe_set.of_periods(periods)
+        return (p for p in probes if _lasts(p.period, p.until, columns) is lasts)
 
     is_sampled = samples and (probe_set.asks == "keep" or probe_set.name == CLOZE)
-    for column, parts in found.items():
-        counts = Counter(_lasts(probe, columns) for probe in chain.from_iterable(parts))
-        for lasts in (True, False):
-            kept: Sequence[Probe] = Lazy(counts[lasts], partial(read, parts, lasts))
+    for column, periods in found.items():
+        counts = Counter(
+            _lasts(period, until, columns)
+            for period in periods
+            for until in _changes(probe_set.by_period[period])
+        )
+        for lasts in (found for found in counts if found is not None):  # what comes first is first
+            kept: Sequence[Probe] = Lazy(counts[lasts], partial(read, periods, lasts))
             if is_sampled and len(kept) > samples:
-                kept = random.Random(SAMPLE_SEED).sample(tuple(kept), samples)
-            if kept:
-                yield Cell(probe_set.name, column, kept, lasts)
+                kept = _sample(kept, samples)
+            yield Cell(probe_set.name, column, kept, lasts)
+
+
+def _sample(probes: Sequence[Probe], size: int) -> list[Probe]:
+    """Some of the probes, drawn by their numbers, so that only they are in memory."""
+    drawn = random.Random(SAMPLE_SEED).sample(range(len(probes)), size)
+    wanted = set(drawn)
+    found = {number: probe for number, probe in enumerate(probes) if number in wanted}
+    return [found[number] for number in drawn]
 
 
 def some_at_a_time(cells: Iterable[Cell]) -> Iterator[list[Cell]]:

@@ -1,6 +1,6 @@
 """From a config to ready parts: data, model, method, trainer, evaluator."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,9 @@ from fki.data import tokens
 from fki.data.catalog import open_stream
 from fki.data.collate import Encoder, tokeniser
 from fki.data.corpus import read_corpus
+from fki.data.lazy import Lazy
 from fki.data.prompts import target_text, training_examples
+from fki.data.stream import BASE
 from fki.data.tokens import Tokens
 from fki.engine import checkpoint, models
 from fki.engine.evaluator import Evaluator
@@ -114,12 +116,15 @@ def build(config: Config) -> Session:
     )
 
 
-def _review(stream: Stream, method: Method) -> list[Example]:
-    """Old text for methods that review: their corpus, else what was known before the stream."""
+def _review(stream: Stream, method: Method) -> Sequence[Example]:
+    """Old text for methods that review: their corpus, else what was known before the stream, which
+    is read when it is gone through."""
     prompt = method.config.prompt
-    if method.corpus:
-        return read_corpus(user_path(method.corpus), prompt)
-    return [e for fact in stream.base for e in training_examples(fact, prompt, period="base")]
+
+    def read() -> Iterator[Example]:
+        return (e for f in stream.base for e in training_examples(f, prompt, period=BASE))
+
+    return read_corpus(user_path(method.corpus), prompt) if method.corpus else Lazy(None, read)
 
 
 def make_method(config: Config) -> Method:

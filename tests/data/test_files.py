@@ -9,6 +9,7 @@ import pytest
 from fki.core.errors import DataError
 from fki.core.types import Fact, Stream
 from fki.data.files import digest, read_folder
+from fki.data.lines import SHOWN, Problems
 
 GOOD = {"subject": "x", "relation": "head", "object": "a", "start": "2023-01-05"}
 
@@ -114,6 +115,14 @@ def test_all_bad_rows_are_counted_in_one_error(folder: Path) -> None:
     assert "12 bad rows" in text and "and 2 more" in text
     assert f"{folder / 'stream.jsonl'}:2: " in text and "stream.jsonl:11: " in text
     assert "nothing was trained" in text
+
+
+def test_of_many_bad_rows_only_those_that_are_shown_are_held() -> None:
+    first, second = Problems(), Problems()
+    for number in range(1000):
+        (first if number < 3 else second).append(str(number))
+    first.extend(second)
+    assert first.count == 1000 and first.shown == [str(number) for number in range(SHOWN)]
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fki.core.calendar import period_bounds, period_name
+from fki.core.config import Config
 from fki.core.errors import DataError
 from fki.core.types import Document, Fact, Stream, Version
 from fki.data import shelf as shelves
 from fki.data.files import read_folder
-from fki.data.shelf import Lazy, shelved
+from fki.data.lazy import Lazy, Probes
+from fki.data.shelf import shelved
 from fki.data.stream import cut, fill, stream_of
+from fki.engine.phases import Questions, phases
 
 TWO = ("[X] is led by [Y].", "[Y] leads [X].")
 DAYS = st.dates(date(2023, 1, 1), date(2023, 6, 30))
@@ -54,13 +57,15 @@ def states(rows: list[Fact]) -> dict[tuple[str, str], Fact]:
 
 
 def plainly(base: list[Fact], changes: list[Fact], version: Version) -> dict[str, Any]:
-    """Periods, and probes as (set, period, subject, relation, answers, old answers, until)."""
+    """Base, periods, and by set its probes as (period, subject, relation, answers, old answers,
+    until); all in order."""
     known = {key: f.objects for key, f in states(base).items()}
     by_period: dict[date, list[Fact]] = {}
     for row in changes:
         assert row.start is not None
         by_period.setdefault(period_bounds(row.start, version)[0], []).append(row)
-    periods, probes, last = [], [], dict[tuple[str, str], list[Any]]()
+    periods, last = [], dict[tuple[str, str], list[Any]]()
+    probes: dict[str, list[Any]] = {}
     for start in sorted(by_period):
         name, rows = period_name(start, version), []
         for row in sorted(
@@ -74,8 +79,9 @@ def plainly(base: list[Fact], changes: list[Fact], version: Version) -> dict[str
                 probe[-1] = name
             kinds = ["updated" if old else "new", *(["paraphrase"] * (len(row.wordings) > 1))]
             asked = [o for o in old if o not in row.objects]
-            last[key] = [[kind, name, *key, row.objects, tuple(asked), ""] for kind in kinds]
-            probes += last[key]
+            last[key] = [[name, *key, row.objects, tuple(asked), ""] for _ in kinds]
+            for kind, probe in zip(kinds, last[key], strict=True):
+                probes.setdefault(kind, []).append(probe)
             known[key] = row.objects
         if rows:
             periods.append((name, rows))
@@ -83,8 +89,8 @@ def plainly(base: list[Fact], changes: list[Fact], version: Version) -> dict[str
     for key, fact in states(base).items():
         if key not in changed:
             kind = "initial" if fact.start else "invariant"
-            probes.append([kind, "base", *key, fact.objects, (), ""])
-    return {"periods": periods, "probes": sorted(map(tuple, probes))}
+            probes.setdefault(kind, []).append(["base", *key, fact.objects, (), ""])
+    return {"base": [*states(base).values()], "periods": periods, "probes": probes}
 
 
 @settings(max_examples=150)
@@ -95,12 +101,13 @@ def test_it_is_what_a_plain_pass_gives(
     found = cut("toy", version, base, iter(changes), prompt="sentinel", digest="")
     expected = plainly(base, changes, version)
     assert [(p.name, [*p.facts]) for p in found.periods] == expected["periods"]
-    probes = [
-        (s.name, p.period, p.subject, p.relation, p.answers, p.old_answers, p.until)
+    assert [*found.base] == expected["base"]
+    assert {
+        s.name: [
+            [p.period, p.subject, p.relation, p.answers, p.old_answers, p.until] for p in s.probes
+        ]
         for s in found.probe_sets
-        for p in s.probes
-    ]
-    assert sorted(probes) == expected["probes"]
+    } == expected["probes"]
     for period in found.periods:
         assert (len(period.facts), len(period.examples)) == (
             len([*period.facts]),
@@ -110,6 +117,9 @@ def test_it_is_what_a_plain_pass_gives(
         assert {n: len(p) for n, p in probe_set.by_period.items()} == {
             n: len([*p]) for n, p in probe_set.by_period.items()
         }
+        for probes in probe_set.by_period.values():
+            assert isinstance(probes, Probes)
+            assert [*probes.changes()] == [p.until for p in probes]
 
 
 @pytest.fixture
@@ -179,6 +189,43 @@ def test_a_bad_row_leaves_no_shelf(folder: Path) -> None:
     assert [*(Path(os.environ["FKI_HOME"]) / "streams").iterdir()] == []
 
 
+def test_rows_that_change_while_they_are_read_are_refused_and_leave_no_shelf(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(*arguments: Any) -> None:
+        fill(*arguments)
+        with (folder / "stream.jsonl").open("a") as text:
+            text.write('{"subject": "new", "relation": "r", "object": "o", "start": "2024-01"}\n')
+
+    with monkeypatch.context() as patch, pytest.raises(DataError, match="was changed while"):
+        patch.setattr("fki.data.files.fill", slowly)
+        read(folder)
+    assert [*(Path(os.environ["FKI_HOME"]) / "streams").iterdir()] == []
+    assert read(folder).periods[-1].name == "2024-01"
+
+
+def test_a_shelf_that_was_not_finished_is_made_anew(tmp_path: Path) -> None:
+    file = tmp_path / "half.sqlite"
+    half = shelves.Shelf.fresh(str(file))
+    half.keep(0, date(2023, 1, 1), "2023-01", [], [], [], {"facts": 0, "examples": 0})
+    half.db.commit()
+    half.db.close()
+    assert shelved(file, lambda shelf: shelf.finish()).periods() == []
+
+
+def test_where_the_data_folder_is_full_the_shelf_is_private(tmp_path: Path) -> None:
+    place = tmp_path / "streams"
+
+    def fill_elsewhere(shelf: shelves.Shelf) -> None:
+        if str(place) in str(shelf.db.execute("PRAGMA database_list").fetchall()):
+            raise sqlite3.OperationalError("database or disk is full")
+        fill(shelf, "month", [], large(3, 2), "sentinel")
+
+    made = shelved(place / "a.sqlite", fill_elsewhere)
+    assert [len([*made.rows(number)]) for number, *_ in made.periods()] == [3, 3]
+    assert [*place.iterdir()] == []
+
+
 def test_without_a_place_on_disk_the_shelf_is_private(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,7 +289,7 @@ def test_going_through_a_long_stream_holds_one_period_at_a_time(tmp_path: Path) 
         rows = large(1000, periods)
         file = tmp_path / f"{periods}.sqlite"
         made = shelved(file, lambda shelf: fill(shelf, "month", [], rows, "sentinel"))
-        found = stream_of(made, "toy", "month", [], prompt="sentinel", digest="")
+        found = stream_of(made, "toy", "month", prompt="sentinel", digest="")
         tracemalloc.start()
         for period in found.periods:
             assert sum(1 for _ in period.examples) == 1000
@@ -257,9 +304,34 @@ def test_going_through_a_long_stream_holds_one_period_at_a_time(tmp_path: Path) 
     assert peak(32) < whole / 10
 
 
+@pytest.mark.parametrize("what", ["rows of questions", "base"])
+def test_a_stream_four_times_as_long_takes_no_more_memory(tmp_path: Path, what: str) -> None:
+    def peak(times: int) -> int:
+        """Bytes at most, while all rows of questions, or what is known before, is gone through."""
+        periods, known = (10 * times, 10) if what == "rows of questions" else (2, 1000 * times)
+        base = [Fact(f"b{i}", "r", (f"o{i}",), TWO) for i in range(known)]
+        file, rows = tmp_path / f"{what} {times}.sqlite", large(100, periods)
+        made = shelved(file, lambda shelf: fill(shelf, "month", base, rows, "sentinel"))
+        config = Config(eval_every=1, eval_window=2, eval_samples=50)
+        tracemalloc.start()
+        found = stream_of(made, "toy", "month", prompt="sentinel", digest="")
+        questions = Questions(found, phases(found, config), config)
+        for t in range(1, periods):
+            for cell in questions.row(t):
+                assert sum(1 for _ in cell.probes) == len(cell.probes)
+        assert sum(1 for _ in found.base) == known
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    peak(1)  # what is imported and kept once
+    assert peak(4) < 1.5 * peak(1) + 2**17  # a name and a few counts for each period
+
+
 def test_a_lazy_sequence_is_a_sequence() -> None:
     found = Lazy(3, lambda: iter("abc"))
     assert (len(found), found[1], found[-1], found[:2]) == (3, "b", "c", ("a", "b"))
     assert [*found] == [*found] == ["a", "b", "c"]
     assert found == ("a", "b", "c") and found != ("a",) and hash(found) == hash(("a", "b", "c"))
     assert Document("a b", date(2023, 1, 1)) not in found
+    assert len(Lazy(None, lambda: iter("abc"))) == 3

@@ -187,3 +187,19 @@ def test_what_changes_again_within_its_phase_is_never_asked() -> None:
 def test_a_change_behind_the_last_period_of_the_run_does_not_count() -> None:
     found = questions(changing("Ann", "Bo"), max_periods=1)
     assert about_x(found, 1) == ["01"]
+
+
+def test_cells_come_in_the_order_of_their_first_probes() -> None:
+    found = questions(changing("Ann", "Bo"))
+    cells = [(c.column[-2:], c.lasts) for c in found.cells if c.column != "base"]
+    assert cells == [("01", False), ("01", True), ("02", True)]
+
+
+def test_the_probes_of_a_phase_keep_the_order_of_their_file() -> None:
+    source = stream(4, per_period=0)
+    days = [str(DAY + timedelta(i)) for i in (3, 0, 1, 0, 2)]
+    own = [Probe(str(number), day, "?", ("!",)) for number, day in enumerate(days)]
+    source = replace(source, probe_sets=(ProbeSet.of("mine", "learn", own),))
+    cells = questions(source, eval_every=2).cells
+    assert [[p.id for p in c.probes] for c in cells] == [["0", "4"], ["1", "2", "3"]]
+    assert [p.id for p in source.probe_sets[0].probes] == [*"01234"]
