@@ -14,7 +14,7 @@ from fki.core.types import Score
 from fki.data.catalog import open_stream
 from fki.engine.evaluator import Evaluator, mean_score
 from fki.engine.opener import Opened, config_of, open_model, open_run, run_of
-from fki.engine.phases import Questions, phases
+from fki.engine.phases import Questions, phases, some_at_a_time
 from fki.engine.session import make_accelerator, make_encoder
 from fki.engine.summary import summary
 
@@ -57,7 +57,7 @@ def evaluate(
     if output is not None:
         _make(output)
     opened = open_run(run, checkpoint) if run else open_model(target, config)
-    scores, samples, columns = ask_everything(opened, config)
+    scores, columns = ask_everything(opened, config, output)
     name = f"{opened.name} after {opened.checkpoint}" if run else opened.name
     result = Evaluated(
         name,
@@ -68,7 +68,6 @@ def evaluate(
         summary([("now", scores)], columns),
     )
     if output is not None:
-        append_lines(output / SAMPLES, samples)
         write_json(output / SCORES, asdict(result))
     return result
 
@@ -96,9 +95,10 @@ def _make(output: Path) -> None:
 
 
 def ask_everything(
-    opened: Opened, config: Config
-) -> tuple[list[Score], list[dict[str, Any]], list[str]]:
-    """Scores and single answers of all probe sets, and the names of the phases."""
+    opened: Opened, config: Config, output: Path | None
+) -> tuple[list[Score], list[str]]:
+    """Scores of all probe sets, and the names of the phases. Single answers go to `output`, some
+    cells at a time."""
     stream = open_stream(config.dataset, config.dataset_version, config.prompt)
     plan = phases(stream, config)
     accelerator = make_accelerator(config)
@@ -106,10 +106,12 @@ def ask_everything(
         make_encoder(opened.base.tokenizer, config, accelerator), config, accelerator
     )
     opened.model.to(accelerator.device)
-    scores, samples = [], []
-    cells = Questions(stream, plan, config).row(len(plan))
-    for cell, predictions in zip(cells, evaluator.ask(opened.model, cells), strict=True):
-        scores.append(mean_score(cell.probe_set, cell.column, predictions))
-        samples += [{"probe_set": cell.probe_set, **asdict(p)} for p in predictions]
+    scores = []
+    for cells in some_at_a_time(Questions(stream, plan, config).row(len(plan))):
+        for cell, predictions in zip(cells, evaluator.ask(opened.model, cells), strict=True):
+            scores.append(mean_score(cell.probe_set, cell.column, predictions))
+            if output is not None:
+                samples = ({"probe_set": cell.probe_set, **asdict(p)} for p in predictions)
+                append_lines(output / SAMPLES, samples)
     evaluator.encoder.store.flush()
-    return scores, samples, [phase.name for phase in plan]
+    return scores, [phase.name for phase in plan]
