@@ -1,6 +1,6 @@
 """Memory and time of streams of 100,000 and of 1,000,000 facts in 100 periods.
 
-    python -m benchmarks.scale [--facts 100000 1000000]
+    python -m benchmarks.scale [--facts 100000 1000000] [--known 0]
 
 Half of the facts change an earlier one. Each stage is a process of its own, and what is told is its
 peak of memory above what it held before, its libraries imported: cutting the stream, opening it
@@ -41,11 +41,14 @@ def rows(facts: int) -> Iterator[dict[str, str]]:
             }
 
 
-def write(folder: Path, facts: int) -> None:
-    """A dataset's folder."""
-    folder.mkdir()
+def write(folder: Path, facts: int, known: int) -> None:
+    """A dataset's folder, with so many facts in the stream and so many known before it."""
+    folder.mkdir(parents=True)
     with (folder / "stream.jsonl").open("w", encoding="utf-8") as out:
         out.writelines(json.dumps(row) + "\n" for row in rows(facts))
+    fact = {"relation": "head of government", "object": "Person 0", "start": "2015"}
+    with (folder / "base.jsonl").open("w", encoding="utf-8") as out:
+        out.writelines(json.dumps(fact | {"subject": f"Old {i}"}) + "\n" for i in range(known))
 
 
 def opened(folder: Path, encoder: Any) -> list[float]:
@@ -128,6 +131,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--facts", type=int, nargs="*", default=[100_000, 1_000_000])
+    parser.add_argument("--known", type=int, default=0, help="facts before the stream")
     parser.add_argument("--stage", nargs=2, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.stage:
@@ -138,7 +142,7 @@ def main() -> None:
     for facts in chosen.facts:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "large"
-            write(folder, facts)
+            write(folder, facts, chosen.known)
             for name in STAGES:
                 peak, seconds, taken = in_a_process(name, folder)
                 late = f"{mean(taken[-ENDS:]) / mean(taken[:ENDS]):.2f}" if taken else ""
