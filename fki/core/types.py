@@ -183,6 +183,7 @@ class Step:
     tokens: int  # input and target tokens of this optimizer step, without padding
     seconds: float  # of this optimizer step; of the first one, also of running a frozen encoder
     note: str = ""  # what the trainer did about a fault, such as a step left out
+    is_settled: bool = True  # are the weights those after this step, and not after later ones?
 
 
 @dataclass(frozen=True, slots=True)

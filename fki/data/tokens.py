@@ -41,7 +41,9 @@ class Segment(NamedTuple):
 
     def places(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
         """[len(keys)] where each is, -1 where it is not."""
-        found = np.searchsorted(self.first, keys[:, 0]).clip(max=len(self.first) - 1)
+        order = np.argsort(keys[:, 0])  # neighbours are near in memory
+        found = np.empty(len(keys), np.int64)
+        found[order] = np.searchsorted(self.first, keys[order, 0]).clip(max=len(self.first) - 1)
         is_here = (self.first[found] == keys[:, 0]) & (self.second[found] == keys[:, 1])
         return np.where(is_here, found, -1)
 
@@ -69,7 +71,7 @@ class Tokens:
 
     def ids(self, texts: Sequence[str]) -> Ids:
         """Of each text, in their order."""
-        found: list[Any] = [self.pending.get(text) for text in texts]
+        found = self._pending(texts)
         for segment, rows, places in self._stored(texts, found):
             for row, ids in zip(rows.tolist(), segment.at(places), strict=True):
                 found[row] = ids
@@ -82,23 +84,33 @@ class Tokens:
 
     def sizes(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """How many ids each text has, without reading them."""
-        found: list[Any] = [self.pending.get(text) for text in texts]
-        sizes = np.array([-1 if ids is None else len(ids) for ids in found], np.int64)
+        found = self._pending(texts)
+        sizes = np.full(len(texts), -1, np.int64)
+        if self.pending:
+            sizes[:] = [-1 if ids is None else len(ids) for ids in found]
         for segment, rows, places in self._stored(texts, found):
             sizes[rows] = segment.sizes(places)
         if left := np.flatnonzero(sizes < 0).tolist():
             sizes[left] = [len(ids) for ids in self.ids([texts[row] for row in left])]
         return sizes
 
+    def _pending(self, texts: Sequence[str]) -> list[Any]:
+        """The ids of each text that is in memory only, None for others."""
+        return [*map(self.pending.get, texts)] if self.pending else [None] * len(texts)
+
     def _stored(
         self, texts: Sequence[str], found: Sequence[Any]
     ) -> list[tuple[Segment, NDArray[np.int64], NDArray[np.int64]]]:
         """(segment, which texts, where in it) of what is not found yet, and is on disk."""
-        rows = np.array([row for row, ids in enumerate(found) if ids is None], np.int64)
-        stored = []
-        keys = keys_of([texts[row] for row in rows.tolist()]) if self.segments else None
+        if not self.segments:
+            return []
+        rows, stored = np.arange(len(texts)), []
+        if self.pending:
+            rows = np.array([row for row, ids in enumerate(found) if ids is None], np.int64)
+            texts = [texts[row] for row in rows.tolist()]
+        keys = keys_of(texts)
         for segment in self.segments:
-            if keys is None or not len(rows):
+            if not len(rows):
                 break
             places = segment.places(keys)
             is_here = places >= 0

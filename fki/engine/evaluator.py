@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from fki.core.config import Config
 from fki.core.errors import FkiError
@@ -90,7 +92,9 @@ class Evaluator:
     ) -> list[Prediction]:
         encoded = [Encoded(s, [0]) for s in self.encoder.sources([p.source for p in probes])]
         groups = self._groups(names, encoded)
-        found: dict[int, Prediction] = {}
+        told: dict[int, Told] = {}
+        written: dict[int, Written] = {}
+        waiting: dict[int, Tensor] = {}  # [T, D]: what the encoder says of those left to decode
         for chosen in self._batches(encoded):
             batch = self.encoder.batch([encoded[i] for i in chosen])
             known = self._recalled(batch, [groups.get(i) for i in chosen])
@@ -99,9 +103,40 @@ class Evaluator:
                 states = model.get_encoder()(
                     input_ids=batch.input_ids, attention_mask=batch.attention_mask
                 ).last_hidden_state
-            read, asked = Read(states, batch.attention_mask), [probes[i] for i in chosen]
-            found.update(zip(chosen, self._answers(model, read, asked), strict=True))
-        return [found[i] for i in range(len(probes))]
+            read = Read(states, batch.attention_mask)
+            fresh = self._force(model, read, [probes[i] for i in chosen])
+            for row, (i, one) in enumerate(zip(chosen, fresh, strict=True)):
+                told[i] = one
+                if one.written and self.config.num_beams == 1:
+                    written[i] = one.written
+                else:
+                    waiting[i] = states[row, : len(encoded[i].source)].clone()
+            if len(waiting) >= self.config.eval_batch_size:
+                written |= self._write(model, waiting, encoded)
+                waiting = {}
+        written |= self._write(model, waiting, encoded)
+        return [
+            _prediction(probes[i], self._text(written[i]), told[i], written[i].margin)
+            for i in range(len(probes))
+        ]
+
+    def _write(
+        self, model: Any, waiting: dict[int, Tensor], encoded: Sequence[Encoded]
+    ) -> dict[int, Written]:
+        """What the model writes of each that waits, in batches that are full again."""
+        found: dict[int, Written] = {}
+        numbers = [*waiting]
+        for part in self._batches([encoded[i] for i in numbers]):
+            chosen = [numbers[row] for row in part]
+            states = pad_sequence([waiting[i] for i in chosen], batch_first=True)
+            mask = self.encoder.batch([encoded[i] for i in chosen]).attention_mask
+            read = Read(states, mask.to(states.device))
+            length, beams = self.config.output_length, self.config.num_beams
+            found.update(zip(chosen, write(model, read, length=length, beams=beams), strict=True))
+        return found
+
+    def _text(self, written: Written) -> str:
+        return answer_text(self.decode(written.tokens))
 
     def _groups(self, names: Sequence[str], encoded: Sequence[Encoded]) -> dict[int, Group | None]:
         """The group of states that holds each probe's source; none where none are kept."""
@@ -120,24 +155,6 @@ class Evaluator:
         self, batch: Batch, groups: Sequence[Group | None]
     ) -> AbstractContextManager[None]:
         return self.states.recalled(batch, groups) if self.states else nullcontext()
-
-    def _answers(self, model: Any, read: Read, probes: Sequence[Probe]) -> list[Prediction]:
-        """The predictions for the rows of `read`."""
-        told = self._force(model, read, probes)
-        is_greedy = self.config.num_beams == 1
-        written = {i: t.written for i, t in enumerate(told) if t.written and is_greedy}
-        if left := [i for i in range(len(probes)) if i not in written]:
-            decoded = write(
-                model,
-                read.rows(left),
-                length=self.config.output_length,
-                beams=self.config.num_beams,
-            )
-            written |= dict(zip(left, decoded, strict=True))
-        texts = [answer_text(self.decode(written[i].tokens)) for i in range(len(probes))]
-        margins = [written[i].margin for i in range(len(probes))]
-        rows = zip(probes, texts, told, margins, strict=True)
-        return [_prediction(*row) for row in rows]
 
     def _force(self, model: Any, read: Read, probes: Sequence[Probe]) -> list[Told]:
         """Each probe's listed answers, forced on the model."""

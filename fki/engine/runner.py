@@ -45,6 +45,7 @@ class Runner:
     state: State = field(default_factory=State)
     wishes: Wishes = field(default_factory=Wishes)
     notes: list[str] = field(default_factory=list)  # what the user should be told
+    heeded: int = 0  # steps when signals were last heeded
     optimizer_state: dict[int, Any] | None = None  # what the next period goes on with
     lock: FileLock | None = None  # held while the run goes on
 
@@ -78,6 +79,7 @@ class Runner:
         checkpoint.load(saved, self.session.model)
         content, self.optimizer_state = checkpoint.load_state(saved)
         self.state, sizes = resume.restored(content)
+        self.heeded = self.clock.steps
         for period in self._learned():
             self.session.trainer.pass_over(period)
         if self.session.is_main:
@@ -139,14 +141,15 @@ class Runner:
                 self.optimizer_state, at.step = None, step.step
                 self._log(step)
                 yield step
-                self._heed(f"{period.name}-step{step.step}")
+                if step.is_settled:
+                    self._heed(f"{period.name}-step{step.step}")
             at.period, at.step = at.period + 1, 0
             self.clock.stream_tokens += self.session.encoder.tokens(period.examples)
 
     def _heed(self, name: str) -> None:
         """Save where it is time or asked for. Raises Interrupted where the run is to stop."""
-        every = self.session.config.save_every
-        is_time = every > 0 and self.clock.steps % every == 0
+        every, before, self.heeded = self.session.config.save_every, self.heeded, self.clock.steps
+        is_time = every > 0 and self.heeded // every > before // every
         if self._asked("stop"):
             self._save(name)
             raise self.interrupted()

@@ -10,7 +10,8 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -20,7 +21,7 @@ from torch.nn import functional
 from fki.core.config import Config
 from fki.core.errors import FkiError
 from fki.core.types import Batch, Example, Period, Step
-from fki.data.collate import Encoder
+from fki.data.collate import Encoded, Encoder
 from fki.engine.cutter import Cut, Cutter
 from fki.engine.forward import packs, scored_logits
 from fki.engine.order import derived_seed
@@ -28,9 +29,19 @@ from fki.engine.rate import Rate
 from fki.engine.states import Group, States
 from fki.methods.base import Method, trainable
 
+AHEAD = 8  # steps that a GPU is asked for before their losses are read, which waits for it
 MOST_SKIPPED = 10  # steps in a row that `on_nan = "skip"` leaves out before it gives up
 NAMED = 5  # examples of a batch that an error names
 TRAINED = "trained"  # the group of states of what is being learned
+
+
+class Taken(NamedTuple):
+    """An optimizer step whose loss may be known to the device alone."""
+
+    batch: list[Encoded]
+    read: Tensor  # [2], loss and norm
+    learning_rate: float
+    note: str
 
 
 class Trainer:
@@ -54,6 +65,9 @@ class Trainer:
         self.model = accelerator.prepare_model(model)
         # prepare_model leaves autocast in the model's forward; scoring has to be fp32
         accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        # whether a step is to be left out has to be known before it is taken
+        can_wait = accelerator.device.type == "cuda" and config.on_nan == "stop"
+        self.ahead = AHEAD if can_wait else 1
         can_pack = method.packs and packs(model)
         self.cutter = Cutter(encoder, config, accelerator, packs=can_pack)
         self.optimizer: torch.optim.Optimizer | None = None
@@ -65,7 +79,8 @@ class Trainer:
     def learn(
         self, period: Period, *, after: int = 0, state: dict[int, Any] | None = None
     ) -> Iterator[Step]:
-        """Train on a period, yielding after every optimizer step.
+        """Train on a period, yielding each optimizer step; on a GPU some at a time, the last of
+        which finds the weights as it says.
 
         Args:
             after: steps of this period that were taken before; it goes on behind them.
@@ -92,39 +107,58 @@ class Trainer:
             if done == lengths[epoch]:
                 continue
             encoded = self.encoder.encode(examples, derived_seed(seed, "text", period.name, epoch))
-            for cut in self.cutter.cuts(encoded, period.name, epoch, done):
-                began, step = time.perf_counter(), step + 1
-                for group in optimizer.param_groups:
-                    group["lr"] = group["initial_lr"] * rate(step - 1)
-                rank = self.accelerator.process_index
-                dropout = derived_seed(seed, "dropout", period.name, step, rank)
-                loss, norm, note = self._gradients(cut, dropout)
-                if math.isfinite(loss) and math.isfinite(norm):
-                    optimizer.step()
-                    skipped = 0
-                else:
-                    skipped += 1
-                    place = f"{period.name}, epoch {epoch + 1}, step {step} of {steps}"
-                    note = self._astray(cut, place, loss, norm, skipped)
-                yield Step(
-                    period.name,
-                    epoch,
-                    step,
-                    steps,
-                    loss,
-                    optimizer.param_groups[0]["lr"],
-                    norm,
-                    len(cut.batch),
-                    sum(len(e.source) + len(e.target) for e in cut.batch),
-                    before + time.perf_counter() - began,
-                    note,
-                )
+            cuts = self.cutter.cuts(encoded, period.name, epoch, done)
+            while some := [*islice(cuts, self.ahead)]:
+                began = time.perf_counter()
+                taken = [
+                    self._take(cut, optimizer, rate, period.name, step + i)
+                    for i, cut in enumerate(some, 1)
+                ]
+                read = torch.stack([one.read for one in taken]).tolist()  # waits for the device
+                seconds = (before + time.perf_counter() - began) / len(taken)
                 before = 0.0
+                for one, (loss, norm) in zip(taken, read, strict=True):
+                    step, note = step + 1, one.note
+                    is_finite = math.isfinite(loss) and math.isfinite(norm)
+                    skipped = 0 if is_finite else skipped + 1
+                    if not is_finite:
+                        place = f"{period.name}, epoch {epoch + 1}, step {step} of {steps}"
+                        note = self._astray(one.batch, place, loss, norm, skipped)
+                    yield Step(
+                        period.name,
+                        epoch,
+                        step,
+                        steps,
+                        loss,
+                        one.learning_rate,
+                        norm,
+                        len(one.batch),
+                        sum(len(e.source) + len(e.target) for e in one.batch),
+                        seconds,
+                        note,
+                        is_settled=one is taken[-1],
+                    )
 
-    def _astray(self, cut: Cut, place: str, loss: float, norm: float, skipped: int) -> str:
+    def _take(
+        self, cut: Cut, optimizer: torch.optim.Optimizer, rate: Rate, period: str, step: int
+    ) -> Taken:
+        """An optimizer step; left out where its loss is no finite number and that is known."""
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * rate(step - 1)
+        rank = self.accelerator.process_index
+        read, note = self._gradients(
+            cut, derived_seed(self.config.seed, "dropout", period, step, rank)
+        )
+        if self.ahead > 1 or bool(read.isfinite().all()):
+            optimizer.step()
+        return Taken(cut.batch, read, optimizer.param_groups[0]["lr"], note)
+
+    def _astray(
+        self, batch: list[Encoded], place: str, loss: float, norm: float, skipped: int
+    ) -> str:
         """What to say of a step that is left out. Raises FkiError where none may be."""
-        ids = ", ".join(e.id for e in cut.batch[:NAMED])
-        more = f" and {len(cut.batch) - NAMED} more" if len(cut.batch) > NAMED else ""
+        ids = ", ".join(e.id for e in batch[:NAMED])
+        more = f" and {len(batch) - NAMED} more" if len(batch) > NAMED else ""
         if self.config.on_nan == "stop" or skipped > MOST_SKIPPED:
             raise FkiError(
                 f"The loss is no longer a finite number: {loss} in {place} (gradient norm {norm}), "
@@ -161,15 +195,15 @@ class Trainer:
         if self.states:
             self.group = self.states.group(TRAINED, [example.source for example in cut.batch])
         began = time.perf_counter()
-        self.backward(cut)
+        self.backward(cut).tolist()
         self.plain.zero_grad(set_to_none=True)
         seconds = time.perf_counter() - began
         if self.states:
             self.states.drop(TRAINED)
         return seconds
 
-    def _gradients(self, cut: Cut, dropout: int) -> tuple[float, float, str]:
-        """Loss, norm and a note: where memory is short, forward passes are halved from here on.
+    def _gradients(self, cut: Cut, dropout: int) -> tuple[Tensor, str]:
+        """[2], loss and norm, and a note: where memory is short, passes are halved from here on.
 
         The effective batch stays the same. Raises FkiError where one example is too much.
         """
@@ -178,7 +212,7 @@ class Trainer:
             cut = self.cutter.as_now(cut)
             torch.manual_seed(dropout)
             try:
-                return *self.backward(cut), note
+                return self.backward(cut), note
             except torch.OutOfMemoryError:
                 if self.cutter.most == 1 or self.accelerator.num_processes > 1:
                     raise FkiError(
@@ -197,8 +231,9 @@ class Trainer:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def backward(self, cut: Cut) -> tuple[float, float]:
-        """Fill the gradients. Returns the whole batch's loss, and their norm before clipping."""
+    def backward(self, cut: Cut) -> Tensor:
+        """Fill the gradients. Returns [2], the whole batch's loss, and their norm before
+        clipping; on the device, which need not be done with them."""
         scored = sum(len(e.target) for e in cut.batch)
         world = self.accelerator.num_processes
         self.plain.zero_grad(set_to_none=True)
@@ -215,10 +250,7 @@ class Trainer:
         norm = self.accelerator.clip_grad_norm_(
             trainable(self.plain).values(), self.config.max_grad_norm or math.inf
         )
-        loss, norm = torch.stack(
-            [total / scored, torch.as_tensor(norm, device=total.device)]
-        ).tolist()
-        return loss, norm
+        return torch.stack([total / scored, torch.as_tensor(norm, device=total.device)])
 
     def _nll(self, micro: Batch) -> Tensor:
         """Negative log-likelihood summed over the batch's target tokens, in nats and fp32."""

@@ -288,10 +288,9 @@ def poison(call: int, patch: pytest.MonkeyPatch) -> None:
     """The loss of the backward pass with this number is no number."""
     original, calls = Trainer.backward, []
 
-    def poisoned(self: Trainer, cut: Any) -> tuple[float, float]:
+    def poisoned(self: Trainer, cut: Any) -> torch.Tensor:
         calls.append(1)
-        loss, norm = original(self, cut)
-        return (float("nan") if len(calls) == call else loss), norm
+        return original(self, cut) * torch.tensor([float("nan") if len(calls) == call else 1.0, 1])
 
     patch.setattr(Trainer, "backward", poisoned)
 
@@ -304,6 +303,34 @@ def test_a_loss_that_is_no_number_names_step_and_examples(
     with pytest.raises(FkiError, match=r"nan in 2024-Q1, epoch 1, step 3 of 6 .* learning 2024-Q1"):
         list(runner.events())
     assert checkpoint.newest_whole(runner.run.folder)[0].name == "2024-Q1-step2"  # type: ignore[union-attr]
+
+
+def test_where_losses_are_read_some_at_a_time_the_run_is_the_same(make: Make) -> None:
+    alone = make("alone", save_every=1)
+    list(alone.events())
+    together = make("together", save_every=1)
+    together.session.trainer.ahead = 2
+    steps = [event for event in together.events() if isinstance(event, Step)]
+    settled = [step.is_settled for step in steps]
+    assert settled == [False, True, True, False, True, True, False, True, False, True]
+    assert ending(together) == ending(alone)
+
+
+def test_where_losses_are_read_some_at_a_time_only_whole_states_are_saved(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make("whole")
+    list(whole.events())
+    runner = make("stopped", save_every=4)
+    runner.session.trainer.ahead = 2
+    poison(6, monkeypatch)
+    with pytest.raises(FkiError, match=r"nan in 2024-Q1, epoch 2, step 6 of 6"):
+        list(runner.events())
+    assert checkpoint.newest_whole(runner.run.folder)[0].name == "2024-Q1-step5"  # type: ignore[union-attr]
+    monkeypatch.undo()
+    again = make("stopped", again=True, save_every=4)
+    list(again.events())
+    assert ending(again) == ending(whole)
 
 
 def test_a_step_may_be_left_out(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,7 +346,7 @@ def test_a_step_may_be_left_out(make: Make, monkeypatch: pytest.MonkeyPatch) -> 
 def test_too_many_steps_in_a_row_may_not(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     runner = make("run", on_nan="skip", gradient_accumulation_steps=1)
     monkeypatch.setattr("fki.engine.trainer.MOST_SKIPPED", 2)
-    monkeypatch.setattr(Trainer, "backward", lambda self, cut: (float("inf"), 1.0))
+    monkeypatch.setattr(Trainer, "backward", lambda self, cut: torch.tensor([torch.inf, 1]))
     with pytest.raises(FkiError, match=r"inf in 2024-Q1, epoch 1, step 3"):
         list(runner.events())
 
