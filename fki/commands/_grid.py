@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from fki.commands._show import NONE, Show, duration, new_table, number
+from fki.commands._show import NONE, Show, duration, is_main, new_table, number
 from fki.core.types import Step
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ NUMBERS = ("seed", "learned", "kept", "time")
 WIDTHS = {2: len("running 100 %"), 4: len("100.0"), 5: len("0:00:00")}
 AROUND = 8  # lines of a terminal that the live table leaves to other things
 SHOWN = {"elsewhere": "elsewhere", "failed": "[red]failed[/]", "done": "[green]done[/]"}
-LEGEND = "EM, %. learned: of what was taught, right after it; kept: of what was known before"
+LEGEND = "EM, %; learned: what was taught, right after it; kept: what was known before"
 
 
 def train_grid(asked: "Asked", show: Show, part: str) -> None:
@@ -93,7 +93,8 @@ def _turned(cell: "Cell", progress: "Progress", show: Show, *, is_live: bool) ->
     """A cell has begun or come to an end: a line of words where nothing is drawn, and of data."""
     if not is_live and progress.status != "running":
         show.note(f"{cell.name}: {_words(progress)}")
-    show.data(cell=cell.name, status=progress.status, **_data(cell, progress))
+    if show.as_json and is_main():
+        show.data(cell=cell.name, status=progress.status, **_data(cell, progress))
 
 
 def _words(progress: "Progress") -> str:

@@ -5,11 +5,12 @@ it; so several processes may share a grid, on several machines too.
 """
 
 import traceback
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
+from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
 from fki.core.cells import Cell, Cells
@@ -23,6 +24,7 @@ from fki.engine.runner import Runner, Scored
 from fki.engine.summary import so_far
 from fki.engine.wishes import Wishes
 
+T = TypeVar("T")
 Status = Literal["waiting", "running", "done", "failed", "elsewhere"]
 
 
@@ -70,7 +72,7 @@ class Grid:
         accelerator = session.make_accelerator(self.cells.all[0].config)
         self.world = accelerator.num_processes
         self.progress = {cell.name: Progress() for cell in self.mine}
-        left = self._agreed([cell.name for cell in self.mine if not is_done(cell)])
+        left = self._agreed(lambda: [cell.name for cell in self.mine if not is_done(cell)])
         for cell in self.mine:
             if cell.name not in left:
                 self._read(cell)
@@ -95,30 +97,30 @@ class Grid:
 
     def _run_all(self, cells: Iterable[Cell]) -> Generator[Happening, None, None]:
         for cell in cells:
-            progress = self.progress[cell.name]
-            before = progress.status
+            before = self.progress[cell.name].status
             try:
                 yield from self._run(cell)
             except (Interrupted, KeyboardInterrupt):
                 raise self.interrupted(cell) from None
             except Busy as busy:
-                progress.status, progress.error = "elsewhere", str(busy)
+                self.progress[cell.name] = Progress("elsewhere", error=str(busy))
             except Exception as error:
                 if self.world > 1:
                     raise
-                _mark_failed(progress, error)
+                _mark_failed(self.progress[cell.name], error)
             session.give_back()
-            if progress.status != before or before == "done":
-                yield cell, progress
+            after = self.progress[cell.name]
+            if after.status != before or before == "done":
+                yield cell, after
 
     def _run(self, cell: Cell) -> Generator[Happening, None, None]:
         """Run a cell to its end, or read the scores of one that is done."""
-        if self._agreed(is_done(cell)):
+        if self._agreed(lambda: is_done(cell)):
             self._read(cell)
             return
-        if self._agreed(is_held(Run(cell.folder))):
+        if self._agreed(lambda: is_held(Run(cell.folder))):
             raise Busy(f"Another process is running in {cell.folder}.")
-        if self._agreed(self.wishes.stop):
+        if self._agreed(lambda: self.wishes.stop):
             raise self.interrupted(cell)
         progress = self.progress[cell.name]
         progress.status = "running"
@@ -127,7 +129,7 @@ class Grid:
         try:
             runner = Runner.begin(ready, cell.resolved)
         except FkiError:
-            if not self._agreed(is_done(cell)):  # by another process, in this moment
+            if not self._agreed(lambda: is_done(cell)):  # by another process, in this moment
                 raise
             self._read(cell)
             return
@@ -138,22 +140,15 @@ class Grid:
 
     def _read(self, cell: Cell) -> None:
         """What a run that is done says of itself. Raises DataError where it does not."""
-        run, progress = Run(cell.folder), self.progress[cell.name]
-        try:
-            spent, rows = run.info["spent"], run.read(SCORES)["rows"]
-            progress.seconds = spent["train_seconds"] + spent["eval_seconds"]
-            progress.learned, progress.kept = so_far(
-                [(row["after"], [Score(**score) for score in row["scores"]]) for row in rows]
-            )
-        except (KeyError, TypeError) as error:
-            raise DataError(
-                f"The run in {run.folder} is not as fki writes it: {error!r}."
-            ) from None
-        progress.status, progress.share = "done", 1.0
+        self.progress[cell.name] = self._agreed(lambda: _said(Run(cell.folder)))
 
-    def _agreed(self, value: Any) -> Any:
-        """What the main process says, in all of them."""
-        return broadcast_object_list([value])[0] if self.world > 1 else value
+    def _agreed(self, ask: Callable[[], T]) -> T:
+        """What the main process finds, in all of them; the others need not see its disk."""
+        if self.world == 1:
+            return ask()
+        is_main = PartialState().is_main_process
+        found: T = broadcast_object_list([ask() if is_main else None])[0]
+        return found
 
     def interrupted(self, cell: Cell) -> Interrupted:
         """The error that tells of a stop by the user."""
@@ -181,6 +176,18 @@ def _followed(runner: Runner, progress: Progress) -> Generator[Step | Scored, No
             else:
                 progress.learned, progress.kept = so_far(runner.rows)
             yield event
+
+
+def _said(run: Run) -> Progress:
+    try:
+        spent, rows = run.info["spent"], run.read(SCORES)["rows"]
+        learned, kept = so_far(
+            [(row["after"], [Score(**score) for score in row["scores"]]) for row in rows]
+        )
+        seconds = spent["train_seconds"] + spent["eval_seconds"]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{run.folder} is not as fki writes a run: {error!r}.") from None
+    return Progress("done", 1.0, learned, kept, seconds)
 
 
 def _mark_failed(progress: Progress, error: Exception) -> None:
