@@ -35,7 +35,9 @@ def train_grid(asked: "Asked", show: Show, part: str) -> None:
 
     cells = asked.cells()
     grid = Grid(cells, cells.part(part))
-    show.notes(grid.check())
+    with show.err.status(f"checking all of {cells.folder} before the first run starts"):
+        notes = grid.check()
+    show.notes(notes)
     gc.freeze()  # what the libraries made, so that the collector need not look through it
     left = len(grid.mine) - len(grid.with_status("done"))
     some = f"{len(grid.mine)} of the {len(cells.all)}" if part else f"{len(cells.all)}"
@@ -129,7 +131,8 @@ def _report(grid: "Grid", show: Show) -> None:
     if any(progress.status == "done" for progress in grid.progress.values()):
         show.next_commands(f"fki compare {grid.cells.folder}")
     for name in failed:
-        show.note(grid.progress[name].bug)
+        if bug := grid.progress[name].bug:
+            show.note(bug)
     if failed:
         lines = [f"{name}: {grid.progress[name].error}" for name in failed]
         raise FkiError(

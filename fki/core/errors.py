@@ -37,7 +37,7 @@ class GateFailed(FkiError):
 
 
 class Busy(FkiError):
-    """Another process is in the run's folder."""
+    """Another process is in the run's folder, or has brought the run to its end."""
 
 
 class CannotFold(FkiError):

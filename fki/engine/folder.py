@@ -77,7 +77,7 @@ def take(
         start(run, session, resolved)
         return lock, run.folder, None, []
     if resume.is_done(run):
-        raise FkiError(
+        raise Busy(
             f"The run in {run.folder} is done.",
             hint=f"Run: fki compare {run.folder}   or give another --output-dir.",
         )

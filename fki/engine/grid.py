@@ -126,13 +126,7 @@ class Grid:
         progress.status = "running"
         yield cell, progress
         ready = session.build(cell.config)
-        try:
-            runner = Runner.begin(ready, cell.resolved)
-        except FkiError:
-            if not self._agreed(lambda: is_done(cell)):  # by another process, in this moment
-                raise
-            self._read(cell)
-            return
+        runner = Runner.begin(ready, cell.resolved)
         runner.wishes = self.wishes
         yield from ((cell, Note(text)) for text in runner.notes)
         yield from ((cell, event) for event in _followed(runner, progress))

@@ -279,6 +279,22 @@ def test_a_cell_that_another_process_finishes_meanwhile_is_done(make: Make) -> N
     assert ended == [(cell.name, "done") for cell in ours.mine]
 
 
+def test_a_cell_that_another_process_finishes_while_it_is_made_ready_is_done(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, original = make("vanilla", "1"), session.build
+    ours.check()
+
+    def late(config: Any) -> Any:
+        monkeypatch.setattr(session, "build", original)
+        run(make("vanilla", "1"))
+        return original(config)
+
+    monkeypatch.setattr(session, "build", late)
+    ended = [e.status for _, e in ours.events() if isinstance(e, Progress)]
+    assert ended == ["running", "elsewhere", "done"]
+
+
 def test_parts_of_a_grid_make_the_whole(make: Make) -> None:
     for part in ("1/3", "2/3", "3/3"):
         run(make(part=part))
