@@ -45,8 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
         app(args=arguments)
     except FkiError as error:
         show = Show()
-        show.err.print("[bold red]Error:[/] ", end="")
-        show.note(str(error))
+        show.error(str(error))
         if error.hint:
             show.note(error.hint)
         sys.exit(error.exit_code)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from inspect import Signature, signature
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from fki.commands._show import Show
 
 if TYPE_CHECKING:
+    from fki.core.cells import Cells
     from fki.core.resolve import Layer
 
 Presets = Annotated[
@@ -26,13 +28,24 @@ Presets = Annotated[
     ),
 ]
 Method = Annotated[str | None, typer.Option(help="How to teach: vanilla, lora, recadam ...")]
+Methods = Annotated[
+    str | None,
+    typer.Option(help="Several runs: methods with commas between them, or all.", metavar="A,B"),
+]
 Model = Annotated[str | None, typer.Option(help="t5-mini, a model folder, or a name on the Hub.")]
 Dataset = Annotated[str | None, typer.Option(help="A known dataset's name, or a folder.")]
 Version = Annotated[str | None, typer.Option(help="Length of a period: day, month or quarter.")]
 Seed = Annotated[int | None, typer.Option(help="What all randomness follows from.")]
+Seeds = Annotated[
+    str | None,
+    typer.Option(help="Several runs: a count, or seeds with commas between them.", metavar="N|A,B"),
+]
 OutputDir = Annotated[
     str | None,
-    typer.Option(help="The run's folder; it must be new or empty.", show_default="runs/..."),
+    typer.Option(
+        help="The run's folder, new or empty; of several runs the folder that theirs are in.",
+        show_default="runs/...",
+    ),
 ]
 ContinueFrom = Annotated[
     str | None, typer.Option(help="A run whose weights a new run starts from, on other periods.")
@@ -54,19 +67,51 @@ def layers(preset: list[str], sets: list[str] | None, **flags: Any) -> "list[Lay
     return presets.layers(preset, os.environ, sets or [], flags)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What to run, as the command line says it."""
+
+    presets: list[str]
+    sets: list[str] | None
+    flags: dict[str, Any]  # setting to value; None means not given
+    methods: str | None
+    seeds: str | None
+
+    @property
+    def is_grid(self) -> bool:
+        """Are several runs meant?"""
+        return self.methods is not None or self.seeds is not None
+
+    def layers(self, **flags: Any) -> "list[Layer]":
+        """The layers of settings, low to high, with these flags in place of the given ones."""
+        return layers(self.presets, self.sets, **self.flags | flags)
+
+    def cells(self) -> "Cells":
+        """The runs that are meant. Raises ConfigError for those that cannot be."""
+        from fki.core.cells import make_cells
+        from fki.core.errors import ConfigError
+
+        for one, several in (("method", self.methods), ("seed", self.seeds)):
+            if several is not None and self.flags[one] is not None:
+                raise ConfigError(f"--{one} and --{one}s cannot both be given.")
+        return make_cells(self.layers, self.methods, self.seeds, self.presets)
+
+
 def for_a_run(command: Callable[..., None]) -> Callable[..., None]:
     """A command with the options that say what to run, before those that it has of its own.
 
-    It gets their layers, low to high, and where to show.
+    It gets what they ask for, and where to show.
     """
 
     def with_options(
         preset: Presets = None,
         method: Method = None,
+        methods: Methods = None,
         dataset: Dataset = None,
         version: Version = None,
         model: Model = None,
         seed: Seed = None,
+        seeds: Seeds = None,
         output_dir: OutputDir = None,
         continue_from: ContinueFrom = None,
         on_nan: OnNan = None,
@@ -74,19 +119,18 @@ def for_a_run(command: Callable[..., None]) -> Callable[..., None]:
         as_json: Json = False,
         **own: Any,
     ) -> None:
-        found = layers(
-            preset or ["t5"],
-            sets,
-            method=method,
-            dataset=dataset,
-            dataset_version=version,
-            model=model,
-            seed=seed,
-            output_dir=output_dir,
-            continue_from=continue_from,
-            on_nan=on_nan,
-        )
-        command(found, Show(as_json=as_json), **own)
+        flags = {
+            "method": method,
+            "dataset": dataset,
+            "dataset_version": version,
+            "model": model,
+            "seed": seed,
+            "output_dir": output_dir,
+            "continue_from": continue_from,
+            "on_nan": on_nan,
+        }
+        asked = Asked(preset or ["t5"], sets, flags, methods, seeds)
+        command(asked, Show(as_json=as_json), **own)
 
     *shared, _ = signature(with_options).parameters.values()
     _, _, *own = signature(command).parameters.values()

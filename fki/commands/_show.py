@@ -30,6 +30,10 @@ class Show:
         """A sentence for people."""
         self._words(escape(text))
 
+    def error(self, text: str) -> None:
+        """What went wrong."""
+        self._words(f"[bold red]Error:[/] {escape(text)}")
+
     def notes(self, texts: Iterable[str]) -> None:
         """What a user should know before something is done."""
         for text in texts:

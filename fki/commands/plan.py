@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from fki.commands._grid import plan_grid
 from fki.commands._options import for_a_run
 from fki.commands._show import Show, new_table, number
 
 if TYPE_CHECKING:
-    from fki.core.resolve import Layer, Resolved
+    from fki.commands._options import Asked
+    from fki.core.resolve import Resolved
     from fki.engine.planner import Plan
 
 
@@ -20,18 +22,24 @@ ToToml = Annotated[
 
 
 @for_a_run
-def plan(layers: "list[Layer]", show: Show, to_toml: ToToml = False) -> None:
+def plan(asked: "Asked", show: Show, to_toml: ToToml = False) -> None:
     """Show what `train` with the same options would do, and start nothing."""
     from fki.core import registry
+    from fki.core.errors import ConfigError
     from fki.core.preset_text import as_preset
     from fki.core.resolve import resolve, resolve_unimported
 
+    if asked.is_grid:
+        if to_toml:
+            raise ConfigError("--to-toml writes the settings of one run.")
+        plan_grid(asked, show)
+        return
     if to_toml:
-        brief = resolve_unimported(layers, options_of=registry.options_of)
+        brief = resolve_unimported(asked.layers(), options_of=registry.options_of)
         show.notes(brief.notes)
         show.text(as_preset(brief))
         return
-    resolved = resolve(layers, options_of=registry.options_of)
+    resolved = resolve(asked.layers(), options_of=registry.options_of)
     _settings(resolved, show)
     show.notes(resolved.notes)
     show.data(notes=resolved.notes)

@@ -7,29 +7,43 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fki.commands._grid import train_grid
 from fki.commands._options import for_a_run
 from fki.commands._results import near_ties, probe_table, stream_table
 from fki.commands._show import Show, parameters
 
 if TYPE_CHECKING:
-    from fki.core.resolve import Layer
+    from fki.commands._options import Asked
     from fki.engine.runner import Runner
     from fki.engine.session import Session
 
 
 @for_a_run
 def train(
-    layers: "list[Layer]",
+    asked: "Asked",
     show: Show,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the unfinished run of these settings.")
     ] = False,
+    cells: Annotated[
+        str, typer.Option(metavar="I/N", help="Of several runs this process's part, such as 1/3.")
+    ] = "",
 ) -> None:
-    """Teach a model the stream, period by period, and score it after each."""
+    """Teach a model the stream, period by period, and score it after each.
+
+    With --methods or --seeds: several runs, one after the other, in one folder; the same command
+    goes on with them.
+    """
     from fki.core import registry
+    from fki.core.errors import ConfigError
     from fki.core.resolve import resolve
 
-    resolved = resolve(layers, options_of=registry.options_of)
+    if asked.is_grid:
+        train_grid(asked, show, cells)
+        return
+    if cells:
+        raise ConfigError("--cells is for several runs.", hint="Give --methods or --seeds too.")
+    resolved = resolve(asked.layers(), options_of=registry.options_of)
     show.notes(resolved.notes)
 
     from fki.engine import session

@@ -36,6 +36,10 @@ class GateFailed(FkiError):
     exit_code = 4
 
 
+class Busy(FkiError):
+    """Another process is in the run's folder, or has brought the run to its end."""
+
+
 class CannotFold(FkiError):
     """The method adds parts that no plain model of the same class can hold."""
 

@@ -98,7 +98,7 @@ class Run:
                 folder.mkdir(parents=True, exist_ok=True)
             else:
                 folder = _make_new(folder)
-            is_empty = all(file.name.startswith((LOCK, f".{RUN}.")) for file in folder.iterdir())
+            is_empty = is_free(folder)
         except OSError as error:
             raise FkiError(f"The run folder {folder} cannot be made: {error.strerror}.") from None
         if not is_empty:
@@ -156,6 +156,11 @@ class Run:
         """Set keys of run.json."""
         file = self.folder / RUN
         write_json(file, {**(self.info if file.exists() else {}), **values})
+
+
+def is_free(folder: Path) -> bool:
+    """Does a folder hold nothing, but for what a process puts there that is about to begin?"""
+    return all(file.name.startswith((LOCK, f".{RUN}.")) for file in folder.iterdir())
 
 
 def _make_new(folder: Path) -> Path:

@@ -7,17 +7,19 @@ import sys
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
 
 from fki import __version__
-from fki.core.config import as_dict, to_toml
-from fki.core.errors import FkiError
+from fki.core.config import Config, as_dict, to_toml
+from fki.core.errors import Busy, FkiError
+from fki.core.home import user_path
 from fki.core.resolve import Resolved
-from fki.core.store import CONFIG, LOCK, PROBES, Run, write_lines, write_text
-from fki.engine import models
+from fki.core.store import CONFIG, LOCK, PROBES, RUN, Run, write_lines, write_text
+from fki.engine import checkpoint, models, resume
 from fki.engine.session import Session
 
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "tokenizers", "safetensors")
@@ -27,15 +29,15 @@ MARGIN = 64 * 2**20  # bytes for logs and answers
 def hold(run: Run) -> FileLock:
     """A lock that keeps every other process out of the folder until this one ends, however it ends.
 
-    Raises FkiError, saying who, where another process is in it.
+    Raises Busy, saying who, where another process is in it.
     """
     lock = FileLock(run.folder / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        holder = run.info.get("holder", {}) if (run.folder / "run.json").exists() else {}
+        holder = run.info.get("holder", {}) if (run.folder / RUN).exists() else {}
         who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
-        raise FkiError(
+        raise Busy(
             f"Another process is running in {run.folder}: {who}.",
             hint="Wait for it, stop it, or give another --output-dir.",
         ) from None
@@ -44,10 +46,75 @@ def hold(run: Run) -> FileLock:
     return lock
 
 
+def is_held(run: Run) -> bool:
+    """Is another process in the run's folder right now?"""
+    if not (run.folder / LOCK).exists():
+        return False
+    try:
+        hold(run).release()
+    except Busy:
+        return True
+    return False
+
+
+def take(
+    session: Session, resolved: Resolved, *, again: bool
+) -> tuple[FileLock, Path, Path | None, list[str]]:
+    """The folder that a run begins or goes on in, and what is known written into it.
+
+    Returns a lock on it, the folder, the checkpoint to go on from, and what the user should be
+    told of it. Raises what `Runner.begin` does.
+    """
+    config = resolved.config
+    run = resume.unfinished(config) if again or config.output_dir else None
+    if run is None and again:
+        raise FkiError(
+            "There is no unfinished run with these settings to go on with.",
+            hint="Without --resume a new run is begun.",
+        )
+    if run is None:
+        run, lock = _new(config)
+        start(run, session, resolved)
+        return lock, run.folder, None, []
+    if resume.is_done(run):
+        raise Busy(
+            f"The run in {run.folder} is done.",
+            hint=f"Run: fki compare {run.folder}   or give another --output-dir.",
+        )
+    lock = hold(run)
+    if resume.is_done(run):
+        lock.release()
+        raise Busy(f"Another process has just finished the run in {run.folder}.")
+    resume.check_own_files(run)
+    resume.check_same(run, session.stream.digest, session.base_digest)
+    saved, problems = checkpoint.newest_whole(run.folder)
+    start(run, session, resolved)
+    place = f"its checkpoint {saved.name}" if saved else "its beginning: it has no whole checkpoint"
+    return lock, run.folder, saved, [*problems, f"The run in {run.folder} goes on from {place}."]
+
+
+def _new(config: Config) -> tuple[Run, FileLock]:
+    """A new run's folder, held. Raises Busy where another process was quicker."""
+    try:
+        run = Run.create(
+            config.output_dir, f"{config.method}-{config.dataset_version}-s{config.seed}"
+        )
+    except FkiError:
+        folder = user_path(config.output_dir)
+        if config.output_dir and (folder / RUN).is_file():
+            raise Busy(f"Another process has just begun the run in {folder}.") from None
+        raise
+    lock = hold(run)
+    if (run.folder / RUN).is_file():
+        lock.release()
+        raise Busy(f"Another process has just been in {run.folder}.")
+    return run, lock
+
+
 def start(run: Run, session: Session, resolved: Resolved) -> None:
     """Write run.json, then config.toml and probes.jsonl. Raises FkiError for too small a disk."""
-    _check_space(run, session)
-    before = run.info if (run.folder / "run.json").exists() else {}
+    check_space(run.folder, space_needed(session) + MARGIN, "the run needs")
+    before = run.info if (run.folder / RUN).exists() else {}
     created = {"created": before["created"]} if "created" in before else {}
     holder = {"pid": os.getpid(), "host": platform.node()}
     described = describe(session, resolved) | created
@@ -63,17 +130,28 @@ def start(run: Run, session: Session, resolved: Resolved) -> None:
 
 def space_needed(session: Session) -> int:
     """Bytes that the checkpoints of a run take at most, one that is being written among them."""
+    return space_kept(session) + checkpoint_size(session)
+
+
+def space_kept(session: Session) -> int:
+    """Bytes that the checkpoints of a run take at most once it is done."""
+    return checkpoint_size(session) * (session.config.keep_last + session.config.keep_best)
+
+
+def checkpoint_size(session: Session) -> int:
+    """Bytes that one checkpoint takes at most."""
     _, trainable = models.count_parameters(session.model)
     config = session.config
     moments = 1 if config.optimizer == "adafactor" and config.method != "recadam" else 2
-    return 4 * trainable * (1 + moments) * (config.keep_last + config.keep_best + 1)
+    return 4 * trainable * (1 + moments)
 
 
-def _check_space(run: Run, session: Session) -> None:
-    needed, free = space_needed(session) + MARGIN, shutil.disk_usage(run.folder).free
+def check_space(folder: Path, needed: int, what: str) -> None:
+    """Raises FkiError where the disk of an existing folder has fewer bytes left than needed."""
+    free = shutil.disk_usage(folder).free
     if free < needed:
         raise FkiError(
-            f"The disk of {run.folder} has {free / 2**20:,.0f} MiB left, and the run needs up to "
+            f"The disk of {folder} has {free / 2**20:,.0f} MiB left, and {what} up to "
             f"{needed / 2**20:,.0f} MiB.",
             hint="Free some space, give another --output-dir, or keep fewer checkpoints: "
             "--set keep_last=1",

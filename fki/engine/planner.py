@@ -33,6 +33,7 @@ class Plan:
     encoder: str
     states: int
     time: str
+    minutes: int
     notes: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
@@ -53,6 +54,7 @@ def make_plan(config: Config) -> Plan:
     tokens = an_epoch * config.num_train_epochs
     total, trainable = models.count_parameters(ready.model)
     states = 1 if config.optimizer == "adafactor" else 3
+    minutes = _guess(ready, probes)
     return Plan(
         periods=len(periods),
         first=periods[0].name,
@@ -70,7 +72,8 @@ def make_plan(config: Config) -> Plan:
         precision=_precision(ready),
         encoder=encoder_use(ready),
         states=_states_needed(ready),
-        time=_guess(ready, probes),
+        time=f"roughly {minutes} min on this machine, by a short trial",
+        minutes=minutes,
         notes=ready.method.notes(max(ready.steps.values(), default=0)),
     )
 
@@ -103,9 +106,9 @@ def _states_needed(ready: Session) -> int:
     return min(found, ready.config.encoder_cache_mib * 2**20)
 
 
-def _guess(ready: Session, probes: int) -> str:
-    """A rough duration, from a trial on this machine: the largest period's first optimizer batch,
-    and some questions that the model does not know."""
+def _guess(ready: Session, probes: int) -> int:
+    """A rough duration in minutes, at least one, from a trial on this machine: the largest
+    period's first optimizer batch, and some questions that the model does not know."""
     asked = [
         cell.probes for cell in ready.questions.cells if cell.probe_set in ready.questions.learned
     ]
@@ -117,4 +120,4 @@ def _guess(ready: Session, probes: int) -> str:
     if periods := ready.periods:
         largest = max(periods, key=lambda period: len(period.examples))
         seconds += sum(ready.steps.values()) * min(ready.trainer.trial(largest) for _ in range(2))
-    return f"roughly {max(1, round(seconds / 60))} min on this machine, by a short trial"
+    return max(1, round(seconds / 60))

@@ -17,7 +17,7 @@ from fki.core.store import METRICS, SAMPLES, SCORES, Run, append_lines, write_js
 from fki.core.types import Period, Score, Step
 from fki.engine import checkpoint, output_log, resume
 from fki.engine.evaluator import mean_score
-from fki.engine.folder import finish, hold, start
+from fki.engine.folder import finish, take
 from fki.engine.phases import best_rows, some_at_a_time
 from fki.engine.resume import Clock, State
 from fki.engine.session import Session
@@ -57,16 +57,11 @@ class Runner:
             again: go on with the unfinished run of these settings; without it only where
                 `output_dir` holds that run.
         Raises:
-            FkiError: output_dir or output_log is taken, another process holds the run, there is
-                none to go on with, or the disk is too small.
+            FkiError: output_dir or output_log is taken, there is no run to go on with, or the disk
+                is too small; Busy where another process holds the run.
         """
         output_log.check(resolved.config.output_log)
-        lock, chosen = None, list[Any]()
-        if session.is_main:
-            lock, *chosen = _chosen(session, resolved, again=again)
-        if session.accelerator.num_processes > 1:
-            chosen = broadcast_object_list(chosen or [None, None, None])
-        folder, saved, notes = chosen
+        lock, folder, saved, notes = _taken(session, resolved, again=again)
         runner = cls(session, Run(folder), notes=notes, lock=lock)
         if saved is not None:
             runner.restore(saved)
@@ -260,33 +255,23 @@ class Runner:
             self.lock.release()
 
 
-def _chosen(
+def _taken(
     session: Session, resolved: Resolved, *, again: bool
-) -> tuple[FileLock, Path, Path | None, list[str]]:
-    """A lock on the run's folder, the folder, the checkpoint to go on from, and what the user
-    should be told of it."""
-    config = resolved.config
-    run = resume.unfinished(config) if again or config.output_dir else None
-    if run is None and again:
-        raise FkiError(
-            "There is no unfinished run with these settings to go on with.",
-            hint="Without --resume a new run is begun.",
-        )
-    if run is None:
-        label = f"{config.method}-{config.dataset_version}-s{config.seed}"
-        run = Run.create(config.output_dir, label)
-        lock = hold(run)
-        start(run, session, resolved)
-        return lock, run.folder, None, []
-    if resume.is_done(run):
-        raise FkiError(
-            f"The run in {run.folder} is done.",
-            hint=f"Run: fki compare {run.folder}   or give another --output-dir.",
-        )
-    lock = hold(run)
-    resume.check_own_files(run)
-    resume.check_same(run, session.stream.digest, session.base_digest)
-    saved, problems = checkpoint.newest_whole(run.folder)
-    start(run, session, resolved)
-    place = f"its checkpoint {saved.name}" if saved else "its beginning: it has no whole checkpoint"
-    return lock, run.folder, saved, [*problems, f"The run in {run.folder} goes on from {place}."]
+) -> tuple[FileLock | None, Path, Path | None, list[str]]:
+    """As `folder.take` by the main process; the others are told, of an error too, so that none
+    waits for a run that does not begin."""
+    lock: FileLock | None = None
+    told: list[Any] = [None]
+    try:
+        if session.is_main:
+            lock, *told[0] = take(session, resolved, again=again)
+    except FkiError as error:
+        if session.accelerator.num_processes == 1:
+            raise
+        told[0] = error
+    if session.accelerator.num_processes > 1:
+        told = broadcast_object_list(told)
+    if isinstance(told[0], FkiError):
+        raise told[0]
+    folder, saved, notes = told[0]
+    return lock, folder, saved, notes

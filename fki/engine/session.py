@@ -1,5 +1,6 @@
 """From a config to ready parts: data, model, method, trainer, evaluator."""
 
+import gc
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -114,6 +115,13 @@ def build(config: Config) -> Session:
         digest,
         after - before,
     )
+
+
+def give_back() -> None:
+    """Free the memory of sessions that nobody holds any more: their parts refer to one another."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _review(stream: Stream, method: Method) -> Sequence[Example]:

@@ -64,12 +64,7 @@ def summary(
     first = [s for s in rows[0][1] if (s.probe_set, s.period, s.lasts) in asked]
     grid = matrix(rows, columns)
     names = list(dict.fromkeys(s.probe_set for s in first))
-    just_learned = [
-        score
-        for t, (_, scores) in enumerate(rows[1:])
-        for score in scores
-        if score.period == columns[t]
-    ]
+    just_learned = _just_learned(rows)
     sets = {name: _change(name, first, just_learned, last) for name in names}
     keep = "invariant" if "invariant" in sets else "initial"
     is_trained = len(rows) > 1
@@ -87,6 +82,21 @@ def summary(
         "counts": counts(rows, columns),
         "columns": list(columns),
     }
+
+
+def so_far(rows: Sequence[Row]) -> tuple[float | None, float | None]:
+    """Exact match (%) in two numbers: on what each phase taught, right after it, and on what was to
+    be kept, in the last row. None where nothing was asked."""
+    if not rows:
+        return None, None
+    taught = learned(s.probe_set for s in rows[0][1])
+    keep = {s.probe_set for s in rows[0][1] if s.period == BASE}
+    return _pooled(_just_learned(rows), taught), _pooled(rows[-1][1], [*keep], BASE)
+
+
+def _just_learned(rows: Sequence[Row]) -> list[Score]:
+    """The scores of each phase in the row right after it."""
+    return [s for after, scores in rows[1:] for s in scores if s.period == after]
 
 
 def _change(

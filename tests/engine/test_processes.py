@@ -66,3 +66,15 @@ def test_two_processes_learn_and_answer_like_one_with_twice_the_batch(tmp_path: 
         assert a["train/loss"] == pytest.approx(b["train/loss"], rel=1e-3)
     answers = [[row["text"] for row in lines(run / "samples.jsonl")] for run in (one, two)]
     assert answers[0] == answers[1]
+
+
+def test_two_processes_run_each_cell_of_a_grid_as_they_run_it_alone(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    row = {"subject": "Town", "relation": "mayor", "object": "Ann", "start": "2024-01-05"}
+    (tmp_path / "data" / "stream.jsonl").write_text(json.dumps(row))
+    grid = train(tmp_path, TOGETHER, "grid", "--methods", "vanilla,lora", "--set", "ngpu=2")
+    alone = train(tmp_path, TOGETHER, "alone", "--preset", "t5_lora", "--set", "ngpu=2")
+    name = Path("checkpoints") / "2024-01" / "weights.safetensors"
+    ours, theirs = load_file(grid / "lora-s0" / name), load_file(alone / name)
+    assert all(torch.equal(ours[key], weights) for key, weights in theirs.items())
+    assert json.loads((grid / "vanilla-s0" / "run.json").read_text())["status"] == "done"
