@@ -183,6 +183,7 @@ class Step:
     tokens: int  # input and target tokens of this optimizer step, without padding
     seconds: float  # of this optimizer step; of the first one, also of running a frozen encoder
     note: str = ""  # what the trainer did about a fault, such as a step left out
+    flops: float = 0.0  # floating-point operations, as `engine/work.py` estimates them
 
 
 @dataclass(frozen=True, slots=True)

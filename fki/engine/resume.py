@@ -22,7 +22,7 @@ PLACES = ("output_dir", "output_log")  # settings that may differ: where things 
 
 @dataclass(slots=True)
 class Clock:
-    """Time and tokens spent so far."""
+    """What was spent so far."""
 
     train_seconds: float = 0.0
     eval_seconds: float = 0.0
@@ -30,16 +30,19 @@ class Clock:
     stream_tokens: int = 0  # of the periods learned so far, once: what KAR counts
     steps: int = 0
     examples: int = 0
+    flops: float = 0.0  # floating-point operations of training, as `engine/work.py` estimates them
 
 
 @dataclass(slots=True)
 class Position:
     """What has been done: `phase` phases trained and scored (row 0 is phase 0), then, of the next
-    one, `period` periods and `step` optimizer steps of the one after. -1: nothing."""
+    one, `period` periods and `step` optimizer steps of the one after, which took `seconds`. -1:
+    nothing."""
 
     phase: int = -1
     period: int = 0
     step: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(slots=True)

@@ -91,7 +91,7 @@ class Runner:
 
     @property
     def clock(self) -> Clock:
-        """Time and tokens spent so far."""
+        """What was spent so far."""
         return self.state.clock
 
     @property
@@ -135,12 +135,14 @@ class Runner:
         """What is left of a phase's periods; after each step, what signals ask for."""
         at, trainer = self.state.position, self.session.trainer
         for period in periods[at.period :]:
-            for step in trainer.learn(period, after=at.step, state=self.optimizer_state):
+            state = self.optimizer_state
+            for step in trainer.learn(period, after=at.step, seconds=at.seconds, state=state):
                 self.optimizer_state, at.step = None, step.step
+                at.seconds += step.seconds
                 self._log(step)
                 yield step
                 self._heed(f"{period.name}-step{step.step}")
-            at.period, at.step = at.period + 1, 0
+            at.period, at.step, at.seconds = at.period + 1, 0, 0.0
             self.clock.stream_tokens += self.session.encoder.tokens(period.examples)
 
     def _heed(self, name: str) -> None:
@@ -198,7 +200,7 @@ class Runner:
                 raise self.interrupted()
         self.rows.append((after, scores))
         at = self.state.position
-        at.phase, at.period, at.step = t, 0, 0
+        at.phase, at.period, at.step, at.seconds = t, 0, 0, 0.0
         seconds = time.perf_counter() - began
         self.clock.eval_seconds += seconds
         if self.session.is_main:
@@ -210,6 +212,7 @@ class Runner:
         self.clock.train_seconds += step.seconds
         self.clock.tokens += step.tokens
         self.clock.examples += step.examples
+        self.clock.flops += step.flops
         self.clock.steps += 1
         if self.session.is_main:
             row = {

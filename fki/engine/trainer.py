@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from itertools import islice
 from typing import Any
 
 import torch
@@ -21,11 +22,13 @@ from fki.core.config import Config
 from fki.core.errors import FkiError
 from fki.core.types import Batch, Example, Period, Step
 from fki.data.collate import Encoder
+from fki.engine.course import Course, Courses
 from fki.engine.cutter import Cut, Cutter
 from fki.engine.forward import packs, scored_logits
 from fki.engine.order import derived_seed
 from fki.engine.rate import Rate
 from fki.engine.states import Group, States
+from fki.engine.work import Work
 from fki.methods.base import Method, trainable
 
 MOST_SKIPPED = 10  # steps in a row that `on_nan = "skip"` leaves out before it gives up
@@ -56,70 +59,105 @@ class Trainer:
         accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         can_pack = method.packs and packs(model)
         self.cutter = Cutter(encoder, config, accelerator, packs=can_pack)
+        self.courses = Courses(config, encoder, self.cutter, Work(model, states))
         self.optimizer: torch.optim.Optimizer | None = None
+
+    def course(self, period: Period, *, counts: bool = False) -> Course:
+        """What a period trains on, up to the end of its budget; periods must come in order."""
+        seed = self.config.seed
+        return self.courses.of(
+            period,
+            lambda epoch: self.method.mix(period, self.review, epoch, seed),
+            counts=counts,
+        )
 
     def pass_over(self, period: Period) -> None:
         """Tell the method of a period that was learned before a restart."""
-        self.method.mix(period, self.review, 0, self.config.seed)
+        last = self.config.num_train_epochs - 1
+        if self.courses.counts or self.config.budget.steps:
+            self.course(period)
+        else:  # the last epoch tells as much as all of them
+            self.method.mix(period, self.review, last, self.config.seed)
 
     def learn(
-        self, period: Period, *, after: int = 0, state: dict[int, Any] | None = None
+        self,
+        period: Period,
+        *,
+        after: int = 0,
+        seconds: float = 0.0,
+        state: dict[int, Any] | None = None,
     ) -> Iterator[Step]:
-        """Train on a period, yielding after every optimizer step.
+        """Train on a period until its epochs or its budget end, yielding after every step.
 
         Args:
             after: steps of this period that were taken before; it goes on behind them.
+            seconds: what they took.
             state: the optimizer's, by parameter, when it was saved; a period that starts with a
                 fresh optimizer does without.
         Raises:
             FkiError: the loss is no longer a finite number, or one example is too much for memory.
         """
-        seed = self.config.seed
-        epochs = [
-            self.method.mix(period, self.review, epoch, seed)
-            for epoch in range(self.config.num_train_epochs)
-        ]
-        lengths = [self.cutter.steps(self.encoder.count(examples)) for examples in epochs]
-        steps, step, skipped = sum(lengths), 0, 0
+        seed, course = self.config.seed, self.course(period)
+        steps, step, skipped = course.steps, after, 0
         goes_on = after > 0 or not self.config.reset_optimizer_per_period
         optimizer = self._optimizer_for(steps, state if goes_on else None)
         rate = Rate(steps if self.config.use_lr_scheduling else 0)
-        before = self._recall(epochs)
+        before = self._recall(course.epochs)
         self.model.train()
-        for epoch, examples in enumerate(epochs):
-            done = min(max(0, after - step), lengths[epoch])
-            step += done
-            if done == lengths[epoch]:
+        for epoch, cut, flops in self._cuts(period, course, after):
+            if self._is_over(seconds):
+                return
+            began, step = time.perf_counter(), step + 1
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * rate(step - 1)
+            rank = self.accelerator.process_index
+            dropout = derived_seed(seed, "dropout", period.name, step, rank)
+            loss, norm, note = self._gradients(cut, dropout)
+            if math.isfinite(loss) and math.isfinite(norm):
+                optimizer.step()
+                skipped = 0
+            else:
+                skipped += 1
+                place = f"{period.name}, epoch {epoch + 1}, step {step} of {steps}"
+                note = self._astray(cut, place, loss, norm, skipped)
+            taken = before + time.perf_counter() - began
+            before, seconds = 0.0, seconds + taken
+            yield Step(
+                period.name,
+                epoch,
+                step,
+                steps,
+                loss,
+                optimizer.param_groups[0]["lr"],
+                norm,
+                len(cut.batch),
+                sum(len(e.source) + len(e.target) for e in cut.batch),
+                taken,
+                note,
+                flops,
+            )
+
+    def _cuts(self, period: Period, course: Course, after: int) -> Iterator[tuple[int, Cut, float]]:
+        """(epoch, optimizer batch, operations) of each step behind the first `after`."""
+        meter = self.courses.work.meter()
+        for epoch, (examples, length) in enumerate(zip(course.epochs, course.lengths, strict=True)):
+            done = min(after, length)
+            after -= done
+            if done == length and not meter.remembers:
                 continue
-            encoded = self.encoder.encode(examples, derived_seed(seed, "text", period.name, epoch))
-            for cut in self.cutter.cuts(encoded, period.name, epoch, done):
-                began, step = time.perf_counter(), step + 1
-                for group in optimizer.param_groups:
-                    group["lr"] = group["initial_lr"] * rate(step - 1)
-                rank = self.accelerator.process_index
-                dropout = derived_seed(seed, "dropout", period.name, step, rank)
-                loss, norm, note = self._gradients(cut, dropout)
-                if math.isfinite(loss) and math.isfinite(norm):
-                    optimizer.step()
-                    skipped = 0
-                else:
-                    skipped += 1
-                    place = f"{period.name}, epoch {epoch + 1}, step {step} of {steps}"
-                    note = self._astray(cut, place, loss, norm, skipped)
-                yield Step(
-                    period.name,
-                    epoch,
-                    step,
-                    steps,
-                    loss,
-                    optimizer.param_groups[0]["lr"],
-                    norm,
-                    len(cut.batch),
-                    sum(len(e.source) + len(e.target) for e in cut.batch),
-                    before + time.perf_counter() - began,
-                    note,
-                )
-                before = 0.0
+            encoded = self.courses.encoded(period, epoch, examples)
+            for batch in islice(self.cutter.batches(len(encoded), period.name, epoch), done):
+                meter.flops([encoded[i] for i in batch])
+            for cut in self.cutter.cuts(encoded, period.name, epoch, done, length):
+                yield epoch, cut, meter.flops(cut.batch)
+
+    def _is_over(self, seconds: float) -> bool:
+        """Is the time of a period used up? All processes go by the slowest, so that they agree."""
+        limit, world = self.config.budget.seconds, self.accelerator.num_processes
+        if limit and world > 1:
+            spent = torch.tensor([seconds], dtype=torch.float64, device=self.accelerator.device)
+            seconds = float(self.accelerator.gather(spent).max())
+        return 0 < limit <= seconds
 
     def _astray(self, cut: Cut, place: str, loss: float, norm: float, skipped: int) -> str:
         """What to say of a step that is left out. Raises FkiError where none may be."""
