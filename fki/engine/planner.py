@@ -93,9 +93,11 @@ def _uses(ready: Session) -> list[Used]:
 
 def _use(ready: Session, period: Period) -> Used:
     epochs, courses = ready.config.num_train_epochs, ready.trainer.courses
-    encoded, meter = courses.encoded(period, 0, period.examples), courses.work.meter()
+    encoded, meter = ready.encoder.encode(period.examples), courses.work.meter()
     tokens = sum(len(e.source) + len(e.target) for e in encoded)
-    first, later = meter.flops(encoded), meter.flops(encoded)
+    first = later = meter.flops(encoded)
+    if meter.remembers and epochs > 1:  # texts are other sources in each epoch
+        later = meter.flops(courses.encoded(period, 1, period.examples))
     steps = courses.cutter.steps(len(encoded)) * epochs
     return Used(steps, tokens * epochs, first + later * (epochs - 1))
 

@@ -19,7 +19,7 @@ from fki.engine import checkpoint, output_log, resume
 from fki.engine.evaluator import mean_score
 from fki.engine.folder import finish, hold, start
 from fki.engine.phases import best_rows, some_at_a_time
-from fki.engine.resume import Clock, State
+from fki.engine.resume import Clock, Logged, State
 from fki.engine.session import Session
 from fki.engine.summary import summary
 from fki.engine.wishes import Wishes
@@ -45,6 +45,7 @@ class Runner:
     state: State = field(default_factory=State)
     wishes: Wishes = field(default_factory=Wishes)
     notes: list[str] = field(default_factory=list)  # what the user should be told
+    logged: Logged = field(default_factory=Logged)  # before the logs were cut
     optimizer_state: dict[int, Any] | None = None  # what the next period goes on with
     lock: FileLock | None = None  # held while the run goes on
 
@@ -67,6 +68,7 @@ class Runner:
             chosen = broadcast_object_list(chosen or [None, None, None])
         folder, saved, notes = chosen
         runner = cls(session, Run(folder), notes=notes, lock=lock)
+        runner.logged = resume.logged(runner.run)
         if saved is not None:
             runner.restore(saved)
         elif session.is_main:
@@ -108,14 +110,14 @@ class Runner:
         try:
             yield from self._events()
         except (KeyboardInterrupt, GeneratorExit, Interrupted) as stop:
-            self._finish("interrupted")
+            self.finish("interrupted")
             if isinstance(stop, KeyboardInterrupt):
                 raise self.interrupted() from None
             raise
         except BaseException as error:
-            self._finish("failed", error=f"{type(error).__name__}: {error}")
+            self.finish("failed", error=f"{type(error).__name__}: {error}")
             raise
-        self._finish("done")
+        self.finish("done")
         if self.session.is_main:
             output_log.write(self.session.config.output_log, self.scores()["rows"])
 
@@ -253,7 +255,8 @@ class Runner:
             hint="Run the same command with --resume.",
         )
 
-    def _finish(self, status: str, **more: str) -> None:
+    def finish(self, status: str, **more: str) -> None:
+        """Mark how the run ended, and let go of its folder."""
         if self.session.is_main:
             finish(self.run, status, spent=asdict(self.clock), **more)
         if self.lock:
