@@ -7,7 +7,7 @@ the course is known before the period starts and schedules fit it; of seconds no
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from fki.core.config import Budget, Config
@@ -47,7 +47,7 @@ class Course(NamedTuple):
         return sum(self.lengths)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Courses:
     """Says the course of each period."""
 
@@ -55,11 +55,11 @@ class Courses:
     encoder: Encoder
     cutter: Cutter
     work: Work
-    counts: bool = field(init=False)  # must batches be gone through to know where a period ends?
 
-    def __post_init__(self) -> None:
-        budget = self.config.budget
-        self.counts = bool(budget.tokens or budget.flops)
+    @property
+    def counts(self) -> bool:
+        """Must the batches be gone through to know where a period ends?"""
+        return bool(self.config.budget.tokens or self.config.budget.flops)
 
     def of(
         self,

@@ -73,10 +73,10 @@ class Trainer:
 
     def pass_over(self, period: Period) -> None:
         """Tell the method of a period that was learned before a restart."""
-        last = self.config.num_train_epochs - 1
         if self.courses.counts or self.config.budget.steps:
             self.course(period)
-        else:  # the last epoch tells as much as all of them
+        else:  # the last epoch tells the method as much as all of them
+            last = self.config.num_train_epochs - 1
             self.method.mix(period, self.review, last, self.config.seed)
 
     def learn(

@@ -231,7 +231,7 @@ def run(resolved: Callable[..., Resolved], folder: Path, **settings: Any) -> Run
 CASES = [
     ({"budget": {"steps": 5}}, "vanilla", 0),
     ({"budget": {"tokens": 120}}, "mixreview", 0),
-    ({"budget": {"flops": 2e7}, "gradient_accumulation_steps": 2}, "recadam", 0),
+    ({"budget": {"flops": 1e7}, "gradient_accumulation_steps": 2}, "recadam", 0),
     ({"budget": {"flops": 1e7}}, "modular", 1),  # with a frozen encoder, whose states are kept
 ]
 
