@@ -1,15 +1,17 @@
 """Trackers: what `metrics.jsonl` has, sent as well to tensorboard, wandb, trackio or mlflow.
 
-They are Accelerate's. One process logs, and none of it decides how a run goes: a tracker that fails
-on the way is left out from there on. A run that goes on logs no step twice: what lay behind its
-checkpoint, and was tracked before it stopped, is the same the second time.
+They are Accelerate's; what they print goes to stderr, since stdout is for data. One process logs,
+and none of it decides how a run goes: a tracker that fails on the way is left out from there on. A
+run that goes on logs no step twice: what lay behind its checkpoint, and was tracked before it
+stopped, is the same the second time.
 """
 
 import hashlib
 import math
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,7 +99,8 @@ class Tracking:
             is_new = steps > seen.steps if isinstance(event, Step) else event.row >= seen.rows
             try:
                 if is_new:
-                    tracker.log(values, step=steps)
+                    with redirect_stdout(sys.stderr):
+                        tracker.log(values, step=steps)
             except Exception as error:
                 self.trackers.remove(tracker)
                 notes.append(f"{tracker.name} has failed, and is left out from here on: {error}")
@@ -106,7 +109,7 @@ class Tracking:
     def finish(self) -> None:
         """Close them; Accelerate's `end_training` would end the group of processes, too."""
         for tracker in self.trackers:
-            with suppress(Exception):
+            with suppress(Exception), redirect_stdout(sys.stderr):
                 tracker.finish()
 
 
@@ -117,7 +120,8 @@ def tracked(runner: Runner, names: Sequence[str]) -> Iterator[Tracking]:
     tracking = Tracking(runner)
     if names and runner.session.is_main:
         try:
-            tracking.start([*dict.fromkeys(names)])
+            with redirect_stdout(sys.stderr):
+                tracking.start([*dict.fromkeys(names)])
         except FkiError as error:
             tracking.finish()
             runner.finish("failed", error=str(error))

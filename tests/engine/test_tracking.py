@@ -47,6 +47,7 @@ class Recorder(GeneralTracker):
         self.configs.append(values)
 
     def log(self, values: dict[str, float], step: int | None = None, **named: Any) -> None:
+        print("as chatty as trackers are")
         if step == self.fails_at:
             raise ConnectionError("no route to the server")
         self.rows.append((step or 0, values))
@@ -199,6 +200,14 @@ def test_a_tracker_that_does_not_start_stops_the_run_before_its_first_step(
     assert runner.run.info["status"] == "failed"
     assert runner.clock.steps == 0
     assert not recorder.rows
+
+
+def test_what_trackers_print_does_not_get_among_the_data(
+    make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    follow(make(), "recorder", stop=2)
+    shown = capsys.readouterr()
+    assert "chatty" in shown.err and "chatty" not in shown.out
 
 
 def test_only_the_process_that_writes_tracks(
