@@ -28,13 +28,13 @@ SHOWN = {"elsewhere": "elsewhere", "failed": "[red]failed[/]", "done": "[green]d
 LEGEND = "EM, %; learned: what was taught, right after it; kept: what was known before"
 
 
-def train_grid(asked: "Asked", show: Show, part: str) -> None:
+def train_grid(asked: "Asked", show: Show, part: str, track: Sequence[str]) -> None:
     """Run the cells that are asked for. Raises FkiError where one of them failed."""
     from fki.engine.grid import Grid
     from fki.engine.wishes import heeded
 
     cells = asked.cells()
-    grid = Grid(cells, cells.part(part))
+    grid = Grid(cells, cells.part(part), track=track)
     with show.err.status(f"checking all of {cells.folder} before the first run starts"):
         notes = grid.check()
     show.notes(notes)

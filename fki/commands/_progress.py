@@ -38,6 +38,7 @@ class RunProgress:
             Group(self.progress, self.scores), console=console, refresh_per_second=8, transient=True
         )
         self.rate = 0.0
+        self.left = 0  # steps that the current period was to have and has not had yet
 
     def __enter__(self) -> "RunProgress":
         if self.is_live:
@@ -55,7 +56,8 @@ class RunProgress:
         rate = "" if self.is_narrow else f"lr {step.learning_rate:.1e}  "
         numbers = f"loss {step.loss:.3f}  {rate}{self.rate:,.0f} ex/s"
         if step.step == 1:
-            self.total += step.steps - self.expected[step.period]
+            self.total += step.steps - self.expected[step.period] - self.left
+        self.left = step.steps - step.step
         if step.step == step.steps:
             numbers += "  scoring"
         self.progress.update(

@@ -75,6 +75,11 @@ def _work(work: "Plan", show: Show) -> None:
     table.add_row("optimizer steps", f"{number(work.steps, 0)} of up to {work.batch_size} examples")
     table.add_row("tokens", f"{number(work.tokens, 0)} trained on, input and target")
     table.add_row(
+        "operations", f"{work.flops:.2g} floating-point operations of training, estimated"
+    )
+    if work.budget:
+        table.add_row("budget", work.budget)
+    table.add_row(
         "parameters",
         f"{number(work.trainable, 0)} of {number(work.total, 0)} train, "
         f"{number(work.added, 0)} are added by the method",

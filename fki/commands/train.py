@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from fki.commands._options import Asked
     from fki.engine.runner import Runner
     from fki.engine.session import Session
+    from fki.engine.tracking import Tracking
+
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        metavar="NAME",
+        help="Log to tensorboard, wandb, trackio or mlflow, too; may be given again.",
+    ),
+]
 
 
 @for_a_run
@@ -28,6 +38,7 @@ def train(
     cells: Annotated[
         str, typer.Option(metavar="I/N", help="Of several runs this process's part, such as 1/3.")
     ] = "",
+    track: Track = None,
 ) -> None:
     """Teach a model the stream, period by period, and score it after each.
 
@@ -39,25 +50,26 @@ def train(
     from fki.core.resolve import resolve
 
     if asked.is_grid:
-        train_grid(asked, show, cells)
+        train_grid(asked, show, cells, track or [])
         return
     if cells:
         raise ConfigError("--cells is for several runs.", hint="Give --methods or --seeds too.")
     resolved = resolve(asked.layers(), options_of=registry.options_of)
     show.notes(resolved.notes)
 
-    from fki.engine import session
+    from fki.engine import session, tracking
     from fki.engine.runner import Runner
     from fki.engine.wishes import heeded
 
+    tracking.check(track or [])
     ready = session.build(resolved.config)
     gc.freeze()  # a million objects of the libraries that the collector need not look through
     show.notes(session.notes(ready.config, ready.accelerator))
     runner = Runner.begin(ready, resolved, again=resume)
     show.note(f"{_sentence(ready)} Run: {runner.run.folder}")
     show.notes(runner.notes)
-    with heeded() as runner.wishes:
-        _follow(runner, show)
+    with heeded() as runner.wishes, tracking.tracked(runner, track or []) as trackers:
+        _follow(runner, show, trackers)
     _report(runner, show)
 
 
@@ -73,7 +85,7 @@ def _sentence(ready: "Session") -> str:
     )
 
 
-def _follow(runner: "Runner", show: Show) -> None:
+def _follow(runner: "Runner", show: Show, trackers: "Tracking") -> None:
     """Draw and print what happens until the run is done. Raises Interrupted on Ctrl-C."""
     from fki.commands._progress import RunProgress
     from fki.core.types import Step
@@ -84,6 +96,7 @@ def _follow(runner: "Runner", show: Show) -> None:
     ):
         try:
             for event in events:
+                show.notes(trackers.log(event))
                 if isinstance(event, Step):
                     progress.step(event)
                     show.notes([event.note] if event.note else [])

@@ -22,6 +22,28 @@ PositiveOrZero = Annotated[float, Field(ge=0)]
 Name = Annotated[str, Field(min_length=1)]
 
 
+class Budget(BaseModel):
+    """The table `[budget]`: what one period's training may use, the same for every method.
+
+    An optimizer step is begun while less than each limit is used, so the last one may pass it, and
+    the limit that is reached first ends the period. 0: no limit. Epochs are never added.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    steps: Annotated[int, Field(ge=0, strict=True)] = 0
+    """Optimizer steps."""
+    tokens: Annotated[int, Field(ge=0, strict=True)] = 0
+    """Input and target tokens, without padding."""
+    seconds: Annotated[float, Field(ge=0, strict=True)] = 0.0
+    """Seconds of the optimizer loop, as `spent` counts them; which step is the last is not known
+    before, so schedules are those of a period without this limit."""
+    flops: Annotated[float, Field(ge=0, strict=True)] = 0.0
+    """Floating-point operations, as `engine/work.py` estimates them."""
+
+
 class Config(BaseModel):
     """Every setting of a run. Frozen; made by `resolve.resolve`, which also fills `options`."""
 
@@ -130,6 +152,8 @@ class Config(BaseModel):
     save_every: CountOrZero = 0
     """Save a checkpoint after every so many optimizer steps, too; 0: after each scored phase."""
 
+    budget: Budget = Budget()
+    """What a period's training may use; in TOML the table [budget]."""
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """The methods' own options by table; in TOML each is a table of its own, such as [recadam]."""
 
@@ -161,6 +185,7 @@ class Config(BaseModel):
 
 
 SETTINGS = tuple(name for name in Config.model_fields if name != "options")
+TABLES: dict[str, type[BaseModel]] = {"budget": Budget}  # settings that are tables
 
 
 def as_dict(config: Config) -> dict[str, Any]:

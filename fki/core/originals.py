@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fki.core import registry
-from fki.core.config import SETTINGS
+from fki.core.config import SETTINGS, TABLES
 
 RENAMED = {
     "grad_norm": "max_grad_norm",
@@ -46,7 +46,7 @@ IGNORED = {  # key: why it is left out; keys with one reason are told together
     "red_flag": "rows that change nothing are always left out",
     **dict.fromkeys(("alpha", "temperature", "distil_epoch"), "these are kd's, a method fki lacks"),
 }
-KNOWN = (*SETTINGS, *RENAMED, *IGNORED)
+KNOWN = (*(key for key in SETTINGS if key not in TABLES), *RENAMED, *IGNORED)
 
 # All methods but RecAdam, whose optimizer is its own, ran Adafactor; gradients were clipped at 0.5
 # (TemporalWiki's at 0.1).

@@ -5,7 +5,7 @@ from typing import Any
 import tomli_w
 
 from fki.core import registry
-from fki.core.config import SETTINGS, Config, as_dict
+from fki.core.config import SETTINGS, TABLES, Config, as_dict
 from fki.core.resolve import Resolved
 
 TITLE = "# The settings that differ from fki's built-in defaults, and where each came from.\n"
@@ -17,8 +17,15 @@ def as_preset(resolved: Resolved) -> str:
     lines = [
         _line(name, values[name], resolved.origins[name])
         for name in SETTINGS
-        if values[name] != defaults[name]
+        if name not in TABLES and values[name] != defaults[name]
     ]
+    for table in TABLES:
+        differing = [
+            _line(name, value, resolved.origins[f"{table}.{name}"])
+            for name, value in values[table].items()
+            if value != defaults[table][name]
+        ]
+        lines += [f"\n[{table}]\n", *differing] if differing else []
     return TITLE + "".join(lines + _tables(resolved))
 
 

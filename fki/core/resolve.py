@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fki.core import registry
-from fki.core.config import SETTINGS, Config, as_dict, clashes
+from fki.core.config import SETTINGS, TABLES, Config, as_dict, clashes
 from fki.core.errors import ConfigError, FkiError, nearest
 from fki.core.problems import Problems, shown
 
@@ -60,7 +60,12 @@ def resolve(layers: Sequence[Layer], *, options_of: Callable[[str], type[BaseMod
     classes = _options_classes(values, options_of, problems)
     options = {table: _checked(values, table, classes[table], problems) for table in classes}
     settings = {key: values[key] for key in values if key in SETTINGS}
-    _refuse_unknown(values.keys() - {*SETTINGS, *classes}, classes, problems)
+    settings |= {
+        table: _checked(values, table, TABLES[table], problems)
+        for table in TABLES
+        if table in values
+    }
+    _refuse_unknown(values.keys() - {*SETTINGS, *classes}, classes | TABLES, problems)
     for key, text in clashes(settings):
         problems.add(key, f"{key} {text}")
     config = Config()
@@ -85,7 +90,8 @@ def resolve_unimported(
 
     A method is imported, and with it torch, only where the user has written options to check.
     """
-    is_checked = any("." in key for layer in layers if not layer.is_ours for key in layer.origins)
+    stated = {key for layer in layers if not layer.is_ours for key in layer.origins}
+    is_checked = any("." in key and key.partition(".")[0] not in TABLES for key in stated)
     return resolve(layers, options_of=options_of if is_checked else lambda method: AsStated)
 
 

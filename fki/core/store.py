@@ -6,6 +6,7 @@ metrics.jsonl  one object a line: every optimizer step and every scored row
 probes.jsonl   the questions, once; samples.jsonl: each answer, by probe id and row
 scores.json    the rows of the matrix R, and what follows from them
 checkpoints/   the weights that train, after a scored phase
+tracking/      what `--track tensorboard` writes
 """
 
 import json
@@ -20,8 +21,17 @@ from fki.core.home import user_path
 
 RUN, CONFIG, METRICS = "run.json", "config.toml", "metrics.jsonl"
 PROBES, SAMPLES, SCORES = "probes.jsonl", "samples.jsonl", "scores.json"
-CHECKPOINTS, LOCK = "checkpoints", ".lock"
-TABLES = ("config", "dataset", "model", "parameters", "protocol", "spent", "holder")  # of run.json
+CHECKPOINTS, TRACKING, LOCK = "checkpoints", "tracking", ".lock"
+TABLES = (  # of run.json
+    "config",
+    "dataset",
+    "model",
+    "parameters",
+    "protocol",
+    "spent",
+    "holder",
+    "tracked",
+)
 
 
 def write_text(file: Path, text: str) -> None:

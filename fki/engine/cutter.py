@@ -42,12 +42,21 @@ class Cutter:
         """Optimizer steps of one epoch over so many examples."""
         return math.ceil(examples / self.batch_size)
 
-    def cuts(
-        self, examples: Sequence[Encoded], period: str, epoch: int, after: int = 0
-    ) -> Iterator[Cut]:
-        """Each optimizer batch of an epoch behind the first `after`."""
+    def batches(self, examples: int, period: str, epoch: int) -> Iterator[list[int]]:
+        """An epoch's optimizer batches, in order, as numbers of its examples."""
         seed = derived_seed(self.config.seed, "order", period, epoch)
-        batches = [*islice(optimizer_batches(len(examples), self.batch_size, seed), after, None)]
+        return optimizer_batches(examples, self.batch_size, seed)
+
+    def cuts(
+        self,
+        examples: Sequence[Encoded],
+        period: str,
+        epoch: int,
+        after: int = 0,
+        until: int | None = None,
+    ) -> Iterator[Cut]:
+        """Each optimizer batch of an epoch behind the first `after`, up to number `until`."""
+        batches = [*islice(self.batches(len(examples), period, epoch), after, until)]
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         shares = [batch[rank::world] for batch in batches]
         cuts, most = [self._passes(examples, share) for share in shares], self.most

@@ -17,7 +17,7 @@ from fki.core.cells import Cell, Cells
 from fki.core.errors import Busy, DataError, FkiError, Interrupted
 from fki.core.store import SCORES, Run
 from fki.core.types import Score, Step
-from fki.engine import session
+from fki.engine import session, tracking
 from fki.engine.folder import is_held
 from fki.engine.grid_checks import check_folders, check_runs, is_done
 from fki.engine.runner import Runner, Scored
@@ -60,6 +60,7 @@ class Grid:
     mine: Sequence[Cell]
     wishes: Wishes = field(default_factory=Wishes)
     progress: dict[str, Progress] = field(default_factory=dict)  # by the cells' names
+    track: Sequence[str] = ()  # trackers, for each cell
     world: int = 1  # processes that run each cell together
 
     def check(self) -> list[str]:
@@ -68,6 +69,7 @@ class Grid:
         Returns what the user should know. Raises FkiError for whatever would stop a cell before its
         first step, ConfigError where a folder holds something else than its cell.
         """
+        tracking.check(self.track)
         check_folders(self.cells)
         accelerator = session.make_accelerator(self.cells.all[0].config)
         self.world = accelerator.num_processes
@@ -129,7 +131,10 @@ class Grid:
         runner = Runner.begin(ready, cell.resolved)
         runner.wishes = self.wishes
         yield from ((cell, Note(text)) for text in runner.notes)
-        yield from ((cell, event) for event in _followed(runner, progress))
+        with tracking.tracked(runner, self.track) as trackers:
+            for event in _followed(runner, progress):
+                yield from ((cell, Note(text)) for text in trackers.log(event))
+                yield cell, event
         self._read(cell)
 
     def _read(self, cell: Cell) -> None:

@@ -1,11 +1,15 @@
 """What a run would take: steps, tokens, memory, disk and time, without starting it."""
 
+import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fki.core.config import Config
+from fki.core.config import Budget, Config
+from fki.core.types import Period
 from fki.engine import models, session
+from fki.engine.course import Used
 from fki.engine.folder import space_needed
 from fki.engine.session import Session
 
@@ -24,6 +28,8 @@ class Plan:
     steps: int
     batch_size: int
     tokens: int
+    flops: float
+    budget: str
     total: int
     trainable: int
     added: int
@@ -50,20 +56,21 @@ def make_plan(config: Config) -> Plan:
     periods = [p for phase in ready.phases for p in phase.periods]
     rows = 1 if config.check_validation else len(ready.phases) + 1
     probes = sum(len(c.probes) for t in range(rows) for c in ready.questions.row(t))
-    an_epoch = sum(ready.encoder.tokens(period.examples) for period in periods)
-    tokens = an_epoch * config.num_train_epochs
+    uses = _uses(ready)
     total, trainable = models.count_parameters(ready.model)
     states = 1 if config.optimizer == "adafactor" else 3
-    minutes = _guess(ready, probes)
+    minutes = _guess(ready, probes, sum(used.steps for used in uses))
     return Plan(
         periods=len(periods),
         first=periods[0].name,
         last=periods[-1].name,
         rows=rows,
         probes=probes,
-        steps=sum(ready.steps.values()),
+        steps=sum(used.steps for used in uses),
         batch_size=ready.trainer.cutter.batch_size,
-        tokens=0 if config.check_validation else tokens,
+        tokens=sum(used.tokens for used in uses),
+        flops=sum(used.flops for used in uses),
+        budget=budget_use(config.budget, uses),
         total=total,
         trainable=trainable,
         added=ready.added,
@@ -74,8 +81,45 @@ def make_plan(config: Config) -> Plan:
         states=_states_needed(ready),
         time=f"roughly {minutes} min on this machine, by a short trial",
         minutes=minutes,
-        notes=ready.method.notes(max(ready.steps.values(), default=0)),
+        notes=ready.method.notes(max((used.steps for used in uses), default=0)),
     )
+
+
+def _uses(ready: Session) -> list[Used]:
+    """What each period's training would use: where there is a budget, batch by batch with what the
+    method mixes in; else from the period's own examples."""
+    budget, trainer = ready.config.budget, ready.trainer
+    if budget.steps or budget.tokens or budget.flops:
+        return [trainer.course(period, counts=True).used for period in ready.periods]
+    return [_use(ready, period) for period in ready.periods]
+
+
+def _use(ready: Session, period: Period) -> Used:
+    epochs, courses = ready.config.num_train_epochs, ready.trainer.courses
+    encoded, meter = ready.encoder.encode(period.examples), courses.work.meter()
+    tokens = sum(len(e.source) + len(e.target) for e in encoded)
+    first = later = meter.flops(encoded)
+    if meter.remembers and epochs > 1:  # texts are other sources in each epoch
+        later = meter.flops(courses.encoded(period, 1, period.examples))
+    steps = courses.cutter.steps(len(encoded)) * epochs
+    return Used(steps, tokens * epochs, first + later * (epochs - 1))
+
+
+def budget_use(budget: Budget, uses: Sequence[Used]) -> str:
+    """In words: how much of its budget the run would use; "" without one."""
+    limits = {name: limit for name, limit in budget.model_dump().items() if limit}
+    time = limits.pop("seconds", 0)
+    parts = [
+        f"{sum(getattr(used, name) for used in uses) / (limit * len(uses)):.0%} of its {name}"
+        for name, limit in limits.items()
+        if uses
+    ]
+    if parts:
+        ended = sum(used.reached(budget) for used in uses)
+        parts[-1] += f"; it ends {ended} of {len(uses)} periods, and the epochs the others"
+    if time:
+        parts.append(f"up to {time:g} seconds a period, which schedules cannot know before")
+    return "; ".join(parts)
 
 
 def _precision(ready: Session) -> str:
@@ -106,7 +150,7 @@ def _states_needed(ready: Session) -> int:
     return min(found, ready.config.encoder_cache_mib * 2**20)
 
 
-def _guess(ready: Session, probes: int) -> int:
+def _guess(ready: Session, probes: int, steps: int) -> int:
     """A rough duration in minutes, at least one, from a trial on this machine: the largest
     period's first optimizer batch, and some questions that the model does not know."""
     asked = [
@@ -119,5 +163,6 @@ def _guess(ready: Session, probes: int) -> int:
     seconds = (time.perf_counter() - began) / len(some) * probes
     if periods := ready.periods:
         largest = max(periods, key=lambda period: len(period.examples))
-        seconds += sum(ready.steps.values()) * min(ready.trainer.trial(largest) for _ in range(2))
+        limit = ready.config.budget.seconds * len(periods) or math.inf
+        seconds += min(limit, steps * min(ready.trainer.trial(largest) for _ in range(2)))
     return max(1, round(seconds / 60))

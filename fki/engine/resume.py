@@ -5,11 +5,13 @@ What was logged behind that point is cut off, so that the finished run is the on
 stopped.
 """
 
+import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fki.core.config import Config, as_dict
 from fki.core.errors import ConfigError, DataError
@@ -22,7 +24,7 @@ PLACES = ("output_dir", "output_log")  # settings that may differ: where things 
 
 @dataclass(slots=True)
 class Clock:
-    """Time and tokens spent so far."""
+    """What was spent so far."""
 
     train_seconds: float = 0.0
     eval_seconds: float = 0.0
@@ -30,16 +32,19 @@ class Clock:
     stream_tokens: int = 0  # of the periods learned so far, once: what KAR counts
     steps: int = 0
     examples: int = 0
+    flops: float = 0.0  # floating-point operations of training, as `engine/work.py` estimates them
 
 
 @dataclass(slots=True)
 class Position:
     """What has been done: `phase` phases trained and scored (row 0 is phase 0), then, of the next
-    one, `period` periods and `step` optimizer steps of the one after. -1: nothing."""
+    one, `period` periods and `step` optimizer steps of the one after, which took `seconds`. -1:
+    nothing."""
 
     phase: int = -1
     period: int = 0
     step: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -145,6 +150,23 @@ def restored(content: Mapping[str, Any]) -> tuple[State, dict[str, int]]:
         return state, {name: int(content["sizes"][name]) for name in LOGS}
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"A checkpoint's state is not as fki writes it: {error!r}.") from None
+
+
+class Logged(NamedTuple):
+    """How far a run's log goes: optimizer steps, and scored rows."""
+
+    steps: int = 0
+    rows: int = 0
+
+
+def logged(run: Run) -> Logged:
+    """How far metrics.jsonl goes, up to a line that a kill left unfinished."""
+    steps, rows = 0, set()
+    with suppress(FileNotFoundError, ValueError), (run.folder / METRICS).open("rb") as lines:
+        for found in map(json.loads, lines):
+            steps = max(steps, found.get("step", 0))
+            rows |= {found["after"]} if "after" in found else set()
+    return Logged(steps, len(rows))
 
 
 def cut_logs(run: Run, sizes: Mapping[str, int]) -> None:

@@ -19,7 +19,7 @@ from fki.engine import checkpoint, output_log, resume
 from fki.engine.evaluator import mean_score
 from fki.engine.folder import finish, take
 from fki.engine.phases import best_rows, some_at_a_time
-from fki.engine.resume import Clock, State
+from fki.engine.resume import Clock, Logged, State
 from fki.engine.session import Session
 from fki.engine.summary import summary
 from fki.engine.wishes import Wishes
@@ -46,6 +46,7 @@ class Runner:
     wishes: Wishes = field(default_factory=Wishes)
     notes: list[str] = field(default_factory=list)  # what the user should be told
     heeded: int = 0  # steps when signals were last heeded
+    logged: Logged = field(default_factory=Logged)  # before the logs were cut
     optimizer_state: dict[int, Any] | None = None  # what the next period goes on with
     lock: FileLock | None = None  # held while the run goes on
 
@@ -63,6 +64,7 @@ class Runner:
         output_log.check(resolved.config.output_log)
         lock, folder, saved, notes = _taken(session, resolved, again=again)
         runner = cls(session, Run(folder), notes=notes, lock=lock)
+        runner.logged = resume.logged(runner.run)
         if saved is not None:
             runner.restore(saved)
         elif session.is_main:
@@ -88,7 +90,7 @@ class Runner:
 
     @property
     def clock(self) -> Clock:
-        """Time and tokens spent so far."""
+        """What was spent so far."""
         return self.state.clock
 
     @property
@@ -105,14 +107,14 @@ class Runner:
         try:
             yield from self._events()
         except (KeyboardInterrupt, GeneratorExit, Interrupted) as stop:
-            self._finish("interrupted")
+            self.finish("interrupted")
             if isinstance(stop, KeyboardInterrupt):
                 raise self.interrupted() from None
             raise
         except BaseException as error:
-            self._finish("failed", error=f"{type(error).__name__}: {error}")
+            self.finish("failed", error=f"{type(error).__name__}: {error}")
             raise
-        self._finish("done")
+        self.finish("done")
         if self.session.is_main:
             output_log.write(self.session.config.output_log, self.scores()["rows"])
 
@@ -132,13 +134,15 @@ class Runner:
         """What is left of a phase's periods; after each step, what signals ask for."""
         at, trainer = self.state.position, self.session.trainer
         for period in periods[at.period :]:
-            for step in trainer.learn(period, after=at.step, state=self.optimizer_state):
+            state = self.optimizer_state
+            for step in trainer.learn(period, after=at.step, seconds=at.seconds, state=state):
                 self.optimizer_state, at.step = None, step.step
+                at.seconds += step.seconds
                 self._log(step)
                 yield step
                 if step.is_settled:
                     self._heed(f"{period.name}-step{step.step}")
-            at.period, at.step = at.period + 1, 0
+            at.period, at.step, at.seconds = at.period + 1, 0, 0.0
             self.clock.stream_tokens += self.session.encoder.tokens(period.examples)
 
     def _heed(self, name: str) -> None:
@@ -196,7 +200,7 @@ class Runner:
                 raise self.interrupted()
         self.rows.append((after, scores))
         at = self.state.position
-        at.phase, at.period, at.step = t, 0, 0
+        at.phase, at.period, at.step, at.seconds = t, 0, 0, 0.0
         seconds = time.perf_counter() - began
         self.clock.eval_seconds += seconds
         if self.session.is_main:
@@ -208,6 +212,7 @@ class Runner:
         self.clock.train_seconds += step.seconds
         self.clock.tokens += step.tokens
         self.clock.examples += step.examples
+        self.clock.flops += step.flops
         self.clock.steps += 1
         if self.session.is_main:
             row = {
@@ -248,7 +253,8 @@ class Runner:
             hint="Run the same command with --resume.",
         )
 
-    def _finish(self, status: str, **more: str) -> None:
+    def finish(self, status: str, **more: str) -> None:
+        """Mark how the run ended, and let go of its folder."""
         if self.session.is_main:
             finish(self.run, status, spent=asdict(self.clock), **more)
         if self.lock:

@@ -59,11 +59,7 @@ class Session:
     @property
     def steps(self) -> dict[str, int]:
         """Optimizer steps of each period; a method that mixes in more may take more."""
-        return {period.name: self._steps_of(period) for period in self.periods}
-
-    def _steps_of(self, period: Period) -> int:
-        an_epoch = self.trainer.cutter.steps(self.encoder.count(period.examples))
-        return an_epoch * self.config.num_train_epochs
+        return {period.name: self.trainer.courses.expected(period) for period in self.periods}
 
     @property
     def is_main(self) -> bool:

@@ -16,7 +16,7 @@ def matrix(rows: Sequence[Row], columns: Sequence[str]) -> list[list[float | Non
     """R[t][i]: exact match (%) in row t on what phase i brought to last, None if not asked."""
     sets = learned(s.probe_set for s in rows[0][1])
     lasting = [[s for s in scores if s.lasts] for _, scores in rows]
-    return [[_pooled(scores, sets, column) for column in columns] for scores in lasting]
+    return [[pooled(scores, sets, column) for column in columns] for scores in lasting]
 
 
 def counts(rows: Sequence[Row], columns: Sequence[str]) -> list[int]:
@@ -26,7 +26,7 @@ def counts(rows: Sequence[Row], columns: Sequence[str]) -> list[int]:
     return [sum(s.n for s in scores if s.probe_set in sets and s.period == c) for c in columns]
 
 
-def _pooled(
+def pooled(
     scores: Sequence[Score], sets: Sequence[str], column: str | None = None, field: str = "em"
 ) -> float | None:
     """The mean over all probes of these sets (in one column), None where there are none."""
@@ -91,7 +91,7 @@ def so_far(rows: Sequence[Row]) -> tuple[float | None, float | None]:
         return None, None
     taught = learned(s.probe_set for s in rows[0][1])
     keep = {s.probe_set for s in rows[0][1] if s.period == BASE}
-    return _pooled(_just_learned(rows), taught), _pooled(rows[-1][1], [*keep], BASE)
+    return pooled(_just_learned(rows), taught), pooled(rows[-1][1], [*keep], BASE)
 
 
 def _just_learned(rows: Sequence[Row]) -> list[Score]:
@@ -107,7 +107,7 @@ def _change(
     moments = {"before": first, "learned": just_learned, "after": last}
     for field in ("em", "f1", "accuracy", "log_likelihood", "old_em"):
         found[field] = {
-            when: _pooled(scores, [name], field=field) for when, scores in moments.items()
+            when: pooled(scores, [name], field=field) for when, scores in moments.items()
         }
     found["perplexity"] = {when: _perplexity(scores, name) for when, scores in moments.items()}
     return found

@@ -21,12 +21,14 @@ from torch.nn import functional
 from fki.core.config import Config
 from fki.core.errors import FkiError
 from fki.core.types import Batch, Example, Period, Step
-from fki.data.collate import Encoded, Encoder
+from fki.data.collate import Encoder
+from fki.engine.course import Course, Courses
 from fki.engine.cutter import Cut, Cutter
 from fki.engine.forward import packs, scored_logits
 from fki.engine.order import derived_seed
 from fki.engine.rate import Rate
 from fki.engine.states import Group, States
+from fki.engine.work import Work
 from fki.methods.base import Method, trainable
 
 AHEAD = 8  # steps that a GPU is asked for before their losses are read, which waits for it
@@ -38,7 +40,6 @@ TRAINED = "trained"  # the group of states of what is being learned
 class Taken(NamedTuple):
     """An optimizer step whose loss may be known to the device alone."""
 
-    batch: list[Encoded]
     read: Tensor  # [2], loss and norm
     learning_rate: float
     note: str
@@ -65,79 +66,89 @@ class Trainer:
         self.model = accelerator.prepare_model(model)
         # prepare_model leaves autocast in the model's forward; scoring has to be fp32
         accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
-        # whether a step is to be left out has to be known before it is taken
-        can_wait = accelerator.device.type == "cuda" and config.on_nan == "stop"
-        self.ahead = AHEAD if can_wait else 1
+        # whether a step is to be left out, or is the last, has to be known before the next is taken
+        waits = config.on_nan == "skip" or config.budget.seconds > 0
+        self.ahead = AHEAD if accelerator.device.type == "cuda" and not waits else 1
         can_pack = method.packs and packs(model)
         self.cutter = Cutter(encoder, config, accelerator, packs=can_pack)
+        self.courses = Courses(config, encoder, self.cutter, Work(model, states))
         self.optimizer: torch.optim.Optimizer | None = None
+
+    def course(self, period: Period, *, counts: bool = False) -> Course:
+        """What a period trains on, up to the end of its budget; periods must come in order."""
+        seed = self.config.seed
+        return self.courses.of(
+            period,
+            lambda epoch: self.method.mix(period, self.review, epoch, seed),
+            counts=counts,
+        )
 
     def pass_over(self, period: Period) -> None:
         """Tell the method of a period that was learned before a restart."""
-        self.method.mix(period, self.review, 0, self.config.seed)
+        if self.courses.counts or self.config.budget.steps:
+            self.course(period)
+        else:  # the last epoch tells the method as much as all of them
+            last = self.config.num_train_epochs - 1
+            self.method.mix(period, self.review, last, self.config.seed)
 
     def learn(
-        self, period: Period, *, after: int = 0, state: dict[int, Any] | None = None
+        self,
+        period: Period,
+        *,
+        after: int = 0,
+        seconds: float = 0.0,
+        state: dict[int, Any] | None = None,
     ) -> Iterator[Step]:
-        """Train on a period, yielding each optimizer step; on a GPU some at a time, the last of
-        which finds the weights as it says.
+        """Train on a period until its epochs or its budget end, yielding every step; on a GPU some
+        at a time, the last of which finds the weights as it says.
 
         Args:
             after: steps of this period that were taken before; it goes on behind them.
+            seconds: what they took.
             state: the optimizer's, by parameter, when it was saved; a period that starts with a
                 fresh optimizer does without.
         Raises:
             FkiError: the loss is no longer a finite number, or one example is too much for memory.
         """
-        seed = self.config.seed
-        epochs = [
-            self.method.mix(period, self.review, epoch, seed)
-            for epoch in range(self.config.num_train_epochs)
-        ]
-        lengths = [self.cutter.steps(self.encoder.count(examples)) for examples in epochs]
-        steps, step, skipped = sum(lengths), 0, 0
+        course = self.course(period)
+        steps, step, skipped = course.steps, after, 0
         goes_on = after > 0 or not self.config.reset_optimizer_per_period
         optimizer = self._optimizer_for(steps, state if goes_on else None)
         rate = Rate(steps if self.config.use_lr_scheduling else 0)
-        before = self._recall(epochs)
+        before = self._recall(course.epochs)
         self.model.train()
-        for epoch, examples in enumerate(epochs):
-            done = min(max(0, after - step), lengths[epoch])
-            step += done
-            if done == lengths[epoch]:
-                continue
-            encoded = self.encoder.encode(examples, derived_seed(seed, "text", period.name, epoch))
-            cuts = self.cutter.cuts(encoded, period.name, epoch, done)
-            while some := [*islice(cuts, self.ahead)]:
-                began = time.perf_counter()
-                taken = [
-                    self._take(cut, optimizer, rate, period.name, step + i)
-                    for i, cut in enumerate(some, 1)
-                ]
-                read = torch.stack([one.read for one in taken]).tolist()  # waits for the device
-                seconds = (before + time.perf_counter() - began) / len(taken)
-                before = 0.0
-                for one, (loss, norm) in zip(taken, read, strict=True):
-                    step, note = step + 1, one.note
-                    is_finite = math.isfinite(loss) and math.isfinite(norm)
-                    skipped = 0 if is_finite else skipped + 1
-                    if not is_finite:
-                        place = f"{period.name}, epoch {epoch + 1}, step {step} of {steps}"
-                        note = self._astray(one.batch, place, loss, norm, skipped)
-                    yield Step(
-                        period.name,
-                        epoch,
-                        step,
-                        steps,
-                        loss,
-                        one.learning_rate,
-                        norm,
-                        len(one.batch),
-                        sum(len(e.source) + len(e.target) for e in one.batch),
-                        seconds,
-                        note,
-                        is_settled=one is taken[-1],
-                    )
+        cuts = self._cuts(period, course, after)
+        while not self._is_over(seconds) and (some := [*islice(cuts, self.ahead)]):
+            began = time.perf_counter()
+            taken = [
+                self._take(cut, optimizer, rate, period.name, step + i)
+                for i, (_, cut, _) in enumerate(some, 1)
+            ]
+            read = torch.stack([one.read for one in taken]).tolist()  # waits for the device
+            each = (before + time.perf_counter() - began) / len(taken)
+            before, seconds = 0.0, seconds + each * len(taken)
+            for (epoch, cut, flops), one, (loss, norm) in zip(some, taken, read, strict=True):
+                step, note = step + 1, one.note
+                is_finite = math.isfinite(loss) and math.isfinite(norm)
+                skipped = 0 if is_finite else skipped + 1
+                if not is_finite:
+                    place = f"{period.name}, epoch {epoch + 1}, step {step} of {steps}"
+                    note = self._astray(cut, place, loss, norm, skipped)
+                yield Step(
+                    period.name,
+                    epoch,
+                    step,
+                    steps,
+                    loss,
+                    one.learning_rate,
+                    norm,
+                    len(cut.batch),
+                    sum(len(e.source) + len(e.target) for e in cut.batch),
+                    each,
+                    note,
+                    is_settled=one is taken[-1],
+                    flops=flops,
+                )
 
     def _take(
         self, cut: Cut, optimizer: torch.optim.Optimizer, rate: Rate, period: str, step: int
@@ -146,19 +157,38 @@ class Trainer:
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * rate(step - 1)
         rank = self.accelerator.process_index
-        read, note = self._gradients(
-            cut, derived_seed(self.config.seed, "dropout", period, step, rank)
-        )
+        seed = derived_seed(self.config.seed, "dropout", period, step, rank)
+        read, note = self._gradients(cut, seed)
         if self.ahead > 1 or bool(read.isfinite().all()):
             optimizer.step()
-        return Taken(cut.batch, read, optimizer.param_groups[0]["lr"], note)
+        return Taken(read, optimizer.param_groups[0]["lr"], note)
 
-    def _astray(
-        self, batch: list[Encoded], place: str, loss: float, norm: float, skipped: int
-    ) -> str:
+    def _cuts(self, period: Period, course: Course, after: int) -> Iterator[tuple[int, Cut, float]]:
+        """(epoch, optimizer batch, operations) of each step behind the first `after`."""
+        meter = self.courses.work.meter()
+        for epoch, (examples, length) in enumerate(zip(course.epochs, course.lengths, strict=True)):
+            done = min(after, length)
+            after -= done
+            if done == length and not meter.remembers:
+                continue
+            encoded = self.courses.encoded(period, epoch, examples)
+            for batch in islice(self.cutter.batches(len(encoded), period.name, epoch), done):
+                meter.flops([encoded[i] for i in batch])
+            for cut in self.cutter.cuts(encoded, period.name, epoch, done, length):
+                yield epoch, cut, meter.flops(cut.batch)
+
+    def _is_over(self, seconds: float) -> bool:
+        """Is the time of a period used up? All processes go by the slowest, so that they agree."""
+        limit, world = self.config.budget.seconds, self.accelerator.num_processes
+        if limit and world > 1:
+            spent = torch.tensor([seconds], dtype=torch.float64, device=self.accelerator.device)
+            seconds = float(self.accelerator.gather(spent).max())
+        return 0 < limit <= seconds
+
+    def _astray(self, cut: Cut, place: str, loss: float, norm: float, skipped: int) -> str:
         """What to say of a step that is left out. Raises FkiError where none may be."""
-        ids = ", ".join(e.id for e in batch[:NAMED])
-        more = f" and {len(batch) - NAMED} more" if len(batch) > NAMED else ""
+        ids = ", ".join(e.id for e in cut.batch[:NAMED])
+        more = f" and {len(cut.batch) - NAMED} more" if len(cut.batch) > NAMED else ""
         if self.config.on_nan == "stop" or skipped > MOST_SKIPPED:
             raise FkiError(
                 f"The loss is no longer a finite number: {loss} in {place} (gradient norm {norm}), "

@@ -78,8 +78,10 @@ class Method:
     ) -> Sequence[Example]:
         """What one epoch of a period trains on, in any order.
 
-        Called for the periods in the stream's order. `review` is old text: the rows of `corpus`
-        where the method names one, else what was known before the stream.
+        Called for the periods in the stream's order, and of each for the epochs that its budget
+        lets begin, or for the last of these alone where a run goes on behind it. `review` is old
+        text: the rows of `corpus` where the method names one, else what was known before the
+        stream.
         """
         return period.examples
 

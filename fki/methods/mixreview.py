@@ -90,6 +90,7 @@ class MixReview(base.Method):
         super().__init__(config, options)
         self.reservoir = Reservoir(self.options.capacity)
         self._current: Period | None = None
+        self._begun = 0  # epochs of the current period
         self._owed = 0.0  # the fraction of an example that earlier periods left over
 
     @property
@@ -113,6 +114,7 @@ class MixReview(base.Method):
         """The period's examples and n_e old ones; periods must come in the stream's order."""
         if period is not self._current:
             self._enter(period, review, seed)
+        self._begun = max(self._begun, epoch + 1)
         old = review if self.options.source == "corpus" else self.reservoir.examples
         wanted = self.count(len(period.examples), epoch)
         rng = random.Random(f"{seed}|review|{period.name}|{epoch}")
@@ -132,12 +134,12 @@ class MixReview(base.Method):
         """Put what came before this period into the buffer, and take out what it answers anew."""
         left = self._current
         if left is not None:
-            self._owed = self._share(len(left.examples), self.config.num_train_epochs) % 1
+            self._owed = self._share(len(left.examples), self._begun) % 1
         if self.options.source == "buffer":
             rng = random.Random(f"{seed}|buffer|{period.name}")
             self.reservoir.add(self._lasting(review if left is None else left.examples), rng)
             self.reservoir.forget({e.source for e in period.examples})
-        self._current = period
+        self._current, self._begun = period, 0
 
     def _lasting(self, examples: Sequence[Example]) -> Sequence[Example]:
         """What may enter the buffer."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fki.core.config import SETTINGS, Config, as_dict, to_toml
+from fki.core.config import SETTINGS, TABLES, Budget, Config, as_dict, to_toml
 from fki.core.errors import ConfigError
 from fki.core.presets import tomllib
 from fki.core.resolve import Layer, Resolved, resolve
@@ -78,7 +78,8 @@ def test_higher_layers_win_and_tables_merge_key_by_key() -> None:
 
 def test_every_key_has_an_origin() -> None:
     found = resolved({"method": "lora", "lora": {"r": 2}})
-    assert set(SETTINGS) < set(found.origins)
+    assert set(SETTINGS) - set(TABLES) < set(found.origins)
+    assert {f"budget.{name}" for name in Budget.model_fields} < set(found.origins)
     assert found.origins["method"] == "0.toml:1"
     assert found.origins["seed"] == "default"
     assert found.origins["lora.r"] == "0.toml:1"
@@ -144,6 +145,16 @@ def test_all_problems_are_told_at_once() -> None:
         ("method", 3, "method must be text that is not empty, not 3."),
         ("lora", 3, "lora must be a table, [lora], not 3."),
         ("options", {"lora": {}}, "unknown key 'options'."),
+        ("budget", 3, "budget must be a table, [budget], not 3."),
+        ("budget", {"token": 3}, "unknown key 'budget.token'. Did you mean 'tokens'?"),
+        ("budget", {"steps": 1.5}, "budget.steps must be a whole number of at least 0, not 1.5."),
+        (
+            "budget",
+            {"tokens": True},
+            "budget.tokens must be a whole number of at least 0, not true.",
+        ),
+        ("budget", {"seconds": -1}, "budget.seconds must be a number of at least 0, not -1."),
+        ("budget", {"flops": "1e12"}, "budget.flops must be a number of at least 0, not '1e12'."),
     ],
 )
 def test_a_wrong_value_is_told_in_words(key: str, value: object, text: str) -> None:
@@ -153,6 +164,16 @@ def test_a_wrong_value_is_told_in_words(key: str, value: object, text: str) -> N
 def test_fp16_is_refused_with_its_reason() -> None:
     text = refusal({"mixed_precision": "fp16"})
     assert "mixed_precision must be 'bf16' or 'no', not 'fp16': T5's feed-forward" in text
+
+
+def test_a_budget_merges_key_by_key_and_without_one_there_is_no_limit() -> None:
+    assert not any(Config().budget.model_dump().values())
+    found = resolved({"budget": {"tokens": 5, "steps": 2}}, {"budget": {"steps": 3}})
+    assert found.config.budget == Budget(tokens=5, steps=3)
+    assert found.origins["budget.tokens"] == "0.toml:1"
+    assert found.origins["budget.steps"] == "1.toml:1"
+    assert found.origins["budget.flops"] == "default"
+    assert refusal({"tokens": 5}).endswith("unknown key 'tokens'. Did you mean 'budget.tokens'?")
 
 
 def test_an_unknown_key_that_is_an_option_is_told_its_table() -> None:

@@ -75,6 +75,15 @@ def test_each_piece_is_learned_once_an_epoch_and_steps_count_pieces(
     assert len(found) == pieces and set(found.values()) == {2}
 
 
+def test_a_budget_of_tokens_counts_what_each_epoch_hides(mixed: Period, make_lesson: Any) -> None:
+    settings = {"num_train_epochs": 3, "train_batch_size": 2, "objective": "salient_spans"}
+    whole = list(make_lesson(**settings).trainer.learn(mixed))
+    limit = sum(s.tokens for s in whole[: len(whole) // 2]) + 1
+    steps = list(make_lesson(**settings, budget={"tokens": limit}).trainer.learn(mixed))
+    assert [s.tokens for s in steps] == [s.tokens for s in whole[: len(whole) // 2 + 1]]
+    assert steps[-1].epoch == 1 and {s.steps for s in steps} == {len(steps)}
+
+
 def sources(lesson: Any, period: Period) -> list[list[int]]:
     """What was read, in order of learning."""
     list(lesson.trainer.learn(period))

@@ -40,6 +40,19 @@ def lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
+def test_two_processes_end_a_period_at_the_same_step_where_time_ends_it(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    fact = {"subject": "Town", "relation": "mayor", "object": "Ada", "start": "2024-01-05"}
+    rows = [fact | {"subject": f"Town {i}"} for i in range(6)]
+    (tmp_path / "data" / "stream.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    budget = ["--set", "budget.seconds=0.3", "--set", "num_train_epochs=5000"]
+    run = train(tmp_path, TOGETHER, "run", "--set", "ngpu=2", *budget)
+    steps = [row for row in lines(run / "metrics.jsonl") if "train/loss" in row]
+    assert sum(row["seconds"] for row in steps[:-1]) < 0.3 + 0.1  # the slowest process decides
+    assert 0 < len(steps) < 5000
+    assert json.loads((run / "run.json").read_text())["status"] == "done"
+
+
 def test_two_processes_learn_and_answer_like_one_with_twice_the_batch(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     rows = [

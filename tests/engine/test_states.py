@@ -190,6 +190,7 @@ def test_learning_from_kept_states_is_learning_with_the_encoder(
 
 def test_a_frozen_encoder_is_run_once_a_period(make_period: Callable[[int], Period]) -> None:
     model, trainer, _ = lesson("vanilla", freeze_level=1)
+    assert trainer.courses.work.costs.kept  # which takes one pass of the model, once
     runs: list[int] = []
     model.encoder.block[0].register_forward_hook(lambda *_: runs.append(1))
     list(trainer.learn(make_period(6)))

@@ -328,6 +328,7 @@ def test_bf16_is_used_in_forward_passes_while_weights_and_gradients_stay_fp32(
     make_lesson: Any, make_period: MakePeriod, bf16: Accelerator
 ) -> None:
     lesson = make_lesson(with_accelerator=bf16, mixed_precision="bf16")
+    assert lesson.trainer.courses.work.costs  # which takes one pass of the model, in fp32
     dtypes = []
     query = lesson.model.encoder.block[0].layer[0].SelfAttention.q
     query.register_forward_hook(lambda module, args, output: dtypes.append(output.dtype))

@@ -1,0 +1,94 @@
+"""The estimate of operations is that of the matrix products, for whatever a method adds."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from fki.core import registry
+from fki.data.collate import Encoded
+from fki.engine.forward import target_logits
+from fki.engine.states import States
+from fki.engine.work import Costs, Meter, Work
+from fki.testing import toy_batch, toy_encoder, toy_model
+from fki.testing.case import Case
+
+MATRIX = {torch.ops.aten.mm, torch.ops.aten.addmm}
+
+
+def products(model: Any) -> tuple[int, int, int]:
+    """(operations of weights in a step, source tokens, target tokens), as torch counts them."""
+    batch = toy_batch([0])
+    model.train()
+    with FlopCounterMode(display=False) as counter:
+        logits = target_logits(model, batch, model.config)
+        functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten()).backward()
+    counted = counter.get_flop_counts()["Global"]
+    total = sum(count for op, count in counted.items() if op in MATRIX)
+    return total, batch.input_ids.numel(), batch.labels.numel()
+
+
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("name", registry.method_names())
+def test_the_estimate_is_what_torch_counts_of_weights(name: str, level: int) -> None:
+    ready = Case(name).taught(level)
+    counted, sources, targets = products(ready.model)
+    costs = Work(ready.model, None).costs
+    assert costs.source * sources + costs.target * targets == counted
+
+
+def test_where_all_trains_it_is_six_for_each_weight_and_token() -> None:
+    model = toy_model()
+    blocks = {"encoder": 0, "decoder": 0, "crossed": 0}
+    for name, p in model.named_parameters():
+        if p.ndim == 2 and ".block." in name and "relative" not in name:
+            crossed = "EncDecAttention.k" in name or "EncDecAttention.v" in name
+            blocks["crossed" if crossed else name.partition(".")[0]] += p.numel()
+    head = model.lm_head.weight.numel()
+    costs = Work(model, None).costs
+    assert costs.source == 6 * (blocks["encoder"] + blocks["crossed"])
+    assert costs.target == 6 * (blocks["decoder"] + head)
+
+
+def kept_states(level: int, limit: int = 2**20) -> tuple[Any, States]:
+    ready = Case("vanilla").prepare(level)
+    frozen = ready.method.frozen(ready.model)
+    assert frozen is not None
+    return ready.model, States(frozen, toy_encoder(), store="fp32", limit=limit, folder=Path())
+
+
+def test_an_encoder_whose_states_are_kept_takes_two_for_each_weight_of_a_new_source() -> None:
+    model, states = kept_states(1)
+    weights = sum(
+        p.numel() for n, p in model.encoder.block.named_parameters() if "weight" in n and p.ndim > 1
+    )
+    weights -= model.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight.numel()
+    plain, kept = Work(model, None).costs, Work(model, states).costs
+    assert kept.kept == 2 * weights
+    assert kept.source == plain.source - 2 * weights
+    assert kept.target == plain.target
+
+
+def test_each_source_is_charged_once_and_each_time_where_there_is_no_room() -> None:
+    batch = [Encoded([5, 6, 7], [1]), Encoded([8, 9], [1, 2]), Encoded([5, 6, 7], [3])]
+    costs = Costs(source=1.0, target=10.0, kept=100.0)
+    roomy, narrow = Meter(costs, 5), Meter(costs, 4)
+    each = 8 * 1.0 + 4 * 10.0
+    assert [roomy.flops(batch), roomy.flops(batch)] == [each + 500.0, each]
+    assert narrow.flops(batch[:2]) == 5 + 30 + 500.0
+    assert narrow.flops(batch) == each + 800.0
+
+
+def test_measuring_changes_neither_the_model_nor_what_is_drawn_at_random() -> None:
+    model = toy_model().train()
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    Work(model, None).costs  # noqa: B018
+    assert torch.equal(torch.rand(1), expected)
+    assert model.training
+    assert all(p.grad is None for p in model.parameters())
+    assert not any(module._forward_hooks for module in model.modules())
