@@ -1,73 +1,100 @@
-"""`fki compare`: all runs side by side: learned, kept, forgotten, cost."""
+"""`fki compare`: which method is better, and how sure that is."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
+from fki.commands._compared import difference_table, main_table, rows
 from fki.commands._options import Json
-from fki.commands._show import NONE, Show, duration, new_table, number
+from fki.commands._show import Show
 
 if TYPE_CHECKING:
-    from fki.engine.comparer import Line
+    from fki.engine.comparison import Comparison, Group
 
-SETS = {
-    "invariant": "inv",
-    "initial": "init",
-    "updated": "upd",
-    "new": "new",
-    "paraphrase": "para",
-}
-CLOZE = "cloze"  # a column, and a word in the legend, only where a run has read documents
-LEGEND = (
-    "inv, init: kept from before; upd, new: learned; para: learned facts in other words; "
-    "gain: EM a period gained when learned; forgot: EM lost since; "
-    "FUAR: kept facts lost per fact gained, lower is better"
-)
+MOST = 8  # runs that are left out and named, unless --wide
 
 
 def compare(
-    folders: Annotated[list[Path] | None, typer.Argument(help="Folders of runs, or runs.")] = None,
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of runs, or runs.", show_default="runs/")
+    ] = None,
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="KEY",
+            help="What makes an arm: method, preset, version, seed or a setting.",
+            show_default="all settings but the seed",
+        ),
+    ] = "",
+    baseline: Annotated[
+        str,
+        typer.Option(metavar="ARM", help="What arms are compared with.", show_default="vanilla"),
+    ] = "",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="What to show, such as updated.learned; again for more."),
+    ] = None,
+    sort: Annotated[str, typer.Option(metavar="NAME", help="The metric to sort arms by.")] = "",
+    wide: Annotated[
+        bool, typer.Option("--wide", help="All metrics, with intervals, and all differences.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compare also what is not comparable, and say so.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Put runs side by side: what they learned, kept, forgot and cost."""
+    """Compare methods: what they learned, kept, forgot and cost, and how sure that is.
+
+    Runs that differ in nothing but the seed are one arm. Arms are compared with a baseline, probe
+    by probe, where they were asked the same questions of the same base model.
+    """
     from fki.engine.comparer import compare as compare_runs
+    from fki.engine.measures import every
 
     show = Show(as_json=as_json)
-    found = compare_runs(folders or [Path("runs")])
-    has_cloze = any(CLOZE in line.probe_sets for line in found.lines)
-    sets = SETS | ({CLOZE: CLOZE} if has_cloze else {})
-    numbers = (*sets.values(), "gain", "forgot", "FUAR", "time")
-    table = new_table("run", *numbers, title="Exact match after the stream, %", numbers=numbers)
-    for line in sorted(found.lines, key=lambda line: (line.fair_with, line.method, line.seed)):
-        table.add_row(
-            escape(_name(line)),
-            *(_after(line, name) for name in sets),
-            number(line.learning_gain),
-            number(line.forgetting),
-            number(line.fuar, 2),
-            duration(line.train_seconds),
-        )
-        show.data(**asdict(line))
-    if found.lines:
-        show.table(table)
-        show.out.print(LEGEND + ("; cloze: told by documents" * has_cloze), style="dim")
-    for folder, reason in found.skipped.items():
+    keys = metric or (every() if wide else [])
+    found = compare_runs(
+        folders or [Path("runs")], by=by, baseline=baseline, metrics=keys, force=force
+    )
+    for number, group in enumerate(found.groups):
+        if number:
+            show.out.print()
+        _show(group, show, sort=sort, is_wide=wide)
+        for row in rows(group):
+            show.data(**row)
+    _rest(found, show, is_wide=wide)
+
+
+def _show(group: "Group", show: Show, *, sort: str, is_wide: bool) -> None:
+    """One group: what it says of each arm, and of the differences to the baseline."""
+    for warning in group.warnings:
+        show.note(f"Note: {warning}")
+    table, legend = main_table(group, sort=sort, is_wide=is_wide)
+    show.table(table)
+    show.out.print(legend, style="dim")
+    if group.baseline:
+        show.out.print()
+        table, words = difference_table(group, is_wide=is_wide)
+        if table.row_count:
+            show.table(table)
+        show.out.print(words, style="dim")
+
+
+def _rest(found: "Comparison", show: Show, *, is_wide: bool) -> None:
+    """What was not compared, and why."""
+    named = list(found.left_out.items())
+    for folder, reason in named if is_wide else named[:MOST]:
         show.note(f"Left out: {folder}: {reason}")
+    if len(named) > MOST and not is_wide:
+        show.note(f"{len(named) - MOST} more are left out; --wide names them.")
+    for folder, reason in named:
         show.data(skipped=folder, reason=reason)
-    if found.differing > 1:
+    if len(found.groups) > 1:
         show.note(
-            f"These are {found.differing} groups of runs that differ in data, version, base model "
-            "or the questions asked: compare within a group only."
+            f"These are {len(found.groups)} groups of runs, which are not compared with one "
+            "another. They differ in"
         )
-
-
-def _name(line: "Line") -> str:
-    return line.run if line.status == "done" else f"{line.run} ({line.status})"
-
-
-def _after(line: "Line", name: str) -> str:
-    scores: dict[str, Any] = line.probe_sets.get(name, {}).get("em", {})
-    return number(scores.get("after")) if scores else NONE
+        for difference in found.apart:
+            show.note(f"  {difference}")
+        show.note("Give the folders of one group, or --force.")

@@ -5,6 +5,7 @@ config.toml    the config again, to run again
 metrics.jsonl  one object a line: every optimizer step and every scored row
 probes.jsonl   the questions, once; samples.jsonl: each answer, by probe id and row
 scores.json    the rows of the matrix R, and what follows from them
+outcomes.npz   which questions were answered right, for comparisons
 checkpoints/   the weights that train, after a scored phase
 tracking/      what `--track tensorboard` writes
 """
@@ -21,6 +22,7 @@ from fki.core.home import user_path
 
 RUN, CONFIG, METRICS = "run.json", "config.toml", "metrics.jsonl"
 PROBES, SAMPLES, SCORES = "probes.jsonl", "samples.jsonl", "scores.json"
+OUTCOMES, REPORT = "outcomes.npz", "report.html"
 CHECKPOINTS, TRACKING, LOCK = "checkpoints", "tracking", ".lock"
 TABLES = (  # of run.json
     "config",

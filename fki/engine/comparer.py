@@ -1,110 +1,215 @@
-"""Finished runs side by side; reads files only, so that it starts without torch."""
+"""Finished runs to a Comparison: what each arm learned, kept and forgot, and how sure that is.
 
+Reads files only, so that it starts without torch.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-from pydantic.dataclasses import dataclass
+import numpy as np
 
-from fki.core.errors import DataError
-from fki.core.store import RUN, SCORES, Run, find_runs
+from fki.core.errors import ConfigError, DataError, nearest
+from fki.engine import outcomes
+from fki.engine.arms import Entry, arms, differing, found, groups
+from fki.engine.comparison import (
+    Comparison,
+    Difference,
+    Group,
+    Metric,
+    Verdict,
+)
+from fki.engine.measures import METRICS, SETS, is_usual, measures, of_set
+from fki.engine.outcomes import Outcomes
+from fki.engine.portrait import Values, portrait
+from fki.engine.resampled import Resampled, Sample
+from fki.metrics.resampling import DRAWS, cohens_h, difference, holm, mcnemar
 
-NUMBERS = TypeAdapter(dict[str, float | None])
+FEWER = 500  # draws, where there are so many runs that they would take long
+MANY = 100  # runs
+ALPHA = 0.05
+BASELINE = "vanilla"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One run in a comparison; a score is None where it is undefined or not there yet.
+def compare(
+    folders: Sequence[Path],
+    *,
+    by: str = "",
+    baseline: str = "",
+    metrics: Sequence[str] = (),
+    force: bool = False,
+) -> Comparison:
+    """Compare the finished runs in these folders.
 
-    Raises ValidationError, a ValueError, for what is of another type.
+    Args:
+        by: the setting that makes an arm; "" for all settings but the seed.
+        baseline: the arm that others are compared with; "" for vanilla where there is one, else the
+            first.
+        metrics: keys of what is shown; none for the usual ones.
+        force: compare also what is not comparable, and say so.
+    Raises:
+        DataError: there are no runs.
+        ConfigError: `by`, `baseline` or a metric is not known.
     """
-
-    run: str
-    status: str
-    method: str
-    model: str
-    dataset: str
-    version: str
-    seed: int
-    periods: int
-    trainable: int
-    train_seconds: float
-    probe_sets: dict[str, dict[str, Any]]
-    learning_gain: float | None
-    forgetting: float | None
-    fuar: float | None
-    fair_with: str  # runs with the same value asked the same questions of the same base model
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """All runs found, and why others could not be read."""
-
-    lines: list[Line]
-    skipped: dict[str, str]
-
-    @property
-    def differing(self) -> int:
-        """How many groups of runs there are that are not comparable with one another."""
-        return len({line.fair_with for line in self.lines})
-
-
-def compare(folders: list[Path]) -> Comparison:
-    """The runs in these folders, by name. Raises DataError where there is none at all."""
-    for folder in folders:
-        if not folder.is_dir():
-            raise DataError(f"There is no folder {folder}.", hint="Run: fki train --preset t5_lora")
-    runs = [run for folder in folders for run in find_runs(folder)]
-    lines, skipped = [], {}
-    for run in runs:
+    entries, left_out = found(folders)
+    read: dict[Path, Outcomes] = {}
+    for entry in entries:
         try:
-            lines.append(line(run))
+            read[entry.run.folder] = outcomes.read(entry.run)
         except DataError as error:
-            skipped[str(run.folder)] = str(error)
+            left_out[str(entry.run.folder)] = str(error)
         except (AttributeError, KeyError, TypeError, ValueError):
-            skipped[str(run.folder)] = f"its {RUN} or {SCORES} is not as fki writes it."
-    if not lines and not skipped:
-        raise DataError(
-            f"There are no runs in '{', '.join(map(str, folders))}'.",
-            hint="Run: fki train --preset t5_lora",
+            left_out[str(entry.run.folder)] = "its scores or answers are not as fki writes them."
+    usable = [entry for entry in entries if entry.run.folder in read]
+    sorted_in, apart = groups(usable, force=force)
+    draws = FEWER if len(usable) > MANY else DRAWS
+    made, known = [], set[str]()
+    for some in sorted_in:
+        sides, dropped = arms(some, by)
+        left_out |= dropped
+        known |= set(sides)
+        made.append(_Maker(sides, read, draws).group(baseline, metrics, apart if force else ()))
+    if baseline and baseline not in known:
+        raise ConfigError(
+            f"--baseline must be one of {', '.join(sorted(known))}, not '{baseline}'."
+            f"{nearest(baseline, sorted(known))}"
         )
-    return Comparison(lines, skipped)
+    environments = dict.fromkeys(_environment(entry.info) for entry in usable)
+    return Comparison(tuple(made), left_out, () if force else tuple(apart), tuple(environments))
 
 
-def line(run: Run) -> Line:
-    """What a comparison says of a run.
+def _environment(info: Mapping[str, Any]) -> str:
+    told = info.get("environment", {})
+    packages = ", ".join(f"{name} {of}" for name, of in told.get("packages", {}).items())
+    made_with = f"fki {info.get('fki', '?')}, python {told.get('python', '?')}, {packages}"
+    return f"{made_with}, on {told.get('device', '?')}"
 
-    Raises DataError where a file cannot be read, and what Python does where it is of another shape.
-    """
-    info = run.info
-    config, dataset, scores = info["config"], info["dataset"], run.read(SCORES)["summary"]
-    for row in scores["probe_sets"].values():
-        NUMBERS.validate_python(row["em"])
-    same = (
-        dataset["digest"],
-        dataset["version"],
-        *dataset["periods"],
-        *scores["columns"][:1],  # the first phase tells how many periods a phase has
-        info["model"]["digest"],
-        *map(str, info["protocol"].values()),
-        config["eval_samples"],
-        config["input_length"],
-        config.get("continue_from", ""),
-    )
-    return Line(
-        run=run.folder.resolve().name,
-        status=info["status"],
-        method=config["method"],
-        model=config["model"],
-        dataset=dataset["name"],
-        version=dataset["version"],
-        seed=config["seed"],
-        periods=len(dataset["periods"]),
-        trainable=info["parameters"]["trainable"],
-        train_seconds=info.get("spent", {}).get("train_seconds", 0.0),
-        probe_sets=scores["probe_sets"],
-        learning_gain=scores["learning_gain"],
-        forgetting=scores["forgetting"],
-        fuar=scores["fuar"],
-        fair_with="|".join(map(str, same)),
-    )
+
+class _Maker:
+    """Makes one group of arms."""
+
+    def __init__(
+        self, sides: Mapping[str, Sequence[Entry]], read: Mapping[Path, Outcomes], draws: int
+    ) -> None:
+        self.sides = sides
+        used = {e.run.folder: read[e.run.folder] for some in sides.values() for e in some}
+        sample = Sample([*used.values()], draws)
+        self.runs = {folder: Resampled(one, sample) for folder, one in used.items()}
+        self.values: dict[str, dict[str, Values]] = {}  # by arm, then by metric
+        for name, some in sides.items():
+            per_run = [measures(self.runs[e.run.folder], e.info.get("spent", {})) for e in some]
+            self.values[name] = {key: np.stack([one[key] for one in per_run]) for key in per_run[0]}
+
+    def group(self, baseline: str, keys: Sequence[str], forced: Sequence[str]) -> Group:
+        """With the differences to the baseline."""
+        shown = self._shown(keys)
+        base = self._baseline(baseline)
+        made = [
+            portrait(name, some, [self.runs[e.run.folder] for e in some], self.values[name])
+            for name, some in self.sides.items()
+        ]
+        entry = next(iter(self.sides.values()))[0]
+        return Group(
+            title=_title(entry.info),
+            rows=max((self.runs[e.run.folder].one.rows for e in self._entries()), key=len),
+            arms=tuple(made),
+            metrics=tuple(shown),
+            baseline=base,
+            differences=tuple(self._differences(base, shown)) if base else (),
+            settings=differing({name: some[0].settings for name, some in self.sides.items()}),
+            warnings=tuple(self._warnings(forced)),
+        )
+
+    def _entries(self) -> Iterable[Entry]:
+        return (entry for some in self.sides.values() for entry in some)
+
+    def _baseline(self, asked: str) -> str:
+        if len(self.sides) < 2:
+            return ""
+        if asked:
+            return asked if asked in self.sides else ""
+        return BASELINE if BASELINE in self.sides else next(iter(self.sides))
+
+    def _shown(self, keys: Sequence[str]) -> list[Metric]:
+        """The metrics that are asked for, or the usual ones that some arm has."""
+        by_key = {metric.key: metric for metric in METRICS}
+        for own in {s for run in self.runs.values() for s in run.sets} - set(SETS):
+            by_key |= {metric.key: metric for metric in of_set(own)}
+        for key in keys:
+            if key not in by_key:
+                raise ConfigError(
+                    f"--metric must be one of {', '.join(by_key)}, not '{key}'."
+                    f"{nearest(key, list(by_key))}"
+                )
+        has = {k for v in self.values.values() for k, x in v.items() if np.isfinite(x[:, 0]).any()}
+        usual = filter(is_usual, by_key)
+        return [by_key[key] for key in keys or usual if key in has]
+
+    def _differences(self, base: str, shown: Sequence[Metric]) -> list[Difference]:
+        raw = [
+            self._difference(name, base, metric)
+            for metric in shown
+            for name in self.sides
+            if name != base
+        ]
+        adjusted = holm([d["p"] for d in raw])
+        found = []
+        for told, p_holm in zip(raw, adjusted, strict=True):
+            is_better = told.pop("is_better")
+            verdict: Verdict = "undefined"
+            if p_holm is not None:
+                verdict = "better" if is_better else "worse"
+                verdict = verdict if p_holm < ALPHA else "no evidence of a difference"
+            found.append(Difference(**told, p_holm=p_holm, verdict=verdict))
+        return found
+
+    def _difference(self, name: str, base: str, metric: Metric) -> dict[str, Any]:
+        """An arm less the baseline, without what depends on the family of tests."""
+        nothing = np.full((1, 2), np.nan)
+        ours, theirs = (self.values[arm].get(metric.key, nothing) for arm in (name, base))
+        seeds = [[e.seed for e in self.sides[arm]] for arm in (name, base)]
+        told: dict[str, Any] = {
+            "metric": metric.key,
+            "arm": name,
+            "baseline": base,
+            "value": None,
+            "p": None,
+            "is_better": False,
+        }
+        if not (np.isfinite(ours[:, 0]).all() and np.isfinite(theirs[:, 0]).all()):
+            return told
+        is_paired = seeds[0] == seeds[1] and len(set(seeds[0])) == len(seeds[0])
+        off = difference(ours, theirs, is_paired=is_paired)
+        low, high = off.interval() or (None, None)
+        told |= {"value": off.value, "low": low, "high": high, "test": "paired bootstrap"}
+        told |= {"p": off.p(), "is_better": (off.value > 0) == metric.higher_is_better}
+        if metric.key in SETS or metric.key.endswith(".learned"):
+            told["effect"] = cohens_h(*(float(v[:, 0].mean()) / 100 for v in (ours, theirs)))
+        if len(ours) == len(theirs) == 1 and metric.key in SETS:
+            told |= {"p": self._mcnemar(name, base, metric.key), "test": "exact McNemar"}
+        return told
+
+    def _mcnemar(self, name: str, base: str, probe_set: str) -> float | None:
+        runs = [self.runs[self.sides[arm][0].run.folder] for arm in (name, base)]
+        right = [run.right_at_the_end(probe_set) for run in runs]
+        if len(right[0]) != len(right[1]):
+            return None
+        return mcnemar(*right)
+
+    def _warnings(self, forced: Sequence[str]) -> Iterable[str]:
+        if forced:
+            yield "Forced: these runs are not comparable. They differ in " + "; ".join(forced) + "."
+        digests = {run.one.digest for run in self.runs.values()}
+        if len(digests) > 1:
+            yield "These runs were not asked the same questions: differences are not paired."
+        if any(len(some) == 1 for some in self.sides.values()):
+            yield (
+                "Some arms have one seed: their intervals tell of other questions, not of other "
+                "seeds."
+            )
+
+
+def _title(info: Mapping[str, Any]) -> str:
+    dataset = info["dataset"]
+    number, version = len(dataset["periods"]), dataset["version"]
+    return f"{dataset['name']}, {number} {version}{'s' * (number != 1)}, {info['model']['name']}"

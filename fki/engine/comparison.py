@@ -5,6 +5,7 @@ An arm is a set of runs that differ in nothing but their seed. Percentages are 0
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Literal
 
 Verdict = Literal["better", "worse", "no evidence of a difference", "undefined"]
@@ -21,6 +22,11 @@ class Metric:
     unit: str = "%"
     higher_is_better: bool = True
     digits: int = 1
+    bounds: tuple[float, float] = (-inf, inf)  # no interval goes beyond them
+
+    def within(self, value: float | None) -> float | None:
+        """The value, or the bound that it is beyond."""
+        return None if value is None else min(max(value, self.bounds[0]), self.bounds[1])
 
 
 @dataclass(frozen=True, slots=True)

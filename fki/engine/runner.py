@@ -15,7 +15,7 @@ from fki.core.errors import FkiError, Interrupted
 from fki.core.resolve import Resolved
 from fki.core.store import METRICS, SAMPLES, SCORES, Run, append_lines, write_json
 from fki.core.types import Period, Score, Step
-from fki.engine import checkpoint, output_log, resume
+from fki.engine import checkpoint, memory, outcomes, output_log, resume
 from fki.engine.evaluator import mean_score
 from fki.engine.folder import finish, take
 from fki.engine.phases import best_rows, some_at_a_time
@@ -104,6 +104,7 @@ class Runner:
         The run is marked done, failed or interrupted, whatever ends it. Raises Interrupted where a
         signal asked to stop; what is needed to go on is then on disk.
         """
+        memory.reset_peak()
         try:
             yield from self._events()
         except (KeyboardInterrupt, GeneratorExit, Interrupted) as stop:
@@ -256,7 +257,10 @@ class Runner:
     def finish(self, status: str, **more: str) -> None:
         """Mark how the run ended, and let go of its folder."""
         if self.session.is_main:
-            finish(self.run, status, spent=asdict(self.clock), **more)
+            if status == "done":
+                outcomes.keep(self.run)
+            spent = asdict(self.clock)
+            finish(self.run, status, spent=spent, peak_mib=memory.peak_mib(), **more)
         if self.lock:
             self.lock.release()
 

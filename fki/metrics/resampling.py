@@ -1,0 +1,137 @@
+"""How sure a number is: intervals and tests by resampling what was asked.
+
+Probes of one subject are not independent, so subjects are what is drawn. Runs were asked the same
+probes, so that every run gets the same draws: what two runs have in common cancels in their
+difference. The draws are those of the Bayesian bootstrap (Rubin, 1981): each subject has a weight
+from the exponential distribution, so that no period is ever left without a probe. Seeds are few;
+what their mean may be off by follows Student's t, of the variance that the probes do not explain.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+DRAWS = 2000
+LEVEL = 0.95
+LEAST = 0.9  # of the draws must be defined, or there is no interval
+
+Floats = NDArray[np.float64]
+
+
+def weights(clusters: int, *, draws: int = DRAWS, seed: int = 0) -> NDArray[np.float32]:
+    """[1 + draws, clusters]: ones, which are the data as they are, and then the draws."""
+    drawn = np.random.default_rng(seed).standard_exponential((draws, clusters), np.float32)
+    return np.concatenate([np.ones((1, clusters), np.float32), drawn])
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A mean over seeds and what it may be off by: an error of these, and `scale` times Student's
+    t of `freedom` degrees."""
+
+    value: float
+    errors: Floats  # [draws], around zero; NaN where a draw has no value
+    scale: float = 0.0
+    freedom: int = 0
+
+    @property
+    def known(self) -> Floats | None:
+        """The errors that have a value; None where too many have none."""
+        known = self.errors[np.isfinite(self.errors)]
+        return known if len(known) >= max(1.0, LEAST * len(self.errors)) else None
+
+    def drawn(self, seed: int) -> Floats:
+        """[draws]: both kinds of error, drawn together."""
+        t = np.random.default_rng(seed).standard_t(max(1, self.freedom), len(self.errors))
+        return self.errors + self.scale * t
+
+    def interval(self, level: float = LEVEL) -> tuple[float, float] | None:
+        """From low to high; None where too many draws have no value."""
+        if self.known is None:
+            return None
+        off = np.nanquantile(self.drawn(seed=1), [(1 - level) / 2, (1 + level) / 2])
+        return self.value + float(off[0]), self.value + float(off[1])
+
+    def p(self) -> float | None:
+        """Two-sided, of the value being zero: the mean over the errors of Student's two tails."""
+        known, far = self.known, abs(self.value)
+        if known is None:
+            return None
+        if self.scale == 0:
+            return float(1 + (np.abs(known) >= far - 1e-12).sum()) / (1 + len(known))
+        from scipy.special import stdtr
+
+        tails = stdtr(self.freedom, (np.stack([known, -known]) - far) / self.scale).sum(0)
+        return float(min(1.0, tails.mean()))
+
+
+def spread(values: Floats) -> Spread:
+    """Of one metric.
+
+    Runs differ by their seeds, and because each answers single probes by chance. The latter is in
+    the draws already, so its share of the variance between runs is taken off.
+
+    Args:
+        values: [seeds, 1 + draws], the metric of each seed's run for each row of `weights`.
+    """
+    found, deviations = values[:, 0], values[:, 1:] - values[:, :1]
+    mean, errors = float(found.mean()), deviations.mean(0)
+    runs = len(found)
+    if runs < 2:
+        return Spread(mean, errors)
+    by_chance = np.var(deviations, axis=0, ddof=1)
+    by_chance = by_chance[np.isfinite(by_chance)]
+    variance = float(found.var(ddof=1)) - float(by_chance.mean() if len(by_chance) else 0.0)
+    return Spread(mean, errors, float(np.sqrt(max(0.0, variance) / runs)), runs - 1)
+
+
+def difference(ours: Floats, theirs: Floats, *, is_paired: bool) -> Spread:
+    """Of one metric between two arms that were asked the same, and have the same weights.
+
+    Args:
+        ours: [seeds, 1 + draws], as for `spread`.
+        theirs: the same of the other arm.
+        is_paired: row i of both is of the same seed.
+    """
+    if is_paired:
+        return spread(ours - theirs)
+    first, second = spread(ours), spread(theirs)
+    more, less = sorted((first, second), key=lambda s: s.scale, reverse=True)
+    errors = more.errors - less.drawn(seed=2)  # Student's t is as likely up as down
+    sign = 1 if more is first else -1
+    return Spread(first.value - second.value, sign * errors, more.scale, more.freedom)
+
+
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """The p-values adjusted for their number (Holm, 1979); None stays and does not count."""
+    order = sorted((p, i) for i, p in enumerate(ps) if p is not None)
+    found: list[float | None] = [None] * len(ps)
+    least = 0.0
+    for rank, (p, i) in enumerate(order):
+        least = max(least, min(1.0, (len(order) - rank) * p))
+        found[i] = least
+    return found
+
+
+def mcnemar(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """The exact two-sided p of McNemar (1947): of paired 0s and 1s, do as many go either way?
+
+    Args:
+        ours: [n], each 0 or 1.
+        theirs: [n], the same probes'.
+    """
+    from scipy.stats import binomtest
+
+    a, b = np.asarray(ours) > 0.5, np.asarray(theirs) > 0.5
+    gained, lost = int((a & ~b).sum()), int((~a & b).sum())
+    if gained + lost == 0:
+        return 1.0
+    return float(binomtest(gained, gained + lost, 0.5).pvalue)
+
+
+def cohens_h(ours: float, theirs: float) -> float:
+    """The effect size of two proportions, 2 asin sqrt p - 2 asin sqrt q (Cohen, 1988, 6.2.1)."""
+    first, second = (2 * np.arcsin(np.sqrt(min(1.0, max(0.0, p)))) for p in (ours, theirs))
+    return float(first - second)
