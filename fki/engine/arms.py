@@ -92,7 +92,12 @@ def _entry(run: Run) -> Entry:
     settings = {key: value for key, value in config.items() if key not in PLACES}
     entry = Entry(run, info, settings)
     entry.fairness()
-    _ = entry.seed, entry.preset, entry.method  # raises what a foreign file has amiss
+    _ = entry.seed, entry.preset  # these raise where the file has something else there
+    numbers = [*info.get("spent", {}).values(), info["parameters"]["trainable"]]
+    if not all(isinstance(n, int | float) for n in numbers) or not isinstance(
+        info["config"]["method"], str
+    ):
+        raise TypeError("not as it should be")
     return entry
 
 

@@ -6,10 +6,12 @@ it is missing or older than the answers, they are read instead.
 
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,14 +79,15 @@ def _bytes(value: Any) -> NDArray[np.uint8]:
 def _kept(run: Run) -> Outcomes | None:
     """What outcomes.npz says; None where it is not there, not whole, or of other answers."""
     try:
-        with np.load(run.folder / OUTCOMES, allow_pickle=False) as kept:
+        with (run.folder / OUTCOMES).open("rb") as file, np.load(file) as kept:
             size, digest, rows, columns = json.loads(kept["head"].tobytes())
-            if size != (run.folder / SAMPLES).stat().st_size:
+            samples = run.folder / SAMPLES
+            if samples.exists() and size != samples.stat().st_size:
                 return None
             if digest not in _parsed:
                 _parsed[digest] = tuple(map(_asked, json.loads(kept["asked"].tobytes())))
             layout, right = json.loads(kept["layout"].tobytes()), kept["right"]
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error):
         return None
     found, at = [], 0
     for row in layout:

@@ -137,7 +137,9 @@ class Resampled:
         rate = tokens / seconds / 100 if tokens > 0 and seconds > 0 else np.nan
         return {
             "learning_gain": gain,
-            "forgetting": _mean([grid[i + 1 :, i].max(0) - end[i] for i in earlier], self.nothing),
+            "forgetting": _mean(
+                [grid[i + 1 : -1, i].max(0) - end[i] for i in earlier], self.nothing
+            ),
             "bwt": _mean([end[i] - grid[i + 1, i] for i in earlier], self.nothing),
             "fuar": self.fuar(),
             "kar": (gain - np.mean(lost, 0)) * rate,

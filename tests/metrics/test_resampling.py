@@ -1,0 +1,167 @@
+"""Intervals and tests, against scipy, formulas worked by hand, and what is known of the truth."""
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from fki.metrics.resampling import (
+    Spread,
+    cohens_h,
+    difference,
+    holm,
+    mcnemar,
+    spread,
+    weights,
+)
+
+Floats = NDArray[np.float64]
+
+
+def means(right: Floats, drawn: NDArray[np.float32]) -> Floats:
+    """[seeds, 1 + draws] of answers [seeds, subjects]."""
+    found: Floats = (right @ drawn.T) / drawn.sum(1)
+    return found
+
+
+def test_the_first_row_of_weights_is_the_data_as_they_are_and_the_others_follow_from_the_seed() -> (
+    None
+):
+    drawn = weights(7, draws=5)
+    assert drawn.shape == (6, 7) and (drawn[0] == 1).all() and (drawn > 0).all()
+    assert (drawn == weights(7, draws=5)).all()
+    assert (drawn[1:] != weights(7, draws=5, seed=1)[1:]).all()
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_the_interval_of_one_run_is_that_of_scipys_bootstrap(share: float) -> None:
+    rng = np.random.default_rng(0)
+    right = (rng.random((1, 400)) < share).astype(float)
+    low, high = spread(means(right, weights(400))).interval() or (0, 0)
+    theirs = stats.bootstrap((right[0],), np.mean, n_resamples=4000, rng=rng, method="percentile")
+    expected = theirs.confidence_interval
+    width = expected.high - expected.low
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.1 * width)
+
+
+def test_probes_of_one_subject_are_not_taken_for_independent() -> None:
+    rng = np.random.default_rng(0)
+    per_subject = (rng.random(100) < 0.5).astype(float)  # five probes each, all alike
+    alone = spread(means(np.repeat(per_subject, 5)[None], weights(500))).interval() or (0, 0)
+    drawn = weights(100)
+    whole = spread(means(per_subject[None], drawn)).interval() or (0, 0)
+    assert whole[1] - whole[0] > 1.9 * (alone[1] - alone[0])  # sqrt 5
+
+
+def test_what_seeds_vary_follows_students_t() -> None:
+    values = np.array([10.0, 12.0, 17.0])
+    found = spread(np.repeat(values[:, None], 4001, axis=1))
+    error = values.std(ddof=1) / math.sqrt(3)
+    assert (found.value, found.scale, found.freedom) == (13.0, pytest.approx(error), 2)
+    low, high = found.interval() or (0, 0)
+    expected = stats.t.interval(0.95, 2, loc=13, scale=error)
+    assert (low, high) == pytest.approx(expected, rel=0.12)
+    assert found.p() == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+
+
+def test_the_p_of_one_run_is_the_share_of_draws_that_are_as_far() -> None:
+    errors = np.array([-3.0, -1.0, 0.0, 1.0, 2.0, 5.0, 0.5, -0.5, 0.1])
+    assert Spread(2.0, errors).p() == (1 + 3) / (1 + 9)
+    assert Spread(0.0, errors).p() == 1.0
+
+
+def test_the_p_with_seeds_is_the_mean_of_students_tails_over_the_draws() -> None:
+    rng = np.random.default_rng(0)
+    errors = rng.normal(0, 1, 50)
+    brute = [stats.t.sf((2 - e) / 0.7, 4) + stats.t.cdf((-2 - e) / 0.7, 4) for e in errors]
+    assert Spread(2.0, errors, 0.7, 4).p() == pytest.approx(np.mean(brute))
+
+
+def test_what_two_arms_have_in_common_cancels() -> None:
+    rng = np.random.default_rng(0)
+    theirs = (rng.random((1, 300)) < 0.5).astype(float)
+    ours = theirs.copy()
+    ours[0, np.flatnonzero(theirs[0] == 0)[:20]] = 1  # the same, and 20 more
+    drawn = weights(300)
+    off = difference(means(ours, drawn), means(theirs, drawn), is_paired=True)
+    low, high = off.interval() or (0, 0)
+    assert off.value == pytest.approx(20 / 300) and 0.03 < low < high < 0.10
+    assert (off.p() or 1) < 0.01
+    alone = spread(means(ours, drawn)).interval() or (0, 0)
+    assert high - low < 0.7 * (alone[1] - alone[0])
+
+
+def test_an_arm_against_itself_is_no_different() -> None:
+    values = means(np.random.default_rng(0).random((3, 50)), weights(50))
+    off = difference(values, values, is_paired=True)
+    assert off.value == 0 and off.p() == 1 and off.interval() == (0, 0)
+
+
+@pytest.mark.parametrize("is_paired", [True, False])
+def test_a_difference_the_other_way_round_is_its_mirror_image(is_paired: bool) -> None:
+    rng = np.random.default_rng(0)
+    drawn = weights(80)
+    first, second = means(rng.random((3, 80)), drawn), means(rng.random((3, 80)) ** 2, drawn)
+    one = difference(first, second, is_paired=is_paired)
+    other = difference(second, first, is_paired=is_paired)
+    assert one.value == -other.value
+    low, high = one.interval() or (0, 0)
+    assert (other.interval() or (0, 0)) == pytest.approx((-high, -low), rel=0.2, abs=0.01)
+    assert other.p() == pytest.approx(one.p(), rel=0.2, abs=0.01)
+
+
+def test_seeds_that_are_not_paired_have_the_variance_of_both_arms() -> None:
+    ours, theirs = np.array([1.0, 2, 4, 3, 6]), np.array([8.0, 9, 7, 12, 11])
+    wide = [np.repeat(x[:, None], 4001, axis=1) for x in (ours, theirs)]
+    off = difference(*wide, is_paired=False)
+    welch = stats.ttest_ind(ours, theirs, equal_var=False)
+    expected = welch.confidence_interval()
+    low, high = off.interval() or (0, 0)
+    ratio = (high - low) / (expected.high - expected.low)
+    assert 1 <= ratio < 1.3  # Behrens and Fisher's interval is somewhat wider than Welch's
+    assert welch.pvalue <= (off.p() or 0) < 10 * welch.pvalue
+
+
+def test_chance_that_the_draws_have_already_is_not_counted_twice() -> None:
+    rng = np.random.default_rng(0)
+    right = (rng.random((3, 300)) < 0.5).astype(float)  # seeds differ by chance alone
+    plain = right.mean(1).std(ddof=1) / math.sqrt(3)
+    assert spread(means(right, weights(300))).scale < plain
+
+
+def test_there_is_no_interval_where_too_many_draws_are_undefined() -> None:
+    values = np.ones((1, 1001))
+    values[0, 1:61] = np.nan
+    assert spread(values).interval() == (1.0, 1.0)
+    values[0, 1:151] = np.nan
+    assert spread(values).interval() is None and spread(values).p() is None
+
+
+def test_holm_is_the_step_down_procedure_worked_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([None, 0.5, None, 0.9]) == [None, 1.0, None, 1.0]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0, 0), (1, 9), (5, 5), (30, 12)])
+def test_mcnemar_is_the_binomial_of_the_pairs_that_differ(gained: int, lost: int) -> None:
+    ours = [1] * gained + [0] * lost + [1, 0, 1]
+    theirs = [0] * gained + [1] * lost + [1, 0, 1]
+    n, least = gained + lost, min(gained, lost)
+    tail = sum(math.comb(n, k) for k in range(least + 1)) / 2**n
+    assert mcnemar(ours, theirs) == pytest.approx(min(1.0, 2 * tail))
+
+
+def test_cohens_h_is_the_difference_of_arcsines() -> None:
+    assert cohens_h(0.5, 0.25) == pytest.approx(math.pi / 6)
+    assert cohens_h(1.0, 0.0) == pytest.approx(math.pi)
+    assert cohens_h(0.3, 0.3) == 0
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
+    from benchmarks.coverage import World, rates
+
+    held, between, rejects, _ = rates(World(3, 100, 0.0, 2.0, 0.2, 0.5), 300, 300)
+    assert 0.91 < held < 0.99 and 0.91 < between < 0.995 and rejects < 0.08
