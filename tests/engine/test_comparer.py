@@ -1,0 +1,217 @@
+"""Arms and their differences: what is put together, what is refused, and what is said of it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fki.core.errors import ConfigError, DataError
+from fki.core.store import SAMPLES, Run
+from fki.engine.arms import found
+from fki.engine.comparer import compare
+from fki.engine.comparison import Comparison, Difference
+from fki.metrics.resampling import holm
+from fki.testing.toy_runs import write_run
+
+BETTER = {"invariant": (0.9, 0.95, 0.97, 1.0), "initial": (0.9, 0.95, 0.97, 1.0)}
+
+
+def made(folder: Path, methods: dict[str, Any], seeds: int = 3, **config: Any) -> Path:
+    """A folder of runs."""
+    for method, shares in methods.items():
+        for seed in range(seeds):
+            write_run(folder / f"{method}-s{seed}", method, seed, shares, **config)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    """vanilla, a twin of it under another name, and one that forgets nothing; three seeds each."""
+    folder = tmp_path_factory.mktemp("runs")
+    return compare([made(folder, {"vanilla": None, "lora": None, "recadam": BETTER})])
+
+
+def em(run: str, probe_set: str, after: str = "2024-Q3") -> float:
+    rows = [r for r in Run(Path(run)).read_lines(SAMPLES) if r["after"] == after]
+    return float(np.mean([100 * r["em"] for r in rows if r["probe_set"] == probe_set]))
+
+
+def test_an_arm_is_the_runs_that_differ_in_nothing_but_the_seed(both: Comparison) -> None:
+    [group] = both.groups
+    assert [(arm.name, arm.seeds) for arm in group.arms] == [
+        ("vanilla", (0, 1, 2)),
+        ("recadam", (0, 1, 2)),
+        ("lora", (0, 1, 2)),
+    ]
+    assert group.title == "toy, 3 quarters, t5-toy" and group.baseline == "vanilla"
+    assert group.arms[0].cost.seconds == 11.0 and group.arms[0].cost.tokens_per_second == 9000 / 11
+
+
+def test_an_estimate_is_the_mean_over_seeds_and_in_its_interval(both: Comparison) -> None:
+    for arm in both.groups[0].arms:
+        for name in ("invariant", "updated"):
+            one = arm.estimates[name]
+            assert one.value == pytest.approx(np.mean([em(run, name) for run in arm.runs]))
+            assert one.low is not None and one.high is not None and one.value is not None
+            assert 0 <= one.low <= one.value <= one.high <= 100
+        assert arm.estimates["invariant"].n == 40 and arm.estimates["updated"].n == 36
+        before = arm.estimates["invariant.before"].value
+        assert before == pytest.approx(np.mean([em(r, "invariant", "base") for r in arm.runs]))
+
+
+def test_curves_and_matrix_are_means_over_seeds(both: Comparison) -> None:
+    arm = both.groups[0].arms[0]
+    rows = ("base", "2024-Q1", "2024-Q2", "2024-Q3")
+    expected = [np.mean([em(run, "initial", row) for run in arm.runs]) for row in rows]
+    assert arm.curves["initial"] == pytest.approx(expected)
+    assert arm.curves["new"][0] is None  # nothing is taught of it yet
+    assert len(arm.matrix) == 4 and all(len(row) == 3 for row in arm.matrix)
+
+
+def verdicts(found: Comparison) -> dict[tuple[str, str], str]:
+    return {(d.arm, d.metric): d.verdict for d in found.groups[0].differences}
+
+
+def test_what_is_clearly_better_is_called_so_and_a_twin_is_not(both: Comparison) -> None:
+    told = verdicts(both)
+    assert told["recadam", "invariant"] == "better"
+    assert set(told[key] for key in told if key[0] == "lora") == {"no evidence of a difference"}
+    d = both.groups[0].difference("recadam", "invariant")
+    assert d is not None and d.value is not None and d.low is not None and d.low > 20
+    assert d.effect is not None and d.effect > 0.8 and d.test == "paired bootstrap"
+
+
+def test_lower_is_better_where_the_metric_says_so(tmp_path: Path) -> None:
+    folder = made(tmp_path, {"vanilla": BETTER, "modular": None}, seeds=8)
+    told = verdicts(compare([folder], metrics=["fuar", "invariant", "learning_gain"]))
+    assert told["modular", "fuar"] == told["modular", "invariant"] == "worse"
+
+
+def test_p_values_are_adjusted_for_all_that_is_shown(both: Comparison) -> None:
+    differences = both.groups[0].differences
+    shown = [m.key for m in both.groups[0].metrics]
+    usual = ["invariant", "initial", "updated", "new", "learning_gain", "forgetting", "fuar"]
+    assert shown == usual and len(differences) == 2 * len(shown)
+    assert [d.p_holm for d in differences] == holm([d.p for d in differences])
+
+
+def test_fewer_metrics_are_a_smaller_family(both: Comparison, tmp_path: Path) -> None:
+    folder = made(tmp_path, {"vanilla": None, "recadam": BETTER})
+    [one] = compare([folder], metrics=["invariant"]).groups[0].differences
+    assert one.p == one.p_holm and one.metric == "invariant"
+
+
+def test_with_one_seed_exact_match_is_tested_by_mcnemar(tmp_path: Path) -> None:
+    folder = made(tmp_path, {"vanilla": None, "recadam": BETTER}, seeds=1)
+    [group] = compare([folder]).groups
+    one = group.difference("recadam", "invariant")
+    assert one is not None and one.test == "exact McNemar"
+    answers = [
+        {r["id"]: r["em"] for r in Run(Path(arm.runs[0])).read_lines(SAMPLES)
+         if r["after"] == "2024-Q3" and r["probe_set"] == "invariant"}
+        for arm in group.arms
+    ]  # fmt: skip
+    gained = sum(answers[1][id] > answers[0][id] for id in answers[0])
+    lost = sum(answers[1][id] < answers[0][id] for id in answers[0])
+    assert one.p == pytest.approx(stats.binomtest(gained, gained + lost).pvalue)
+    assert any("one seed" in warning for warning in group.warnings)
+
+
+def test_a_metric_that_is_undefined_in_a_run_has_no_value_and_says_so(tmp_path: Path) -> None:
+    none = {"updated": (0.9, 0, 0, 0), "new": (0.9, 0, 0, 0)}
+    write_run(tmp_path / "a", "vanilla", 0)
+    write_run(tmp_path / "b", "vanilla", 1, none)
+    write_run(tmp_path / "c", "lora", 0)
+    write_run(tmp_path / "d", "lora", 1)
+    [group] = compare([tmp_path]).groups
+    one = group.arm("vanilla").estimates["fuar"]
+    assert one.value is None and one.note == "undefined in 1 of 2 runs"
+    off = group.difference("lora", "fuar")
+    assert off is not None and off.verdict == "undefined" and off.p_holm is None
+
+
+def test_the_baseline_may_be_any_arm(tmp_path: Path) -> None:
+    folder = made(tmp_path, {"vanilla": None, "lora": None}, seeds=2)
+    [group] = compare([folder], baseline="lora").groups
+    assert {(d.arm, d.baseline) for d in group.differences} == {("vanilla", "lora")}
+    with pytest.raises(ConfigError, match=r"--baseline must be one of lora, vanilla, not 'lor'"):
+        compare([folder], baseline="lor")
+
+
+def test_without_vanilla_the_first_arm_is_the_baseline_and_one_arm_has_none(tmp_path: Path) -> None:
+    made(tmp_path / "two", {"modular": None, "lora": None}, seeds=1)
+    assert compare([tmp_path / "two"]).groups[0].baseline == "lora"
+    made(tmp_path / "one", {"lora": None}, seeds=2)
+    [group] = compare([tmp_path / "one"]).groups
+    assert group.baseline == "" and group.differences == ()
+
+
+def test_arms_of_one_method_are_named_by_what_they_differ_in(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "lora", 0, lora={"r": 4})
+    write_run(tmp_path / "b", "lora", 0, lora={"r": 8})
+    [group] = compare([tmp_path]).groups
+    assert [arm.name for arm in group.arms] == ["lora lora.r=4", "lora lora.r=8"]
+    assert group.settings == {"lora.r": {"lora lora.r=4": 4, "lora lora.r=8": 8}}
+
+
+@pytest.mark.parametrize(
+    ("by", "names"),
+    [
+        ("method", ["vanilla", "lora"]),
+        ("seed", ["seed=0", "seed=1"]),
+        ("preset", ["t5_vanilla", "t5_lora"]),
+        ("learning_rate", ["learning_rate=0.001"]),
+    ],
+)
+def test_arms_may_be_made_by_a_setting(tmp_path: Path, by: str, names: list[str]) -> None:
+    folder = made(tmp_path, {"vanilla": None, "lora": None}, seeds=2)
+    [group] = compare([folder], by=by).groups
+    assert [arm.name for arm in group.arms] == names
+
+
+def test_an_unknown_setting_or_metric_is_told_the_nearest(tmp_path: Path) -> None:
+    folder = made(tmp_path, {"vanilla": None}, seeds=1)
+    with pytest.raises(ConfigError, match=r"not 'learnin_rate'.*learning_rate"):
+        compare([folder], by="learnin_rate")
+    with pytest.raises(ConfigError, match=r"not 'updat'.*updated"):
+        compare([folder], metrics=["updat"])
+
+
+def test_runs_of_a_grid_are_found_in_the_folder_above_it(tmp_path: Path) -> None:
+    made(tmp_path / "runs" / "t5-quarter-abc", {"vanilla": None}, seeds=2)
+    write_run(tmp_path / "runs" / "alone", "lora")
+    entries, _ = found([tmp_path / "runs"])
+    assert sorted(e.run.folder.name for e in entries) == ["alone", "vanilla-s0", "vanilla-s1"]
+
+
+def test_the_same_runs_give_the_same_comparison_to_the_last_bit(tmp_path: Path) -> None:
+    folder = made(tmp_path, {"vanilla": None, "lora": None}, seeds=2)
+    assert compare([folder]) == compare([folder])
+
+
+def test_own_questions_are_compared_too(tmp_path: Path) -> None:
+    for method in ("vanilla", "lora"):
+        run = write_run(tmp_path / method, method)
+        for name in ("samples.jsonl", "scores.json", "probes.jsonl"):
+            text = (run / name).read_text(encoding="utf-8").replace('"invariant"', '"capitals"')
+            (run / name).write_text(text, encoding="utf-8")
+    [group] = compare([tmp_path]).groups
+    assert group.metrics[-1].key == "capitals" and "your own" in group.metrics[-1].meaning
+    assert group.difference("lora", "capitals") is not None
+
+
+def test_runs_that_are_not_done_are_left_out_and_nothing_at_all_is_an_error(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "runs" / "a")
+    text = (run / "run.json").read_text(encoding="utf-8").replace('"done"', '"running"')
+    (run / "run.json").write_text(text, encoding="utf-8")
+    compared = compare([tmp_path / "runs"])
+    assert not compared.groups and "not done" in compared.left_out[str(run)]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="There are no runs"):
+        compare([tmp_path / "empty"])
+
+
+def test_a_difference_without_a_value_is_undefined() -> None:
+    assert Difference("em", "a", "b", None).verdict == "undefined"
