@@ -34,7 +34,7 @@ class Outcomes(NamedTuple):
     """All that a run was asked, and in which rows it answered what exactly right."""
 
     asked: tuple[Asked, ...]
-    digest: str  # of what was asked
+    digest: str  # of what was asked, and in which row
     rows: tuple[str, ...]  # "base", then the phases
     columns: tuple[str, ...]  # the phases
     right: tuple[dict[int, NDArray[np.uint8]], ...]  # by row: number in `asked` -> [n], 0 or 1
@@ -129,7 +129,8 @@ def _gathered(run: Run) -> Outcomes:
                 raise DataError(f"{run.folder / SAMPLES} asks other questions in {row['after']}.")
             cells[numbers[key]] = np.array([sample["em"] for sample in answers], np.uint8)
         rows.append(cells)
-    digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]
+    layout = json.dumps([asked, [[*row] for row in rows]])
+    digest = hashlib.sha256(layout.encode()).hexdigest()[:32]
     after = tuple(row["after"] for row in scores["rows"])
     return Outcomes(tuple(asked), digest, after, tuple(scores["summary"]["columns"]), tuple(rows))
 

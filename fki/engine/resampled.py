@@ -4,8 +4,8 @@ Element 0 has each probe once and is what the run's scores.json says; NaN where 
 undefined.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,23 +29,18 @@ class Sample:
         names = sorted({name for asked in distinct for cell in asked for name in cell.subjects})
         self.numbers = {name: number for number, name in enumerate(names)}
         self.weights = weights(len(names), draws=draws)
-        self._of: dict[str, tuple[list[NDArray[np.intp]], Draws]] = {}
+        self._of: dict[str, tuple[list[NDArray[np.float32]], list[Draws]]] = {}
+        self.chosen: dict[Any, list[tuple[int, int]]] = {}  # cells, by what was wanted of them
 
-    def of(self, one: Outcomes) -> tuple[list[NDArray[np.intp]], Draws]:
-        """Each question's subject, by cell, and each cell's weight in each draw [cells, 1 + d]."""
+    def of(self, one: Outcomes) -> tuple[list[NDArray[np.float32]], list[Draws]]:
+        """For each cell of `asked` how much each of its probes weighs [1 + draws, n], and all."""
         if one.digest not in self._of:
-            subjects = [
-                np.array([self.numbers[name] for name in cell.subjects], np.intp)
+            of_probes = [
+                self.weights[:, [self.numbers[name] for name in cell.subjects]]
                 for cell in one.asked
             ]
-            self._of[one.digest] = subjects, self.sums([(s, None) for s in subjects])
+            self._of[one.digest] = of_probes, [w.sum(1, dtype=np.float64) for w in of_probes]
         return self._of[one.digest]
-
-    def sums(self, cells: Sequence[tuple[NDArray[np.intp], NDArray[np.uint8] | None]]) -> Draws:
-        """[cells, 1 + draws]: the weights of the subjects, or of those that were right."""
-        size = self.weights.shape[1]
-        counts = [np.bincount(subjects, right, size) for subjects, right in cells]
-        return (np.array(counts, np.float32) @ self.weights.T).astype(np.float64)
 
 
 class Kept(NamedTuple):
@@ -60,11 +55,14 @@ class Resampled:
     """One run in every draw."""
 
     def __init__(self, one: Outcomes, sample: Sample) -> None:
-        self.one = one
-        subjects, self.asked = sample.of(one)
-        places = [(t, number) for t, row in enumerate(one.right) for number in row]
-        right = sample.sums([(subjects[n], one.right[t][n]) for t, n in places])
-        self.right = dict(zip(places, right, strict=True))
+        self.one, self.sample = one, sample
+        probes, self.asked = sample.of(one)
+        self.right: dict[tuple[int, int], Draws] = {}
+        for number, of_probe in enumerate(probes):
+            rows = [t for t, row in enumerate(one.right) if number in row]
+            answers = np.stack([one.right[t][number] for t in rows]).astype(np.float32)
+            found = (answers @ of_probe.T).astype(np.float64)
+            self.right |= {(t, number): draws for t, draws in zip(rows, found, strict=True)}
         self.last = len(one.rows) - 1
         self.columns = one.columns if self.last else ()
         self.nothing = np.full(sample.weights.shape[0], np.nan)
@@ -74,19 +72,20 @@ class Resampled:
         chosen = list(cells)
         if not chosen:
             return self.nothing
-        right = sum(self.right[cell] for cell in chosen)
-        asked = sum(self.asked[number] for _, number in chosen)
-        found: Draws = 100 * right / asked
-        return found
+        right, asked = self.right[chosen[0]].copy(), self.asked[chosen[0][1]].copy()
+        for cell in chosen[1:]:
+            right += self.right[cell]
+            asked += self.asked[cell[1]]
+        return 100 * right / asked
 
     def cells(self, t: int, **wanted: object) -> list[tuple[int, int]]:
         """Those of row t with these properties; a tuple of values stands for any of them."""
-
-        def fits(cell: Asked) -> bool:
-            pairs = ((getattr(cell, name), value) for name, value in wanted.items())
-            return all(has in v if isinstance(v, tuple) else has == v for has, v in pairs)
-
-        return [(t, number) for number in self.one.right[t] if fits(self.one.asked[number])]
+        key = self.one.digest, t, tuple(wanted.items())
+        if key not in self.sample.chosen:
+            asked = self.one.asked
+            numbers = (n for n in self.one.right[t] if _fits(asked[n], wanted))
+            self.sample.chosen[key] = [(t, number) for number in numbers]
+        return self.sample.chosen[key]
 
     @property
     def sets(self) -> list[str]:
@@ -168,6 +167,11 @@ class Resampled:
         with np.errstate(divide="ignore", invalid="ignore"):
             found = np.maximum(0, kept.before - kept.after) / gained
         return np.where(gained > 0, found, np.nan)
+
+
+def _fits(cell: Asked, wanted: Mapping[str, object]) -> bool:
+    pairs = ((getattr(cell, name), value) for name, value in wanted.items())
+    return all(has in v if isinstance(v, tuple) else has == v for has, v in pairs)
 
 
 def _falls(grid: NDArray[np.float64], probed: Sequence[int], t: int) -> Iterable[Draws]:
