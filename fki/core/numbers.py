@@ -7,7 +7,8 @@ def number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
     """A number for a cell, `-` where it is undefined."""
     if value is None:
         return NONE
-    return f"{value:{'+' if sign else ''},.{digits}f}"
+    rounded = round(value, digits) + 0.0  # never -0.0
+    return f"{rounded:{'+' if sign else ''},.{digits}f}"
 
 
 def duration(seconds: float) -> str:

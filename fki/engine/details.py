@@ -7,7 +7,7 @@ Files are read line by line; what is held is a number for each probe and arm.
 import json
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -68,7 +68,7 @@ class Details:
 
 
 def details_of(comparison: Comparison, shown: int = SHOWN) -> tuple[Details, ...]:
-    """The details of each group, in order; a run that cannot be read is skipped, with its reason."""
+    """The details of each group; a run that cannot be read is skipped, with its reason."""
     return tuple(details(group, shown) for group in comparison.groups)
 
 
@@ -199,17 +199,23 @@ def _spread(
     relations: Mapping[Key, str],
     most: int,
 ) -> list[Key]:
-    """Those on which arms differ most, each relation's first one before any second one."""
+    """Those on which arms differ most, in turns of each probe set and, in it, of each relation."""
 
     def rank(key: Key) -> tuple[float, float, int]:
         row = list(shares[key].values())
         return min(row) - max(row), -pvariance(row), crc32("|".join(key).encode())
 
-    by_relation: dict[tuple[str, str], list[Key]] = defaultdict(list)
-    for key in sorted(keys, key=rank):
-        by_relation[key[0], relations[key]].append(key)
-    rounds = zip_longest(*by_relation.values())
-    return [key for keys in rounds for key in keys if key is not None][:most]
+    ranked = sorted(keys, key=rank)
+    turns = _in_turns(ranked, lambda key: (key[0], relations[key]))
+    return _in_turns(turns, lambda key: key[0])[:most]
+
+
+def _in_turns(keys: Sequence[Key], group: Callable[[Key], object]) -> list[Key]:
+    """The first of each group before any second one."""
+    groups: dict[object, list[Key]] = defaultdict(list)
+    for key in keys:
+        groups[group(key)].append(key)
+    return [key for turn in zip_longest(*groups.values()) for key in turn if key is not None]
 
 
 def _contrasts(

@@ -1,23 +1,32 @@
 """Figures of a group: learned against kept, differences to the baseline, curves, and R."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from math import ceil, nan
+from typing import TypeAlias
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 from fki.engine.comparison import Arm, Difference, Estimate, Group, Metric
 from fki.report import terms
 from fki.report.style import GROUND, INK, SOFT, series, styled, thinned_ticks
 
-LABEL_PLACES = [  # in points from the mark, and how the text is aligned there: the nearest first
+Crosses: TypeAlias = Sequence[tuple[Estimate, Estimate]]  # along x and along y
+
+Place: TypeAlias = tuple[float, float, str, str]
+
+LABEL_PLACES: list[
+    Place
+] = [  # in points from the mark, and how the text is aligned there: the nearest first
     (x * far, y * far, ("right", "center", "left")[x + 1], ("top", "center", "bottom")[y + 1])
-    for far in (6, 12, 20, 32)
-    for x, y in ((1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1), (1, 0), (-1, 0))
+    for far in (5, 12, 20, 30, 42, 56)
+    for x, y in ((1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1))
 ]
+NEAR = 12  # points, from which a line leads from a label to its mark
 
 
 @styled
@@ -45,7 +54,7 @@ def pareto(group: Group) -> Figure | None:
     axes.set_xlabel(_named(learned))
     axes.set_ylabel(_named(kept))
     axes.margins(0.12)
-    _label(figure, axes, [arm.name for _, arm, _, _ in places], values)
+    _label(figure, axes, [arm.name for _, arm, _, _ in places], [(x, y) for *_, x, y in places])
     return figure
 
 
@@ -85,28 +94,42 @@ def _reach(estimate: Estimate | Difference) -> list[list[float]] | None:
     return [[max(0.0, value - low)], [max(0.0, high - value)]]
 
 
-def _label(
-    figure: Figure, axes: Axes, names: Sequence[str], points: Sequence[tuple[float, float]]
-) -> None:
-    """Write each name where it covers no mark and no other name, as near as that goes."""
-    renderer = FigureCanvasAgg(figure).get_renderer()
+def _label(figure: Figure, axes: Axes, names: Sequence[str], crosses: Crosses) -> None:
+    """Write each name where it covers fewest marks, lines and names, as near as it can."""
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
     figure.draw_without_rendering()
-    taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in _pixels(axes, points)]
-    frame = axes.get_window_extent(renderer)
-    for name, point in zip(names, points, strict=True):
-        note = axes.annotate(name, point, (0, 0), textcoords="offset points")
-        for right, up, ha, va in LABEL_PLACES:
-            note.set_position((right, up))
-            note.set(ha=ha, va=va)
-            box = note.get_window_extent(renderer)
-            is_inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and box.y1 <= frame.y1
-            if is_inside and not any(box.overlaps(other) for other in taken):
-                break
-        taken.append(box)
+    taken = [box for x, y in crosses for box in _covered(axes, x, y)]
+    inside = axes.get_window_extent()
+    for name, (x, y) in zip(names, crosses, strict=True):
+        line = {"arrowstyle": "-", "color": SOFT, "lw": 0.6, "shrinkB": 4}
+        here = (x.value or 0.0, y.value or 0.0)
+        note = axes.annotate(name, here, (0, 0), textcoords="offset points", arrowprops=line)
+
+        def placed(place: Place, note: Annotation = note) -> Bbox:
+            note.set_position(place[:2])
+            note.set(ha=place[2], va=place[3])
+            note.update_positions(renderer)
+            return Text.get_window_extent(note, renderer).padded(1)
+
+        def clashes(place: Place, placed: Callable[[Place], Bbox] = placed) -> int:
+            box = placed(place)
+            is_out = Bbox.union([box, inside]).bounds != inside.bounds
+            return 100 * is_out + sum(box.overlaps(other) for other in taken)
+
+        best = min(LABEL_PLACES, key=clashes)
+        taken.append(placed(best))
+        if note.arrow_patch is not None:
+            note.arrow_patch.set_visible(max(map(abs, best[:2])) > NEAR)
 
 
-def _pixels(axes: Axes, points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    return [(float(x), float(y)) for x, y in axes.transData.transform(list(points))]
+def _covered(axes: Axes, x: Estimate, y: Estimate) -> list[Bbox]:
+    """In pixels, what a mark and its two intervals cover."""
+    here = (x.value or 0.0, y.value or 0.0)
+    across = [(x.low or here[0], here[1]), (x.high or here[0], here[1])]
+    upright = [(here[0], y.low or here[1]), (here[0], y.high or here[1])]
+    lines = [Bbox(axes.transData.transform(ends)) for ends in (across, upright)]
+    mark = Bbox(axes.transData.transform([here, here])).padded(5)
+    return [mark, *(line.padded(1) for line in lines)]
 
 
 @styled
@@ -128,6 +151,7 @@ def forest(group: Group) -> Figure | None:
     height = rows * (0.75 + 0.24 * len(others))
     figure = Figure(figsize=(2.2 + 2.6 * columns, height))
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)
     for panel, metric in zip(panels.flat, shown, strict=False):
         _differences(panel, group, metric, others)
     for panel in panels.flat[len(shown) :]:
@@ -175,12 +199,13 @@ def curves(group: Group) -> Figure | None:
     rows = ceil(len(sets) / columns)
     figure = Figure(figsize=(1 + 3.0 * columns, 2.3 * rows + 0.5))
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.06)
     for (number, arm), (panel, name) in product(
         enumerate(group.arms), zip(panels.flat, sets, strict=False)
     ):
         colour, marker = series(number)
         values = [nan if value is None else value for value in arm.curves.get(name, ())]
-        panel.plot(values, color=colour, marker=marker, markersize=3.5, label=arm.name)
+        panel.plot(values, color=colour, marker=marker, markersize=4, label=arm.name)
     for panel, name in zip(panels.flat, sets, strict=False):
         panel.set_title(name)
         panel.set_ylim(-3, 103)
@@ -192,5 +217,3 @@ def curves(group: Group) -> Figure | None:
     figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 8))
     figure.supylabel("exact match, %", fontsize=9, color=SOFT)
     return figure
-
-

@@ -8,13 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from fki.engine.comparison import Arm, Group
-from fki.report.style import COLOURS, HEAT, INK, LINE, ON_HEAT, styled, thinned_ticks
+from fki.report.style import COLOURS, HEAT, INK, LINE, styled, thinned_ticks
 
 Cells = Sequence[tuple[int, int, float]]  # row t, column i, R[t][i], of what is learned already
 
 ANNOTATED = 13  # periods, up to which each cell says its number
 DRAWN = 40  # periods, up to which each cell is a shape of its own
-STRONG = 60  # %, from which a cell is so full of colour that its number needs another one
 
 
 @styled
@@ -55,13 +54,12 @@ def _shapes(axes: Axes, cells: Cells, periods: int) -> None:
         corner = (i - 0.47, t - 0.47)
         axes.add_patch(Rectangle(corner, 0.94, 0.94, facecolor=fill, edgecolor=LINE, lw=0.4))
         if periods <= ANNOTATED:
-            colour = ON_HEAT if value >= STRONG else INK
-            axes.text(i, t, f"{value:.0f}", size=size, color=colour, ha="center", va="center")
+            axes.text(i, t, f"{value:.0f}", size=size, color=INK, ha="center", va="center")
 
 
 def _picture(axes: Axes, cells: Cells, periods: int) -> None:
     """Many cells: one picture, in a colour that does for both grounds, and clear between."""
-    red, green, blue, _ = to_rgba(COLOURS["s5"].light)
+    red, green, blue, _ = to_rgba(COLOURS["heat"].light)
     clear = (red, green, blue, 0.0)
     image = [[clear] * periods for _ in range(periods)]
     for t, i, value in cells:

@@ -42,13 +42,17 @@ def page(comparison: Comparison, details: Sequence[Details] = ()) -> str:
         _section(f"group-{place}", group, given[place - 1])
         for place, group in enumerate(comparison.groups, 1)
     ]
-    return _templates().get_template("page.html").render(
-        comparison=comparison,
-        sections=sections,
-        metrics=_all_metrics(comparison),
-        tests=sorted({d.test for g in comparison.groups for d in g.differences if d.test}),
-        variables=_variables(),
-        version=__version__,
+    return (
+        _templates()
+        .get_template("page.html")
+        .render(
+            comparison=comparison,
+            sections=sections,
+            metrics=_all_metrics(comparison),
+            tests=sorted({d.test for g in comparison.groups for d in g.differences if d.test}),
+            variables=_variables(),
+            version=__version__,
+        )
     )
 
 
@@ -96,6 +100,7 @@ def _templates() -> Environment:
         question=question,
         setting=setting,
         sets=by_set,
+        signed=signed,
     )
     return found
 
@@ -112,8 +117,8 @@ def _all_metrics(comparison: Comparison) -> list[Metric]:
 
 
 def signed(text: str) -> str:
-    """With the minus sign that numbers have in print."""
-    return re.sub(r"-(?=\d)", "−", text)
+    """With the minus sign that numbers have in print, and no line's end before a percent sign."""
+    return re.sub(r"(?<![\w-])-(?=\d)", "−", text).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def question(text: str) -> str:

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 from matplotlib import style
 from matplotlib.axes import Axes
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Colour(NamedTuple):
@@ -27,8 +28,7 @@ COLOURS = {
     "ink": Colour("#1d2126", "#e7e9ec"),
     "soft": Colour("#59616b", "#a3abb6"),  # ticks, notes
     "line": Colour("#cfd4da", "#3b424c"),  # axes, grids
-    "heat": Colour("#0072b2", "#56b4e9"),
-    "on-heat": Colour("#ffffff", "#0d1b26"),
+    "heat": Colour("#3d9bd8", "#1c669c"),  # full; ink is read on all of its shades
     "s0": Colour("#0072b2", "#5aaef0"),
     "s1": Colour("#c94f00", "#ff8a50"),
     "s2": Colour("#00875f", "#2fc79a"),
@@ -55,7 +55,7 @@ MARKERS = {  # of matplotlib, and the sign that is most like it
     "p": "⬟",
 }
 INK, SOFT, LINE = STAND_INS["ink"], STAND_INS["soft"], STAND_INS["line"]
-GROUND, HEAT, ON_HEAT = STAND_INS["ground"], STAND_INS["heat"], STAND_INS["on-heat"]
+GROUND, HEAT = STAND_INS["ground"], STAND_INS["heat"]
 
 SETTINGS: dict[str, Any] = {
     "font.family": "sans-serif",
