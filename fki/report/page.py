@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from fki import __version__
 from fki.core.numbers import NONE, duration, number, parameters
@@ -23,10 +22,10 @@ class Section(NamedTuple):
     group: Group
     details: Details
     findings: list[words.Finding]
-    pareto: Markup | None
-    forest: Markup | None
-    curves: Markup | None
-    heat_maps: list[Markup]
+    pareto: str | None
+    forest: str | None
+    curves: str | None
+    heat_maps: list[str]
 
 
 def page(comparison: Comparison, details: Sequence[Details] = ()) -> str:
@@ -57,9 +56,9 @@ def page(comparison: Comparison, details: Sequence[Details] = ()) -> str:
 
 
 def _section(anchor: str, group: Group, details: Details) -> Section:
-    def drawn(figure: Any, name: str, title: str) -> Markup | None:
+    def drawn(figure: Any, name: str, title: str) -> str | None:
         title = f"{group.title}: {title}"
-        return None if figure is None else Markup(svg.inline(figure, f"{anchor}-{name}", title))
+        return None if figure is None else svg.inline(figure, f"{anchor}-{name}", title)
 
     maps = (
         drawn(heat_map(group, arm), f"matrix-{place}", f"exact match of {arm.name} by period")
