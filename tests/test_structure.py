@@ -19,16 +19,17 @@ from fki.core.config import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[1]
 FKI = ROOT / "fki"
-HEAVY = {"torch", "transformers", "accelerate", "peft", "datasets", "numpy"}
+HEAVY = {"torch", "transformers", "accelerate", "peft", "datasets", "numpy", "matplotlib", "jinja2"}
 BELOW = {
     "core": set(),
     "methods": {"core"},
     "data": {"core"},
     "metrics": {"core"},
     "engine": {"methods", "data", "metrics", "core"},
-    "commands": {"engine", "methods", "data", "metrics", "core"},
-    "cli": {"commands", "engine", "methods", "data", "metrics", "core"},
-    "testing": {"commands", "engine", "methods", "data", "metrics", "core"},
+    "report": {"engine", "methods", "data", "metrics", "core"},
+    "commands": {"report", "engine", "methods", "data", "metrics", "core"},
+    "cli": {"commands", "report", "engine", "methods", "data", "metrics", "core"},
+    "testing": {"commands", "report", "engine", "methods", "data", "metrics", "core"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -37,7 +38,8 @@ STRANGERS = {  # what a layer may not import although it is installed
     "methods": {"rich", "typer", "accelerate"},
     "data": {"rich", "typer", "accelerate"},
     "metrics": {"rich", "typer", "accelerate"},
-    "engine": {"rich", "typer"},
+    "engine": {"rich", "typer", "matplotlib", "jinja2"},
+    "report": {"rich", "typer", "torch", "transformers", "accelerate", "peft", "datasets"},
 }
 SOURCES = sorted(FKI.rglob("*.py"))
 
@@ -92,6 +94,10 @@ def test_imports_go_down_never_sideways(file: Path) -> None:
         ("core", "import torch.nn"),
         ("engine", "from rich.table import Table"),
         ("engine", "from fki.commands import train"),
+        ("engine", "from fki.report import page"),
+        ("engine", "import matplotlib"),
+        ("report", "from fki.commands._show import number"),
+        ("report", "import torch"),
         ("commands", "import fki.cli"),
         ("data", "from .stream import cut"),
         ("data", "from . import stream"),
@@ -121,7 +127,7 @@ def at_module_level(tree: ast.Module) -> Iterator[str]:
 def test_what_starts_first_imports_nothing_heavy(file: Path) -> None:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     assert [n for n in at_module_level(tree) if n.split(".")[0] in HEAVY] == []
-    late = ("fki.engine", "fki.methods", "fki.data", "fki.metrics")
+    late = ("fki.report", "fki.engine", "fki.methods", "fki.data", "fki.metrics")
     assert [n for n in at_module_level(tree) if n.startswith(late)] == []
 
 
@@ -164,6 +170,13 @@ def test_training_imports_what_it_uses_and_no_more() -> None:
     names = loaded("import fki.engine.runner, fki.engine.session, fki.methods.recadam")
     assert names >= {"torch", "transformers", "accelerate"}
     assert not names & {"peft", "datasets", "pandas", "sklearn", "matplotlib", "rich", "typer"}
+
+
+def test_a_report_is_drawn_without_torch_and_without_a_window() -> None:
+    code = "import fki.engine.details, fki.report.page, fki.report.files, fki.report.folder"
+    names = loaded(code + "\nimport sys; assert 'matplotlib.pyplot' not in sys.modules")
+    assert names >= {"matplotlib", "jinja2"}
+    assert not names & {"torch", "transformers", "rich", "typer", "tkinter", "pandas"}
 
 
 def test_help_starts_without_the_settings_machinery() -> None:
@@ -265,7 +278,9 @@ def test_the_wheel_holds_every_file_that_runs_need(wheel: set[str]) -> None:
     wanted = {f.relative_to(ROOT).as_posix() for f in shipped}
     wanted |= {f"fki/presets/{f.name}" for f in (ROOT / "presets").glob("*.toml")}
     assert wanted <= wheel
-    for name in ("py.typed", "assets/wiki/stream.jsonl", "assets/t5-mini/model.safetensors"):
+    for name in ("py.typed", "report/templates/page.html", "report/templates/page.css"):
+        assert f"fki/{name}" in wheel
+    for name in ("assets/wiki/stream.jsonl", "assets/t5-mini/model.safetensors"):
         assert f"fki/{name}" in wheel
     assert "fki/presets/t5.toml" in wheel
 

@@ -12,7 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from fki.commands._pages import leave_report
 from fki.commands._show import NONE, Show, duration, is_main, new_table, number
+from fki.core.store import REPORT
 from fki.core.types import Step
 
 if TYPE_CHECKING:
@@ -95,6 +97,8 @@ def _turned(cell: "Cell", progress: "Progress", show: Show, *, is_live: bool) ->
     """A cell has begun or come to an end: a line of words where nothing is drawn, and of data."""
     if not is_live and progress.status != "running":
         show.note(f"{cell.name}: {_words(progress)}")
+    if progress.status == "done" and is_main() and not (cell.folder / REPORT).exists():
+        leave_report(cell.folder, show)
     if show.as_json and is_main():
         show.data(cell=cell.name, status=progress.status, **_data(cell, progress))
 

@@ -10,7 +10,10 @@ from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
-NONE = "-"
+from fki.core.numbers import NONE as NONE
+from fki.core.numbers import duration as duration
+from fki.core.numbers import number as number
+from fki.core.numbers import parameters as parameters
 
 
 def is_main() -> bool:
@@ -83,28 +86,3 @@ def new_table(*columns: str, title: str | None = None, numbers: Sequence[str] = 
         justify: JustifyMethod = "right" if column in numbers else "left"
         table.add_column(column, justify=justify, overflow="fold")
     return table
-
-
-def number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
-    """A number for a cell, `-` where it is undefined."""
-    if value is None:
-        return NONE
-    return f"{value:{'+' if sign else ''},.{digits}f}"
-
-
-def duration(seconds: float) -> str:
-    """`7 s`, `2:05` or `1:02:05`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def parameters(count: int) -> str:
-    """`1.3 M`, `223 M`, `47 k`."""
-    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return str(count)

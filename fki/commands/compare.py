@@ -7,7 +7,9 @@ import typer
 
 from fki.commands._compared import difference_table, main_table, rows
 from fki.commands._options import Json
+from fki.commands._pages import check_new, write_page
 from fki.commands._show import Show
+from fki.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from fki.engine.comparison import Comparison, Group
@@ -42,6 +44,15 @@ def compare(
     force: Annotated[
         bool, typer.Option("--force", help="Compare also what is not comparable, and say so.")
     ] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page with all figures, too.")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write each figure as an SVG file, too.")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV on stdout.")] = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="As LaTeX on stdout.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown on stdout.")] = False,
     as_json: Json = False,
 ) -> None:
     """Compare methods: what they learned, kept, forgot and cost, and how sure that is.
@@ -52,18 +63,50 @@ def compare(
     from fki.engine.comparer import compare as compare_runs
     from fki.engine.measures import every
 
+    forms = [
+        name for name, on in (("csv", as_csv), ("latex", as_latex), ("markdown", as_markdown)) if on
+    ]
+    if len(forms) + as_json > 1:
+        raise ConfigError("Of --csv, --json, --latex and --markdown only one can be on stdout.")
+    if html:
+        check_new(html)
     show = Show(as_json=as_json)
     keys = metric or (every() if wide else [])
     found = compare_runs(
         folders or [Path("runs")], by=by, baseline=baseline, metrics=keys, force=force
     )
-    for number, group in enumerate(found.groups):
+    if forms:
+        _print(found, forms[0], show)
+    for number, group in enumerate(() if forms else found.groups):
         if number:
             show.out.print()
         _show(group, show, sort=sort, is_wide=wide)
         for row in rows(group):
             show.data(**row)
     _rest(found, show, is_wide=wide)
+    _write(found, html, figures, show)
+
+
+def _print(found: "Comparison", form: str, show: Show) -> None:
+    """The comparison for another program."""
+    from fki.report import files
+
+    for group in found.groups:
+        show.notes(group.warnings)
+    write = {"csv": files.as_csv, "latex": files.as_latex, "markdown": files.as_markdown}
+    show.text(write[form](found))
+
+
+def _write(found: "Comparison", html: Path | None, figures: Path | None, show: Show) -> None:
+    """The page and the figures, where they are asked for."""
+    if html:
+        write_page(found, html)
+        show.note(f"The page is {html}")
+    if figures:
+        from fki.report.folder import save_figures
+
+        saved = save_figures(found, figures)
+        show.note(f"{len(saved)} figures are in {figures}")
 
 
 def _show(group: "Group", show: Show, *, sort: str, is_wide: bool) -> None:

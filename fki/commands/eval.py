@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fki.commands import _options as o
+from fki.commands._pages import about_run, check_new, write_page
 from fki.commands._results import near_ties, probe_table
 from fki.commands._show import Show
 
@@ -19,6 +20,9 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option(help="A new folder for scores and answers.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page about a finished run, too.")
+    ] = None,
     sets: o.Sets = None,
     as_json: o.Json = False,
 ) -> None:
@@ -26,6 +30,9 @@ def evaluate(
     from fki.engine import asker
 
     show = Show(as_json=as_json)
+    if html:
+        check_new(html)
+        about = about_run(target)
     below = o.layers(["t5"], [])
     above = o.layers([], sets, dataset=dataset, dataset_version=version)
     result = asker.evaluate(target, checkpoint, below, above, output)
@@ -37,3 +44,6 @@ def evaluate(
     show.data(target=target, checkpoint=result.checkpoint, summary=result.summary)
     if output:
         show.note(f"Scores and every answer: {output}")
+    if html:
+        write_page(about, html)
+        show.note(f"The page about the run is {html}")

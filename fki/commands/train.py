@@ -9,8 +9,9 @@ import typer
 
 from fki.commands._grid import train_grid
 from fki.commands._options import for_a_run
+from fki.commands._pages import leave_report
 from fki.commands._results import near_ties, probe_table, stream_table
-from fki.commands._show import Show, parameters
+from fki.commands._show import Show, is_main, parameters
 
 if TYPE_CHECKING:
     from fki.commands._options import Asked
@@ -118,6 +119,8 @@ def _report(runner: "Runner", show: Show) -> None:
         show.table(stream_table(summary, spent))
     show.notes(near_ties(runner.rows[-1][1]))
     show.data(run=str(runner.run.folder), summary=summary, spent=spent)
+    if is_main():
+        leave_report(runner.run.folder, show)
     if has_trained:
         folder = runner.run.folder
         show.next_commands(

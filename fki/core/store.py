@@ -151,12 +151,17 @@ class Run:
             raise DataError(f"{file} must hold an object, not {type(value).__name__}.")
         return value
 
-    def read_lines(self, name: str) -> Iterator[dict[str, Any]]:
-        """The objects of a JSON-lines file. Raises DataError where it cannot be read."""
+    def read_lines(self, name: str, containing: str = "") -> Iterator[dict[str, Any]]:
+        """The objects of a JSON-lines file, of the lines that contain a text.
+
+        Raises DataError where it cannot be read.
+        """
         file = self.folder / name
         try:
             with file.open(encoding="utf-8") as lines:
                 for number, line in enumerate(lines, 1):
+                    if containing not in line:
+                        continue
                     value = json.loads(line)
                     if not isinstance(value, dict):
                         raise ValueError(f"line {number} is not an object")

@@ -1,0 +1,29 @@
+"""Numbers in words, the same on a terminal, on a page and in a file."""
+
+NONE = "-"
+
+
+def number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
+    """A number for a cell, `-` where it is undefined."""
+    if value is None:
+        return NONE
+    rounded = round(value, digits) + 0.0  # never -0.0
+    return f"{rounded:{'+' if sign else ''},.{digits}f}"
+
+
+def duration(seconds: float) -> str:
+    """`7 s`, `2:05` or `1:02:05`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def parameters(count: int) -> str:
+    """`1.3 M`, `223 M`, `47 k`."""
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return str(count)

@@ -1,0 +1,219 @@
+"""Figures of a group: learned against kept, differences to the baseline, curves, and R."""
+
+from collections.abc import Callable, Sequence
+from itertools import product
+from math import ceil, nan
+from typing import TypeAlias
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation, Text
+from matplotlib.transforms import Bbox
+
+from fki.engine.comparison import Arm, Difference, Estimate, Group, Metric
+from fki.report import terms
+from fki.report.style import GROUND, INK, SOFT, series, styled, thinned_ticks
+
+Crosses: TypeAlias = Sequence[tuple[Estimate, Estimate]]  # along x and along y
+
+Place: TypeAlias = tuple[float, float, str, str]
+
+LABEL_PLACES: list[
+    Place
+] = [  # in points from the mark, and how the text is aligned there: the nearest first
+    (x * far, y * far, ("right", "center", "left")[x + 1], ("top", "center", "bottom")[y + 1])
+    for far in (5, 12, 20, 30, 42, 56)
+    for x, y in ((1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1))
+]
+NEAR = 12  # points, from which a line leads from a label to its mark
+
+
+@styled
+def pareto(group: Group) -> Figure | None:
+    """What each arm learned against what it kept, with intervals; None where no arm has both."""
+    learned, kept = terms.metric(group, terms.LEARNED), terms.metric(group, terms.KEPT)
+    if learned is None or kept is None:
+        return None
+    points = [
+        (number, arm, terms.estimate(arm, learned.key), terms.estimate(arm, kept.key))
+        for number, arm in enumerate(group.arms)
+    ]
+    places = [(n, arm, x, y) for n, arm, x, y in points if None not in (x.value, y.value)]
+    if not places:
+        return None
+    figure = Figure(figsize=(6.8, 4.6))
+    axes = figure.subplots()
+    axes.grid(True)
+    axes.set_axisbelow(True)
+    values = [(x.value or 0.0, y.value or 0.0) for _, _, x, y in places]
+    best = terms.front(values)
+    axes.plot(*_stairs([values[place] for place in best]), color=SOFT, ls=(0, (4, 3)), lw=1)
+    for place, (number, _, x, y) in enumerate(places):
+        _cross(axes, number, x, y, is_best=place in best)
+    axes.set_xlabel(_named(learned))
+    axes.set_ylabel(_named(kept))
+    axes.margins(0.12)
+    _label(figure, axes, [arm.name for _, arm, _, _ in places], [(x, y) for *_, x, y in places])
+    return figure
+
+
+def _named(metric: Metric) -> str:
+    return f"{metric.label}, {metric.unit}" if metric.unit else metric.label
+
+
+def _stairs(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """The front as a line: what is on its lower left is beaten."""
+    xs, ys = [], []
+    for here, then in zip(points, [*points[1:], points[-1]], strict=True):
+        xs += [here[0], here[0]]
+        ys += [here[1], then[1]]
+    return xs, ys
+
+
+def _cross(axes: Axes, number: int, x: Estimate, y: Estimate, *, is_best: bool) -> None:
+    colour, marker = series(number)
+    axes.errorbar(
+        [x.value or 0.0],
+        [y.value or 0.0],
+        xerr=_reach(x),
+        yerr=_reach(y),
+        color=colour,
+        marker=marker,
+        markerfacecolor=colour if is_best else GROUND,
+        markersize=7,
+        elinewidth=1.2,
+    )
+
+
+def _reach(estimate: Estimate | Difference) -> list[list[float]] | None:
+    """How far an interval reaches to either side; a bootstrap's may begin beyond the value."""
+    value, low, high = estimate.value, estimate.low, estimate.high
+    if value is None or low is None or high is None:
+        return None
+    return [[max(0.0, value - low)], [max(0.0, high - value)]]
+
+
+def _label(figure: Figure, axes: Axes, names: Sequence[str], crosses: Crosses) -> None:
+    """Write each name where it covers fewest marks, lines and names, as near as it can."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw_without_rendering()
+    taken = [box for x, y in crosses for box in _covered(axes, x, y)]
+    inside = axes.get_window_extent()
+    for name, (x, y) in zip(names, crosses, strict=True):
+        line = {"arrowstyle": "-", "color": SOFT, "lw": 0.6, "shrinkB": 4}
+        here = (x.value or 0.0, y.value or 0.0)
+        note = axes.annotate(name, here, (0, 0), textcoords="offset points", arrowprops=line)
+
+        def placed(place: Place, note: Annotation = note) -> Bbox:
+            note.set_position(place[:2])
+            note.set(ha=place[2], va=place[3])
+            note.update_positions(renderer)
+            return Text.get_window_extent(note, renderer).padded(1)
+
+        def clashes(place: Place, placed: Callable[[Place], Bbox] = placed) -> int:
+            box = placed(place)
+            is_out = Bbox.union([box, inside]).bounds != inside.bounds
+            return 100 * is_out + sum(box.overlaps(other) for other in taken)
+
+        best = min(LABEL_PLACES, key=clashes)
+        taken.append(placed(best))
+        if note.arrow_patch is not None:
+            note.arrow_patch.set_visible(max(map(abs, best[:2])) > NEAR)
+
+
+def _covered(axes: Axes, x: Estimate, y: Estimate) -> list[Bbox]:
+    """In pixels, what a mark and its two intervals cover."""
+    here = (x.value or 0.0, y.value or 0.0)
+    across = [(x.low or here[0], here[1]), (x.high or here[0], here[1])]
+    upright = [(here[0], y.low or here[1]), (here[0], y.high or here[1])]
+    lines = [Bbox(axes.transData.transform(ends)) for ends in (across, upright)]
+    mark = Bbox(axes.transData.transform([here, here])).padded(5)
+    return [mark, *(line.padded(1) for line in lines)]
+
+
+@styled
+def forest(group: Group) -> Figure | None:
+    """Differences to the baseline by metric, with intervals; None where there are none.
+
+    A mark is full where the verdict is that there is a difference.
+    """
+    others = [(n, arm) for n, arm in enumerate(group.arms) if arm.name != group.baseline]
+    shown = [
+        metric
+        for metric in group.metrics
+        if any(d.metric == metric.key and d.value is not None for d in group.differences)
+    ]
+    if not others or not shown:
+        return None
+    columns = min(3, len(shown))
+    rows = ceil(len(shown) / columns)
+    height = rows * (0.75 + 0.24 * len(others))
+    figure = Figure(figsize=(2.2 + 2.6 * columns, height))
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)
+    for panel, metric in zip(panels.flat, shown, strict=False):
+        _differences(panel, group, metric, others)
+    for panel in panels.flat[len(shown) :]:
+        panel.set_visible(False)
+    return figure
+
+
+def _differences(
+    axes: Axes, group: Group, metric: Metric, others: Sequence[tuple[int, Arm]]
+) -> None:
+    better = "right" if metric.higher_is_better else "left"
+    axes.set_title(metric.short, pad=5)
+    axes.set_title(f"better: {better}", loc="right", fontsize=7.5, color=SOFT, weight="normal")
+    axes.axvline(0, color=SOFT, lw=1)
+    axes.grid(True, axis="x")
+    axes.set_axisbelow(True)
+    for height, (number, arm) in enumerate(others):
+        difference = group.difference(arm.name, metric.key)
+        if difference is None or difference.value is None:
+            axes.text(0, height, " undefined", fontsize=7.5, color=SOFT, va="center")
+            continue
+        colour, marker = series(number)
+        is_told_apart = difference.verdict in ("better", "worse")
+        axes.errorbar(
+            [difference.value],
+            [height],
+            xerr=_reach(difference),
+            color=colour,
+            marker=marker,
+            markerfacecolor=colour if is_told_apart else GROUND,
+        )
+    axes.set_yticks(range(len(others)), [arm.name for _, arm in others])
+    axes.set_ylim(len(others) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.spines["left"].set_visible(False)
+
+
+@styled
+def curves(group: Group) -> Figure | None:
+    """Exact match over the stream, a panel for each probe set; None where there are none."""
+    sets = list(dict.fromkeys(name for arm in group.arms for name in arm.curves))
+    if not sets:
+        return None
+    columns = min(3, len(sets))
+    rows = ceil(len(sets) / columns)
+    figure = Figure(figsize=(1 + 3.0 * columns, 2.3 * rows + 0.5))
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.06)
+    for (number, arm), (panel, name) in product(
+        enumerate(group.arms), zip(panels.flat, sets, strict=False)
+    ):
+        colour, marker = series(number)
+        values = [nan if value is None else value for value in arm.curves.get(name, ())]
+        panel.plot(values, color=colour, marker=marker, markersize=4, label=arm.name)
+    for panel, name in zip(panels.flat, sets, strict=False):
+        panel.set_title(name)
+        panel.set_ylim(-3, 103)
+        panel.grid(True, axis="y")
+        thinned_ticks(panel, group.rows, 5)
+    for panel in panels.flat[len(sets) :]:
+        panel.set_visible(False)
+    handles, names = panels.flat[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 8))
+    figure.supylabel("exact match, %", fontsize=9, color=SOFT)
+    return figure

@@ -1,0 +1,123 @@
+"""How figures look: colours by name, markers, type.
+
+A figure is drawn in stand-ins, one for each name; `svg` puts what each stands for in their place,
+so that one drawing serves light and dark pages and paper. The series are after Okabe & Ito (2008),
+told apart by the colour-blind, darkened or lightened to a contrast of 3 to their ground.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+from matplotlib import style
+from matplotlib.axes import Axes
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Colour(NamedTuple):
+    """What a name stands for on a light and on a dark ground."""
+
+    light: str
+    dark: str
+
+
+COLOURS = {
+    "ground": Colour("#ffffff", "#16181c"),
+    "ink": Colour("#1d2126", "#e7e9ec"),
+    "soft": Colour("#59616b", "#a3abb6"),  # ticks, notes
+    "line": Colour("#cfd4da", "#3b424c"),  # axes, grids
+    "heat": Colour("#3d9bd8", "#1c669c"),  # full; ink is read on all of its shades
+    "s0": Colour("#0072b2", "#5aaef0"),
+    "s1": Colour("#c94f00", "#ff8a50"),
+    "s2": Colour("#00875f", "#2fc79a"),
+    "s3": Colour("#a8487f", "#e79ac6"),
+    "s4": Colour("#9c6c00", "#e9b23c"),
+    "s5": Colour("#2f8fc9", "#9ad4ff"),
+    "s6": Colour("#555b66", "#b9c0cb"),
+    "s7": Colour("#7d7900", "#f0e442"),
+}
+STAND_INS = {name: f"#0bad{number:02x}" for number, name in enumerate(COLOURS)}
+SERIES = [STAND_INS[name] for name in COLOURS if name.startswith("s") and name[1:].isdigit()]
+MARKERS = {  # of matplotlib, and the sign that is most like it
+    "o": "●",
+    "s": "■",
+    "^": "▲",
+    "D": "◆",
+    "v": "▼",
+    "P": "✚",
+    "X": "✖",
+    "*": "★",
+    "<": "◀",
+    ">": "▶",
+    "h": "⬢",
+    "p": "⬟",
+}
+INK, SOFT, LINE = STAND_INS["ink"], STAND_INS["soft"], STAND_INS["line"]
+GROUND, HEAT = STAND_INS["ground"], STAND_INS["heat"]
+
+SETTINGS: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same lengths everywhere
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": LINE,
+    "axes.facecolor": "none",
+    "axes.labelcolor": SOFT,
+    "axes.labelsize": 9,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "figure.facecolor": "none",
+    "figure.constrained_layout.use": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 5.5,
+    "xtick.color": LINE,
+    "xtick.labelcolor": SOFT,
+    "ytick.color": LINE,
+    "ytick.labelcolor": SOFT,
+    "text.parse_math": False,  # a name may hold a dollar sign
+    "svg.image_inline": True,
+}
+
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Draw in this style, whatever a user's matplotlibrc says."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
+        with style.context(SETTINGS, after_reset=True):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def series(number: int) -> tuple[str, str]:
+    """The colour and the marker of the arm at this place; no two of the first 24 share both."""
+    return SERIES[number % len(SERIES)], list(MARKERS)[number % len(MARKERS)]
+
+
+def key(number: int) -> tuple[str, str]:
+    """The same for a page: the name of the colour, and a sign."""
+    return f"s{number % len(SERIES)}", MARKERS[series(number)[1]]
+
+
+def thinned_ticks(axes: Axes, names: tuple[str, ...], most: int, *, slanted: bool = False) -> None:
+    """Name the rows along x, every so many, the last one among them."""
+    step = max(1, -(-len(names) // most))
+    places = range(len(names) - 1, -1, -step)
+    axes.set_xticks(
+        list(places),
+        [names[place] for place in places],
+        rotation=35 if slanted else 0,
+        ha="right" if slanted else "center",
+        rotation_mode="anchor",
+    )

@@ -1,0 +1,83 @@
+"""The two tables that LaTeX and Markdown print: scores, and differences to the baseline."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fki.core.numbers import NONE, duration, number, parameters
+from fki.engine.comparison import Arm, Difference, Group, Metric
+from fki.report import terms
+
+Cell = tuple[str, bool]  # its text, and whether it is the best of its column
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of text under a head, with a title (the group's is not in it) and a note."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    align: str  # "l" or "r" for each column
+    note: str
+
+
+def scores(group: Group) -> Table:
+    """An arm a row: the metrics with their intervals, the seeds and what it cost."""
+    heads = tuple(_head(metric) for metric in group.metrics)
+    cost = ("parameters", "time")
+    rows = (
+        (
+            (arm.name, False),
+            (str(len(arm.seeds)), False),
+            *(_score(group, arm, metric) for metric in group.metrics),
+            (parameters(arm.cost.trainable), False),
+            (duration(arm.cost.seconds), False),
+        )
+        for arm in group.arms
+    )
+    head = ("arm", "seeds", *heads, *cost)
+    note = "Means over seeds with 95 % intervals; the best of a column is bold."
+    return Table("Scores", head, tuple(rows), "l".ljust(len(head), "r"), note)
+
+
+def _head(metric: Metric) -> str:
+    return f"{metric.short} ({metric.unit})" if metric.unit else metric.short
+
+
+def _score(group: Group, arm: Arm, metric: Metric) -> Cell:
+    value = terms.estimate(arm, metric.key)
+    text = f"{number(value.value, metric.digits)} {terms.interval(value, metric.digits)}".strip()
+    return text, arm.name in terms.best(group, metric)
+
+
+def differences(group: Group) -> Table:
+    """An arm and metric a row: the difference to the baseline, p, effect and verdict."""
+    title = f"Differences to {group.baseline}"
+    head = ("metric", "arm", "difference", "95 % interval", "p", "p (Holm)", "effect", "verdict")
+    rows = tuple(_difference_rows(group))
+    tests = sorted({d.test for d in group.differences if d.test})
+    effects = (
+        " Effects are Cohen's h." if any(d.effect is not None for d in group.differences) else ""
+    )
+    note = f"p is two-sided ({'; '.join(tests) or 'no test'}), then adjusted by Holm.{effects}"
+    return Table(title, head, rows, "llrrrrrl", note)
+
+
+def _difference_rows(group: Group) -> Iterator[tuple[Cell, ...]]:
+    for metric in group.metrics:
+        for row in group.differences:
+            if row.metric == metric.key:
+                yield tuple((text, False) for text in _difference(metric, row))
+
+
+def _difference(metric: Metric, row: Difference) -> list[str]:
+    return [
+        _head(metric),
+        row.arm,
+        number(row.value, metric.digits, sign=True),
+        terms.interval(row, metric.digits, sign=True) or NONE,
+        terms.p_value(row.p),
+        terms.p_value(row.p_holm),
+        number(row.effect, 2, sign=True),
+        row.verdict,
+    ]

@@ -1,0 +1,158 @@
+"""What is written for other programs reads back as what it was."""
+
+import csv
+import json
+import re
+from dataclasses import replace
+from datetime import date
+from io import StringIO
+from itertools import pairwise
+
+import pytest
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from fki.core.numbers import number
+from fki.engine.comparison import Comparison, Cost, Estimate
+from fki.report import files, terms
+from fki.report.files import as_csv, as_json, as_latex, as_markdown
+
+ODD = r"a_b | <i>&amp; *x* [y](z) `c` #1 ~50 % $2 {k} \n ^ " + '"q"'
+
+
+def test_csv_has_a_row_for_each_arm_and_metric_in_full_precision(comparison: Comparison) -> None:
+    [group] = comparison.groups
+    rows = list(csv.DictReader(StringIO(as_csv(comparison))))
+    assert len(rows) == len(group.arms) * len(group.metrics)
+    for row in rows:
+        arm = group.arm(row["arm"])
+        value = arm.estimates[row["metric"]]
+        told = [row["value"], row["low"], row["high"], row["n"], row["seeds"]]
+        known = [value.value, value.low, value.high, value.n, len(arm.seeds)]
+        assert told == ["" if v is None else str(v) for v in known]
+        difference = group.difference(arm.name, row["metric"])
+        if difference is None:
+            assert row["verdict"] == row["p"] == ""
+        else:
+            assert row["verdict"] == difference.verdict and row["test"] == difference.test
+            assert row["p_holm"] == ("" if difference.p_holm is None else str(difference.p_holm))
+
+
+def test_json_reads_back_as_the_comparison(comparison: Comparison) -> None:
+    read = json.loads(as_json(comparison))
+    [group] = comparison.groups
+    assert read["left_out"] == comparison.left_out
+    [told] = read["groups"]
+    assert [arm["name"] for arm in told["arms"]] == [arm.name for arm in group.arms]
+    for arm, known in zip(told["arms"], group.arms, strict=True):
+        assert arm["estimates"]["invariant"]["value"] == known.estimates["invariant"].value
+        assert arm["matrix"] == known.matrix and arm["seeds"] == [0, 1]
+    assert told["arms"][1]["estimates"]["fuar"]["value"] is None
+    assert told["differences"][0]["p_holm"] == group.differences[0].p_holm
+
+
+def test_what_is_no_number_is_null_in_json(comparison: Comparison) -> None:
+    [group] = comparison.groups
+    arm = replace(
+        group.arms[0],
+        estimates={"invariant": Estimate(float("nan"), high=float("inf"))},
+        cost=Cost(1, 1.0, 1.0, 0.0, 0.0, None),
+        settings={"since": date(2023, 1, 1)},
+    )
+    text = as_json(Comparison((replace(group, arms=(arm,)),), {}))
+    read = json.loads(text, parse_constant=pytest.fail)["groups"][0]["arms"][0]
+    assert read["estimates"]["invariant"]["value"] is None
+    assert read["settings"] == {"since": "2023-01-01"}
+
+
+def cells(tokens: list[Token]) -> list[list[str]]:
+    """The rows of all tables that Markdown was read as, as plain text."""
+    rows: list[list[str]] = []
+    for before, token in pairwise(tokens):
+        if before.type == "tr_open":
+            rows.append([])
+        if before.type in ("th_open", "td_open"):
+            rows[-1].append("".join(part.content for part in token.children or []))
+    return rows
+
+
+def test_markdown_reads_back_as_the_tables(comparison: Comparison) -> None:
+    [group] = comparison.groups
+    read = MarkdownIt("commonmark").enable("table").parse(as_markdown(comparison))
+    rows = cells(read)
+    scores = {
+        row[0]: row for row in rows if len(row) == 8 and row[0] in [a.name for a in group.arms]
+    }
+    assert len(scores) == 3
+    for arm in group.arms:
+        for metric, cell in zip(group.metrics, scores[arm.name][2:6], strict=True):
+            value = terms.estimate(arm, metric.key)
+            text = f"{number(value.value, metric.digits)} {terms.interval(value, metric.digits)}"
+            assert cell == text.strip()
+    verdicts = [row[-1] for row in rows if len(row) == 8 and row[-1] in {"better", "worse"}]
+    assert len(verdicts) == sum(d.verdict in ("better", "worse") for d in group.differences)
+
+
+def test_markdown_shows_odd_text_as_it_is(comparison: Comparison) -> None:
+    [group] = comparison.groups
+    odd = replace(group, arms=(replace(group.arms[0], name=ODD),), differences=())
+    read = MarkdownIt("commonmark").enable("table").parse(as_markdown(Comparison((odd,), {})))
+    assert cells(read)[1][0] == ODD
+
+
+def unescaped(text: str) -> str:
+    """What LaTeX prints of text that was escaped."""
+    signs = {**{v: k for k, v in files.LATEX.items()}, "$-$": "-"}
+    pattern = "|".join(re.escape(sign) for sign in sorted(signs, key=len, reverse=True))
+    return re.sub(pattern, lambda found: signs[found[0]], text)
+
+
+def test_latex_escapes_every_sign_that_means_something_to_it() -> None:
+    text = files.latex(ODD)
+    assert unescaped(text) == ODD
+    plain = re.sub(r"\\text\w+\{\}|\\[&%$#_{}]|\{\[\}", "", text)
+    assert not re.search(r"[\\&%$#_{}^~<>|\"\[]", plain)
+    assert files.latex("-1.5 to 2, t5-mini, a\nb") == "$-$1.5 to 2, t5-mini, a b"
+
+
+def test_latex_tables_are_sound(comparison: Comparison) -> None:
+    [group] = comparison.groups
+    text = as_latex(comparison)
+    for name in ("table", "tabular", "itemize"):
+        assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") > 0
+    bare = re.sub(r"\\[{}]", "", text)
+    assert bare.count("{") == bare.count("}")
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 2
+    tables = re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", text, re.S)
+    for columns, body in tables:
+        rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+        assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(columns)}
+    rows = [line for line in tables[0][1].splitlines() if line.endswith(r"\\")][1:]
+    assert [unescaped(row.split(" & ")[0].strip()) for row in rows] == [a.name for a in group.arms]
+    assert r"\textbf{99.3 {[}98.8, 100.0]}" in text
+
+
+@pytest.mark.parametrize("write", [as_csv, as_json, as_latex, as_markdown])
+def test_every_format_says_the_warnings(comparison: Comparison, write: object) -> None:
+    assert callable(write)
+    text = str(write(comparison)).replace("\\", "")
+    assert "Two seeds only" in text and "The groups differ in their data." in text
+
+
+@pytest.mark.parametrize("write", [as_json, as_latex, as_markdown])
+def test_every_text_says_what_was_left_out(comparison: Comparison, write: object) -> None:
+    assert callable(write)
+    assert "runs/broken_1" in str(write(comparison)).replace("\\", "")
+
+
+@pytest.mark.parametrize("write", [as_csv, as_json, as_latex, as_markdown])
+def test_nothing_to_compare_can_be_written(write: object) -> None:
+    assert callable(write)
+    assert isinstance(write(Comparison((), {})), str)
+
+
+def test_without_a_baseline_there_is_one_table(comparison: Comparison) -> None:
+    [group] = comparison.groups
+    alone = Comparison((replace(group, baseline="", differences=()),), {})
+    assert as_latex(alone).count(r"\begin{tabular}") == 1
+    assert "Differences" not in as_markdown(alone)

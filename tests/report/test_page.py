@@ -1,0 +1,306 @@
+"""The page is one sound file that says what the comparison says, and no more."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from fki.core.numbers import number
+from fki.engine.comparison import Comparison, Estimate, Group
+from fki.engine.details import Answer, Contrast, Details, RelationScore
+from fki.report import terms, words
+from fki.report.page import page, question, setting, signed
+
+VOID = {"meta", "br", "hr", "img", "input", "link"}
+HOSTILE = "<script>alert(\"1\")</script> & 'x'"
+
+
+class Page(HTMLParser):
+    """The tags in their order, checked for balance, the text, and each table's rows of cells."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.tables: list[list[list[str]]] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += data
+        if "td" in self.open or "th" in self.open:
+            self.tables[-1][-1][-1] += data
+
+    def row(self, table: int, name: str) -> list[str]:
+        """The cells of the row that this name stands at the head of."""
+        rows = [[" ".join(cell.split()) for cell in row] for row in self.tables[table]]
+        [found] = [row for row in rows if row and row[0].endswith(name)]
+        return found
+
+
+@pytest.fixture
+def details(group: Group) -> Details:
+    names = [arm.name for arm in group.arms]
+    said = {names[0]: Answer("", False, 0.0), names[2]: Answer("Paris", True, 0.5)}
+    return Details(
+        relations=(
+            RelationScore(
+                "invariant", "P36", 1200, dict.fromkeys(names, 12.34), "It is <extra_id_0>."
+            ),
+            RelationScore("new", HOSTILE, 3, {name: None for name in names}, HOSTILE),
+        ),
+        contrasts=(
+            Contrast(
+                "invariant", "P36", "The capital is <extra_id_0>.", ("Paris", "Lutetia"), said
+            ),
+        ),
+        differing=17,
+        asked=1234,
+        skipped={"runs/lora-s1": "its samples.jsonl is <broken>."},
+    )
+
+
+def test_a_page_is_balanced_and_needs_nothing_but_itself(
+    comparison: Comparison, details: Details
+) -> None:
+    text = page(comparison, [details])
+    found = Page(text)
+    tags = {tag for tag, _ in found.tags}
+    assert not tags & {"script", "link", "iframe", "img", "object", "embed", "form"}
+    assert "http" not in text.replace("http-equiv", "") and "@import" not in text
+    for _, attributes in found.tags:
+        assert not [name for name in attributes if name.startswith("on")]
+        link = attributes.get("href") or attributes.get("xlink:href") or "#"
+        assert link.startswith("#")
+    assert not re.findall(r"url\((?!#)", text)
+
+
+def test_the_same_comparison_is_the_same_page_to_the_last_byte(
+    comparison: Comparison, details: Details
+) -> None:
+    assert page(comparison, [details]) == page(comparison, [details])
+
+
+def test_every_id_is_there_once(comparison: Comparison) -> None:
+    twice = Comparison(comparison.groups * 2, {})
+    ids = [a["id"] for _, a in Page(page(twice)).tags if "id" in a]
+    assert len(ids) > 100 and len(set(ids)) == len(ids)
+    links = [a["href"] for tag, a in Page(page(twice)).tags if tag == "a"]
+    assert links == ["#group-1", "#group-2"]
+    assert {str(link)[1:] for link in links} <= set(ids)
+
+
+def test_the_table_says_each_estimate_with_its_interval(comparison: Comparison) -> None:
+    [group] = comparison.groups
+    found = Page(page(comparison))
+    for arm in group.arms:
+        cells = found.row(0, arm.name)[2:]
+        for metric, cell in zip(group.metrics, cells, strict=True):
+            value = terms.estimate(arm, metric.key)
+            assert cell.split()[0] == number(value.value, metric.digits)
+            assert terms.interval(value, metric.digits) in cell
+    assert found.row(0, "vanilla")[1] == "2"
+    assert "no gain in 1 of 2 seeds" in found.row(0, '<b>"&$')[5]
+    assert found.tables[0][0][2].split() == ["inv", "%", "↑n", "=", "500"]
+
+
+def test_the_best_of_each_column_is_bold(comparison: Comparison) -> None:
+    rows = page(comparison).split("<tbody>")[1].split("</tbody>")[0].split("<tr>")[1:]
+    bold = [[" best" in cell for cell in row.split("<td")[2:]] for row in rows]
+    assert bold == [[False, True, False, False], [False] * 4, [True, False, True, True]]
+
+
+def test_the_cost_of_an_arm_is_told(comparison: Comparison) -> None:
+    cells = Page(page(comparison)).row(1, "recadam")[1:]
+    told = ["recadam", "0, 1", "1.46 M", "1,308", "1.31 M", "2:39", "8,253", "2.50e+13", "-"]
+    assert cells == told
+
+
+def test_each_difference_is_told_with_p_effect_and_verdict(comparison: Comparison) -> None:
+    [group] = comparison.groups
+    rows = [row for row in Page(page(comparison)).tables[2] if len(row) == 8][1:]
+    assert len(rows) == len(group.differences)
+    by_metric = [d for m in group.metrics for d in group.differences if d.metric == m.key]
+    for row, difference in zip(rows, by_metric, strict=True):
+        digits = next(m.digits for m in group.metrics if m.key == difference.metric)
+        assert row[0].strip().endswith(difference.arm)
+        assert row[1:] == [
+            signed(number(difference.value, digits, sign=True)),
+            signed(terms.interval(difference, digits, sign=True)) or "-",
+            terms.p_value(difference.p),
+            terms.p_value(difference.p_holm),
+            signed(number(difference.effect, 2, sign=True)),
+            difference.verdict,
+            difference.test or "-",
+        ]
+
+
+def test_warnings_stand_before_any_number(comparison: Comparison) -> None:
+    text = Page(page(comparison)).text
+    first = text.index("Scores")
+    assert 0 < text.index("The groups differ in their data.") < first
+    assert 0 < text.index("50 % <fewer>") < first
+
+
+def test_what_was_left_out_is_told_with_the_reason(comparison: Comparison) -> None:
+    text = Page(page(comparison)).text
+    assert "runs/broken_1" in text and "it has no scores.json & is <odd>." in text
+    assert "python 3.11.7, torch 2.13.0, linux, cpu" in text
+
+
+def test_every_metric_is_explained(comparison: Comparison) -> None:
+    text = Page(page(comparison)).text
+    for metric in comparison.groups[0].metrics:
+        assert metric.meaning in text
+
+
+def test_settings_that_differ_are_told_by_arm(comparison: Comparison) -> None:
+    assert Page(page(comparison)).row(-1, "learning_rate") == [
+        "learning_rate",
+        "0.001",
+        "-",
+        "0.0003",
+    ]
+
+
+def test_relations_and_answers_are_told(comparison: Comparison, details: Details) -> None:
+    text = page(comparison, [details])
+    found = Page(text)
+    assert found.row(3, "P36")[1:] == ["1200", "12.3", "12.3", "12.3", "It is ____."]
+    assert found.row(4, HOSTILE)[1:] == ["3", "-", "-", "-", HOSTILE]
+    answers = found.row(5, "The capital is ____.")
+    assert answers[1:] == ["Paris / Lutetia", "(nothing)", "-", "✓ Paris"]
+    assert "1,234 questions" in found.text and "differ on\n17" in found.text
+    assert "its samples.jsonl is <broken>." in found.text
+
+
+def test_hostile_names_stay_text(comparison: Comparison) -> None:
+    [group] = comparison.groups
+    arms = (replace(group.arms[0], name=HOSTILE, method=HOSTILE), *group.arms[1:])
+    metric = replace(group.metrics[0], label=HOSTILE, short=HOSTILE, meaning=HOSTILE)
+    hostile = replace(
+        group,
+        title=HOSTILE,
+        arms=arms,
+        metrics=(metric, *group.metrics[1:]),
+        settings={HOSTILE: {HOSTILE: HOSTILE}},
+        warnings=(HOSTILE,),
+        baseline=HOSTILE,
+    )
+    text = page(Comparison((hostile,), {HOSTILE: HOSTILE}, (HOSTILE,), (HOSTILE,)))
+    assert "<script" not in text
+    assert Page(text).text.count(HOSTILE) > 10
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_page_without_a_baseline_has_no_differences(group: Group, count: int) -> None:
+    few = replace(group, arms=group.arms[:count], baseline="", differences=())
+    found = Page(page(Comparison((few,), {})))
+    assert "Differences" not in found.text and "Against" not in found.text
+    assert f"{count} arm" in found.text
+
+
+def test_a_page_of_nothing_says_so() -> None:
+    found = Page(page(Comparison((), {"runs/a": "it is not finished."})))
+    assert "no finished run to compare" in found.text and "it is not finished." in found.text
+
+
+def test_an_arm_of_which_nothing_is_defined_is_shown(group: Group) -> None:
+    arm = replace(group.arms[0], estimates={}, matrix=[], curves={})
+    found = Page(page(Comparison((replace(group, arms=(arm,), differences=()),), {})))
+    assert found.row(0, "vanilla")[2:] == ["-"] * 4
+    assert "svg" not in [tag for tag, _ in found.tags]
+
+
+def test_tables_have_heads_with_scopes_and_figures_have_names(comparison: Comparison) -> None:
+    found = Page(page(comparison))
+    heads = [a for tag, a in found.tags if tag == "th"]
+    assert heads and all(a.get("scope") in ("col", "row", "rowgroup") for a in heads)
+    drawings = [a for tag, a in found.tags if tag == "svg"]
+    assert len(drawings) == 6
+    assert all(a["role"] == "img" and a["aria-label"] for a in drawings)
+    assert ("html", {"lang": "en"}) in found.tags
+
+
+def test_the_page_is_for_light_dark_paper_and_phones(comparison: Comparison) -> None:
+    text = page(comparison)
+    for rule in (
+        "prefers-color-scheme: dark",
+        "@media print",
+        "max-width: 40rem",
+        "width=device-width",
+    ):
+        assert rule in text
+    assert "gradient" not in text
+    used = set(re.findall(r"var\(--fki-([\w-]+)\)", text))
+    assert used <= set(re.findall(r"--fki-([\w-]+):", text))
+
+
+def lines(group: Group) -> dict[str, str]:
+    return {finding.topic: finding.text for finding in words.findings(group)}
+
+
+def test_findings_say_who_is_ahead_and_how_others_stand_to_the_baseline(group: Group) -> None:
+    told = lines(group)
+    assert told["Keeping"] == (
+        "recadam kept most of what was known before: 99.3 % (95 % interval 98.8 to 100.0). "
+        "Against vanilla, recadam kept 74.7 points more (95 % interval 73.6 to 76.0). "
+        'There is no evidence of a difference from vanilla for lora <b>"&$.'
+    )
+    assert told["Learning"].startswith("vanilla learned most: 87.6 %")
+    assert "recadam learned 27.6 points less (95 % interval 26.3 to 28.7)" in told["Learning"]
+
+
+def test_nobody_is_said_to_be_ahead_whose_interval_overlaps(group: Group) -> None:
+    assert "recadam has the best mean, 60.0 %" in lines(group)["Forgetting"]
+    assert 'overlaps with that of lora <b>"&$.' in lines(group)["Forgetting"]
+    assert "forgot least" not in lines(group)["Forgetting"]
+
+
+@pytest.mark.parametrize("values", [(50.01, 50.02, 50.0), (None, None, 3.0)])
+def test_nobody_is_said_to_be_ahead_of_equals_or_of_none(
+    group: Group, values: Sequence[float | None]
+) -> None:
+    arms = tuple(
+        replace(arm, estimates={"invariant": Estimate(v, v, v) if v else Estimate(None)})
+        for arm, v in zip(group.arms, values, strict=True)
+    )
+    assert lines(replace(group, arms=arms, differences=())) == {}
+
+
+def test_small_words_of_a_page() -> None:
+    assert signed("from -1.5 to t5-mini, 2023-01: 5 %") == (
+        "from −1.5 to t5-mini, 2023-01: 5\N{NO-BREAK SPACE}%"
+    )
+    assert question("a <extra_id_0> b <extra_id_12>") == "a ____ b ____"
+    assert [setting(v) for v in (None, [], True, ["q", "v"], 0, 0.001)] == [
+        *("-", "-", "true", "q, v", "0", "0.001")
+    ]
+    assert [terms.p_value(p) for p in (None, 0.0004, 0.0312, 1.0)] == [
+        "-",
+        "<0.001",
+        "0.031",
+        "1.000",
+    ]
