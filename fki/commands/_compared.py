@@ -1,6 +1,6 @@
 """The tables of `fki compare`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -17,33 +17,45 @@ BAR = 19  # characters of a drawn interval
 MARKS = {"better": "[green]▲[/]", "worse": "[red]▼[/]"}
 
 
-def main_table(group: "Group", *, sort: str, is_wide: bool) -> tuple[Table, str]:
-    """A row for each arm, the best of each column in bold, and what the columns mean."""
+def main_table(group: "Group", sort: str) -> Table:
+    """A row for each arm, the best of each column in bold."""
     heads = [metric.short for metric in group.metrics]
-    costs = ["trained", "tokens/s", "MiB", "time"] if is_wide else ["time"]
-    table = new_table(
-        "arm", "seeds", *heads, *costs, title=group.title, numbers=("seeds", *heads, *costs)
-    )
-    best = {metric.key: _best(group, metric) for metric in group.metrics}
+    numbers = ("seeds", *heads, "time")
+    table = new_table("arm", *numbers, title=group.title, numbers=numbers)
+    best = {metric.key: group.best(metric) for metric in group.metrics}
     for arm in _sorted(group, sort):
-        cells = [_cell(group, arm, metric, best[metric.key], is_wide) for metric in group.metrics]
-        cost = arm.cost
-        more = [
-            parameters(cost.trainable),
-            number(cost.tokens_per_second, 0),
-            number(cost.peak_mib, 0),
-        ]
-        table.add_row(
-            escape(arm.name),
-            str(len(arm.runs)),
-            *cells,
-            *(more if is_wide else ()),
-            duration(cost.seconds),
-        )
-    return table, _legend(group)
+        cells = [_cell(group, arm, metric, best[metric.key]) for metric in group.metrics]
+        time = duration(arm.cost.seconds)
+        table.add_row(escape(arm.name), str(len(arm.runs)), *cells, time)
+    return table
 
 
-def _legend(group: "Group") -> str:
+def wide_table(group: "Group", sort: str) -> Table:
+    """A column for each arm: its metrics with their intervals, and what it cost."""
+    arms = _sorted(group, sort)
+    names = [escape(arm.name) for arm in arms]
+    table = new_table("", *names, title=group.title, numbers=names)
+    for metric in group.metrics:
+        best = group.best(metric)
+        cells = [f"{_cell(group, arm, metric, best)}\n{_reach(arm, metric)}" for arm in arms]
+        table.add_row(escape(metric.label), *cells)
+    for label, told in COSTS.items():
+        table.add_row(label, *(f"{told(arm)} " for arm in arms))
+    return table
+
+
+COSTS: dict[str, Callable[["Arm"], str]] = {
+    "seeds": lambda arm: str(len(arm.runs)),
+    "parameters": lambda arm: parameters(arm.cost.trainable),
+    "steps": lambda arm: number(arm.cost.steps, 0),
+    "tokens/s": lambda arm: number(arm.cost.tokens_per_second, 0),
+    "TFLOP": lambda arm: number(arm.cost.flops / 1e12, 1) if arm.cost.flops else NONE,
+    "peak MiB": lambda arm: number(arm.cost.peak_mib, 0),
+    "training": lambda arm: duration(arm.cost.seconds),
+}
+
+
+def legend(group: "Group") -> str:
     """What the columns mean; what all exact matches have in common is said once."""
     ends = ", after the stream"
     told = [
@@ -58,34 +70,20 @@ def _legend(group: "Group") -> str:
     return "; ".join(told)
 
 
-def _best(group: "Group", metric: "Metric") -> set[str]:
-    """The arms whose value, as it is shown, is the best; none where all are alike."""
-    known = {
-        arm.name: round(value, metric.digits)
-        for arm in group.arms
-        if (value := _value(arm, metric)) is not None
-    }
-    if len(set(known.values())) < 2:
-        return set()
-    best = (max if metric.higher_is_better else min)(known.values())
-    return {name for name, value in known.items() if value == best}
-
-
-def _value(arm: "Arm", metric: "Metric") -> float | None:
-    return arm.estimates[metric.key].value if metric.key in arm.estimates else None
-
-
-def _cell(group: "Group", arm: "Arm", metric: "Metric", best: set[str], is_wide: bool) -> str:
-    text = number(_value(arm, metric), metric.digits)
-    if arm.name in best:
-        text = f"[bold]{text}[/]"
+def _cell(group: "Group", arm: "Arm", metric: "Metric", best: Collection[str]) -> str:
+    text = number(arm.estimate(metric.key).value, metric.digits)
     difference = group.difference(arm.name, metric.key)
     mark = MARKS.get(difference.verdict, " ") if difference else " "
-    estimate = arm.estimates.get(metric.key)
-    if is_wide and estimate is not None and estimate.low is not None:
-        low, high = number(estimate.low, metric.digits), number(estimate.high, metric.digits)
-        return f"{text}{mark}\n[dim]{low} to {high}[/]"
-    return f"{text}{mark}"
+    return f"[bold]{text}[/]{mark}" if arm.name in best else f"{text}{mark}"
+
+
+def _reach(arm: "Arm", metric: "Metric") -> str:
+    """The interval, beneath its value."""
+    estimate = arm.estimate(metric.key)
+    if estimate.low is None:
+        return ""
+    low, high = (number(end, metric.digits) for end in (estimate.low, estimate.high))
+    return f"[dim]{low} to {high}[/] "
 
 
 def _sorted(group: "Group", key: str) -> Sequence["Arm"]:
@@ -100,7 +98,7 @@ def _sorted(group: "Group", key: str) -> Sequence["Arm"]:
     sign = -1 if metrics[key].higher_is_better else 1
 
     def order(arm: "Arm") -> tuple[bool, float]:
-        value = _value(arm, metrics[key])
+        value = arm.estimate(key).value
         return value is None, sign * (value or 0.0)
 
     return sorted(group.arms, key=order)

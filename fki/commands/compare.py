@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fki.commands._compared import difference_table, main_table, rows
+from fki.commands._compared import difference_table, legend, main_table, rows, wide_table
 from fki.commands._options import Json
 from fki.commands._pages import check_new, write_page
 from fki.commands._show import Show
@@ -113,9 +113,8 @@ def _show(group: "Group", show: Show, *, sort: str, is_wide: bool) -> None:
     """One group: what it says of each arm, and of the differences to the baseline."""
     for warning in group.warnings:
         show.note(f"Note: {warning}")
-    table, legend = main_table(group, sort=sort, is_wide=is_wide)
-    show.table(table)
-    show.out.print(legend, style="dim")
+    show.table((wide_table if is_wide else main_table)(group, sort))
+    show.out.print(legend(group), style="dim")
     if group.baseline:
         show.out.print()
         table, words = difference_table(group, is_wide=is_wide)

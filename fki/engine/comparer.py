@@ -149,6 +149,7 @@ class _Maker:
         raw = [
             self._difference(name, base, metric)
             for metric in shown
+            if not metric.key.endswith(".before")  # the same base model has the same answers
             for name in self.sides
             if name != base
         ]

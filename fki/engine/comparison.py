@@ -71,6 +71,10 @@ class Arm:
     matrix: Sequence[Sequence[float | None]]  # R[t][i], % of exact matches, mean over seeds
     curves: Mapping[str, Sequence[float | None]]  # by probe set: EM in each row, mean over seeds
 
+    def estimate(self, key: str) -> Estimate:
+        """Of a metric; an undefined one where the arm has none."""
+        return self.estimates.get(key) or Estimate(None)
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -105,6 +109,15 @@ class Group:
     def arm(self, name: str) -> Arm:
         """By its name."""
         return next(arm for arm in self.arms if arm.name == name)
+
+    def best(self, metric: Metric) -> frozenset[str]:
+        """The arms with the best value as it is shown; none where there is nothing to choose."""
+        values = {arm.name: arm.estimate(metric.key).value for arm in self.arms}
+        known = {name: round(v, metric.digits) for name, v in values.items() if v is not None}
+        if len(set(known.values())) < 2:
+            return frozenset()
+        top = (max if metric.higher_is_better else min)(known.values())
+        return frozenset(name for name, value in known.items() if value == top)
 
     def difference(self, arm: str, metric: str) -> Difference | None:
         """Of an arm to the baseline; None for the baseline itself."""

@@ -36,7 +36,7 @@ def pareto(group: Group) -> Figure | None:
     if learned is None or kept is None:
         return None
     points = [
-        (number, arm, terms.estimate(arm, learned.key), terms.estimate(arm, kept.key))
+        (number, arm, arm.estimate(learned.key), arm.estimate(kept.key))
         for number, arm in enumerate(group.arms)
     ]
     places = [(n, arm, x, y) for n, arm, x, y in points if None not in (x.value, y.value)]

@@ -10,7 +10,6 @@ from math import isfinite
 from typing import Any
 
 from fki.engine.comparison import Arm, Comparison, Group, Metric
-from fki.report import terms
 from fki.report.tables import Table, differences, scores
 
 COLUMNS = (
@@ -50,7 +49,7 @@ def as_csv(comparison: Comparison) -> str:
 
 
 def _row(group: Group, arm: Arm, metric: Metric) -> dict[str, Any]:
-    estimate = terms.estimate(arm, metric.key)
+    estimate = arm.estimate(metric.key)
     found: dict[str, Any] = {"group": group.title, "arm": arm.name, "method": arm.method}
     found |= {"metric": metric.key, "label": metric.label, "unit": metric.unit}
     found |= {"value": estimate.value, "low": estimate.low, "high": estimate.high}

@@ -85,8 +85,6 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     found.globals.update(
-        estimate=terms.estimate,
-        best=terms.best,
         interval=lambda *args, **kwargs: signed(terms.interval(*args, **kwargs)),
         common_n=common_n,
         costs=costs,
@@ -137,9 +135,7 @@ def setting(value: Any) -> str:
 def common_n(group: Group, metric: Metric) -> int | None:
     """The probes that a metric is a mean over, where that is the same for all arms."""
     counts = {
-        value.n
-        for arm in group.arms
-        if (value := terms.estimate(arm, metric.key)).value is not None
+        value.n for arm in group.arms if (value := arm.estimate(metric.key)).value is not None
     }
     return counts.pop() if len(counts) == 1 else None
 

@@ -45,9 +45,9 @@ def _head(metric: Metric) -> str:
 
 
 def _score(group: Group, arm: Arm, metric: Metric) -> Cell:
-    value = terms.estimate(arm, metric.key)
+    value = arm.estimate(metric.key)
     text = f"{number(value.value, metric.digits)} {terms.interval(value, metric.digits)}".strip()
-    return text, arm.name in terms.best(group, metric)
+    return text, arm.name in group.best(metric)
 
 
 def differences(group: Group) -> Table:

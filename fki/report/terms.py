@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from fki.core.numbers import NONE, number
-from fki.engine.comparison import Arm, Difference, Estimate, Group, Metric
+from fki.engine.comparison import Difference, Estimate, Group, Metric
 
 LEARNED = ("learned", "learning_gain", "updated.learned", "new.learned", "cloze.learned")
 KEPT = ("kept", "invariant", "initial")
@@ -15,21 +15,6 @@ def metric(group: Group, keys: Iterable[str]) -> Metric | None:
     shown = {metric.key: metric for metric in group.metrics}
     known = {key for arm in group.arms for key, e in arm.estimates.items() if e.value is not None}
     return next((shown[key] for key in keys if key in shown and key in known), None)
-
-
-def estimate(arm: Arm, key: str) -> Estimate:
-    """Of an arm; an undefined one where it has none."""
-    return arm.estimates.get(key) or Estimate(None)
-
-
-def best(group: Group, metric: Metric) -> frozenset[str]:
-    """The arms with the best value as it is shown; none where there is nothing to choose from."""
-    values = {arm.name: estimate(arm, metric.key).value for arm in group.arms}
-    known = {name: round(v, metric.digits) for name, v in values.items() if v is not None}
-    if len(known) < 2 or len(set(known.values())) == 1:
-        return frozenset()
-    top = (max if metric.higher_is_better else min)(known.values())
-    return frozenset(name for name, value in known.items() if value == top)
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:

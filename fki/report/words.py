@@ -50,9 +50,9 @@ def _ahead(group: Group, metric: Metric, aspect: Aspect) -> Iterator[str]:
     known = {
         arm.name: value
         for arm in group.arms
-        if (value := terms.estimate(arm, metric.key)).value is not None
+        if (value := arm.estimate(metric.key)).value is not None
     }
-    best = terms.best(group, metric)
+    best = group.best(metric)
     if len(known) < 2 or len(best) != 1:
         return
     [name] = best

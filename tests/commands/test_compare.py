@@ -159,3 +159,75 @@ def test_compare_of_nothing_says_how_to_get_a_run(fki: Fki, tmp_path: Path, is_t
         (tmp_path / "runs").mkdir()
     shown = fki("compare")
     assert shown.code == 3 and "Run: fki train" in shown.words
+
+
+def test_a_page_and_figures_are_written_beside_what_is_shown(
+    fki: Fki, trained: Path, tmp_path: Path
+) -> None:
+    copied(trained, tmp_path / "runs" / "one")
+    shown = fki("compare", "--html", "page.html", "--figures", "figures")
+    assert shown.code == 0 and "vanilla" in shown.out and "The page is page.html" in shown.words
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>") and "vanilla" in text
+    assert {f.suffix for f in (tmp_path / "figures").iterdir()} == {".svg"}
+
+
+def test_no_page_is_written_over_a_file(fki: Fki, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("mine", encoding="utf-8")
+    for command in (["compare", trained], ["eval", trained]):
+        shown = fki(*command, "--html", "page.html")
+        assert shown.code == 1 and "fki overwrites nothing" in shown.words
+        assert not shown.out
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == "mine"
+    shown = fki("compare", trained, "--html", "nowhere/page.html")
+    assert shown.code == 1 and "There is no folder nowhere" in shown.words
+
+
+@pytest.mark.parametrize(
+    ("form", "begins"), [("--csv", "group,arm"), ("--latex", r"%"), ("--markdown", "## mine")]
+)
+def test_other_programs_get_nothing_but_their_form_on_stdout(
+    fki: Fki, trained: Path, form: str, begins: str
+) -> None:
+    shown = fki("compare", trained, form)
+    assert shown.code == 0 and shown.out.startswith(begins) and "vanilla" in shown.out
+    assert "one seed" in shown.words
+
+
+def test_there_is_one_form_on_stdout(fki: Fki, trained: Path) -> None:
+    shown = fki("compare", trained, "--csv", "--json")
+    assert shown.code == 2 and "only one" in shown.words
+
+
+def test_a_run_leaves_its_report(trained: Path) -> None:
+    text = (trained / "report.html").read_text(encoding="utf-8")
+    assert "mine, 1 quarter, t5-mini" in text
+
+
+def test_eval_writes_a_page_about_a_run_only(fki: Fki, trained: Path, tmp_path: Path) -> None:
+    shown = fki("eval", trained, "--html", "page.html")
+    assert shown.code == 0 and "The page about the run is page.html" in shown.words
+    assert (tmp_path / "page.html").exists()
+    refused = fki("eval", "t5-mini", "--html", "other.html")
+    assert refused.code == 2 and "--html is for runs" in refused.words
+
+
+def test_wide_shows_intervals_and_every_metric(fki: Fki, trained: Path) -> None:
+    shown = fki("compare", trained, "--wide")
+    assert " to " in shown.out and "KAR" in shown.out and "updated, learned" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--by", "learning_rat", "learning_rate"),
+        ("--metric", "updatd", "updated"),
+        ("--sort", "fuarr", "fuar"),
+        ("--baseline", "vanila", "vanilla"),
+    ],
+)
+def test_what_is_mistyped_is_told_the_nearest(
+    fki: Fki, trained: Path, option: str, value: str, told: str
+) -> None:
+    shown = fki("compare", trained, option, value)
+    assert shown.code == 2 and told in shown.words and "Traceback" not in shown.err

@@ -66,10 +66,12 @@ def test_what_seeds_vary_follows_students_t() -> None:
     assert found.p() == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
 
 
-def test_the_p_of_one_run_is_the_share_of_draws_that_are_as_far() -> None:
-    errors = np.array([-3.0, -1.0, 0.0, 1.0, 2.0, 5.0, 0.5, -0.5, 0.1])
-    assert Spread(2.0, errors).p() == (1 + 3) / (1 + 9)
+def test_the_p_of_one_run_is_the_normal_tail_beyond_it() -> None:
+    errors = np.random.default_rng(0).normal(0, 1.5, 500)
+    assert Spread(-4.0, errors).p() == pytest.approx(2 * stats.norm.sf(4 / errors.std()))
     assert Spread(0.0, errors).p() == 1.0
+    still = np.zeros(500)  # no draw says anything else
+    assert Spread(0.0, still).p() == 1.0 and Spread(2.0, still).p() == 0.0
 
 
 def test_the_p_with_seeds_is_the_mean_of_students_tails_over_the_draws() -> None:

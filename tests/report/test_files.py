@@ -86,7 +86,7 @@ def test_markdown_reads_back_as_the_tables(comparison: Comparison) -> None:
     assert len(scores) == 3
     for arm in group.arms:
         for metric, cell in zip(group.metrics, scores[arm.name][2:6], strict=True):
-            value = terms.estimate(arm, metric.key)
+            value = arm.estimate(metric.key)
             text = f"{number(value.value, metric.digits)} {terms.interval(value, metric.digits)}"
             assert cell == text.strip()
     verdicts = [row[-1] for row in rows if len(row) == 8 and row[-1] in {"better", "worse"}]

@@ -117,7 +117,7 @@ def test_the_table_says_each_estimate_with_its_interval(comparison: Comparison) 
     for arm in group.arms:
         cells = found.row(0, arm.name)[2:]
         for metric, cell in zip(group.metrics, cells, strict=True):
-            value = terms.estimate(arm, metric.key)
+            value = arm.estimate(metric.key)
             assert cell.split()[0] == number(value.value, metric.digits)
             assert signed(terms.interval(value, metric.digits)) in cell
     assert found.row(0, "vanilla")[1] == "2"
