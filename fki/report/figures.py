@@ -13,7 +13,7 @@ from matplotlib.transforms import Bbox
 
 from fki.engine.comparison import Arm, Difference, Estimate, Group, Metric
 from fki.report import terms
-from fki.report.style import GROUND, INK, SOFT, series, styled, thinned_ticks
+from fki.report.style import GROUND, INK, SOFT, label, series, styled, thinned_ticks
 
 Crosses: TypeAlias = Sequence[tuple[Estimate, Estimate]]  # along x and along y
 
@@ -54,7 +54,9 @@ def pareto(group: Group) -> Figure | None:
     axes.set_xlabel(_named(learned))
     axes.set_ylabel(_named(kept))
     axes.margins(0.12)
-    _label(figure, axes, [arm.name for _, arm, _, _ in places], [(x, y) for *_, x, y in places])
+    _label(
+        figure, axes, [label(arm.name) for _, arm, _, _ in places], [(x, y) for *_, x, y in places]
+    )
     return figure
 
 
@@ -149,7 +151,8 @@ def forest(group: Group) -> Figure | None:
     columns = min(3, len(shown))
     rows = ceil(len(shown) / columns)
     height = rows * (0.75 + 0.24 * len(others))
-    figure = Figure(figsize=(2.2 + 2.6 * columns, height))
+    longest = max(len(label(arm.name)) for _, arm in others)
+    figure = Figure(figsize=(1.3 + 0.075 * longest + 2.6 * columns, height))
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)
     for panel, metric in zip(panels.flat, shown, strict=False):
@@ -183,7 +186,7 @@ def _differences(
             marker=marker,
             markerfacecolor=colour if is_told_apart else GROUND,
         )
-    axes.set_yticks(range(len(others)), [arm.name for _, arm in others])
+    axes.set_yticks(range(len(others)), [label(arm.name) for _, arm in others])
     axes.set_ylim(len(others) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.spines["left"].set_visible(False)
@@ -205,7 +208,7 @@ def curves(group: Group) -> Figure | None:
     ):
         colour, marker = series(number)
         values = [nan if value is None else value for value in arm.curves.get(name, ())]
-        panel.plot(values, color=colour, marker=marker, markersize=4, label=arm.name)
+        panel.plot(values, color=colour, marker=marker, markersize=4, label=label(arm.name))
     for panel, name in zip(panels.flat, sets, strict=False):
         panel.set_title(name)
         panel.set_ylim(-3, 103)
@@ -214,6 +217,7 @@ def curves(group: Group) -> Figure | None:
     for panel in panels.flat[len(sets) :]:
         panel.set_visible(False)
     handles, names = panels.flat[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 8))
+    beside = max(1, min(8, 120 // (max(map(len, names)) + 5)))
+    figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), beside))
     figure.supylabel("exact match, %", fontsize=9, color=SOFT)
     return figure

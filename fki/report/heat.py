@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from fki.engine.comparison import Arm, Group
-from fki.report.style import COLOURS, HEAT, INK, LINE, styled, thinned_ticks
+from fki.report.style import COLOURS, HEAT, INK, LINE, label, styled, thinned_ticks
 
 Cells = Sequence[tuple[int, int, float]]  # row t, column i, R[t][i], of what is learned already
 
@@ -33,7 +33,7 @@ def heat_map(group: Group, arm: Arm) -> Figure | None:
     (_shapes if len(periods) <= DRAWN else _picture)(axes, cells, len(periods))
     axes.set_xlim(0.5, len(periods) + 0.5)
     axes.set_ylim(len(periods) + 0.5, 0.5)
-    axes.set_title(arm.name)
+    axes.set_title(label(arm.name))
     axes.set_xlabel("exact match on what came in")
     axes.set_ylabel("after")
     names = ("", *periods)

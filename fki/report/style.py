@@ -5,7 +5,9 @@ so that one drawing serves light and dark pages and paper. The series are after 
 told apart by the colour-blind, darkened or lightened to a contrast of 3 to their ground.
 """
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -56,6 +58,7 @@ MARKERS = {  # of matplotlib, and the sign that is most like it
 }
 INK, SOFT, LINE = STAND_INS["ink"], STAND_INS["soft"], STAND_INS["line"]
 GROUND, HEAT = STAND_INS["ground"], STAND_INS["heat"]
+LONGEST = 44  # signs of a name in a figure
 
 SETTINGS: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -89,15 +92,32 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+@contextmanager
+def own_style(**more: Any) -> Iterator[None]:
+    """This style and these settings, whatever a user's matplotlibrc says.
+
+    A letter that the font lacks is no reason to warn: a page has its own fonts.
+    """
+    with style.context({**SETTINGS, **more}, after_reset=True), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
-    """Draw in this style, whatever a user's matplotlibrc says."""
+    """Draw in the style above."""
 
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
-        with style.context(SETTINGS, after_reset=True):
+        with own_style():
             return draw(*args, **kwargs)
 
     return drawn
+
+
+def label(name: str) -> str:
+    """A name as a figure has room for it, on one line."""
+    line = "".join(sign if sign.isprintable() else " " for sign in name)
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
 
 
 def series(number: int) -> tuple[str, str]:

@@ -4,10 +4,9 @@ import re
 from collections.abc import Callable
 from io import StringIO
 
-from matplotlib import style
 from matplotlib.figure import Figure
 
-from fki.report.style import COLOURS, SETTINGS, STAND_INS
+from fki.report.style import COLOURS, STAND_INS, own_style
 
 SALT = "fki"  # ids follow from it and the drawing, and from nothing else
 NAMESPACE = "http://www.w3.org/2000/svg"
@@ -51,8 +50,7 @@ def alone(figure: Figure, title: str) -> str:
 
 def _drawn(figure: Figure, fonts: str, ground: str = "none") -> str:
     out = StringIO()
-    settings = SETTINGS | {"svg.fonttype": fonts, "svg.hashsalt": SALT}
-    with style.context(settings, after_reset=True):
+    with own_style(**{"svg.fonttype": fonts, "svg.hashsalt": SALT}):
         figure.savefig(out, format="svg", metadata=NO_METADATA, facecolor=ground)
     return out.getvalue()
 
@@ -79,4 +77,5 @@ def _coloured(text: str, colour: Callable[[str], str]) -> str:
 
 
 def _escaped(text: str) -> str:
+    text = re.sub(r"[\x00-\x1f]", " ", text)
     return re.sub(r'[&<>"]', lambda found: f"&#{ord(found[0])};", text)

@@ -79,7 +79,7 @@ def _to_baseline(group: Group, metric: Metric, aspect: Aspect) -> Iterator[str]:
     told.sort(key=lambda d: d.value or 0.0, reverse=metric.higher_is_better)
     if told:
         parts = [f"{d.arm} {aspect.did} {_difference(d, metric)}" for d in told]
-        yield f"Against {group.baseline}, {listed(parts, ';')}."
+        yield f"Against {group.baseline}, {listed(parts)}."
     untold = [d.arm for d in rows if d.verdict == UNTOLD]
     if untold:
         yield f"There is {UNTOLD} from {group.baseline} for {listed(untold)}."
@@ -108,8 +108,9 @@ def with_unit(value: float | None, metric: Metric) -> str:
     return f"{number(value, metric.digits)} {metric.unit}".rstrip()
 
 
-def listed(names: Sequence[str], comma: str = ",") -> str:
-    """`a, b and c`."""
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`; `a; b and c` where there are commas or brackets in them already."""
+    comma = ";" if any(set(name) & set(",(") for name in names) else ","
     if len(names) < 2:
         return "".join(names)
     return f"{f'{comma} '.join(names[:-1])} and {names[-1]}"

@@ -169,6 +169,16 @@ def test_a_users_matplotlibrc_changes_nothing(group: Group) -> None:
         assert svg.inline(drawn(figures.pareto(group)), "a", "t") == plain
 
 
+@pytest.mark.parametrize("name", ["知識", "a$b_{c}$ -->", "x" * 200, "two\nlines\x00"])
+def test_any_name_can_be_drawn(group: Group, name: str, tmp_path: Path) -> None:
+    arms = (replace(group.arms[0], name=name), *group.arms[1:])
+    odd = replace(group, arms=arms, baseline="recadam", differences=())
+    [axes] = drawn(figures.pareto(odd)).axes
+    assert len(axes.texts[0].get_text()) <= 44
+    for file in save_figures(Comparison((odd,), {}), tmp_path):
+        ElementTree.fromstring(file.read_text(encoding="utf-8"))
+
+
 def luminance(colour: str) -> float:
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]

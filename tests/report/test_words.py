@@ -58,3 +58,4 @@ def test_lists_read_as_one_says_them() -> None:
     assert [words.listed(list(names)) for names in ("", "a", "ab", "abc")] == [
         *("", "a", "a and b", "a, b and c")
     ]
+    assert words.listed(["a, 1", "b, 2", "c"]) == "a, 1; b, 2 and c"
