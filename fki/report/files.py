@@ -1,12 +1,9 @@
-"""A comparison as text for other programs: CSV, JSON, LaTeX and Markdown."""
+"""A comparison as text for other programs: CSV, LaTeX and Markdown."""
 
 import csv
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from io import StringIO
-from math import isfinite
 from typing import Any
 
 from fki.engine.comparison import Arm, Comparison, Group, Metric
@@ -61,23 +58,6 @@ def _row(group: Group, arm: Arm, metric: Metric) -> dict[str, Any]:
         found |= {"p": difference.p, "p_holm": difference.p_holm, "effect": difference.effect}
         found |= {"test": difference.test, "verdict": difference.verdict}
     return found
-
-
-def as_json(comparison: Comparison) -> str:
-    """Everything that the comparison holds; what is undefined, or no finite number, is null."""
-    return json.dumps(_plain(comparison), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, float):
-        return value if isfinite(value) else None
-    if value is None or isinstance(value, str | int):
-        return value
-    return [_plain(item) for item in value] if isinstance(value, Iterable) else str(value)
 
 
 def as_latex(comparison: Comparison) -> str:

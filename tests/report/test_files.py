@@ -1,10 +1,8 @@
 """What is written for other programs reads back as what it was."""
 
 import csv
-import json
 import re
 from dataclasses import replace
-from datetime import date
 from io import StringIO
 from itertools import pairwise
 
@@ -13,9 +11,9 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from fki.core.numbers import number
-from fki.engine.comparison import Comparison, Cost, Estimate
+from fki.engine.comparison import Comparison
 from fki.report import files, terms
-from fki.report.files import as_csv, as_json, as_latex, as_markdown
+from fki.report.files import as_csv, as_latex, as_markdown
 
 ODD = r"a_b | <i>&amp; *x* [y](z) `c` #1 ~50 % $2 {k} \n ^ " + '"q"'
 
@@ -36,33 +34,6 @@ def test_csv_has_a_row_for_each_arm_and_metric_in_full_precision(comparison: Com
         else:
             assert row["verdict"] == difference.verdict and row["test"] == difference.test
             assert row["p_holm"] == ("" if difference.p_holm is None else str(difference.p_holm))
-
-
-def test_json_reads_back_as_the_comparison(comparison: Comparison) -> None:
-    read = json.loads(as_json(comparison))
-    [group] = comparison.groups
-    assert read["left_out"] == comparison.left_out
-    [told] = read["groups"]
-    assert [arm["name"] for arm in told["arms"]] == [arm.name for arm in group.arms]
-    for arm, known in zip(told["arms"], group.arms, strict=True):
-        assert arm["estimates"]["invariant"]["value"] == known.estimates["invariant"].value
-        assert arm["matrix"] == known.matrix and arm["seeds"] == [0, 1]
-    assert told["arms"][1]["estimates"]["fuar"]["value"] is None
-    assert told["differences"][0]["p_holm"] == group.differences[0].p_holm
-
-
-def test_what_is_no_number_is_null_in_json(comparison: Comparison) -> None:
-    [group] = comparison.groups
-    arm = replace(
-        group.arms[0],
-        estimates={"invariant": Estimate(float("nan"), high=float("inf"))},
-        cost=Cost(1, 1.0, 1.0, 0.0, 0.0, None),
-        settings={"since": date(2023, 1, 1)},
-    )
-    text = as_json(Comparison((replace(group, arms=(arm,)),), {}))
-    read = json.loads(text, parse_constant=pytest.fail)["groups"][0]["arms"][0]
-    assert read["estimates"]["invariant"]["value"] is None
-    assert read["settings"] == {"since": "2023-01-01"}
 
 
 def cells(tokens: list[Token]) -> list[list[str]]:
@@ -132,20 +103,20 @@ def test_latex_tables_are_sound(comparison: Comparison) -> None:
     assert r"\textbf{99.3 {[}98.8, 100.0]}" in text
 
 
-@pytest.mark.parametrize("write", [as_csv, as_json, as_latex, as_markdown])
+@pytest.mark.parametrize("write", [as_csv, as_latex, as_markdown])
 def test_every_format_says_the_warnings(comparison: Comparison, write: object) -> None:
     assert callable(write)
     text = str(write(comparison)).replace("\\", "")
     assert "Two seeds only" in text and "The groups differ in their data." in text
 
 
-@pytest.mark.parametrize("write", [as_json, as_latex, as_markdown])
+@pytest.mark.parametrize("write", [as_latex, as_markdown])
 def test_every_text_says_what_was_left_out(comparison: Comparison, write: object) -> None:
     assert callable(write)
     assert "runs/broken_1" in str(write(comparison)).replace("\\", "")
 
 
-@pytest.mark.parametrize("write", [as_csv, as_json, as_latex, as_markdown])
+@pytest.mark.parametrize("write", [as_csv, as_latex, as_markdown])
 def test_nothing_to_compare_can_be_written(write: object) -> None:
     assert callable(write)
     assert isinstance(write(Comparison((), {})), str)
