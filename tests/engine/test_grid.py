@@ -3,7 +3,8 @@
 import gc
 import shutil
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from fki.core.resolve import Layer
 from fki.core.store import Run
 from fki.core.types import Step
 from fki.engine import checkpoint, session
+from fki.engine import grid as grids
 from fki.engine.folder import hold
-from fki.engine.grid import Grid, Progress
+from fki.engine.grid import Grid, Note, Progress
 from fki.engine.runner import Runner
 from fki.engine.trainer import Trainer
 
@@ -348,3 +350,36 @@ def test_learned_and_kept_are_the_means_over_the_probes(make: Make) -> None:
     for found, scores in ((progress.learned, just), (progress.kept, kept)):
         n = sum(score["n"] for score in scores)
         assert found == pytest.approx(sum(score["n"] * score["em"] for score in scores) / n)
+
+
+def test_each_cell_is_tracked_by_itself(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, int] = {}
+
+    @contextmanager
+    def tracked(runner: Runner, names: Any) -> Iterator[Any]:
+        assert names == ["tensorboard"]
+        seen[runner.run.folder.name] = 0
+
+        class Trackers:
+            def log(self, event: object) -> list[str]:
+                seen[runner.run.folder.name] += 1
+                return ["slow"] if isinstance(event, Step) and event.step == 1 else []
+
+        yield Trackers()
+
+    monkeypatch.setattr(grids.tracking, "tracked", tracked)
+    monkeypatch.setattr(grids.tracking, "check", lambda names: None)
+    grid = make(seeds="1")
+    grid.track = ["tensorboard"]
+    grid.check()
+    events = list(grid.events())
+    assert seen.keys() == {"vanilla-s0", "lora-s0"} and min(seen.values()) > 2
+    assert any(isinstance(event, Note) and event.text == "slow" for _, event in events)
+
+
+def test_a_tracker_that_is_not_there_stops_all_before_the_first(make: Make) -> None:
+    grid = make()
+    grid.track = ["tensorbord"]
+    with pytest.raises(ConfigError, match="tensorboard"):
+        grid.check()
+    assert not grid.cells.folder.exists()
