@@ -26,6 +26,9 @@ def inline(figure: Figure, name: str, title: str) -> str:
     """
 
     def placed(tag: str) -> str:
+        tag = re.sub(
+            r"font: ([^;\"]*px)[^;\"]*", r"font: \1 system-ui, sans-serif", tag
+        )  # before 3.11
         tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)
         tag = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', tag)
         tag = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', tag)
