@@ -44,7 +44,7 @@ def test_texts_alone_are_learned_scored_and_compared(
     again = fki("eval", "runs/a", "--json").rows[-1]["summary"]["probe_sets"]["cloze"]
     assert again["perplexity"]["after"] == pytest.approx(cloze["perplexity"]["after"], rel=1e-3)
     compared = fki("compare", "runs")
-    assert compared.code == 0 and "cloze: told by documents" in compared.out
+    assert compared.code == 0 and "cloze: what documents told" in compared.out
 
 
 def test_the_tables_show_perplexity(fki: Fki, texts: Path, short: list[str]) -> None:
@@ -72,4 +72,4 @@ def test_scores_of_before_there_was_perplexity_are_still_compared(
         del probe_set["perplexity"]
     (run / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
     shown = fki("compare", "runs", "--json")
-    assert shown.code == 0 and [row["run"] for row in shown.rows] == ["old"]
+    assert shown.code == 0 and [row["runs"] for row in shown.rows] == [["runs/old"]]
