@@ -35,7 +35,7 @@ class Spread:
     value: float
     errors: Floats  # [draws], around zero; NaN where a draw has no value
     scale: float = 0.0
-    freedom: int = 0
+    freedom: float = 0.0
 
     @property
     def known(self) -> Floats | None:
@@ -43,16 +43,22 @@ class Spread:
         known = self.errors[np.isfinite(self.errors)]
         return known if len(known) >= max(1.0, LEAST * len(self.errors)) else None
 
-    def drawn(self, seed: int) -> Floats:
-        """[draws]: both kinds of error, drawn together."""
-        t = np.random.default_rng(seed).standard_t(max(1, self.freedom), len(self.errors))
-        return self.errors + self.scale * t
+    def drawn(self) -> Floats:
+        """[draws]: both kinds of error together; each has a like share of Student's t."""
+        if self.scale == 0:
+            return self.errors
+        from scipy.special import stdtrit
+
+        n = len(self.errors)
+        shares = (np.random.default_rng(0).permutation(n) + 0.5) / n
+        drawn: Floats = self.errors + self.scale * stdtrit(self.freedom, shares)
+        return drawn
 
     def interval(self, level: float = LEVEL) -> tuple[float, float] | None:
         """From low to high; None where too many draws have no value."""
         if self.known is None:
             return None
-        off = np.nanquantile(self.drawn(seed=1), [(1 - level) / 2, (1 + level) / 2])
+        off = np.nanquantile(self.drawn(), [(1 - level) / 2, (1 + level) / 2])
         return self.value + float(off[0]), self.value + float(off[1])
 
     def p(self) -> float | None:
@@ -75,8 +81,9 @@ class Spread:
 def spread(values: Floats) -> Spread:
     """Of one metric.
 
-    Runs differ by their seeds, and because each answers single probes by chance. The latter is in
-    the draws already, so its share of the variance between runs is taken off.
+    Runs differ by their seeds, and because each answers single probes by chance. The variance
+    between runs has both, and Student's t of it says how little few runs tell of that; so what
+    draws tell of chance is taken off the draws, and what all runs share remains of them.
 
     Args:
         values: [seeds, 1 + draws], the metric of each seed's run for each row of `weights`.
@@ -86,14 +93,18 @@ def spread(values: Floats) -> Spread:
     runs = len(found)
     if runs < 2:
         return Spread(mean, errors)
-    by_chance = np.var(deviations, axis=0, ddof=1)
-    by_chance = by_chance[np.isfinite(by_chance)]
-    variance = float(found.var(ddof=1)) - float(by_chance.mean() if len(by_chance) else 0.0)
-    return Spread(mean, errors, float(np.sqrt(max(0.0, variance) / runs)), runs - 1)
+    chance = np.var(deviations, axis=0, ddof=1)
+    known = np.isfinite(errors)
+    whole = float(errors[known].var()) if known.any() else 0.0
+    shared = max(0.0, whole - float(chance[known].mean()) / runs) if whole else 0.0
+    scale = float(found.std(ddof=1) / np.sqrt(runs))
+    return Spread(mean, errors * np.sqrt(shared / whole) if whole else errors, scale, runs - 1)
 
 
 def difference(ours: Floats, theirs: Floats, *, is_paired: bool) -> Spread:
     """Of one metric between two arms that were asked the same, and have the same weights.
+
+    Where they are not paired, degrees of freedom are those of Welch (1947).
 
     Args:
         ours: [seeds, 1 + draws], as for `spread`.
@@ -103,10 +114,12 @@ def difference(ours: Floats, theirs: Floats, *, is_paired: bool) -> Spread:
     if is_paired:
         return spread(ours - theirs)
     first, second = spread(ours), spread(theirs)
-    more, less = sorted((first, second), key=lambda s: s.scale, reverse=True)
-    errors = more.errors - less.drawn(seed=2)  # Student's t is as likely up as down
-    sign = 1 if more is first else -1
-    return Spread(first.value - second.value, sign * errors, more.scale, more.freedom)
+    variances = [(one.scale**2, one.freedom) for one in (first, second) if one.scale]
+    whole = sum(variance for variance, _ in variances)
+    freedom = whole**2 / sum(variance**2 / of for variance, of in variances) if whole else 0.0
+    return Spread(
+        first.value - second.value, first.errors - second.errors, float(np.sqrt(whole)), freedom
+    )
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
