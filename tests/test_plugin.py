@@ -214,7 +214,7 @@ def test_a_run_of_a_plug_in_is_trained_compared_and_asked_again(shown: dict[str,
     assert shown["train"]["code"] == 0, shown["train"]["err"]
     assert shown["compare"]["code"] == 0, shown["compare"]["err"]
     (line,) = map(json.loads, shown["compare"]["out"].splitlines())
-    assert (line["run"], line["status"], line["method"]) == ("a", "done", "bottleneck")
+    assert (line["runs"], line["name"], line["method"]) == (["runs/a"], "bottleneck", "bottleneck")
     trained = json.loads(shown["train"]["out"].splitlines()[-1])["summary"]["probe_sets"]["new"]
     asked = json.loads(shown["eval"]["out"].splitlines()[-1])["summary"]["probe_sets"]["new"]
     assert asked["log_likelihood"]["after"] == pytest.approx(trained["log_likelihood"]["after"])

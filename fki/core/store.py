@@ -6,6 +6,7 @@ metrics.jsonl  one object a line: every optimizer step and every scored row
 probes.jsonl   the questions, once; samples.jsonl: each answer, by probe id and row
 scores.json    the rows of the matrix R, and what follows from them
 outcomes.npz   which questions were answered right, for comparisons
+report.html    all of it as a page
 checkpoints/   the weights that train, after a scored phase
 tracking/      what `--track tensorboard` writes
 """

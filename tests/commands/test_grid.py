@@ -55,7 +55,12 @@ def test_away_from_a_terminal_each_cell_has_a_line_and_then_all_have_a_table(
     assert "Next: fki compare grid" in shown.words
     rows = [line.split() for line in shown.out.splitlines()]
     assert [row[:3] for row in rows[1:3]] == [["vanilla", "0", "done"], ["recadam", "0", "done"]]
-    assert fki("compare", "grid").out.count("-s0") == 2
+    arms = [line.split()[:2] for line in fki("compare", "grid").out.splitlines()[2:4]]
+    assert sorted(arms) == [["recadam", "1"], ["vanilla", "1"]]
+    assert {f.parent.name for f in Path("grid").glob("*/report.html")} == {
+        "vanilla-s0",
+        "recadam-s0",
+    }
 
 
 def test_the_same_command_again_has_nothing_left_to_do(fki: Fki, several: list[str]) -> None:

@@ -13,14 +13,17 @@ from fki.engine.resume import flat
 Fki = Callable[..., Any]
 NUMBERS = ["n", "em", "f1", "accuracy", "log_likelihood", "old_em", "old_n", "tokens", "perplexity"]
 COLUMNS = ["after", "probe_set", "period", *NUMBERS, "lasts", "near_ties"]
-FILES = {"run.json", "config.toml", "metrics.jsonl", "probes.jsonl", "samples.jsonl", "scores.json"}
+FILES = {
+    *("run.json", "config.toml", "metrics.jsonl", "probes.jsonl", "samples.jsonl", "scores.json"),
+    *("outcomes.npz", "report.html"),
+}
 
 
 def lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
-def test_a_run_is_a_folder_of_seven_parts(trained: Path) -> None:
+def test_a_run_is_a_folder_of_its_parts(trained: Path) -> None:
     assert {f.name for f in trained.iterdir()} == FILES | {"checkpoints", ".lock"}
     assert {f.name for f in (trained / "checkpoints").iterdir()} == {"2023-Q1", "LATEST"}
 
