@@ -10,6 +10,7 @@ what their mean may be off by follows Student's t, of the variance that the prob
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import erfc, sqrt
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,24 +82,11 @@ class Spread:
 def spread(values: Floats) -> Spread:
     """Of one metric.
 
-    Runs differ by their seeds, and because each answers single probes by chance. The variance
-    between runs has both, and Student's t of it says how little few runs tell of that; so what
-    draws tell of chance is taken off the draws, and what all runs share remains of them.
-
     Args:
         values: [seeds, 1 + draws], the metric of each seed's run for each row of `weights`.
     """
-    found, deviations = values[:, 0], values[:, 1:] - values[:, :1]
-    mean, errors = float(found.mean()), deviations.mean(0)
-    runs = len(found)
-    if runs < 2:
-        return Spread(mean, errors)
-    chance = np.var(deviations, axis=0, ddof=1)
-    known = np.isfinite(errors)
-    whole = float(errors[known].var()) if known.any() else 0.0
-    shared = max(0.0, whole - float(chance[known].mean()) / runs) if whole else 0.0
-    scale = float(found.std(ddof=1) / np.sqrt(runs))
-    return Spread(mean, errors * np.sqrt(shared / whole) if whole else errors, scale, runs - 1)
+    one = _Runs.of(values)
+    return Spread(one.mean, _shared(one.errors, one.chance), one.variance**0.5, one.freedom)
 
 
 def difference(ours: Floats, theirs: Floats, *, is_paired: bool) -> Spread:
@@ -113,13 +101,45 @@ def difference(ours: Floats, theirs: Floats, *, is_paired: bool) -> Spread:
     """
     if is_paired:
         return spread(ours - theirs)
-    first, second = spread(ours), spread(theirs)
-    variances = [(one.scale**2, one.freedom) for one in (first, second) if one.scale]
-    whole = sum(variance for variance, _ in variances)
-    freedom = whole**2 / sum(variance**2 / of for variance, of in variances) if whole else 0.0
-    return Spread(
-        first.value - second.value, first.errors - second.errors, float(np.sqrt(whole)), freedom
-    )
+    first, second = _Runs.of(ours), _Runs.of(theirs)
+    errors = _shared(first.errors - second.errors, first.chance + second.chance)
+    varying = [one for one in (first, second) if one.variance]
+    whole = sum(one.variance for one in varying)
+    freedom = whole**2 / sum(one.variance**2 / one.freedom for one in varying) if whole else 0.0
+    return Spread(first.mean - second.mean, errors, whole**0.5, freedom)
+
+
+class _Runs(NamedTuple):
+    """What the runs of an arm say of their mean."""
+
+    mean: float
+    errors: Floats  # [draws], of the mean
+    chance: float  # the part of the errors' variance that no two runs share
+    variance: float  # of the mean, by what runs differ in
+    freedom: int
+
+    @classmethod
+    def of(cls, values: Floats) -> "_Runs":
+        """values [seeds, 1 + draws]. With one seed nothing is known of what runs differ in."""
+        found, deviations = values[:, 0], values[:, 1:] - values[:, :1]
+        errors, runs = deviations.mean(0), len(found)
+        if runs < 2:
+            return cls(float(found[0]), errors, 0.0, 0.0, 0)
+        by_chance = np.var(deviations, axis=0, ddof=1)[np.isfinite(errors)]
+        chance = float(by_chance.mean()) / runs if len(by_chance) else 0.0
+        return cls(float(found.mean()), errors, chance, float(found.var(ddof=1)) / runs, runs - 1)
+
+
+def _shared(errors: Floats, chance: float) -> Floats:
+    """The errors without the variance that is chance.
+
+    Runs differ by their seeds, and because each answers single probes by chance. The variance
+    between runs has both, and Student's t of it says how little few runs tell of that; so what
+    draws tell of chance is taken off the draws, and what all runs share remains of them.
+    """
+    known = errors[np.isfinite(errors)]
+    whole = float(known.var()) if len(known) else 0.0
+    return errors * max(0.0, 1 - chance / whole) ** 0.5 if whole else errors
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
