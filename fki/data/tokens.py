@@ -145,16 +145,31 @@ class Tokens:
 
 def digest(tokenizer: Any) -> str | None:
     """What the ids of a text depend on beside it; None for a tokenizer that does not tell."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
+    state = _state(tokenizer)
+    if state is None:
         return None
-    state = json.loads(backend.to_str())
-    for passing in ("truncation", "padding"):  # of the last call
-        state.pop(passing, None)
-    kind = type(tokenizer).__name__, backend.encode_special_tokens
+    kind = type(tokenizer).__name__, tokenizer.backend_tokenizer.encode_special_tokens
     versions = [version(package) for package in ("tokenizers", "transformers")]
     text = json.dumps([kind, versions, state], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def identity(tokenizer: Any) -> str:
+    """Tells tokenizers apart, whatever versions of the libraries read them; "" for one that does
+    not tell."""
+    state = _state(tokenizer)
+    text = json.dumps(state, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32] if state else ""
+
+
+def _state(tokenizer: Any) -> dict[str, Any] | None:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return None
+    state: dict[str, Any] = json.loads(backend.to_str())
+    for passing in ("truncation", "padding"):  # of the last call
+        state.pop(passing, None)
+    return state
 
 
 def keys_of(texts: Sequence[str]) -> NDArray[np.uint64]:

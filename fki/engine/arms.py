@@ -47,6 +47,7 @@ class Entry:
             "periods": f"{periods[0]} to {periods[-1]} ({len(periods)})" if periods else "none",
             "periods between two evaluations": str(config["eval_every"]),
             "base model": f"{self.info['model']['name']} ({self.info['model']['digest'][:8]})",
+            "tokenizer": str(self.info["model"].get("tokenizer", "?"))[:8],
             "start": config.get("continue_from") or "the base model",
             "questions asked of a set at most": str(config["eval_samples"]),
             "input length": str(config["input_length"]),
@@ -109,12 +110,16 @@ def _flat(table: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any
             yield f"{before}{key}", value
 
 
-def groups(entries: Sequence[Entry], *, force: bool) -> tuple[list[list[Entry]], list[str]]:
+def groups(
+    entries: Sequence[Entry], asked: Mapping[Path, str], *, force: bool
+) -> tuple[list[list[Entry]], list[str]]:
     """Entries that can be compared with one another, and in words what others differ in.
 
-    With `force` all are one group, and the words say what should have kept them apart.
+    Args:
+        asked: by run folder, a digest of the questions.
+        force: all are one group, and the words say what should have kept them apart.
     """
-    fair = [entry.fairness() for entry in entries]
+    fair = [e.fairness() | {"questions": asked[e.run.folder][:8]} for e in entries]
     by_key: dict[Hashable, list[Entry]] = defaultdict(list)
     for entry, told in zip(entries, fair, strict=True):
         by_key[tuple(sorted(told.items()))].append(entry)

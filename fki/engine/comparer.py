@@ -61,7 +61,7 @@ def compare(
         except (AttributeError, KeyError, TypeError, ValueError):
             left_out[str(entry.run.folder)] = "its scores or answers are not as fki writes them."
     usable = [entry for entry in entries if entry.run.folder in read]
-    sorted_in, apart = groups(usable, force=force)
+    sorted_in, apart = groups(usable, {f: one.digest for f, one in read.items()}, force=force)
     draws = FEWER if len(usable) > MANY else DRAWS
     made, known = [], set[str]()
     for some in sorted_in:

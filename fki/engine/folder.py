@@ -19,6 +19,7 @@ from fki.core.errors import Busy, FkiError
 from fki.core.home import user_path
 from fki.core.resolve import Resolved
 from fki.core.store import CONFIG, LOCK, PROBES, RUN, Run, write_lines, write_text
+from fki.data import tokens
 from fki.engine import checkpoint, models, resume
 from fki.engine.session import Session
 
@@ -187,7 +188,11 @@ def describe(session: Session, resolved: Resolved) -> dict[str, Any]:
             "digest": stream.digest,
             "periods": [p.name for phase in session.phases for p in phase.periods],
         },
-        "model": {"name": session.config.model, "digest": session.base_digest},
+        "model": {
+            "name": session.config.model,
+            "digest": session.base_digest,
+            "tokenizer": tokens.identity(session.encoder.tokenizer),
+        },
         "parameters": {"added": session.added, "total": total, "trainable": train},
         "protocol": {
             "prompt": session.config.prompt,

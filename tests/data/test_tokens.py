@@ -226,3 +226,14 @@ def test_keys_are_of_the_whole_text() -> None:
     keys = tokens.keys_of(["a", "b", "a"])
     assert keys.dtype == np.uint64 and keys.shape == (3, 2)
     assert (keys[0] == keys[2]).all() and (keys[0] != keys[1]).all()
+
+
+def test_a_tokenizer_is_the_same_one_after_a_call_and_another_with_another_vocabulary() -> None:
+    tokenizer = toy_encoder().tokenizer
+    before = tokens.identity(tokenizer)
+    tokenizer(["one", "two"], truncation=True, max_length=3, padding="max_length")
+    assert tokens.identity(tokenizer) == before != ""
+    other = copy.deepcopy(tokenizer)
+    other.add_tokens(["Ruritania"])
+    assert tokens.identity(other) != before
+    assert tokens.identity(object()) == ""
