@@ -49,5 +49,4 @@ def export(
         checkpoint=opened.checkpoint,
         **asdict(parity),
     )
-    if to is Format.hf:
-        show.next_commands(f"fki eval {output}")
+    show.next_commands(f'fki ask {output} "The capital of France is <extra_id_0>."')
