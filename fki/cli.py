@@ -5,7 +5,7 @@ import sys
 import typer
 
 from fki import __version__
-from fki.commands import compare, download, eval, export, plan, train
+from fki.commands import ask, compare, download, eval, export, plan, train
 from fki.commands._show import Show
 from fki.core.errors import FkiError
 
@@ -22,6 +22,7 @@ app.command("train")(train.train)
 app.command("eval")(eval.evaluate)
 app.command("compare")(compare.compare)
 app.command("export")(export.export)
+app.command("ask")(ask.ask)
 
 
 def _version(wanted: bool) -> None:

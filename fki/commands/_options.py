@@ -57,6 +57,13 @@ Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any setting, such as learning_rate=1e-3."),
 ]
+Checkpoint = Annotated[
+    str,
+    typer.Option(
+        help="A run's checkpoint: a period's name such as 2024-Q2, or best; else the newest.",
+        metavar="NAME",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
 
 

@@ -14,7 +14,7 @@ from fki.commands._show import Show
 
 def evaluate(
     target: Annotated[str, typer.Argument(help="A run, a model folder, or a model's name.")],
-    checkpoint: Annotated[str, typer.Option(help="A run's checkpoint; else its newest.")] = "",
+    checkpoint: o.Checkpoint = "",
     dataset: o.Dataset = None,
     version: o.Version = None,
     output: Annotated[

@@ -103,14 +103,24 @@ def write(model: Any, read: Read, *, length: int, beams: int = 1) -> list[Writte
     """What the model writes for each source, at most `length` tokens."""
     if beams == 1:
         return _greedy(model, read, length)
+    best = write_beams(model, read, length=length, beams=beams)
+    return [Written(tokens, None) for [tokens] in best]
+
+
+def write_beams(
+    model: Any, read: Read, *, length: int, beams: int, best: int = 1
+) -> list[list[list[int]]]:
+    """Of each source the `best` texts of the beams, the best one first."""
     out = model.generate(
         encoder_outputs=BaseModelOutput(last_hidden_state=read.states),
         attention_mask=read.mask,
         max_new_tokens=length,
         num_beams=beams,
+        num_return_sequences=best,
         do_sample=False,
     )
-    return [Written(row, None) for row in out[:, 1:].tolist()]  # without the start token
+    rows = out[:, 1:].tolist()  # without the start token
+    return [rows[i : i + best] for i in range(0, len(rows), best)]
 
 
 def _greedy(model: Any, read: Read, length: int) -> list[Written]:

@@ -10,11 +10,15 @@ from fki.core.config import Config
 from fki.core.errors import ConfigError, DataError
 from fki.core.home import user_path
 from fki.core.resolve import Layer, resolve
-from fki.core.store import RUN, Run, find_runs
+from fki.core.store import RUN, SCORES, Run, find_runs
+from fki.core.types import Score
 from fki.engine import checkpoint, models
 from fki.engine.models import Loaded
+from fki.engine.phases import best_rows
 from fki.engine.session import make_method
 from fki.methods.base import Method
+
+BEST = "best"  # stands for the name of a run's best checkpoint
 
 
 @dataclass(frozen=True)
@@ -62,13 +66,35 @@ def config_of(run: Run) -> Config:
         raise DataError(f"The config in {run.folder / RUN} cannot be used. {error}") from None
 
 
+def best_of(run: Run) -> str:
+    """The name of the run's best checkpoint that is still there: most kept and most learned.
+
+    Raises DataError where the run has no scores, or of no row a checkpoint.
+    """
+    try:
+        rows = [
+            (row["after"], [Score(**score) for score in row["scores"]])
+            for row in run.read(SCORES)["rows"]
+        ]
+    except (KeyError, TypeError):
+        raise DataError(f"{run.folder / SCORES} holds no rows of scores.") from None
+    kept = {folder.name for folder in checkpoint.listed(run.folder)}
+    for name in best_rows(rows, len(rows)):
+        if name in kept:
+            return name
+    raise DataError(
+        f"{run.folder} has no checkpoint of a row that was scored.",
+        hint="Leave --checkpoint out for the newest one.",
+    )
+
+
 def open_run(run: Run, name: str = "") -> Opened:
-    """A run's model with the weights of a checkpoint, the newest unless named.
+    """A run's model with the weights of a checkpoint: the newest unless named, or the `best`.
 
     Raises DataError where the base model is not the one that was trained, or weights do not fit.
     """
     config = config_of(run)
-    folder = checkpoint.choose(run.folder, name)
+    folder = checkpoint.choose(run.folder, best_of(run) if name == BEST else name)
     base = models.load(config.model)
     expected = run.info.get("model", {}).get("digest")
     if expected and models.weights_digest(base.model) != expected:

@@ -15,6 +15,7 @@ from fki.core import registry
 from fki.core.calendar import period_bounds
 from fki.core.config import Config
 from fki.core.resolve import Layer, Resolved, resolve
+from fki.core.store import Run
 from fki.core.types import Batch, Example, Fact, Period
 from fki.data.collate import Encoded, Encoder
 from fki.engine import session
@@ -140,6 +141,15 @@ def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def untied_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of a T5 v1.1: gated, its head not tied to the embeddings."""
+    folder = tmp_path_factory.mktemp("models") / "untied"
+    toy_model(untied=True).save_pretrained(folder)
+    toy_encoder().tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's own dataset: two quarters with updated and new facts, and some to keep."""
     folder = tmp_path_factory.mktemp("data") / "tiny"
@@ -191,6 +201,28 @@ def make_runner(resolved: Callable[..., Resolved]) -> Callable[..., Runner]:
     def make(folder: Path, **settings: Any) -> Runner:
         found = resolved(output_dir=str(folder), **settings)
         return Runner.begin(session.build(found.config), found)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run_of(
+    tmp_path_factory: pytest.TempPathFactory, make_runner: Any, untied_folder: Path
+) -> Callable[..., Run]:
+    """A function of a method, a head and settings: its run of one quarter, trained once."""
+    made: dict[str, Run] = {}
+
+    def make(method: str, *, untied: bool = False, **settings: Any) -> Run:
+        key = f"{method} {untied} {settings}"
+        if key not in made:
+            if untied:
+                settings["model"] = str(untied_folder)
+            folder = tmp_path_factory.mktemp("runs") / method
+            short = {"max_periods": 1, "num_train_epochs": 3, "learning_rate": 1e-2}
+            runner = make_runner(folder, method=method, **short, **settings)
+            list(runner.events())
+            made[key] = runner.run
+        return made[key]
 
     return make
 

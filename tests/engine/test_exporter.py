@@ -12,25 +12,16 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from fki.core.errors import DataError, FkiError, GateFailed
 from fki.core.store import Run
-from fki.engine import exporter
+from fki.engine.exporter import export
+from fki.engine.formats.hf import HF
 from fki.engine.opener import Opened, open_model, open_run, run_of
-from fki.engine.runner import Runner
 from fki.testing import logits, toy_encoder, toy_model
 
 
 @pytest.fixture(scope="module", params=["vanilla", "lora"])
-def run(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    make_runner: Callable[..., Runner],
-) -> Run:
+def run(request: pytest.FixtureRequest, run_of: Callable[..., Run]) -> Run:
     """A run of one quarter by a method that folds."""
-    folder = tmp_path_factory.mktemp("runs") / request.param
-    runner = make_runner(
-        folder, method=request.param, max_periods=1, num_train_epochs=3, learning_rate=1e-2
-    )
-    list(runner.events())
-    return runner.run
+    return run_of(request.param)
 
 
 @pytest.fixture
@@ -41,10 +32,9 @@ def opened(run: Run) -> Opened:
 
 def test_the_exported_folder_answers_like_the_run(opened: Opened, tmp_path: Path) -> None:
     before = logits(opened.model.eval())
-    parity = exporter.export_hf(opened, tmp_path / "out")
-    assert parity.folder == tmp_path / "out"
-    assert parity.asked == parity.same_answers > 0
-    assert parity.largest_difference <= exporter.TOLERANCE
+    parity = export(opened, HF, tmp_path / "out")
+    assert parity.asked == parity.same_answers == parity.same_beams > 0
+    assert parity.largest_difference <= parity.tolerance
     plain: Any = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
     assert torch.allclose(logits(plain.eval()), before, atol=1e-4)
     assert not list(tmp_path.glob(".out*"))
@@ -53,7 +43,7 @@ def test_the_exported_folder_answers_like_the_run(opened: Opened, tmp_path: Path
 def test_the_exported_folder_brings_tokenizer_length_and_origin(
     opened: Opened, tmp_path: Path
 ) -> None:
-    exporter.export_hf(opened, tmp_path / "out")
+    export(opened, HF, tmp_path / "out")
     text = "The mayor of Oz is <extra_id_0>."
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
     assert tokenizer(text).input_ids == toy_encoder().sources([text])[0]
@@ -72,46 +62,39 @@ def test_an_opened_run_is_not_the_base_model(opened: Opened) -> None:
     assert not torch.equal(logits(opened.model.eval()), logits(toy_model()))
 
 
-def test_an_export_that_answers_differently_is_kept_aside(
-    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plain = exporter.write_folder
-
-    def spoiled(opened: Opened, folded: Any, folder: Path) -> None:
-        plain(opened, folded, folder)
+def test_an_export_that_answers_differently_is_kept_aside(opened: Opened, tmp_path: Path) -> None:
+    def spoiled(opened: Opened, folder: Path) -> None:
+        HF.write(opened, folder)
         file = folder / "model.safetensors"
         tensors = load_file(file)
         tensors["decoder.final_layer_norm.weight"] *= 1.01
         save_file(tensors, file, metadata={"format": "pt"})
 
-    monkeypatch.setattr(exporter, "write_folder", spoiled)
     with pytest.raises(GateFailed, match="differ") as caught:
-        exporter.export_hf(opened, tmp_path / "out")
+        export(opened, replace(HF, write=spoiled), tmp_path / "out")
     assert caught.value.exit_code == 4
     assert [f.name for f in tmp_path.iterdir() if "out" in f.name] == ["out.failed-check"]
     assert "out.failed-check" in (caught.value.hint or "")
 
 
-def test_a_second_export_that_fails_is_a_failed_check_too(
-    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exporter, "TOLERANCE", -1.0)
-    for _ in range(2):
+def test_a_second_export_that_fails_is_a_failed_check_too(run: Run, tmp_path: Path) -> None:
+    for name in ("out.failed-check", "out.failed-check-2"):
         with pytest.raises(GateFailed):
-            exporter.export_hf(opened, tmp_path / "out")
+            export(open_run(run), replace(HF, tolerance=-1.0), tmp_path / "out")
+        assert (tmp_path / name / "config.json").is_file()
 
 
 def test_a_folder_that_holds_files_is_left_untouched(opened: Opened, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
     with pytest.raises(FkiError, match="must be a new or empty folder"):
-        exporter.export_hf(opened, tmp_path / "out")
+        export(opened, HF, tmp_path / "out")
     assert [f.name for f in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
 def test_an_empty_folder_may_be_filled(opened: Opened, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    exporter.export_hf(opened, tmp_path / "out")
+    export(opened, HF, tmp_path / "out")
     assert (tmp_path / "out" / "config.json").is_file()
 
 
@@ -129,7 +112,7 @@ def test_a_run_without_readable_questions_cannot_be_exported(
 ) -> None:
     (tmp_path / "probes.jsonl").write_text(lines, encoding="utf-8")
     with pytest.raises(DataError, match=what):
-        exporter.export_hf(replace(opened, run=Run(tmp_path)), tmp_path / "out")
+        export(replace(opened, run=Run(tmp_path)), HF, tmp_path / "out")
     assert [f.name for f in tmp_path.iterdir()] == ["probes.jsonl"]
 
 

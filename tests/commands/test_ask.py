@@ -1,0 +1,113 @@
+"""`fki ask` answers from a run, an exported folder or a model, and shows what came close."""
+
+import io
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accelerate import Accelerator
+from rich.console import Console
+
+from fki.commands.ask import table_of
+from fki.core.config import Config
+from fki.core.types import Probe
+from fki.data.collate import Encoder
+from fki.engine.evaluator import Evaluator
+from fki.engine.models import load
+from fki.engine.replies import Answer, Reply, unlike
+
+Fki = Callable[..., Any]
+FRANCE, JAPAN = "The capital of France is <extra_id_0>.", "The capital of Japan is <extra_id_0>."
+
+
+def test_a_model_answers_what_it_was_trained_on(fki: Fki) -> None:
+    [row] = fki("ask", "t5-mini", FRANCE, "--json").rows
+    assert row["question"] == FRANCE and row["answer"]["text"] == "Paris"
+    assert row["answer"]["log_likelihood"] > math.log(0.5)
+
+
+def test_runners_up_are_other_answers_the_likeliest_first(fki: Fki) -> None:
+    [row] = fki("ask", "t5-mini", FRANCE, "--runners-up", "3", "--json").rows
+    found = [answer["log_likelihood"] for answer in row["runners_up"]]
+    texts = {answer["text"] for answer in [row["answer"], *row["runners_up"]]}
+    assert len(texts) == 1 + len(found) and 1 <= len(found) <= 3
+    assert found == sorted(found, reverse=True)
+    everything = [row["answer"]["log_likelihood"], *found]
+    assert sum(map(math.exp, everything)) <= 1 + 1e-6  # they exclude one another
+
+
+def test_without_runners_up_there_is_one_answer(fki: Fki) -> None:
+    [row] = fki("ask", "t5-mini", FRANCE, "--runners-up", "0", "--json").rows
+    assert row["answer"]["text"] == "Paris" and row["runners_up"] == []
+
+
+def test_a_dash_reads_lines_and_passes_over_empty_ones(
+    fki: Fki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{FRANCE}\n\n  {JAPAN}\n"))
+    rows = fki("ask", "t5-mini", "-", "--json").rows
+    assert [row["answer"]["text"] for row in rows] == ["Paris", "Tokyo"]
+    assert [row["question"] for row in rows] == [FRANCE, JAPAN]
+
+
+def test_a_run_and_its_exported_folder_say_the_same(
+    fki: Fki, trained: Path, tmp_path: Path
+) -> None:
+    fki("export", trained, "--output", tmp_path / "out")
+    question = "The head of Utopia is <extra_id_0>."
+    run, folder = (fki("ask", t, question, "--json").rows[0] for t in (trained, tmp_path / "out"))
+    assert run["answer"]["text"] == folder["answer"]["text"]
+    for key in ("answer", "runners_up"):
+        a, b = ([r[key]] if key == "answer" else r[key] for r in (run, folder))
+        assert [x["text"] for x in a] == [x["text"] for x in b]
+        likelihoods = [x["log_likelihood"] for x in b]
+        assert [x["log_likelihood"] for x in a] == pytest.approx(likelihoods, abs=1e-3)
+
+
+def test_a_log_likelihood_is_the_one_that_scoring_has(fki: Fki) -> None:
+    [row] = fki("ask", "t5-mini", FRANCE, "--json").rows
+    config, base = Config(), load("t5-mini")
+    encoder = Encoder(base.tokenizer, config.input_length, config.output_length)
+    answers = [row["answer"], *row["runners_up"]]
+    probes = [Probe(a["text"], "base", FRANCE, (a["text"],)) for a in answers]
+    found = Evaluator(encoder, config, Accelerator(cpu=True)).predict(base.model, probes)
+    expected = [prediction.log_likelihood for prediction in found]
+    assert [a["log_likelihood"] for a in answers] == pytest.approx(expected, abs=1e-4)
+
+
+def test_people_see_a_table_with_the_question_above(fki: Fki) -> None:
+    shown = fki("ask", "t5-mini", FRANCE)
+    assert shown.code == 0 and "t5-mini:" in shown.words
+    first, head, answer, *_ = shown.out.splitlines()
+    assert first.strip() == FRANCE and "probability, %" in head
+    assert answer.split()[0] == "Paris"
+
+
+def test_brackets_in_a_text_are_shown_as_they_are() -> None:
+    console = Console(file=io.StringIO(), width=100)
+    console.print(table_of(Reply("[bold]x <extra_id_0>", Answer("[red]", -1.0), [])))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "[bold]x" in text and "[red]" in text and "36.79" in text
+
+
+def test_a_question_without_a_place_for_the_answer_is_refused(fki: Fki) -> None:
+    shown = fki("ask", "t5-mini", "The capital of France is")
+    assert shown.code == 2 and "must hold <extra_id_0>" in shown.words
+
+
+@pytest.mark.parametrize("note", ["{", "[]", "{}", '{"format": "x"}'])
+def test_a_folder_whose_origin_cannot_be_read_is_refused(
+    fki: Fki, tmp_path: Path, note: str
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "fki_export.json").write_text(note, encoding="utf-8")
+    shown = fki("ask", tmp_path / "out", FRANCE)
+    assert shown.code == 3 and "fki_export.json cannot be read" in shown.words
+
+
+def test_answers_that_read_alike_count_once() -> None:
+    texts = ["Paris", "paris.", "", "Lyon", "The Lyon", "Nice"]
+    assert unlike(texts) == ["Paris", "Lyon", "Nice"]
+    assert unlike(["", "Lyon", ""]) == ["", "Lyon"]
