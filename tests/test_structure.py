@@ -131,6 +131,21 @@ def test_what_starts_first_imports_nothing_heavy(file: Path) -> None:
     assert [n for n in at_module_level(tree) if n.startswith(late)] == []
 
 
+NETWORK = {"httpx", "httpx2", "http", "urllib", "requests", "aiohttp", "socket", "ftplib"}
+
+
+def uses_the_network(source: str) -> bool:
+    """Does it import a client, or name one for `import_module`?"""
+    tree = ast.parse(source)
+    named = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and n.value in NETWORK}
+    return bool(named | {name.split(".")[0] for name in imports(tree)} & NETWORK)
+
+
+def test_one_module_alone_uses_the_network() -> None:
+    found = [file for file in SOURCES if uses_the_network(file.read_text(encoding="utf-8"))]
+    assert found == [FKI / "data" / "web.py"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "needed"),
     [
