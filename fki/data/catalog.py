@@ -1,28 +1,40 @@
 """The datasets that fki knows by name, where they come from, and how any dataset is opened.
 
-A new source is one class with `name`, `summary` and `fetch`, and one line in `SOURCES`.
+A new source is one class with `name`, `summary`, `how` and `fetch`, and one line in `SOURCES`.
 """
 
 import json
 import os
+import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from fki.core.errors import DataError, NotDownloaded, nearest
 from fki.core.home import asset, data_home, user_path
 from fki.core.types import Prompt, Stream, Version
-from fki.data.files import data_files, digest, file_digest, read_folder
+from fki.data.field.readers import READERS
+from fki.data.files import MANIFEST, data_files, digest, file_digest, read_folder
 
-MANIFEST = "manifest.json"
+NAME = re.compile(r"\w[\w.-]*")
 
 
 class Source(Protocol):
     """A place that a dataset comes from."""
 
-    name: str
-    summary: str
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def summary(self) -> str:
+        """What it holds."""
+
+    @property
+    def how(self) -> str:
+        """What to type for it."""
 
     def fetch(self, folder: Path) -> None:
         """Write the dataset's files, its card and its manifest into an empty folder."""
@@ -32,22 +44,17 @@ class Embedded:
     """A dataset that ships inside the package."""
 
     def __init__(self, name: str, summary: str) -> None:
-        self.name, self.summary = name, summary
+        self.name, self.summary, self.how = name, summary, f"fki download {name}"
 
     def fetch(self, folder: Path) -> None:
         """Copy the files out of the package."""
         shutil.copytree(asset(self.name), folder, dirs_exist_ok=True)
 
 
-SOURCES: dict[str, Source] = {
-    s.name: s
-    for s in [
-        Embedded(
-            "wiki",
-            "dated facts of 2023-2025: offices, ambassadors, committees, sports, software",
-        )
-    ]
-}
+WIKI = Embedded(
+    "wiki", "dated facts of 2023-2025: offices, ambassadors, committees, sports, software"
+)
+SOURCES: dict[str, Source] = {WIKI.name: WIKI, **READERS}
 
 
 def dataset_folder(name: str) -> Path:
@@ -72,6 +79,35 @@ def fetch(name: str) -> tuple[Path, bool]:
     if folder.exists():
         verify(folder)
         return folder, True
+    place(folder, source.fetch)
+    return folder, False
+
+
+def build(folder: Path, fill: Callable[[Path], None]) -> bool:
+    """Make a dataset in a folder; one that is there already must hold the same.
+
+    Returns whether it was there. Raises DataError where another one is.
+    """
+    if not folder.exists():
+        place(folder, fill)
+        return False
+    told = verify(folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        fill(Path(scratch))
+        if verify(Path(scratch)) != told:
+            raise DataError(
+                f"{folder} holds a dataset that was made of something else.",
+                hint=f"Give another --output, or move {folder} away.",
+            )
+    return True
+
+
+def place(folder: Path, fill: Callable[[Path], None]) -> None:
+    """What `fill` writes into an empty folder, verified, under its name; or nothing.
+
+    Raises DataError for a place that cannot be written to, or files that are not what they must be.
+    """
+    name = folder.name
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         scratch = tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-")
@@ -80,13 +116,35 @@ def fetch(name: str) -> tuple[Path, bool]:
             f"The dataset cannot be put into {folder}: {error.strerror}.",
             hint="Set FKI_HOME to a folder that can be written to.",
         ) from None
-    with scratch as place:
-        fresh = Path(place) / name
+    with scratch as room:
+        fresh = Path(room) / name
         fresh.mkdir()
-        source.fetch(fresh)
+        fill(fresh)
         verify(fresh)
         os.replace(fresh, folder)
-    return folder, False
+
+
+def kept() -> list[str]:
+    """The names of the datasets on this machine."""
+    folder = data_home() / "datasets"
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(f.name for f in found if f.is_dir() and NAME.fullmatch(f.name))
+
+
+def check(folder: Path) -> list[str]:
+    """What is wrong with a dataset folder beside its rows, which `read_folder` checks.
+
+    A folder of one's own needs neither manifest nor card; one that fki made has both.
+    """
+    faults = []
+    if (folder / MANIFEST).exists():
+        try:
+            verify(folder)
+        except DataError as error:
+            faults.append(str(error))
+        if not (folder / "README.md").is_file():
+            faults.append(f"{folder} has no card, README.md.")
+    return faults
 
 
 def verify(folder: Path) -> str:
@@ -130,12 +188,13 @@ def open_stream(dataset: str, version: Version, prompt: Prompt) -> Stream:
     Raises NotDownloaded for a known dataset that is not on this machine, DataError for anything
     else that cannot be read.
     """
-    if dataset in SOURCES:
+    if dataset in SOURCES or _is_kept(dataset):
         folder = dataset_folder(dataset)
         if not folder.exists():
+            also = f"; your own folder is ./{dataset}" if user_path(dataset).is_dir() else ""
             raise NotDownloaded(
                 f"Dataset '{dataset}' is not on this machine ({folder}).",
-                hint=f"Run: fki download {dataset}",
+                hint=f"Run: {SOURCES[dataset].how}{also}",
             )
         verify(folder)
         return read_folder(folder, version, prompt, name=dataset)
@@ -147,3 +206,9 @@ def open_stream(dataset: str, version: Version, prompt: Prompt) -> Stream:
             hint="Run: fki download --list   or give a folder with a stream.jsonl",
         )
     return read_folder(folder, version, prompt, name=folder.resolve().name)
+
+
+def _is_kept(dataset: str) -> bool:
+    """Is it the name of a dataset that was made on this machine?"""
+    is_name = NAME.fullmatch(dataset) is not None
+    return is_name and (dataset_folder(dataset) / MANIFEST).is_file()

@@ -130,18 +130,19 @@ class _Download:
 
     def whole(self) -> Path:
         """The file under its name. A wrong sum after a resumed half is fetched afresh, once."""
-        while True:
+        for is_last in (False, True):
             self.web.insist(self._attempt, self.remote.url, lambda: self.gained)
             fault = wrong_sum(self.part, _published(self.remote))
             if not fault:
-                return self._name()
+                break
             self.part.unlink()
-            if not self.is_glued:
+            if is_last or not self.is_glued:
                 raise DataError(
                     f"{self.remote.url} is not what its source says: {fault}. Nothing was kept.",
                     hint="The file may have been changed or damaged there: try again later.",
                 )
-            self.is_glued, self.most = False, 0
+            self.most = 0
+        return self._name()
 
     def _name(self) -> Path:
         """Give the whole file its name, once the disk holds it."""

@@ -26,6 +26,9 @@ from fki.data.rows import fact_reader, question_of, stream_reader, text_of, text
 from fki.data.shelf import FORMAT, Shelf, shelved
 from fki.data.stream import ASKS, BASE, fill, stream_of
 
+MANIFEST = "manifest.json"  # of a dataset that fki made: what its files must be
+OLD = "old_answers"  # of a probe, where an answer has changed
+
 
 def read_folder(folder: Path, version: Version, prompt: Prompt, *, name: str) -> Stream:
     """The stream of a dataset folder. Raises DataError for a missing file or any bad row."""
@@ -128,7 +131,8 @@ def read_wordings(file: Path) -> dict[str, tuple[str, ...]]:
 
 
 def _probe_set(file: Path, version: Version, prompt: Prompt, problems: Problems) -> ProbeSet:
-    """A set of the user's own questions; its name says what it asks, and asks "keep" if unknown."""
+    """A set of the user's own questions. Its name says what it asks: that of a standard set, or one
+    that begins with it, as in new_easy, asks the same; any other asks to keep."""
 
     def read(line: Line) -> Probe:
         _, wording = question_of(line.values)
@@ -141,6 +145,9 @@ def _probe_set(file: Path, version: Version, prompt: Prompt, problems: Problems)
             period=period,
             source=source_text(wording, "", prompt),
             answers=texts_of(line.values, answers),
+            old_answers=texts_of(line.values, OLD) if line.values.get(OLD) else (),
+            relation=str(line.values.get("relation") or ""),
         )
 
-    return ProbeSet.of(file.stem, ASKS.get(file.stem, "keep"), parse(file, read, problems))
+    asks = ASKS.get(file.stem.partition("_")[0], "keep")
+    return ProbeSet.of(file.stem, asks, parse(file, read, problems))

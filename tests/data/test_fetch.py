@@ -177,6 +177,15 @@ def test_a_wrong_checksum_leaves_nothing(host: Site, web: Web, target: Path) -> 
     assert ".file.bin.part" not in parts(target) and not target.exists()
 
 
+def test_a_wrong_checksum_over_a_line_that_is_cut_ends_too(
+    host: Site, web: Web, target: Path
+) -> None:
+    host.cut_every = 20_000
+    with pytest.raises(DataError, match="its md5 must be"):
+        fetch_file(web, Remote(host.url, md5="0" * 32), target)
+    assert len(host.requests) == 6
+
+
 def test_a_damaged_half_is_fetched_afresh_once(host: Site, web: Web, target: Path) -> None:
     halve(host, target)
     (target.parent / ".file.bin.part").write_bytes(b"x" * 20_000)

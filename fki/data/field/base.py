@@ -1,0 +1,231 @@
+"""What readers of original files share: finding files, reading rows, keeping what can be used."""
+
+import csv
+import hashlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fki.core.errors import DataError
+from fki.data.files import file_digest
+from fki.data.lines import bad_byte
+from fki.data.made import Made, Origin, Row
+from fki.data.prompts import SENTINEL
+from fki.data.rows import question_of, text_of, texts_of
+
+EMPTY = "an empty question, answer or text"
+STRANGE = "a sign that fki or T5 keeps for itself, such as <extra_id_0>, or nothing but one word"
+AGAIN = "the same again"
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A dataset of the field, and how its files become ours.
+
+    `read` fills a Kept from the folder. `date` is for files without dates: all is learned then.
+    """
+
+    name: str
+    summary: str
+    url: str
+    licence: str  # as the Hub spells it; "other" where its authors' page must be asked
+    date: str  # "" where the files have dates
+    read: Callable[["Kept"], None]
+
+    @property
+    def how(self) -> str:
+        """What to type for it."""
+        return f"fki download {self.name} --from FOLDER"
+
+    def fetch(self, folder: Path) -> None:
+        """Raises DataError: nobody serves these files in one place that lasts."""
+        raise DataError(
+            f"'{self.name}' is made of its authors' own files: {self.url}",
+            hint=f"Get them there, then run: {self.how}",
+        )
+
+    def made(self, source: Path, command: str, date: str = "") -> Made:
+        """The dataset that the files in `source` make. Raises DataError where they are not its."""
+        if date and not self.date:
+            raise DataError(f"'{self.name}' has dates of its own.", hint="Leave --date out.")
+        kept = Kept(self.name, source, date or self.date)
+        self.read(kept)
+        if not kept.tables["stream"]:
+            raise DataError(f"{source} has nothing of '{self.name}' that can be learned.")
+        origins = [
+            Origin(file.relative_to(source).as_posix(), self.licence, f"sha256 {file_digest(file)}")
+            for file in sorted(set(kept.used))
+        ]
+        return Made(
+            self.name,
+            self.summary,
+            f"Made of the files that its authors ship: {self.url}. Rows were not changed but for "
+            "what is said below.",
+            self.licence,
+            origins,
+            dict(kept.tables),
+            kept.wordings,
+            kept.dropped,
+            kept.notes,
+            command,
+        )
+
+
+@dataclass(slots=True)
+class Kept:
+    """What was read so far, and what was left out, with the reason."""
+
+    name: str
+    source: Path
+    date: str
+    tables: dict[str, list[Row]] = field(default_factory=lambda: {"stream": []})
+    wordings: dict[str, Row] = field(default_factory=dict)
+    dropped: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+    used: list[Path] = field(default_factory=list)
+    seen: set[bytes] = field(default_factory=set)
+
+    def files(self, *patterns: str, needed: bool = True) -> list[Path]:
+        """The files that match the first pattern that any matches, whatever the case.
+
+        Raises DataError where one is needed and none matches.
+        """
+        every = sorted(f for f in self.source.rglob("*") if f.is_file())
+        for pattern in patterns:
+            names = pattern.casefold()
+            if found := [f for f in every if Path(f.name.casefold()).match(names)]:
+                self.used += found
+                return found
+        if not needed:
+            return []
+        raise DataError(
+            f"{self.source} has no {' or '.join(patterns)}, and '{self.name}' needs it.",
+            hint="Give the folder with its authors' files (archives unpacked): --from FOLDER",
+        )
+
+    def prompt(self, table: str, prompt: Any, answers: Any, **more: Any) -> None:
+        """Keep a question with its answers, of which each is learned; the blank is ours."""
+        key = "answers" if table.startswith("probes/") else "target"
+        answers = [answers] if isinstance(answers, str) else list(answers or [])
+        row = {"prompt": prompt, key: answers, **more}
+        self._keep(table, row, lambda: (question_of(row), texts_of(row, key)))
+
+    def fact(self, table: str, subject: Any, relation: Any, object: Any, **more: Any) -> None:
+        """Keep a subject, relation and object."""
+        row = {"subject": subject, "relation": relation, "object": object, **more}
+        self._keep(
+            table,
+            row,
+            lambda: (text_of(row, "subject"), text_of(row, "relation"), texts_of(row, "object")),
+        )
+
+    def text(self, text: Any, date: str, **more: Any) -> None:
+        """Keep a document."""
+        row = {"text": text, "date": date, **more}
+
+        def check() -> None:
+            if len(text_of(row, "text").split()) < 2 or "<extra_id_" in row["text"]:
+                raise ValueError("one word, or a sentinel")
+
+        self._keep("stream", row, check)
+
+    def _keep(self, table: str, row: Row, check: Callable[[], object]) -> None:
+        """Keep a row that `read_folder` will take; count any other."""
+        text = json.dumps([table, row], sort_keys=True, default=str)
+        told = hashlib.blake2b(text.encode(), digest_size=12).digest()
+        try:
+            check()
+        except ValueError:
+            is_empty = not all(_is_said(value) for value in row.values())
+            self.dropped[f"{table}: {EMPTY if is_empty else STRANGE}"] += 1
+            return
+        if told in self.seen:
+            self.dropped[f"{table}: {AGAIN}"] += 1
+            return
+        self.seen.add(told)
+        self.tables.setdefault(table, []).append(row)
+
+    def split_first(self) -> None:
+        """What the first period says was there before: base facts (CFInjectBench, TempLAMA)."""
+        dates = {row["date"] for row in self.tables["stream"]}
+        if len(dates) < 2:
+            return
+        first = self.tables["stream"][0]["date"]
+        rows, self.tables["stream"] = self.tables["stream"], []
+        for row in rows:
+            self.tables.setdefault("base" if row["date"] == first else "stream", []).append(row)
+        self.notes.append(f"What holds in the first period, {first}, is in `base.jsonl`.")
+
+
+def _is_said(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(_is_said(part) for part in value)
+    return isinstance(value, str) and bool(value.strip())
+
+
+def blank(text: Any, sign: str) -> str:
+    """A question whose one `sign` is our blank; empty where it has none or several."""
+    whole = text if isinstance(text, str) else ""
+    return whole.replace(sign, SENTINEL) if whole.count(sign) == 1 else ""
+
+
+def csv_rows(file: Path, columns: Iterable[str], delimiter: str = ",") -> Iterator[dict[str, str]]:
+    """The rows of a CSV file. Raises DataError where a column is missing or it is no text."""
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # articles are long
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            reader = csv.DictReader(text, delimiter=delimiter)
+            _check_columns(file, columns, reader.fieldnames or ())
+            for row in reader:
+                yield {name: value or "" for name, value in row.items() if isinstance(name, str)}
+    except UnicodeDecodeError:
+        raise DataError(f"{file}:{bad_byte(file)}") from None
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{file} cannot be read: {error}.") from None
+
+
+def json_rows(file: Path, columns: Iterable[str] = ()) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON-lines file, or of one JSON list. Raises DataError for anything else."""
+    try:
+        with file.open(encoding="utf-8-sig") as text:
+            is_list = text.read(1) == "["
+            text.seek(0)
+            rows = json.loads(file.read_text("utf-8-sig")) if is_list else map(_line, text)
+            for number, row in enumerate(rows, 1):
+                if row is None:
+                    continue
+                if not isinstance(row, dict):
+                    raise ValueError(f"row {number} is no object")
+                if number == 1:
+                    _check_columns(file, columns, row)
+                yield row
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{file} cannot be read: {error}.") from None
+
+
+def _line(line: str) -> Any:
+    return json.loads(line) if line.strip() else None
+
+
+def json_object(file: Path) -> Mapping[str, Any]:
+    """A JSON file that holds one object. Raises DataError for anything else."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{file} cannot be read: {error}.") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{file} must hold an object.")
+    return value
+
+
+def _check_columns(file: Path, columns: Iterable[str], found: Iterable[str]) -> None:
+    there = [*found]
+    if missing := [name for name in columns if name not in there]:
+        raise DataError(
+            f"{file} has no column '{missing[0]}'; it has {', '.join(there) or 'none'}.",
+            hint="Is it the file as its authors ship it?",
+        )

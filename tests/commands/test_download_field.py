@@ -1,0 +1,341 @@
+"""Each dataset of the field is read from its original layout, and can be trained on at once.
+
+The files are written here, in the layouts that the authors ship, with facts that are made up.
+"""
+
+import csv
+import hashlib
+import json
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fki.data import catalog
+from fki.data.field.ckl import whole
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+from web_server import site
+
+Fki = Callable[..., Any]
+Rows = list[dict[str, Any]]
+
+
+def table(file: Path, rows: Rows, delimiter: str = ",") -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.DictWriter(out, [*rows[0]], delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def lines(file: Path, rows: Rows) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def whole_json(file: Path, value: Any) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(value), encoding="utf-8")
+
+
+def ckl(folder: Path) -> None:
+    news = "Ada Quill won the prize of Avalon in 2021. Bo Bridge came second."
+    gap = {"input": "<extra_id_0> leads Avalon.", "output": "<extra_id_0> Cy <extra_id_1>"}
+    table(
+        folder / "recent_news_small.csv",
+        [{**gap, "original": news}, {**gap, "original": ""}, {**gap, "input": "", "original": ""}],
+    )
+    invariant = {"id": "1", "input": "Ann was born in <extra_id_0> .", "output": "Paris"}
+    table(folder / "invariantLAMA.csv", [invariant, invariant])
+    updated = {"unique_id": "7", "statement": "<extra_id_0> leads Avalon.", "new_answer": "Cy"}
+    table(folder / "updatedlama" / "updatedLAMA.csv", [updated])
+    both = {"7": [{"old": ["Dee", "Di"], "new": ["Cy", "Cyrus"]}]}
+    whole_json(folder / "updatedlama_val_answers.json", both)
+    for name, stem in (("newLAMA", "recentlama_h"), ("newLAMA_easy", "recentlama")):
+        row = {"unique_id": "9", "statement": "<extra_id_0> won the prize.", "answer": "Ada"}
+        table(folder / "newlama" / f"{name}.csv", [row])
+        whole_json(folder / f"{stem}_val_answers.json", {"9": ["Ada", "Ada Quill"]})
+
+
+def temporalwiki(folder: Path) -> None:
+    text = {"title": "Avalon", "text": "Avalon was enlarged in August 2021 by King Arthur."}
+    table(folder / "TWiki_Diffsets" / "wikipedia_0809_gpt2.csv", [text])
+    later = text | {"text": "Utopia was enlarged in September 2021 by Queen Ann."}
+    table(folder / "TWiki_Diffsets" / "wikipedia_0910_gpt2.csv", [later])
+    fact = {"subject": "Avalon", "relation": "head of state", "object": "Arthur"}
+    other = {"subject": "Eden", "relation": "capital", "object": "Arbor"}
+    table(folder / "twiki_probes" / "0801-0901_changed.csv", [fact])
+    table(folder / "twiki_probes" / "0901-1001_unchanged.csv", [other, fact])
+
+
+def dated(year: int, name: str, subject: str = "Q1") -> dict[str, Any]:
+    return {
+        "query": f"{subject} plays for _X_.",
+        "answer": [{"wikidata_id": "Q5", "name": name}],
+        "date": f"{year}",
+        "id": f"{subject}_P54_{year}",
+        "relation": "P54",
+    }
+
+
+def cfinjectbench(folder: Path) -> None:
+    here = folder / "dataset_from_2019-1-1_to_2023-5-31_per_month"
+    rows = [dated(2019, "Lions"), dated(2019, "Bears", "Q2"), dated(2019, "Owls")]
+    for row, month in zip(rows, ("2019-1", "2019-1", "2019-10"), strict=True):
+        row["date"], row["id"] = month, f"{row['id'][:6]}_{month}"
+    lines(here / "datesorted_test_no_redundancy.jsonl", rows)
+    said = [{"corpus": [r["query"].replace("_X_", "Lions")], **r} for r in rows]
+    extra = {"corpus": ["Q9 is new."], "date": "2019-2", "id": "Q9_P1_2019-2", "relation": "P1"}
+    lines(here / "datesorted_train_no_redundancy.jsonl", [*said, extra])
+    lines(here / "datesorted_test.jsonl", [dated(2019, "Not me")])
+
+
+def templama(folder: Path) -> None:
+    lines(folder / "train.json", [dated(2010, "Lions"), dated(2012, "Owls")])
+    lines(folder / "val.json", [dated(2010, "Bears", "Q2")])
+    lines(folder / "test.json", [dated(2011, "Foxes"), dated(2011, "", "Q3")])
+
+
+def lama(folder: Path) -> None:
+    lines(
+        folder / "relations.jsonl",
+        [{"relation": "P19", "template": "[X] was born in [Y] .", "label": "place of birth"}],
+    )
+    born = {"predicate_id": "P19", "sub_label": "Ann", "obj_label": "Paris", "uuid": "1"}
+    lines(folder / "TREx" / "P19.jsonl", [born, born | {"sub_label": "Bo", "obj_label": "Rome"}])
+    google = {"pred": "/people/person/place_of_birth", "sub_label": "Cy", "obj_label": "Oslo"}
+    lines(folder / "Google_RE" / "place_of_birth_test.jsonl", [google])
+    masked = [{"masked_sentences": ["You eat [MASK]."], "obj_label": "bread"}]
+    masked.append({"masked_sentences": ["[MASK] and [MASK]."], "obj_label": "bread"})
+    lines(folder / "ConceptNet" / "test.jsonl", masked)
+
+
+def popqa(folder: Path) -> None:
+    row = {
+        "id": "1",
+        "subj": "Ann Lee",
+        "prop": "occupation",
+        "obj": "poet",
+        "question": "What is Ann Lee's occupation?",
+        "possible_answers": json.dumps(["poet", "writer of verse"]),
+    }
+    cap = row | {"subj": "Oslo", "prop": "capital of", "obj": "Norway", "question": "What is Oslo?"}
+    table(folder / "popQA.tsv", [row, cap | {"possible_answers": '["Norway"]'}], "\t")
+
+
+def zsre(folder: Path) -> None:
+    row = {
+        "subject": "Watts Hall",
+        "src": "Who built Watts Hall?",
+        "rephrase": "Whose work is Watts Hall?",
+        "alt": "Ann Lee",
+        "answers": ["Bo Ray"],
+        "loc": "nq question: who sings of rain",
+        "loc_ans": "Cy",
+    }
+    whole_json(folder / "zsre_mend_eval.json", [row, row | {"src": "Who?", "alt": "Bo Ray"}])
+
+
+def counterfact(folder: Path) -> None:
+    edit = {
+        "prompt": "The mother tongue of {} is",
+        "relation_id": "P103",
+        "target_new": {"str": "English", "id": "Q1860"},
+        "target_true": {"str": "French", "id": "Q150"},
+        "subject": "Ann Lee",
+    }
+    row = {
+        "case_id": 0,
+        "requested_rewrite": edit,
+        "paraphrase_prompts": ["Ann Lee was brought up in"],
+        "neighborhood_prompts": ["The mother tongue of Bo Ray is"],
+    }
+    whole_json(folder / "counterfact.json", [row])
+
+
+WRITERS = {
+    f.__name__: f
+    for f in (ckl, temporalwiki, cfinjectbench, lama, zsre, counterfact, popqa, templama)
+}
+SETS = {  # periods, and probes by set
+    "ckl": (1, {"invariant": 1, "updated": 1, "new": 1, "new_easy": 1}),
+    "temporalwiki": (2, {"new": 1, "initial": 1}),
+    "cfinjectbench": (1, {"initial": 1, "updated": 1}),
+    "lama": (1, {"new": 4}),
+    "zsre": (1, {"updated": 1, "paraphrase": 1, "locality": 1}),
+    "counterfact": (1, {"updated": 1, "paraphrase": 1, "neighborhood": 1}),
+    "popqa": (1, {"new": 2, "paraphrase": 2}),
+    "templama": (2, {"initial": 1, "updated": 2}),
+}
+DROPPED = {
+    "ckl": {"stream: an empty question, answer or text": 1, "probes/invariant: the same again": 1},
+    "temporalwiki": {"probes/initial: changed in another month": 1},
+    "cfinjectbench": {"train: a sentence that no question asks": 1},
+    "lama": {"stream: an empty question, answer or text": 1},
+    "zsre": {"stream: the new answer is the old one": 1},
+    "counterfact": {},
+    "popqa": {},
+    "templama": {"stream: an empty question, answer or text": 1},
+}
+
+
+@pytest.fixture(params=WRITERS)
+def original(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
+    """The name of a dataset and the folder with its files."""
+    WRITERS[request.param](tmp_path / "files")
+    return request.param, tmp_path / "files"
+
+
+def manifest(name: str) -> Any:
+    file = catalog.dataset_folder(name) / "manifest.json"
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def probes(name: str, set_name: str) -> list[dict[str, Any]]:
+    file = catalog.dataset_folder(name) / "probes" / f"{set_name}.jsonl"
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def test_every_dataset_of_the_field_is_made_checked_and_learned(
+    fki: Fki, original: tuple[str, Path], short: list[str]
+) -> None:
+    name, files = original
+    shown = fki("download", name, "--from", files, "--json")
+    assert shown.code == 0, shown.err
+    month = next(row for row in shown.rows if row.get("version") == "month")
+    periods, sets = SETS[name]
+    assert month["periods"] == periods
+    assert {k: n for k, n in month["probes"].items() if k != "cloze" and (k in sets or n)} == {
+        **{k: n for k, n in month["probes"].items() if k == "paraphrase"},
+        **sets,
+    }
+    dropped = {why: n for why, n in manifest(name)["made"]["dropped"].items() if n}
+    assert dropped == DROPPED[name]
+    assert all(f"{n:,}" in shown.words and why in shown.words for why, n in dropped.items())
+    assert fki("download", "--check", catalog.dataset_folder(name)).code == 0
+    trained = fki("train", "--dataset", name, "--version", "month", *short, "--json")
+    assert trained.code == 0, trained.err
+    assert trained.rows[-1]["summary"]["learning_gain"] is not None
+
+
+def test_a_second_time_it_is_there_and_other_files_are_refused(fki: Fki, tmp_path: Path) -> None:
+    counterfact(tmp_path / "files")
+    fki("download", "counterfact", "--from", "files")
+    assert "is already in" in fki("download", "counterfact", "--from", "files").words
+    shown = fki("download", "counterfact", "--from", "files", "--date", "2023-01-01")
+    assert shown.code == 3 and "--output" in shown.words
+    again = fki(
+        "download", "counterfact", "--from", "files", "--date", "2023-01-01", "--output", "mine"
+    )
+    assert again.code == 0 and "--dataset mine" in again.words
+    assert "2023-01-01" in (tmp_path / "mine" / "stream.jsonl").read_text(encoding="utf-8")
+
+
+def test_all_answers_of_ckl_count_and_old_ones_are_kept(fki: Fki, tmp_path: Path) -> None:
+    ckl(tmp_path / "files")
+    fki("download", "ckl", "--from", "files")
+    [updated] = probes("ckl", "updated")
+    assert updated["answers"] == ["Cy", "Cyrus"] and updated["old_answers"] == ["Dee", "Di"]
+    assert [p["answers"] for p in probes("ckl", "new_easy")] == [["Ada", "Ada Quill"]]
+    stream = catalog.open_stream("ckl", "month", "sentinel")
+    sets = {s.name: s for s in stream.probe_sets}
+    assert sets["updated"].probes[0].old_answers == ("Dee", "Di")
+    assert sets["new_easy"].asks == "learn"
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "text"),
+    [
+        ("<extra_id_0> leads <extra_id_1>.", "<extra_id_0> Cy <extra_id_1> Ava", "Cy leads Ava."),
+        ("<extra_id_0> leads.", "", " leads."),
+        ("Nobody leads.", "<extra_id_0> Cy", "Nobody leads."),
+    ],
+)
+def test_a_text_with_spans_is_put_together(source: str, target: str, text: str) -> None:
+    assert whole(source, target) == text
+
+
+def test_several_granularities_are_not_mixed(fki: Fki, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        cfinjectbench(tmp_path / "files" / name)
+    shown = fki("download", "cfinjectbench", "--from", "files")
+    assert shown.code == 3 and "2 granularities" in shown.words and "--from" in shown.words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("ckl",), 3, "fki download ckl --from FOLDER"),
+        (("ckl", "--from", "nowhere"), 3, "There is nothing at nowhere"),
+        (("ckl", "--from", "."), 3, "recent_news_full.csv"),
+        (("wiki", "--from", "."), 2, "is not made of files"),
+        (("templama", "--from", "files", "--date", "2020"), 3, "dates of its own"),
+    ],
+)
+def test_what_cannot_be_made_is_said_with_what_to_type(
+    fki: Fki, tmp_path: Path, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    templama(tmp_path / "files")
+    shown = fki("download", *arguments)
+    assert shown.code == code and words in shown.words
+
+
+def test_a_file_without_its_columns_is_named(fki: Fki, tmp_path: Path) -> None:
+    table(tmp_path / "files" / "popQA.tsv", [{"a": 1, "b": 2}], "\t")
+    shown = fki("download", "popqa", "--from", "files")
+    assert shown.code == 3 and "no column 'subj'; it has a, b" in shown.words
+
+
+def zipped(tmp_path: Path) -> bytes:
+    counterfact(tmp_path / "files")
+    with zipfile.ZipFile(tmp_path / "files.zip", "w") as archive:
+        archive.write(tmp_path / "files" / "counterfact.json", "data/counterfact.json")
+    return (tmp_path / "files.zip").read_bytes()
+
+
+def test_an_archive_and_a_single_file_do_as_well_as_a_folder(fki: Fki, tmp_path: Path) -> None:
+    zipped(tmp_path)
+    for place in ("files.zip", "files/counterfact.json", "files"):
+        assert fki("download", "counterfact", "--from", place).code == 0
+    assert "files.zip" in manifest("counterfact")["made"]["origins"]
+
+
+@pytest.mark.parametrize("cut_every", [0, 300])
+def test_an_address_is_fetched_checked_and_read(
+    fki: Fki, tmp_path: Path, cut_every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fki.data.web.Web._pause", lambda *_: 0.0)
+    content = zipped(tmp_path)
+    with site(content=content, cut_every=cut_every) as host:
+        sum_ = hashlib.sha256(content).hexdigest()
+        wrong = fki("download", "counterfact", "--from", f"{host.url}#sha256={'0' * 64}")
+        assert wrong.code == 3 and "its sha256 must be" in wrong.words
+        assert catalog.kept() == []
+        shown = fki("download", "counterfact", "--from", f"{host.url}#sha256={sum_}")
+        assert shown.code == 0, shown.err
+        card = (catalog.dataset_folder("counterfact") / "README.md").read_text(encoding="utf-8")
+        assert host.url in card and sum_ in card
+
+
+def test_verify_finds_what_was_altered(fki: Fki, tmp_path: Path) -> None:
+    fki("download", "wiki")
+    counterfact(tmp_path / "files")
+    fki("download", "counterfact", "--from", "files")
+    assert fki("download", "--verify").code == 0
+    with (catalog.dataset_folder("counterfact") / "stream.jsonl").open("a") as out:
+        out.write("\n")
+    shown = fki("download", "--verify", "--json")
+    assert shown.code == 3 and "stream.jsonl was altered" in shown.words
+    assert {row["dataset"]: row["ok"] for row in shown.rows} == {"counterfact": False, "wiki": True}
+
+
+def test_check_reads_a_folder_of_one_s_own(fki: Fki, dataset: Path) -> None:
+    assert "is sound" in fki("download", "--check", dataset).words
+    with (dataset / "stream.jsonl").open("a") as out:
+        out.write('{"subject": "x"}\n')
+    shown = fki("download", "--check", dataset)
+    assert shown.code == 3 and "1 bad row" in shown.words

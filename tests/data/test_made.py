@@ -1,0 +1,124 @@
+"""A dataset that fki makes is a folder that explains itself and that `datasets` reads."""
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fki.core.errors import DataError
+from fki.data import catalog
+from fki.data.made import Made, Origin, write_dataset
+
+FACT = {"subject": "Eden", "relation": "head", "object": "Ann", "start": "2024-01-05"}
+
+
+def some(**values: object) -> Made:
+    """A dataset of two facts, one before and one after, and one question."""
+    tables = {
+        "base": [FACT],
+        "stream": [FACT | {"object": "Bo", "start": "2025-02-03"}],
+        "probes/mine": [{"prompt": "The sky is", "answers": ["blue"]}],
+    }
+    parts = {
+        "name": "some",
+        "title": "heads: of Eden",
+        "about": "Made up.",
+        "licence": "cc0-1.0",
+        "origins": [Origin("facts.csv", "CC0", "sha256 12", "https://example.org/facts.csv")],
+        "tables": tables,
+        "wordings": {"head": {"label": "head", "wordings": ["[X] has [Y]."]}},
+        "dropped": Counter({"no date": 3}),
+        "notes": ["It is small."],
+        "command": "fki download some --from here",
+    }
+    return Made(**(parts | values))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    catalog.place(tmp_path / "some", lambda fresh: write_dataset(fresh, some()))
+    return tmp_path / "some"
+
+
+def test_the_card_tells_sources_licence_command_counts_and_what_was_left_out(folder: Path) -> None:
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    for words in (
+        "| [facts.csv](https://example.org/facts.csv) | `sha256 12` | CC0 |",
+        "fki download some --from here",
+        "| no date | 3 |",
+        "| `stream.jsonl` | 1 |",
+        "- It is small.",
+        "from 2025-02-03 to 2025-02-03",
+        json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["digest"],
+    ):
+        assert words in text
+    front = yaml.safe_load(text.split("---")[1])
+    assert front["license"] == "cc0-1.0" and front["pretty_name"] == "fki some: heads: of Eden"
+
+
+def test_datasets_reads_every_file_by_the_card(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datasets import get_dataset_config_names, load_dataset
+
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    assert set(get_dataset_config_names(str(folder))) == {"base", "stream", "probes_mine"}
+    cache = str(tmp_path / "cache")
+    loaded = load_dataset(str(folder), split="train", cache_dir=cache)
+    assert [row["object"] for row in loaded] == ["Bo"]
+    assert len(load_dataset(str(folder), "probes_mine", split="train", cache_dir=cache)) == 1
+
+
+def test_the_manifest_vouches_for_every_file(folder: Path) -> None:
+    catalog.verify(folder)
+    assert catalog.check(folder) == []
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    listed = {f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file()}
+    assert set(manifest["files"]) == listed - {"manifest.json"}
+    assert manifest["files"]["stream.jsonl"]["rows"] == 1
+    assert manifest["made"]["dropped"] == {"no date": 3}
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "stream.jsonl", "relations.json", "probes/mine.jsonl"]
+)
+def test_any_altered_file_is_found(folder: Path, name: str) -> None:
+    with (folder / name).open("a", encoding="utf-8") as out:
+        out.write(" ")
+    [fault] = catalog.check(folder)
+    assert name in fault and "was altered" in fault
+
+
+def test_a_made_dataset_is_opened_by_its_name() -> None:
+    catalog.place(catalog.dataset_folder("some"), lambda fresh: write_dataset(fresh, some()))
+    assert catalog.kept() == ["some"]
+    stream = catalog.open_stream("some", "month", "sentinel")
+    assert stream.name == "some" and [p.name for p in stream.periods] == ["2025-02"]
+
+
+@pytest.mark.parametrize("name", ["..", ".", "some/../some", ""])
+def test_a_name_never_leads_out_of_the_folder_of_datasets(name: str) -> None:
+    catalog.place(catalog.dataset_folder("some"), lambda fresh: write_dataset(fresh, some()))
+    with pytest.raises(DataError):
+        catalog.open_stream(name, "month", "sentinel")
+
+
+def test_the_same_again_is_there_and_something_else_is_refused(folder: Path) -> None:
+    assert catalog.build(folder, lambda fresh: write_dataset(fresh, some()))
+    other = some(tables={"stream": [FACT]})
+    with pytest.raises(DataError, match="made of something else"):
+        catalog.build(folder, lambda fresh: write_dataset(fresh, other))
+    assert catalog.check(folder) == []
+
+
+def test_what_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
+    def fail(fresh: Path) -> None:
+        write_dataset(fresh, some())
+        os.remove(fresh / "stream.jsonl")
+
+    with pytest.raises(DataError, match="no such file"):
+        catalog.place(tmp_path / "new" / "some", fail)
+    assert list((tmp_path / "new").iterdir()) == []
