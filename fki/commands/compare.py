@@ -61,7 +61,6 @@ def compare(
     by probe, where they were asked the same questions of the same base model.
     """
     from fki.engine.comparer import compare as compare_runs
-    from fki.engine.measures import every
 
     forms = [
         name for name, on in (("csv", as_csv), ("latex", as_latex), ("markdown", as_markdown)) if on
@@ -71,9 +70,13 @@ def compare(
     if html:
         check_new(html)
     show = Show(as_json=as_json)
-    keys = metric or (every() if wide else [])
     found = compare_runs(
-        folders or [Path("runs")], by=by, baseline=baseline, metrics=keys, force=force
+        folders or [Path("runs")],
+        by=by,
+        baseline=baseline,
+        metrics=metric or [],
+        everything=wide,
+        force=force,
     )
     if forms:
         _print(found, forms[0], show)

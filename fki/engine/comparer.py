@@ -37,6 +37,7 @@ def compare(
     by: str = "",
     baseline: str = "",
     metrics: Sequence[str] = (),
+    everything: bool = False,
     force: bool = False,
 ) -> Comparison:
     """Compare the finished runs in these folders.
@@ -46,6 +47,7 @@ def compare(
         baseline: the arm that others are compared with; "" for vanilla where there is one, else the
             first.
         metrics: keys of what is shown; none for the usual ones.
+        everything: without `metrics`, all that some arm has is shown.
         force: compare also what is not comparable, and say so.
     Raises:
         DataError: there are no runs.
@@ -68,7 +70,9 @@ def compare(
         sides, dropped = arms(some, by)
         left_out |= dropped
         known |= set(sides)
-        made.append(_Maker(sides, read, draws).group(baseline, metrics, apart if force else ()))
+        maker = _Maker(sides, read, draws)
+        shown = maker.shown(metrics, everything=everything)
+        made.append(maker.group(baseline, shown, apart if force else ()))
     if baseline and baseline not in known:
         raise ConfigError(
             f"--baseline must be one of {', '.join(sorted(known))}, not '{baseline}'."
@@ -100,9 +104,8 @@ class _Maker:
             per_run = [measures(self.runs[e.run.folder], e.info.get("spent", {})) for e in some]
             self.values[name] = {key: np.stack([one[key] for one in per_run]) for key in per_run[0]}
 
-    def group(self, baseline: str, keys: Sequence[str], forced: Sequence[str]) -> Group:
+    def group(self, baseline: str, shown: Sequence[Metric], forced: Sequence[str]) -> Group:
         """With the differences to the baseline."""
-        shown = self._shown(keys)
         base = self._baseline(baseline)
         made = [
             portrait(name, some, [self.runs[e.run.folder] for e in some], self.values[name])
@@ -130,8 +133,8 @@ class _Maker:
             return asked if asked in self.sides else ""
         return BASELINE if BASELINE in self.sides else next(iter(self.sides))
 
-    def _shown(self, keys: Sequence[str]) -> list[Metric]:
-        """The metrics that are asked for, or the usual ones that some arm has."""
+    def shown(self, keys: Sequence[str], *, everything: bool) -> list[Metric]:
+        """The metrics that are asked for, each once, or the usual ones, that some arm has."""
         by_key = {metric.key: metric for metric in METRICS}
         for own in {s for run in self.runs.values() for s in run.sets} - set(SETS):
             by_key |= {metric.key: metric for metric in of_set(own)}
@@ -142,8 +145,8 @@ class _Maker:
                     f"{nearest(key, list(by_key))}"
                 )
         has = {k for v in self.values.values() for k, x in v.items() if np.isfinite(x[:, 0]).any()}
-        usual = filter(is_usual, by_key)
-        return [by_key[key] for key in keys or usual if key in has]
+        usual = [key for key in by_key if everything or is_usual(key)]
+        return [by_key[key] for key in dict.fromkeys(keys or usual) if key in has]
 
     def _differences(self, base: str, shown: Sequence[Metric]) -> list[Difference]:
         raw = [

@@ -89,11 +89,6 @@ def is_usual(key: str) -> bool:
     return key in USUAL or not ("." in key or any(metric.key == key for metric in STREAM))
 
 
-def every() -> list[str]:
-    """The keys of all metrics of fki's own probe sets and of the stream."""
-    return [metric.key for metric in METRICS]
-
-
 def measures(run: Resampled, spent: Mapping[str, Any]) -> dict[str, Draws]:
     """Every metric of a run [1 + draws], by its key.
 

@@ -202,6 +202,10 @@ def test_own_questions_are_compared_too(tmp_path: Path) -> None:
     [group] = compare([tmp_path]).groups
     assert group.metrics[-1].key == "capitals" and "your own" in group.metrics[-1].meaning
     assert group.difference("lora", "capitals") is not None
+    [wide] = compare([tmp_path], everything=True).groups
+    assert {"capitals", "capitals.before", "kg"} <= {m.key for m in wide.metrics}
+    [one] = compare([tmp_path], metrics=["capitals", "capitals"]).groups
+    assert [m.key for m in one.metrics] == ["capitals"]
 
 
 def test_runs_that_are_not_done_are_left_out_and_nothing_at_all_is_an_error(tmp_path: Path) -> None:

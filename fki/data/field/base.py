@@ -175,7 +175,7 @@ def blank(text: Any, sign: str) -> str:
 
 def csv_rows(file: Path, columns: Iterable[str], delimiter: str = ",") -> Iterator[dict[str, str]]:
     """The rows of a CSV file. Raises DataError where a column is missing or it is no text."""
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # articles are long
+    before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # articles are long
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
             reader = csv.DictReader(text, delimiter=delimiter)
@@ -186,6 +186,8 @@ def csv_rows(file: Path, columns: Iterable[str], delimiter: str = ",") -> Iterat
         raise DataError(f"{file}:{bad_byte(file)}") from None
     except (OSError, csv.Error) as error:
         raise DataError(f"{file} cannot be read: {error}.") from None
+    finally:
+        csv.field_size_limit(before)  # it is one for all of the process
 
 
 def json_rows(file: Path, columns: Iterable[str] = ()) -> Iterator[dict[str, Any]]:
