@@ -189,16 +189,15 @@ class _Maker:
         told |= {"p": off.p(), "is_better": (off.value > 0) == metric.higher_is_better}
         if metric.key in SETS or metric.key.endswith(".learned"):
             told["effect"] = cohens_h(*(float(v[:, 0].mean()) / 100 for v in (ours, theirs)))
-        if len(ours) == len(theirs) == 1 and metric.key in SETS:
-            told |= {"p": self._mcnemar(name, base, metric.key), "test": "exact McNemar"}
-        return told
+        exact = self._mcnemar(name, base, metric.key)
+        return told if exact is None else told | {"p": exact, "test": "exact McNemar"}
 
-    def _mcnemar(self, name: str, base: str, probe_set: str) -> float | None:
-        runs = [self.runs[self.sides[arm][0].run.folder] for arm in (name, base)]
-        right = [run.right_at_the_end(probe_set) for run in runs]
-        if len(right[0]) != len(right[1]):
+    def _mcnemar(self, name: str, base: str, key: str) -> float | None:
+        """The exact p of two single runs that were asked the same of a probe set; else None."""
+        pair = [self.runs[e.run.folder] for arm in (name, base) for e in self.sides[arm]]
+        if len(pair) != 2 or pair[0].one.digest != pair[1].one.digest or key not in pair[0].sets:
             return None
-        return mcnemar(*right)
+        return mcnemar(*(run.right_at_the_end(key) for run in pair))
 
     def _warnings(self, forced: Sequence[str]) -> Iterable[str]:
         if forced:

@@ -121,6 +121,22 @@ def test_with_one_seed_exact_match_is_tested_by_mcnemar(tmp_path: Path) -> None:
     assert any("one seed" in warning for warning in group.warnings)
 
 
+def test_runs_that_were_asked_other_questions_are_never_paired_probe_by_probe(
+    tmp_path: Path,
+) -> None:
+    write_run(tmp_path / "a", "vanilla")
+    run = write_run(tmp_path / "b", "recadam", 0, BETTER)
+    for name in ("samples.jsonl", "probes.jsonl"):
+        text = (run / name).read_text(encoding="utf-8").replace("land ", "isle ")
+        (run / name).write_text(text, encoding="utf-8")
+    found = compare([tmp_path])
+    assert len(found.groups) == 2 and any("questions: " in part for part in found.apart)
+    [group] = compare([tmp_path], force=True).groups
+    one = group.difference("recadam", "invariant")
+    assert one is not None and one.test == "paired bootstrap" and one.p is not None
+    assert any("not asked the same" in warning for warning in group.warnings)
+
+
 def test_a_metric_that_is_undefined_in_a_run_has_no_value_and_says_so(tmp_path: Path) -> None:
     none = {"updated": (0.9, 0, 0, 0), "new": (0.9, 0, 0, 0)}
     write_run(tmp_path / "a", "vanilla", 0)
