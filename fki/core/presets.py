@@ -21,7 +21,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-NOT_SETTINGS = frozenset({"FKI_HOME"})  # variables of ours that are no settings
+NOT_SETTINGS = frozenset({"FKI_HOME", "FKI_CONTACT"})  # variables of ours that are no settings
 FILES = (".toml", ".json")  # how a path to a preset ends; anything else is a name of ours
 FLAGS = {"dataset_version": "--version"}  # flags that are not named after their setting
 KEY = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")

@@ -5,6 +5,7 @@ Proxies are those of the environment (HTTPS_PROXY, NO_PROXY ...). What fails for
 Retry-After says; what will not get better is a DataError at once.
 """
 
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 FOR_NOW = {408, 425, 429, 500, 502, 503, 504}  # answers that a later request may not get
-CONTACT = "https://pypi.org/project/fki"  # a source's owners may want to reach somebody
+CONTACT = "FKI_CONTACT"  # an environment variable: whom a source's owners may reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +52,16 @@ class Web:
     def __init__(
         self,
         *,
-        contact: str = CONTACT,
+        contact: str = "",
         patience: Patience | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.patience, self._sleep = patience or Patience(), sleep
         self._http = _httpx()
+        contact = contact or os.environ.get(CONTACT, "")
+        agent = f"fki/{__version__}" + (f" ({contact})" if contact else "")
         self._client = self._http.Client(
-            headers={"User-Agent": f"fki/{__version__} ({contact})"},
+            headers={"User-Agent": agent},
             timeout=self._http.Timeout(30.0, read=self.patience.read),
             follow_redirects=True,
         )

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from fki import __version__
 from fki.core.errors import DataError
 from fki.data import fetch
 from fki.data.fetch import Progress, Remote, fetch_file, sums_of
@@ -67,7 +68,7 @@ def test_a_file_comes_whole_with_a_note_of_its_origin(host: Site, web: Web, targ
     origin = json.loads((target.parent / ".file.bin.origin").read_text(encoding="utf-8"))
     assert origin["url"] == host.url and origin["sha256"] == SHA256 and origin["etag"] == '"one"'
     assert parts(target) == [".file.bin.origin", "file.bin"]
-    assert "fki/" in host.requests[0]["User-Agent"] and "http" in host.requests[0]["User-Agent"]
+    assert host.requests[0]["User-Agent"].startswith("fki/")
 
 
 def test_a_file_that_is_here_is_not_asked_for_again(host: Site, web: Web, target: Path) -> None:
@@ -361,3 +362,13 @@ def test_a_retry_after_that_says_nothing_asks_for_nothing(text: str) -> None:
 def test_sums_are_those_of_the_whole_file(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(CONTENT)
     assert sums_of(tmp_path / "f")["md5"] == hashlib.md5(CONTENT).hexdigest()
+
+
+@pytest.mark.parametrize("contact", ["", "news@example.org"])
+def test_a_source_is_told_who_asks_and_whom_to_write_to(
+    contact: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FKI_CONTACT", contact)
+    with Web() as web:
+        agent = web._client.headers["User-Agent"]
+    assert agent == f"fki/{__version__}" + (f" ({contact})" if contact else "")
