@@ -1,0 +1,1 @@
+"""Dated facts out of Wikidata, from its query service or from a dump."""
