@@ -23,19 +23,31 @@ class When(NamedTuple):
 class Claim:
     """One statement about an item, with the item that it names and the time that it holds.
 
-    A deprecated statement, or one whose value is unknown or no item, is none. Labels may be missing
-    ("") until they have been looked up.
+    A deprecated statement, or one whose value is unknown or no item, is none.
     """
 
-    subject: str  # "Q142"
     relation: str  # "P6"
     object: str  # "Q3052772"
+    object_label: str  # English, or the one for all languages; "" where there is none
     start: When | None = None
     end: When | None = None
     point: When | None = None
     is_preferred: bool = False
-    subject_label: str = ""
-    object_label: str = ""
+    fault: str = ""
+    """Why its time cannot be told: it has two starts, or ended nobody knows when."""
+
+
+@dataclass(slots=True)
+class Subject:
+    """An item with all that its statements of the wanted relations say."""
+
+    id: str
+    label: str  # English, or the one for all languages; "" where there is none
+    claims: list[Claim]
+
+
+TWO_DATES = "two dates for one end of a statement"
+UNKNOWN_END = "ended, but nobody knows when"
 
 
 class Window(NamedTuple):

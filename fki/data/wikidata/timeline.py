@@ -1,0 +1,231 @@
+"""What held when: the statements about one subject and relation as states, one after another.
+
+Wikidata's statements are written one by one, by many hands: some lack an end, some overlap, some
+are known to the year only. A key (subject and relation) is kept where its states can be told for
+the whole window, and left out as a whole, with the reason, where they cannot. A year is never read
+as its first of January: that would make facts of January that are not of January.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from itertools import pairwise
+from typing import NamedTuple
+
+from fki.core.calendar import last_day
+from fki.data.wikidata.claims import Claim, When, Window
+
+MOST_OBJECTS = 15  # at once, as in TemporalWiki (Jang et al., 2022)
+HANDOVER = timedelta(days=31)  # for so long may two objects overlap where there is one at a time
+FIRST, LAST = date.min, date.max
+
+
+class Unclear(Exception):
+    """Why the states of a key cannot be told."""
+
+
+class Named(NamedTuple):
+    """An item and its label."""
+
+    id: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The objects that held from `start` to `end`, the first day that they no longer did."""
+
+    objects: tuple[Named, ...]
+    start: date  # FIRST where it is not known
+    end: date  # LAST where it holds still
+    precision: str  # of the start
+
+    def holds_on(self, day: date) -> bool:
+        """Is it true on that day?"""
+        return self.start <= day < self.end
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What a window sees of a key: what held when it opened, and what changed within it."""
+
+    before: State | None
+    changes: tuple[State, ...]
+
+
+class _Span(NamedTuple):
+    """A statement with the days that it is true of."""
+
+    claim: Claim
+    start: date
+    end: date
+
+    @property
+    def precision(self) -> str:
+        when = self.claim.start or self.claim.point
+        return when.precision if when else "day"
+
+
+def timeline(claims: Sequence[Claim], holds: str, window: Window) -> Timeline:
+    """The states of one subject and relation.
+
+    Args:
+        holds: "one" object at a time, "several", or the "latest" only, which is dated by a point.
+    Raises:
+        Unclear: they cannot be told.
+    """
+    dated = [claim for claim in claims if not claim.fault and _begin(claim, holds)]
+    found = [_Span(c, *_days(c, holds, window)) for c in dated]
+    spans = sorted((s for s in found if s.start < s.end), key=_order)
+    if holds == "one":
+        _check_others([c for c in claims if c not in dated], spans, window)
+    states = {"one": _one, "several": _several, "latest": _latest}[holds](spans, window)
+    seen = tuple(_cut(state, window) for state in _merged(states))
+    eve = window.since - timedelta(days=1)
+    before = next((s for s in seen if s.holds_on(eve)), None)
+    changes = tuple(s for s in seen if window.since <= s.start < window.until)
+    last = changes[-1] if changes else before
+    if last and last.end < LAST:
+        raise Unclear("it ends, and nothing follows")
+    return Timeline(before, changes)
+
+
+def _begin(claim: Claim, holds: str) -> When | None:
+    """The date that puts a statement in its place; what only ended has held since ever."""
+    return claim.point or claim.start if holds == "latest" else claim.start or claim.end
+
+
+def _days(claim: Claim, holds: str, window: Window) -> tuple[date, date]:
+    if holds == "latest":
+        begin = _begin(claim, holds)
+        return _day(begin, window) if begin else FIRST, LAST
+    start = _day(claim.start, window) if claim.start else FIRST
+    return start, _day(claim.end, window) if claim.end else LAST
+
+
+def _order(span: _Span) -> tuple[date, date, str]:
+    return span.start, span.end, span.claim.object
+
+
+def _check_others(others: list[Claim], spans: list[_Span], window: Window) -> None:
+    """Raises Unclear where a statement without days may be what holds."""
+    for claim in others:
+        if claim.fault:
+            began = _day(claim.start, window) if claim.start else FIRST
+            if not any(began < s.start <= window.since for s in spans):
+                raise Unclear(claim.fault)
+        elif any(s.claim.object != claim.object for s in spans):
+            raise Unclear("an undated statement beside dated ones")
+
+
+def _day(when: When, window: Window) -> date:
+    """A date's first day. Raises Unclear where it is too coarse to be put before, into or behind
+    the window."""
+    first = date.fromisoformat(when.day)
+    last = last_day(first, when.precision)
+    touches = first < window.until and last >= window.since
+    lies_within = window.since <= first and last < window.until
+    if touches and (when.precision == "year" or not lies_within):
+        raise Unclear(f"known to the {when.precision} only")
+    return first
+
+
+def _one(spans: list[_Span], window: Window) -> Iterator[State]:
+    """One object at a time: each ends where the next begins.
+
+    One that is open, or ends a little later, gives way to the next; where it does so for long, or
+    its rank does not say which of the two is meant, two hold at once.
+    """
+    held = [*_without_repeats(spans)]
+    for span, following in pairwise([*held, None]):
+        assert span is not None
+        end = span.end
+        if following and following.start < end:
+            if _hold_at_once(span, following, window):
+                raise Unclear("two at once where one is meant")
+            end = following.start
+        if span.start < end:
+            yield State((_named(span.claim),), span.start, end, span.precision)
+
+
+def _hold_at_once(span: _Span, following: _Span, window: Window) -> bool:
+    """Do two that overlap do so in earnest, where it matters to the window?"""
+    gives_way = span.end < LAST and span.end - following.start <= HANDOVER
+    is_outranked = following.claim.is_preferred and not span.claim.is_preferred
+    matters = span.end > window.since and following.start < window.until
+    return matters and not gives_way and not is_outranked
+
+
+def _without_repeats(spans: list[_Span]) -> Iterator[_Span]:
+    """Statements that go on with the object of the one before are one."""
+    held: _Span | None = None
+    for span in spans:
+        if held and held.claim.object == span.claim.object and span.start <= held.end:
+            is_preferred = held.claim.is_preferred or span.claim.is_preferred
+            claim = replace(held.claim, is_preferred=is_preferred)
+            held = _Span(claim, held.start, max(held.end, span.end))
+            continue
+        if held:
+            yield held
+        held = span
+    if held:
+        yield held
+
+
+def _several(spans: list[_Span], window: Window) -> Iterator[State]:
+    """The set of objects that hold at once, cut wherever a member comes or goes."""
+    days = sorted({s.start for s in spans} | {s.end for s in spans})
+    for day, following in pairwise(days):
+        if following <= window.since - timedelta(days=1):
+            continue
+        held = [s for s in spans if s.start <= day < s.end]
+        if len({s.claim.object for s in held}) > MOST_OBJECTS:
+            raise Unclear(f"more than {MOST_OBJECTS} objects at once")
+        if held:
+            came = [s for s in held if s.start == day]
+            precision = came[0].precision if came else _ending(spans, day)
+            yield State(_objects(held), day, following, precision)
+
+
+def _latest(spans: list[_Span], window: Window) -> Iterator[State]:
+    """What happened last: the objects of one date hold until the next date."""
+    days = sorted({s.start for s in spans})
+    for day, following in pairwise([*days, LAST]):
+        came = [s for s in spans if s.start == day]
+        if following > window.since and len({s.claim.object for s in came}) > MOST_OBJECTS:
+            raise Unclear(f"more than {MOST_OBJECTS} objects at once")
+        yield State(_objects(came), day, following, came[0].precision)
+
+
+def _ending(spans: list[_Span], day: date) -> str:
+    """How exactly the end is known that falls on this day."""
+    return next(
+        (s.claim.end.precision for s in spans if s.end == day and s.claim.end is not None), "day"
+    )
+
+
+def _objects(spans: list[_Span]) -> tuple[Named, ...]:
+    return tuple(sorted({_named(s.claim) for s in spans}))
+
+
+def _named(claim: Claim) -> Named:
+    return Named(claim.object, claim.object_label)
+
+
+def _merged(states: Iterator[State]) -> Iterator[State]:
+    """States that follow upon each other with the same objects are one."""
+    held: State | None = None
+    for state in states:
+        if held and held.objects == state.objects and held.end == state.start:
+            held = replace(held, end=state.end)
+            continue
+        if held:
+            yield held
+        held = state
+    if held:
+        yield held
+
+
+def _cut(state: State, window: Window) -> State:
+    """The state as it is known when the window closes."""
+    return replace(state, end=LAST) if state.end >= window.until else state
