@@ -39,11 +39,12 @@ class Patience:
 
 
 class TryLater(Exception):
-    """A fault that may pass, and the least pause that the server asks for, in seconds."""
+    """A fault that may pass, the least pause that the server asks for, in seconds, and the status
+    that it answered with, 0 for none."""
 
-    def __init__(self, what: str, pause: float = 0.0) -> None:
+    def __init__(self, what: str, pause: float = 0.0, status: int = 0) -> None:
         super().__init__(what)
-        self.pause = pause
+        self.pause, self.status = pause, status
 
 
 class Web:
@@ -57,6 +58,7 @@ class Web:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.patience, self._sleep = patience or Patience(), sleep
+        self._not_before = 0.0  # on the monotonic clock: until then a server wants to be left alone
         self._http = _httpx()
         contact = contact or os.environ.get(CONTACT, "")
         agent = f"fki/{__version__}" + (f" ({contact})" if contact else "")
@@ -79,6 +81,8 @@ class Web:
         Raises TryLater for what may pass, DataError for what will not.
         """
         method = options.pop("method", "GET")
+        if (pause := self._not_before - time.monotonic()) > 0:
+            self._sleep(pause)
         try:
             with self._client.stream(method, url, **options) as response:
                 if url.startswith("https:") and response.url.scheme != "https":
@@ -124,6 +128,7 @@ class Web:
                 failed = 1 if gained() else failed + 1
                 if failed >= self.patience.tries or fault.pause > self.patience.asked:
                     raise _gave_up(url, fault, failed) from None
+                self._not_before = max(self._not_before, time.monotonic() + fault.pause)
                 self._sleep(max(fault.pause, self._pause(failed)))
 
     def _pause(self, failed: int) -> float:
@@ -140,11 +145,13 @@ def _httpx() -> "ModuleType":
 
 def _check(url: str, response: Any) -> None:
     status = response.status_code
+    if response.headers.get("MediaWiki-API-Error") == "maxlag":  # which answers with status 200
+        raise TryLater("its databases lag behind", retry_after(response.headers))
     if status < 400 or status == 416:  # 416: there is nothing behind that place
         return
     what = f"{status} {response.reason_phrase}".strip()
     if status in FOR_NOW:
-        raise TryLater(what, retry_after(response.headers))
+        raise TryLater(what, retry_after(response.headers), status)
     known = {401: "It wants an account.", 403: "It refuses.", 404: "Nothing is there."}
     raise DataError(
         f"{url} answers {what}.",

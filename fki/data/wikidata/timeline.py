@@ -87,6 +87,8 @@ def timeline(claims: Sequence[Claim], holds: str, window: Window) -> Timeline:
     last = changes[-1] if changes else before
     if last and last.end < LAST:
         raise Unclear("it ends, and nothing follows")
+    if before and before.start == FIRST:
+        raise Unclear("since when, nobody says")
     return Timeline(before, changes)
 
 
@@ -137,21 +139,21 @@ def _one(spans: list[_Span], window: Window) -> Iterator[State]:
     its rank does not say which of the two is meant, two hold at once.
     """
     held = [*_without_repeats(spans)]
-    for span, following in pairwise([*held, None]):
-        assert span is not None
-        end = span.end
-        if following and following.start < end:
-            if _hold_at_once(span, following, window):
+    for number, span in enumerate(held, 1):
+        later, end = held[number:], span.end
+        if later and later[0].start < end:
+            if _hold_at_once(span, later, window):
                 raise Unclear("two at once where one is meant")
-            end = following.start
+            end = later[0].start
         if span.start < end:
             yield State((_named(span.claim),), span.start, end, span.precision)
 
 
-def _hold_at_once(span: _Span, following: _Span, window: Window) -> bool:
+def _hold_at_once(span: _Span, later: list[_Span], window: Window) -> bool:
     """Do two that overlap do so in earnest, where it matters to the window?"""
+    following = later[0]
     gives_way = span.end < LAST and span.end - following.start <= HANDOVER
-    is_outranked = following.claim.is_preferred and not span.claim.is_preferred
+    is_outranked = not span.claim.is_preferred and any(s.claim.is_preferred for s in later)
     matters = span.end > window.since and following.start < window.until
     return matters and not gives_way and not is_outranked
 

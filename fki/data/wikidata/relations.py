@@ -1,0 +1,13 @@
+"""stub until the table comes"""
+
+from dataclasses import dataclass
+
+ALWAYS = "always"
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    id: str
+    label: str
+    holds: str
+    wordings: tuple[str, str]
