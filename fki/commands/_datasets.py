@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fki.commands._show import Show, new_table, number
 from fki.core.errors import DataError
@@ -95,19 +95,20 @@ def describe(streams: "list[Stream]", show: Show) -> None:
 
 
 class Watch:
-    """A bar on stderr while a file comes, with how long it will take."""
+    """Bars on stderr while files come and questions are answered, with how long it will take."""
 
     def __init__(self, show: Show) -> None:
+        self._show = show
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            DownloadColumn(),
+            TextColumn("{task.fields[shown]}"),
             TimeRemainingColumn(),
             console=show.err,
             transient=True,
             disable=not show.err.is_terminal,
         )
-        self._tasks: dict[str, int] = {}
+        self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> "Watch":
         self._bars.start()
@@ -116,8 +117,23 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
-    def __call__(self, fetched: "Fetched") -> None:
-        if fetched.name not in self._tasks:
-            self._tasks[fetched.name] = self._bars.add_task(fetched.name, total=None)
-        task = self._bars.tasks[[*self._tasks].index(fetched.name)].id
-        self._bars.update(task, completed=fetched.done, total=fetched.total)
+    def note(self, text: str) -> None:
+        """A sentence for the user, above the bars."""
+        self._show.note(text)
+
+    def fetched(self, fetched: "Fetched") -> None:
+        """So much of a file is here."""
+        total = f"/{fetched.total / 2**20:,.1f}" if fetched.total else ""
+        shown = f"{fetched.done / 2**20:,.1f}{total} MiB"
+        self._move(fetched.name, fetched.done, fetched.total, shown)
+
+    def counted(self, what: str, done: int, total: int) -> None:
+        """So many of a round's parts are done."""
+        self._move(what, done, total, f"{done:,}/{total:,}")
+        if done == total and not self._show.err.is_terminal:
+            self.note(f"{what}: {total:,}")
+
+    def _move(self, name: str, done: int, total: int | None, shown: str) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=total, shown=shown)
+        self._bars.update(self._tasks[name], completed=done, total=total, shown=shown)

@@ -1,31 +1,67 @@
 """`fki download`: a dataset, checked, on this machine."""
 
-import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fki.commands._datasets import VERSIONS, Watch, check, describe, list_all, verify_all
 from fki.commands._options import Json
 from fki.commands._show import Show
-from fki.core.errors import ConfigError, nearest
+from fki.core.errors import ConfigError
 from fki.core.home import user_path
+
+if TYPE_CHECKING:
+    from fki.data.wanted import Wanted
+
+
+LIVE = "Facts and texts of some months"
 
 
 def download(
     name: Annotated[str | None, typer.Argument(help="A known dataset, such as wiki.")] = None,
+    places: Annotated[
+        list[str] | None, typer.Argument(help="Further files or addresses of --from.")
+    ] = None,
     from_: Annotated[
         str | None,
         typer.Option(
             "--from",
-            help="Its authors' files: a folder, an archive, or an address (#sha256=... checks it).",
+            help="wikidata; or its authors' files: a folder, an archive, or an address "
+            "(#sha256=... checks it).",
             metavar="PLACE",
         ),
     ] = None,
     date: Annotated[
-        str | None, typer.Option(help="When files without dates are learned, as in 2021-04-30.")
-    ] = None,
+        str, typer.Option(help="When files without dates are learned, as in 2021-04-30.")
+    ] = "",
+    since: Annotated[
+        str, typer.Option(help="The first day; of last month if left out.", rich_help_panel=LIVE)
+    ] = "",
+    until: Annotated[
+        str, typer.Option(help="The first day no longer wanted.", rich_help_panel=LIVE)
+    ] = "",
+    relations: Annotated[
+        str, typer.Option(help="Only these, as in P6,P35.", rich_help_panel=LIVE, metavar="P,...")
+    ] = "",
+    limit: Annotated[
+        int, typer.Option(min=0, help="Changes of each relation; 0: all.", rich_help_panel=LIVE)
+    ] = 0,
+    contact: Annotated[
+        str,
+        typer.Option(
+            help="Your e-mail or page, which Wikimedia asks for; or set FKI_CONTACT.",
+            rich_help_panel=LIVE,
+        ),
+    ] = "",
+    endpoint: Annotated[
+        str,
+        typer.Option(
+            help="Another SPARQL service with Wikidata's data.",
+            rich_help_panel=LIVE,
+            metavar="ADDRESS",
+        ),
+    ] = "",
     output: Annotated[
         str | None,
         typer.Option(help="A new folder for it, instead of fki's own.", metavar="FOLDER"),
@@ -47,49 +83,36 @@ def download(
         return check(user_path(check_), show)
     if name is None:
         raise ConfigError("Which dataset?", hint="Run: fki download wiki   or: fki download --list")
-    if from_ is None:
-        return _bring(name, show)
-    _make(name, from_, date or "", output, show)
+    from fki.data.wanted import Wanted
+
+    _bring(
+        Wanted(
+            name,
+            from_ or "",
+            tuple(places or ()),
+            date=date,
+            since=since,
+            until=until,
+            relations=relations,
+            limit=limit,
+            contact=contact,
+            endpoint=endpoint,
+        ),
+        output or "",
+        show,
+    )
 
 
-def _bring(name: str, show: Show) -> None:
-    """A dataset that fki can get by itself."""
-    from fki.data import catalog
+def _bring(wanted: "Wanted", output: str, show: Show) -> None:
+    """A dataset that fki has, or makes of a source."""
+    from fki.data.makers import bring
 
-    folder, was_here = catalog.fetch(name)
-    _tell(name, folder, was_here, show)
-
-
-def _make(name: str, place: str, date: str, output: str | None, show: Show) -> None:
-    """A dataset of the field, made of its authors' files."""
-    from fki.data import catalog
-    from fki.data.bring import brought
-    from fki.data.field.readers import READERS
-    from fki.data.made import write_dataset
-
-    reader = READERS.get(name)
-    if reader is None:
-        raise ConfigError(
-            f"'{name}' is not made of files; these are: {', '.join(READERS)}."
-            f"{nearest(name, READERS)}",
-            hint="Run: fki download --list",
-        )
-    options = {"--from": place, "--date": date, "--output": output or ""}
-    typed = shlex.join(["fki", "download", name, *_given(options)])
-    folder = user_path(output) if output else catalog.dataset_folder(name)
-    with Watch(show) as watch, brought(place, reader.licence, watch) as found:
-        made = reader.made(found.folder, typed, date)
-        made.origins += found.origins
-        was_here = catalog.build(folder, lambda fresh: write_dataset(fresh, made))
-    for why, count in made.dropped.most_common():
-        if count:
-            show.note(f"Left out: {count:,} {'row' if count == 1 else 'rows'}: {why}.")
-    _tell(str(folder) if output else name, folder, was_here, show)
-
-
-def _given(options: dict[str, str]) -> list[str]:
-    """The options that have a value, as they are typed."""
-    return [word for option, value in options.items() if value for word in (option, value)]
+    with Watch(show) as watch:
+        folder, was_here, dropped = bring(wanted, output, watch)
+    for why, count in sorted(dropped.items(), key=lambda item: -item[1]):
+        show.note(f"Left out: {count:,} {'row' if count == 1 else 'rows'}: {why}.")
+    is_known = not output
+    _tell(folder.name if is_known else str(folder), folder, was_here, show)
 
 
 def _tell(name: str, folder: Path, was_here: bool, show: Show) -> None:

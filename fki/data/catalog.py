@@ -174,7 +174,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = {name: {"sha256": entry["sha256"]} for name, entry in manifest["files"].items()}
-        return {"name": manifest["name"], "digest": manifest["digest"], "files": files}
+        return {
+            "name": manifest["name"],
+            "digest": manifest["digest"],
+            "files": files,
+            "command": manifest.get("made", {}).get("command", ""),
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{folder / MANIFEST} cannot be read: {error!r}.",

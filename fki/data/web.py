@@ -128,8 +128,15 @@ class Web:
                 failed = 1 if gained() else failed + 1
                 if failed >= self.patience.tries or fault.pause > self.patience.asked:
                     raise _gave_up(url, fault, failed) from None
-                self._not_before = max(self._not_before, time.monotonic() + fault.pause)
-                self._sleep(max(fault.pause, self._pause(failed)))
+                self._rest(max(fault.pause, self._pause(failed)), asked=fault.pause)
+
+    def _rest(self, seconds: float, *, asked: float) -> None:
+        """Wait; where the server asked for it, no other thread of this client asks it either."""
+        until = time.monotonic() + asked
+        self._not_before = max(self._not_before, until)
+        self._sleep(seconds)
+        if self._not_before == until:
+            self._not_before = 0.0
 
     def _pause(self, failed: int) -> float:
         """Exponential, with jitter, so that clients that failed together do not return together."""

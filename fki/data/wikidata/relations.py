@@ -11,3 +11,7 @@ class Relation:
     label: str
     holds: str
     wordings: tuple[str, str]
+
+
+def chosen(names: str) -> list[Relation]:
+    raise NotImplementedError

@@ -1,0 +1,90 @@
+"""The sources that are made into datasets on this machine, by what is typed for them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+from fki.core.errors import ConfigError, DataError, nearest
+from fki.core.home import user_path
+from fki.data import catalog
+from fki.data.bring import brought
+from fki.data.field.readers import READERS
+from fki.data.made import Made, write_dataset
+from fki.data.wanted import Told, Wanted
+
+Make = Callable[[Wanted, Told], AbstractContextManager[Made]]
+
+LIVE = {  # (name, --from): where the `make` is of what is never the same again
+    ("wiki", "wikidata"): "fki.data.wikidata.live",
+}
+
+
+class Brought(NamedTuple):
+    """A dataset in its place."""
+
+    folder: Path
+    was_here: bool
+    dropped: dict[str, int]  # rows, or keys, by the reason why they were left out
+
+
+def bring(wanted: Wanted, output: str, told: Told) -> Brought:
+    """The dataset that is wanted, made and verified, in `output` or fki's own folder.
+
+    Raises ConfigError for what cannot be made, DataError where its source or what is in the folder
+    already is not what it must be.
+    """
+    if module := LIVE.get((wanted.name, wanted.source)):
+        return _live(import_module(module).make, wanted, output, told)
+    if not wanted.source:
+        wanted.only()
+        if output:
+            raise ConfigError(
+                f"'{wanted.name}' has a place of its own.", hint="Leave --output out."
+            )
+        return Brought(*catalog.fetch(wanted.name), {})
+    folder = user_path(output) if output else catalog.dataset_folder(wanted.name)
+    with _of_files(wanted, told) as made:
+        was_here = catalog.build(folder, lambda fresh: write_dataset(fresh, made))
+    return Brought(folder, was_here, made.dropped)
+
+
+def _live(make: Make, wanted: Wanted, output: str, told: Told) -> Brought:
+    """What was made before is not made again: its source says something else by now."""
+    folder = user_path(output) if output else catalog.dataset_folder(wanted.dataset)
+    if folder.exists():
+        _check_same(folder, wanted)
+        return Brought(folder, True, {})
+    with make(wanted, told) as made:
+        catalog.place(folder, lambda fresh: write_dataset(fresh, made))
+    return Brought(folder, False, made.dropped)
+
+
+def _check_same(folder: Path, wanted: Wanted) -> None:
+    """Raises DataError where the folder holds something else than what this command makes."""
+    catalog.verify(folder)
+    command = catalog.read_manifest(folder)["command"]
+    if command != wanted.typed:
+        raise DataError(
+            f"{folder} was made by another command: {command}",
+            hint=f"Give another --output, or move {folder} away.",
+        )
+
+
+@contextmanager
+def _of_files(wanted: Wanted, told: Told) -> Iterator[Made]:
+    """A dataset of the field, made of its authors' files."""
+    reader = READERS.get(wanted.name)
+    if reader is None:
+        known = [*READERS, *(f"{name} --from {source}" for name, source in LIVE)]
+        raise ConfigError(
+            f"'{wanted.name}' is not made of files; these are: {', '.join(known)}."
+            f"{nearest(wanted.name, READERS)}",
+            hint="Run: fki download --list",
+        )
+    wanted.only("date")
+    with brought(wanted.source, reader.licence, told.fetched) as found:
+        made = reader.made(found.folder, wanted.typed, wanted.date)
+        made.origins += found.origins
+        yield made

@@ -1,0 +1,45 @@
+"""`fki download wiki --from wikidata`: the facts of some months, from the query service."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+
+from fki.core.home import data_home
+from fki.data.made import Made, Origin
+from fki.data.wanted import Told, Wanted
+from fki.data.web import Patience, Web
+from fki.data.wikidata import queries
+from fki.data.wikidata.facts import made_of
+from fki.data.wikidata.harvest import Harvest
+from fki.data.wikidata.relations import chosen
+from fki.data.wikidata.service import ENDPOINT, Service
+
+READ = Patience(read=90.0)  # the service itself gives up after 60 s
+
+
+@contextmanager
+def make(wanted: Wanted, told: Told) -> Iterator[Made]:
+    """The dataset of a window, its journal under `downloads` in the data folder until it is made.
+
+    Raises ConfigError for what cannot be asked for, DataError where the service cannot be asked.
+    """
+    wanted.only("since", "until", "relations", "limit", "endpoint", "contact")
+    window, relations = wanted.window(), chosen(wanted.relations or "all")
+    endpoint = wanted.endpoint or ENDPOINT
+    job = hashlib.sha256(f"{endpoint}|{wanted.typed}".encode()).hexdigest()[:16]
+    with Web(contact=wanted.needed_contact(), patience=READ) as web:
+        service = Service(web, data_home() / "downloads" / f"wikidata-{job}", endpoint)
+        harvest = Harvest(service, window, relations, wanted.limit, told=told.counted)
+        told.note(
+            f"{endpoint} is asked at least {harvest.least:,} questions, at most three at once; "
+            "an interrupted command goes on where it was."
+        )
+        subjects = [*harvest.subjects()]
+        updated = service.rows(queries.UPDATED)
+    asked = datetime.fromtimestamp(service.begun, timezone.utc).isoformat(timespec="minutes")
+    state = f", which was up to date to {updated[0]['when']}" if updated else ""
+    origin = Origin("Wikidata Query Service", "cc0-1.0", f"asked from {asked}{state}", endpoint)
+    made = made_of(subjects, relations, window, wanted, origin)
+    yield made
+    service.forget()
