@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from threading import Event
 
 from fki.core.home import data_home
 from fki.data.made import Made, Origin
@@ -13,7 +14,7 @@ from fki.data.wikidata import queries
 from fki.data.wikidata.facts import made_of
 from fki.data.wikidata.harvest import Harvest
 from fki.data.wikidata.relations import chosen
-from fki.data.wikidata.service import ENDPOINT, Service
+from fki.data.wikidata.service import ENDPOINT, Service, stopping
 
 READ = Patience(read=90.0)  # the service itself gives up after 60 s
 
@@ -28,8 +29,9 @@ def make(wanted: Wanted, told: Told) -> Iterator[Made]:
     window, relations = wanted.window(), chosen(wanted.relations or "all")
     endpoint = wanted.endpoint or ENDPOINT
     job = hashlib.sha256(f"{endpoint}|{wanted.typed}".encode()).hexdigest()[:16]
-    with Web(contact=wanted.needed_contact(), patience=READ) as web:
-        service = Service(web, data_home() / "downloads" / f"wikidata-{job}", endpoint)
+    stop, contact = Event(), wanted.needed_contact()
+    with Web(contact=contact, patience=READ, sleep=stopping(stop)) as web:
+        service = Service(web, data_home() / "downloads" / f"wikidata-{job}", endpoint, stop)
         harvest = Harvest(service, window, relations, wanted.limit, told=told.counted)
         told.note(
             f"{endpoint} is asked at least {harvest.least:,} questions, at most three at once; "

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
+from threading import Event
 from typing import Any, TypeVar
 
 from fki.core.errors import DataError
@@ -37,21 +37,38 @@ class TooMuch(Exception):
     """A question that the service could not answer in its time."""
 
 
-class Service:
-    """A SPARQL endpoint with the journal of one job. Raises DataError where it cannot be asked."""
+class Stopped(Exception):
+    """Another thread of the same job has failed, or the user has stopped it."""
 
-    def __init__(self, web: Web, journal: Path, endpoint: str = ENDPOINT) -> None:
+
+def stopping(stop: Event) -> Callable[[float], None]:
+    """A pause, in seconds, that ends with Stopped as soon as the event is set."""
+
+    def pause(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise Stopped
+
+    return pause
+
+
+class Service:
+    """A SPARQL endpoint with the journal of one job. Raises DataError where it cannot be asked.
+
+    Args:
+        stop: is set when a question fails, so that the pauses of the others end (`stopping`).
+    """
+
+    def __init__(
+        self, web: Web, journal: Path, endpoint: str = ENDPOINT, stop: Event | None = None
+    ) -> None:
         self.web, self.journal, self.endpoint = web, journal, endpoint
-        self.asked, self.remembered = 0, 0
-        self._lock = Lock()
+        self.stop = stop or Event()
         self.begun = _begin(journal)
 
     def rows(self, query: str) -> Answer:
         """The answer's rows, as texts by variable. Raises TooMuch where it takes too long."""
         file = self.journal / f"{hashlib.sha256(query.encode()).hexdigest()[:32]}.json"
         if (known := _read(file)) is not None:
-            with self._lock:
-                self.remembered += 1
             return known
         rows = self._ask(query)
         write_text(file, json.dumps(rows, ensure_ascii=False, separators=(",", ":")))
@@ -92,8 +109,6 @@ class Service:
                     f"{self.endpoint} does not answer as a SPARQL service does: {body[:80]!r}."
                 ) from None
 
-        with self._lock:
-            self.asked += 1
         found: T = self.web.insist(attempt, self.endpoint)
         return found
 
@@ -101,7 +116,7 @@ class Service:
         self, work: Callable[[T], R], parts: Iterable[T], told: Callable[[], None]
     ) -> Iterator[R]:
         """What `work` makes of each part, in their order, at most three at once."""
-        with _pool() as pool:
+        with _pool(self.stop) as pool:
             tasks: list[Future[R]] = [pool.submit(work, part) for part in parts]
             for task in as_completed(tasks):
                 task.result()
@@ -132,10 +147,14 @@ def divided(ask: Callable[[list[T]], list[R]], parts: list[T]) -> list[R]:
 
 
 @contextmanager
-def _pool() -> Iterator[ThreadPoolExecutor]:
+def _pool(stop: Event) -> Iterator[ThreadPoolExecutor]:
+    """Threads that end early where one of them fails, or the user stops the command."""
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
         yield pool
+    except BaseException:
+        stop.set()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -1,0 +1,187 @@
+"""A SPARQL service on loopback, Oxigraph behind HTTP, with data in Wikidata's shape."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+from urllib.parse import parse_qs
+
+import pyoxigraph as ox
+from web_server import serving
+
+PREFIXES = """
+@prefix wd: <http://www.wikidata.org/entity/> .
+@prefix wds: <http://www.wikidata.org/entity/statement/> .
+@prefix wdv: <http://www.wikidata.org/value/> .
+@prefix wdt: <http://www.wikidata.org/prop/direct/> .
+@prefix p: <http://www.wikidata.org/prop/> .
+@prefix ps: <http://www.wikidata.org/prop/statement/> .
+@prefix pq: <http://www.wikidata.org/prop/qualifier/> .
+@prefix pqv: <http://www.wikidata.org/prop/qualifier/value/> .
+@prefix wikibase: <http://wikiba.se/ontology#> .
+@prefix rdfs: <http://www.w3.org/2000/01/rdf-schema#> .
+@prefix schema: <http://schema.org/> .
+@prefix xsd: <http://www.w3.org/2001/XMLSchema#> .
+"""
+UPDATED = '<http://www.wikidata.org> schema:dateModified "2026-01-02T03:04:05Z"^^xsd:dateTime .'
+HINTS = """
+<http://www.bigdata.com/queryHints#Query> <http://www.bigdata.com/queryHints#optimizer> "None" .
+<http://www.bigdata.com/queryHints#Prior> <http://www.bigdata.com/queryHints#rangeSafe> true .
+"""
+PRECISIONS = {4: 9, 7: 10, 10: 11}  # by the length of 2025, 2025-10, 2025-10-05
+
+
+@dataclass
+class World:
+    """Statements as Wikidata's RDF export has them."""
+
+    parts: list[str] = field(default_factory=lambda: [UPDATED])
+    count: int = 0
+
+    def name(self, item: str, label: str, language: str = "en") -> None:
+        self.parts.append(f'wd:{item} rdfs:label "{label}"@{language} .')
+
+    def say(
+        self,
+        subject: str,
+        relation: str,
+        value: str,
+        *,
+        start: str = "",
+        end: str = "",
+        point: str = "",
+        rank: str = "Normal",
+        more: str = "",
+    ) -> str:
+        """A statement; `value` is an item's id, or any other term as Turtle writes it."""
+        self.count += 1
+        statement = f"wds:S{self.count}"
+        term = f"wd:{value}" if value.startswith("Q") else value
+        self.parts.append(
+            f"wd:{subject} p:{relation} {statement} .\n"
+            f"{statement} ps:{relation} {term} ; wikibase:rank wikibase:{rank}Rank ."
+        )
+        if rank != "Deprecated":
+            self.parts.append(f"wd:{subject} wdt:{relation} {term} .")
+        for qualifier, date in (("P580", start), ("P582", end), ("P585", point)):
+            if date:
+                self._qualify(statement, qualifier, date)
+        if more:
+            self.parts.append(f"{statement} {more} .")
+        return statement
+
+    def _qualify(self, statement: str, qualifier: str, date: str) -> None:
+        if date == "?":
+            self.parts.append(f"{statement} pq:{qualifier} _:unknown{self.count} .")
+            return
+        precision = PRECISIONS[len(date)]
+        time = f'"{(date + "-01-01")[:10]}T00:00:00Z"^^xsd:dateTime'
+        node = f"wdv:V{self.count}{qualifier}{date}"
+        self.parts.append(
+            f"{statement} pq:{qualifier} {time} ; pqv:{qualifier} {node} .\n"
+            f"{node} wikibase:timeValue {time} ; wikibase:timePrecision {precision} ."
+        )
+
+    @property
+    def turtle(self) -> str:
+        return PREFIXES + "\n".join(self.parts)
+
+
+@dataclass
+class Sparql:
+    """The service and how it misbehaves; tests may change it while it runs."""
+
+    store: ox.Store
+    failures: list[tuple[int, dict[str, str]]] = field(default_factory=list)  # told first
+    is_slow: Callable[[str], bool] = lambda _: False  # queries that take it too long
+    breaks_off: bool = False  # a slow one gets half an answer, as status 200
+    delay: float = 0.0
+    queries: list[str] = field(default_factory=list)
+    agents: set[str] = field(default_factory=set)
+    times: list[float] = field(default_factory=list)
+    at_once: int = 0
+    most_at_once: int = 0
+    url: str = ""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def _handler(site: Sparql) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            query = parse_qs(body)["query"][0]
+            with site.lock:
+                site.queries.append(query)
+                site.agents.add(self.headers["User-Agent"])
+                site.times.append(time.monotonic())
+                site.at_once += 1
+                site.most_at_once = max(site.most_at_once, site.at_once)
+                failure = site.failures.pop(0) if site.failures else None
+            try:
+                time.sleep(site.delay)
+                self._respond(query, failure)
+            finally:
+                with site.lock:
+                    site.at_once -= 1
+
+        def _respond(self, query: str, failure: tuple[int, dict[str, str]] | None) -> None:
+            if failure:
+                return self._send(failure[0], b"", failure[1])
+            if site.is_slow(query) and not site.breaks_off:
+                return self._send(500, b"java.util.concurrent.TimeoutException", {})
+            found = site.store.query(query)
+            answer = found.serialize(format=ox.QueryResultsFormat.JSON)
+            assert answer is not None
+            if site.is_slow(query):
+                answer = answer[: len(answer) // 2] + b"\njava.util.concurrent.TimeoutException"
+            self._send(200, answer, {"Content-Type": "application/sparql-results+json"})
+
+        def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    return Handler
+
+
+@contextmanager
+def sparql(world: World, *, hints: bool = False) -> Iterator[Sparql]:
+    """A service with this world's statements, for as long as the block runs."""
+    store = ox.Store()
+    store.load(world.turtle.encode(), format=ox.RdfFormat.TURTLE)
+    if hints:
+        store.load(HINTS.encode(), format=ox.RdfFormat.TURTLE)
+    held = Sparql(store)
+    with serving(_handler(held)) as base:
+        held.url = f"{base}/sparql"
+        yield held
+
+
+@contextmanager
+def page(content: bytes) -> Iterator[str]:
+    """A server that answers everything with one page."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+    with serving(Handler) as base:
+        yield base
