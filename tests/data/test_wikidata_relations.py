@@ -23,9 +23,9 @@ def plain(wording: str) -> str:
     return " ".join(re.findall(r"\w+", wording.casefold()))
 
 
-def words(wording: str) -> list[str]:
-    """A wording's words without its slots, in alphabetical order."""
-    return sorted(re.findall(r"\w+", re.sub(r"\[[XY]\]", "", wording.casefold())))
+def content(wording: str) -> set[str]:
+    """The words that say something, roughly: those of four letters or more."""
+    return set(re.findall(r"\w{4,}", wording.casefold()))
 
 
 def ids(found: list[Relation]) -> list[str]:
@@ -51,8 +51,11 @@ def test_no_two_relations_share_a_label_or_a_wording() -> None:
         assert [text for text, n in Counter(texts).items() if n > 1] == []
 
 
-def test_the_two_wordings_of_a_relation_differ_in_words_and_not_only_in_order() -> None:
-    assert [r.id for r in ALL if words(r.wordings[0]) == words(r.wordings[1])] == []
+def test_the_second_wording_has_other_words_and_not_only_another_order() -> None:
+    for relation in ALL:
+        trained, asked = map(content, relation.wordings)
+        assert asked - trained, relation.id
+        assert len(asked & trained) <= 1, relation.id
 
 
 def test_a_wording_is_a_sentence_with_both_slots_once_and_no_others() -> None:
