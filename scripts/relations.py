@@ -6,7 +6,7 @@ python scripts/relations.py
 from collections.abc import Iterable
 from pathlib import Path
 
-from fki.data.wikidata.relations import Relation, relations
+from fki.data.wikidata.relations import ALWAYS, Relation, relations
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "relations.md"
 HEAD = """# The relations that fki asks Wikidata for
@@ -22,7 +22,7 @@ How the statements of a relation follow each other:
 |---|---|---|
 | one | a later object takes the place of the one before | {one} |
 | several | many objects may hold at once, each from its start to its end | {several} |
-| latest | something that happens on a day; the last is asked, and the wordings say so | {latest} |
+| latest | what came last, by its day or else its start, ended or not | {latest} |
 | always | it never changes for a subject | {always} |
 
 A label does not tell whether it wants an article, so no slot has one before it. Numbers and labels
@@ -36,14 +36,14 @@ def page() -> str:
     """The whole page, as Markdown."""
     known = relations().values()
     holds = [relation.holds for relation in known]
-    numbers = {word: holds.count(word) for word in ("one", "several", "latest", "always")}
-    kept = numbers["always"]
+    numbers = {word: holds.count(word) for word in ("one", "several", "latest", ALWAYS)}
+    kept = numbers[ALWAYS]
     parts = [
         HEAD.format(dated=len(holds) - kept, kept=kept, **numbers),
         "## What changes\n",
-        _table(relation for relation in known if relation.is_dated),
+        _table(relation for relation in known if relation.holds != ALWAYS),
         "## What never changes\n",
-        _table(relation for relation in known if not relation.is_dated),
+        _table(relation for relation in known if relation.holds == ALWAYS),
     ]
     return "\n".join(parts)
 

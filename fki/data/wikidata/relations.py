@@ -17,6 +17,7 @@ else:
 
 TABLE = Path(__file__).with_name("relations.toml")
 ALL = "all"
+ALWAYS = "always"  # what never changes, and a model must keep
 
 Holds = Literal["one", "several", "latest", "always"]
 
@@ -29,11 +30,6 @@ class Relation:
     label: str  # Wikidata's own: "head of government"
     holds: Holds  # how its statements follow each other; the table's head explains the words
     wordings: tuple[str, str]  # trained on, and only asked
-
-    @property
-    def is_dated(self) -> bool:
-        """Do its statements begin and end? The others are what a model must keep."""
-        return self.holds != "always"
 
 
 @cache
