@@ -1,0 +1,144 @@
+"""The shipped relations are whole, unmistakable and found by number or label."""
+
+import importlib.util
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from fki.core.errors import ConfigError
+from fki.core.types import OBJECT, SUBJECT
+from fki.data.files import read_wordings
+from fki.data.wikidata.relations import ALWAYS, Relation, chosen, relations
+
+ROOT = Path(__file__).resolve().parents[2]
+ALL = list(relations().values())
+WORDINGS = [(r.id, wording) for r in ALL for wording in r.wordings]
+
+
+def plain(wording: str) -> str:
+    """A wording's words alone, in lower case, the slots among them."""
+    return " ".join(re.findall(r"\w+", wording.casefold()))
+
+
+def content(wording: str) -> set[str]:
+    """The words that say something, roughly: those of four letters or more."""
+    return set(re.findall(r"\w{4,}", wording.casefold()))
+
+
+def ids(found: list[Relation]) -> list[str]:
+    return [relation.id for relation in found]
+
+
+def test_there_are_more_than_a_hundred_dated_relations_and_some_that_never_change() -> None:
+    counts = Counter(relation.holds != ALWAYS for relation in ALL)
+    assert counts[True] >= 120 and counts[False] >= 20
+
+
+def test_every_relation_is_a_property_with_a_label_a_kind_and_two_wordings() -> None:
+    for relation in ALL:
+        assert re.fullmatch(r"P[1-9]\d*", relation.id)
+        assert relation.label == relation.label.strip() != ""
+        assert "," not in relation.label, "`chosen` takes names with commas between"
+        assert relation.holds in ("one", "several", "latest", ALWAYS)
+        assert len(relation.wordings) == 2
+
+
+def test_no_two_relations_share_a_label_or_a_wording() -> None:
+    for texts in ([r.label.casefold() for r in ALL], [plain(wording) for _, wording in WORDINGS]):
+        assert [text for text, n in Counter(texts).items() if n > 1] == []
+
+
+def test_the_second_wording_has_other_words_and_not_only_another_order() -> None:
+    for relation in ALL:
+        trained, asked = map(content, relation.wordings)
+        assert asked - trained, relation.id
+        assert len(asked & trained) <= 1, relation.id
+
+
+def test_a_wording_is_a_sentence_with_both_slots_once_and_no_others() -> None:
+    for number, wording in WORDINGS:
+        assert sorted(re.findall(r"\[.*?\]", wording)) == [SUBJECT, OBJECT], (number, wording)
+        assert re.fullmatch(r"[A-Z\[].*[^.]\.", wording) and "  " not in wording, (number, wording)
+
+
+def test_a_trained_wording_ends_in_its_object_and_an_asked_one_ends_or_begins_with_it() -> None:
+    for relation in ALL:
+        trained, asked = relation.wordings
+        assert trained.endswith(f"{OBJECT}."), relation.id
+        assert asked.endswith(f"{OBJECT}.") or asked.startswith(f"{OBJECT} "), relation.id
+
+
+def test_no_article_stands_before_a_slot_since_labels_differ_in_theirs() -> None:
+    article = re.compile(r"\b(?:an?|the) \[[XY]\]", re.IGNORECASE)
+    assert [(number, wording) for number, wording in WORDINGS if article.search(wording)] == []
+
+
+def test_what_is_asked_as_the_latest_says_so_and_nothing_else_does() -> None:
+    last = re.compile(r"\b(?:most recent|last)\b", re.IGNORECASE)
+    for relation in ALL:
+        told = [bool(last.search(w)) for w in relation.wordings]
+        assert told == [relation.holds == "latest"] * 2, relation.id
+
+
+def test_the_wordings_are_what_a_dataset_folder_takes(tmp_path: Path) -> None:
+    file = tmp_path / "relations.json"
+    table = {r.id: {"label": r.label, "wordings": list(r.wordings)} for r in ALL}
+    file.write_text(json.dumps(table), encoding="utf-8")
+    assert read_wordings(file) == {r.id: r.wordings for r in ALL}
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        ("P6,P35", ["P6", "P35"]),
+        (["P35", "P6"], ["P35", "P6"]),
+        (["capital, p6", "P36"], ["P36", "P6"]),
+        ("Head of Government", ["P6"]),
+        (" P6 ,, ", ["P6"]),
+    ],
+    ids=str,
+)
+def test_relations_are_chosen_by_number_or_label(names: str | list[str], found: list[str]) -> None:
+    assert ids(chosen(names)) == found
+
+
+@pytest.mark.parametrize("names", ["all", ["All"], "P19,all,P6"], ids=str)
+def test_all_means_every_relation_once(names: str | list[str]) -> None:
+    assert sorted(ids(chosen(names))) == sorted(relations())
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("hed of government", "'hed of government'. Did you mean 'head of government' (P6)?"),
+        ("Spuose", "Did you mean 'spouse' (P26)?"),
+        ("P99999", "There is no relation 'P99999'."),
+    ],
+)
+def test_an_unknown_relation_is_told_the_nearest(name: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        chosen(f"P6,{name}")
+    assert str(caught.value).endswith(said)
+    assert caught.value.hint and "docs/relations.md" in caught.value.hint
+
+
+@pytest.mark.parametrize("names", ["", " , ", []], ids=str)
+def test_no_name_is_no_choice(names: str | list[str]) -> None:
+    with pytest.raises(ConfigError, match="No relation is chosen"):
+        chosen(names)
+
+
+def test_the_table_cannot_be_changed_by_who_reads_it() -> None:
+    with pytest.raises(TypeError):
+        relations()["P6"] = ALL[1]  # type: ignore[index]
+
+
+def test_the_page_of_the_relations_is_up_to_date() -> None:
+    spec = importlib.util.spec_from_file_location("page", ROOT / "scripts" / "relations.py")
+    assert spec and spec.loader
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.PAGE.read_text(encoding="utf-8") == script.page(), "run scripts/relations.py"
