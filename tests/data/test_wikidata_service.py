@@ -17,7 +17,7 @@ from fki.core.errors import DataError
 from fki.data.web import Patience, Web
 from fki.data.wikidata import harvest as harvest_module
 from fki.data.wikidata.claims import TWO_DATES, UNKNOWN_END, Subject, When, Window
-from fki.data.wikidata.harvest import Harvest, months
+from fki.data.wikidata.harvest import Harvest, parts_of
 from fki.data.wikidata.relations import Relation
 from fki.data.wikidata.service import BEGUN, STALE, Service, Stopped, stopping
 from fki.data.wikidata.sieve import Sieve
@@ -305,7 +305,7 @@ def test_something_that_is_no_sparql_service_is_said_to_be_none(
     with sparql(world()) as site, page(b"<html>Welcome</html>") as other:
         harvest = open_harvest(site)
         harvest.service.endpoint = other
-        with pytest.raises(DataError, match="does not answer as a SPARQL service does.*<html>"):
+        with pytest.raises(DataError, match=r"does not answer as a SPARQL service does.*<html>"):
             [*harvest.subjects()]
 
 
@@ -315,19 +315,19 @@ def test_an_interruption_does_not_wait_for_a_server_that_wants_to_be_left_alone(
     stop = threading.Event()
     with sparql(world()) as site, Web(contact="me@example.org", sleep=stopping(stop)) as web:
         service = Service(web, tmp_path / "journal", site.url, stop)
-        site.failures = [(200, {"MediaWiki-API-Error": "maxlag", "Retry-After": "500"})] * 9
 
         def told(what: str, done: int, total: int) -> None:
-            threading.Timer(0.2, lambda: service.stop.set()).start()
+            if not done:
+                site.failures = [(200, {"MediaWiki-API-Error": "maxlag", "Retry-After": "500"})] * 9
+                threading.Timer(0.2, stop.set).start()
 
         with pytest.raises(Stopped):
             [*Harvest(service, WINDOW, RELATIONS, told=told).subjects()]
 
 
-def test_a_window_is_asked_about_month_by_month() -> None:
-    window = Window(date(2025, 10, 15), date(2025, 12, 5))
-    assert [(str(m.since), str(m.until)) for m in months(window)] == [
-        ("2025-10-15", "2025-11-01"),
-        ("2025-11-01", "2025-12-01"),
-        ("2025-12-01", "2025-12-05"),
+def test_a_long_window_is_asked_about_in_parts() -> None:
+    window = Window(date(2025, 10, 15), date(2026, 3, 5))
+    assert [(str(m.since), str(m.until)) for m in parts_of(window)] == [
+        ("2025-10-15", "2026-01-15"),
+        ("2026-01-15", "2026-03-05"),
     ]

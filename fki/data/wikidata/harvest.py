@@ -1,9 +1,9 @@
 """Who changed in a window, who did not, and all that is said about them: questions in five rounds.
 
-First which subjects changed, relation by relation and month by month; then others whose statements
-stand; then all statements of both, so that what held before is known too; then what never changes
-about them; then labels. Each round's questions follow from the answers of the one before, so that
-a journal answers them again after an interruption.
+First which subjects changed, relation by relation; then others whose statements stand; then all
+statements of both, so that what held before is known too; then what never changes about them; then
+labels. Each round's questions follow from the answers of the one before, so that a journal answers
+them again after an interruption.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +28,7 @@ from fki.data.wikidata.service import Answer, Service, TooMuch, divided
 
 PAGE = 5_000  # subjects in an answer
 SUBJECTS, ITEMS = 100, 400  # asked about at once: their statements; their labels
+PART = timedelta(days=92)  # the longest time that one question is about
 BEFORE = timedelta(days=365)  # how long before the window what still stands began
 
 Told = Callable[[str, int, int], None]  # the round, its questions that are answered, all of them
@@ -60,7 +61,7 @@ class Harvest:
     @property
     def least(self) -> int:
         """How many questions it takes until it is known how much changed."""
-        return len(self.dated) * (len(months(self.window)) + 1)
+        return len(self.dated) * (len(parts_of(self.window)) + 1)
 
     def subjects(self) -> Iterator[Subject]:
         """Each subject once, with what is said about it. Raises DataError."""
@@ -97,11 +98,11 @@ class Harvest:
 
     def _changed(self, hints: bool) -> list[tuple[str, str]]:
         """(relation, subject) of those with a statement that begins or ends in the window."""
-        parts = [(r, month) for r in self.dated for month in months(self.window)]
+        parts = [(r, part) for r in self.dated for part in parts_of(self.window)]
 
         def work(part: tuple[str, Window]) -> list[tuple[str, str]]:
-            relation, month = part
-            rows = divided(partial(self._pages, relation, hints), days(month))
+            relation, some_days = part[0], days(part[1])
+            rows = divided(partial(self._pages, relation, hints), some_days)
             return [(relation, subject) for subject in _items(rows)]
 
         found = self._round("What changed", work, parts)
@@ -189,11 +190,10 @@ class Harvest:
         return {_item(row, "item"): row["label"] for row in first}
 
 
-def months(window: Window) -> list[Window]:
-    """A window's months, the first and the last of them perhaps in part."""
-    starts = [day for day in days(window) if day.day == 1 or day == window.since]
-    ends = [*starts[1:], window.until]
-    return [Window(*both) for both in zip(starts, ends, strict=True)]
+def parts_of(window: Window) -> list[Window]:
+    """A window in parts that one question may be about."""
+    starts = days(window)[:: PART.days]
+    return [Window(*both) for both in zip(starts, [*starts[1:], window.until], strict=True)]
 
 
 def days(window: Window) -> list[date]:
