@@ -1,0 +1,171 @@
+"""Facts of a window from a query service, in one command, and trained on with the next."""
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pyoxigraph")
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+from sparql_server import World, sparql
+
+from fki.core.home import data_home
+from fki.data import catalog
+from fki.data.wanted import Wanted
+
+Fki = Callable[..., Any]
+QUARTER = ("--since", "2025-10-01", "--until", "2026-01-01")
+WHO = ("--contact", "me@example.org")
+LIVE = ("download", "wiki", "--from", "wikidata")
+
+
+@pytest.fixture
+def world() -> World:
+    """Twenty countries with new heads of government, as many whose heads stay."""
+    it = World()
+    for n in range(20):
+        it.name(f"Q{100 + n}", f"Country {n}A")
+        it.name(f"Q{200 + n}", f"Realm {n}B")
+        for kind, first in (("Old", 300), ("New", 400), ("Same", 500)):
+            it.name(f"Q{first + n}", f"{kind} Leader {n}")
+        day = f"2025-{10 + n % 3}-{n + 1:02}"
+        it.say(f"Q{100 + n}", "P6", f"Q{300 + n}", start="2020-01-15", end=day)
+        it.say(f"Q{100 + n}", "P6", f"Q{400 + n}", start=day)
+        it.say(f"Q{200 + n}", "P6", f"Q{500 + n}", start="2025-02-03")
+    it.say("Q119", "P6", "Q418", start="2025-11-30")  # two at once
+    return it
+
+
+def rows(folder: Path, stem: str) -> list[dict[str, Any]]:
+    text = (folder / f"{stem}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_last_quarters_facts_are_learned_in_two_commands(
+    fki: Fki, world: World, short: list[str]
+) -> None:
+    with sparql(world) as site:
+        shown = fki(*LIVE, *QUARTER, *WHO, "--endpoint", site.url, "--relations", "P6")
+    assert shown.code == 0, shown.err
+    assert "at least 2 questions" in shown.words and "two at once where one is meant" in shown.words
+    assert "fki train --preset t5_recadam --version quarter --dataset wiki-2025-Q4" in shown.words
+    folder = catalog.dataset_folder("wiki-2025-Q4")
+    assert [len(rows(folder, s)) for s in ("base", "stream")] == [19 + 20, 19]
+    assert rows(folder, "stream")[0] == {
+        "subject": "Country 0A",
+        "relation": "P6",
+        "object": "New Leader 0",
+        "start": "2025-10-01",
+        "end": None,
+        "precision": "day",
+        "source": "wikidata",
+        "subject_id": "Q100",
+        "object_id": "Q400",
+    }
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "2026-01-02T03:04:05Z" in card and site.url in card and "cc0-1.0" in card
+    assert not [*(data_home() / "downloads").iterdir()]  # the journal has done its work
+    assert fki("download", "--check", folder).code == 0
+    trained = fki("train", "--version", "month", "--dataset", "wiki-2025-Q4", *short, "--json")
+    assert trained.code == 0, trained.err
+    assert trained.rows[-1]["summary"]["learning_gain"] is not None
+
+
+def test_what_is_made_reads_as_the_embedded_dataset_does(fki: Fki, world: World) -> None:
+    from datasets import load_dataset
+
+    with sparql(world) as site:
+        fki(*LIVE, *QUARTER, *WHO, "--endpoint", site.url, "--relations", "P6")
+    folder = catalog.dataset_folder("wiki-2025-Q4")
+    fki("download", "wiki")
+    embedded = catalog.dataset_folder("wiki")
+    stream = catalog.open_stream("wiki-2025-Q4", "month", "sentinel")
+    assert {s.name for s in stream.probe_sets} >= {"initial", "updated", "paraphrase"}
+    ours = load_dataset(str(folder), "stream", split="train", cache_dir=str(folder.parent / "c"))
+    assert set(rows(embedded, "stream")[0]) <= set(ours.column_names)
+    assert ours.num_rows == 19
+
+
+def test_the_second_time_nothing_is_asked(fki: Fki, world: World) -> None:
+    with sparql(world) as site:
+        command = (*LIVE, *QUARTER, "--endpoint", site.url, "--relations", "P6")
+        assert fki(*command, *WHO).code == 0
+        asked = len(site.queries)
+        again = fki(*command, *WHO)
+        assert again.code == 0 and "is already in" in again.words and len(site.queries) == asked
+        other = fki(*command, *WHO, "--limit", "3")
+        assert other.code == 3 and "was made by another command" in other.words
+        mine = fki(*command, *WHO, "--limit", "3", "--output", "mine")
+        assert mine.code == 0 and len(rows(Path("mine"), "stream")) <= 3
+
+
+def test_an_interrupted_command_goes_on_where_it_was(
+    fki: Fki, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = (*LIVE, *QUARTER, *WHO, "--relations", "P6")
+    with sparql(world) as site:
+        monkeypatch.setattr("fki.data.web.Web._pause", lambda *_: 0.0)
+        site.is_slow = lambda query: "rdfs:label ?label" in query
+        failed = fki(*command, "--endpoint", site.url)
+        assert failed.code == 3 and "goes on where it was" in failed.words
+        assert catalog.kept() == []
+        site.is_slow, asked = (lambda _: False), len(site.queries)
+        assert fki(*command, "--endpoint", site.url).code == 0
+        assert len(site.queries) - asked <= 3  # hints, labels, and how far the data reach
+
+
+def test_nothing_to_learn_is_said_and_leaves_nothing(fki: Fki, world: World) -> None:
+    with sparql(world) as site:
+        shown = fki(*LIVE, *QUARTER, *WHO, "--endpoint", site.url, "--relations", "P35")
+    assert shown.code == 3 and "Nothing that can be told changed" in shown.words
+    assert catalog.kept() == []
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (QUARTER, "--contact you@example.org"),
+        ((*QUARTER, "--contact", "nobody"), "--contact you@example.org"),
+        ((*WHO, "--since", "2026-01-01", "--until", "2025-01-01"), "--since must be before"),
+        ((*WHO, "--since", "tomorrow"), "'tomorrow' is not a date"),
+        ((*WHO, "--until", "2999-01-01"), "must not be after today"),
+        ((*WHO, "--relations", "head of goverment"), "Did you mean 'head of government'"),
+        ((*WHO, "--date", "2020"), "does not read --date"),
+        ((*WHO, "more.json"), "does not read more than one place"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_said_with_what_to_type(
+    fki: Fki, more: tuple[str, ...], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FKI_CONTACT", raising=False)
+    shown = fki(*LIVE, *more)
+    assert shown.code == 2 and words in shown.words
+
+
+def test_options_of_live_data_are_refused_where_they_mean_nothing(fki: Fki) -> None:
+    shown = fki("download", "wiki", "--since", "2025-01-01")
+    assert shown.code == 2 and "'wiki' does not read --since" in shown.words
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "name"),
+    [
+        ("2025-10-01", "2025-11-01", "wiki-2025-10"),
+        ("2025-10-01", "2026-01-01", "wiki-2025-Q4"),
+        ("2025-10", "2026-01", "wiki-2025-Q4"),
+        ("2025-10-02", "2025-11-01", "wiki-2025-10-02-2025-11-01"),
+        ("2025-11-01", "2026-02-01", "wiki-2025-11-01-2026-02-01"),
+    ],
+)
+def test_a_window_has_the_name_that_people_give_it(since: str, until: str, name: str) -> None:
+    assert Wanted("wiki", "wikidata", since=since, until=until).dataset == name
+
+
+def test_without_a_window_it_is_last_month() -> None:
+    window = Wanted("wiki", "wikidata").window()
+    assert window.until == date.today().replace(day=1) and (window.until - window.since).days > 27
+    assert window.since.day == 1
