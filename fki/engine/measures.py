@@ -27,7 +27,7 @@ def of_set(name: str) -> list[Metric]:
     short, meaning = SETS.get(name, (name, "your own questions"))
     return [
         Metric(
-            name if when == "after" else f"{name}.{when}",
+            key_of(name, when),
             name if when == "after" else f"{name}, {when}",
             short if when == "after" else f"{short} {when}",
             f"exact match on {meaning}, {words}",
@@ -35,6 +35,13 @@ def of_set(name: str) -> list[Metric]:
         )
         for when, words in WHEN.items()
     ]
+
+
+def key_of(name: str, when: str) -> str:
+    """The key of a probe set's exact match at some time; no set of one's own can take a metric's."""
+    taken = name not in SETS and ("." in name or any(name == metric.key for metric in STREAM))
+    key = f"probes/{name.replace('.', '_')}" if taken else name
+    return key if when == "after" else f"{key}.{when}"
 
 
 STREAM = (
@@ -98,6 +105,6 @@ def measures(run: Resampled, spent: Mapping[str, Any]) -> dict[str, Draws]:
     found = {}
     for name in run.sets:
         for when, value in zip(MOMENTS, run.of_set(name), strict=True):
-            found[name if when == "after" else f"{name}.{when}"] = value
+            found[key_of(name, when)] = value
     tokens, seconds = spent.get("stream_tokens", 0), spent.get("train_seconds", 0.0)
     return found | run.stream(tokens, seconds)

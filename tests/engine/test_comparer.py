@@ -209,12 +209,33 @@ def test_the_same_runs_give_the_same_comparison_to_the_last_bit(tmp_path: Path) 
     assert compare([folder]) == compare([folder])
 
 
-def test_own_questions_are_compared_too(tmp_path: Path) -> None:
+def renamed(folder: Path, probe_set: str) -> None:
+    """Two runs whose invariant set is one of the user's own."""
     for method in ("vanilla", "lora"):
-        run = write_run(tmp_path / method, method)
+        run = write_run(folder / method, method)
         for name in ("samples.jsonl", "scores.json", "probes.jsonl"):
-            text = (run / name).read_text(encoding="utf-8").replace('"invariant"', '"capitals"')
+            text = (run / name).read_text(encoding="utf-8").replace('"invariant"', f'"{probe_set}"')
             (run / name).write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["fuar", "updated.learned"])
+def test_own_questions_that_are_called_like_a_metric_do_not_take_its_place(
+    tmp_path: Path, name: str
+) -> None:
+    renamed(tmp_path / "taken", name)
+    renamed(tmp_path / "free", "capitals")
+    taken, free = (
+        compare([tmp_path / kind], everything=True).groups[0] for kind in ("taken", "free")
+    )
+    own, other = "probes/" + name.replace(".", "_"), {m.key for m in free.metrics}
+    assert {m.key for m in taken.metrics} - other == {own, f"{own}.before"}
+    for now, then in zip(taken.arms, free.arms, strict=True):
+        assert now.estimate(own) == then.estimate("capitals")
+        assert now.estimate(name) == then.estimate(name)
+
+
+def test_own_questions_are_compared_too(tmp_path: Path) -> None:
+    renamed(tmp_path, "capitals")
     [group] = compare([tmp_path]).groups
     assert group.metrics[-1].key == "capitals" and "your own" in group.metrics[-1].meaning
     assert group.difference("lora", "capitals") is not None
