@@ -19,7 +19,15 @@ from fki.engine.comparison import (
     Metric,
     Verdict,
 )
-from fki.engine.measures import METRICS, SETS, is_usual, measures, of_set
+from fki.engine.measures import (
+    METRICS,
+    SETS,
+    is_usual,
+    key_of,
+    measures,
+    of_set,
+    probe_set_of,
+)
 from fki.engine.outcomes import Outcomes
 from fki.engine.portrait import Values, portrait
 from fki.engine.resampled import Resampled, Sample
@@ -195,9 +203,12 @@ class _Maker:
     def _mcnemar(self, name: str, base: str, key: str) -> float | None:
         """The exact p of two single runs that were asked the same of a probe set; else None."""
         pair = [self.runs[e.run.folder] for arm in (name, base) for e in self.sides[arm]]
-        if len(pair) != 2 or pair[0].one.digest != pair[1].one.digest or key not in pair[0].sets:
+        probe_set = probe_set_of(key, pair[0].sets)
+        if probe_set is None or key != key_of(probe_set, "after"):
             return None
-        return mcnemar(*(run.right_at_the_end(key) for run in pair))
+        if len(pair) != 2 or pair[0].one.digest != pair[1].one.digest:
+            return None
+        return mcnemar(*(run.right_at_the_end(probe_set) for run in pair))
 
     def _warnings(self, forced: Sequence[str]) -> Iterable[str]:
         if forced:

@@ -1,6 +1,6 @@
 """The metrics that arms are compared by, and their values in every draw of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Any
 
@@ -38,10 +38,15 @@ def of_set(name: str) -> list[Metric]:
 
 
 def key_of(name: str, when: str) -> str:
-    """The key of a probe set's exact match at some time; no set of one's own can take a metric's."""
+    """The key of a probe set's exact match at some time; a set of one's own takes no metric's."""
     taken = name not in SETS and ("." in name or any(name == metric.key for metric in STREAM))
     key = f"probes/{name.replace('.', '_')}" if taken else name
     return key if when == "after" else f"{key}.{when}"
+
+
+def probe_set_of(key: str, names: Iterable[str]) -> str | None:
+    """The probe set, of these, that a key is a mean over; None for a metric of the stream."""
+    return next((n for n in names if key in {key_of(n, when) for when in WHEN}), None)
 
 
 STREAM = (

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fki.data.stream import BASE
 from fki.engine.arms import Entry
 from fki.engine.comparison import Arm, Cost, Estimate
-from fki.engine.measures import METRICS, of_set
+from fki.engine.measures import METRICS, of_set, probe_set_of
 from fki.engine.phases import learned
 from fki.engine.resampled import Resampled
 from fki.metrics.resampling import spread
@@ -42,8 +42,7 @@ def portrait(
 
 def _asked(run: Resampled, key: str) -> int:
     """Probes that a metric is a mean over."""
-    name = key.partition(".")[0]
-    if name in run.sets:
+    if name := probe_set_of(key, run.sets):
         return run.asked_of(name)
     keep = "invariant" if "invariant" in run.sets else "initial"
     taught = [name for name in learned(run.sets) if name in run.sets]
