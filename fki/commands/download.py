@@ -8,7 +8,7 @@ import typer
 from fki.commands._datasets import VERSIONS, Watch, check, describe, list_all, verify_all
 from fki.commands._options import Json
 from fki.commands._show import Show
-from fki.core.errors import ConfigError
+from fki.core.errors import ConfigError, Interrupted
 from fki.core.home import user_path
 
 if TYPE_CHECKING:
@@ -107,8 +107,14 @@ def _bring(wanted: "Wanted", output: str, show: Show) -> None:
     """A dataset that fki has, or makes of a source."""
     from fki.data.makers import bring
 
-    with Watch(show) as watch:
-        folder, was_here, dropped = bring(wanted, output, watch)
+    try:
+        with Watch(show) as watch:
+            folder, was_here, dropped = bring(wanted, output, watch)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "Stopped; nothing half-made was kept as a dataset.",
+            hint="Run the same command again: it goes on where it was.",
+        ) from None
     for why, count in sorted(dropped.items(), key=lambda item: -item[1]):
         show.note(f"Left out: {count:,} {'row' if count == 1 else 'rows'}: {why}.")
     is_known = not output

@@ -118,6 +118,23 @@ def test_an_interrupted_command_goes_on_where_it_was(
         assert len(site.queries) - asked <= 3  # hints, labels, and how far the data reach
 
 
+def test_a_user_who_stops_it_is_told_that_it_goes_on(
+    fki: Fki, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    command = (*LIVE, *QUARTER, *WHO, "--relations", "P6")
+    with sparql(world) as site:
+        with monkeypatch.context() as patch:
+            patch.setattr("fki.data.wikidata.harvest.Harvest._labels", stop)
+            stopped = fki(*command, "--endpoint", site.url)
+        assert stopped.code == 75 and "goes on where it was" in stopped.words
+        asked = len(site.queries)
+        assert fki(*command, "--endpoint", site.url).code == 0
+        assert len(site.queries) - asked <= 3
+
+
 def test_nothing_to_learn_is_said_and_leaves_nothing(fki: Fki, world: World) -> None:
     with sparql(world) as site:
         shown = fki(*LIVE, *QUARTER, *WHO, "--endpoint", site.url, "--relations", "P35")
