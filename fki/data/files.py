@@ -6,14 +6,19 @@ All bad rows are found before anything is trained. A `relations.json` may give w
 
 import hashlib
 import json
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
-from fki.core.calendar import parse_date, period_name
+from fki.core.calendar import last_day, parse_date
 from fki.core.errors import DataError
 from fki.core.home import data_home
 from fki.core.types import (
     OBJECT,
     SUBJECT,
+    Period,
     Probe,
     ProbeSet,
     Prompt,
@@ -24,7 +29,7 @@ from fki.data.lines import SUFFIXES, Line, Problems, parse, raise_for
 from fki.data.prompts import source_text
 from fki.data.rows import fact_reader, question_of, stream_reader, text_of, texts_of
 from fki.data.shelf import FORMAT, Shelf, shelved
-from fki.data.stream import ASKS, BASE, fill, stream_of
+from fki.data.stream import ASKS, BASE, fill, stream_of, with_own
 
 MANIFEST = "manifest.json"  # of a dataset that fki made: what its files must be
 OLD = "old_answers"  # of a probe, where an answer has changed
@@ -59,7 +64,7 @@ def read_folder(folder: Path, version: Version, prompt: Prompt, *, name: str) ->
 
     file = data_home() / "streams" / f"{told[:32]}-{version}-{prompt}-{FORMAT}.sqlite"
     shelf = shelved(file, cut)
-    found = stream_of(shelf, name, version, prompt=prompt, digest=told, own_probes=own)
+    found = stream_of(shelf, name, version, prompt=prompt, digest=told)
     if not found.periods:
         is_empty = next(parse(stream, lambda line: line, Problems()), None) is None
         raise DataError(
@@ -70,7 +75,7 @@ def read_folder(folder: Path, version: Version, prompt: Prompt, *, name: str) ->
             if is_empty
             else "Add at least one dated fact that is new.",
         )
-    return found
+    return with_own(found, [_placed(probes, found.periods, folder) for probes in own])
 
 
 def digest(folder: Path) -> str:
@@ -100,8 +105,14 @@ def data_files(folder: Path) -> list[Path]:
 
 
 def find(folder: Path, stem: str) -> Path | None:
-    """`stem`.jsonl or `stem`.csv in the folder."""
-    return next((f for s in SUFFIXES if (f := folder / f"{stem}{s}").is_file()), None)
+    """`stem`.jsonl or `stem`.csv in the folder. Raises DataError where both are there."""
+    found = [f for s in SUFFIXES if (f := folder / f"{stem}{s}").is_file()]
+    if len(found) > 1:
+        raise DataError(
+            f"{folder} has {' and '.join(f.name for f in found)}, and only one can be read.",
+            hint="Move one of them away, or put all rows into one.",
+        )
+    return found[0] if found else None
 
 
 def _probe_files(folder: Path) -> list[Path]:
@@ -138,7 +149,8 @@ def _probe_set(file: Path, version: Version, prompt: Prompt, problems: Problems)
         _, wording = question_of(line.values)
         period = line.values.get("period") or BASE
         if period != BASE:
-            period = period_name(parse_date(text_of(line.values, "period"))[0], version)
+            first, precision = parse_date(text_of(line.values, "period"))
+            period = f"{first} to {last_day(first, precision)}"
         answers = "target" if "target" in line.values else "answers"
         return Probe(
             id=f"{file.stem}|{line.number}",
@@ -151,3 +163,26 @@ def _probe_set(file: Path, version: Version, prompt: Prompt, problems: Problems)
 
     asks = ASKS.get(file.stem.partition("_")[0], "keep")
     return ProbeSet.of(file.stem, asks, parse(file, read, problems))
+
+
+def _placed(probes: ProbeSet, periods: Sequence[Period], folder: Path) -> ProbeSet:
+    """The probes, each in the last period that begins within the days that it is about, or before.
+
+    Raises DataError where all of these days are before or behind the stream.
+    """
+    starts, ends = [p.start for p in periods], periods[-1].end
+
+    def place(probe: Probe) -> Probe:
+        if probe.period == BASE:
+            return probe
+        first, last = map(date.fromisoformat, probe.period.split(" to "))
+        if last < starts[0] or first > ends:
+            file, _, line = probe.id.rpartition("|")
+            raise DataError(
+                f"{folder / 'probes' / file}, line {line}: its period, {probe.period}, is not "
+                f"within the stream, which runs from {starts[0]} to {ends}.",
+                hint="A question without a period is asked from before the stream to its end.",
+            )
+        return replace(probe, period=periods[bisect_right(starts, last) - 1].name)
+
+    return ProbeSet.of(probes.name, probes.asks, map(place, probes.probes))

@@ -6,6 +6,7 @@ kept. Periods and probes are read from a shelf, one period at a time.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from itertools import chain, repeat
@@ -62,7 +63,7 @@ def cut(
     """
     shelf = Shelf.fresh()
     fill(shelf, version, base, chain(changes, documents), prompt)
-    return stream_of(shelf, name, version, prompt=prompt, digest=digest, own_probes=own_probes)
+    return with_own(stream_of(shelf, name, version, prompt=prompt, digest=digest), own_probes)
 
 
 def fill(
@@ -96,15 +97,7 @@ def fill(
     shelf.finish()
 
 
-def stream_of(
-    shelf: Shelf,
-    name: str,
-    version: Version,
-    *,
-    prompt: Prompt,
-    digest: str,
-    own_probes: Sequence[ProbeSet] = (),
-) -> Stream:
+def stream_of(shelf: Shelf, name: str, version: Version, *, prompt: Prompt, digest: str) -> Stream:
     """The stream that a shelf was filled with."""
     periods = []
     known = shelf.kept()
@@ -116,7 +109,14 @@ def stream_of(
         periods.append(Period(period, *period_bounds(start, version), facts, examples))
         _ask(found, shelf, number, period, prompt, counts)
     base = Lazy(known["facts"], partial(_facts, shelf, BEFORE))
-    return Stream(name, version, tuple(periods), base, _probe_sets(found, own_probes), digest)
+    sets = (ProbeSet(n, ASKS[n], by_period) for n, by_period in found.items() if by_period)
+    return Stream(name, version, tuple(periods), base, tuple(sets), digest)
+
+
+def with_own(stream: Stream, own: Iterable[ProbeSet]) -> Stream:
+    """The stream with further probe sets; one with a standard name takes that set's place."""
+    sets = {s.name: s for s in (*stream.probe_sets, *own)}
+    return replace(stream, probe_sets=tuple(sets.values()))
 
 
 def _ask(
@@ -207,12 +207,3 @@ def _probe(row: Row, period: str, prompt: Prompt, wording: int) -> Probe:
         subject=fact.subject,
         until=row.until,
     )
-
-
-def _probe_sets(
-    found: dict[str, dict[str, Sequence[Probe]]], own: Sequence[ProbeSet]
-) -> tuple[ProbeSet, ...]:
-    """The sets that have probes; the user's own take the place of ours of the same name."""
-    sets = {n: ProbeSet(n, ASKS[n], by_period) for n, by_period in found.items() if by_period}
-    sets.update({s.name: s for s in own})
-    return tuple(sets.values())

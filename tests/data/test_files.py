@@ -286,6 +286,28 @@ def test_a_probe_belongs_to_the_period_that_its_date_falls_in(folder: Path, writ
     assert periods == [found.periods[0].name] == ["2023-Q1"]
 
 
+def test_a_probe_of_a_quarter_is_asked_after_all_of_its_days(folder: Path) -> None:
+    later = GOOD | {"object": "c", "start": "2023-03-05"}
+    write(folder, GOOD, later, GOOD | {"object": "d", "start": "2023-07-01"})
+    write(folder, {"prompt": "x is", "target": "a", "period": "2023-Q1"}, name="probes/own.jsonl")
+    found = read_folder(folder, "day", "sentinel", name="mine")
+    periods = [p.period for s in found.probe_sets if s.name == "own" for p in s.probes]
+    assert periods == ["2023-03-05"]
+
+
+@pytest.mark.parametrize("period", ["2022", "2031-01"])
+def test_a_probe_of_a_time_outside_the_stream_is_named(folder: Path, period: str) -> None:
+    write(folder, GOOD)
+    write(folder, {"prompt": "x is", "target": "a", "period": period}, name="probes/own.jsonl")
+    assert "own, line 1" in refusal(folder) and "not within the stream" in refusal(folder)
+
+
+def test_two_streams_in_one_folder_are_not_guessed_between(folder: Path) -> None:
+    write(folder, GOOD)
+    write(folder, "subject,relation,object,start", "x,head,z,2023-04-01", name="stream.csv")
+    assert "stream.jsonl and stream.csv" in refusal(folder)
+
+
 def test_a_probe_s_period_that_is_no_date_is_a_bad_row(folder: Path) -> None:
     write(folder, GOOD)
     write(folder, {"prompt": "x is", "target": "a", "period": "soon"}, name="probes/new.jsonl")
