@@ -7,7 +7,7 @@ What `fki download` makes of any source has the shape of the embedded dataset: `
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -44,7 +44,7 @@ class Made:
     about: str
     licence: str  # of the whole, as the Hub spells it; "other" where the sources say none
     origins: list[Origin]
-    tables: dict[str, list[Row]]
+    tables: Mapping[str, Collection[Row]]
     wordings: dict[str, Row] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
@@ -92,7 +92,7 @@ def write_manifest(folder: Path, made: Made, told: str) -> None:
     )
 
 
-def card(made: Made, tables: Mapping[str, list[Row]], told: str) -> str:
+def card(made: Made, tables: Mapping[str, Collection[Row]], told: str) -> str:
     """README.md, with its counts taken from the rows."""
     parts = [
         _front(made, tables),
@@ -120,7 +120,7 @@ def card(made: Made, tables: Mapping[str, list[Row]], told: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _front(made: Made, tables: Mapping[str, list[Row]]) -> str:
+def _front(made: Made, tables: Mapping[str, Collection[Row]]) -> str:
     """What the Hub and `datasets` read: licence, and one config for each file."""
     configs = "".join(
         f"- config_name: {stem.replace('/', '_')}\n"
@@ -135,7 +135,7 @@ def _front(made: Made, tables: Mapping[str, list[Row]]) -> str:
     )
 
 
-def _span(stream: list[Row]) -> list[str]:
+def _span(stream: Iterable[Row]) -> list[str]:
     dates = sorted(str(row.get("start") or row.get("date")) for row in stream)
     return [f"The stream runs from {dates[0]} to {dates[-1]}."] if dates else []
 
@@ -145,7 +145,7 @@ def _dropped(dropped: Counter[str]) -> str:
     return _table(["why", "rows"], rows) if rows else "Nothing."
 
 
-def _relations(made: Made, tables: Mapping[str, list[Row]]) -> list[str]:
+def _relations(made: Made, tables: Mapping[str, Collection[Row]]) -> list[str]:
     """The relations that bring most, with what is trained on and what is asked."""
     stems = [stem for stem in ("base", "invariant", "stream") if stem in tables]
     counts = {s: Counter(str(r["relation"]) for r in tables[s] if r.get("relation")) for s in stems}

@@ -1,10 +1,8 @@
 """What readers of original files share: finding files, reading rows, keeping what can be used."""
 
 import csv
-import hashlib
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,21 +10,17 @@ from typing import Any
 
 from fki.core.errors import DataError
 from fki.data.files import file_digest
+from fki.data.kept import Kept
 from fki.data.lines import bad_byte
-from fki.data.made import Made, Origin, Row
+from fki.data.made import Made, Origin
 from fki.data.prompts import SENTINEL
-from fki.data.rows import question_of, text_of, texts_of
-
-EMPTY = "an empty question, answer or text"
-STRANGE = "a sign that fki or T5 keeps for itself, such as <extra_id_0>, or nothing but one word"
-AGAIN = "the same again"
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
     """A dataset of the field, and how its files become ours.
 
-    `read` fills a Kept from the folder. `date` is for files without dates: all is learned then.
+    `read` fills a Files from the folder. `date` is for files without dates: all is learned then.
     """
 
     name: str
@@ -34,7 +28,7 @@ class Reader:
     url: str
     licence: str  # as the Hub spells it; "other" where its authors' page must be asked
     date: str  # "" where the files have dates
-    read: Callable[["Kept"], None]
+    read: Callable[["Files"], None]
 
     @property
     def how(self) -> str:
@@ -52,7 +46,7 @@ class Reader:
         """The dataset that the files in `source` make. Raises DataError where they are not its."""
         if date and not self.date:
             raise DataError(f"'{self.name}' has dates of its own.", hint="Leave --date out.")
-        kept = Kept(self.name, source, date or self.date)
+        kept = Files(name=self.name, source=source, date=date or self.date)
         self.read(kept)
         if not kept.tables["stream"]:
             raise DataError(f"{source} has nothing of '{self.name}' that can be learned.")
@@ -76,18 +70,13 @@ class Reader:
 
 
 @dataclass(slots=True)
-class Kept:
-    """What was read so far, and what was left out, with the reason."""
+class Files(Kept):
+    """A folder of original files, and what was kept of them so far."""
 
-    name: str
-    source: Path
-    date: str
-    tables: dict[str, list[Row]] = field(default_factory=lambda: {"stream": []})
-    wordings: dict[str, Row] = field(default_factory=dict)
-    dropped: Counter[str] = field(default_factory=Counter)
-    notes: list[str] = field(default_factory=list)
+    name: str = ""
+    source: Path = Path()
+    date: str = ""
     used: list[Path] = field(default_factory=list)
-    seen: set[bytes] = field(default_factory=set)
 
     def files(self, *patterns: str, needed: bool = True) -> list[Path]:
         """The files that match the first pattern that any matches, whatever the case.
@@ -107,64 +96,16 @@ class Kept:
             hint="Give the folder with its authors' files (archives unpacked): --from FOLDER",
         )
 
-    def prompt(self, table: str, prompt: Any, answers: Any, **more: Any) -> None:
-        """Keep a question with its answers, of which each is learned; the blank is ours."""
-        key = "answers" if table.startswith("probes/") else "target"
-        answers = [answers] if isinstance(answers, str) else list(answers or [])
-        row = {"prompt": prompt, key: answers, **more}
-        self._keep(table, row, lambda: (question_of(row), texts_of(row, key)))
-
-    def fact(self, table: str, subject: Any, relation: Any, object: Any, **more: Any) -> None:
-        """Keep a subject, relation and object."""
-        row = {"subject": subject, "relation": relation, "object": object, **more}
-        self._keep(
-            table,
-            row,
-            lambda: (text_of(row, "subject"), text_of(row, "relation"), texts_of(row, "object")),
-        )
-
-    def text(self, text: Any, date: str, **more: Any) -> None:
-        """Keep a document."""
-        row = {"text": text, "date": date, **more}
-
-        def check() -> None:
-            if len(text_of(row, "text").split()) < 2 or "<extra_id_" in row["text"]:
-                raise ValueError("one word, or a sentinel")
-
-        self._keep("stream", row, check)
-
-    def _keep(self, table: str, row: Row, check: Callable[[], object]) -> None:
-        """Keep a row that `read_folder` will take; count any other."""
-        text = json.dumps([table, row], sort_keys=True, default=str)
-        told = hashlib.blake2b(text.encode(), digest_size=12).digest()
-        try:
-            check()
-        except ValueError:
-            is_empty = not all(_is_said(value) for value in row.values())
-            self.dropped[f"{table}: {EMPTY if is_empty else STRANGE}"] += 1
-            return
-        if told in self.seen:
-            self.dropped[f"{table}: {AGAIN}"] += 1
-            return
-        self.seen.add(told)
-        self.tables.setdefault(table, []).append(row)
-
     def split_first(self) -> None:
         """What the first period says was there before: base facts (CFInjectBench, TempLAMA)."""
         dates = {row["date"] for row in self.tables["stream"]}
         if len(dates) < 2:
             return
-        first = self.tables["stream"][0]["date"]
-        rows, self.tables["stream"] = self.tables["stream"], []
+        rows = self.tables.pop("stream")
+        first = next(iter(rows))["date"]
         for row in rows:
-            self.tables.setdefault("base" if row["date"] == first else "stream", []).append(row)
+            self.tables["base" if row["date"] == first else "stream"].append(row)
         self.notes.append(f"What holds in the first period, {first}, is in `base.jsonl`.")
-
-
-def _is_said(value: Any) -> bool:
-    if isinstance(value, list):
-        return bool(value) and all(_is_said(part) for part in value)
-    return isinstance(value, str) and bool(value.strip())
 
 
 def blank(text: Any, sign: str) -> str:

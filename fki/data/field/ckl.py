@@ -8,7 +8,7 @@
 import re
 from typing import Any
 
-from fki.data.field.base import Kept, Reader, csv_rows, json_object
+from fki.data.field.base import Files, Reader, csv_rows, json_object
 
 SPAN = re.compile(r"<extra_id_(\d+)>")
 LARGEST = ("recent_news_full.csv", "recent_news_small.csv", "recent_news*.csv")
@@ -18,7 +18,7 @@ NEW = {  # questions -> where they are, where all of their answers are
 }
 
 
-def read(kept: Kept) -> None:
+def read(kept: Files) -> None:
     """News as documents of one period, since they are not dated; questions as probes."""
     for file in kept.files(*LARGEST)[:1]:
         for row in csv_rows(file, ["input", "output"]):
@@ -39,7 +39,7 @@ def read(kept: Kept) -> None:
     ]
 
 
-def _updated(kept: Kept) -> None:
+def _updated(kept: Files) -> None:
     both = _answers(kept, "updatedlama_val_answers.json")
     for file in kept.files("updatedLAMA.csv", needed=False):
         for row in csv_rows(file, ["unique_id", "statement", "new_answer"]):
@@ -50,7 +50,7 @@ def _updated(kept: Kept) -> None:
             kept.prompt("probes/updated", row["statement"], _unique(new), period=kept.date, **more)
 
 
-def _answers(kept: Kept, name: str) -> dict[str, Any]:
+def _answers(kept: Files, name: str) -> dict[str, Any]:
     return {k: v for file in kept.files(name, needed=False) for k, v in json_object(file).items()}
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from fki.core.calendar import parse_date
 from fki.core.errors import DataError
-from fki.data.field.base import Kept, Reader, blank, json_rows
+from fki.data.field.base import Files, Reader, blank, json_rows
 
 COLUMNS = ("query", "answer", "date", "id")
 
 
-def read_cfinjectbench(kept: Kept) -> None:
+def read_cfinjectbench(kept: Files) -> None:
     """The questions of one granularity; a sentence without a question is left out."""
     tests = kept.files("datesorted_test_no_redundancy.jsonl", "datesorted_test.jsonl")
     if len(tests) > 1:
@@ -41,7 +41,7 @@ def read_cfinjectbench(kept: Kept) -> None:
     kept.split_first()
 
 
-def read_templama(kept: Kept) -> None:
+def read_templama(kept: Files) -> None:
     """All splits together: a year is a period, and the splits are of no use to a stream."""
     _questions(kept, kept.files("train.json*", needed=False) + kept.files("val.json*", needed=False)
                + kept.files("test.json*"))  # fmt: skip
@@ -49,7 +49,7 @@ def read_templama(kept: Kept) -> None:
     kept.notes.append("train, val and test are one stream: what a year says is learned and asked.")
 
 
-def _questions(kept: Kept, files: list[Path]) -> list[dict[str, Any]]:
+def _questions(kept: Files, files: list[Path]) -> list[dict[str, Any]]:
     """The rows, oldest first, kept for the stream."""
     rows = [row for file in files for row in json_rows(file, COLUMNS)]
     dated = []

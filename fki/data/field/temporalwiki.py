@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from fki.core.errors import DataError
-from fki.data.field.base import Kept, Reader, csv_rows
+from fki.data.field.base import Files, Reader, csv_rows
 from fki.data.prompts import SENTINEL
 
 YEAR = 2021
@@ -19,7 +19,7 @@ PROBES = re.compile(r"(\d\d)01-(\d\d)01_(changed|updated|new|unchanged)")
 CHANGED = {"changed": "new", "updated": "updated", "new": "new"}
 
 
-def read(kept: Kept) -> None:
+def read(kept: Files) -> None:
     """Differences as documents, dated with the last day before the newer snapshot."""
     for file in kept.files("wikipedia_????_gpt2.csv", "wikipedia_????*.csv"):
         day = _day(file, DIFFSET, 2)
@@ -39,7 +39,7 @@ def read(kept: Kept) -> None:
     ]
 
 
-def _probes(kept: Kept, file: Path, changed: set[tuple[str, str]]) -> None:
+def _probes(kept: Files, file: Path, changed: set[tuple[str, str]]) -> None:
     found = PROBES.search(file.name)
     if found is None:
         return

@@ -9,14 +9,14 @@ from typing import Any
 
 from fki.core.calendar import parse_date
 from fki.core.types import OBJECT, SUBJECT
-from fki.data.field.base import Kept, Reader, blank, csv_rows, json_rows
+from fki.data.field.base import Files, Reader, blank, csv_rows, json_rows
 from fki.data.prompts import SENTINEL
 from fki.data.rows import default_wordings
 
 LOCAL = "nq question: "  # before the unrelated questions of ZsRE
 
 
-def read_lama(kept: Kept) -> None:
+def read_lama(kept: Files) -> None:
     """LAMA (Petroni et al., 2019): T-REx and Google-RE as facts, the rest as masked sentences."""
     for file in kept.files("relations.jsonl", needed=False):
         for row in json_rows(file, ["relation", "template"]):
@@ -37,7 +37,7 @@ def read_lama(kept: Kept) -> None:
                 kept.prompt("stream", blank(masked, "[MASK]"), row["obj_label"], date=kept.date)
 
 
-def read_popqa(kept: Kept) -> None:
+def read_popqa(kept: Files) -> None:
     """PopQA (Mallen et al., 2023): the object is learned, every alias of it counts."""
     kept.wordings["capital of"] = {
         "label": "capital of",
@@ -67,7 +67,7 @@ def _aliases(text: str, object: str) -> list[str]:
     return list(dict.fromkeys(a for a in (object, *listed) if isinstance(a, str) and a.strip()))
 
 
-def read_zsre(kept: Kept) -> None:
+def read_zsre(kept: Files) -> None:
     """ZsRE (Levy et al., 2017) as MEND and ROME edit it: `alt` takes the place of the answer."""
     before = _before(kept.date)
     for file in kept.files("*zsre*.json*", "structured_zeroshot*.jsonl"):
@@ -86,7 +86,7 @@ def read_zsre(kept: Kept) -> None:
                       f"of before, dated {before}.")  # fmt: skip
 
 
-def read_counterfact(kept: Kept) -> None:
+def read_counterfact(kept: Files) -> None:
     """CounterFact (Meng et al., 2022): `target_new` takes the place of `target_true`."""
     before = _before(kept.date)
     for file in kept.files("counterfact*.json"):
@@ -104,7 +104,7 @@ def read_counterfact(kept: Kept) -> None:
                       f"answers, dated {before}; what is learned is made up.")  # fmt: skip
 
 
-def _edit(kept: Kept, question: Any, old: list[Any], new: Any, before: str) -> bool:
+def _edit(kept: Files, question: Any, old: list[Any], new: Any, before: str) -> bool:
     """A base fact and the fact that takes its place; False for one that changes nothing."""
     answers = [a for a in old if isinstance(a, str) and a.strip()]
     if new in answers:

@@ -1,0 +1,78 @@
+"""Rows on their way to a file: kept on disk as they come, however many there are.
+
+They lie in the system's folder for temporary files (TMPDIR) and go when nobody holds them any more.
+"""
+
+import json
+import sqlite3
+import tempfile
+import weakref
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from fki.core.errors import DataError
+
+Row = dict[str, Any]
+
+
+class Spool(Collection[Row]):
+    """Rows that can be added to and gone through again and again."""
+
+    def __init__(self) -> None:
+        with _room():
+            self._out = tempfile.NamedTemporaryFile(  # noqa: SIM115  (it outlives this block)
+                "w", encoding="utf-8", prefix="fki-", suffix=".jsonl", delete=False
+            )
+        self._size = 0
+        weakref.finalize(self, _drop, self._out)
+
+    def append(self, row: Row) -> None:
+        """One more. Raises DataError where the disk is full."""
+        with _room():
+            self._out.write(json.dumps(row, ensure_ascii=False) + "\n")
+        self._size += 1
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[Row]:
+        with _room():
+            self._out.flush()
+        with open(self._out.name, encoding="utf-8") as lines:
+            yield from map(json.loads, lines)
+
+    def __contains__(self, row: object) -> bool:
+        return any(row == own for own in self)
+
+
+class Seen:
+    """Which digests were there before, on disk as soon as they are many."""
+
+    def __init__(self) -> None:
+        self._known = sqlite3.connect("")  # a temporary file of SQLite's own
+        weakref.finalize(self, self._known.close)
+        self._known.execute("CREATE TABLE known (digest BLOB PRIMARY KEY) WITHOUT ROWID")
+
+    def is_new(self, digest: bytes) -> bool:
+        """Was it not there before? It is from now on."""
+        added = self._known.execute("INSERT OR IGNORE INTO known VALUES (?)", (digest,))
+        return added.rowcount == 1
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """Where the disk refuses, the error says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{tempfile.gettempdir()} takes no more rows: {error.strerror or error}.",
+            hint="Free some space, or set TMPDIR to a folder that has some.",
+        ) from None
+
+
+def _drop(out: IO[str]) -> None:
+    out.close()
+    Path(out.name).unlink(missing_ok=True)
