@@ -1,19 +1,23 @@
-"""Original files from where a user says they are: a folder, a file, an archive, or an address."""
+"""Original files from where a user says: a folder, a file, an archive, an address, the Hub."""
 
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from fki.core.errors import DataError
 from fki.core.home import data_home, user_path
+from fki.data import hub
 from fki.data.archives import is_archive, unpack
 from fki.data.fetch import SUMS, Remote, Watch, fetch_file
 from fki.data.files import file_digest
+from fki.data.layout import licence as told_licence
+from fki.data.layout import read_card
 from fki.data.made import Origin
 from fki.data.web import Web
 
@@ -28,12 +32,29 @@ class Brought(NamedTuple):
 
 
 @contextmanager
-def brought(place: str, licence: str, watch: Watch | None = None) -> Iterator[Brought]:
+def brought(
+    place: str,
+    licence: str,
+    watch: Watch | None = None,
+    *,
+    wanted: Sequence[str] = ("*",),
+    revision: str = "",
+) -> Iterator[Brought]:
     """The files at a place, for as long as they are read; archives are unpacked.
 
-    An address may end in #sha256=..., #sha1=... or #md5=..., what its file must be. Raises
+    An address may end in #sha256=..., #sha1=... or #md5=..., what its file must be. Of a dataset on
+    the Hub, hub:owner/name, the files that match `wanted` are brought, of a revision. Raises
     DataError where there is nothing.
     """
+    if place.startswith(hub.SIGN):
+        snapshot = hub.pinned(place.removeprefix(hub.SIGN), revision)
+        with tempfile.TemporaryDirectory(prefix="fki-") as scratch:
+            _lay_out(snapshot, wanted, Path(scratch), watch)
+            told = told_licence(read_card(snapshot.folder / hub.CARD))
+            told = licence if told == "other" else told
+            origin = Origin(snapshot.name, told, snapshot.revision, snapshot.url)
+            yield Brought(Path(scratch), [origin])
+        return
     if ADDRESS.match(place):
         file = _fetched(place, watch)
         url = place.partition("#")[0]
@@ -54,6 +75,24 @@ def brought(place: str, licence: str, watch: Watch | None = None) -> Iterator[Br
             folder.mkdir()
             shutil.copy(file, folder / file.name)
         yield Brought(folder, [Origin(file.name, licence, f"sha256 {file_digest(file)}", url)])
+
+
+def _lay_out(
+    snapshot: hub.Snapshot, wanted: Sequence[str], folder: Path, watch: Watch | None
+) -> None:
+    """What is wanted of a snapshot, in a folder: archives unpacked, other files by links."""
+    names = [n for n in snapshot.names if any(fnmatchcase(n, pattern) for pattern in wanted)]
+    if not names:
+        raise DataError(
+            f"{snapshot.name} has no {' or '.join(wanted)}.",
+            hint=f"Look at {snapshot.url}, and give the folder with the files: --from FOLDER",
+        )
+    for name, file in zip(names, hub.fetch(snapshot, names, watch), strict=True):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if is_archive(file):
+            unpack(file, folder / name)
+        else:
+            (folder / name).symlink_to(file.absolute())
 
 
 def _fetched(address: str, watch: Watch | None) -> Path:

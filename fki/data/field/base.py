@@ -29,17 +29,19 @@ class Reader:
     licence: str  # as the Hub spells it; "other" where its authors' page must be asked
     date: str  # "" where the files have dates
     read: Callable[["Files"], None]
+    place: str = ""  # that --from takes; "" where its files must be got by hand
+    wanted: tuple[str, ...] = ("*",)  # files of a place on the Hub
 
     @property
     def how(self) -> str:
         """What to type for it."""
-        return f"fki download {self.name} --from FOLDER"
+        return f"fki download {self.name} --from {self.place or 'FOLDER'}"
 
     def fetch(self, folder: Path) -> None:
-        """Raises DataError: nobody serves these files in one place that lasts."""
+        """Raises DataError: whose files they are, and what they may be used for, is to be seen."""
         raise DataError(
             f"'{self.name}' is made of its authors' own files: {self.url}",
-            hint=f"Get them there, then run: {self.how}",
+            hint=f"Run: {self.how}" if self.place else f"Get them there, then run: {self.how}",
         )
 
     def made(self, source: Path, command: str, date: str = "") -> Made:
