@@ -77,7 +77,7 @@ def _brought(name: str, revision: str, patterns: list[str], watch: Watch | None 
     from huggingface_hub import snapshot_download
 
     def once() -> Path:
-        with _as_ours(name, revision):
+        with _as_ours(name, revision, web.lost):
             return Path(
                 snapshot_download(
                     name,
@@ -114,7 +114,7 @@ def _bar(name: str, watch: Watch | None) -> Any:
 
 
 @contextmanager
-def _as_ours(name: str, revision: str) -> Iterator[None]:
+def _as_ours(name: str, revision: str, lost: type[Exception]) -> Iterator[None]:
     """The Hub's errors as ours. Raises TryLater for what may pass."""
     from huggingface_hub import errors as hub
 
@@ -147,6 +147,8 @@ def _as_ours(name: str, revision: str) -> Iterator[None]:
         ):
             raise _refused(name, cause) from None
         raise _not_here(name, revision, cause) from None
+    except lost as error:
+        raise TryLater(f"{type(error).__name__}: {error}") from None
     except OSError as error:
         raise DataError(
             f"'{name}' cannot be fetched: {error.strerror or error}",

@@ -61,11 +61,11 @@ class Kept:
         """Keep a row that `read_folder` will take; count any other."""
         try:
             check()
+            told = json.dumps([table, row], sort_keys=True, ensure_ascii=False).encode()
         except ValueError:
             is_empty = not all(_is_said(value) for value in row.values())
             return self.drop(table, EMPTY if is_empty else STRANGE)
-        text = json.dumps([table, row], sort_keys=True)
-        if not self.seen.is_new(hashlib.blake2b(text.encode(), digest_size=12).digest()):
+        if not self.seen.is_new(hashlib.blake2b(told, digest_size=12).digest()):
             return self.drop(table, AGAIN)
         self.tables[table].append(row)
 

@@ -1,4 +1,4 @@
-"""The one module that uses the network: polite requests, tried again where that can help.
+"""The network, but for the Hub's own library: polite requests, tried again where that can help.
 
 Proxies are those of the environment (HTTPS_PROXY, NO_PROXY ...). What fails for now (a lost line,
 429, 5xx) is tried again after an exponential pause with jitter, never sooner than the server's
@@ -68,6 +68,11 @@ class Web:
             follow_redirects=True,
         )
 
+    @property
+    def lost(self) -> type[Exception]:
+        """What the client raises where a line breaks or cannot be had."""
+        return self._http.TransportError
+
     def __enter__(self) -> "Web":
         return self
 
@@ -89,7 +94,7 @@ class Web:
                     raise DataError(f"{url} leads to {response.url}, which anyone may alter.")
                 _check(url, response)
                 yield response
-        except self._http.TransportError as error:
+        except self.lost as error:
             if isinstance(error, self._http.UnsupportedProtocol):
                 raise DataError(f"{url} cannot be fetched: {error}") from None
             raise TryLater(f"{type(error).__name__}: {error}".rstrip(": ")) from None

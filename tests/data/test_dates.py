@@ -1,0 +1,69 @@
+"""Dates of other people's data are read as they spell them, or not at all."""
+
+from datetime import date, datetime, timezone
+
+import pytest
+
+from fki.core.calendar import parse_date
+from fki.data.dates import EITHER, NONE, UNKNOWN, as_date
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        (date(2021, 3, 5), "2021-03-05"),
+        (datetime(2021, 3, 5, 23, 59, tzinfo=timezone.utc), "2021-03-05"),
+        ("2021", "2021"),
+        (2021, "2021"),
+        (2021.0, "2021"),
+        ("2021-03", "2021-03"),
+        ("2021-Q2", "2021-Q2"),
+        ("2021-3-5", "2021-3-5"),
+        ("2021-03-05T10:11:12Z", "2021-03-05"),
+        ("2021-03-05 10:11:12.5+02:00", "2021-03-05"),
+        ("2021/03/05", "2021-03-05"),
+        ("2021.03.05", "2021-03-05"),
+        ("+2021-03-00T00:00:00Z", "2021-03"),
+        ("+2021-00-00T00:00:00Z", "2021"),
+        ("20210305", "2021-03-05"),
+        (20210305, "2021-03-05"),
+        ("202103", "2021-03"),
+        (1614902400, "2021-03-05"),
+        ("1614902400000", "2021-03-05"),
+        ("March 5, 2021", "2021-03-05"),
+        ("5 Mar 2021", "2021-03-05"),
+        ("Fri, 05 Mar 2021 10:11:12 GMT", "2021-03-05"),
+        ("March 2021", "2021-03"),
+        ("25/12/2021", "2021-12-25"),
+        ("12/25/2021", "2021-12-25"),
+        ("03/03/2021", "2021-03-03"),
+    ],
+)
+def test_a_date_becomes_one_that_our_rows_take(value: object, read: str) -> None:
+    assert as_date(value) == read
+    parse_date(read)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (None, NONE),
+        ("", NONE),
+        (float("nan"), NONE),
+        (True, NONE),
+        (["2021"], NONE),
+        ("soon", UNKNOWN),
+        ("2021-13-01", UNKNOWN),
+        ("20211301", UNKNOWN),
+        ("-44-03-15", UNKNOWN),
+        (12345, UNKNOWN),
+        ("0000", UNKNOWN),
+        (0.5e18, NONE),
+        ("03/04/2021", EITHER),
+        ("05/13/21", EITHER),
+    ],
+)
+def test_what_is_no_date_says_why(value: object, why: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        as_date(value)
+    assert str(caught.value) == why

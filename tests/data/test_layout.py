@@ -1,0 +1,105 @@
+"""A configuration's and a split's files are found as the Hub lays them out."""
+
+from pathlib import Path
+
+import pytest
+
+from fki.core.errors import DataError
+from fki.data.layout import choose, licence, read_card
+
+SHARDS = ["data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet"]
+CONFIGS = {
+    "configs": [
+        {"config_name": "a", "data_files": [{"split": "train", "path": "a/tr*.csv"}]},
+        {"config_name": "b", "data_files": {"train": "b/**", "dev": ["c/x.csv", "c/y.csv"]}},
+    ]
+}
+FILES = ["a/tr.csv", "b/deep/1.csv", "b/2.csv", "c/x.csv", "c/y.csv", "README.md", "code.py"]
+
+
+@pytest.mark.parametrize(
+    ("names", "config", "split", "chosen"),
+    [
+        ([*SHARDS, "README.md", ".hidden/x.csv"], "", "", SHARDS),
+        ([*SHARDS, "data/test-00000-of-00001.parquet"], "", "", SHARDS),
+        (
+            [*SHARDS, "data/own-00000-of-00001.parquet"],
+            "",
+            "own",
+            ["data/own-00000-of-00001.parquet"],
+        ),
+        (["train.jsonl", "dev.jsonl"], "", "validation", ["dev.jsonl"]),
+        (["train.jsonl", "dev.jsonl"], "", "train+validation", ["train.jsonl", "dev.jsonl"]),
+        (["validation/a.csv", "train/a.csv"], "", "", ["train/a.csv"]),
+        (["facts.csv.gz", "dataset_info.json"], "", "", ["facts.csv.gz"]),
+        (["en/train.csv", "de/train.csv"], "de", "", ["de/train.csv"]),
+        (["en/train/0000.parquet", "de/tiny/0000.parquet"], "de", "tiny", ["de/tiny/0000.parquet"]),
+        (["default/partial-train/0000.parquet"], "", "", ["default/partial-train/0000.parquet"]),
+    ],
+)
+def test_names_tell_configurations_and_splits(
+    names: list[str], config: str, split: str, chosen: list[str]
+) -> None:
+    assert choose(names, {}, config, split).names == chosen
+
+
+@pytest.mark.parametrize(
+    ("config", "split", "chosen"),
+    [
+        ("a", "", ["a/tr.csv"]),
+        ("b", "", ["b/deep/1.csv", "b/2.csv"]),
+        ("b", "dev", ["c/x.csv", "c/y.csv"]),
+    ],
+)
+def test_a_card_tells_them_first(config: str, split: str, chosen: list[str]) -> None:
+    assert choose(FILES, CONFIGS, config, split).names == chosen
+
+
+def test_the_card_s_default_is_taken_and_said() -> None:
+    configs = [CONFIGS["configs"][0], CONFIGS["configs"][1] | {"default": True}]
+    found = choose(FILES, {"configs": configs}, "", "")
+    assert found.names == ["b/deep/1.csv", "b/2.csv"]
+    assert found.words == "configuration 'default' and split 'train'"
+
+
+def test_a_folder_of_the_card_is_searched_for_splits() -> None:
+    card = {"configs": [{"config_name": "x", "data_dir": "x"}]}
+    assert choose(["x/train.csv", "x/test.csv", "y/train.csv"], card, "", "test").names == [
+        "x/test.csv"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "card", "config", "split", "words", "hint"),
+    [
+        (FILES, CONFIGS, "", "", "There are several: a, b.", "--config a"),
+        (FILES, CONFIGS, "bb", "", "no configuration 'bb'.*Did you mean 'b'", "--config a"),
+        (FILES, CONFIGS, "b", "tran", "no split 'tran', but: train, dev.*'train'", "--split train"),
+        (["dev.csv", "test.csv"], {}, "", "", "There are several", "--split validation"),
+        (["README.md", "x.py", "x.txt"], {}, "", "", "no Parquet", "refs/convert/parquet"),
+    ],
+)
+def test_what_is_not_there_is_said_with_what_is(
+    names: list[str], card: dict[str, object], config: str, split: str, words: str, hint: str
+) -> None:
+    with pytest.raises(DataError, match=words) as caught:
+        choose(names, card, config, split)
+    assert hint in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        ("license: mit", "mit"),
+        ("license:\n- mit\n- cc0-1.0", "mit, cc0-1.0"),
+        ("language: en", "other"),
+        ("license: [", "other"),
+    ],
+)
+def test_a_licence_is_what_the_card_says(tmp_path: Path, head: str, told: str) -> None:
+    (tmp_path / "README.md").write_text(f"---\n{head}\n---\n# A card\n", encoding="utf-8")
+    assert licence(read_card(tmp_path / "README.md")) == told
+
+
+def test_no_card_is_an_empty_one(tmp_path: Path) -> None:
+    assert read_card(tmp_path / "README.md") == {}
