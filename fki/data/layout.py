@@ -19,7 +19,8 @@ SPLITS = {
     "validation": ("validation", "valid", "dev", "val"),
     "test": ("test", "testing", "eval", "evaluation"),
 }
-SHARD = re.compile(r"(?:^|/)([^/]+?)-\d{5}-of-\d{5}[^/]*$")  # as `datasets` pushes them
+SHARD = re.compile(r"(?:^|/)(?!data-)([^/]+?)-\d{5}-of-\d{5}[^/]*$")  # as `datasets` pushes them
+SAVED = re.compile(r"([^/]+)/data-\d{5}-of-\d{5}\.arrow")  # as `datasets` saves them to disk
 PARQUET = re.compile(r"[^/]+/(?:partial-)?([^/]+)/\d{4}\.parquet")  # of refs/convert/parquet
 Table = dict[str, list[str]]  # a split, and the names of its files
 
@@ -120,8 +121,9 @@ def _configs(data: list[str], card: Mapping[str, Any]) -> dict[str, Table]:
 def _folder_of(name: str) -> str:
     """The configuration that a file's folder tells; none for `data/` or a split's own folder."""
     first = PurePosixPath(name).parts[0] if "/" in name else ""
-    is_split = first == "data" or (_split_in(first) and not PARQUET.fullmatch(name))
-    return "" if is_split else first
+    if PARQUET.fullmatch(name):
+        return first
+    return "" if first == "data" or SAVED.fullmatch(name) or _split_in(first) else first
 
 
 def _table(data: list[str], told: Any, folder: str) -> Table:
@@ -164,7 +166,7 @@ def _by_split(data: list[str]) -> Table:
 
 def _split_in(name: str) -> str:
     """The split that a path tells: a shard's name, the Hub's own Parquet, else known words."""
-    if told := SHARD.search(name) or PARQUET.fullmatch(name):
+    if told := SHARD.search(name) or SAVED.fullmatch(name) or PARQUET.fullmatch(name):
         return told[1]
     parts = [p.split(".")[0] for p in reversed(PurePosixPath(name.lower()).parts)]
     for part in parts:

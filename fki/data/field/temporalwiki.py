@@ -84,4 +84,6 @@ TEMPORALWIKI = Reader(
     "other",
     "",
     read,
+    place="hub:seonghyeonye/TemporalWiki",
+    wanted=("TWiki_*.zip",),
 )
