@@ -51,7 +51,7 @@ def brought(
         with tempfile.TemporaryDirectory(prefix="fki-") as scratch:
             _lay_out(snapshot, wanted, Path(scratch), watch)
             told = told_licence(read_card(snapshot.folder / hub.CARD))
-            told = licence if told == "other" else told
+            told = licence if told == "unknown" else told
             origin = Origin(snapshot.name, told, snapshot.revision, snapshot.url)
             yield Brought(Path(scratch), [origin])
         return

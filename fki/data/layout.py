@@ -44,8 +44,8 @@ def read_card(file: Path) -> Mapping[str, Any]:
 
 
 def licence(card: Mapping[str, Any]) -> str:
-    """As the card spells it; "other" where it says none."""
-    told = card.get("license") or card.get("license_name") or "other"
+    """As the card spells it; "unknown" where it says none."""
+    told = card.get("license") or card.get("license_name") or "unknown"
     return ", ".join(map(str, told)) if isinstance(told, list) else str(told)
 
 

@@ -42,7 +42,7 @@ class Made:
     name: str
     title: str
     about: str
-    licence: str  # of the whole, as the Hub spells it; "other" where the sources say none
+    licence: str  # of the whole, as the Hub spells it; "unknown" where no source says one
     origins: list[Origin]
     tables: Mapping[str, Collection[Row]]
     wordings: dict[str, Row] = field(default_factory=dict)

@@ -7,6 +7,7 @@ import csv
 import hashlib
 import json
 import sys
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,8 @@ import pytest
 
 from fki.data import catalog
 from fki.data.field.ckl import whole
+from fki.data.field.readers import READERS
+from fki.data.made import write_dataset
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from web_server import site
@@ -259,6 +262,123 @@ def test_a_text_with_spans_is_put_together(source: str, target: str, text: str) 
     assert whole(source, target) == text
 
 
+def test_several_answers_of_one_question_are_told_apart(fki: Fki, tmp_path: Path) -> None:
+    ckl(tmp_path / "files")
+    row = {
+        "unique_id": "8",
+        "statement": "<extra_id_0> won.",
+        "question": "Who?",
+        "answer": "Bo;Di",
+    }
+    table(tmp_path / "files" / "newlama" / "newLAMA_easy.csv", [row])
+    fki("download", "ckl", "--from", "files")
+    assert [p["answers"] for p in probes("ckl", "new_easy")] == [["Bo", "Di"]]
+
+
+def wiki_probes(folder: Path, name: str, *facts: tuple[str, str, str]) -> None:
+    rows = [dict(zip(("subject", "relation", "object"), fact, strict=True)) for fact in facts]
+    table(folder / "twiki_probes" / f"{name}.csv", rows)
+
+
+def test_a_changed_fact_is_updated_where_another_file_tells_what_was_before(
+    fki: Fki, tmp_path: Path
+) -> None:
+    files = tmp_path / "files"
+    temporalwiki(files)
+    head, sea, river = ("Eden", "head"), ("Eden", "sea"), ("Eden", "river")
+    wiki_probes(files, "0801-0901_unchanged", (*head, "Ann"), (*sea, "Styx"), (*river, "Po"))
+    wiki_probes(files, "0801-0901_changed", ("Utopia", "head", "Cy"), (*river, "Lethe"))
+    wiki_probes(files, "0901-1001_changed", (*head, "Bo"), (*head, "Di"), ("Utopia", "head", "Ed"))
+    wiki_probes(files, "0901-1001_unchanged", (*sea, "Styx"))
+    fki("download", "temporalwiki", "--from", "files")
+    new, updated, initial = (probes("temporalwiki", n) for n in ("new", "updated", "initial"))
+    assert [(p["prompt"], p["answers"]) for p in new] == [("Utopia head <extra_id_0>.", ["Cy"])]
+    assert [(p["period"], p["answers"], p.get("old_answers")) for p in updated] == [
+        ("2021-08-31", ["Lethe"], None),  # Po still holds beside it
+        ("2021-09-30", ["Bo", "Di"], ["Ann"]),
+        ("2021-09-30", ["Ed"], ["Cy"]),
+    ]
+    assert [p["answers"] for p in initial] == [["Styx"]]
+    dropped = manifest("temporalwiki")["made"]["dropped"]
+    assert dropped["probes/initial: changed in another month"] == 2
+
+
+def test_editions_that_tell_updated_from_new_are_believed(fki: Fki, tmp_path: Path) -> None:
+    temporalwiki(tmp_path / "files")
+    row = {"subject": "Eden", "relation": "head", "objective": "Ann"}
+    table(tmp_path / "files" / "0901-1001_updated.csv", [row])
+    fki("download", "temporalwiki", "--from", "files")
+    assert [p["answers"] for p in probes("temporalwiki", "updated")] == [["Ann"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("test.json", {"wikidata_id": "Q5", "name": "Lions"}),
+        ("test.json", [{"wikidata_id": "Q5", "name": "Lions"}]),
+        ("test_with_aliases.json",
+         [{"wikidata_id": "Q5", "name": ["The Lions", "Lions"], "original_name": ["Lions"]}]),
+    ],
+)  # fmt: skip
+def test_answers_of_templama_are_read_in_every_edition(
+    fki: Fki, tmp_path: Path, name: str, answer: Any
+) -> None:
+    lines(tmp_path / "files" / name, [dated(2010, "Owls"), dated(2011, "") | {"answer": answer}])
+    assert fki("download", "templama", "--from", "files").code == 0
+    stream = (catalog.dataset_folder("templama") / "stream.jsonl").read_text(encoding="utf-8")
+    assert [json.loads(row)["target"] for row in stream.splitlines()] == [["Lions"]]
+
+
+def test_zsre_as_mend_trains_on_it_is_read_too(fki: Fki, tmp_path: Path) -> None:
+    asked = "Who built Watts Hall?"
+    row = {
+        "input": asked,
+        "output": [{"answer": "Bo Ray", "provenance": []}],
+        "prediction": "Cy",
+        "alternatives": ["Ann Lee", "Di"],
+        "filtered_rephrases": [asked, "Whose work is Watts Hall?"],
+    }
+    lines(tmp_path / "files" / "structured_zeroshot-dev-new_annotated_final.jsonl", [row])
+    fki("download", "zsre", "--from", "files")
+    assert [p["prompt"] for p in probes("zsre", "paraphrase")] == ["Whose work is Watts Hall?"]
+    [probe] = dict.fromkeys(
+        p for s in catalog.open_stream("zsre", "month", "sentinel").probe_sets
+        if s.name == "updated" for p in s.probes
+    )  # fmt: skip
+    assert probe.answers == ("Ann Lee",) and probe.old_answers == ("Bo Ray",)
+
+
+def test_relations_of_lama_are_worded_as_its_authors_ask_them(fki: Fki, tmp_path: Path) -> None:
+    lama(tmp_path / "files")
+    fki("download", "lama", "--from", "files")
+    file = catalog.dataset_folder("lama") / "relations.json"
+    wordings = {k: v["wordings"] for k, v in json.loads(file.read_text(encoding="utf-8")).items()}
+    assert wordings["P19"] == wordings["place of birth"] == ["[X] was born in [Y]."]
+
+
+def test_every_reader_says_what_may_be_done_with_its_data_and_where_that_is_said(
+    fki: Fki, original: tuple[str, Path]
+) -> None:
+    name, files = original
+    fki("download", name, "--from", files)
+    card = (catalog.dataset_folder(name) / "README.md").read_text(encoding="utf-8")
+    assert f"license: {READERS[name].licence}\n" in card and READERS[name].terms in card
+    assert READERS[name].licence != "other"
+
+
+def test_a_corpus_is_never_in_memory_whole(tmp_path: Path) -> None:
+    text = "Ada Quill won the prize of Avalon. " * 200
+    rows = [{"input": "", "output": "", "original": f"{text}{n}"} for n in range(2000)]
+    table(tmp_path / "recent_news_full.csv", rows)
+    del rows
+    tracemalloc.start()
+    made = READERS["ckl"].made(tmp_path, "")
+    write_dataset(tmp_path, made)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(made.tables["stream"]) == 2000 and most < 2000 * len(text) / 4
+
+
 def test_several_granularities_are_not_mixed(fki: Fki, tmp_path: Path) -> None:
     for name in ("a", "b"):
         cfinjectbench(tmp_path / "files" / name)
@@ -270,6 +390,7 @@ def test_several_granularities_are_not_mixed(fki: Fki, tmp_path: Path) -> None:
     ("arguments", "code", "words"),
     [
         (("ckl",), 3, "fki download ckl --from FOLDER"),
+        (("popqa",), 3, "Run: fki download popqa --from hub:akariasai/PopQA"),
         (("ckl", "--from", "nowhere"), 3, "There is nothing at nowhere"),
         (("ckl", "--from", "."), 3, "recent_news_full.csv"),
         (("wiki", "--from", "."), 2, "is not made of files"),

@@ -184,3 +184,12 @@ def test_a_cache_that_another_program_filled_does_too(
     found = hub.pinned(NAME)
     assert found.names == ("README.md", "data/a.csv")
     assert hub.fetch(found, ["data/a.csv"])[0].read_bytes() == FILES["data/a.csv"]
+
+
+def test_a_dataset_without_a_card_is_one_too(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    del server.files["README.md"]
+    found = hub.pinned(NAME)
+    assert found.names == ("b[1].csv", "data/a.csv")
+    assert hub.fetch(found, ["data/a.csv"])[0].read_bytes() == FILES["data/a.csv"]
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert hub.fetch(hub.pinned(NAME), ["data/a.csv"])

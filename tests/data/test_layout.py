@@ -92,8 +92,8 @@ def test_what_is_not_there_is_said_with_what_is(
     [
         ("license: mit", "mit"),
         ("license:\n- mit\n- cc0-1.0", "mit, cc0-1.0"),
-        ("language: en", "other"),
-        ("license: [", "other"),
+        ("language: en", "unknown"),
+        ("license: [", "unknown"),
     ],
 )
 def test_a_licence_is_what_the_card_says(tmp_path: Path, head: str, told: str) -> None:

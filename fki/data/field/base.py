@@ -26,7 +26,8 @@ class Reader:
     name: str
     summary: str
     url: str
-    licence: str  # as the Hub spells it; "other" where its authors' page must be asked
+    licence: str  # as the Hub spells it; "unknown" where nobody says it
+    terms: str  # where that is said
     date: str  # "" where the files have dates
     read: Callable[["Files"], None]
     place: str = ""  # that --from takes; "" where its files must be got by hand
@@ -50,7 +51,7 @@ class Reader:
             raise DataError(f"'{self.name}' has dates of its own.", hint="Leave --date out.")
         kept = Files(name=self.name, source=source, date=date or self.date)
         self.read(kept)
-        if not kept.tables["stream"]:
+        if "stream" not in kept.tables:
             raise DataError(f"{source} has nothing of '{self.name}' that can be learned.")
         origins = [
             Origin(file.relative_to(source).as_posix(), self.licence, f"sha256 {file_digest(file)}")
@@ -60,7 +61,7 @@ class Reader:
             self.name,
             self.summary,
             f"Made of the files that its authors ship: {self.url}. Rows were not changed but for "
-            "what is said below.",
+            f"what is said below. Licence: {self.terms}.",
             self.licence,
             origins,
             dict(kept.tables),

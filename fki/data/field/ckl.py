@@ -1,8 +1,12 @@
 """CKL (Jang et al., 2022): recent news to read, and LAMA questions for what was known and is new.
 
 `recent_news_*.csv` (input, output, original), `invariantLAMA.csv` (id, input, output),
-`updatedLAMA.csv` (unique_id, statement, new_answer), `newLAMA.csv` and `newLAMA_easy.csv`
-(unique_id, statement, answer); answers that count as well are in JSON files by id.
+`updatedlama/updatedLAMA.csv` (unique_id, statement, new_answer), `newlama/newLAMA.csv` and
+`newlama/newLAMA_easy.csv` (unique_id, statement, question, answer; several answers of the latter
+have `;` between them); answers that count as well are in JSON files by id.
+
+Checked against `Datasets.py` and `evaluation.py` of joeljang/continual-knowledge-learning (2021 to
+eb73944), which read these names and columns; the files themselves could not be had.
 """
 
 import re
@@ -31,7 +35,8 @@ def read(kept: Files) -> None:
         more = _answers(kept, answers)
         for file in kept.files(questions, needed=False):
             for row in csv_rows(file, ["unique_id", "statement", "answer"]):
-                told = [row["answer"], *_listed(more.get(row["unique_id"]))]
+                parts = row["answer"].split(";") if name == "new_easy" else [row["answer"]]
+                told = [*parts, *_listed(more.get(row["unique_id"]))]
                 kept.prompt(f"probes/{name}", row["statement"], _unique(told), period=kept.date)
     kept.notes += [
         f"The news are not dated row by row; all of them are learned at {kept.date}.",
@@ -73,7 +78,8 @@ CKL = Reader(
     "ckl",
     "recent news of 2020-2021 with InvariantLAMA, UpdatedLAMA and NewLAMA (Jang et al., 2022)",
     "https://github.com/joeljang/continual-knowledge-learning",
-    "other",
+    "unknown",
+    "its repository has none; ask its authors before you pass on what is made of it",
     "2021-04-30",
     read,
 )

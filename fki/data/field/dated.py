@@ -1,7 +1,13 @@
 """CFInjectBench and TempLAMA (Dhingra et al., 2022): questions with `_X_`, answers and a date.
 
 A row is {"query": "... _X_ ...", "answer": [{"wikidata_id", "name"}], "date", "id", "relation"};
-CFInjectBench brings the sentences that are trained on too, {"corpus": [...], "date", "id"}.
+CFInjectBench brings the sentences that are trained on too, {"corpus": [...], "date", "id"}. What
+`templama.py` makes has one answer, without a list; the files `*_with_aliases.json` that others made
+have lists of names, and the one that TempLAMA chose as `original_name`.
+
+Checked against `templama.py` and the README of google-research/language (a7fcd13, 78dbf41), which
+say what the files of TempLAMA are, rows of them that others quote, and against the loaders of
+intellistream/CFInjectBench_old (0ab2a7d); its files are not in its public history.
 """
 
 from pathlib import Path
@@ -43,8 +49,11 @@ def read_cfinjectbench(kept: Files) -> None:
 
 def read_templama(kept: Files) -> None:
     """All splits together: a year is a period, and the splits are of no use to a stream."""
-    _questions(kept, kept.files("train.json*", needed=False) + kept.files("val.json*", needed=False)
-               + kept.files("test.json*"))  # fmt: skip
+    files = []
+    for split in ("train", "val", "test"):
+        names = (f"{split}.json*", f"{split}_with_aliases.json*", f"templama_{split}.json*")
+        files += kept.files(*names, needed=split == "test")
+    _questions(kept, files)
     kept.split_first()
     kept.notes.append("train, val and test are one stream: what a year says is learned and asked.")
 
@@ -64,12 +73,17 @@ def _questions(kept: Files, files: list[Path]) -> list[dict[str, Any]]:
 
 
 def names(row: dict[str, Any]) -> list[str]:
-    """The answers' names."""
+    """The answers' names, each in the one spelling that the dataset chose."""
     answers = row.get("answer")
-    told = (
-        [a.get("name") for a in answers if isinstance(a, dict)] if isinstance(answers, list) else []
-    )
-    return list(dict.fromkeys(a.strip() for a in told if isinstance(a, str) and a.strip()))
+    listed = answers if isinstance(answers, list) else [answers]
+    told = (_chosen(answer) for answer in listed if isinstance(answer, dict))
+    return list(dict.fromkeys(name.strip() for name in told if name.strip()))
+
+
+def _chosen(answer: dict[str, Any]) -> str:
+    name = answer.get("original_name") or answer.get("name")
+    first = name[0] if isinstance(name, list) and name else name
+    return first if isinstance(first, str) else ""
 
 
 def _says_else(row: dict[str, Any], corpus: Any) -> bool:
@@ -81,7 +95,8 @@ CFINJECTBENCH = Reader(
     "cfinjectbench",
     "Wikidata's facts of 2019-2023 in days, months or quarters (CFInjectBench)",
     "https://github.com/intellistream/CFInjectBench",
-    "other",
+    "unknown",
+    "its repository has none; its facts are Wikidata's, which are CC0",
     "",
     read_cfinjectbench,
 )
@@ -90,6 +105,9 @@ TEMPLAMA = Reader(
     "Wikidata's facts of 2010-2020, year by year (Dhingra et al., 2022)",
     "https://github.com/google-research/language/tree/master/language/templama",
     "apache-2.0",
+    "Apache-2.0, of google-research/language, whose code makes it; its facts are Wikidata's, CC0",
     "",
     read_templama,
+    place="hub:Yova/templama",
+    wanted=("*_with_aliases.json",),
 )

@@ -1,6 +1,11 @@
 """LAMA, PopQA, ZsRE and CounterFact: facts without dates, learned in one period.
 
 Edits (ZsRE, CounterFact) have an old answer: it is a base fact, so that its probe is `updated`.
+
+Checked against facebookresearch/LAMA (`scripts/run_experiments.py`, 0f6204c) and the loader that
+`datasets` had of it (16a466f); AlexTMallen/adaptive-retrieval (`run_model.py`, 5b56a22) and the
+columns of popQA.tsv as several readers list them; `dsets/zsre.py` and `dsets/counterfact.py` of
+kmeng01/rome (59b466e), MEND's `data_classes/zsre.py` in it (448f8fe), and rows that others quote.
 """
 
 import json
@@ -14,6 +19,11 @@ from fki.data.prompts import SENTINEL
 from fki.data.rows import default_wordings
 
 LOCAL = "nq question: "  # before the unrelated questions of ZsRE
+GOOGLE_RE = {  # relations of LAMA's Google-RE, which relations.jsonl does not name
+    "place of birth": "[X] was born in [Y].",
+    "date of birth": "[X] (born [Y]).",
+    "place of death": "[X] died in [Y].",
+}
 
 
 def read_lama(kept: Files) -> None:
@@ -24,6 +34,7 @@ def read_lama(kept: Files) -> None:
             if template.count(OBJECT) == 1 and SUBJECT in template:
                 label = row.get("label") or row["relation"]
                 kept.wordings[row["relation"]] = {"label": label, "wordings": [template]}
+    found = set()
     for file in kept.files("*.jsonl"):
         if file.name.casefold() == "relations.jsonl":
             continue
@@ -31,10 +42,13 @@ def read_lama(kept: Files) -> None:
             relation = row.get("predicate_id") or str(row.get("pred", "")).rpartition("/")[2]
             if row.get("sub_label") and relation:
                 subject, name = row["sub_label"], relation.replace("_", " ")
+                found.add(name)
                 kept.fact("stream", subject, name, row["obj_label"], start=kept.date)
             else:
                 masked = " ".join(map(str, row.get("masked_sentences") or []))
                 kept.prompt("stream", blank(masked, "[MASK]"), row["obj_label"], date=kept.date)
+    for name in sorted(found & set(GOOGLE_RE)):
+        kept.wordings[name] = {"label": name, "wordings": [GOOGLE_RE[name]]}
 
 
 def read_popqa(kept: Files) -> None:
@@ -68,22 +82,33 @@ def _aliases(text: str, object: str) -> list[str]:
 
 
 def read_zsre(kept: Files) -> None:
-    """ZsRE (Levy et al., 2017) as MEND and ROME edit it: `alt` takes the place of the answer."""
+    """ZsRE (Levy et al., 2017) as MEND edits it: `alt` takes the place of the answer.
+
+    `zsre_mend_eval.json` has src, rephrase, alt, answers, loc, loc_ans; `structured_zeroshot-*` has
+    input, output (answers), alternatives, filtered_rephrases. An empty `alt` edits nothing.
+    """
     before = _before(kept.date)
     for file in kept.files("*zsre*.json*", "structured_zeroshot*.jsonl"):
         for row in json_rows(file, ["alt"] if "structured" not in file.name else ["input"]):
-            question, old = row.get("src") or row.get("input"), row.get("answers") or []
+            question, old = row.get("src") or row.get("input"), _answers(row)
             new = row.get("alt") or next(iter(row.get("alternatives") or []), "")
             if not _edit(kept, question, old, new, before):
                 continue
-            for other in [row.get("rephrase"), *(row.get("rephrases") or [])]:
-                if other:
+            others = [row.get("rephrase"), *(row.get("filtered_rephrases") or [])]
+            for other in dict.fromkeys(others):
+                if other and other != question:
                     kept.prompt("probes/paraphrase", other, new, period=kept.date)
             if row.get("loc"):
                 asked = str(row["loc"]).removeprefix(LOCAL)
                 kept.prompt("probes/locality", asked, row.get("loc_ans"))
     kept.notes.append("`locality` asks what an edit must leave alone; base facts are the answers "
                       f"of before, dated {before}.")  # fmt: skip
+
+
+def _answers(row: dict[str, Any]) -> list[Any]:
+    """The answers that hold before an edit."""
+    output = [o.get("answer") for o in row.get("output") or [] if isinstance(o, dict)]
+    return row.get("answers") or output
 
 
 def read_counterfact(kept: Files) -> None:
@@ -126,30 +151,39 @@ LAMA = Reader(
     "facts of Wikidata and other sources that language models know (Petroni et al., 2019)",
     "https://github.com/facebookresearch/LAMA",
     "cc-by-nc-4.0",
+    "CC BY-NC 4.0, LICENSE of its repository",
     "2019-09-01",
     read_lama,
+    place="https://dl.fbaipublicfiles.com/LAMA/data.zip",
 )
 POPQA = Reader(
     "popqa",
     "questions on popular and rare subjects (Mallen et al., 2023)",
     "https://github.com/AlexTMallen/adaptive-retrieval",
     "mit",
+    "MIT, LICENSE of its repository",
     "2022-12-01",
     read_popqa,
+    place="hub:akariasai/PopQA",
+    wanted=("*.tsv",),
 )
 ZSRE = Reader(
     "zsre",
     "zero-shot relation extraction as edits (Levy et al., 2017; Mitchell et al., 2022)",
     "https://github.com/eric-mitchell/mend",
-    "other",
+    "mit",
+    "MIT, LICENSE of MEND and of ROME, which publish it",
     "2022-02-01",
     read_zsre,
+    place="https://rome.baulab.info/data/dsets/zsre_mend_eval.json",
 )
 COUNTERFACT = Reader(
     "counterfact",
     "made-up edits of true facts (Meng et al., 2022)",
     "https://rome.baulab.info",
     "mit",
+    "MIT, LICENSE of ROME's repository, kmeng01/rome",
     "2022-02-01",
     read_counterfact,
+    place="https://rome.baulab.info/data/dsets/counterfact.json",
 )
