@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
 
 LIVE = "Facts and texts of some months"
+TABLES = "Tables of the Hub, or of a folder like one"
 
 
 def download(
-    name: Annotated[str | None, typer.Argument(help="A known dataset, such as wiki.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A known dataset, such as wiki, or hub:owner/name.")
+    ] = None,
     places: Annotated[
         list[str] | None, typer.Argument(help="Further files or addresses of --from.")
     ] = None,
@@ -27,13 +30,32 @@ def download(
         str | None,
         typer.Option(
             "--from",
-            help="wikidata; or its authors' files: a folder, an archive, or an address "
-            "(#sha256=... checks it).",
+            help="wikidata; or its files: a folder, an archive, an address (#sha256=... checks "
+            "it), or hub:owner/name.",
             metavar="PLACE",
         ),
     ] = None,
     date: Annotated[
         str, typer.Option(help="When files without dates are learned, as in 2021-04-30.")
+    ] = "",
+    columns: Annotated[
+        str,
+        typer.Option(
+            help="Whose columns are ours: subject=A,relation=B,object=C,date=D, or prompt, "
+            "target, date, or text, date.",
+            rich_help_panel=TABLES,
+            metavar="OURS=THEIRS,...",
+        ),
+    ] = "",
+    config: Annotated[
+        str, typer.Option(help="A configuration of the dataset.", rich_help_panel=TABLES)
+    ] = "",
+    split: Annotated[
+        str, typer.Option(help="A split, or several: train+test.", rich_help_panel=TABLES)
+    ] = "",
+    revision: Annotated[
+        str,
+        typer.Option(help="A branch, tag or commit instead of main.", rich_help_panel=TABLES),
     ] = "",
     since: Annotated[
         str, typer.Option(help="The first day; of last month if left out.", rich_help_panel=LIVE)
@@ -91,6 +113,10 @@ def download(
             from_ or "",
             tuple(places or ()),
             date=date,
+            columns=columns,
+            config=config,
+            split=split,
+            revision=revision,
             since=since,
             until=until,
             relations=relations,

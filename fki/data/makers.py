@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
 from fki.core.errors import ConfigError, DataError, nearest
 from fki.core.home import user_path
-from fki.data import catalog
+from fki.data import catalog, imported
 from fki.data.bring import brought
 from fki.data.field.readers import READERS
+from fki.data.hub import SIGN
 from fki.data.made import Made, write_dataset
 from fki.data.wanted import Told, Wanted
 
@@ -37,6 +39,8 @@ def bring(wanted: Wanted, output: str, told: Told) -> Brought:
     """
     if module := LIVE.get((wanted.name, wanted.source)):
         return _live(import_module(module).make, wanted, output, told)
+    if wanted.name.startswith(SIGN) or wanted.columns:
+        return _built(_of_tables, _own_name(wanted), wanted, output, told)
     if not wanted.source:
         wanted.only()
         if output:
@@ -44,8 +48,13 @@ def bring(wanted: Wanted, output: str, told: Told) -> Brought:
                 f"'{wanted.name}' has a place of its own.", hint="Leave --output out."
             )
         return Brought(*catalog.fetch(wanted.name), {})
-    folder = user_path(output) if output else catalog.dataset_folder(wanted.name)
-    with _of_files(wanted, told) as made:
+    return _built(_of_files, wanted.name, wanted, output, told)
+
+
+def _built(make: Make, name: str, wanted: Wanted, output: str, told: Told) -> Brought:
+    """What is the same whenever it is made: what is there already must be just that."""
+    folder = user_path(output) if output else catalog.dataset_folder(name)
+    with make(wanted, told) as made:
         was_here = catalog.build(folder, lambda fresh: write_dataset(fresh, made))
     return Brought(folder, was_here, made.dropped)
 
@@ -81,10 +90,53 @@ def _of_files(wanted: Wanted, told: Told) -> Iterator[Made]:
         raise ConfigError(
             f"'{wanted.name}' is not made of files; these are: {', '.join(known)}."
             f"{nearest(wanted.name, READERS)}",
-            hint="Run: fki download --list",
+            hint="Run: fki download --list   or give --columns for tables of your own",
         )
-    wanted.only("date")
-    with brought(wanted.source, reader.licence, told.fetched) as found:
+    wanted.only("date", *(["revision"] if wanted.source.startswith(SIGN) else []))
+    with brought(
+        wanted.source,
+        reader.licence,
+        told.fetched,
+        wanted=reader.wanted,
+        revision=wanted.revision,
+    ) as found:
         made = reader.made(found.folder, wanted.typed, wanted.date)
         made.origins += found.origins
         yield made
+
+
+def _own_name(wanted: Wanted) -> str:
+    """What a dataset of tables is called. Raises ConfigError for a name that is not free."""
+    if wanted.name.startswith(SIGN):
+        return wanted.name.removeprefix(SIGN).replace("/", "--")
+    if wanted.name in catalog.SOURCES or not catalog.NAME.fullmatch(wanted.name):
+        raise ConfigError(
+            f"'{wanted.name}' cannot be the name of a dataset of your own.",
+            hint="Give it another name.",
+        )
+    return wanted.name
+
+
+@contextmanager
+def _of_tables(wanted: Wanted, told: Told) -> Iterator[Made]:
+    """A dataset made of tables, of the Hub or of a folder."""
+    is_named = wanted.name.startswith(SIGN)
+    place = wanted.name if is_named else wanted.source
+    if not place or (is_named and wanted.source):
+        raise ConfigError(
+            "Which tables?", hint=f"Write: hub:owner/name   or: {_own_name(wanted)} --from PLACE"
+        )
+    options = ("columns", "config", "split", "date")
+    columns = imported.parse_columns(wanted.columns)
+    if place.startswith(SIGN):
+        wanted.only(*options, "revision")
+        source = imported.from_hub(
+            place, wanted.config, wanted.split, wanted.revision, told.fetched
+        )
+        wanted = replace(wanted, revision=source.origins[0].revision)
+    else:
+        wanted.only(*options)
+        source = imported.from_folder(user_path(place), wanted.config, wanted.split)
+    if source.chosen.words:
+        told.note(f"Of it: {source.chosen.words}.")
+    yield imported.made(_own_name(wanted), source, columns, wanted.date, wanted.typed)

@@ -36,6 +36,10 @@ class Wanted:
     source: str = ""  # --from
     places: tuple[str, ...] = ()
     date: str = ""
+    columns: str = ""
+    config: str = ""
+    split: str = ""
+    revision: str = ""
     since: str = ""
     until: str = ""
     relations: str = ""

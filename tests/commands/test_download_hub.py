@@ -167,4 +167,5 @@ def test_a_folder_in_the_same_layout_is_read_under_a_name_of_one_s_own(
         refused = alone("download", name, "--from", "mine", "--columns", columns)
         assert refused.code == 2 and "another name" in refused.words
     assert alone("download", "ckl", "--from", "mine", "--split", "train").code == 2
-    assert alone("download", "eden", "--columns", columns).code == 2
+    for words in (["eden"], ["hub:owner/facts", "--from", "mine"], ["ckl", "--revision", "v1"]):
+        assert alone("download", *words, "--columns", columns).code == 2

@@ -26,7 +26,7 @@ class Hub:
     sha: str = SHA
     small: set[str] = field(default_factory=lambda: {"README.md"})  # in Git itself, not LFS
     token: str = ""  # that it wants
-    gated: bool = False
+    gated: bool = False  # its files; what it holds is told
     served: dict[str, bytes] = field(default_factory=dict)  # in place of what the listing says
     cuts: int = 0  # how often the line is cut, each time after half of a file's rest
     failures: list[tuple[int, dict[str, str]]] = field(default_factory=list)  # told first
@@ -74,7 +74,9 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if f"/{NAME}" not in path:
                 return 401, {"X-Error-Code": "RepoNotFound"}
             if hub.token and self.headers.get("Authorization") != f"Bearer {hub.token}":
-                return 401, {"X-Error-Code": "GatedRepo" if hub.gated else "RepoNotFound"}
+                return 401, {"X-Error-Code": "RepoNotFound"}
+            if hub.gated and "/resolve/" in path:
+                return 403, {"X-Error-Code": "GatedRepo"}
             for sign in ("/revision/", "/resolve/", "/tree/"):
                 revision = path.partition(sign)[2].split("/")[0]
                 if revision not in ("", "main", "v1", hub.sha):

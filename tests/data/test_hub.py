@@ -137,6 +137,13 @@ def test_what_the_hub_refuses_is_said_with_what_to_do(
     assert hint in str(caught.value.hint)
 
 
+def test_files_that_are_gated_are_asked_for_at_their_page(server: Hub) -> None:
+    server.gated = True
+    with pytest.raises(DataError, match="must ask its owner") as caught:
+        hub.pinned(NAME)
+    assert f"{server.url}/datasets/{NAME}" in str(caught.value.hint)
+
+
 def test_a_hub_that_stays_busy_is_given_up(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fki.data.web.Patience", lambda: Patience(tries=2))
     server.failures = [(500, {})] * 9
