@@ -21,6 +21,7 @@ from fki.data.fetch import Progress, Watch
 from fki.data.web import FOR_NOW, TryLater, Web, retry_after
 
 SIGN, CARD = "hub:", "README.md"
+FIRST = [CARD, ".gitattributes"]  # every repository has the latter
 SIGN_IN = "Run: hf auth login   or set HF_TOKEN, if it is private."
 
 
@@ -43,12 +44,17 @@ class Snapshot:
 def pinned(name: str, revision: str = "") -> Snapshot:
     """The dataset at a branch, a tag or a commit, with its card; without one, as it is now.
 
-    Raises DataError where it cannot be had.
+    Raises DataError where it cannot be had. A card that a cache lacks is done without.
     """
     from huggingface_hub import get_cached_repo_tree
-    from huggingface_hub.errors import CachedRepoTreeNotFoundError
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError, IncompleteSnapshotError
 
-    folder = _brought(name, revision, [CARD])
+    try:
+        folder = _brought(name, revision, FIRST)
+    except DataError as error:
+        if not isinstance(error.__cause__, IncompleteSnapshotError):
+            raise
+        folder = Path(error.__cause__.snapshot_path)
     sha = folder.name
     try:
         tree = get_cached_repo_tree(name, repo_type="dataset", revision=sha)
@@ -146,7 +152,7 @@ def _as_ours(name: str, revision: str, lost: type[Exception]) -> Iterator[None]:
             cause, hub.OfflineModeIsEnabled
         ):
             raise _refused(name, cause) from None
-        raise _not_here(name, revision, cause) from None
+        raise _not_here(name, revision, cause) from error
     except lost as error:
         raise TryLater(f"{type(error).__name__}: {error}") from None
     except OSError as error:

@@ -107,6 +107,8 @@ def made(name: str, source: Source, asked: Columns, date: str, command: str) -> 
     kept, table = Kept(), asked
     for file in source.chosen.names:
         there = columns(source.files[file], file)
+        if not there:  # it has no rows
+            continue
         table = table or {("date" if o == "start" else o): o for o in OURS if o in there}
         _check(table, there, file, date)
         for cells in rows(source.files[file], file):

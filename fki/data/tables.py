@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +18,7 @@ from fki.core.errors import DataError
 
 Cells = dict[str, Any]
 AT_ONCE = 1000  # rows of a Parquet file
+FIRST = 100  # rows that tell the columns
 BROKEN = (OSError, ValueError, KeyError, EOFError, RecursionError, csv.Error)
 
 
@@ -38,9 +39,8 @@ def rows(file: Path, name: str = "") -> Iterator[Cells]:
 
 
 def columns(file: Path, name: str = "") -> list[str]:
-    """The names of a file's columns; those of the first row, where rows may differ."""
-    first = next(rows(file, name), None)
-    return [*first] if first else []
+    """The names of a file's columns; those of its first rows, where rows may differ."""
+    return [*dict.fromkeys(column for row in islice(rows(file, name), FIRST) for column in row)]
 
 
 def _parquet(file: Path, _: str) -> Iterator[Cells]:

@@ -389,7 +389,8 @@ def test_several_granularities_are_not_mixed(fki: Fki, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("ckl",), 3, "fki download ckl --from FOLDER"),
+        (("ckl",), 3, "reported dead in 2023 (its issue 2): ask its authors."),
+        (("cfinjectbench",), 3, "run: fki download cfinjectbench --from FOLDER"),
         (("popqa",), 3, "Run: fki download popqa --from hub:akariasai/PopQA"),
         (("ckl", "--from", "nowhere"), 3, "There is nothing at nowhere"),
         (("ckl", "--from", "."), 3, "recent_news_full.csv"),
@@ -440,6 +441,14 @@ def test_an_address_is_fetched_checked_and_read(
         assert shown.code == 0, shown.err
         card = (catalog.dataset_folder("counterfact") / "README.md").read_text(encoding="utf-8")
         assert host.url in card and sum_ in card
+
+
+def test_what_a_desktop_puts_beside_the_files_is_not_read(fki: Fki, tmp_path: Path) -> None:
+    lama(tmp_path / "files")
+    for place in ("__MACOSX/TREx/._P19.jsonl", "TREx/._P19.jsonl"):
+        (tmp_path / "files" / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "files" / place).write_bytes(b"\0\5\26\7")
+    assert fki("download", "lama", "--from", "files").code == 0
 
 
 def test_verify_finds_what_was_altered(fki: Fki, tmp_path: Path) -> None:

@@ -200,3 +200,15 @@ def test_a_dataset_without_a_card_is_one_too(server: Hub, monkeypatch: pytest.Mo
     assert hub.fetch(found, ["data/a.csv"])[0].read_bytes() == FILES["data/a.csv"]
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert hub.fetch(hub.pinned(NAME), ["data/a.csv"])
+
+
+def test_a_cache_that_lacks_the_card_does_as_well(
+    server: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import snapshot_download
+
+    snapshot_download(NAME, repo_type="dataset", allow_patterns=["data/*"])
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    found = hub.pinned(NAME)
+    assert found.revision == SHA and not (found.folder / "README.md").exists()
+    assert hub.fetch(found, ["data/a.csv"])[0].read_bytes() == FILES["data/a.csv"]

@@ -104,6 +104,21 @@ def test_columns_that_do_not_fit_are_said_with_what_is_there(
     assert hint in str(caught.value.hint)  # type: ignore[attr-defined]
 
 
+def test_an_empty_shard_and_a_field_that_the_first_row_leaves_out_do_no_harm(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "empty.jsonl").write_text("", encoding="utf-8")
+    row = {"s": "Eden", "r": "head", "o": "Ann", "d": "2021"}
+    found = make(tmp_path / "t", [row, row | {"o": "Bo", "e": "2022"}], FACTS + ",end=e")
+    assert [r.get("end") for r in found.tables["stream"]] == [None, "2022"]
+
+
+def test_a_folder_without_any_row_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="it has no rows"):
+        make(tmp_path / "t", [], FACTS)
+
+
 def test_a_folder_that_datasets_saved_is_read(tmp_path: Path) -> None:
     import datasets
 

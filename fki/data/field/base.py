@@ -32,6 +32,7 @@ class Reader:
     read: Callable[["Files"], None]
     place: str = ""  # that --from takes; "" where its files must be got by hand
     wanted: tuple[str, ...] = ("*",)  # files of a place on the Hub
+    gap: str = ""  # what is known to be missing at its page
 
     @property
     def how(self) -> str:
@@ -41,8 +42,9 @@ class Reader:
     def fetch(self, folder: Path) -> None:
         """Raises DataError: whose files they are, and what they may be used for, is to be seen."""
         raise DataError(
-            f"'{self.name}' is made of its authors' own files: {self.url}",
-            hint=f"Run: {self.how}" if self.place else f"Get them there, then run: {self.how}",
+            f"'{self.name}' is made of its authors' own files: {self.url}"
+            + (f". {self.gap}" if self.gap else ""),
+            hint=f"Run: {self.how}" if self.place else f"Once you have them, run: {self.how}",
         )
 
     def made(self, source: Path, command: str, date: str = "") -> Made:
@@ -60,8 +62,8 @@ class Reader:
         return Made(
             self.name,
             self.summary,
-            f"Made of the files that its authors ship: {self.url}. Rows were not changed but for "
-            f"what is said below. Licence: {self.terms}.",
+            f"Made of the files below; its authors' page is {self.url}. Rows were not changed but "
+            f"for what is said here. Licence: {self.terms}.",
             self.licence,
             origins,
             dict(kept.tables),
@@ -86,7 +88,7 @@ class Files(Kept):
 
         Raises DataError where one is needed and none matches.
         """
-        every = sorted(f for f in self.source.rglob("*") if f.is_file())
+        every = sorted(f for f in self.source.rglob("*") if f.is_file() and not self._is_hidden(f))
         for pattern in patterns:
             names = pattern.casefold()
             if found := [f for f in every if Path(f.name.casefold()).match(names)]:
@@ -98,6 +100,11 @@ class Files(Kept):
             f"{self.source} has no {' or '.join(patterns)}, and '{self.name}' needs it.",
             hint="Give the folder with its authors' files (archives unpacked): --from FOLDER",
         )
+
+    def _is_hidden(self, file: Path) -> bool:
+        """Is it what a desktop or an archive has put beside the files?"""
+        parts = file.relative_to(self.source).parts
+        return any(part.startswith((".", "__MACOSX")) for part in parts)
 
     def split_first(self) -> None:
         """What the first period says was there before: base facts (CFInjectBench, TempLAMA)."""

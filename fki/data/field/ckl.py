@@ -82,4 +82,5 @@ CKL = Reader(
     "its repository has none; ask its authors before you pass on what is made of it",
     "2021-04-30",
     read,
+    gap="The addresses there were reported dead in 2023 (its issue 2): ask its authors.",
 )

@@ -99,6 +99,7 @@ CFINJECTBENCH = Reader(
     "its repository has none; its facts are Wikidata's, which are CC0",
     "",
     read_cfinjectbench,
+    gap="They are not in its public history: ask its authors.",
 )
 TEMPLAMA = Reader(
     "templama",
