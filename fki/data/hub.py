@@ -177,13 +177,13 @@ def _not_here(name: str, revision: str, cause: BaseException | None) -> DataErro
     what = f"'{name}'" + (f" at '{revision}'" if revision else "")
     if constants.HF_HUB_OFFLINE:
         return DataError(
-            f"{what} is not whole in {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE forbids the Hub.",
+            f"{constants.HF_HUB_CACHE} lacks {what} or parts of it, and HF_HUB_OFFLINE is set.",
             hint="Run the same command without HF_HUB_OFFLINE once.",
         )
     why = f" ({type(cause).__name__})" if cause else ""
     return DataError(
-        f"{_endpoint()} cannot be reached{why}, and {what} is not whole in "
-        f"{constants.HF_HUB_CACHE}.",
+        f"{_endpoint()} cannot be reached{why}, and {constants.HF_HUB_CACHE} lacks {what} or "
+        "parts of it.",
         hint="Is the machine online? Behind a proxy, set HTTPS_PROXY. The same command goes on.",
     )
 

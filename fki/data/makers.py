@@ -93,6 +93,7 @@ def _of_files(wanted: Wanted, told: Told) -> Iterator[Made]:
             hint="Run: fki download --list   or give --columns for tables of your own",
         )
     wanted.only("date", *(["revision"] if wanted.source.startswith(SIGN) else []))
+    reader.check_date(wanted.date)
     with brought(
         wanted.source,
         reader.licence,

@@ -55,6 +55,41 @@ def test_a_card_tells_them_first(config: str, split: str, chosen: list[str]) -> 
     assert choose(FILES, CONFIGS, config, split).names == chosen
 
 
+@pytest.mark.parametrize(
+    ("head", "names", "config"),
+    [
+        ("", ["train.csv", "dev.csv", "eval.csv"], ""),
+        ("", ["my-train.csv", "my_test.csv", "validation_2.csv"], ""),
+        ("", ["data/train-00000-of-00001.csv", "data/own-00000-of-00001.csv"], ""),
+        ("", ["train/a.csv", "train/b.csv", "test/a.csv"], ""),
+        ("", ["facts.csv", "more.csv"], ""),
+        ("configs:\n- config_name: a\n  data_files: a/*.csv\n- config_name: b\n  data_files:\n"
+         "  - split: train\n    path: [b/x.csv, b/sub/**]\n  - split: test\n    path: b/t*.csv\n",
+         ["a/1.csv", "a/2.csv", "a/deep/3.csv", "b/x.csv", "b/sub/y.csv", "b/t.csv"], "a"),
+        ("configs:\n- config_name: b\n  data_files:\n"
+         "  - split: train\n    path: [b/x.csv, b/sub/**]\n  - split: test\n    path: b/t*.csv\n",
+         ["b/x.csv", "b/sub/y.csv", "b/sub/deep/z.csv", "b/t.csv", "c/t.csv"], "b"),
+        ("configs:\n- config_name: c\n  data_dir: c\n",
+         ["c/train.csv", "c/test.csv", "d/train.csv"], "c"),
+    ],
+)  # fmt: skip
+def test_datasets_chooses_the_same_files(
+    tmp_path: Path, head: str, names: list[str], config: str
+) -> None:
+    from datasets import load_dataset_builder
+
+    for name in names:
+        (tmp_path / "d" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "d" / name).write_text("x\n1\n", encoding="utf-8")
+    (tmp_path / "d" / "README.md").write_text(f"---\n{head}---\n", encoding="utf-8")
+    cache = str(tmp_path / "cache")
+    builder = load_dataset_builder(str(tmp_path / "d"), config or None, cache_dir=cache)
+    card = read_card(tmp_path / "d" / "README.md")
+    for split, files in builder.config.data_files.items():
+        theirs = {Path(file).relative_to(tmp_path / "d").as_posix() for file in files}
+        assert set(choose(names, card, config, str(split)).names) == theirs
+
+
 def test_the_card_s_default_is_taken_and_said() -> None:
     configs = [CONFIGS["configs"][0], CONFIGS["configs"][1] | {"default": True}]
     found = choose(FILES, {"configs": configs}, "", "")

@@ -47,10 +47,14 @@ class Reader:
             hint=f"Run: {self.how}" if self.place else f"Once you have them, run: {self.how}",
         )
 
-    def made(self, source: Path, command: str, date: str = "") -> Made:
-        """The dataset that the files in `source` make. Raises DataError where they are not its."""
+    def check_date(self, date: str) -> None:
+        """Raises DataError for a date where the files have their own."""
         if date and not self.date:
             raise DataError(f"'{self.name}' has dates of its own.", hint="Leave --date out.")
+
+    def made(self, source: Path, command: str, date: str = "") -> Made:
+        """The dataset that the files in `source` make. Raises DataError where they are not its."""
+        self.check_date(date)
         kept = Files(name=self.name, source=source, date=date or self.date)
         self.read(kept)
         if "stream" not in kept.tables:
