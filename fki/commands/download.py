@@ -30,8 +30,8 @@ def download(
         str | None,
         typer.Option(
             "--from",
-            help="wikidata; or its files: a folder, an archive, an address (#sha256=... checks "
-            "it), or hub:owner/name.",
+            help="wikidata or dump; or its files: a folder, an archive, an address (#sha256=... "
+            "checks it), or hub:owner/name.",
             metavar="PLACE",
         ),
     ] = None,
@@ -69,6 +69,26 @@ def download(
     limit: Annotated[
         int, typer.Option(min=0, help="Changes of each relation; 0: all.", rich_help_panel=LIVE)
     ] = 0,
+    facts: Annotated[
+        str,
+        typer.Option(
+            help="A dataset of Wikidata's facts, to ask what Wikipedia's changes tell.",
+            rich_help_panel=LIVE,
+            metavar="DATASET",
+        ),
+    ] = "",
+    wiki: Annotated[
+        str, typer.Option(help="Which Wikipedia, such as enwiki.", rich_help_panel=LIVE)
+    ] = "",
+    shard: Annotated[
+        str,
+        typer.Option(
+            help="Read only this part of a dump, as in 1/8.", rich_help_panel=LIVE, metavar="I/N"
+        ),
+    ] = "",
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that read dumps.", rich_help_panel=LIVE)
+    ] = 0,
     contact: Annotated[
         str,
         typer.Option(
@@ -82,6 +102,12 @@ def download(
             help="Another SPARQL service with Wikidata's data.",
             rich_help_panel=LIVE,
             metavar="ADDRESS",
+        ),
+    ] = "",
+    mirror: Annotated[
+        str,
+        typer.Option(
+            help="Another host of Wikimedia's dumps.", rich_help_panel=LIVE, metavar="ADDRESS"
         ),
     ] = "",
     output: Annotated[
@@ -121,8 +147,13 @@ def download(
             until=until,
             relations=relations,
             limit=limit,
+            facts=facts,
+            wiki=wiki,
+            shard=shard,
+            workers=workers,
             contact=contact,
             endpoint=endpoint,
+            mirror=mirror,
         ),
         output or "",
         show,
@@ -131,10 +162,12 @@ def download(
 
 def _bring(wanted: "Wanted", output: str, show: Show) -> None:
     """A dataset that fki has, or makes of a source."""
-    from fki.data.makers import bring
+    from fki.data.makers import bring, bring_shard
 
     try:
         with Watch(show) as watch:
+            if wanted.shard:
+                return _tell_shard(bring_shard(wanted, output, watch), show)
             folder, was_here, dropped = bring(wanted, output, watch)
     except KeyboardInterrupt:
         raise Interrupted(
@@ -145,6 +178,13 @@ def _bring(wanted: "Wanted", output: str, show: Show) -> None:
         show.note(f"Left out: {count:,} {'row' if count == 1 else 'rows'}: {why}.")
     is_known = not output
     _tell(folder.name if is_known else str(folder), folder, was_here, show)
+
+
+def _tell_shard(folder: Path, show: Show) -> None:
+    """A part of a dump is in place."""
+    show.note(f"{folder} holds its part of the dump.")
+    show.data(shard=str(folder))
+    show.next_commands("fki download wiki ALL-SHARDS... --from dump")
 
 
 def _tell(name: str, folder: Path, was_here: bool, show: Show) -> None:

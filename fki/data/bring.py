@@ -55,11 +55,8 @@ def brought(
             origin = Origin(snapshot.name, told, snapshot.revision, snapshot.url)
             yield Brought(Path(scratch), [origin])
         return
-    if ADDRESS.match(place):
-        file = _fetched(place, watch)
-        url = place.partition("#")[0]
-    else:
-        file, url = user_path(place), ""
+    file = file_at(place, watch)
+    url = place.partition("#")[0] if ADDRESS.match(place) else ""
     if file.is_dir():
         yield Brought(file, [])
         return
@@ -75,6 +72,12 @@ def brought(
             folder.mkdir()
             shutil.copy(file, folder / file.name)
         yield Brought(folder, [Origin(file.name, licence, f"sha256 {file_digest(file)}", url)])
+
+
+def file_at(place: str, watch: Watch | None = None) -> Path:
+    """The file or folder at a place, an address being fetched into fki's own folder; it need not
+    be there otherwise."""
+    return _fetched(place, watch) if ADDRESS.match(place) else user_path(place)
 
 
 def _lay_out(

@@ -18,8 +18,11 @@ from fki.data.wanted import Told, Wanted
 
 Make = Callable[[Wanted, Told], AbstractContextManager[Made]]
 
-LIVE = {  # (name, --from): where the `make` is of what is never the same again
+ANY = "*"
+LIVE = {  # (name, --from): where `named` and `make` are, of what takes long or is never the same
     ("wiki", "wikidata"): "fki.data.wikidata.live",
+    ("wiki", "dump"): "fki.data.wikidata.dumped",
+    ("wikipedia", ANY): "fki.data.wikipedia.compared",
 }
 
 
@@ -37,8 +40,9 @@ def bring(wanted: Wanted, output: str, told: Told) -> Brought:
     Raises ConfigError for what cannot be made, DataError where its source or what is in the folder
     already is not what it must be.
     """
-    if module := LIVE.get((wanted.name, wanted.source)):
-        return _live(import_module(module).make, wanted, output, told)
+    if module := LIVE.get((wanted.name, wanted.source)) or LIVE.get((wanted.name, ANY)):
+        found = import_module(module)
+        return _live(found.make, found.named(wanted), wanted, output, told)
     if wanted.name.startswith(SIGN) or wanted.columns:
         return _built(_of_tables, _own_name(wanted), wanted, output, told)
     if not wanted.source:
@@ -51,6 +55,14 @@ def bring(wanted: Wanted, output: str, told: Told) -> Brought:
     return _built(_of_files, wanted.name, wanted, output, told)
 
 
+def bring_shard(wanted: Wanted, output: str, told: Told) -> Path:
+    """A part of a dump, in the folder `output`. Raises as `bring` does."""
+    if (wanted.name, wanted.source) != ("wiki", "dump"):
+        raise ConfigError("--shard is for: fki download wiki FILE --from dump")
+    found: Path = import_module(LIVE["wiki", "dump"]).shard(wanted, output, told)
+    return found
+
+
 def _built(make: Make, name: str, wanted: Wanted, output: str, told: Told) -> Brought:
     """What is the same whenever it is made: what is there already must be just that."""
     folder = user_path(output) if output else catalog.dataset_folder(name)
@@ -59,9 +71,9 @@ def _built(make: Make, name: str, wanted: Wanted, output: str, told: Told) -> Br
     return Brought(folder, was_here, made.dropped)
 
 
-def _live(make: Make, wanted: Wanted, output: str, told: Told) -> Brought:
-    """What was made before is not made again: its source says something else by now."""
-    folder = user_path(output) if output else catalog.dataset_folder(wanted.dataset)
+def _live(make: Make, name: str, wanted: Wanted, output: str, told: Told) -> Brought:
+    """What was made before is not made again: its source may say something else by now."""
+    folder = user_path(output) if output else catalog.dataset_folder(name)
     if folder.exists():
         _check_same(folder, wanted)
         return Brought(folder, True, {})
@@ -86,7 +98,7 @@ def _of_files(wanted: Wanted, told: Told) -> Iterator[Made]:
     """A dataset of the field, made of its authors' files."""
     reader = READERS.get(wanted.name)
     if reader is None:
-        known = [*READERS, *(f"{name} --from {source}" for name, source in LIVE)]
+        known = [*READERS, *(f"{name} --from {source}" for name, source in LIVE if source != ANY)]
         raise ConfigError(
             f"'{wanted.name}' is not made of files; these are: {', '.join(known)}."
             f"{nearest(wanted.name, READERS)}",

@@ -44,8 +44,11 @@ class Wanted:
     until: str = ""
     relations: str = ""
     limit: int = 0
-    workers: int = 0
+    facts: str = ""
+    wiki: str = ""
     shard: str = ""
+    workers: int = 0
+    mirror: str = ""
     endpoint: str = ""
     contact: str = ""
 
@@ -104,7 +107,7 @@ class Wanted:
 
 
 OPTIONS = {"source": "from"}  # where an option's name is not the field's
-SILENT = ("workers", "contact")  # they change how, not what
+SILENT = ("workers", "contact", "mirror")  # they change how, not what
 VERSIONS: tuple[Version, ...] = ("month", "quarter")
 
 

@@ -19,6 +19,11 @@ from fki.data.wikidata.service import ENDPOINT, Service, stopping
 READ = Patience(read=90.0)  # the service itself gives up after 60 s
 
 
+def named(wanted: Wanted) -> str:
+    """What the dataset is called."""
+    return wanted.dataset
+
+
 @contextmanager
 def make(wanted: Wanted, told: Told) -> Iterator[Made]:
     """The dataset of a window, its journal under `downloads` in the data folder until it is made.
