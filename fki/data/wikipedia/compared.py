@@ -1,0 +1,40 @@
+"""`fki download wikipedia`: what two snapshots tell, with what was typed on the command line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from fki.data.made import Made
+from fki.data.wanted import Told, Wanted
+from fki.data.wikipedia.dumps import HOST, SMALL
+from fki.data.wikipedia.make import make as made_of
+
+READ = ("places", "since", "until", "limit", "facts", "wiki", "workers", "mirror", "contact")
+
+
+def named(wanted: Wanted) -> str:
+    """What the dataset is called: by the dates of the snapshots, where they were given."""
+    days = [day for day in (wanted.since, wanted.until) if day]
+    return "-".join([wanted.wiki or (SMALL if days and not wanted.source else "wikipedia"), *days])
+
+
+@contextmanager
+def make(wanted: Wanted, told: Told) -> Iterator[Made]:
+    """The dataset of what changed. Raises ConfigError or DataError as `made_of` does."""
+    wanted.only(*READ)
+    places = [wanted.source, *wanted.places] if wanted.source else []
+    made = made_of(
+        places,
+        wanted.since,
+        wanted.until,
+        wiki=wanted.wiki or SMALL,
+        host=wanted.mirror or HOST,
+        contact="" if places else wanted.needed_contact(),
+        facts=wanted.facts,
+        limit=wanted.limit,
+        workers=wanted.workers,
+        watch=told.fetched,
+        note=told.note,
+        command=wanted.typed,
+    )
+    yield replace(made, name=named(wanted))
