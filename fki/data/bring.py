@@ -56,7 +56,7 @@ def brought(
             yield Brought(Path(scratch), [origin])
         return
     if ADDRESS.match(place):
-        file = _fetched(place, watch)
+        file = fetched(place, watch)
         url = place.partition("#")[0]
     else:
         file, url = user_path(place), ""
@@ -95,7 +95,7 @@ def _lay_out(
             (folder / name).symlink_to(file.absolute())
 
 
-def _fetched(address: str, watch: Watch | None) -> Path:
+def fetched(address: str, watch: Watch | None) -> Path:
     """The file of an address, under `downloads` in the data folder."""
     url, _, sums = address.partition("#")
     kind, _, value = sums.partition("=")
