@@ -211,7 +211,7 @@ class _Reader:
             title=get("title", ""),
             ns=_number(get("ns", "")),
             revision=number,
-            parent=_number(get("parentid", "") or "0"),
+            parent=_number(get("parent", "") or "0"),
             timestamp=time,
             text=get("text") if is_text else None,
             sha1=get("sha1", ""),
@@ -221,9 +221,9 @@ class _Reader:
         page = self.best
         if page is None:
             return
-        self.last, page.redirect = page.title, self.redirect
         if not (0 < page.id < HIGHEST and page.title and len(page.timestamp) >= 10):
             raise self._fault("a page has no id, title or time")
+        self.last, page.redirect = page.title, self.redirect
         self.site.latest = max(self.site.latest, page.timestamp)
         self.found.append(page)
 

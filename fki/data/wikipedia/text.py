@@ -7,6 +7,8 @@ to look further. Templates vanish, but for those that stand for words of a sente
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import partial
+from html import unescape
 from typing import TYPE_CHECKING, Any
 
 from fki.data.wikipedia.templates import is_known, words
@@ -31,6 +33,7 @@ HEADING = re.compile(r"(={1,6})\s*(.+?)\s*\1")
 ITEM = re.compile(r"[*#:;]+\s*")
 SWITCH = re.compile(r"__[A-Z]{3,}__")
 STRAY_TAG = re.compile(r"</?[a-zA-Z][^<>\n]{0,200}>")
+DEEPEST = 5  # templates within templates whose words are read
 SHORTEST = 5  # words of a paragraph; what is shorter is a caption or what a template left
 ENDS = re.compile(r"[.!?。！？][\"'”’)\]]*$")
 
@@ -61,7 +64,7 @@ def paragraphs(wikitext: str, namespaces: Iterable[str] = ()) -> list[str]:
         wikitext = sign.sub(better, wikitext)
     apart = LINKS | {name.casefold() for name in namespaces}
     text = _plain(parse(_without(parse(wikitext), apart)))
-    text = STRAY_TAG.sub(" ", SWITCH.sub("", text))
+    text = unescape(STRAY_TAG.sub(" ", SWITCH.sub("", text)))  # &lt;p&gt; is text, <p> is none
     return [*_paragraphs(_sections(text.splitlines()))]
 
 
@@ -87,25 +90,30 @@ def _is_apart(target: str, text: str | None, apart: frozenset[str]) -> bool:
     return prefix.casefold() in apart or (text is None and bool(LANGUAGE.fullmatch(prefix)))
 
 
-def _plain(page: "WikiText") -> str:
-    return page.plain_text(replace_templates=_shown, replace_tables=_nothing)
+def _plain(page: "WikiText", depth: int = 0) -> str:
+    """The text of a page, or of an argument of a template that stands in so many others."""
+    return page.plain_text(
+        replace_templates=partial(_shown, depth=depth),
+        replace_tables=_nothing,
+        unescape_html_entities=False,
+    )
 
 
 def _nothing(_: Any) -> str:
     return ""
 
 
-def _shown(template: "Template") -> str:
+def _shown(template: "Template", depth: int) -> str:
     """The words that a template stands for."""
     from wikitextparser import parse
 
     name = " ".join(template.name.replace("_", " ").split()).casefold()
-    if not is_known(name):
+    if depth == DEEPEST or not is_known(name):
         return ""
     listed: list[str] = []
     named: dict[str, str] = {}
     for argument in template.arguments:
-        value = _plain(parse(argument.value)).strip()
+        value = _plain(parse(argument.value), depth + 1).strip()
         if argument.positional:
             listed.append(value)
         else:
