@@ -74,7 +74,7 @@ def test_documents_are_what_the_newer_snapshot_tells_and_the_older_did_not(tmp_p
          "title": "Avalon"},
     ]  # fmt: skip
     assert found.name == "testwiki-2024-01-01-2024-02-01"
-    assert "2 articles are new, 2 changed and 0 did not" in found.about
+    assert "new: 2; that changed: 2; that did not: 0." in found.about
     assert [o.name for o in found.origins] == [
         "older: testwiki-20240101-pages-articles.xml.bz2",
         "newer: testwiki-20240201-pages-articles.xml.bz2",
@@ -157,7 +157,7 @@ def test_an_unchanged_revision_is_not_cleaned_at_all(
     same = page(9, text=slow, title="Slow")
     found = made(two(tmp_path, [*OLD, same], [*NEW, same]), limits=Limits(seconds=0.5))
     assert not found.dropped and len(rows(found)) == 3
-    assert "1 did not" in found.about
+    assert "that did not: 1." in found.about
 
 
 def test_a_page_beyond_the_limits_is_counted_and_named(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_of_a_real_export_only_the_edited_sentences_are_new(
     new = save(tmp_path / "new.xml.bz2", later_copy(bz2.decompress(old.read_bytes()).decode()))
     found = wikipedia(Snapshot([old]), Snapshot([new]), workers=2)
     assert found.name.startswith("enwiki-2016-0") and not found.dropped
-    assert "0 articles are new, 61 changed and 45 did not" in found.about
+    assert "new: 0; that changed: 61; that did not: 45." in found.about
     texts = [row["text"] for row in rows(found)]
     assert len(texts) > 30
     assert [text for text in texts if not re.search(r"\b202\d\b", text)] == []

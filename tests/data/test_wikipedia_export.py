@@ -1,6 +1,7 @@
 """Exports of MediaWiki are read page by page, and nothing unsafe or broken is taken for one."""
 
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +44,15 @@ def test_several_streams_in_one_file_are_one_export(tmp_path: Path) -> None:
     file = tmp_path / "multistream.xml.bz2"
     file.write_bytes(bz2.compress(xml[:500]) + bz2.compress(xml[500:]))
     assert [p.id for p in read(file)] == [1, 2]
+
+
+def test_a_reader_that_stops_early_leaves_no_thread_behind(tmp_path: Path) -> None:
+    pages = [page(n, text="word " * 20_000) for n in range(1, 60)]
+    reading = read_pages([save(tmp_path / "dump.xml.gz", export(*pages))])
+    before = threading.active_count()
+    assert next(reading).id == 1 and threading.active_count() == before + 1
+    reading.close()
+    assert threading.active_count() == before
 
 
 def test_redirects_and_other_namespaces_are_no_articles(tmp_path: Path) -> None:
@@ -125,7 +135,7 @@ def test_a_file_that_is_cut_off_is_an_error_that_names_the_place(
     assert str(file) in str(caught.value) and "line" in str(caught.value)
 
 
-@pytest.mark.parametrize("suffix", [".xml.bz2", ".xml.gz"])
+@pytest.mark.parametrize("suffix", [".xml.bz2", ".xml.gz", ".xml.zst"])
 def test_a_file_that_was_altered_is_an_error(tmp_path: Path, suffix: str) -> None:
     file = save(
         tmp_path / f"dump{suffix}", export(*(page(n, text=f"x{n}" * 50) for n in range(1, 99)))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
+from typing import Any
 
 from fki.core.errors import DataError
 from fki.data.fetch import Progress, Watch
@@ -106,19 +107,24 @@ def _made(
     if not len(documents):
         raise DataError(f"No article's text changed between {before} and {after}.")
     asked = gathered.aligner.probes(before, after, gathered.is_kept)
-    tables = {"stream": documents, "probes/unchanged": gathered.questions(), **asked.tables}
+    tables: dict[str, Any] = {
+        "stream": documents,
+        "probes/unchanged": gathered.questions(),
+        **asked.tables,
+    }
     count = gathered.counts
     wiki = sites[1].name or "wikipedia"
     return Made(
         f"{wiki}-{before}-{after}",
         f"what {wiki} changed from {before} to {after}",
-        f"Made of two snapshots of {wiki}: {count['new']:,} articles are new, {count['changed']:,} "
-        f"changed and {count['unchanged']:,} did not. The texts are by Wikipedia's authors, whom "
-        "each article's history names; `id` is the page, its revision and the paragraph.",
+        f"Made of two snapshots of {wiki}. Articles that are new: {count['new']:,}; that changed: "
+        f"{count['changed']:,}; that did not: {count['unchanged']:,}. The texts are by Wikipedia's "
+        "authors, whom each article's history names; `id` is the page, its revision and the "
+        "paragraph.",
         LICENCE,
         [replace(o, name=f"{age}: {o.name}") for age, s in (("older", old), ("newer", new))
          for o in s.sources()],
-        {stem: rows for stem, rows in tables.items() if len(rows)},  # type: ignore[misc]
+        {stem: rows for stem, rows in tables.items() if len(rows)},
         dropped=gathered.dropped + asked.dropped,
         notes=[*NOTES, *_unclean(gathered.failed)],
         command=command,

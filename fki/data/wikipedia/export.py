@@ -5,16 +5,15 @@ is read here is the same in older ones. Expat calls back for each tag, so no tre
 document type is refused, and with it every entity, inner or outer: exports have none.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from xml.parsers.expat import ExpatError, ParserCreate
 
 from fki.core.errors import DataError
-from fki.data.wikipedia.packed import BROKEN, opened
+from fki.data.wikipedia.packed import PIECE, Unreadable, opened
 
-PIECE = 2**18  # bytes that the parser is given at a time
 BIGGEST = 2**23  # characters of a text; MediaWiki allows 2 MiB
 LONGEST = 2**24  # bytes of one tag
 HIGHEST = 2**32  # of page ids, which MediaWiki keeps in 32 bits
@@ -72,7 +71,7 @@ def read_pages(
     before: str = "",
     site: Site | None = None,
     read: Callable[[int], None] = lambda _: None,
-) -> Iterator[Page]:
+) -> Generator[Page, None, None]:
     """All pages of one snapshot, each with its latest revision.
 
     Args:
@@ -84,8 +83,8 @@ def read_pages(
     """
     for file in files:
         at = 0
-        with opened(file) as (content, raw):
-            for pages in _Reader(file, before, site or Site()).pages(content):
+        with opened(file) as (pieces, raw):
+            for pages in _Reader(file, before, site or Site()).pages(pieces):
                 yield from pages
                 read(raw.tell() - at)
                 at = raw.tell()
@@ -115,16 +114,16 @@ class _Reader:
         self.redirect = ""
         self.namespace = 0
 
-    def pages(self, content: IO[bytes]) -> Iterator[list[Page]]:
-        """The pages of a stream of XML, piece by piece."""
+    def pages(self, pieces: Iterator[bytes]) -> Iterator[list[Page]]:
+        """The pages of an XML document, piece by piece."""
         fed = 0
         while True:
             try:
-                piece = content.read(PIECE)
+                piece = next(pieces)
                 self.parser.Parse(piece, not piece)
             except ExpatError as error:
                 raise self._fault(f"its XML is broken or cut off: {error}") from None
-            except BROKEN as error:
+            except Unreadable as error:
                 raise self._fault(f"it is cut off or altered: {error}") from None
             yield self.found
             self.found.clear()
