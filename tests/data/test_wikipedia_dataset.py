@@ -16,6 +16,7 @@ from fki.data import catalog
 from fki.data.made import Made, write_dataset
 
 pytest.importorskip("wikitextparser")
+from fki.data.wikipedia import gathered
 from fki.data.wikipedia.dataset import wikipedia
 from fki.data.wikipedia.snapshots import Snapshot, snapshots
 from fki.data.wikipedia.workers import Limits
@@ -228,6 +229,7 @@ def test_places_that_are_no_two_snapshots_are_an_error(
         (export(*OLD), export(), "no articles that can be read"),
         (export(*OLD, wiki="otherwiki"), export(*NEW), "different wikis: otherwiki, testwiki"),
         (export(*NEW), export(*OLD), "The older snapshot comes first"),
+        (export(OLD[2]), export(*NEW), "no article in common"),
     ],
 )
 def test_snapshots_that_make_no_dataset_are_an_error(
@@ -236,6 +238,24 @@ def test_snapshots_that_make_no_dataset_are_an_error(
     files = [save(tmp_path / name, xml) for name, xml in (("a.xml", old), ("b.xml", new))]
     with pytest.raises(DataError, match=says):
         wikipedia(*(Snapshot([file]) for file in files), workers=1)
+
+
+def test_dates_that_are_given_with_two_files_name_them_and_cut_nothing(tmp_path: Path) -> None:
+    places = two(tmp_path)
+    found = made(places, "2023-01-01", "2023-02-01")
+    assert found.name == "testwiki-2023-01-01-2023-02-01"
+    assert rows(found) == rows(made(places))
+
+
+def test_a_full_disk_is_an_error_with_a_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = gathered.SCHEMA + "PRAGMA max_page_count = 3;"
+    monkeypatch.setattr("fki.data.wikipedia.gathered.SCHEMA", few)
+    more = [page(n, text=f"Page {n} is new here. " * 99) for n in range(10, 30)]
+    with pytest.raises(DataError, match="disk is full") as caught:
+        made(two(tmp_path, OLD, [*NEW, *more]))
+    assert "SQLITE_TMPDIR" in str(caught.value.hint)
 
 
 def test_a_snapshot_that_is_cut_off_makes_no_dataset(tmp_path: Path) -> None:

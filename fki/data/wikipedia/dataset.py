@@ -1,5 +1,6 @@
 """The dataset that two snapshots of a Wikipedia make: TemporalWiki's, for any two dates."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
@@ -58,10 +59,16 @@ def wikipedia(
     sites = Site(), Site()
     read = _reading(old, new, watch)
     pairs = joined(_articles(old, sites[0], read), _articles(new, sites[1], read))
-    with Workers(workers, limits) as crew:
-        for done in crew.map(_jobs(gathered, pairs, sites[1])):
-            gathered.keep(done)
-    return _made(gathered, old, new, sites, command)
+    try:
+        with Workers(workers, limits) as crew:
+            for done in crew.map(_jobs(gathered, pairs, sites[1])):
+                gathered.keep(done)
+        return _made(gathered, old, new, sites, command)
+    except sqlite3.Error as error:
+        raise DataError(
+            f"What was found cannot be kept on disk: {error}.",
+            hint="Free some space, or set SQLITE_TMPDIR to a folder that has more.",
+        ) from None
 
 
 def _articles(snapshot: Snapshot, site: Site, read: Callable[[int], None]) -> Iterator[Page]:
@@ -102,6 +109,11 @@ def _made(
             f"The older snapshot comes first, and it has a page of {before}, the other one none "
             f"later than {after}.",
             hint="Give the older one first.",
+        )
+    if not gathered.counts["changed"] + gathered.counts["unchanged"]:
+        raise DataError(
+            "The snapshots have no article in common, so nothing can be told of what changed.",
+            hint="Are they of the same wiki, and of the same parts of it?",
         )
     documents = gathered.finish()
     if not len(documents):

@@ -41,8 +41,9 @@ def snapshots(
 ) -> tuple[Snapshot, Snapshot]:
     """The older and the newer snapshot at some places: files, folders with parts, addresses.
 
-    Two places are the two, the older one first; more are told apart by the dates in their names;
-    one is a history, with `since` and `until` for dates. Raises ConfigError or DataError.
+    Two places are the two, the older one first; more are told apart by the dates in their names.
+    One place is a history: what it was before `since`, and before `until`. Otherwise these two say
+    of what days the snapshots are, where their names do not. Raises ConfigError or DataError.
     """
     if len(places) == 1:
         if not (since and until):
@@ -57,7 +58,8 @@ def snapshots(
         groups = _by_date(_files(places, watch))
     days = [_day(cut).isoformat() if cut else "" for cut in (since, until)]
     old, new = (
-        Snapshot(files, cut, cut or _told(files)) for files, cut in zip(groups, days, strict=True)
+        Snapshot(files, day if len(places) == 1 else "", day or _told(files))
+        for files, day in zip(groups, days, strict=True)
     )
     if old.day and new.day and old.day >= new.day:
         raise DataError(
