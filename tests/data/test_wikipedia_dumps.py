@@ -14,6 +14,7 @@ from fki.core.errors import ConfigError, DataError
 from fki.data.web import Patience, Web
 from fki.data.wikipedia.dumps import dump_snapshots
 from fki.data.wikipedia.export import read_pages
+from fki.data.wikipedia.make import make
 
 sys.path.insert(0, str(Path(__file__).parent))
 from web_server import serving
@@ -34,7 +35,9 @@ class Mirror:
             names = [f"testwiki-{stamp}-pages-articles{n}.xml-p{n}p{n}.bz2" for n in (10, 9)]
             for name in names:
                 number = int(name.rpartition("p")[2].partition(".")[0])
-                xml = export(page(number, text=f"It is {stamp}."))
+                xml = export(
+                    page(number, text=f"It is {stamp}, as all can see.", number=int(stamp))
+                )
                 self.files[f"/testwiki/{stamp}/{name}"] = save(folder / name, xml).read_bytes()
             others = [f"testwiki-{stamp}-pages-articles1.xml-index.txt.bz2", "../evil.xml.bz2"]
             listed = {name: self.told(stamp, name) for name in [*names, *others]}
@@ -85,7 +88,7 @@ def fetch(mirror: Mirror, since: str = OLD, until: str = NEW, **options: Any) ->
 def test_two_dates_become_two_snapshots(mirror: Mirror, dates: tuple[str, str]) -> None:
     notes: list[str] = []
     old, new = fetch(mirror, *dates, note=notes.append)
-    assert [p.text for p in read_pages(old.files)] == ["It is 20240101."] * 2
+    assert [p.text for p in read_pages(old.files)] == ["It is 20240101, as all can see."] * 2
     assert [p.id for p in read_pages(new.files)] == [9, 10]
     assert (old.day, new.day) == ("2024-01-01", "2024-02-01")
     [origin, _] = new.sources()
@@ -162,3 +165,33 @@ def test_what_cannot_be_asked_for_is_not_asked(
 def test_a_wiki_that_is_not_there_is_an_error(mirror: Mirror) -> None:
     with pytest.raises(DataError, match="404"):
         fetch(mirror, wiki="nowiki")
+
+
+def test_two_dates_are_enough_for_a_dataset(mirror: Mirror) -> None:
+    pytest.importorskip("wikitextparser")
+    notes: list[str] = []
+    found = make((), OLD, NEW, wiki="testwiki", host=mirror.host, workers=1, note=notes.append)
+    assert found.name == "testwiki-2024-01-01-2024-02-01"
+    assert [row["text"] for row in found.tables["stream"]] == [f"It is {NEW}, as all can see."] * 2
+    assert {o.url.split("/")[4] for o in found.origins} == {OLD, NEW} and notes
+    with pytest.raises(ConfigError, match="Two snapshots are needed"):
+        make((), OLD)
+
+
+def test_an_address_with_a_checksum_is_a_place_too(mirror: Mirror) -> None:
+    pytest.importorskip("wikitextparser")
+    paths = sorted(path for path in mirror.files if "articles9" in path)
+    sums = [hashlib.sha256(mirror.files[path]).hexdigest() for path in paths]
+    places = [f"{mirror.host}{path}#sha256={told}" for path, told in zip(paths, sums, strict=True)]
+    assert [row["id"] for row in make(places, workers=1).tables["stream"]] == [f"9-{NEW}-0"]
+    with pytest.raises(DataError, match="sha256"):
+        make([places[0], places[1][:-3] + "000"], workers=1)
+
+
+def test_without_the_parser_nothing_is_fetched(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fki.data.wikipedia.dataset.find_spec", lambda _: None)
+    with pytest.raises(DataError, match="not installed") as caught:
+        make((), OLD, NEW, wiki="testwiki", host=mirror.host)
+    assert mirror.asked == [] and 'pip install "fki[dumps]"' in str(caught.value.hint)

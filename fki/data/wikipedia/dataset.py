@@ -50,11 +50,7 @@ def wikipedia(
     Raises:
         DataError: a file is no export, is broken or not safe to read, or nothing changed.
     """
-    if find_spec("wikitextparser") is None:
-        raise DataError(
-            "The package that reads wikitext is not installed.",
-            hint="Run: pip install 'fki[dumps]'",
-        )
+    check_parser()
     gathered = Gathered(Aligner(read_facts(facts) if facts else ()), limit)
     sites = Site(), Site()
     read = _reading(old, new, watch)
@@ -69,6 +65,15 @@ def wikipedia(
             f"What was found cannot be kept on disk: {error}.",
             hint="Free some space, or set SQLITE_TMPDIR to a folder that has more.",
         ) from None
+
+
+def check_parser() -> None:
+    """Raises DataError where the package that reads wikitext is not installed."""
+    if find_spec("wikitextparser") is None:
+        raise DataError(
+            "Wikitext is read with wikitextparser, which is not installed.",
+            hint='Run: pip install "fki[dumps]"',
+        )
 
 
 def _articles(snapshot: Snapshot, site: Site, read: Callable[[int], None]) -> Iterator[Page]:

@@ -98,6 +98,6 @@ def _unzstd(file: Path, raw: IO[bytes]) -> IO[bytes]:
     except ImportError:
         raise DataError(
             f"{file} is packed with Zstandard, and the package for it is not installed.",
-            hint="Run: pip install 'fki[dumps]'",
+            hint='Run: pip install "fki[dumps]"',
         ) from None
     return zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
