@@ -8,6 +8,7 @@ and matched when both have been read.
 import json
 import sqlite3
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Literal, NamedTuple
@@ -44,13 +45,11 @@ def joined(old: Iterator[Page], new: Iterator[Page]) -> Iterator[Pair]:
         else:
             aside.put("new", b)
             b = next(after, None)
-    while b:  # all of `old` is known by now
-        yield Pair(aside.take("old", b.id), b)
+    while b:  # behind all pages of `old`, and so behind those that were set aside
+        yield Pair(None, b)
         b = next(after, None)
-    while a and aside.holds("new"):  # all of `new` is
-        if page := aside.take("new", a.id):
-            yield Pair(a, page)
-        a = next(before, None)
+    if a and aside.holds("new"):
+        deque(before, 0)  # what is in order is behind them; what is not is set aside
     yield from aside.pairs()
 
 
@@ -82,14 +81,6 @@ class Aside:
             "WHERE excluded.revision > revision",
             (page.id, page.revision, packed),
         )
-
-    def take(self, side: Side, id: int) -> Page | None:
-        """A page that was set aside, and is no longer."""
-        row = self.db.execute(f"SELECT page FROM {side} WHERE id = ?", (id,)).fetchone()
-        if row is None:
-            return None
-        self.db.execute(f"DELETE FROM {side} WHERE id = ?", (id,))
-        return _unpacked(row[0])
 
     def holds(self, side: Side) -> bool:
         """Is any page set aside?"""
