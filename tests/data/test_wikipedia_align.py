@@ -50,6 +50,13 @@ def test_a_fact_that_changed_is_asked_with_its_old_answer() -> None:
     assert not found.dropped
 
 
+def test_of_several_objects_only_those_that_came_are_asked() -> None:
+    [row] = asked(fact("mayors", "Ann Stone", "Dee Fen", start="2020-01-01"),
+                  fact("mayors", "Ann Stone", "Bo Quill", start="2024-01-15"),
+                  ).tables["probes/updated"]  # fmt: skip
+    assert (row["answers"], row["old_answers"]) == (["Bo Quill"], ["Dee Fen"])
+
+
 def test_a_fact_of_which_nothing_held_before_is_new() -> None:
     [row] = asked(fact("league", "Long League", start="2024-01-10")).tables["probes/new"]
     assert row["answers"] == ["Long League"] and row["period"] == "2024-01-20"

@@ -150,15 +150,17 @@ def test_a_limit_draws_whole_articles_evenly_and_the_same_ones_each_time(tmp_pat
     assert len(rows(made(places, limit=60))) == 120
 
 
-def test_an_unchanged_revision_is_not_cleaned_at_all(
+def test_an_unchanged_or_undone_revision_is_not_cleaned_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fki.data.wikidata.draw.Draw.wants", lambda *_: False)
     slow = "[[File:a.jpg|" * 5_000 + "]]" * 5_000
     same = page(9, text=slow, title="Slow")
-    found = made(two(tmp_path, [*OLD, same], [*NEW, same]), limits=Limits(seconds=0.5))
+    undone = page(10, text=slow, title="Slow", number=1), page(10, text=slow, number=2)
+    places = two(tmp_path, [*OLD, same, undone[0]], [*NEW, same, undone[1]])
+    found = made(places, limits=Limits(seconds=0.5))
     assert not found.dropped and len(rows(found)) == 3
-    assert "that did not: 1." in found.about
+    assert "that did not: 2." in found.about
 
 
 def test_a_page_beyond_the_limits_is_counted_and_named(tmp_path: Path) -> None:

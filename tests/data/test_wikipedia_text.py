@@ -99,6 +99,14 @@ def test_broken_wikitext_is_no_error(wikitext: str) -> None:
     assert paragraphs(wikitext) == []
 
 
+def test_templates_that_are_nested_without_end_are_not_followed() -> None:
+    def nested(depth: int) -> str:
+        return f"Avalon {'{{nowrap|' * depth}and{'}}' * depth} Eden are two cities."
+
+    assert paragraphs(nested(5)) == ["Avalon and Eden are two cities."]
+    assert paragraphs(nested(50)) == ["Avalon Eden are two cities."]
+
+
 def test_a_sentinel_of_the_model_never_gets_into_a_text() -> None:
     assert paragraphs("This is a text with &lt;extra_id_0&gt; in it.") == []
 
