@@ -63,7 +63,7 @@ def wikipedia(
     except sqlite3.Error as error:
         raise DataError(
             f"What was found cannot be kept on disk: {error}.",
-            hint="Free some space, or set SQLITE_TMPDIR to a folder that has more.",
+            hint="Free some space, or set TMPDIR to a folder that has more.",
         ) from None
 
 
