@@ -77,7 +77,7 @@ def brought(
 def file_at(place: str, watch: Watch | None = None) -> Path:
     """The file or folder at a place, an address being fetched into fki's own folder; it need not
     be there otherwise."""
-    return _fetched(place, watch) if ADDRESS.match(place) else user_path(place)
+    return fetched(place, watch) if ADDRESS.match(place) else user_path(place)
 
 
 def _lay_out(
@@ -98,7 +98,7 @@ def _lay_out(
             (folder / name).symlink_to(file.absolute())
 
 
-def _fetched(address: str, watch: Watch | None) -> Path:
+def fetched(address: str, watch: Watch | None) -> Path:
     """The file of an address, under `downloads` in the data folder."""
     url, _, sums = address.partition("#")
     kind, _, value = sums.partition("=")

@@ -26,6 +26,11 @@ class Draw(Generic[T]):
         self._most = most
         self._held: list[tuple[int, str, T]] = []  # a heap, the highest lot on top
 
+    def wants(self, name: str) -> bool:
+        """Would an item of this name be taken in?"""
+        is_open = not self._most or len(self._held) < self._most
+        return is_open or -lot(name) > self._held[0][0]
+
     def offer(self, name: str, item: T) -> bool:
         """Take the item in, for now. Returns whether it was."""
         entry = (-lot(name), name, item)

@@ -1,4 +1,4 @@
-"""`fki download wiki FILE --from dump`: the facts of some months, from a JSON dump or its shards."""
+"""`fki download wiki FILE --from dump`: facts of some months, from a JSON dump or its shards."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

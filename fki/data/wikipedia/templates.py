@@ -1,0 +1,149 @@
+"""The templates that stand for words of a sentence, and those words; any other one is left out.
+
+Without them a sentence loses its numbers ("a range of {{convert|1300|mi|km}}") or its dates
+("{{as of|2014}}"). The names are those of the English Wikipedia, whose commonest ones in running
+text these are.
+"""
+
+import re
+from collections.abc import Callable
+
+Arguments = list[str]  # the positional ones, as plain text
+
+FIRST = (  # what they show is their first argument
+    "nowrap|nobr|small|smaller|big|large|larger|sc|smallcaps|angbr|angle bracket|linktext|nihongo"
+    "|ill|interlanguage link|abbr|tooltip|sic|quote|blockquote|cquote|quotation|bq|format price|nq"
+    "|em|strong|keypress|vanchor|visible anchor|music|not a typo|as written|nastaliq|formatnum|gaps"
+)
+SECOND = "lang|langx|color|font color|wikt-lang"
+LAST = "transl|transliteration|translit|tlit|rtl-lang"
+SIGNS = {
+    "'s": "'s",
+    "'": "'",
+    "ʼ": "'",
+    "=": "=",
+    "!": "|",
+    "nbsp": " ",
+    "space": " ",
+    "spaces": " ",
+    "sp": " ",
+    "zwj": "",
+    "shy": "",
+    "ndash": "–",
+    "en dash": "–",
+    "mdash": "—",
+    "em dash": "—",
+    "snd": " – ",
+    "snds": " – ",
+    "spnd": " – ",
+    "spaced ndash": " – ",
+    "mdashb": "—",
+    "·": " · ",
+    "•": " · ",
+    "bullet": " · ",
+    "colon": ":",
+    "pipe": "|",
+    "times": "×",
+    "minus": "−",
+    "pound sign": "£",
+}
+PREFIXES = ("lang-", "script/")
+SHIPS = frozenset({"uss", "hms", "hmas", "hmcs", "ss", "ms", "mv", "rms", "ins", "usat", "uscgc"})
+RANGES = {"to": " to ", "-": "–", "–": "–", "and": " and ", "or": " or ", "by": " by ", "x": " × "}
+NUMBER = re.compile(r"[\d.,/+−-]+")
+
+
+def is_known(name: str) -> bool:
+    """Does a template stand for words?"""
+    return name in TABLE or name in SIGNS or name in SHIPS or name.startswith(PREFIXES)
+
+
+def words(name: str, arguments: Arguments, named: dict[str, str]) -> str:
+    """What a template shows within a sentence; empty for one that is no part of it."""
+    if make := TABLE.get(name):
+        return make(arguments, named)
+    if name in SIGNS:
+        return SIGNS[name]
+    if name in SHIPS:
+        return " ".join([name.upper() if name != "ss" else "SS", *arguments[:1]])
+    return _at(arguments, 0) if name.startswith(PREFIXES) else ""
+
+
+def _at(arguments: Arguments, place: int) -> str:
+    return arguments[place] if -len(arguments) <= place < len(arguments) else ""
+
+
+def _first(arguments: Arguments, named: dict[str, str]) -> str:
+    return _at(arguments, 0) or named.get("text", "") or named.get("1", "")
+
+
+def _convert(arguments: Arguments, _: dict[str, str]) -> str:
+    """{{convert|10|to|20|km|mi}} as "10 to 20 km": the unit that the writer gave."""
+    shown = ""
+    for argument in arguments:
+        if argument in RANGES:
+            shown += RANGES[argument]
+        elif NUMBER.fullmatch(argument):
+            shown += argument
+        else:
+            return f"{shown} {argument}".strip()
+    return shown
+
+
+def _as_of(arguments: Arguments, named: dict[str, str]) -> str:
+    """{{as of|2014|5}} as "As of May 2014"."""
+    begins = "as of" if named.get("lc") or named.get("bare") else "As of"
+    numbers = [a for a in arguments if a.isdigit()]
+    month = MONTHS[int(numbers[1])] if len(numbers) > 1 and 0 < int(numbers[1]) < 13 else ""
+    day = str(int(numbers[2])) if month and len(numbers) > 2 else ""
+    told = named.get("alt") or " ".join(filter(None, [begins, day, month, *numbers[:1]]))
+    return told if numbers or named.get("alt") else ""
+
+
+MONTHS = (  # not those of `calendar`, which follow the locale
+    *("", "January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
+
+
+def _fraction(arguments: Arguments, _: dict[str, str]) -> str:
+    """{{frac|2|1|3}} as "2 1/3", {{frac|3}} as "1/3"."""
+    if len(arguments) < 2:
+        return f"1/{arguments[0]}" if arguments else ""
+    return " ".join([*arguments[:-2], "/".join(arguments[-2:])])
+
+
+def _circa(arguments: Arguments, _: dict[str, str]) -> str:
+    return "c. " + "–".join(arguments[:2])
+
+
+def _value(arguments: Arguments, named: dict[str, str]) -> str:
+    """{{val|6.241|e=18|u=C}} as "6.241×10^18 C"."""
+    power = f"×10^{named['e']}" if named.get("e") else ""
+    unit = named.get("u") or named.get("ul") or ""
+    return f"{_at(arguments, 0)}{power} {unit}".strip()
+
+
+def _dollars(sign: str) -> Callable[[Arguments, dict[str, str]], str]:
+    return lambda arguments, _: sign + _at(arguments, 0)
+
+
+TABLE: dict[str, Callable[[Arguments, dict[str, str]], str]] = {
+    **dict.fromkeys(FIRST.split("|"), _first),
+    **dict.fromkeys(SECOND.split("|"), lambda arguments, named: _at(arguments, 1)),
+    **dict.fromkeys(LAST.split("|"), lambda arguments, named: _at(arguments, -1)),
+    **dict.fromkeys(("convert", "cvt"), _convert),
+    **dict.fromkeys(("as of", "asof"), _as_of),
+    **dict.fromkeys(("circa", "c.", "ca.", "c"), _circa),
+    **dict.fromkeys(("frac", "fraction", "sfrac"), _fraction),
+    "val": _value,
+    "e": lambda arguments, _: f"×10^{_at(arguments, 0)}",
+    "us$": _dollars("US$"),
+    "usd": _dollars("US$"),
+    "gbp": _dollars("£"),
+    "£": _dollars("£"),
+    "eur": _dollars("€"),
+    "€": _dollars("€"),
+    "a$": _dollars("A$"),
+    "inr": _dollars("₹"),
+}

@@ -1,0 +1,154 @@
+"""Facts are asked about only where the changed or the unchanged text of an article tells them."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from fki.core.errors import DataError
+from fki.core.types import Fact
+from fki.data.wikipedia.align import Aligner, Probes, read_facts
+from fki.data.wikipedia.export import Page
+
+BEFORE, AFTER = "2024-01-01", "2024-02-01"
+NEW = ["In January the mayor Ann Stone was followed by Bo Quill.", "It joined the Long League."]
+UNCHANGED = ["Avalon lies in Eden.", "Its river is the Quill."]
+
+
+def fact(
+    relation: str, *objects: str, start: str = "", end: str = "", subject: str = "Avalon"
+) -> Fact:
+    def day(text: str) -> date | None:
+        return date.fromisoformat(text) if text else None
+
+    wordings = (f"The {relation} of [X] is [Y].",)
+    return Fact(subject, relation, objects, wordings, day(start), day(end))
+
+
+def asked(*facts: Fact, is_kept: bool = True, new: list[str] = NEW) -> Probes:
+    aligner = Aligner(facts)
+    page = Page(7, "Avalon", 0, 70, 0, "2024-01-20T00:00:00Z", None, "")
+    aligner.look(page, new, UNCHANGED)
+    return aligner.probes(BEFORE, AFTER, lambda page: page == 7 and is_kept)
+
+
+def test_a_fact_that_changed_is_asked_with_its_old_answer() -> None:
+    found = asked(fact("mayor", "Ann Stone", start="2020-01-01"),
+                  fact("mayor", "Bo Quill", start="2024-01-15"))  # fmt: skip
+    assert found.tables == {
+        "probes/updated": [
+            {
+                "prompt": "The mayor of Avalon is <extra_id_0>.",
+                "answers": ["Bo Quill"],
+                "subject": "Avalon",
+                "relation": "mayor",
+                "period": "2024-01-20",
+                "old_answers": ["Ann Stone"],
+            }
+        ]
+    }
+    assert not found.dropped
+
+
+def test_of_several_objects_only_those_that_came_are_asked() -> None:
+    [row] = asked(fact("mayors", "Ann Stone", "Dee Fen", start="2020-01-01"),
+                  fact("mayors", "Ann Stone", "Bo Quill", start="2024-01-15"),
+                  ).tables["probes/updated"]  # fmt: skip
+    assert (row["answers"], row["old_answers"]) == (["Bo Quill"], ["Dee Fen"])
+
+
+def test_a_fact_of_which_nothing_held_before_is_new() -> None:
+    [row] = asked(fact("league", "Long League", start="2024-01-10")).tables["probes/new"]
+    assert row["answers"] == ["Long League"] and row["period"] == "2024-01-20"
+    assert "old_answers" not in row
+
+
+@pytest.mark.parametrize("start", ["", "1990-01-01"])
+def test_a_fact_that_holds_at_both_dates_is_asked_of_unchanged_text(start: str) -> None:
+    found = asked(fact("country", "Eden", start=start))
+    assert found.tables == {
+        "probes/initial": [
+            {
+                "prompt": "The country of Avalon is <extra_id_0>.",
+                "answers": ["Eden"],
+                "subject": "Avalon",
+                "relation": "country",
+            }
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        ([fact("mayor", "Cy Moss", start="2024-01-15")], "the object is not in the text"),
+        ([fact("country", "Utopia")], "the object is not in the text"),
+        ([fact("league", "Long League")], "the object is not in the text"),  # in new text alone
+        ([fact("river", "Quil")], "the object is not in the text"),
+        ([fact("mayor", "Bo Quill", start="2024-03-01")], "no longer true"),
+        ([fact("mayor", "Bo Quill", start="2020-01-01", end="2023-12-31")], "no longer true"),
+        ([fact("country", "Eden", *map(str, range(15)))], "more than 15 objects"),
+        ([fact("country", "Eden", subject="Camelot")], "no article with the subject's name"),
+        ([fact("name", "Avalon")], "subject and object contain each other"),
+        ([fact("part", "Avalon lies")], "subject and object contain each other"),
+        ([fact("x", "the mayor Ann Stone was followed", start="2024-01-15")], "more than 5 words"),
+    ],
+)
+def test_any_other_fact_is_left_out_and_counted(facts: list[Fact], why: str) -> None:
+    found = asked(*facts)
+    assert found.tables == {}
+    [(reason, count)] = found.dropped.items()
+    assert why in reason and count == 1
+
+
+def test_a_change_is_not_asked_where_the_stream_does_not_tell_it() -> None:
+    facts = fact("mayor", "Bo Quill", start="2024-01-15"), fact("country", "Eden")
+    found = asked(*facts, is_kept=False)
+    assert [*found.tables] == ["probes/initial"]
+    assert found.dropped == {"facts: the article's changes are not in the stream": 1}
+
+
+def test_no_subject_and_no_relation_takes_more_than_its_share() -> None:
+    facts = [fact(f"r{n % 50}", "Eden", subject=f"S{n}") for n in range(1000)]
+    facts += [fact(f"r{n}", "Eden", subject="Everything") for n in range(50)]
+    facts += [fact("common", "Eden", subject=f"T{n}") for n in range(950)]
+    aligner = Aligner(facts)
+    for title in [*aligner.subjects]:
+        aligner.look(Page(1, title, 0, 1, 0, "2024-01-20", None, ""), [], UNCHANGED)
+    found = aligner.probes(BEFORE, AFTER, lambda _: True)
+    rows = found.tables["probes/initial"]
+    assert sum(row["relation"] == "common" for row in rows) == 2000 * 0.05
+    assert sum(row["subject"] == "Everything" for row in rows) == 2000 * 0.01
+    assert len(rows) == 1000 + 100 + 20
+    assert found.dropped == {
+        "facts: a relation with more than 5% of a set": 850,
+        "facts: a subject with more than 1% of a set": 30,
+    }
+
+
+def test_an_article_begins_with_a_capital_where_its_subject_does_not() -> None:
+    aligner = Aligner([fact("maker", "Eden", subject="iAvalon")])
+    assert aligner.wants("IAvalon") and not aligner.wants("iAvalon")
+
+
+def test_facts_come_from_a_dataset_and_documents_in_it_are_none(tmp_path: Path) -> None:
+    (tmp_path / "stream.jsonl").write_text(
+        '{"subject": "Avalon", "relation": "P6", "object": "Bo", "start": "2024-01-15"}\n'
+        '{"text": "A document of words.", "date": "2024-01-15"}\n'
+        '{"prompt": "The sky is", "target": "blue", "date": "2024-01-15"}\n'
+    )
+    (tmp_path / "base.jsonl").write_text(
+        '{"subject": "Avalon", "relation": "P6", "object": ["Ann"], "start": "2020-01-15"}\n'
+    )
+    (tmp_path / "relations.json").write_text('{"P6": {"wordings": ["[Y] heads [X]."]}}')
+    found = [*read_facts(str(tmp_path))]
+    assert [f.objects for f in found] == [("Ann",), ("Bo",)]
+    assert found[0].wordings == ("[Y] heads [X].",)
+
+
+def test_a_dataset_that_is_not_there_or_has_a_bad_row_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no facts at 'nothing'"):
+        [*read_facts("nothing")]
+    (tmp_path / "stream.jsonl").write_text('{"subject": "Avalon"}\n')
+    with pytest.raises(DataError, match="'relation' is missing"):
+        [*read_facts(str(tmp_path))]
