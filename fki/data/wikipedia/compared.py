@@ -23,13 +23,14 @@ def make(wanted: Wanted, told: Told) -> Iterator[Made]:
     """The dataset of what changed. Raises ConfigError or DataError as `made_of` does."""
     wanted.only(*READ)
     places = [wanted.source, *wanted.places] if wanted.source else []
+    are_dates = not places and wanted.since and wanted.until
     made = made_of(
         places,
         wanted.since,
         wanted.until,
         wiki=wanted.wiki or SMALL,
         host=wanted.mirror or HOST,
-        contact="" if places else wanted.needed_contact(),
+        contact=wanted.needed_contact() if are_dates else "",
         facts=wanted.facts,
         limit=wanted.limit,
         workers=wanted.workers,
