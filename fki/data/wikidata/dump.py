@@ -84,7 +84,7 @@ def read_shard(
     where the disk refuses.
     """
     needed("msgspec")
-    identity = {"name": dump.name, "bytes": _size(dump), "identity": identity_of(dump)}
+    identity = {"name": dump.name, "identity": identity_of(dump), "bytes": dump.stat().st_size}
     if folder.exists():
         return _kept(folder, identity, wanted, part)
     try:
@@ -103,13 +103,9 @@ def read_shard(
     return open_shard(folder, is_checked=False)
 
 
-def _size(dump: Path) -> int:
-    kind_of(dump)  # raises for what is no file
-    return dump.stat().st_size
-
-
 def identity_of(dump: Path) -> str:
-    """A digest of a dump's size and of some of its bytes."""
+    """A digest of a dump's size and of some of its bytes. Raises DataError where it is no file."""
+    kind_of(dump)
     size = dump.stat().st_size
     told = hashlib.sha256(str(size).encode())
     with dump.open("rb") as content:

@@ -81,6 +81,10 @@ def dump_subjects(
     the disk refuses.
     """
     needed("msgspec")
+    if away := [str(place) for place in places if not place.exists()]:
+        raise DataError(
+            f"There is nothing at {away[0]}.", hint="Give a dump, or all of its shards."
+        )
     if all(place.is_dir() for place in places):
         shards = together([open_shard(place) for place in places], wanted)
     elif len(places) > 1 or wanted is None:
