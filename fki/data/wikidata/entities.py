@@ -14,6 +14,7 @@ statement's qualifiers mean:
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -102,6 +103,7 @@ class _Entity(Struct):
     missing: Raw = Raw()
 
 
+_read_time = lru_cache(2**15)(read_time)  # dates are few
 _read_entity = msgspec.json.Decoder(_Entity).decode
 _read_statements = msgspec.json.Decoder(list[_Statement]).decode
 _read_each = msgspec.json.Decoder(list[Raw]).decode
@@ -230,7 +232,7 @@ def _one(snak: _Snak, window: Window, is_end: bool) -> When | None:
         return None
     if snak.snaktype != "value" or not isinstance(value, _Value):
         raise _Unusable(UNCLEAR)
-    when = read_time(value.time, int(value.precision or 0))
+    when = _read_time(value.time, int(value.precision or 0))
     if when is None and not _is_long_ago(value, window):
         raise _Unusable(UNCLEAR)
     if when is None and is_end:
