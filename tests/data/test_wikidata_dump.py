@@ -163,6 +163,11 @@ def subjects_of(
         return list(subjects), subjects, subjects.file.read_bytes()
 
 
+def left(folder: Path) -> list[Path]:
+    """What is in a folder, locks aside."""
+    return [file for file in folder.iterdir() if file.suffix != ".lock"]
+
+
 @pytest.mark.parametrize("name", PACKERS)
 def test_a_dump_says_what_brute_force_finds(
     name: str, text: bytes, packed: Callable[[str], Path], tmp_path: Path
@@ -200,7 +205,7 @@ def test_two_workers_and_three_shards_leave_the_same_bytes(
     for other in (both[1], shared[1]):
         assert (other.counts, other.dropped) == (alone[1].counts, alone[1].dropped)
         assert other.origins == alone[1].origins and other.wanted == WANTED
-    [one], [two] = ((tmp_path / kind).glob("dump*") for kind in ("alone", "both"))
+    [one], [two] = ((tmp_path / kind).glob("dump-*") for kind in ("alone", "both"))
     for part in (dump.CLAIMS, dump.LABELS, dump.MANIFEST):
         assert (one / part).read_bytes() == (two / part).read_bytes()
 
@@ -294,7 +299,7 @@ def test_a_dump_that_was_cut_short_is_an_error_and_leaves_nothing(
     file.write_bytes(file.read_bytes()[: int(file.stat().st_size * kept)])
     with pytest.raises(DataError, match=r"cut short|no JSON dump"):
         subjects_of([file], tmp_path / "work")
-    assert list((tmp_path / "work").iterdir()) == []
+    assert left(tmp_path / "work") == []
 
 
 def test_a_dump_that_ends_with_a_stream_but_not_with_its_list_was_cut_short(
@@ -323,7 +328,7 @@ def test_a_changed_byte_is_an_error_and_leaves_nothing(
     with pytest.raises(DataError, match="damaged") as raised:
         subjects_of([file], tmp_path / "work", workers=workers)
     assert raised.value.hint
-    assert list((tmp_path / "work").iterdir()) == []
+    assert left(tmp_path / "work") == []
 
 
 @pytest.mark.parametrize(
@@ -384,7 +389,36 @@ def test_a_run_that_is_interrupted_leaves_nothing_to_be_used(
 
     with pytest.raises(KeyboardInterrupt):
         read_shard(packed("json.bz2"), tmp_path / "new" / "part", WANTED, workers=2, watch=stop)
-    assert list((tmp_path / "new").iterdir()) == []
+    assert left(tmp_path / "new") == []
+
+
+def test_what_a_killed_run_left_is_in_nobody_s_way(
+    packed: Callable[[str], Path], tmp_path: Path
+) -> None:
+    file = packed("json.bz2")
+    room = tmp_path / ".part.fki" / "shard"
+    room.mkdir(parents=True)
+    (room / dump.CLAIMS).write_text("half a line")
+    read = read_shard(file, tmp_path / "part", WANTED)
+    assert read == dump.open_shard(tmp_path / "part")
+    assert not room.parent.exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_an_error(
+    packed: Callable[[str], Path], tmp_path: Path
+) -> None:
+    file = packed("json")
+    (tmp_path / "closed").mkdir(mode=0o500)
+    with pytest.raises(FkiError, match="cannot be written"):
+        read_shard(file, tmp_path / "closed" / "part", WANTED)
+
+
+def test_a_file_in_the_way_is_an_error(packed: Callable[[str], Path], tmp_path: Path) -> None:
+    (tmp_path / "way").write_text("mine")
+    with pytest.raises(FkiError, match="cannot be written"):
+        read_shard(packed("json"), tmp_path / "way" / "part", WANTED)
+    assert (tmp_path / "way").read_text() == "mine"
 
 
 @pytest.fixture

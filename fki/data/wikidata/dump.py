@@ -11,12 +11,17 @@ bytes, since reading all of them takes as long as the work itself.
 import hashlib
 import json
 import os
-import tempfile
+import shutil
+import sqlite3
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from filelock import FileLock
 
 from fki import __version__
 from fki.core.errors import ConfigError, DataError, FkiError
@@ -85,22 +90,38 @@ def read_shard(
     """
     needed("msgspec")
     identity = {"name": dump.name, "identity": identity_of(dump), "bytes": dump.stat().st_size}
-    if folder.exists():
-        return _kept(folder, identity, wanted, part)
+    with scratch(folder) as room:
+        if folder.exists():
+            return _kept(folder, identity, wanted, part)
+        fresh = room / "shard"
+        fresh.mkdir()
+        told = _fill(fresh, dump, wanted, part, workers, watch)
+        write_json(fresh / MANIFEST, _manifest(identity, wanted, part) | told)
+        os.replace(fresh, folder)
+    return open_shard(folder, is_checked=False)
+
+
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """An empty folder beside this one, for one process at a time, and gone afterwards.
+
+    What a process left there that was killed goes too. Raises FkiError where the disk refuses.
+    """
+    room = folder.with_name(f".{folder.name}.fki")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-            fresh = Path(scratch) / "shard"
-            fresh.mkdir()
-            told = _fill(fresh, dump, wanted, part, workers, watch)
-            write_json(fresh / MANIFEST, _manifest(identity, wanted, part) | told)
-            os.replace(fresh, folder)
-    except OSError as error:
+        with FileLock(f"{room}.lock"):
+            shutil.rmtree(room, ignore_errors=True)
+            room.mkdir()
+            try:
+                yield room
+            finally:
+                shutil.rmtree(room, ignore_errors=True)
+    except (OSError, sqlite3.Error) as error:
         raise FkiError(
-            f"{folder} cannot be written: {error.strerror or error}.",
+            f"{folder} cannot be written: {getattr(error, 'strerror', None) or error}.",
             hint="Free some space, or give another folder; then run the same command again.",
         ) from None
-    return open_shard(folder, is_checked=False)
 
 
 def identity_of(dump: Path) -> str:
@@ -123,8 +144,13 @@ def _fill(
 
     size, counts, dropped, broken = dump.stat().st_size, Counter[str](), Counter[str](), list[str]()
     pieces = (piece for piece in cut(dump) if piece.number % part.n == part.i - 1)
-    with (fresh / CLAIMS).open("wb") as claims, (fresh / LABELS).open("wb") as labels:
-        for read in read_pieces(pieces, wanted, workers):
+    reads = closing(read_pieces(pieces, wanted, workers))  # workers end before the files close
+    with (
+        (fresh / CLAIMS).open("wb") as claims,
+        (fresh / LABELS).open("wb") as labels,
+        reads as going,
+    ):
+        for read in going:
             claims.write(read.claims)
             labels.write(read.labels)
             counts.update(read.counts)

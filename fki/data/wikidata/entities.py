@@ -12,6 +12,7 @@ statement's qualifiers mean:
   otherwise nobody knows which start belongs to which end, and the statement is left out.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -24,6 +25,8 @@ from fki.data.wikidata.claims import END, POINT, START, Claim, When, Window, rea
 
 BLUR = {8: 9, 7: 99, 6: 999}  # years that a time may lie later than its number says, by precision
 UNITS = {"year": 4, "month": 7, "day": 10}  # characters of a day that a precision vouches for
+
+ITEM = re.compile(r"Q[1-9][0-9]{0,9}")  # Wikibase's ids are below 2 ** 31
 
 BROKEN = "a line that is no entity"
 OTHER = "an entity that is no item"
@@ -143,7 +146,7 @@ def read_entity(line: bytes, wanted: Wanted, dropped: Counter[str]) -> Entity | 
 
 
 def _is_item(text: str) -> bool:
-    return text[:1] == "Q" and text[1:].isascii() and text[1:].isdigit() and len(text) < 17
+    return ITEM.fullmatch(text) is not None
 
 
 def _of_relation(

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -43,7 +43,9 @@ class Read:
     broken: list[str] = field(default_factory=list)  # the first lines that could not be read
 
 
-def read_pieces(pieces: Iterable[Piece], wanted: Wanted, workers: int) -> Iterator[Read]:
+def read_pieces(
+    pieces: Iterable[Piece], wanted: Wanted, workers: int
+) -> Generator[Read, None, None]:
     """What is kept of each piece, in order, whatever the number of workers.
 
     One worker is this process. Raises DataError where the dump is damaged, FkiError where a worker
@@ -88,7 +90,9 @@ def read_piece(piece: Piece, wanted: Wanted) -> Read:
     read, claims, labels = Read(piece.done), bytearray(), bytearray()
     for line in piece.lines():
         text = line.strip().removesuffix(b",")
-        if text in (b"", b"[", b"]"):
+        if not text:
+            continue
+        if text in (b"[", b"]"):
             read.counts[text.decode()] += 1
             continue
         read.counts["lines"] += 1

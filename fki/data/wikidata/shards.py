@@ -9,7 +9,6 @@ bit for each item, the table's cache and the labels that were used last.
 import hashlib
 import json
 import sqlite3
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -20,7 +19,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from fki.core.errors import DataError, FkiError
+from fki.core.errors import DataError
 from fki.data.fetch import Watch
 from fki.data.made import Origin
 from fki.data.wikidata.claims import Claim
@@ -33,6 +32,7 @@ from fki.data.wikidata.dump import (
     identity_of,
     open_shard,
     read_shard,
+    scratch,
 )
 from fki.data.wikidata.entities import Wanted
 from fki.data.wikidata.extras import needed
@@ -93,21 +93,17 @@ def dump_subjects(
             hint="Run: fki download wiki FILE --from dump",
         )
     else:
-        folder = work / f"{places[0].name}-{_key(places[0], wanted)}"
+        folder = work / _key(identity_of(places[0]), wanted)
         shards = [read_shard(places[0], folder, wanted, workers=workers, watch=watch)]
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(dir=work, prefix=".joined-")
-    except OSError as error:
-        raise _refusal(work, error) from None
-    with scratch as room:
-        yield join(shards, Path(room))
+    key = _key(shards[0].dump["identity"], shards[0].wanted)
+    with scratch(work / f"{key}-joined") as room:
+        yield join(shards, room)
 
 
-def _key(dump: Path, wanted: Wanted) -> str:
-    """What a dump and a wish come to, as a part of a folder's name."""
-    asked = [identity_of(dump), *map(str, wanted.window), *sorted(wanted.relations)]
-    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
+def _key(identity: str, wanted: Wanted) -> str:
+    """The name of the folder for a dump and what is asked of it."""
+    asked = [identity, *map(str, wanted.window), *sorted(wanted.relations)]
+    return "dump-" + hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
 
 
 def together(shards: Sequence[Shard], wanted: Wanted | None = None) -> list[Shard]:
@@ -141,7 +137,7 @@ def together(shards: Sequence[Shard], wanted: Wanted | None = None) -> list[Shar
 def join(shards: Sequence[Shard], room: Path) -> Subjects:
     """The shards' claims in a file in `room`, labels filled in, in the order of the dump.
 
-    Raises DataError where together they are no whole dump, FkiError where the disk refuses.
+    Raises DataError where together they are no whole dump.
     """
     from fki.data.wikidata.parsing import encode, records
 
@@ -155,21 +151,15 @@ def join(shards: Sequence[Shard], room: Path) -> Subjects:
             for claim in said:
                 named.add(int(claim[1][1:]))
     whole = room / "subjects.jsonl"
-    try:
-        with whole.open("wb") as out, closing(sqlite3.connect(room / "labels.sqlite")) as table:
-            _fill(table, (label for shard in shards for label in _labels(shard, named)))
-            label_of = _lookup(table)
-            for piece, subject, label, said in merge(
-                *(records(file) for file in files), key=itemgetter(0)
-            ):
-                kept = [claim for claim in said if label_of(claim[1])]
-                if len(kept) < len(said):
-                    dropped[NAMELESS_OBJECT] += len(said) - len(kept)
-                if kept:
-                    names = [label_of(claim[1]) for claim in kept]
-                    out.write(encode((piece, subject, label, kept, names)))
-    except (OSError, sqlite3.Error) as error:
-        raise _refusal(room.parent, error) from None
+    with whole.open("wb") as out, closing(sqlite3.connect(room / "labels.sqlite")) as table:
+        _fill(table, (label for shard in shards for label in _labels(shard, named)))
+        label_of = _lookup(table)
+        for piece, subject, label, said in merge(*map(records, files), key=itemgetter(0)):
+            kept = [claim for claim in said if label_of(claim[1])]
+            dropped[NAMELESS_OBJECT] += len(said) - len(kept)
+            if kept:
+                names = [label_of(claim[1]) for claim in kept]
+                out.write(encode((piece, subject, label, kept, names)))
     dump = shards[0].dump
     origin = Origin(dump["name"], LICENCE, f"{dump['bytes']} bytes, sampled {dump['identity']}")
     broken = [line for shard in shards for line in shard.broken]
@@ -223,10 +213,3 @@ def _lookup(table: sqlite3.Connection) -> Any:
         return found[0] if found else ""
 
     return label_of
-
-
-def _refusal(folder: Path, error: Exception) -> FkiError:
-    return FkiError(
-        f"{folder} cannot be written: {getattr(error, 'strerror', None) or error}.",
-        hint="Free some space, then run the same command again.",
-    )
