@@ -11,10 +11,13 @@ pytest.importorskip("msgspec")
 
 from benchmarks.entities import item
 from fki.data.wikidata import entities
-from fki.data.wikidata.claims import Claim, When, Window
-from fki.data.wikidata.entities import Entity, Wanted, read_entity
+from fki.data.wikidata.claims import TWO_DATES, UNKNOWN_END, Claim, Subject, When, Window
+from fki.data.wikidata.entities import Scope, read_entity
+from fki.data.wikidata.relations import relations
 
-WANTED = Wanted(Window(date(2023, 1, 1), date(2025, 1, 1)), frozenset({"P6", "P39"}))
+HOLDS = {"P6": "one", "P39": "several", "P166": "latest", "P19": "always"}
+SCOPE = Scope(Window(date(2023, 1, 1), date(2025, 1, 1)), HOLDS)
+BEGAN = {"snaktype": "value", "datavalue": {"value": {"time": "+2020-02-03T", "precision": 11}}}
 Json = dict[str, Any]
 
 
@@ -45,10 +48,10 @@ def said(snak: Json | None = None, rank: str = "normal", **qualifiers: list[Json
     return {"mainsnak": snak or to(), "type": "statement", "rank": rank, **more}
 
 
-def read(entity: Json | bytes, wanted: Wanted = WANTED) -> tuple[Entity | None, Counter[str]]:
+def read(entity: Json | bytes) -> tuple[Subject | None, Counter[str]]:
     dropped: Counter[str] = Counter()
     line = entity if isinstance(entity, bytes) else json.dumps(entity).encode()
-    return read_entity(line, wanted, dropped), dropped
+    return read_entity(line, SCOPE, dropped), dropped
 
 
 def land(*statements: Json, **more: Any) -> Json:
@@ -63,19 +66,17 @@ def claims(*statements: Json) -> tuple[list[Claim], Counter[str]]:
     return entity.claims, dropped
 
 
-def only(*statements: Json) -> Claim:
-    [claim], dropped = claims(*statements)
+def beside(*statements: Json) -> tuple[list[Claim], Counter[str]]:
+    """What these are beside a good one, so that the window wants them."""
+    [good, *found], dropped = claims(said(to("Q9"), P580=[BEGAN]), *statements)
+    assert good.object == "Q9"
+    return found, dropped
+
+
+def only(statement: Json) -> Claim:
+    [claim], dropped = beside(statement)
     assert not dropped
     return claim
-
-
-def reason(*statements: Json) -> str:
-    """Why the one statement that is bad beside a good one is none."""
-    found, dropped = claims(said(to("Q9")), *statements)
-    assert [claim.object for claim in found] == ["Q9"]
-    [(why, count)] = dropped.items()
-    assert count == 1
-    return why
 
 
 def test_a_statement_with_its_times_is_a_claim() -> None:
@@ -84,14 +85,14 @@ def test_a_statement_with_its_times_is_a_claim() -> None:
         P585=[at("+2023-05-06")], P1545=[{"snaktype": "value", "datavalue": {"value": "1"}}],
     )  # fmt: skip
     assert only(statement) == Claim(
-        "Q1", "P6", "Q8",
+        "P6", "Q8", "",
         When("2023-05-01", "month"), When("2024-01-01", "year"), When("2023-05-06", "day"),
-        is_preferred=True, subject_label="Eden",
+        is_preferred=True,
     )  # fmt: skip
 
 
 def test_the_order_of_an_entity_s_fields_is_no_matter() -> None:
-    whole = land(said())
+    whole = land(said(P580=[BEGAN]))
     assert read(whole) == read(dict(reversed(whole.items())))
 
 
@@ -101,13 +102,27 @@ def test_an_old_dump_s_item_has_its_number_only() -> None:
     assert only(said(snak)).object == "Q8"
 
 
+def read_of(**said: list[Json]) -> list[tuple[str, str]]:
+    subject, _ = read(land(claims=said))
+    assert subject is not None
+    return [(claim.relation, claim.object) for claim in subject.claims]
+
+
 def test_only_the_wanted_relations_are_read_in_the_order_of_their_numbers() -> None:
-    more = {"P39": [said(to("Q3"))], "P6": [said(to("Q2"))], "P31": [said(to("Q5"))]}
-    entity, _ = read(land(claims=more))
-    assert entity and [(c.relation, c.object) for c in entity.claims] == [
-        ("P6", "Q2"),
-        ("P39", "Q3"),
-    ]
+    one, two, three = (said(to(f"Q{n}"), P580=[BEGAN]) for n in (1, 2, 3))
+    found = read_of(P39=[three], P31=[one], P6=[two, one])
+    assert found == [("P6", "Q2"), ("P6", "Q1"), ("P39", "Q3")]
+
+
+def test_what_never_changes_is_read_of_those_of_whom_anything_else_is() -> None:
+    born, head = said(to("Q5")), said(to("Q2"), P580=[BEGAN])
+    assert read_of(P19=[born]) == [] == read_of(P19=[born], P6=[said()])
+    assert read_of(P19=[born], P6=[head]) == [("P6", "Q2"), ("P19", "Q5")]
+
+
+def test_a_scope_knows_how_each_relation_holds() -> None:
+    scope = Scope.of(SCOPE.window, relations().values())
+    assert scope.holds["P6"] == "one" and scope.holds["P19"] == "always"
 
 
 @pytest.mark.parametrize(
@@ -119,8 +134,8 @@ def test_only_the_wanted_relations_are_read_in_the_order_of_their_numbers() -> N
     ],
 )
 def test_a_label_is_the_english_one_or_that_of_all_languages(labels: Json, label: str) -> None:
-    entity, _ = read(land(said(), labels=labels))
-    assert entity and entity.label == label and entity.claims[0].subject_label == label
+    subject, _ = read(land(labels=labels))
+    assert subject == Subject("Q1", label, [])
 
 
 @pytest.mark.parametrize("labels", [{"de": term("Garten", "de")}, {}, [], {"en": term(" ")}])
@@ -154,7 +169,7 @@ def test_a_line_that_is_no_entity_is_said_to_be_none(line: bytes) -> None:
 
 def test_an_item_may_have_no_claims_at_all() -> None:
     for none in ({}, []):  # PHP writes an empty map as a list
-        assert read(land(claims=none)) == (Entity("Q1", "Eden", []), Counter())
+        assert read(land(claims=none)) == (Subject("Q1", "Eden", []), Counter())
 
 
 HUGE = "Q" + "9" * 40
@@ -177,42 +192,44 @@ PLACE = {"latitude": 1.5, "longitude": 2, "precision": 0.01, "globe": "http://ex
         (said(holds({"entity-type": "item", "id": HUGE})), entities.NO_ITEM),
         ({"mainsnak": 5}, entities.STRANGE),
         ({"rank": "normal"}, entities.STRANGE),
-        (said(P580=[{"snaktype": "somevalue"}]), entities.UNCLEAR),
-        (said(P582=[{"snaktype": "somevalue"}]), entities.UNCLEAR),
-        (said(P580=[at("+2020-00-00", 8)]), entities.UNCLEAR),
-        (said(P580=[at("+2000-00-00", 6)]), entities.UNCLEAR),
-        (said(P582=[at("+2024-02-31")]), entities.UNCLEAR),
-        (said(P582=[at("+1950-00-00", 8)]), entities.PAST),
-        (said(P582=[at("-0044-03-15")]), entities.PAST),
-        (said(P580=[at("+2020-01-01"), at("+2023-01-01")]), entities.SEVERAL),
-        (said(P580=[at("+2020-01-01"), at("+2020-02-00", 10)]), entities.SEVERAL),
-        (said(P582=[at("+2024-01-01"), {"snaktype": "novalue"}]), entities.SEVERAL),
-        (said(P585=[at("+2020-00-00", 9), at("+2021-00-00", 9)]), entities.SEVERAL),
     ],
-)  # fmt: skip
+)
 def test_a_statement_that_says_nothing_is_counted_by_reason(statement: Json, why: str) -> None:
-    assert reason(statement) == why
+    assert beside(statement) == ([], Counter({why: 1}))
 
 
 def test_a_relation_that_is_no_list_is_counted() -> None:
     assert read(land(claims={"P6": 5}))[1] == Counter({entities.STRANGE: 1})
 
 
+SOME, NONE = {"snaktype": "somevalue"}, {"snaktype": "novalue"}
+
+
 @pytest.mark.parametrize(
-    ("start", "end"),
+    ("qualifiers", "start", "end", "fault"),
     [
-        ({}, None),
-        ({"P580": [at("-0100-00-00", 7)]}, None),
-        ({"P580": [at("+1500-00-00", 7)]}, None),
-        ({"P580": [at("+1950-00-00", 8)]}, None),
-        ({"P582": [{"snaktype": "novalue"}]}, None),
-        ({"P582": [at("+2024-02-03"), at("+2024-02-00", 10), at("+2024-00-00", 9)]}, "2024-02-03"),
-        ({"P582": [at("+2024-02-03"), at("+2024-02-03")]}, "2024-02-03"),
+        ({}, "", "", ""),
+        ({"P580": [SOME]}, "", "", ""),
+        ({"P580": [at("-0100-00-00", 7)]}, "", "", ""),
+        ({"P580": [at("+1950-00-00", 8)], "P582": [NONE]}, "", "", ""),
+        ({"P582": [SOME]}, "", "", UNKNOWN_END),
+        ({"P582": [at("+1950-00-00", 8)]}, "", "", UNKNOWN_END),
+        ({"P582": [at("+2024-02-31")]}, "", "", UNKNOWN_END),
+        ({"P580": [at("+2020-01-01"), at("+2023-01-01")]}, "2020-01-01", "", TWO_DATES),
+        ({"P580": [at("+2020-01-01"), at("+2020-01-00", 10)]}, "2020-01-01", "", ""),
+        ({"P582": [at("+2024-02-03"), at("+2024-00-00", 9)]}, "", "2024-02-03", TWO_DATES),
+        ({"P582": [at("+2024-02-03"), at("+2024-02-03")]}, "", "2024-02-03", ""),
+        ({"P582": [SOME, at("+2024-02-03")]}, "", "2024-02-03", ""),
+        ({"P585": [at("+2020-00-00", 9), at("+2021-00-00", 9)]}, "", "", TWO_DATES),
     ],
 )
-def test_what_holds_since_long_ago_or_still_has_no_date(start: Any, end: str | None) -> None:
-    claim = only(said(**start))
-    assert claim.start is None and (claim.end.day if claim.end else None) == end
+def test_times_that_cannot_be_told_are_none_or_a_fault(
+    qualifiers: Json, start: str, end: str, fault: str
+) -> None:
+    claim = only(said(**qualifiers))
+    assert (claim.start.day if claim.start else "") == start
+    assert (claim.end.day if claim.end else "") == end
+    assert claim.fault == fault
 
 
 def since(day: str, precision: int = 11) -> dict[str, list[Json]]:
@@ -226,7 +243,6 @@ def until(day: str, precision: int = 11) -> dict[str, list[Json]]:
 @pytest.mark.parametrize(
     "statement",
     [
-        said(),
         said(**since("+1999-01-01")),
         said(**since("+2024-12-31")),
         said(**until("+2023-01-01")),
@@ -237,15 +253,17 @@ def until(day: str, precision: int = 11) -> dict[str, list[Json]]:
         said(P585=[at("+2010-05-05")]),
     ],
 )
-def test_what_may_hold_or_happen_in_the_window_is_kept(statement: Json) -> None:
+def test_what_may_hold_on_the_eve_or_change_in_the_window_is_kept(statement: Json) -> None:
     assert len(claims(statement)[0]) == 1
 
 
 @pytest.mark.parametrize(
     "statement",
     [
+        said(),
         said(**until("+2022-12-31")),
         said(**until("+2022-00-00", 9)),
+        said(**since("+2000-00-00", 9), **until("+2022-12-00", 10)),
         said(**since("+2025-01-01")),
         said(P585=[at("+2025-01-01")]),
     ],
@@ -255,8 +273,13 @@ def test_what_lies_outside_the_window_is_kept_beside_what_does_not(statement: Js
     assert len(claims(statement, said(**since("+2023-06-01")))[0]) == 2
 
 
+def test_the_latest_holds_although_it_has_ended() -> None:
+    over = said(**since("+2000-01-01"), **until("+2010-01-01"))
+    assert read_of(P39=[over]) == [] and read_of(P166=[over]) == [("P166", "Q7")]
+
+
 def test_one_strange_statement_leaves_the_others() -> None:
-    found, dropped = claims(said(to("Q2")), {"mainsnak": []}, said(to("Q3")))
+    found, dropped = beside(said(to("Q2")), {"mainsnak": []}, said(to("Q3")))
     assert [claim.object for claim in found] == ["Q2", "Q3"] and dropped[entities.STRANGE] == 1
 
 

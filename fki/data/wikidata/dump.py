@@ -30,7 +30,7 @@ from fki.data.fetch import Progress, Watch
 from fki.data.files import file_digest
 from fki.data.wikidata.blocks import cut, kind_of
 from fki.data.wikidata.claims import Window
-from fki.data.wikidata.entities import BROKEN, Wanted
+from fki.data.wikidata.entities import BROKEN, Scope
 from fki.data.wikidata.extras import needed
 
 MANIFEST, CLAIMS, LABELS = "shard.json", "claims.jsonl", "labels.tsv"
@@ -66,7 +66,7 @@ class Shard:
 
     folder: Path
     dump: dict[str, Any]  # name, bytes, identity
-    wanted: Wanted
+    scope: Scope
     part: Part
     counts: Counter[str]
     dropped: Counter[str]
@@ -76,7 +76,7 @@ class Shard:
 def read_shard(
     dump: Path,
     folder: Path,
-    wanted: Wanted,
+    scope: Scope,
     part: Part = WHOLE,
     *,
     workers: int = 1,
@@ -92,11 +92,11 @@ def read_shard(
     identity = {"name": dump.name, "identity": identity_of(dump), "bytes": dump.stat().st_size}
     with scratch(folder) as room:
         if folder.exists():
-            return _kept(folder, identity, wanted, part)
+            return _kept(folder, identity, scope, part)
         fresh = room / "shard"
         fresh.mkdir()
-        told = _fill(fresh, dump, wanted, part, workers, watch)
-        write_json(fresh / MANIFEST, _manifest(identity, wanted, part) | told)
+        told = _fill(fresh, dump, scope, part, workers, watch)
+        write_json(fresh / MANIFEST, _manifest(identity, scope, part) | told)
         os.replace(fresh, folder)
     return open_shard(folder, is_checked=False)
 
@@ -137,14 +137,14 @@ def identity_of(dump: Path) -> str:
 
 
 def _fill(
-    fresh: Path, dump: Path, wanted: Wanted, part: Part, workers: int, watch: Watch | None
+    fresh: Path, dump: Path, scope: Scope, part: Part, workers: int, watch: Watch | None
 ) -> dict[str, Any]:
     """Write the files of a shard. Returns what the manifest says of them."""
     from fki.data.wikidata.parsing import read_pieces
 
     size, counts, dropped, broken = dump.stat().st_size, Counter[str](), Counter[str](), list[str]()
     pieces = (piece for piece in cut(dump) if piece.number % part.n == part.i - 1)
-    reads = closing(read_pieces(pieces, wanted, workers))  # workers end before the files close
+    reads = closing(read_pieces(pieces, scope, workers))  # workers end before the files close
     with (
         (fresh / CLAIMS).open("wb") as claims,
         (fresh / LABELS).open("wb") as labels,
@@ -180,13 +180,13 @@ def check_whole(name: str, counts: Counter[str], dropped: Counter[str]) -> None:
         )
 
 
-def _manifest(dump: dict[str, Any], wanted: Wanted, part: Part) -> dict[str, Any]:
+def _manifest(dump: dict[str, Any], scope: Scope, part: Part) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "fki": __version__,
         "dump": dump,
-        "window": [day.isoformat() for day in wanted.window],
-        "relations": sorted(wanted.relations),
+        "window": [day.isoformat() for day in scope.window],
+        "relations": dict(sorted(scope.holds.items())),
         "shard": list(part),
     }
 
@@ -205,7 +205,7 @@ def open_shard(folder: Path, is_checked: bool = True) -> Shard:
         shard = Shard(
             folder,
             told["dump"],
-            Wanted(Window(since, until), frozenset(told["relations"])),
+            Scope(Window(since, until), dict(told["relations"])),
             Part(*told["shard"]),
             Counter(told["counts"]),
             Counter(told["dropped"]),
@@ -226,24 +226,23 @@ def open_shard(folder: Path, is_checked: bool = True) -> Shard:
     return shard
 
 
-def difference(shard: Shard, dump: dict[str, Any], wanted: Wanted) -> str:
+def difference(shard: Shard, dump: dict[str, Any], scope: Scope) -> str:
     """Why a shard is not of this dump, window and relations; "" where it is."""
     sure = ("bytes", "identity")  # a name may differ between machines
     if [shard.dump[key] for key in sure] != [dump[key] for key in sure]:
         return f"of another dump ({shard.dump['name']}, {shard.dump['bytes']:,} bytes)"
-    if shard.wanted.window != wanted.window:
-        return "of another window ({} to {})".format(*shard.wanted.window)
-    if shard.wanted.relations != wanted.relations:
-        more = len(shard.wanted.relations - wanted.relations)
-        less = len(wanted.relations - shard.wanted.relations)
-        return f"of other relations ({more} more, {less} less)"
+    if shard.scope.window != scope.window:
+        return "of another window ({} to {})".format(*shard.scope.window)
+    if shard.scope.holds != scope.holds:
+        ours, others = {*shard.scope.holds.items()}, {*scope.holds.items()}
+        return f"of other relations ({len(ours - others)} more, {len(others - ours)} less)"
     return ""
 
 
-def _kept(folder: Path, dump: dict[str, Any], wanted: Wanted, part: Part) -> Shard:
+def _kept(folder: Path, dump: dict[str, Any], scope: Scope, part: Part) -> Shard:
     """The shard in a folder, which must be the one that would be written there."""
     shard = open_shard(folder)
-    what = difference(shard, dump, wanted) or (f"shard {shard.part}" if shard.part != part else "")
+    what = difference(shard, dump, scope) or (f"shard {shard.part}" if shard.part != part else "")
     if what:
         raise DataError(
             f"{folder} is there already, and is {what}.", hint="Give another folder for this one."

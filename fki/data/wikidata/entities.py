@@ -1,60 +1,65 @@
 """An entity of Wikidata's JSON dump: its English label, and its statements as claims.
 
 Its form is described at https://doc.wikimedia.org/Wikibase/master/php/docs_topics_json.html; only
-what is named here is read, and the rest is passed over without becoming Python objects. What a
-statement's qualifiers mean:
+what is named here is read, and the rest is passed over without becoming Python objects. A statement
+becomes the claim that the query service's answers would make of it:
 
-- no start, or a start before the window that is known to a decade or less: it holds since long ago;
-- no end, or an end that has "no value": it still holds;
-- an end that lies before the window and is known to a decade or less: it is left out;
-- any other time that is unknown, or known to less than a year: the statement is left out;
-- several values of one qualifier: where all say the same, more or less exactly, the most exact one;
-  otherwise nobody knows which start belongs to which end, and the statement is left out.
+- "no value" as an end means that it still holds; an end that is unknown, or known to less than a
+  year, is a fault of the claim;
+- two different values of one qualifier are a fault, since nobody knows which start belongs to which
+  end;
+- a start or a point in time that is unknown, or known to less than a year, is none.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct, field
 
-from fki.data.wikidata.claims import END, POINT, START, Claim, When, Window, read_time
-
-BLUR = {8: 9, 7: 99, 6: 999}  # years that a time may lie later than its number says, by precision
-UNITS = {"year": 4, "month": 7, "day": 10}  # characters of a day that a precision vouches for
+from fki.data.wikidata.claims import (
+    END,
+    POINT,
+    START,
+    TWO_DATES,
+    UNKNOWN_END,
+    Claim,
+    Subject,
+    When,
+    Window,
+    read_time,
+)
+from fki.data.wikidata.relations import ALWAYS, Relation
 
 ITEM = re.compile(r"Q[1-9][0-9]{0,9}")  # Wikibase's ids are below 2 ** 31
+UNITS = {"year": 4, "month": 7, "day": 10}  # characters of a day that a precision vouches for
 
 BROKEN = "a line that is no entity"
 OTHER = "an entity that is no item"
 GONE = "an entity that is missing or was merged into another"
 NAMELESS = "an item without an English label"
 DEPRECATED = "a deprecated statement"
-UNKNOWN = "a statement whose value is unknown or that there is none"
+UNKNOWN = "a statement whose value is unknown, or that there is none"
 NO_ITEM = "a statement whose value is no item"
 STRANGE = "a statement that is not in Wikidata's form"
-UNCLEAR = "a statement with a time that is unknown or known to less than a year"
-SEVERAL = "a statement with several starts, ends or points in time"
-PAST = "a statement that ended before the window, known to less than a year"
 AWAY = "a statement that does not matter for the window"
 
 
-class Wanted(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Scope:
     """Which claims are asked for."""
 
     window: Window
-    relations: frozenset[str]  # ids, such as "P6"
+    holds: Mapping[str, str]  # by the number of a relation, such as "P6": how it holds
 
-
-class Entity(NamedTuple):
-    """An item with an English label, and its claims that matter, if any."""
-
-    id: str
-    label: str
-    claims: list[Claim]
+    @classmethod
+    def of(cls, window: Window, relations: Iterable[Relation]) -> "Scope":
+        """Of these relations in a window."""
+        return cls(window, {relation.id: relation.holds for relation in relations})
 
 
 class _Term(Struct):
@@ -63,7 +68,7 @@ class _Term(Struct):
 
 class _Labels(Struct):
     en: _Term | None = None
-    mul: _Term | None = None  # the default for all languages
+    mul: _Term | None = None  # for all languages
 
 
 class _Value(Struct):
@@ -113,9 +118,10 @@ _read_each = msgspec.json.Decoder(list[Raw]).decode
 _read_statement = msgspec.json.Decoder(_Statement).decode
 
 
-def read_entity(line: bytes, wanted: Wanted, dropped: Counter[str]) -> Entity | None:
-    """The item of a line of the dump, without its comma; None, counted, for what is none.
+def read_entity(line: bytes, scope: Scope, dropped: Counter[str]) -> Subject | None:
+    """The item of a line of the dump, without its comma, with its claims that matter, if any.
 
+    Their objects' labels are "". None, counted by reason, for what is no item that has a name.
     Raises ValueError where the line is no entity.
     """
     try:
@@ -127,7 +133,7 @@ def read_entity(line: bytes, wanted: Wanted, dropped: Counter[str]) -> Entity | 
         return None
     if not entity.id:
         raise ValueError("it has no id")
-    if entity.type != "item" or not _is_item(entity.id):
+    if entity.type != "item" or not ITEM.fullmatch(entity.id):
         dropped[OTHER] += 1
         return None
     labels = entity.labels
@@ -136,34 +142,41 @@ def read_entity(line: bytes, wanted: Wanted, dropped: Counter[str]) -> Entity | 
     if not label:
         dropped[NAMELESS] += 1
         return None
-    claims: list[Claim] = []
-    if isinstance(entity.claims, dict):
-        for relation in entity.claims.keys() & wanted.relations:
-            raw = entity.claims[relation]
-            claims += _of_relation(entity.id, label, relation, raw, wanted.window, dropped)
-    claims.sort(key=lambda claim: int(claim.relation[1:]))
-    return Entity(entity.id, label, claims)
+    said = entity.claims if isinstance(entity.claims, dict) else {}
+    return Subject(entity.id, label, [*_claims(said, scope, dropped)])
 
 
-def _is_item(text: str) -> bool:
-    return ITEM.fullmatch(text) is not None
+def _claims(said: dict[str, Raw], scope: Scope, dropped: Counter[str]) -> Iterator[Claim]:
+    """All claims of each relation of which one matters; with any, also of what never changes."""
+    holds = scope.holds
+    wanted = sorted(said.keys() & holds.keys(), key=lambda relation: int(relation[1:]))
+    is_any = False
+    for relation in wanted:
+        if holds[relation] != ALWAYS:
+            found = [*_of_relation(relation, said[relation], dropped)]
+            if matter(found, holds[relation], scope.window):
+                is_any = True
+                yield from found
+            else:
+                dropped[AWAY] += len(found)
+    for relation in wanted if is_any else ():
+        if holds[relation] == ALWAYS:
+            yield from _of_relation(relation, said[relation], dropped)
 
 
-def _of_relation(
-    subject: str, label: str, relation: str, raw: Raw, window: Window, dropped: Counter[str]
-) -> list[Claim]:
-    """The claims of one subject and relation, all of them or, where none matters, none."""
-    found = []
+def _of_relation(relation: str, raw: Raw, dropped: Counter[str]) -> Iterator[Claim]:
+    """The statements of one subject and relation that are claims; the others are counted."""
     for statement in _statements(raw, dropped):
-        claim = _claim(subject, label, relation, statement, window)
-        if isinstance(claim, Claim):
-            found.append(claim)
+        snak = statement.mainsnak
+        value = snak.datavalue.value if snak.datavalue else None
+        if statement.rank == "deprecated":
+            dropped[DEPRECATED] += 1
+        elif snak.snaktype != "value":
+            dropped[UNKNOWN] += 1
+        elif not isinstance(value, _Value) or not (named := _item(value)):
+            dropped[NO_ITEM] += 1
         else:
-            dropped[claim] += 1
-    if not matter(found, window):
-        dropped[AWAY] += len(found)
-        return []
-    return found
+            yield _claim(relation, named, statement)
 
 
 def _statements(raw: Raw, dropped: Counter[str]) -> Iterator[_Statement]:
@@ -184,86 +197,60 @@ def _statements(raw: Raw, dropped: Counter[str]) -> Iterator[_Statement]:
             dropped[STRANGE] += 1
 
 
-def _claim(
-    subject: str, label: str, relation: str, statement: _Statement, window: Window
-) -> Claim | str:
-    """A statement as a claim, or why it is none."""
-    if statement.rank == "deprecated":
-        return DEPRECATED
-    snak = statement.mainsnak
-    if snak.snaktype != "value":
-        return UNKNOWN
-    value = snak.datavalue.value if snak.datavalue else None
-    named = (value.id or f"Q{value.number}") if isinstance(value, _Value) else ""
-    if not isinstance(value, _Value) or value.kind != "item" or not _is_item(named):
-        return NO_ITEM
+def _item(value: _Value) -> str:
+    """The item that a value names, "" where it names none; old dumps give its number only."""
+    named = value.id or f"Q{value.number}"
+    return named if value.kind == "item" and ITEM.fullmatch(named) else ""
+
+
+def _claim(relation: str, item: str, statement: _Statement) -> Claim:
+    is_preferred = statement.rank == "preferred"
     said = statement.qualifiers
-    start = end = point = None
-    if isinstance(said, _Qualifiers):
-        try:
-            start, end = _when(said.start, window), _when(said.end, window, is_end=True)
-            point = _when(said.point, window)
-        except _Unusable as why:
-            return str(why)
-    return Claim(subject, relation, named, start, end, point, statement.rank == "preferred", label)
+    if not isinstance(said, _Qualifiers):
+        return Claim(relation, item, "", is_preferred=is_preferred)
+    start, end, point = _when(said.start), _when(said.end), _when(said.point)
+    fault = ""
+    if any(len(snaks) > 1 and _are_two(snaks) for snaks in (said.start, said.end, said.point)):
+        fault = TWO_DATES
+    elif end is None and any(snak.snaktype != "novalue" for snak in said.end):
+        fault = UNKNOWN_END
+    return Claim(relation, item, "", start, end, point, is_preferred, fault)
 
 
-class _Unusable(Exception):
-    """Why a statement's times say nothing."""
+def _when(snaks: list[_Snak]) -> When | None:
+    """The first time that a qualifier names, as far as it can be read."""
+    for value in _times(snaks):
+        return _read_time(value.time, int(value.precision or 0))
+    return None
 
 
-def _when(snaks: list[_Snak], window: Window, is_end: bool = False) -> When | None:
-    """What the values of one qualifier say together. Raises _Unusable where that is nothing."""
-    if not snaks:
-        return None
-    found = {_one(snak, window, is_end) for snak in snaks}
-    known = [when for when in found if when]
-    exact = max(known, key=lambda when: UNITS[when.precision], default=None)
-    if exact and (None in found or any(_cut(exact, w) != _cut(w, w) for w in known)):
-        raise _Unusable(SEVERAL)
-    return exact
+def _times(snaks: list[_Snak]) -> Iterator[_Value]:
+    for snak in snaks:
+        if snak.datavalue and isinstance(snak.datavalue.value, _Value):
+            yield snak.datavalue.value
 
 
-def _cut(when: When, other: When) -> str:
-    """As much of a day as another date vouches for."""
-    return when.day[: UNITS[other.precision]]
+def _are_two(snaks: list[_Snak]) -> bool:
+    """Do they name different days? A year is its first of January here, as in RDF."""
+    return len({value.time.replace("-00", "-01") for value in _times(snaks)}) > 1
 
 
-def _one(snak: _Snak, window: Window, is_end: bool) -> When | None:
-    value = snak.datavalue.value if snak.datavalue else None
-    if snak.snaktype == "novalue":
-        return None
-    if snak.snaktype != "value" or not isinstance(value, _Value):
-        raise _Unusable(UNCLEAR)
-    when = _read_time(value.time, int(value.precision or 0))
-    if when is None and not _is_long_ago(value, window):
-        raise _Unusable(UNCLEAR)
-    if when is None and is_end:
-        raise _Unusable(PAST)
-    return when
+def matter(claims: Iterable[Claim], holds: str, window: Window) -> bool:
+    """May what one relation says of a subject change in the window, or hold on its eve?
 
-
-def _is_long_ago(value: _Value, window: Window) -> bool:
-    """Does a time that is known to less than a year lie before the window?"""
-    year = value.time.lstrip("+").partition("-")[0]
-    if value.time.startswith("-"):
-        return True
-    return (
-        year.isdigit()
-        and int(year) + BLUR.get(int(value.precision or 0), 10**9) < window.since.year
-    )
-
-
-def matter(claims: Iterable[Claim], window: Window) -> bool:
-    """May one of a subject's claims by one relation hold within the window, or begin, end or happen
-    in it?
-
-    Where one does, all of them are kept, since the one before it may be the old answer.
+    All that is said matters then, since the holder before is the old answer. Statements without a
+    readable date alone say nothing of a time.
     """
     since, until = window.since.isoformat(), window.until.isoformat()
     for claim in claims:
-        begins, end = claim.start or claim.point, claim.end
-        has_begun = begins is None or begins.day < until
-        if has_begun and (end is None or _cut(end, end) >= since[: UNITS[end.precision]]):
+        begin = claim.start or claim.point
+        end = None if holds == "latest" else claim.end  # the last of those holds until another
+        has_begun = begin.day < until if begin else end is not None
+        if has_begun and not _is_before(end, since):
             return True
     return False
+
+
+def _is_before(end: When | None, since: str) -> bool:
+    size = UNITS[end.precision] if end else 0
+    return end is not None and end.day[:size] < since[:size]

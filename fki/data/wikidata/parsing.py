@@ -20,15 +20,13 @@ import msgspec
 
 from fki.core.errors import FkiError
 from fki.data.wikidata.blocks import Piece
-from fki.data.wikidata.claims import Claim, When
-from fki.data.wikidata.entities import BROKEN, Entity, Wanted, read_entity
+from fki.data.wikidata.claims import Claim
+from fki.data.wikidata.entities import BROKEN, Scope, read_entity
 
 AHEAD = 2  # pieces that are under way for each worker, so that none waits
 NAMED = 10  # broken lines that are shown
 
-Said = tuple[str, str, When | None, When | None, When | None, bool]  # a claim without its subject
-Record = tuple[int, str, str, list[Said]]  # piece, subject, its label, its claims
-Joined = tuple[int, str, str, list[Said], list[str]]  # and the labels of what they name
+Record = tuple[int, str, str, list[Claim]]  # piece, subject, its label, its claims
 
 
 @dataclass(slots=True)
@@ -43,23 +41,21 @@ class Read:
     broken: list[str] = field(default_factory=list)  # the first lines that could not be read
 
 
-def read_pieces(
-    pieces: Iterable[Piece], wanted: Wanted, workers: int
-) -> Generator[Read, None, None]:
+def read_pieces(pieces: Iterable[Piece], scope: Scope, workers: int) -> Generator[Read, None, None]:
     """What is kept of each piece, in order, whatever the number of workers.
 
     One worker is this process. Raises DataError where the dump is damaged, FkiError where a worker
     was ended from outside.
     """
     if workers == 1:
-        yield from (read_piece(piece, wanted) for piece in pieces)
+        yield from (read_piece(piece, scope) for piece in pieces)
         return
     # a fresh interpreter holds less than a fork of this process may come to
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin)
     waiting: deque[Future[Read]] = deque()
     try:
         for piece in pieces:
-            waiting.append(pool.submit(read_piece, piece, wanted))
+            waiting.append(pool.submit(read_piece, piece, scope))
             if len(waiting) >= AHEAD * workers:
                 yield waiting.popleft().result()
         while waiting:
@@ -85,7 +81,7 @@ def _begin() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def read_piece(piece: Piece, wanted: Wanted) -> Read:
+def read_piece(piece: Piece, scope: Scope) -> Read:
     """The claims and labels of a piece's lines, and what became of the others."""
     read, claims, labels = Read(piece.done), bytearray(), bytearray()
     for line in piece.lines():
@@ -97,32 +93,24 @@ def read_piece(piece: Piece, wanted: Wanted) -> Read:
             continue
         read.counts["lines"] += 1
         try:
-            entity = read_entity(text, wanted, read.dropped)
+            subject = read_entity(text, scope, read.dropped)
         except ValueError as error:
             read.dropped[BROKEN] += 1
             if len(read.broken) < NAMED:
                 read.broken.append(f"{text[:60].decode(errors='replace')}: {error}")
             continue
-        if entity is None:
+        if subject is None:
             continue
         read.counts["items"] += 1
-        labels += f"{entity.id}\t{entity.label}\n".encode()
-        if entity.claims:
-            read.counts["claims"] += len(entity.claims)
-            claims += encode(record(piece.number, entity))
+        labels += f"{subject.id}\t{subject.label}\n".encode()
+        if subject.claims:
+            read.counts["claims"] += len(subject.claims)
+            claims += encode((piece.number, subject.id, subject.label, subject.claims))
     read.claims, read.labels = bytes(claims), bytes(labels)
     return read
 
 
-def record(piece: int, entity: Entity) -> Record:
-    """An entity's claims as they are written."""
-    said: list[Said] = [
-        (c.relation, c.object, c.start, c.end, c.point, c.is_preferred) for c in entity.claims
-    ]
-    return piece, entity.id, entity.label, said
-
-
-def encode(record: Record | Joined) -> bytes:
+def encode(record: Record) -> bytes:
     """A line of its own."""
     return msgspec.json.encode(record) + b"\n"
 
@@ -132,15 +120,3 @@ def records(file: Path) -> Iterator[Record]:
     decode = msgspec.json.Decoder(Record).decode
     with file.open("rb") as lines:
         yield from map(decode, lines)
-
-
-def joined(file: Path) -> Iterator[Joined]:
-    """What `encode` wrote once labels were found."""
-    decode = msgspec.json.Decoder(Joined).decode
-    with file.open("rb") as lines:
-        yield from map(decode, lines)
-
-
-def claims_of(subject: str, label: str, said: Iterable[Said]) -> list[Claim]:
-    """The claims that were written of a subject."""
-    return [Claim(subject, *parts, subject_label=label) for parts in said]

@@ -22,7 +22,7 @@ from typing import Any
 from fki.core.errors import DataError
 from fki.data.fetch import Watch
 from fki.data.made import Origin
-from fki.data.wikidata.claims import Claim
+from fki.data.wikidata.claims import Subject
 from fki.data.wikidata.dump import (
     CLAIMS,
     LABELS,
@@ -34,41 +34,40 @@ from fki.data.wikidata.dump import (
     read_shard,
     scratch,
 )
-from fki.data.wikidata.entities import Wanted
+from fki.data.wikidata.entities import Scope
 from fki.data.wikidata.extras import needed
 
-LICENCE = "CC0-1.0"  # of all of Wikidata's structured data
+LICENCE = "cc0-1.0"  # of all of Wikidata's structured data
 CHUNK = 2**20  # ids whose bits are kept together
 CACHE = 32 * 2**10  # KiB of the table of labels that are held in memory
 RECENT = 2**15  # labels that are held too: a few items are named by most claims
-NAMELESS_OBJECT = "a statement whose value has no English label, or is not in the dump"
 
 
 @dataclass(frozen=True, slots=True)
 class Subjects:
-    """The claims of a dump that may matter for a window, to be gone through as often as needed."""
+    """The subjects of a dump with claims that matter for a window; to be gone through as often as
+    needed. An object that has no English label, or is not in the dump, has ""."""
 
     file: Path
-    wanted: Wanted
+    scope: Scope
     origins: list[Origin]
     counts: Counter[str]  # lines, items, claims
     dropped: Counter[str]  # what was left out, by reason
     broken: list[str]  # the first lines that could not be read
 
-    def __iter__(self) -> Iterator[list[Claim]]:
-        """The claims of one subject after the other, labels filled in, in the order of the dump."""
-        from fki.data.wikidata.parsing import claims_of, joined
+    def __iter__(self) -> Iterator[Subject]:
+        """One subject after the other, in the order of the dump."""
+        from fki.data.wikidata.parsing import records
 
-        for _, subject, label, said, names in joined(self.file):
-            claims = claims_of(subject, label, said)
-            yield [replace(c, object_label=n) for c, n in zip(claims, names, strict=True)]
+        for _, subject, label, claims in records(self.file):
+            yield Subject(subject, label, claims)
 
 
 @contextmanager
 def dump_subjects(
     places: Sequence[Path],
     work: Path,
-    wanted: Wanted | None = None,
+    scope: Scope | None = None,
     *,
     workers: int = 1,
     watch: Watch | None = None,
@@ -76,7 +75,7 @@ def dump_subjects(
     """The subjects of a dump, one file, or of all shards of one, for as long as they are needed.
 
     A file is read into a folder of its own under `work`, from where a repeated run takes it.
-    Shards tell what they were asked for: `wanted` may be left out, or must be the same.
+    Shards tell what they were asked for: `scope` may be left out, or must be the same.
     Raises DataError where the dump cannot be used or shards do not belong together, FkiError where
     the disk refuses.
     """
@@ -86,31 +85,31 @@ def dump_subjects(
             f"There is nothing at {away[0]}.", hint="Give a dump, or all of its shards."
         )
     if all(place.is_dir() for place in places):
-        shards = together([open_shard(place) for place in places], wanted)
-    elif len(places) > 1 or wanted is None:
+        shards = together([open_shard(place) for place in places], scope)
+    elif len(places) > 1 or scope is None:
         raise DataError(
             "A dump is one file, or the folders of all of its shards.",
             hint="Run: fki download wiki FILE --from dump",
         )
     else:
-        folder = work / _key(identity_of(places[0]), wanted)
-        shards = [read_shard(places[0], folder, wanted, workers=workers, watch=watch)]
-    key = _key(shards[0].dump["identity"], shards[0].wanted)
+        folder = work / _key(identity_of(places[0]), scope)
+        shards = [read_shard(places[0], folder, scope, workers=workers, watch=watch)]
+    key = _key(shards[0].dump["identity"], shards[0].scope)
     with scratch(work / f"{key}-joined") as room:
         yield join(shards, room)
 
 
-def _key(identity: str, wanted: Wanted) -> str:
+def _key(identity: str, scope: Scope) -> str:
     """The name of the folder for a dump and what is asked of it."""
-    asked = [identity, *map(str, wanted.window), *sorted(wanted.relations)]
+    asked = [identity, *map(str, scope.window), *sorted(scope.holds.items())]
     return "dump-" + hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
 
 
-def together(shards: Sequence[Shard], wanted: Wanted | None = None) -> list[Shard]:
+def together(shards: Sequence[Shard], scope: Scope | None = None) -> list[Shard]:
     """All shards of one dump, in order. Raises DataError where they are not that."""
     first = shards[0]
     for shard in shards:
-        if what := difference(shard, first.dump, wanted or first.wanted):
+        if what := difference(shard, first.dump, scope or first.scope):
             raise DataError(
                 f"{shard.folder} is {what}.",
                 hint="Give the shards of one dump, read for the same window and relations.",
@@ -147,23 +146,20 @@ def join(shards: Sequence[Shard], room: Path) -> Subjects:
     files = [shard.folder / CLAIMS for shard in shards]
     named = Ids()
     for file in files:
-        for _, _, _, said in records(file):
-            for claim in said:
-                named.add(int(claim[1][1:]))
+        for _, _, _, claims in records(file):
+            for claim in claims:
+                named.add(int(claim.object[1:]))
     whole = room / "subjects.jsonl"
     with whole.open("wb") as out, closing(sqlite3.connect(room / "labels.sqlite")) as table:
         _fill(table, (label for shard in shards for label in _labels(shard, named)))
         label_of = _lookup(table)
-        for piece, subject, label, said in merge(*map(records, files), key=itemgetter(0)):
-            kept = [claim for claim in said if label_of(claim[1])]
-            dropped[NAMELESS_OBJECT] += len(said) - len(kept)
-            if kept:
-                names = [label_of(claim[1]) for claim in kept]
-                out.write(encode((piece, subject, label, kept, names)))
+        for piece, subject, label, claims in merge(*map(records, files), key=itemgetter(0)):
+            full = [replace(claim, object_label=label_of(claim.object)) for claim in claims]
+            out.write(encode((piece, subject, label, full)))
     dump = shards[0].dump
     origin = Origin(dump["name"], LICENCE, f"{dump['bytes']} bytes, sampled {dump['identity']}")
     broken = [line for shard in shards for line in shard.broken]
-    return Subjects(whole, shards[0].wanted, [origin], counts, dropped, broken)
+    return Subjects(whole, shards[0].scope, [origin], counts, dropped, broken)
 
 
 class Ids:
