@@ -7,9 +7,10 @@ What `fki download` makes of any source has the shape of the embedded dataset: `
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ class Origin:
 class Made:
     """A dataset before it is written. `tables` are rows by the file's stem: "stream", "probes/new".
 
-    `dropped` counts what was left out, by reason; `notes` are limits that a reader should know.
+    They are gone through once for each time that it is written, and need not fit into memory.
+    `dropped` counts what was left out, by reason, at the latest when the rows have been gone
+    through; `notes` are limits that a reader should know.
     """
 
     name: str
@@ -44,30 +47,55 @@ class Made:
     about: str
     licence: str  # of the whole, as the Hub spells it; "unknown" where no source says one
     origins: list[Origin]
-    tables: Mapping[str, Collection[Row]]
+    tables: Mapping[str, Iterable[Row]]
     wordings: dict[str, Row] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     command: str = ""
 
 
+@dataclass(slots=True)
+class Tally:
+    """What was written of a table."""
+
+    rows: int = 0
+    first: str = ""  # the earliest date
+    last: str = ""
+    relations: Counter[str] = field(default_factory=Counter)
+
+    def of(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """The same rows, counted as they go by."""
+        for row in rows:
+            self.rows += 1
+            if day := str(row.get("start") or row.get("date") or ""):
+                self.first = min(self.first or day, day)
+                self.last = max(self.last, day)
+            if relation := row.get("relation"):
+                self.relations[str(relation)] += 1
+            yield row
+
+
 def write_dataset(folder: Path, made: Made) -> None:
     """The files of a dataset, into an empty folder. Raises FkiError where the disk refuses."""
-    filled = {stem: rows for stem, rows in made.tables.items() if rows}
-    for stem, rows in filled.items():
+    filled = {}
+    for stem, rows in made.tables.items():
+        going = iter(rows)
+        if (first := next(going, None)) is None:
+            continue  # no rows, no file
+        filled[stem] = Tally()
         (folder / stem).parent.mkdir(exist_ok=True)
-        write_lines(folder / f"{stem}.jsonl", rows)
+        write_lines(folder / f"{stem}.jsonl", filled[stem].of(chain([first], going)))
     if made.wordings:
         write_json(folder / RELATIONS, made.wordings)
     told = digest(folder)
     write_text(folder / CARD, card(made, filled, told))
-    write_manifest(folder, made, told)
+    write_manifest(folder, made, filled, told)
 
 
-def write_manifest(folder: Path, made: Made, told: str) -> None:
+def write_manifest(folder: Path, made: Made, tables: Mapping[str, Tally], told: str) -> None:
     """The digests of all files, once they are in place, and how they were made."""
     files = [*data_files(folder), folder / CARD]
-    counts = {f"{stem}.jsonl": len(rows) for stem, rows in made.tables.items()}
+    counts = {f"{stem}.jsonl": tally.rows for stem, tally in tables.items()}
     counts[RELATIONS] = len(made.wordings)
     entries = {}
     for file in files:
@@ -92,15 +120,17 @@ def write_manifest(folder: Path, made: Made, told: str) -> None:
     )
 
 
-def card(made: Made, tables: Mapping[str, Collection[Row]], told: str) -> str:
-    """README.md, with its counts taken from the rows."""
+def card(made: Made, tables: Mapping[str, Tally], told: str) -> str:
+    """README.md, with its counts taken from what was written."""
     parts = [
         _front(made, tables),
         f"# `{made.name}`: {made.title}",
         made.about,
-        _table(["file", "rows"], [[f"`{t}.jsonl`", f"{len(r):,}"] for t, r in tables.items()]),
+        _table(
+            ["file", "rows"], [[f"`{stem}.jsonl`", f"{t.rows:,}"] for stem, t in tables.items()]
+        ),
         f'Digest of the data files (SHA-256 over their sorted "name sha256" lines): `{told}`',
-        *_span(tables.get("stream", [])),
+        *_span(tables.get("stream", Tally())),
         "## Sources",
         _table(
             ["source", "revision", "licence"],
@@ -120,7 +150,7 @@ def card(made: Made, tables: Mapping[str, Collection[Row]], told: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _front(made: Made, tables: Mapping[str, Collection[Row]]) -> str:
+def _front(made: Made, tables: Iterable[str]) -> str:
     """What the Hub and `datasets` read: licence, and one config for each file."""
     configs = "".join(
         f"- config_name: {stem.replace('/', '_')}\n"
@@ -135,9 +165,8 @@ def _front(made: Made, tables: Mapping[str, Collection[Row]]) -> str:
     )
 
 
-def _span(stream: Iterable[Row]) -> list[str]:
-    dates = sorted(str(row.get("start") or row.get("date")) for row in stream)
-    return [f"The stream runs from {dates[0]} to {dates[-1]}."] if dates else []
+def _span(stream: Tally) -> list[str]:
+    return [f"The stream runs from {stream.first} to {stream.last}."] if stream.last else []
 
 
 def _dropped(dropped: Counter[str]) -> str:
@@ -145,10 +174,10 @@ def _dropped(dropped: Counter[str]) -> str:
     return _table(["why", "rows"], rows) if rows else "Nothing."
 
 
-def _relations(made: Made, tables: Mapping[str, Collection[Row]]) -> list[str]:
+def _relations(made: Made, tables: Mapping[str, Tally]) -> list[str]:
     """The relations that bring most, with what is trained on and what is asked."""
     stems = [stem for stem in ("base", "invariant", "stream") if stem in tables]
-    counts = {s: Counter(str(r["relation"]) for r in tables[s] if r.get("relation")) for s in stems}
+    counts = {stem: tables[stem].relations for stem in stems}
     total: Counter[str] = sum(counts.values(), Counter())
     if not total:
         return []

@@ -1,5 +1,6 @@
 """A SPARQL service on loopback, Oxigraph behind HTTP, with data in Wikidata's shape."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -40,8 +41,11 @@ class World:
 
     parts: list[str] = field(default_factory=lambda: [UPDATED])
     count: int = 0
+    labels: dict[str, dict[str, str]] = field(default_factory=dict)
+    said: list[dict[str, str]] = field(default_factory=list)
 
     def name(self, item: str, label: str, language: str = "en") -> None:
+        self.labels.setdefault(item, {})[language] = label
         self.parts.append(f'wd:{item} rdfs:label "{label}"@{language} .')
 
     def say(
@@ -58,6 +62,9 @@ class World:
     ) -> str:
         """A statement; `value` is an item's id, or any other term as Turtle writes it."""
         self.count += 1
+        dates = {"P580": start, "P582": end, "P585": point}
+        told = {"subject": subject, "relation": relation, "value": value, "rank": rank}
+        self.said.append(told | {q: date for q, date in dates.items() if date})
         statement = f"wds:S{self.count}"
         term = f"wd:{value}" if value.startswith("Q") else value
         self.parts.append(
@@ -66,7 +73,7 @@ class World:
         )
         if rank != "Deprecated":
             self.parts.append(f"wd:{subject} wdt:{relation} {term} .")
-        for qualifier, date in (("P580", start), ("P582", end), ("P585", point)):
+        for qualifier, date in dates.items():
             if date:
                 self._qualify(statement, qualifier, date)
         if more:
@@ -88,6 +95,48 @@ class World:
     @property
     def turtle(self) -> str:
         return PREFIXES + "\n".join(self.parts)
+
+    @property
+    def dump(self) -> str:
+        """The same statements in the form of the JSON dumps."""
+        return "[\n" + ",\n".join(json.dumps(self._entity(item)) for item in self.labels) + "\n]\n"
+
+    def _entity(self, item: str) -> dict[str, Any]:
+        claims: dict[str, list[dict[str, Any]]] = {}
+        for told in self.said:
+            if told["subject"] == item:
+                claims.setdefault(told["relation"], []).append(_statement(told))
+        labels = {n: {"language": n, "value": text} for n, text in self.labels[item].items()}
+        return {"type": "item", "id": item, "labels": labels, "claims": claims}
+
+
+def _statement(told: dict[str, str]) -> dict[str, Any]:
+    item = {"entity-type": "item", "numeric-id": int(told["value"][1:]), "id": told["value"]}
+    qualifiers = {q: [_snak(q, "time", _time(told[q]))] for q in told if q[:2] == "P5"}
+    return {
+        "type": "statement",
+        "rank": told["rank"].lower(),
+        "mainsnak": _snak(told["relation"], "wikibase-entityid", item),
+        "qualifiers": qualifiers,
+    }
+
+
+def _snak(relation: str, kind: str, value: dict[str, Any]) -> dict[str, Any]:
+    datavalue = {"value": value, "type": kind}
+    return {"snaktype": "value", "property": relation, "datavalue": datavalue}
+
+
+def _time(date: str) -> dict[str, Any]:
+    day = (date + "-00-00")[:10]
+    calendar = "http://www.wikidata.org/entity/Q1985727"
+    return {
+        "time": f"+{day}T00:00:00Z",
+        "timezone": 0,
+        "before": 0,
+        "after": 0,
+        "precision": PRECISIONS[len(date)],
+        "calendarmodel": calendar,
+    }
 
 
 @dataclass

@@ -2,7 +2,9 @@
 
 import json
 import os
+import weakref
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,52 @@ def test_the_manifest_vouches_for_every_file(folder: Path) -> None:
     assert set(manifest["files"]) == listed - {"manifest.json"}
     assert manifest["files"]["stream.jsonl"]["rows"] == 1
     assert manifest["made"]["dropped"] == {"no date": 3}
+
+
+class Once:
+    """Rows that are made as they are gone through, one in memory at a time."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows, self.held, self.most = rows, 0, 0
+
+    def __iter__(self) -> Iterator[dict[str, object]]:
+        for number in range(self.rows):
+            row = Row({**FACT, "object": f"Ann {number}", "start": f"2024-{1 + number % 12:02}-05"})
+            weakref.finalize(row, self.let_go)
+            self.held += 1
+            self.most = max(self.most, self.held)
+            yield row
+            del row
+
+    def let_go(self) -> None:
+        self.held -= 1
+
+
+class Row(dict[str, object]):
+    """A dict that can be watched."""
+
+
+def test_rows_are_written_as_they_come_and_never_held(tmp_path: Path) -> None:
+    stream = Once(500)
+    made = some(tables={"base": iter(()), "stream": stream})
+    write_dataset(tmp_path, made)
+    assert stream.most <= 3
+    assert len((tmp_path / "stream.jsonl").read_text(encoding="utf-8").splitlines()) == 500
+    assert not (tmp_path / "base.jsonl").exists()
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "| `stream.jsonl` | 500 |" in text and "from 2024-01-05 to 2024-12-05" in text
+    assert "| `head` | head | 500 |" in text
+    manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["files"]["stream.jsonl"]["rows"] == 500
+
+
+def test_a_dataset_is_the_same_from_lists_and_from_rows_that_come(tmp_path: Path) -> None:
+    rows = [FACT | {"object": f"Bo {n}"} for n in range(3)]
+    for name, table in (("lists", rows), ("comes", (dict(row) for row in rows))):
+        (tmp_path / name).mkdir()
+        write_dataset(tmp_path / name, some(tables={"stream": table}))
+    assert catalog.verify(tmp_path / "lists") == catalog.verify(tmp_path / "comes")
+    assert catalog.check(tmp_path / "comes") == []
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def test_an_address_with_a_checksum_is_a_place_too(mirror: Mirror) -> None:
 def test_without_the_parser_nothing_is_fetched(
     mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fki.data.wikipedia.dataset.find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "wikitextparser", None)
     with pytest.raises(DataError, match="not installed") as caught:
         make((), OLD, NEW, wiki="testwiki", host=mirror.host)
     assert mirror.asked == [] and 'pip install "fki[dumps]"' in str(caught.value.hint)

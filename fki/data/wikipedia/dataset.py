@@ -3,10 +3,10 @@
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from importlib.util import find_spec
 from typing import Any
 
 from fki.core.errors import DataError
+from fki.data.extras import needed
 from fki.data.fetch import Progress, Watch
 from fki.data.made import Made
 from fki.data.wikipedia.align import Aligner, read_facts
@@ -50,7 +50,7 @@ def wikipedia(
     Raises:
         DataError: a file is no export, is broken or not safe to read, or nothing changed.
     """
-    check_parser()
+    needed("wikitextparser")
     gathered = Gathered(Aligner(read_facts(facts) if facts else ()), limit)
     sites = Site(), Site()
     read = _reading(old, new, watch)
@@ -65,15 +65,6 @@ def wikipedia(
             f"What was found cannot be kept on disk: {error}.",
             hint="Free some space, or set TMPDIR to a folder that has more.",
         ) from None
-
-
-def check_parser() -> None:
-    """Raises DataError where the package that reads wikitext is not installed."""
-    if find_spec("wikitextparser") is None:
-        raise DataError(
-            "Wikitext is read with wikitextparser, which is not installed.",
-            hint='Run: pip install "fki[dumps]"',
-        )
 
 
 def _articles(snapshot: Snapshot, site: Site, read: Callable[[int], None]) -> Iterator[Page]:

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 
 from fki.core.errors import ConfigError
+from fki.data.extras import needed
 from fki.data.fetch import Watch
 from fki.data.made import Made
 from fki.data.web import Web
-from fki.data.wikipedia.dataset import check_parser, wikipedia
+from fki.data.wikipedia.dataset import wikipedia
 from fki.data.wikipedia.dumps import HOST, SMALL, dump_snapshots
 from fki.data.wikipedia.snapshots import snapshots
 
@@ -44,7 +45,7 @@ def make(
         ConfigError: these are no two snapshots.
         DataError: they cannot be fetched or read, or nothing changed.
     """
-    check_parser()
+    needed("wikitextparser")
     if places:
         old, new = snapshots(places, since, until, watch)
     elif since and until:

@@ -8,13 +8,13 @@ import bz2
 import gzip
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Event, Thread
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 from fki.core.errors import DataError
+from fki.data.extras import zstd
 
 PIECE = 2**18  # bytes, unpacked
 AHEAD = 8  # pieces
@@ -83,21 +83,10 @@ def _unpacking(file: Path, raw: IO[bytes]) -> IO[bytes]:
         case "gz":
             return gzip.open(raw)  # type: ignore[return-value]
         case "zst":
-            return _unzstd(file, raw)
+            return zstd().ZstdFile(raw)
         case "7z":
             raise DataError(
                 f"{file} is packed with 7-Zip, which fki does not read.",
                 hint="Unpack it, or get the .bz2 of the same dump.",
             )
     return raw
-
-
-def _unzstd(file: Path, raw: IO[bytes]) -> IO[bytes]:
-    try:
-        zstandard: Any = import_module("zstandard")
-    except ImportError:
-        raise DataError(
-            f"{file} is packed with Zstandard, and the package for it is not installed.",
-            hint='Run: pip install "fki[dumps]"',
-        ) from None
-    return zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)

@@ -1,0 +1,167 @@
+"""How fast a Wikidata dump is read, against decompressing it alone, and in how much memory.
+
+    python -m benchmarks.dump [--items 52000] [--rounds 3] [--only bz2 gz zst] [--folder FOLDER]
+
+A made-up dump (benchmarks/entities.py; 52,000 items are 1 GB) is decompressed by the usual
+commands, `bzcat FILE | wc -c` and so on, and read by fki, one after the other in each round. Ratios
+are formed round by round, of the clock's seconds and of the processor's. Where others share the
+machine both vary, and the least that each took in any round says most of the work. Memory is the
+resident set of all processes together, at its peak, as seen ten times a second. The files are in a
+temporary folder, or in FOLDER, from where they are taken again.
+"""
+
+import argparse
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from benchmarks.entities import lines
+from benchmarks.measure import spread
+
+PEERS = {  # by how a file ends: what decompresses it, and what it was made with
+    "bz2": (("bzcat", "lbzcat", "pbzip2 -dc"), "bzip2"),
+    "gz": (("zcat", "pigz -dc"), "gzip"),
+    "zst": (("zstdcat",), "zstd -q"),
+}
+READ = """
+import sys
+from datetime import date
+from pathlib import Path
+from fki.data.wikidata.claims import Window
+from fki.data.wikidata.dump import Part, read_shard
+from fki.data.wikidata.entities import Scope
+from fki.data.wikidata.relations import relations
+from fki.data.wikidata.shards import dump_subjects
+
+file, work, workers, shard = sys.argv[1:]
+scope = Scope.of(Window(date(2023, 1, 1), date(2024, 1, 1)), relations().values())
+if shard != "1/1":
+    read_shard(Path(file), Path(work), scope, Part.parse(shard), workers=int(workers))
+else:
+    with dump_subjects([Path(file)], Path(work), scope, workers=int(workers)) as subjects:
+        assert sum(1 for _ in subjects) > 0
+"""
+
+
+class Cost(NamedTuple):
+    """What a command took."""
+
+    clock: float  # seconds
+    processor: float  # seconds
+    memory: float  # MiB of all of its processes
+
+
+def make(folder: Path, items: int, ending: str) -> Path:
+    """A dump of so many items, unless it is there."""
+    plain = folder / f"{items}.json"
+    packed = folder / f"{plain.name}.{ending}"
+    if not plain.exists():
+        with plain.open("wb") as out:
+            out.writelines(lines(items))
+    if not packed.exists():
+        subprocess.run([*PEERS[ending][1].split(), "-k", plain.name], cwd=folder, check=True)
+    return packed
+
+
+def cost(command: list[str]) -> Cost:
+    """Of a command and what it starts."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    most = 0.0
+    while process.poll() is None:
+        most = max(most, resident(process.pid))
+        time.sleep(0.1)
+    clock = time.perf_counter() - began
+    if process.returncode:
+        raise RuntimeError(f"{command[0]} failed: {process.returncode}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(clock, used, most)
+
+
+def resident(root: int) -> float:
+    """MiB of a process and of those that it started."""
+    total = 0
+    with suppress(psutil.Error):
+        parent = psutil.Process(root)
+        for process in (parent, *parent.children(recursive=True)):
+            with suppress(psutil.Error):
+                total += process.memory_info().rss
+    return total / 2**20
+
+
+@contextmanager
+def ours(file: Path, workers: int, shard: str = "1/1") -> Iterator[list[str]]:
+    """The command that reads a dump into a folder that goes with it."""
+    with tempfile.TemporaryDirectory() as room:
+        work = f"{room}/work"
+        yield [sys.executable, "-c", READ, str(file), work, str(workers), shard]
+
+
+def throughput(file: Path, ending: str, rounds: int) -> None:
+    """Print a table of ratios to the first command that decompresses."""
+    peers = [peer for peer in PEERS[ending][0] if shutil.which(peer.split()[0])]
+    names = {"fki, 1 worker": 1, "fki, 2 workers": 2}
+    found: Mapping[str, list[Cost]] = {name: [] for name in (*peers, *names)}
+    for number in range(rounds):
+        order = [*found]
+        random.Random(number).shuffle(order)
+        for name in order:
+            if name in names:
+                with ours(file, names[name]) as command:
+                    found[name].append(cost(command))
+            else:
+                found[name].append(cost(["sh", "-c", f"{name} '{file}' | wc -c"]))
+    size = file.with_suffix("").stat().st_size / 2**20
+    print(f"\n### {ending}: {size:,.0f} MiB of text in {file.stat().st_size / 2**20:,.0f} MiB\n")
+    print("| | times as fast by the clock | processor's seconds | the least of them | peak, MiB |")
+    print("|---|---|---|---|---|")
+    base = found[peers[0]]
+    for name, costs in found.items():
+        fast = [a.clock / b.clock for a, b in zip(base, costs, strict=True)]
+        work = [b.processor / a.processor for a, b in zip(base, costs, strict=True)]
+        least = min(c.processor for c in costs) / min(c.processor for c in base)
+        peak = max(c.memory for c in costs)
+        cells = [spread(fast), spread(work), f"{least:.2f}", f"{peak:.0f}"]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def shares(file: Path, n: int = 4) -> None:
+    """Print what each of n shards costs of the whole, in the processor's seconds."""
+    with ours(file, 1) as command:
+        whole = cost(command).processor
+    parts = []
+    for i in range(1, n + 1):
+        with ours(file, 1, f"{i}/{n}") as command:
+            parts.append(cost(command).processor / whole)
+    print(f"\n{file.suffix}: a shard of {n} costs {spread(parts)} of the whole", flush=True)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--items", type=int, default=52_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=list(PEERS), choices=list(PEERS))
+    parser.add_argument("--folder", type=Path, help="where the dumps are, or are made to stay")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = chosen.folder or Path(scratch)
+        for ending in chosen.only:
+            for items in (chosen.items // 4, chosen.items):
+                throughput(make(folder, items, ending), ending, chosen.rounds)
+            shares(make(folder, chosen.items // 4, ending))
+
+
+if __name__ == "__main__":
+    main()

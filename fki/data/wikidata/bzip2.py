@@ -1,0 +1,110 @@
+"""The blocks of a bzip2 file, each by itself.
+
+Each block is compressed by itself and marked by 48 bits, at any bit of a byte; so is the end of a
+stream, of which a file may hold many. A block between two marks, with a header before it and the
+end of a stream behind it, is a bzip2 file of its own. The format is described at
+https://github.com/dsnet/compress/blob/master/doc/bzip2-format.pdf
+"""
+
+import bz2
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from fki.core.errors import DataError
+
+STEP = 2**20  # bytes that are read at a time
+BLOCK, END = 0x314159265359, 0x177245385090  # what marks a block, and the end of a stream
+LONGEST = 8 * 2**20  # bits; a block holds at most 900,000 bytes
+
+
+class Mark(NamedTuple):
+    """Where a block begins, or a stream ends."""
+
+    bit: int  # of the file, from 0
+    is_block: bool
+
+
+def blocks(file: Path, first: int) -> Iterator[tuple[int, bytes]]:
+    """The blocks of a bzip2 file that begin at a byte or behind it: their first bits, their texts.
+
+    Raises DataError where one is damaged, or the file ends within a stream. The 48 bits of a mark
+    may be in a block by chance (once in 2 ** 48 bits); what they cut off is then no block.
+    """
+    with file.open("rb") as content:
+        packed, begun = _Packed(content, first), None
+        for mark in packed.marks():
+            if begun is not None:
+                text = packed.block(begun, mark.bit)
+                if text is None and mark.bit - begun <= LONGEST:
+                    continue
+                if text is None:
+                    raise damaged(file, f"the block at byte {begun // 8:,} is not what it was")
+                yield begun, text
+            begun = mark.bit if mark.is_block else None
+            packed.forget(mark.bit)
+        if begun is not None:
+            raise damaged(file, "it ends in the midst of a block")
+
+
+class _Packed:
+    """The bytes of a bzip2 file from one of them on, as far as they are needed."""
+
+    def __init__(self, content: IO[bytes], first: int) -> None:
+        content.seek(first)
+        self.content, self.first, self.data = content, first, b""
+
+    def marks(self) -> Iterator[Mark]:
+        """All marks to the end of the file, in order."""
+        while part := self.content.read(STEP):
+            seen = max(
+                0, len(self.data) - 6
+            )  # a mark needs seven bytes, and may reach over a joint
+            self.data += part
+            base = 8 * (self.first + seen)
+            for bit, is_block in find_marks(self.data[seen:]):
+                yield Mark(base + bit, is_block)
+
+    def block(self, begin: int, end: int) -> bytes | None:
+        """What the bits between two marks hold; None where they are no block."""
+        size = end - begin
+        if size < 80:  # its mark and its checksum
+            return None
+        first, last = begin // 8 - self.first, (end + 7) // 8 - self.first
+        bits = int.from_bytes(self.data[first:last], "big") >> (-end % 8) & ((1 << size) - 1)
+        checksum = bits >> (size - 80) & 0xFFFFFFFF  # of its text, and so of a stream of it alone
+        padding = -size % 8
+        stream = ((bits << 48 | END) << 32 | checksum) << padding
+        try:
+            return bz2.decompress(b"BZh9" + stream.to_bytes((size + 80 + padding) // 8, "big"))
+        except (OSError, ValueError):
+            return None
+
+    def forget(self, bit: int) -> None:
+        """Let go of the bytes before a bit."""
+        whole = bit // 8
+        self.data, self.first = self.data[whole - self.first :], whole
+
+
+def find_marks(data: bytes) -> list[Mark]:
+    """The marks in some bytes, at any bit, in order."""
+    found = []
+    for magic in (BLOCK, END):
+        for shift in range(8):
+            whole = (magic << 8 >> shift).to_bytes(7, "big")
+            needle = whole[1:6]  # what no neighbour shares
+            at = data.find(needle)
+            while at >= 0:
+                bits = int.from_bytes(data[max(0, at - 1) : at + 6], "big")
+                if at and len(data) >= at + 6 and bits >> (8 - shift) & (1 << 48) - 1 == magic:
+                    found.append(Mark(8 * (at - 1) + shift, magic == BLOCK))
+                at = data.find(needle, at + 1)
+    return sorted(found)
+
+
+def damaged(file: Path, what: str) -> DataError:
+    """An error that says what is wrong with a file."""
+    return DataError(
+        f"{file} is damaged or was cut short: {what}.",
+        hint="Get it again from its source, and compare its checksum with the one published there.",
+    )

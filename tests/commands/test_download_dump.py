@@ -1,0 +1,110 @@
+"""Facts of a window from a dump, whole or in shards, and the same as the query service tells."""
+
+import bz2
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pyoxigraph")
+pytest.importorskip("msgspec")
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+from sparql_server import World, sparql
+
+from fki.data import catalog
+
+Fki = Callable[..., Any]
+WINDOW = ("--since", "2025-10-01", "--until", "2026-01-01", "--relations", "P6,P54,P166,P19")
+DUMP = ("download", "wiki", "--from", "dump")
+
+
+@pytest.fixture
+def world() -> World:
+    """Heads of government, teams, prizes and birthplaces, with statements of every kind."""
+    it = World()
+    for n in range(30):
+        for first, kind in (
+            (100, "Land"),
+            (200, "Old"),
+            (300, "New"),
+            (400, "Team"),
+            (500, "Town"),
+        ):
+            it.name(f"Q{first + n}", f"{kind} {n} {kind.lower()}", "mul" if n % 4 == 0 else "en")
+        day = f"2025-1{n % 3}-{1 + n % 27:02}"
+        it.say(f"Q{100 + n}", "P6", f"Q{200 + n}", start="2020-01-15", end=day)
+        it.say(f"Q{100 + n}", "P6", f"Q{300 + n}", start=day)
+        it.say(f"Q{200 + n}", "P54", f"Q{400 + n}", start="2025-03-01")
+        it.say(f"Q{200 + n}", "P54", f"Q{400 + (n + 1) % 30}", start="2025-11" if n % 2 else day)
+        it.say(f"Q{300 + n}", "P166", f"Q{500 + n}", point=day if n % 3 else "2025")
+        it.say(f"Q{200 + n}", "P19", f"Q{500 + n}")
+    it.say("Q105", "P6", "Q301", start="2025-10-20")  # two at once
+    it.say("Q106", "P6", "Q302", start="2025-12-24", rank="Deprecated")
+    return it
+
+
+@pytest.fixture
+def dump(world: World, tmp_path: Path) -> Path:
+    file = tmp_path / "latest-all.json.bz2"
+    file.write_bytes(bz2.compress(world.dump.encode()))
+    return file
+
+
+def rows(folder: Path, stem: str) -> list[dict[str, Any]]:
+    text = (folder / f"{stem}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_dump_and_the_query_service_tell_the_same(fki: Fki, world: World, dump: Path) -> None:
+    with sparql(world) as site:
+        live = ("download", "wiki", "--from", "wikidata", "--contact", "me@example.org")
+        asked = fki(*live, "--endpoint", site.url, *WINDOW, "--output", "live")
+    assert asked.code == 0, asked.err
+    read = fki(*DUMP, dump, *WINDOW, "--workers", "2")
+    assert read.code == 0, read.err
+    folder = catalog.dataset_folder("wiki-2025-Q4")
+    for stem in ("stream", "base", "invariant"):
+        assert rows(folder, stem) == rows(Path("live"), stem), stem
+    assert len(rows(folder, "stream")) > 60
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "latest-all.json.bz2" in card and "two at once where one is meant" in card
+
+
+def test_shards_make_the_dataset_of_the_whole(
+    fki: Fki, dump: Path, short: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fki.data.wikidata.blocks.PACKED", 500)
+    assert fki(*DUMP, dump, *WINDOW, "--output", "whole").code == 0
+    for n in (1, 2, 3):
+        read = fki(*DUMP, dump, *WINDOW, "--shard", f"{n}/3", "--output", f"s{n}")
+        assert read.code == 0 and "ALL-SHARDS" in read.words
+    missing = fki(*DUMP, "s1", "s3")
+    assert missing.code == 3 and "2/3" in missing.words
+    merged = fki(*DUMP, "s1", "s2", "s3")
+    assert merged.code == 0, merged.err
+    folder = catalog.dataset_folder("wiki-2025-Q4")
+    for stem in ("stream", "base", "invariant"):
+        assert rows(folder, stem) == rows(Path("whole"), stem)
+    trained = fki("train", "--dataset", "wiki-2025-Q4", "--version", "month", *short, "--json")
+    assert trained.code == 0, trained.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (DUMP, 2, "Which dump?"),
+        ((*DUMP, "nowhere.json.bz2"), 3, "There is nothing at nowhere.json.bz2"),
+        ((*DUMP, "latest-all.json.bz2", "--shard", "9/3", "--output", "s"), 2, "is no shard"),
+        ((*DUMP, "latest-all.json.bz2", "--shard", "1/3"), 2, "--output"),
+        (("download", "wiki", "--shard", "1/3"), 2, "--from dump"),
+        ((*DUMP, "latest-all.json.bz2", "--endpoint", "http://x"), 2, "--endpoint"),
+    ],
+)
+def test_what_cannot_be_read_is_said_with_what_to_type(
+    fki: Fki, dump: Path, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    shown = fki(*arguments)
+    assert shown.code == code and words in shown.words, shown.words
