@@ -19,6 +19,7 @@ VERSIONS: tuple[Version, ...] = ("day", "month", "quarter")
 def list_all(show: Show) -> None:
     """The known datasets, and those that were made on this machine."""
     from fki.data import catalog
+    from fki.data.makers import SUMMARIES
 
     table = new_table("dataset", "what it holds", "here")
     kept = catalog.kept()
@@ -26,6 +27,9 @@ def list_all(show: Show) -> None:
         is_here = source.name in kept
         table.add_row(source.name, source.summary, "yes" if is_here else "no")
         show.data(dataset=source.name, summary=source.summary, here=is_here)
+    for typed, summary in SUMMARIES.items():
+        table.add_row(typed, summary, "")
+        show.data(dataset=typed, summary=summary, here=False)
     for name in kept:
         if name not in catalog.SOURCES:
             table.add_row(name, "made on this machine", "yes")

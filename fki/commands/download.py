@@ -87,7 +87,10 @@ def download(
         ),
     ] = "",
     workers: Annotated[
-        int, typer.Option(min=0, help="Processes that read dumps.", rich_help_panel=LIVE)
+        int,
+        typer.Option(
+            min=0, help="Processes that read dumps; 0: one less than cores.", rich_help_panel=LIVE
+        ),
     ] = 0,
     contact: Annotated[
         str,

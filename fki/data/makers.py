@@ -24,6 +24,12 @@ LIVE = {  # (name, --from): where `named` and `make` are, of what takes long or 
     ("wiki", "dump"): "fki.data.wikidata.dumped",
     ("wikipedia", ANY): "fki.data.wikipedia.compared",
 }
+SUMMARIES = {  # by what is typed
+    "wiki --from wikidata": "last month's facts, or those of any window, from the query service",
+    "wiki FILE --from dump": "the same from a JSON dump of Wikidata",
+    "wikipedia": "what a Wikipedia changed between two dates, or from one export to another",
+    "hub:owner/name": "any tables of the Hugging Face Hub, by their columns",
+}
 
 
 class Brought(NamedTuple):

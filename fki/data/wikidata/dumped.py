@@ -1,5 +1,6 @@
 """`fki download wiki FILE --from dump`: facts of some months, from a JSON dump or its shards."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from fki.data.wikidata.facts import made_of
 from fki.data.wikidata.relations import chosen
 from fki.data.wikidata.shards import dump_subjects
 
+CORES = max(1, (os.cpu_count() or 2) - 1)  # one is left to decompress and to write
 READ = ("places", "since", "until", "relations", "limit", "workers", "contact")
 
 
@@ -33,7 +35,11 @@ def make(wanted: Wanted, told: Told) -> Iterator[Made]:
     scope = Scope.of(asked.window(), relations)
     places = [file_at(place, told.fetched) for place in wanted.places]
     with dump_subjects(
-        places, data_home() / "downloads", scope, workers=wanted.workers or 1, watch=told.fetched
+        places,
+        data_home() / "downloads",
+        scope,
+        workers=wanted.workers or CORES,
+        watch=told.fetched,
     ) as subjects:
         origin = subjects.origins[0]
         made = made_of(subjects, relations, asked.window(), asked, origin)
@@ -57,7 +63,7 @@ def shard(wanted: Wanted, output: str, told: Told) -> Path:
     scope = Scope.of(wanted.window(), chosen(wanted.relations or "all"))
     dump = file_at(wanted.places[0], told.fetched)
     found = read_shard(
-        dump, user_path(output), scope, part, workers=wanted.workers or 1, watch=told.fetched
+        dump, user_path(output), scope, part, workers=wanted.workers or CORES, watch=told.fetched
     )
     return found.folder
 
