@@ -49,4 +49,17 @@ def load(folder: Path, encoder: Encoder) -> TorchRuntime:
         return TorchRuntime(PeftModel.from_pretrained(base, str(folder)), encoder)
 
 
-PEFT = Format("peft", "peft", write, load)
+def loading(folder: Path, name: str) -> str:
+    """The base, and the adapter on it."""
+    base = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
+    source = f'"{name}", subfolder="{BASE}"' if base == BASE else f'"{base}"'
+    return (
+        "from peft import PeftModel\n"
+        "from transformers import AutoModelForSeq2SeqLM, AutoTokenizer\n"
+        f"base = AutoModelForSeq2SeqLM.from_pretrained({source})\n"
+        f'model = PeftModel.from_pretrained(base, "{name}")\n'
+        f'tokenizer = AutoTokenizer.from_pretrained("{name}")'
+    )
+
+
+PEFT = Format("peft", "peft", write, load, library="peft", loading=loading, size=5.0)
