@@ -20,7 +20,6 @@ from fki.metrics.answers import answer_text
 
 ASKED = 200  # probes that the close look asks, spread over all probe sets
 BEAMS = (2, 4)
-NEAR = 1e-3  # logits: two tokens as near as this are told apart by another order of sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +53,7 @@ class Parity:
     mean_difference: float
     tolerance: float
     least_same: float
+    em_tolerance: float
     probe_sets: tuple[AskedAgain, ...] = ()
 
     @property
@@ -68,8 +68,13 @@ class Parity:
     @property
     def apart(self) -> list[AskedAgain]:
         """The probe sets in which more is right or wrong than the format allows."""
-        most = 1 - self.least_same
-        return [one for one in self.probe_sets if one.differing > math.ceil(most * one.n)]
+
+        def is_apart(one: AskedAgain) -> bool:
+            points = max(self.em_tolerance, 100 / one.n)
+            most = math.ceil((1 - self.least_same) * one.n)
+            return one.differing > most or abs(one.em - one.recorded) > points + 1e-9
+
+        return [one for one in self.probe_sets if is_apart(one)]
 
     @property
     def same(self) -> list[int]:
@@ -95,32 +100,36 @@ class Exam:
         self.probes = some_probes(run, ASKED)
         self.expected = self._ask(runtime, runtime.encoder)
         sources = runtime.encoder.sources([p.source for p in self.probes])
-        margins = runtime.margins(sources, length=config.output_length)
-        self.is_near = [margin < NEAR for margin in margins]
+        self.margins = runtime.margins(sources, length=config.output_length)
         self.quiz = quiz or quiz_of(run, checkpoint, most)
         self.recorded = self.quiz.recorded or self._answers(runtime, runtime.encoder)
 
     def sit(self, runtime: Runtime, encoder: Encoder, form: Format) -> Parity:
-        """How alike a runtime answers, its tokenizer that of the exported folder."""
+        """How alike a runtime answers, its tokenizer that of the exported folder.
+
+        Two tokens, or texts, that are as near as the format's tolerance are told apart by its
+        rounding: there either is the run's own.
+        """
+        near = form.tolerance
         said = self._ask(runtime, encoder)
         pairs = zip(said.log_likelihoods, self.expected.log_likelihoods, strict=True)
         differences = [_off(a, b) for a, b in pairs]
         same = [a == b for a, b in zip(said.texts, self.expected.texts, strict=True)]
-        beams = [self._same(n, texts, runtime, encoder) for n, texts in said.beams.items()]
+        beams = [self._same(n, texts, runtime, encoder, near) for n, texts in said.beams.items()]
         return Parity(
             asked=len(same),
-            same_answers=sum(a or near for a, near in zip(same, self.is_near, strict=True)),
+            same_answers=sum(a or m < near for a, m in zip(same, self.margins, strict=True)),
             same_beams=min(beams, default=None),
             largest_difference=max(differences),
             mean_difference=sum(differences) / len(differences),
             tolerance=form.tolerance,
             least_same=form.least_same,
-            probe_sets=tuple(self._again(runtime, encoder)),
+            em_tolerance=form.em_tolerance,
+            probe_sets=tuple(self._again(runtime, encoder, near)),
         )
 
-    def _again(self, runtime: Runtime, encoder: Encoder) -> list[AskedAgain]:
-        """Each probe set once more. Where the run all but said something else, as its margins or
-        the beams' likelihoods tell, rounding decides, and either answer is its own."""
+    def _again(self, runtime: Runtime, encoder: Encoder, near: float) -> list[AskedAgain]:
+        """Each probe set once more."""
         if self.config.num_beams > 1 and not runtime.has_beams:
             return []  # the run's answers are of another kind
         answers, found = self._answers(runtime, encoder), []
@@ -129,9 +138,9 @@ class Exam:
             differing = 0
             for probe, a, b in zip(probes, ours, theirs, strict=True):
                 if a.is_right != b.is_right:
-                    near = a.margin is not None and a.margin < NEAR
-                    near = near or self._are_tied(runtime, encoder, probe, (a.text, b.text))
-                    differing += not near
+                    is_tie = a.margin is not None and a.margin < near
+                    texts = a.text, b.text
+                    differing += not (is_tie or self._near(runtime, encoder, probe, texts, near))
             found.append(AskedAgain(name, len(theirs), right(ours), right(theirs), differing))
         return found
 
@@ -139,18 +148,26 @@ class Exam:
         length, beams = self.config.output_length, self.config.num_beams
         return self.quiz.answers(runtime, encoder, length=length, beams=beams)
 
-    def _same(self, beams: int, found: Sequence[str], runtime: Runtime, encoder: Encoder) -> int:
-        """How many beams' texts are the run's, or as likely as it to the last digits."""
+    def _same(
+        self, beams: int, found: Sequence[str], runtime: Runtime, encoder: Encoder, near: float
+    ) -> int:
+        """How many beams' texts are the run's, or as likely as it."""
         rows = zip(self.probes, found, self.expected.beams[beams], strict=True)
         return sum(
-            a == b or self._are_tied(runtime, encoder, probe, (a, b)) for probe, a, b in rows
+            a == b or self._near(runtime, encoder, probe, (a, b), near) for probe, a, b in rows
         )
 
-    def _are_tied(
-        self, runtime: Runtime, encoder: Encoder, probe: Probe, texts: tuple[str, str]
+    def _near(
+        self,
+        runtime: Runtime,
+        encoder: Encoder,
+        probe: Probe,
+        texts: tuple[str, str],
+        near: float,
     ) -> bool:
+        """Are two answers as likely as one another?"""
         a, b = self._likelihoods(runtime, encoder, [(probe, text) for text in texts])
-        return abs(a - b) < NEAR
+        return abs(a - b) < near
 
     def _ask(self, runtime: Runtime, encoder: Encoder) -> Words:
         sources = encoder.sources([p.source for p in self.probes])

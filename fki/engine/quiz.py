@@ -14,6 +14,7 @@ from fki.core.errors import DataError
 from fki.core.store import PROBES, SAMPLES, Run
 from fki.core.types import Probe
 from fki.data.collate import Encoder
+from fki.data.stream import BASE
 from fki.engine.formats.base import Runtime
 from fki.metrics.answers import answer_text, exact_match
 
@@ -61,7 +62,8 @@ def right(said: Sequence[Said]) -> float:
 
 
 def quiz_of(run: Run, after: str, most: int = MOST) -> Quiz:
-    """The questions that the run asked after a checkpoint, or where it asked none then all of them.
+    """What the run asked after a checkpoint of what it had been taught or was to keep; or where it
+    asked nothing then, all of its questions.
 
     Args:
         most: of each probe set, evenly spread; 0 for all.
@@ -71,7 +73,7 @@ def quiz_of(run: Run, after: str, most: int = MOST) -> Quiz:
     said = _recorded(run, after)
     probes: dict[str, list[Probe]] = defaultdict(list)
     for row in run.read_lines(PROBES):
-        if not said or _key(row) in said:
+        if not said or (_key(row) in said and _is_past(row, after)):
             probes[str(row.get("probe_set", ""))].append(probe_of(row))
     chosen = {name: spread(some, most) for name, some in probes.items()}
     if not said:
@@ -92,6 +94,12 @@ def _recorded(run: Run, after: str) -> dict[tuple[str, str], Said]:
         }
     except KeyError as error:
         raise DataError(f"{run.folder / SAMPLES} has an answer without {error}.") from None
+
+
+def _is_past(row: Mapping[str, Any], after: str) -> bool:
+    """Is a question of a period up to a phase? A row asks what comes next, too."""
+    period = str(row.get("period"))
+    return period == BASE or period <= after.rpartition("..")[2]
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, str]:

@@ -105,8 +105,7 @@ def open_speaker(target: str, checkpoint: str, config: Config) -> Speaker:
     own = opened.config
     encoder = Encoder(opened.base.tokenizer, own.input_length, own.output_length)
     model = opened.model.to(make_accelerator(own).device)
-    name = f"{opened.name} after {opened.checkpoint}" if run else opened.name
-    return Speaker(name, TorchRuntime(model, encoder), encoder, own)
+    return Speaker(opened.label, TorchRuntime(model, encoder), encoder, own)
 
 
 def _open_exported(target: str, config: Config) -> Speaker:

@@ -25,9 +25,11 @@ def write(opened: Opened, folder: Path) -> None:
     """Raises ConfigError where the method made no adapter."""
     model = opened.model
     if not isinstance(model, PeftModel):
+        what = f"the run's method is '{opened.config.method}', which makes none"
+        if opened.config.method == "lora":
+            what = "the average of several is a plain model, which has none"
         raise ConfigError(
-            f"--to peft writes LoRA's additions, and the run's method is "
-            f"'{opened.config.method}', which makes none.",
+            f"--to peft writes LoRA's additions, and {what}.",
             hint="Try: --to hf",
         )
     ships_base = opened.config.freeze_level < 2 or Path(locate(opened.config.model)).is_dir()
@@ -36,7 +38,8 @@ def write(opened: Opened, folder: Path) -> None:
     model.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # peft's form, not filled in
     if ships_base:
-        write_plain(opened, model.unload(), folder / BASE)
+        config = opened.config
+        write_plain(model.unload(), folder / BASE, config.output_length, config.num_beams)
 
 
 def load(folder: Path, encoder: Encoder) -> TorchRuntime:
