@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fki.engine.soup import Soup
 
 CARD = "README.md"
-MOST = 12  # relations that the first paragraph names
+MOST = 8  # relations that the first paragraph names
 SETTINGS = (
     "learning_rate",
     "optimizer",
@@ -86,7 +86,8 @@ def front(shipped: "Shipped", base: Base, data: Data, told: Record, place: str) 
         EvalResult(
             task_type="question-answering",
             dataset_type=data.name,
-            dataset_name=f"{data.name}, {one.probe_set}",
+            dataset_name=data.name,
+            dataset_config=one.probe_set,
             metric_type="exact_match",
             metric_value=round(one.em, 2),
         )
@@ -174,12 +175,12 @@ def _made(shipped: "Shipped", base: Base) -> Iterator[tuple[str, str]]:
     assert opened.run is not None
     licence = base.licence or "unknown here"
     yield "base model", f"`{base.name}`, licence: {licence}"
-    yield "run", f"`{opened.run.folder.resolve().name}`, {opened.label}"
+    yield "weights", opened.label
     for name in SETTINGS:
         yield name, str(getattr(config, name))
     table = registry.table_of(config.method)
     for name, value in opened.method.options.model_dump().items() if table else ():
-        yield f"{table}.{name}", str(value)
+        yield f"{table}.{name}", ", ".join(value) if isinstance(value, list) else str(value)
     yield "made with", f"fki {__version__}"
 
 
