@@ -65,9 +65,10 @@ def export(
     as_json: o.Json = False,
 ) -> None:
     """Write a run as a model to ship, and check that it answers like the run."""
+    named = o.checkpoint_named(checkpoint, best)
+    check(runs, to, average, named, push, public)
     from functools import partial
 
-    from fki.core.errors import ConfigError
     from fki.core.store import Run
     from fki.engine import hub
     from fki.engine.exporter import check_output, export, format_of
@@ -76,19 +77,7 @@ def export(
     from fki.report.card import write_card
 
     show = Show(as_json=as_json)
-    named = o.checkpoint_named(checkpoint, best)
-    if average and named:
-        raise ConfigError("--average names its checkpoints itself; leave --period and --best out.")
-    if len(runs) > 1 and not average:
-        raise ConfigError(
-            f"{len(runs)} runs make one model only where they are averaged.",
-            hint="Try: --average newest   or --average best",
-        )
     check_output(output)
-    if push:
-        hub.check(push, is_public=public)
-    elif public:
-        raise ConfigError("--public is for --push OWNER/NAME.")
     form = format_of(to.value, dtype=dtype and dtype.value, max_shard_size=max_shard_size)
     soup: Soup | None = None
     if average:
@@ -106,6 +95,27 @@ def export(
         show.note(f"Uploaded, {'for all to see' if public else 'private'}: {address}")
         show.data(pushed=push, private=not public, address=address)
     show.next_commands(f'fki ask {output} "The capital of France is <extra_id_0>."')
+
+
+def check(runs: list[Path], to: Format, average: str, named: str, push: str, public: bool) -> None:
+    """What can be known before anything is loaded. Raises FkiError where it would not go well."""
+    from fki.core.errors import ConfigError
+
+    if average and to is Format.peft:
+        raise ConfigError("An average is a plain model, not LoRA's additions.", hint="Try: --to hf")
+    if average and named:
+        raise ConfigError("--average names its checkpoints itself; leave --period and --best out.")
+    if len(runs) > 1 and not average:
+        raise ConfigError(
+            f"{len(runs)} runs make one model only where they are averaged.",
+            hint="Try: --average newest   or --average best",
+        )
+    if public and not push:
+        raise ConfigError("--public is for --push OWNER/NAME.")
+    if push:
+        from fki.engine import hub
+
+        hub.check(push, is_public=public)
 
 
 def show_parity(show: Show, opened: "Opened", form: "Form", parity: "Parity", output: Path) -> None:

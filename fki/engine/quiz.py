@@ -87,13 +87,14 @@ def _recorded(run: Run, after: str) -> dict[tuple[str, str], Said]:
         return {}
     rows = run.read_lines(SAMPLES, containing=json.dumps(after, ensure_ascii=False))
     try:
-        return {
-            _key(row): Said(str(row["text"]), row["em"] == 1, row.get("margin"))
-            for row in rows
-            if row["after"] == after
-        }
-    except KeyError as error:
-        raise DataError(f"{run.folder / SAMPLES} has an answer without {error}.") from None
+        return {_key(row): _said(row) for row in rows if row["after"] == after}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{run.folder / SAMPLES} is not as fki writes it: {error!r}.") from None
+
+
+def _said(row: Mapping[str, Any]) -> Said:
+    margin = row.get("margin")
+    return Said(str(row["text"]), row["em"] == 1, None if margin is None else float(margin))
 
 
 def _is_past(row: Mapping[str, Any], after: str) -> bool:

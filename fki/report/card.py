@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fki import __version__
 from fki.core import registry
+from fki.core.errors import DataError
 from fki.core.numbers import number
 from fki.core.store import write_text
 from fki.engine.comparison import Estimate
@@ -19,6 +20,7 @@ from fki.report.words import listed
 
 if TYPE_CHECKING:
     from fki.engine.exporter import Shipped
+    from fki.engine.opener import Opened
     from fki.engine.soup import Soup
 
 CARD = "README.md"
@@ -45,10 +47,7 @@ def write_card(shipped: "Shipped", place: str, soup: "Soup | None" = None) -> No
 def card(shipped: "Shipped", place: str, soup: "Soup | None" = None) -> str:
     """Markdown with a front matter that the Hub reads."""
     opened = shipped.opened
-    assert opened.run is not None
-    base, data = base_of(opened), data_of(opened)
-    told = record(opened.run, opened.checkpoint)
-    labels = labels_of(opened)
+    base, data, told, labels = _facts(opened)
     loading = shipped.form.loading
     text = _template().render(
         title=Path(place).name,
@@ -104,6 +103,18 @@ def front(shipped: "Shipped", base: Base, data: Data, told: Record, place: str) 
         eval_results=results or None,
         **extra,
     )
+
+
+def _facts(opened: "Opened") -> tuple[Base, Data, Record, dict[str, str]]:
+    """What the run, its base and its data tell. Raises DataError where they cannot be read."""
+    assert opened.run is not None
+    try:
+        told = record(opened.run, opened.checkpoint)
+        return base_of(opened), data_of(opened), told, labels_of(opened)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"A file in {opened.run.folder} is not as fki writes it: {error!r}."
+        ) from error
 
 
 def _template() -> Any:

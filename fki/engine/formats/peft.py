@@ -25,11 +25,9 @@ def write(opened: Opened, folder: Path) -> None:
     """Raises ConfigError where the method made no adapter."""
     model = opened.model
     if not isinstance(model, PeftModel):
-        what = f"the run's method is '{opened.config.method}', which makes none"
-        if opened.config.method == "lora":
-            what = "the average of several is a plain model, which has none"
         raise ConfigError(
-            f"--to peft writes LoRA's additions, and {what}.",
+            f"--to peft writes LoRA's additions, and the run's method is "
+            f"'{opened.config.method}', which makes none.",
             hint="Try: --to hf",
         )
     ships_base = opened.config.freeze_level < 2 or Path(locate(opened.config.model)).is_dir()
