@@ -125,13 +125,16 @@ def show_parity(show: Show, opened: "Opened", form: "Form", parity: "Parity", ou
         beams = f", the best of two and of four beams to {parity.same_beams}"
     again = ""
     if parity.probe_sets:
-        n, differing = (sum(getattr(s, k) for s in parity.probe_sets) for k in ("n", "differing"))
-        sets = ", ".join(f"{s.probe_set} {number(s.em)} %" for s in parity.probe_sets)
-        again = f" Asked {n:,} questions again it was right or wrong where the run was"
-        again += f" but for {differing} ({sets})." if differing else f" ({sets})."
+        moved = max(abs(one.em - one.recorded) for one in parity.probe_sets)
+        how = (
+            f"differs from the run's by at most {number(moved)} points" if moved else "is the run's"
+        )
+        sets = ", ".join(f"{one.probe_set} {number(one.em)} %" for one in parity.probe_sets)
+        n = sum(one.n for one in parity.probe_sets)
+        again = f" Asked {n:,} questions again, its exact match {how} ({sets})."
     show.note(
         f"{output} holds {opened.label}. Loaded by {form.runtime} alone "
-        f"it gave the run's answer to {parity.same_answers} of {parity.asked} probes{beams}; "
+        f"it gave the same answer to {parity.same_answers} of {parity.asked} probes{beams}; "
         f"log-likelihoods differ by at most {parity.largest_difference:.1g} nats.{again}"
     )
     show.data(

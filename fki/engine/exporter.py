@@ -189,7 +189,7 @@ def _write_note(opened: Opened, form: Format, parity: Parity, folder: Path) -> N
             "format": form.name,
             "run": opened.name,
             "checkpoint": opened.checkpoint,
-            **({"averaged": opened.averaged} if opened.averaged else {}),
+            "label": opened.label,
             "base_model": shown_name(opened.config.model),
             "method": opened.config.method,
             "prompt": opened.config.prompt,

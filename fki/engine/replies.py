@@ -113,7 +113,7 @@ def _open_exported(target: str, config: Config) -> Speaker:
     try:
         note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
         own = Config.model_validate({name: note[name] for name in SETTINGS})
-        name, form = f"{note['run']} after {note['checkpoint']}", format_of(note["format"])
+        name, form = note["label"], format_of(note["format"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder / NOTE} cannot be read: {error!r}.") from None
     encoder = Encoder(AutoTokenizer.from_pretrained(folder), own.input_length, own.output_length)

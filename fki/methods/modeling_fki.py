@@ -87,7 +87,7 @@ class Adapter(nn.Module):
             config=self.config, inputs_embeds=x, attention_mask=mask
         )
         for tap, block in zip(self.taps, self.blocks, strict=True):
-            x, bias, _ = block(states[tap] + x, blocked, bias)
+            x, bias = block(states[tap] + x, blocked, bias)[:2]
         return self.norm(x)
 
 

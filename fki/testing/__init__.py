@@ -180,6 +180,20 @@ def folding_keeps_the_logits(case: Case) -> Iterator[str]:
 
 
 @_promise
+def bundling_keeps_the_logits(case: Case) -> Iterator[str]:
+    """`bundle` gives a model of transformers with the same logits, or raises CannotFold."""
+    for level in case.levels():
+        ready = case.taught(level)
+        before = logits(ready.model)
+        try:
+            bundled = ready.method.bundle(ready.model)
+        except CannotFold:
+            continue
+        if not _alike(logits(bundled), before):
+            yield f"not at freeze_level {level}"
+
+
+@_promise
 def padding_changes_nothing(case: Case) -> Iterator[str]:
     """Longer padding of inputs and labels keeps the logits of the real positions."""
     ready, batch = case.taught(), toy_batch()

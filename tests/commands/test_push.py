@@ -139,16 +139,17 @@ def fki(hub: Hub, *arguments: str | Path, **environment: str) -> subprocess.Comp
     )
 
 
-@pytest.mark.parametrize("public", [False, True], ids=["private", "public"])
+@pytest.mark.parametrize("is_there", [False, True], ids=["new", "empty"])
 def test_a_folder_is_pushed_whole_and_private_unless_asked_otherwise(
-    trained: Path, public: bool
+    trained: Path, is_there: bool
 ) -> None:
-    flag = ["--public"] if public else []
-    with serving(Hub()) as hub:
-        done = fki(hub, "export", trained, "--push", "me/t5", *flag, "--json", HF_TOKEN=SECRET)
+    empty, flag = Hub(files=[".gitattributes"], private=False), ["--public"]
+    with serving(empty if is_there else Hub()) as hub:
+        flags = flag if is_there else []
+        done = fki(hub, "export", trained, "--push", "me/t5", *flags, "--json", HF_TOKEN=SECRET)
     assert done.returncode == 0, done.stderr
-    assert hub.created["visibility"] == ("public" if public else "private")
-    assert (hub.created["organization"], hub.created["name"]) == ("me", "t5")
+    made = {"name": "t5", "organization": "me", "visibility": "private"}
+    assert hub.created == ({} if is_there else made)
     assert hub.tokens == {SECRET}
     head, *files = hub.commit
     assert head["value"]["parentCommit"] == SHA
@@ -157,7 +158,7 @@ def test_a_folder_is_pushed_whole_and_private_unless_asked_otherwise(
     weights = Path("out/model.safetensors").read_bytes()
     assert hub.blobs == {hashlib.sha256(weights).hexdigest(): weights}
     told = json.loads(done.stdout.splitlines()[-1])
-    assert told["pushed"] == "me/t5" and told["private"] is not public
+    assert told["pushed"] == "me/t5" and told["private"] is not is_there
     card = Path("out/README.md").read_text(encoding="utf-8")
     assert 'from_pretrained("me/t5")' in card and SECRET not in done.stdout + done.stderr + card
 

@@ -6,12 +6,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import (
     AutoModelForSeq2SeqLM,
@@ -23,13 +24,15 @@ from transformers import (
 )
 
 from fki.core import registry
-from fki.core.errors import CannotFold, ConfigError
+from fki.core.config import Config
+from fki.core.errors import CannotFold, ConfigError, GateFailed
 from fki.core.store import Run
 from fki.engine import session
 from fki.engine.exporter import export, format_of
 from fki.engine.formats.base import TorchRuntime
 from fki.engine.formats.hf import HF, ROUNDED, write_plain
-from fki.engine.opener import open_model, open_run
+from fki.engine.opener import Opened, open_model, open_run
+from fki.engine.replies import open_speaker
 from fki.engine.runner import Runner
 from fki.methods import modeling_fki
 from fki.testing import Case, logits, toy_encoder, toy_model
@@ -163,6 +166,37 @@ def test_fki_loads_it_by_its_own_code_and_never_runs_the_folders(
     (tmp_path / "out" / "modeling_fki.py").write_text("raise SystemExit('run')", encoding="utf-8")
     found = open_model(str(tmp_path / "out"), open_run(one.run).config).model
     assert torch.equal(logits(found.eval()), logits(open_run(one.run).model.eval()))
+
+
+@pytest.mark.parametrize("method", BRANCHED)
+def test_fki_asks_the_folder_as_it_asks_the_run(
+    exported: dict[tuple[str, str, bool], Exported], method: str
+) -> None:
+    one = exported["hf", method, False]
+    replies = []
+    for target in (one.run.folder, one.folder):
+        speaker = open_speaker(str(target), "", Config())
+        replies.append(speaker.reply(SOURCES, runners_up=1))
+    for run, folder in zip(*replies, strict=True):
+        assert run.answer.text == folder.answer.text
+        assert run.answer.log_likelihood == pytest.approx(folder.answer.log_likelihood, abs=1e-3)
+
+
+@pytest.mark.parametrize("method", BRANCHED)
+def test_an_altered_weight_of_the_branch_is_caught(
+    run_of: Callable[..., Run], tmp_path: Path, method: str
+) -> None:
+    def spoiled(opened: Opened, folder: Path) -> None:
+        HF.write(opened, folder)
+        file = folder / "model.safetensors"
+        tensors = load_file(file)
+        last = ("adapters.0.norm.weight", "projection.weight")
+        name = next(name for name in tensors if name.endswith(last))
+        tensors[name] += 0.5
+        save_file(tensors, file, metadata={"format": "pt"})
+
+    with pytest.raises(GateFailed, match="log-likelihoods differ"):
+        export(open_run(run_of(method)), replace(HF, write=spoiled), tmp_path / "out")
 
 
 def test_a_model_with_a_branch_is_not_trained_further(
