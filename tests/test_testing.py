@@ -178,7 +178,6 @@ BROKEN = [
     (MovesTheFrozen, "what_trains_moves"),
     (StartsFromNoise, "a_checkpoint_brings_it_all_back"),
     (FoldsWrongly, "folding_keeps_the_logits"),
-    (FoldsWrongly, "bundling_keeps_the_logits"),
     (SeesThePadding, "padding_changes_nothing"),
     (SeesThePadding, "sharing_a_row_changes_nothing"),
     (ReadsWhatItDoesNotName, "a_frozen_encoder_can_be_read_from_memory"),
