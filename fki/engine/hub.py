@@ -34,7 +34,7 @@ def check(repo: str, *, is_public: bool) -> None:
             "--push needs a token of the Hugging Face Hub, and there is none.",
             hint="Run: hf auth login   or set HF_TOKEN to one with write access.",
         )
-    if constants.is_offline_mode():
+    if constants.HF_HUB_OFFLINE:
         raise FkiError(
             "--push needs the Hub, and HF_HUB_OFFLINE forbids it.", hint="Unset HF_HUB_OFFLINE."
         )

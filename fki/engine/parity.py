@@ -54,6 +54,7 @@ class Parity:
     tolerance: float
     least_same: float
     em_tolerance: float
+    reason: str  # for the tolerances
     probe_sets: tuple[AskedAgain, ...] = ()
 
     @property
@@ -125,6 +126,7 @@ class Exam:
             tolerance=form.tolerance,
             least_same=form.least_same,
             em_tolerance=form.em_tolerance,
+            reason=form.reason,
             probe_sets=tuple(self._again(runtime, encoder, near)),
         )
 

@@ -62,8 +62,9 @@ def data_of(opened: Opened) -> Data:
     told = opened.run.info.get("dataset", {})
     folder = folder_of(opened.config.dataset)
     is_here = folder.is_dir() and digest(folder) == told.get("digest")
-    last = opened.checkpoint.partition("-step")[0].rpartition("..")[2]
-    periods = tuple(period for period in told.get("periods", []) if period <= last)
+    phase, step, _ = opened.checkpoint.partition("-step")  # within a period, which is not whole yet
+    last = phase.rpartition("..")[2]
+    periods = tuple(p for p in told.get("periods", []) if p < last or (p == last and not step))
     return Data(
         name=str(told.get("name", "?")),
         version=str(told.get("version", "?")),

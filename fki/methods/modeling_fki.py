@@ -153,7 +153,7 @@ class FkiT5Config(T5Config):
 
     def __init__(self, branch: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.branch = branch or {"kind": "kadapter", "scale": 0.0, "adapters": [[0]]}
+        self.branch = branch or {}
 
 
 class FkiT5ForConditionalGeneration(T5ForConditionalGeneration):

@@ -97,7 +97,6 @@ def front(shipped: "Shipped", base: Base, data: Data, told: Record, place: str) 
         license=base.licence or None,
         language="en",
         library_name=shipped.form.library,
-        pipeline_tag="text2text-generation",
         tags=["t5", "knowledge-injection", "fki", method],
         model_name=Path(place).name,
         eval_results=results or None,
@@ -176,8 +175,9 @@ def _example(one: Any) -> dict[str, str]:
 
 
 def _cell(text: str) -> str:
-    """A text that is nothing but a text in Markdown."""
-    return f"`{text}`" if set(text) & set("<>|*_[]`") else text
+    """A text that is nothing but a text in Markdown, and in a table."""
+    plain = " ".join(text.split()).replace("|", "\\|")
+    return f"`{plain}`" if set(plain) & set("<>*_[]`\\") else plain
 
 
 def _made(shipped: "Shipped", base: Base) -> Iterator[tuple[str, str]]:
@@ -205,7 +205,7 @@ def _checks(shipped: "Shipped") -> Iterator[tuple[str, str]]:
     for how, same in said.items():
         if same is not None:
             yield f"the same answer, {how}", f"{same} of {parity.asked}"
-    most = f"at most {parity.tolerance:g}: {shipped.form.reason}"
+    most = f"at most {parity.tolerance:g}: {parity.reason}"
     yield (
         "largest difference of an answer's log-likelihood",
         f"{parity.largest_difference:.1g} nats ({most})",

@@ -165,7 +165,7 @@ def a_checkpoint_brings_it_all_back(case: Case) -> Iterator[str]:
 
 @_promise
 def folding_keeps_the_logits(case: Case) -> Iterator[str]:
-    """`fold` gives a plain T5 with the same logits, `bundle` any model, or they raise CannotFold."""
+    """`fold` gives a plain T5 with the same logits, `bundle` any model, or each says CannotFold."""
     for level in case.levels():
         for name in ("fold", "bundle"):
             ready = case.taught(level)

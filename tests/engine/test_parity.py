@@ -18,6 +18,7 @@ EXACT = Parity(
     tolerance=1e-3,
     least_same=1.0,
     em_tolerance=2.0,
+    reason="rounding",
     probe_sets=(AskedAgain("new", 100, 50.0, 50.0, 0),),
 )
 ROUGH = replace(EXACT, tolerance=1.0, least_same=0.9)
