@@ -38,6 +38,7 @@ def check(repo: str, *, is_public: bool) -> None:
         raise FkiError(
             "--push needs the Hub, and HF_HUB_OFFLINE forbids it.", hint="Unset HF_HUB_OFFLINE."
         )
+    _told("the token", HfApi().whoami)  # of a wrong one the Hub says no more than "not found"
     _told(repo, lambda: _look(repo, is_public=is_public))
 
 
@@ -88,7 +89,7 @@ def _look(repo: str, *, is_public: bool) -> str | None:
     return found.sha or ""
 
 
-def _told(repo: str, ask: Callable[[], Result], hint: str = "") -> Result:
+def _told(what: str, ask: Callable[[], Result], hint: str = "") -> Result:
     """What is asked of the Hub. Raises FkiError for whatever the client raises."""
     try:
         return ask()
@@ -97,7 +98,7 @@ def _told(repo: str, ask: Callable[[], Result], hint: str = "") -> Result:
     except HfHubHTTPError as error:
         reason = error.server_message or str(error).splitlines()[0]
         advice = "Is the token one with write access?   hf auth whoami"
-        raise FkiError(f"The Hub refused {repo}: {reason}", hint=hint or advice) from error
+        raise FkiError(f"The Hub refused {what}: {reason}", hint=hint or advice) from error
     except Exception as error:  # of the network, whatever its name
         first = next(iter(str(error).splitlines()), "")
         raise FkiError(

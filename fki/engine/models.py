@@ -26,8 +26,8 @@ EMBEDDED = ("t5-mini",)
 PATIENCE = 5  # seconds to wait for the Hub's first sign of life
 transformers_logging.disable_progress_bar()  # the command line draws its own
 # of an exported folder that brings this code along fki's own is run, never the folder's
-AutoConfig.register(FkiT5Config.model_type, FkiT5Config)
-AutoModelForSeq2SeqLM.register(FkiT5Config, FkiT5ForConditionalGeneration)
+AutoConfig.register(FkiT5Config.model_type, FkiT5Config, exist_ok=True)
+AutoModelForSeq2SeqLM.register(FkiT5Config, FkiT5ForConditionalGeneration, exist_ok=True)
 
 
 class Loaded(NamedTuple):

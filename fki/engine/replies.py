@@ -116,5 +116,6 @@ def _open_exported(target: str, config: Config) -> Speaker:
         name, form = note["label"], format_of(note["format"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder / NOTE} cannot be read: {error!r}.") from None
-    encoder = Encoder(AutoTokenizer.from_pretrained(folder), own.input_length, own.output_length)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    encoder = Encoder(tokenizer, own.input_length, own.output_length)
     return Speaker(f"{name}, by {form.runtime}", form.load(folder, encoder), encoder, own)

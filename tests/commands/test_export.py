@@ -167,6 +167,7 @@ def test_a_checkpoint_is_named_by_its_period_or_is_the_best(
         (["--average", "2023-Q1", "--to", "peft"], "is a plain model"),
         (["--public"], "--public is for --push"),
         (["--to", "peft", "--dtype", "float16"], "--to peft has no --dtype"),
+        (["--max-shard-size", "large"], "must be a size such as 500MB"),
         (["--push", "mine"], "must be owner/name"),
     ],
 )
@@ -189,3 +190,26 @@ def test_a_disk_that_is_too_small_is_known_before_anything_is_written(
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     shown = fki("export", trained, "--output", "new/out")
     assert shown.code == 1 and "has 1 MiB left" in shown.words and not Path("new").exists()
+
+
+def test_an_average_is_scored_beside_its_ingredients_before_it_is_written(
+    fki: Fki, dataset: Path
+) -> None:
+    settings = ("max_periods=2", "num_train_epochs=1", "keep_last=2", "learning_rate=1e-3")
+    options = [part for text in settings for part in ("--set", text)]
+    assert fki("train", "--dataset", dataset, "--output-dir", "run", *options).code == 0
+    shown = fki("export", "run", "--average", "2023-Q1,newest", "--output", "out", "--json")
+    assert shown.code == 0
+    soup, parity = shown.rows
+    names = ["run after 2023-Q1", "run after 2023-Q2"]
+    assert [*soup["ingredients"]] == names and parity["averaged"] == names
+    for one in parity["probe_sets"]:
+        assert one["em"] == one["recorded"] == soup["average"][one["probe_set"]]
+    card = Path("out/README.md").read_text(encoding="utf-8")
+    assert "the average of run after 2023-Q1, run after 2023-Q2" in card
+    table = {row[0].strip("`"): row for row in rows(card, "What it knows")}
+    for name, em in soup["average"].items():
+        assert table[name][-1] == number(em)
+        assert table[name][-2] == number(soup["ingredients"][soup["best"]][name])
+    people = fki("export", "run", "--average", "2023-Q1,best,newest", "--output", "two")
+    assert people.code == 2 and "two different checkpoints" in people.words  # best is one of them

@@ -57,6 +57,9 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             self._body()
+            if self.path == "/api/whoami-v2":
+                is_known = self.headers.get("Authorization") == f"Bearer {SECRET}"
+                return self._answer({"name": "me"} if is_known else {}, 200 if is_known else 401)
             if hub.files is None:
                 return self._answer({"error": "none"}, 404, X_Error_Code="RepoNotFound")
             siblings = [{"rfilename": name} for name in hub.files]
@@ -185,6 +188,15 @@ def test_without_a_token_nothing_is_asked_and_nothing_exported(trained: Path) ->
         done = fki(hub, "export", trained, "--push", "me/t5")
     assert done.returncode == 1 and "hf auth login" in done.stderr
     assert not Path("out").exists() and hub.asked == []
+
+
+def test_a_token_that_the_hub_does_not_know_is_refused_before_anything_is_exported(
+    trained: Path,
+) -> None:
+    with serving(Hub()) as hub:
+        done = fki(hub, "export", trained, "--push", "me/t5", HF_TOKEN="hf_another")
+    assert done.returncode == 1 and "The Hub refused the token" in done.stderr
+    assert "Traceback" not in done.stderr and not Path("out").exists()
 
 
 def test_without_the_flag_no_hub_is_asked(trained: Path) -> None:

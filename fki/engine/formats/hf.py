@@ -5,6 +5,7 @@ Sums are fp32 up to the end: LoRA is folded, and only what is then written is ca
 """
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from typing import Any
 import torch
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 
+from fki.core.errors import ConfigError
 from fki.core.store import write_json
 from fki.data.collate import Encoder
 from fki.engine.formats.base import Format, TorchRuntime
 from fki.engine.opener import Opened
 
 CONFIG, MODELLING = "config.json", "modeling_fki.py"
+SIZE = re.compile(r"[1-9]\d*[KMGT]B")
 ROUNDED = {  # nats by which an answer may differ, the share of texts that stay, and why
     "float32": (1e-3, 1.0, "fp32 sums in another order differ by some 1e-5 nats"),
     "bfloat16": (1.0, 0.9, "bf16 keeps 8 bits of a weight: t5-mini's answers differ by 0.4"),
@@ -82,7 +85,14 @@ def loading(folder: Path, name: str) -> str:
 
 
 def made(dtype: str = "float32", max_shard_size: str = "50GB") -> Format:
-    """The format in a precision, in files of at most so many bytes, such as 2GB."""
+    """The format in a precision, in files of at most so many bytes, such as 2GB.
+
+    Raises ConfigError where that is no size.
+    """
+    if not SIZE.fullmatch(max_shard_size):
+        raise ConfigError(
+            f"--max-shard-size must be a size such as 500MB or 2GB, not '{max_shard_size}'."
+        )
     tolerance, least_same, reason = ROUNDED[dtype]
     return Format(
         "hf",

@@ -44,7 +44,9 @@ def load(folder: Path, encoder: Encoder) -> TorchRuntime:
     """By transformers and peft alone."""
     name = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
     source = folder / BASE if name == BASE else name
-    base = AutoModelForSeq2SeqLM.from_pretrained(source, dtype=torch.float32)
+    base = AutoModelForSeq2SeqLM.from_pretrained(
+        source, dtype=torch.float32, trust_remote_code=False
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers in an old way
         return TorchRuntime(PeftModel.from_pretrained(base, str(folder)), encoder)
