@@ -60,11 +60,23 @@ Sets = Annotated[
 Checkpoint = Annotated[
     str,
     typer.Option(
+        "--checkpoint",
+        "--period",
         help="A run's checkpoint: a period's name such as 2024-Q2, or best; else the newest.",
         metavar="NAME",
     ),
 ]
+Best = Annotated[bool, typer.Option("--best", help="The run's best checkpoint that is kept.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
+
+
+def checkpoint_named(name: str, best: bool) -> str:
+    """The checkpoint that both options mean. Raises ConfigError where they mean two."""
+    if name and best:
+        from fki.core.errors import ConfigError
+
+        raise ConfigError(f"--best and --period {name} cannot both be given.")
+    return "best" if best else name
 
 
 def layers(preset: list[str], sets: list[str] | None, **flags: Any) -> "list[Layer]":

@@ -29,6 +29,7 @@ def ask(
         typer.Argument(help="With <extra_id_0> where the answer goes; - reads lines from stdin."),
     ],
     checkpoint: o.Checkpoint = "",
+    best: o.Best = False,
     runners_up: Annotated[int, typer.Option(min=0, help="How many other answers to show.")] = 4,
     as_json: o.Json = False,
 ) -> None:
@@ -39,7 +40,7 @@ def ask(
 
     show = Show(as_json=as_json)
     config = resolve(o.layers(["t5"], []), options_of=registry.options_of).config
-    speaker = open_speaker(target, checkpoint, config)
+    speaker = open_speaker(target, o.checkpoint_named(checkpoint, best), config)
     show.note(f"{speaker.name}:")
     for some in batches(questions):
         for reply in speaker.reply(some, runners_up):

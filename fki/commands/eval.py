@@ -15,6 +15,7 @@ from fki.commands._show import Show
 def evaluate(
     target: Annotated[str, typer.Argument(help="A run, a model folder, or a model's name.")],
     checkpoint: o.Checkpoint = "",
+    best: o.Best = False,
     dataset: o.Dataset = None,
     version: o.Version = None,
     output: Annotated[
@@ -35,7 +36,7 @@ def evaluate(
         about = about_run(target)
     below = o.layers(["t5"], [])
     above = o.layers([], sets, dataset=dataset, dataset_version=version)
-    result = asker.evaluate(target, checkpoint, below, above, output)
+    result = asker.evaluate(target, o.checkpoint_named(checkpoint, best), below, above, output)
     show.note(f"{result.name}, asked about {result.dataset}, version {result.version}:")
     show.table(probe_table(result.summary, trained=False))
     show.notes(near_ties(result.scores))

@@ -3,12 +3,19 @@
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
 from fki.commands import _options as o
-from fki.commands._show import Show
+from fki.commands._show import Show, new_table, number
+
+if TYPE_CHECKING:
+    from fki.engine.formats.base import Format as Form
+    from fki.engine.opener import Opened
+    from fki.engine.parity import Parity
+    from fki.engine.soup import Soup
 
 
 class Format(str, Enum):
@@ -18,35 +25,150 @@ class Format(str, Enum):
     peft = "peft"
 
 
+class DType(str, Enum):
+    """How weights are kept."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
 def export(
-    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="A run's folder; several with --average.")
+    ],
     to: Annotated[Format, typer.Option(help="The format.")] = Format.hf,
     output: Annotated[Path, typer.Option(help="A new folder.")] = Path("out"),
     checkpoint: o.Checkpoint = "",
+    best: o.Best = False,
+    average: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B",
+            help="Average these checkpoints of each run, and score that first: periods, best, "
+            "newest.",
+        ),
+    ] = "",
+    dtype: Annotated[
+        DType | None, typer.Option(help="How weights are kept.", show_default="float32")
+    ] = None,
+    max_shard_size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Of a weight file, such as 2GB.")
+    ] = None,
+    probes: Annotated[
+        int, typer.Option(min=0, help="Questions of each probe set to check with; 0 for all.")
+    ] = 500,
+    push: Annotated[
+        str, typer.Option(metavar="OWNER/NAME", help="Upload it to the Hub, private.")
+    ] = "",
+    public: Annotated[bool, typer.Option("--public", help="With --push: for all to see.")] = False,
     as_json: o.Json = False,
 ) -> None:
     """Write a run as a model to ship, and check that it answers like the run."""
+    named = o.checkpoint_named(checkpoint, best)
+    check(runs, to, average, named, push, public)
+    from functools import partial
+
     from fki.core.store import Run
-    from fki.engine.exporter import export, format_of
+    from fki.engine import hub
+    from fki.engine.exporter import check_output, export, format_of
     from fki.engine.opener import open_run
+    from fki.engine.soup import average as averaged
+    from fki.report.card import write_card
 
     show = Show(as_json=as_json)
-    form = format_of(to.value)
-    opened = open_run(Run.open(run), checkpoint)
-    parity = export(opened, form, output)
+    check_output(output)
+    form = format_of(to.value, dtype=dtype and dtype.value, max_shard_size=max_shard_size)
+    soup: Soup | None = None
+    if average:
+        names = [name.strip() for name in average.split(",") if name.strip()]
+        soup = averaged([Run.open(run) for run in runs], names, probes)
+        show_soup(show, soup)
+        opened = soup.opened
+    else:
+        opened = open_run(Run.open(runs[0]), named)
+    describe = partial(write_card, place=push or output.name, soup=soup)
+    parity = export(opened, form, output, describe, most=probes, quiz=soup.quiz if soup else None)
+    show_parity(show, opened, form, parity, output)
+    if push:
+        address = hub.push(output, push, is_public=public)
+        show.note(f"Uploaded, {'for all to see' if public else 'private'}: {address}")
+        show.data(pushed=push, private=not public, address=address)
+    show.next_commands(f'fki ask {output} "The capital of France is <extra_id_0>."')
+
+
+def check(runs: list[Path], to: Format, average: str, named: str, push: str, public: bool) -> None:
+    """What can be known before anything is loaded. Raises FkiError where it would not go well."""
+    from fki.core.errors import ConfigError
+
+    if average and to is Format.peft:
+        raise ConfigError("An average is a plain model, not LoRA's additions.", hint="Try: --to hf")
+    if average and named:
+        raise ConfigError("--average names its checkpoints itself; leave --period and --best out.")
+    if len(runs) > 1 and not average:
+        raise ConfigError(
+            f"{len(runs)} runs make one model only where they are averaged.",
+            hint="Try: --average newest   or --average best",
+        )
+    if public and not push:
+        raise ConfigError("--public is for --push OWNER/NAME.")
+    if push:
+        from fki.engine import hub
+
+        hub.check(push, is_public=public)
+
+
+def show_parity(show: Show, opened: "Opened", form: "Form", parity: "Parity", output: Path) -> None:
+    """What the check found."""
     beams = ""
     if parity.same_beams is not None:
-        beams = f", the best of two beams to {parity.same_beams}"
+        beams = f", the best of two and of four beams to {parity.same_beams}"
+    again = ""
+    if parity.probe_sets:
+        moved = max(abs(one.em - one.recorded) for one in parity.probe_sets)
+        how = (
+            f"differs from the run's by at most {number(moved)} points" if moved else "is the run's"
+        )
+        sets = ", ".join(f"{one.probe_set} {number(one.em)} %" for one in parity.probe_sets)
+        n = sum(one.n for one in parity.probe_sets)
+        again = f" Asked {n:,} questions again, its exact match {how} ({sets})."
     show.note(
-        f"{output} holds {opened.name} after {opened.checkpoint}. Loaded by {form.runtime} alone "
-        f"it gave the run's answer to {parity.same_answers} of {parity.asked} probes{beams}; "
-        f"log-likelihoods differ by at most {parity.largest_difference:.1g} nats."
+        f"{output} holds {opened.label}. Loaded by {form.runtime} alone "
+        f"it gave the same answer to {parity.same_answers} of {parity.asked} probes{beams}; "
+        f"log-likelihoods differ by at most {parity.largest_difference:.1g} nats.{again}"
     )
     show.data(
         output=str(output),
-        format=to.value,
+        format=form.name,
         run=opened.name,
         checkpoint=opened.checkpoint,
+        averaged=list(opened.averaged),
         **asdict(parity),
     )
-    show.next_commands(f'fki ask {output} "The capital of France is <extra_id_0>."')
+
+
+def show_soup(show: Show, soup: "Soup") -> None:
+    """The average beside its ingredients, and what it loses."""
+    show.table(table_of(soup))
+    losses = soup.losses()
+    if losses:
+        told = ", ".join(f"{name} by {number(points)} points" for name, points in losses.items())
+        show.note(f"The average is below the best ingredient, {soup.best.name}, on {told}.")
+    show.data(
+        average=soup.taste.em,
+        ingredients={one.name: one.em for one in soup.ingredients},
+        best=soup.best.name,
+        losses=losses,
+    )
+
+
+def table_of(soup: "Soup") -> Table:
+    """Exact match of each ingredient and of the average, on the same questions."""
+    columns = [*soup.taste.em, "mean"]
+    table = new_table("exact match, %", *columns, numbers=columns)
+    for one in [*soup.ingredients, soup.taste]:
+        cells = [number(value) for value in (*one.em.values(), one.mean)]
+        is_average = one is soup.taste
+        name, style = ("average", "bold") if is_average else (one.name, None)
+        table.add_row(name, *cells, style=style)
+    return table

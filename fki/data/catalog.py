@@ -193,8 +193,8 @@ def open_stream(dataset: str, version: Version, prompt: Prompt) -> Stream:
     Raises NotDownloaded for a known dataset that is not on this machine, DataError for anything
     else that cannot be read.
     """
-    if dataset in SOURCES or _is_kept(dataset):
-        folder = dataset_folder(dataset)
+    folder = folder_of(dataset)
+    if is_known(dataset):
         if not folder.exists():
             also = f"; your own folder is ./{dataset}" if user_path(dataset).is_dir() else ""
             raise NotDownloaded(
@@ -203,7 +203,6 @@ def open_stream(dataset: str, version: Version, prompt: Prompt) -> Stream:
             )
         verify(folder)
         return read_folder(folder, version, prompt, name=dataset)
-    folder = user_path(dataset)
     if not folder.is_dir():
         raise DataError(
             f"No dataset '{dataset}': neither a known name ({', '.join(SOURCES)}) nor a folder."
@@ -211,6 +210,16 @@ def open_stream(dataset: str, version: Version, prompt: Prompt) -> Stream:
             hint="Run: fki download --list   or give a folder with a stream.jsonl",
         )
     return read_folder(folder, version, prompt, name=folder.resolve().name)
+
+
+def folder_of(dataset: str) -> Path:
+    """Where a dataset is, by its name or folder; it may not be there."""
+    return dataset_folder(dataset) if is_known(dataset) else user_path(dataset)
+
+
+def is_known(dataset: str) -> bool:
+    """Is it a name, and not a folder of the user's own?"""
+    return dataset in SOURCES or _is_kept(dataset)
 
 
 def _is_kept(dataset: str) -> bool:

@@ -58,9 +58,8 @@ def evaluate(
         _make(output)
     opened = open_run(run, checkpoint) if run else open_model(target, config)
     scores, columns = ask_everything(opened, config, output)
-    name = f"{opened.name} after {opened.checkpoint}" if run else opened.name
     result = Evaluated(
-        name,
+        opened.label,
         opened.checkpoint,
         config.dataset,
         config.dataset_version,

@@ -180,7 +180,10 @@ def choose(run: Path, name: str = "") -> Path:
     chosen = {folder.name: folder for folder in found}.get(name) if name else found[-1]
     if chosen is None:
         names = ", ".join(folder.name for folder in found)
-        raise DataError(f"{run} has no checkpoint '{name}'; it has {names}.")
+        raise DataError(
+            f"{run} has no checkpoint '{name}'; it has {names}.",
+            hint="A run keeps the newest ones: for more, train with --set keep_last=12",
+        )
     return chosen
 
 

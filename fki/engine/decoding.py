@@ -84,7 +84,9 @@ def _forced(logits: Tensor, batch: Batch) -> list[Forced]:
     rows, of = len(batch.labels), batch.places // batch.labels.shape[1]
     log_likelihood = -torch.zeros(rows, device=nll.device, dtype=nll.dtype).index_add_(0, of, nll)
     wrong = torch.zeros(rows, device=nll.device).index_add_(0, of, (likeliest != labels).float())
-    least = torch.full((rows,), torch.inf, device=nll.device).scatter_reduce_(0, of, margin, "amin")
+    least = torch.full((rows,), torch.inf, device=nll.device).scatter_reduce_(
+        0, of, margin.float(), "amin"
+    )
     told = zip(log_likelihood.tolist(), least.tolist(), (wrong == 0).tolist(), strict=True)
     return [Forced(*parts) for parts in told]
 

@@ -147,15 +147,17 @@ def checkpoint_size(session: Session) -> int:
     return 4 * trainable * (1 + moments)
 
 
-def check_space(folder: Path, needed: int, what: str) -> None:
+LESS = "Free some space, give another --output-dir, or keep fewer checkpoints: --set keep_last=1"
+
+
+def check_space(folder: Path, needed: int, what: str, hint: str = LESS) -> None:
     """Raises FkiError where the disk of an existing folder has fewer bytes left than needed."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise FkiError(
             f"The disk of {folder} has {free / 2**20:,.0f} MiB left, and {what} up to "
             f"{needed / 2**20:,.0f} MiB.",
-            hint="Free some space, give another --output-dir, or keep fewer checkpoints: "
-            "--set keep_last=1",
+            hint=hint,
         )
 
 

@@ -20,10 +20,14 @@ from transformers.utils import logging as transformers_logging
 from fki.core.errors import ConfigError, FkiError, NotDownloaded, nearest
 from fki.core.home import asset, user_path
 from fki.data.prompts import AFTER, SENTINEL
+from fki.methods.modeling_fki import FkiT5Config, FkiT5ForConditionalGeneration
 
 EMBEDDED = ("t5-mini",)
 PATIENCE = 5  # seconds to wait for the Hub's first sign of life
 transformers_logging.disable_progress_bar()  # the command line draws its own
+# of an exported folder that brings this code along fki's own is run, never the folder's
+AutoConfig.register(FkiT5Config.model_type, FkiT5Config, exist_ok=True)
+AutoModelForSeq2SeqLM.register(FkiT5Config, FkiT5ForConditionalGeneration, exist_ok=True)
 
 
 class Loaded(NamedTuple):

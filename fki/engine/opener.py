@@ -18,7 +18,7 @@ from fki.engine.phases import best_rows
 from fki.engine.session import make_method
 from fki.methods.base import Method
 
-BEST = "best"  # stands for the name of a run's best checkpoint
+BEST, NEWEST = "best", "newest"  # stand for the names of a run's checkpoints
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,14 @@ class Opened:
     model: nn.Module
     method: Method
     run: Run | None
+    averaged: tuple[str, ...] = ()  # the checkpoints that it is the mean of, in words
+
+    @property
+    def label(self) -> str:
+        """What it is, for people."""
+        if self.averaged:
+            return f"the average of {', '.join(self.averaged)}"
+        return f"{self.name} after {self.checkpoint}" if self.checkpoint else self.name
 
 
 def run_of(target: str, named: str = "") -> tuple[Run | None, str]:
@@ -88,13 +96,21 @@ def best_of(run: Run) -> str:
     )
 
 
+def checkpoint_of(run: Run, name: str = "") -> Path:
+    """A run's checkpoint: the newest unless named, or the `best`. Raises DataError where there is
+    none of this name."""
+    if name == BEST:
+        return checkpoint.choose(run.folder, best_of(run))
+    return checkpoint.choose(run.folder, "" if name == NEWEST else name)
+
+
 def open_run(run: Run, name: str = "") -> Opened:
-    """A run's model with the weights of a checkpoint: the newest unless named, or the `best`.
+    """A run's model with the weights of a checkpoint, as `checkpoint_of` has it.
 
     Raises DataError where the base model is not the one that was trained, or weights do not fit.
     """
     config = config_of(run)
-    folder = checkpoint.choose(run.folder, best_of(run) if name == BEST else name)
+    folder = checkpoint_of(run, name)
     base = models.load(config.model)
     expected = run.info.get("model", {}).get("digest")
     if expected and models.weights_digest(base.model) != expected:

@@ -39,6 +39,13 @@ class Outcomes(NamedTuple):
     columns: tuple[str, ...]  # the phases
     right: tuple[dict[int, NDArray[np.uint8]], ...]  # by row: number in `asked` -> [n], 0 or 1
 
+    def up_to(self, after: str) -> "Outcomes":
+        """As they were when the row after this phase had been asked."""
+        last = self.rows.index(after)
+        return self._replace(
+            rows=self.rows[: last + 1], columns=self.columns[:last], right=self.right[: last + 1]
+        )
+
 
 _parsed: dict[str, tuple[Asked, ...]] = {}  # by digest: what many runs of a grid share
 

@@ -1,38 +1,45 @@
 """Is it the same model? What a run and its export, each in its own runtime, say to the same probes.
 
 Greedy text alone would not tell: a head that is scaled wrongly leaves the likeliest token where it
-was. So answers' log-likelihoods and the best of two beams are compared too.
+was. So answers' log-likelihoods and the best of two and of four beams are compared too; and then
+each probe set is asked again, and its exact match compared with what the run has on record.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
 
 from fki.core.config import Config
-from fki.core.errors import DataError
-from fki.core.store import PROBES, Run
+from fki.core.store import Run
 from fki.core.types import Probe
 from fki.data.collate import Encoder
 from fki.data.prompts import target_text
 from fki.engine.formats.base import Format, Runtime, TorchRuntime
+from fki.engine.quiz import MOST, Quiz, Said, quiz_of, right, some_probes
 from fki.metrics.answers import answer_text
 
-ASKED = 200  # probes that the check asks, spread over all probe sets
-BEAMS = 2
-NEAR = 1e-3  # logits: two tokens as near as this are told apart by another order of sums
-PROBE = TypeAdapter(Probe)
+ASKED = 200  # probes that the close look asks, spread over all probe sets
+BEAMS = (2, 4)
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Words:
     """What a model says to some probes."""
 
     texts: list[str]  # greedy
-    beams: list[str] | None  # the best of two; None where its runtime has none
+    beams: dict[int, list[str]]  # the best one, by the number of beams; empty without beams
     log_likelihoods: list[float]  # nats, of every listed answer
+
+
+@dataclass(frozen=True, slots=True)
+class AskedAgain:
+    """A probe set, of the run and of the exported folder."""
+
+    probe_set: str
+    n: int
+    recorded: float  # exact match of the run, %
+    em: float  # of the folder
+    differing: int  # right in one of them alone, near-ties aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +48,34 @@ class Parity:
 
     asked: int
     same_answers: int  # or told apart by rounding alone
-    same_beams: int | None  # the same of the best of two beams
+    same_beams: int | None  # the same of the best of 2 and of 4 beams, whichever are fewer
     largest_difference: float  # of an answer's log-likelihood, nats
     mean_difference: float
     tolerance: float
     least_same: float
+    em_tolerance: float
+    reason: str  # for the tolerances
+    probe_sets: tuple[AskedAgain, ...] = ()
 
     @property
     def holds(self) -> bool:
         """Is it the same model?"""
-        least = self.least_same * self.asked
-        same = self.same_answers if self.same_beams is None else min(self.same)
-        return same >= least and self.largest_difference <= self.tolerance
+        return (
+            min(self.same) >= self.least_same * self.asked
+            and self.largest_difference <= self.tolerance
+            and not self.apart
+        )
+
+    @property
+    def apart(self) -> list[AskedAgain]:
+        """The probe sets in which more is right or wrong than the format allows."""
+
+        def is_apart(one: AskedAgain) -> bool:
+            points = max(self.em_tolerance, 100 / one.n)
+            most = math.ceil((1 - self.least_same) * one.n)
+            return one.differing > most or abs(one.em - one.recorded) > points + 1e-9
+
+        return [one for one in self.probe_sets if is_apart(one)]
 
     @property
     def same(self) -> list[int]:
@@ -63,55 +86,109 @@ class Parity:
 class Exam:
     """Some of a run's probes, and what the run says to them in fp32."""
 
-    def __init__(self, run: Run, config: Config, runtime: TorchRuntime) -> None:
+    def __init__(
+        self,
+        run: Run,
+        config: Config,
+        runtime: TorchRuntime,
+        *,
+        checkpoint: str = "",
+        most: int = MOST,
+        quiz: Quiz | None = None,
+    ) -> None:
+        """`most`: of each probe set asked again; `quiz`: these, where they are known already."""
         self.config = config
-        self.probes = some_probes(run)
+        self.probes = some_probes(run, ASKED)
         self.expected = self._ask(runtime, runtime.encoder)
         sources = runtime.encoder.sources([p.source for p in self.probes])
-        margins = runtime.margins(sources, length=config.output_length)
-        self.is_near = [margin < NEAR for margin in margins]
+        self.margins = runtime.margins(sources, length=config.output_length)
+        self.quiz = quiz or quiz_of(run, checkpoint, most)
+        self.recorded = self.quiz.recorded or self._answers(runtime, runtime.encoder)
 
     def sit(self, runtime: Runtime, encoder: Encoder, form: Format) -> Parity:
-        """How alike a runtime answers, its tokenizer that of the exported folder."""
+        """How alike a runtime answers, its tokenizer that of the exported folder.
+
+        Two tokens, or texts, that are as near as the format's tolerance are told apart by its
+        rounding: there either is the run's own.
+        """
+        near = form.tolerance
         said = self._ask(runtime, encoder)
         pairs = zip(said.log_likelihoods, self.expected.log_likelihoods, strict=True)
-        differences = [abs(a - b) for a, b in pairs]
+        differences = [_off(a, b) for a, b in pairs]
         same = [a == b for a, b in zip(said.texts, self.expected.texts, strict=True)]
+        beams = [self._same(n, texts, runtime, encoder, near) for n, texts in said.beams.items()]
         return Parity(
             asked=len(same),
-            same_answers=sum(a or near for a, near in zip(same, self.is_near, strict=True)),
-            same_beams=None if said.beams is None else self._same(said.beams, runtime, encoder),
+            same_answers=sum(a or m < near for a, m in zip(same, self.margins, strict=True)),
+            same_beams=min(beams, default=None),
             largest_difference=max(differences),
             mean_difference=sum(differences) / len(differences),
             tolerance=form.tolerance,
             least_same=form.least_same,
+            em_tolerance=form.em_tolerance,
+            reason=form.reason,
+            probe_sets=tuple(self._again(runtime, encoder, near)),
         )
 
-    def _same(self, found: Sequence[str], runtime: Runtime, encoder: Encoder) -> int:
-        """How many beams' texts are the run's, or as likely as it to the last digits."""
-        assert self.expected.beams is not None
-        same = [a == b for a, b in zip(found, self.expected.beams, strict=True)]
-        for i in [i for i, is_same in enumerate(same) if not is_same]:
-            two = [(i, found[i]), (i, self.expected.beams[i])]
-            a, b = self._likelihoods(runtime, encoder, two)
-            same[i] = abs(a - b) < NEAR
-        return sum(same)
+    def _again(self, runtime: Runtime, encoder: Encoder, near: float) -> list[AskedAgain]:
+        """Each probe set once more."""
+        if self.config.num_beams > 1 and not runtime.has_beams:
+            return []  # the run's answers are of another kind
+        answers, found = self._answers(runtime, encoder), []
+        for name, probes in self.quiz.probes.items():
+            ours, theirs = self.recorded[name], answers[name]
+            differing = 0
+            for probe, a, b in zip(probes, ours, theirs, strict=True):
+                if a.is_right != b.is_right:
+                    is_tie = a.margin is not None and a.margin < near
+                    texts = a.text, b.text
+                    differing += not (is_tie or self._near(runtime, encoder, probe, texts, near))
+            found.append(AskedAgain(name, len(theirs), right(ours), right(theirs), differing))
+        return found
 
-    def _ask(self, runtime: Runtime, encoder: Encoder) -> Said:
+    def _answers(self, runtime: Runtime, encoder: Encoder) -> Mapping[str, Sequence[Said]]:
+        length, beams = self.config.output_length, self.config.num_beams
+        return self.quiz.answers(runtime, encoder, length=length, beams=beams)
+
+    def _same(
+        self, beams: int, found: Sequence[str], runtime: Runtime, encoder: Encoder, near: float
+    ) -> int:
+        """How many beams' texts are the run's, or as likely as it."""
+        rows = zip(self.probes, found, self.expected.beams[beams], strict=True)
+        return sum(
+            a == b or self._near(runtime, encoder, probe, (a, b), near) for probe, a, b in rows
+        )
+
+    def _near(
+        self,
+        runtime: Runtime,
+        encoder: Encoder,
+        probe: Probe,
+        texts: tuple[str, str],
+        near: float,
+    ) -> bool:
+        """Are two answers as likely as one another?"""
+        a, b = self._likelihoods(runtime, encoder, [(probe, text) for text in texts])
+        return abs(a - b) < near
+
+    def _ask(self, runtime: Runtime, encoder: Encoder) -> Words:
         sources = encoder.sources([p.source for p in self.probes])
         length = self.config.output_length
-        beams = None
-        if runtime.has_beams:
-            written = runtime.write(sources, length=length, beams=BEAMS)
-            beams = [_text(encoder, row[0]) for row in written]
+        beams = {
+            number: [
+                _text(encoder, row[0])
+                for row in runtime.write(sources, length=length, beams=number)
+            ]
+            for number in (BEAMS if runtime.has_beams else ())
+        }
         texts = [_text(encoder, row[0]) for row in runtime.write(sources, length=length)]
-        asked = [(i, answer) for i, p in enumerate(self.probes) for answer in p.answers]
-        return Said(texts, beams, self._likelihoods(runtime, encoder, asked))
+        asked = [(probe, answer) for probe in self.probes for answer in probe.answers]
+        return Words(texts, beams, self._likelihoods(runtime, encoder, asked))
 
     def _likelihoods(
-        self, runtime: Runtime, encoder: Encoder, asked: Sequence[tuple[int, str]]
+        self, runtime: Runtime, encoder: Encoder, asked: Sequence[tuple[Probe, str]]
     ) -> list[float]:
-        sources = encoder.sources([self.probes[i].source for i, _ in asked])
+        sources = encoder.sources([probe.source for probe, _ in asked])
         targets = encoder.store.ids([target_text(text, self.config.prompt) for _, text in asked])
         return runtime.score(sources, targets)
 
@@ -120,24 +197,6 @@ def _text(encoder: Encoder, tokens: Sequence[int]) -> str:
     return answer_text(str(encoder.tokenizer.decode(tokens)))
 
 
-def some_probes(run: Run) -> list[Probe]:
-    """A few of the questions that the run itself was asked, evenly spread over all of them.
-
-    Raises DataError where there are none: an export that cannot be checked does not count.
-    """
-    total = sum(1 for _ in run.read_lines(PROBES))
-    if not total:
-        raise DataError(f"{run.folder / PROBES} has no questions to check an export with.")
-    rows = islice(run.read_lines(PROBES), None, None, max(1, total // ASKED))
-    return [_probe(row) for row in rows]
-
-
-def _probe(row: dict[str, Any]) -> Probe:
-    """A line of probes.jsonl as a probe. Raises DataError where it is none."""
-    try:
-        probe: Probe = PROBE.validate_python(row)
-    except ValidationError:
-        raise DataError(f"{PROBES} holds a line that is no probe: {row}.") from None
-    if not probe.answers:
-        raise DataError(f"{PROBES} holds a probe without an answer: {row}.")
-    return probe
+def _off(a: float, b: float) -> float:
+    """How far apart two numbers are; what is no number is as far as can be."""
+    return abs(a - b) if math.isfinite(a) and math.isfinite(b) else math.inf

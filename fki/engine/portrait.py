@@ -33,7 +33,7 @@ def portrait(
         settings=entries[0].settings,
         cost=_cost([e.info for e in entries]),
         estimates={
-            key: _estimate(key, drawn, _asked(runs[0], key)) for key, drawn in values.items()
+            key: estimate(key, drawn, _asked(runs[0], key)) for key, drawn in values.items()
         },
         matrix=_plain(np.mean(same, 0)) if same else [],
         curves=_curves(runs),
@@ -49,8 +49,8 @@ def _asked(run: Resampled, key: str) -> int:
     return sum(map(run.asked_of, [keep, *taught] if key == "fuar" else taught))
 
 
-def _estimate(key: str, values: Values, n: int) -> Estimate:
-    """The mean over seeds; undefined where it is so in one of them."""
+def estimate(key: str, values: Values, n: int) -> Estimate:
+    """A metric's mean over seeds, with its interval; undefined where it is so in one of them."""
     metric = BY_KEY[key] if key in BY_KEY else of_set(key.partition(".")[0])[0]
     missing = int((~np.isfinite(values[:, 0])).sum())
     if missing:

@@ -105,8 +105,7 @@ def open_speaker(target: str, checkpoint: str, config: Config) -> Speaker:
     own = opened.config
     encoder = Encoder(opened.base.tokenizer, own.input_length, own.output_length)
     model = opened.model.to(make_accelerator(own).device)
-    name = f"{opened.name} after {opened.checkpoint}" if run else opened.name
-    return Speaker(name, TorchRuntime(model, encoder), encoder, own)
+    return Speaker(opened.label, TorchRuntime(model, encoder), encoder, own)
 
 
 def _open_exported(target: str, config: Config) -> Speaker:
@@ -114,8 +113,9 @@ def _open_exported(target: str, config: Config) -> Speaker:
     try:
         note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
         own = Config.model_validate({name: note[name] for name in SETTINGS})
-        name, form = f"{note['run']} after {note['checkpoint']}", format_of(note["format"])
+        name, form = note["label"], format_of(note["format"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder / NOTE} cannot be read: {error!r}.") from None
-    encoder = Encoder(AutoTokenizer.from_pretrained(folder), own.input_length, own.output_length)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    encoder = Encoder(tokenizer, own.input_length, own.output_length)
     return Speaker(f"{name}, by {form.runtime}", form.load(folder, encoder), encoder, own)

@@ -29,6 +29,7 @@ from fki.engine.phases import Phase, Questions, phases
 from fki.engine.states import States
 from fki.engine.trainer import Trainer
 from fki.methods.base import Method
+from fki.methods.modeling_fki import FkiT5ForConditionalGeneration
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def build(config: Config) -> Session:
     """Read the data, load and prepare the model. Raises FkiError before anything is trained."""
     stream = open_stream(config.dataset, config.dataset_version, config.prompt)
     base = models.load(config.model)
+    _check_trains(base, config)
     accelerator = make_accelerator(config)
     plan = phases(stream, config)
     questions = Questions(stream, plan, config)
@@ -111,6 +113,16 @@ def build(config: Config) -> Session:
         digest,
         after - before,
     )
+
+
+def _check_trains(base: Loaded, config: Config) -> None:
+    """Raises ConfigError for a model whose encoder has a branch: methods want a plain one."""
+    if isinstance(base.model, FkiT5ForConditionalGeneration):
+        raise ConfigError(
+            f"'{config.model}' is an exported model with a branch beside its encoder, which fki "
+            "asks and scores, but does not train further.",
+            hint="Go on from the run that it was exported from: --continue-from RUN",
+        )
 
 
 def give_back() -> None:

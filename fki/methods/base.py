@@ -90,6 +90,11 @@ class Method:
         assert isinstance(model, PreTrainedModel)
         return model
 
+    def bundle(self, model: nn.Module) -> PreTrainedModel:
+        """What transformers can load: the plain model, or where there is none, one that brings its
+        code along. Raises CannotFold where there is neither."""
+        return self.fold(model)
+
     def frozen(self, model: nn.Module) -> Frozen | None:
         """The part of the prepared model's encoder that is the same for all of a run, if any."""
         return frozen_encoder(model.get_encoder())  # type: ignore[operator]

@@ -1,20 +1,23 @@
 """A branch beside the encoder: what K-Adapter and Modular have in common.
 
-The encoder's output H becomes H + scale * branch. The branch is inside of what the model calls its
-encoder, so that training, scoring and `generate` all use it, once per sequence (the originals had
-it in the model's forward, and `generate` passed it by).
+The modules are in `modeling_fki.py`, which an exported folder brings along. (The originals had the
+branch in the model's forward, and `generate` passed it by.)
 """
 
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
-from transformers.modeling_outputs import BaseModelOutput
 
 from fki.core.errors import CannotFold, ConfigError
 from fki.methods import base
+from fki.methods.modeling_fki import (
+    FkiT5Config,
+    FkiT5ForConditionalGeneration,
+    WithBranch,
+)
 
 
 class BesideOptions(base.Options):
@@ -25,49 +28,6 @@ class BesideOptions(base.Options):
     start: Literal["base", "random"] = "base"
     """How the branch starts: at 0, so that all begins with the base model's answers; or as the
     originals did, with random weights, which cost the model some of them."""
-
-
-class WithBranch(nn.Module):
-    """An encoder with a branch, in the place of the encoder."""
-
-    main_input_name = "input_ids"  # what `generate` looks for
-    taps: tuple[int, ...] = ()  # the hidden states that the branch reads
-
-    def __init__(self, inner: PreTrainedModel, scale: float) -> None:
-        super().__init__()
-        self.inner, self.scale = inner, scale
-
-    def branch(self, states: tuple[Tensor, ...], ids: Tensor | None, mask: Tensor | None) -> Tensor:
-        """What is added to the output, [B, T, D], before it is scaled.
-
-        Args:
-            states: the inner encoder's hidden states, each [B, T, D]: the embeddings, each block's
-                output, the last one after the final norm. Only those of `taps` need be there.
-            ids: [B, T], None where the caller gave embeddings.
-            mask: [B, T], 1 where a token is real; None where all are.
-        """
-        raise NotImplementedError
-
-    def start_at_base(self) -> None:
-        """Make the branch 0 for every input, by weights that get a gradient."""
-        raise NotImplementedError
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        output_hidden_states: bool | None = None,
-        **kwargs: Any,
-    ) -> BaseModelOutput:
-        """As the encoder's own; hidden states are the inner encoder's, where they are asked for."""
-        out = self.inner(
-            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True, **kwargs
-        )
-        added = self.branch(out.hidden_states, input_ids, attention_mask)
-        out.last_hidden_state = out.last_hidden_state + self.scale * added
-        if not output_hidden_states:  # `generate` could not repeat them for beams
-            out.hidden_states = None
-        return out
 
 
 class Beside(base.Method):
@@ -81,6 +41,10 @@ class Beside(base.Method):
 
     def encoder(self, inner: PreTrainedModel, scale: float) -> WithBranch:
         """The encoder with its branch. Raises ConfigError where the options do not fit it."""
+        raise NotImplementedError
+
+    def start_at_base(self, encoder: Any) -> None:
+        """Make the branch 0 for every input, by weights that get a gradient."""
         raise NotImplementedError
 
     def prepare(self, model: PreTrainedModel) -> nn.Module:
@@ -102,7 +66,7 @@ class Beside(base.Method):
         with torch.device(inner.device):
             encoder = self.encoder(inner, scale)
         if self.options.start == "base":
-            encoder.start_at_base()
+            self.start_at_base(encoder)
         model.encoder = encoder
         added = [p for p in encoder.parameters() if id(p) not in known]
         base.train_only(model, [*beside, *added])
@@ -117,5 +81,28 @@ class Beside(base.Method):
         """Raises CannotFold: no plain T5 has a second way through its encoder."""
         raise CannotFold(
             f"{self.config.method} adds a branch beside the encoder; no plain model can hold that.",
-            hint="Ask the run itself: fki eval RUN. lora, mixreview and recadam can be exported.",
+            hint="Try: --to hf, which brings a modelling file of its own.",
         )
+
+    def bundle(self, model: nn.Module) -> PreTrainedModel:
+        """The same modules as a model that brings its own code.
+
+        Raises CannotFold where the base is neither a T5 nor an mT5.
+        """
+        assert isinstance(model, PreTrainedModel)
+        if model.config.model_type not in ("t5", "mt5"):
+            raise CannotFold(
+                f"{self.config.method} can be exported with a T5 or mT5 as its base, and "
+                f"'{self.config.model}' is '{model.config.model_type}'.",
+                hint="Ask the run itself: fki ask RUN ...",
+            )
+        whole: Any = model
+        plain = {"scale_decoder_outputs": False, **model.config.to_dict()}  # an mT5 never scales
+        del plain["model_type"]
+        config = FkiT5Config(branch=whole.encoder.settings(), **plain)
+        with torch.device("meta"):
+            found: Any = FkiT5ForConditionalGeneration(config)
+        for name in ("shared", "encoder", "decoder", "lm_head"):
+            setattr(found, name, getattr(whole, name))
+        found.generation_config = model.generation_config
+        return found.train(model.training)

@@ -11,20 +11,16 @@ The blocks get the padding mask, and share the first one's position bias, as T5'
 which differ by their random start alone, averaged.
 """
 
-import copy
-from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
-from transformers.masking_utils import create_bidirectional_mask
-from transformers.models.t5.modeling_t5 import T5Block, T5LayerNorm
 
 from fki.core.errors import ConfigError
 from fki.methods import base
-from fki.methods.beside import Beside, BesideOptions, WithBranch
+from fki.methods.beside import Beside, BesideOptions
+from fki.methods.modeling_fki import KAdapterEncoder
 
 
 class KAdapterOptions(BesideOptions):
@@ -34,51 +30,6 @@ class KAdapterOptions(BesideOptions):
     """Which hidden state each block reads, 0 to the encoder's depth; empty: by the depth."""
     mode: Literal["stacked", "parallel"] = "stacked"
     """One module of k blocks, or k modules of two blocks each."""
-
-
-class Adapter(nn.Module):
-    """Blocks in a row, each of which also reads a layer of the encoder."""
-
-    def __init__(self, inner: Any, taps: Sequence[int]) -> None:
-        super().__init__()
-        config = copy.deepcopy(inner.config)
-        config.is_decoder = False
-        self.config, self.taps = config, tuple(taps)
-        self.blocks = nn.ModuleList(
-            T5Block(config, has_relative_attention_bias=(i == 0), layer_idx=i)
-            for i in range(len(taps))
-        )
-        self.norm = T5LayerNorm(config.d_model, eps=config.layer_norm_epsilon)
-        self.apply(inner._init_weights)  # T5's, unlike the linear layers' own
-
-    def forward(self, states: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
-        """[B, T, D], normalised."""
-        x, bias = torch.zeros_like(states[self.taps[0]]), None
-        blocked = create_bidirectional_mask(
-            config=self.config, inputs_embeds=x, attention_mask=mask
-        )
-        for tap, block in zip(self.taps, self.blocks, strict=True):
-            x, bias, _ = block(states[tap] + x, blocked, bias)
-        return self.norm(x)
-
-
-class KAdapterEncoder(WithBranch):
-    """An encoder with one adapter beside it, or several that are averaged."""
-
-    def __init__(self, inner: PreTrainedModel, adapters: Sequence[Adapter], scale: float) -> None:
-        super().__init__(inner, scale)
-        self.adapters = nn.ModuleList(adapters)
-        self.taps = tuple(sorted({tap for adapter in adapters for tap in adapter.taps}))
-
-    def branch(self, states: tuple[Tensor, ...], ids: Tensor | None, mask: Tensor | None) -> Tensor:
-        """The mean of the adapters, [B, T, D]."""
-        return torch.stack([adapter(states, mask) for adapter in self.adapters]).mean(0)
-
-    def start_at_base(self) -> None:
-        """The norms' weights are 0."""
-        for adapter in self.adapters:
-            assert isinstance(adapter, Adapter)
-            nn.init.zeros_(adapter.norm.weight)
 
 
 class KAdapter(Beside):
@@ -94,7 +45,12 @@ class KAdapter(Beside):
         is_stacked = self.options.mode == "stacked"
         taps = self.taps(self.k if is_stacked else 2, inner.config.num_layers)
         modules = 1 if is_stacked else self.k
-        return KAdapterEncoder(inner, [Adapter(inner, taps) for _ in range(modules)], scale)
+        return KAdapterEncoder(inner, scale, [taps] * modules)
+
+    def start_at_base(self, encoder: Any) -> None:
+        """The adapters' norms have weights of 0."""
+        for adapter in encoder.adapters:
+            nn.init.zeros_(adapter.norm.weight)
 
     def taps(self, blocks: int, depth: int) -> list[int]:
         """The hidden state that each block reads, in an encoder of `depth` blocks.

@@ -165,18 +165,19 @@ def a_checkpoint_brings_it_all_back(case: Case) -> Iterator[str]:
 
 @_promise
 def folding_keeps_the_logits(case: Case) -> Iterator[str]:
-    """`fold` gives a plain T5 with the same logits, or raises CannotFold."""
+    """`fold` gives a plain T5 with the same logits, `bundle` any model, or each says CannotFold."""
     for level in case.levels():
-        ready = case.taught(level)
-        before = logits(ready.model)
-        try:
-            folded = ready.method.fold(ready.model)
-        except CannotFold:
-            continue
-        if not isinstance(folded, T5ForConditionalGeneration):
-            yield f"it gives a {type(folded).__name__}"
-        if not _alike(logits(folded), before):
-            yield f"not at freeze_level {level}"
+        for name in ("fold", "bundle"):
+            ready = case.taught(level)
+            before = logits(ready.model)
+            try:
+                given = getattr(ready.method, name)(ready.model)
+            except CannotFold:
+                continue
+            if name == "fold" and not isinstance(given, T5ForConditionalGeneration):
+                yield f"it gives a {type(given).__name__}"
+            if not _alike(logits(given), before):
+                yield f"`{name}` does not at freeze_level {level}"
 
 
 @_promise

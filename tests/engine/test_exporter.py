@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from fki.core.errors import DataError, FkiError, GateFailed
 from fki.core.store import Run
+from fki.engine import checkpoint
 from fki.engine.exporter import export
 from fki.engine.formats.hf import HF
 from fki.engine.opener import Opened, open_model, open_run, run_of
+from fki.engine.provenance import data_of
+from fki.report.card import write_card
 from fki.testing import logits, toy_encoder, toy_model
 
 
@@ -139,3 +143,18 @@ def test_a_model_folder_is_no_run_and_opens_as_it_is(
     plain = open_model(str(toy_folder), opened.config)
     assert plain.run is None
     assert torch.equal(logits(plain.model.eval()), logits(toy_model()))
+
+
+def test_a_checkpoint_within_a_period_is_asked_itself_and_claims_no_whole_period(
+    tmp_path: Path, make_runner: Callable[..., Any]
+) -> None:
+    runner = make_runner(tmp_path / "run", keep_last=9, save_every=1, max_periods=2)
+    list(runner.events())
+    names = [folder.name for folder in checkpoint.listed(runner.run.folder)]
+    [name, *_] = [name for name in names if name.startswith("2024-Q2-step")]
+    opened = open_run(runner.run, name)
+    assert data_of(opened).periods == ("2024-Q1",)
+    parity = export(opened, HF, tmp_path / "out", partial(write_card, place="out"))
+    assert parity.holds and sum(one.n for one in parity.probe_sets) > 0
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "was not scored at this checkpoint" in card and "**2024-03-31**" in card

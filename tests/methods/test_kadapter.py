@@ -11,7 +11,8 @@ from fki.core.config import Config
 from fki.core.errors import CannotFold, ConfigError
 from fki.engine.models import count_parameters
 from fki.methods.base import trainable
-from fki.methods.kadapter import Adapter, KAdapter, KAdapter2, KAdapter3, KAdapterOptions
+from fki.methods.kadapter import KAdapter, KAdapter2, KAdapter3, KAdapterOptions
+from fki.methods.modeling_fki import Adapter
 from fki.testing import Case, generate, logits, toy_batch, toy_model
 
 Published = Callable[[str], T5ForConditionalGeneration]

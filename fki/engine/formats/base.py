@@ -45,6 +45,20 @@ class Format:
     by some 1e-5 nats, a wrong weight by whole nats."""
     least_same: float = 1.0
     """The share of texts that must be the run's own, near-ties aside."""
+    em_tolerance: float = 2.0
+    """Points by which a probe set's exact match may differ, near-ties among them; where it has few
+    probes, one of them."""
+    reason: str = "fp32 sums in another order differ by some 1e-5 nats"
+    """Why answers may differ by as much, for people."""
+    library: str = "transformers"
+    """What a model card names as the library."""
+    loading: Callable[[Path, str], str] | None = None
+    """Lines of Python that load what lies in a folder by another name for it, such as
+    `owner/name`; None where `fki ask` is all there is."""
+    size: float = 4.0
+    """Bytes that it takes for each parameter of the model, at most."""
+    variant: Callable[..., "Format"] | None = None
+    """The format with options of its own, by their names; None where it has none."""
 
 
 class TorchRuntime:

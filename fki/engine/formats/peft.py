@@ -36,17 +36,33 @@ def write(opened: Opened, folder: Path) -> None:
     model.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # peft's form, not filled in
     if ships_base:
-        write_plain(opened, model.unload(), folder / BASE)
+        config = opened.config
+        write_plain(model.unload(), folder / BASE, config.output_length, config.num_beams)
 
 
 def load(folder: Path, encoder: Encoder) -> TorchRuntime:
     """By transformers and peft alone."""
     name = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
     source = folder / BASE if name == BASE else name
-    base = AutoModelForSeq2SeqLM.from_pretrained(source, dtype=torch.float32)
+    base = AutoModelForSeq2SeqLM.from_pretrained(
+        source, dtype=torch.float32, trust_remote_code=False
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers in an old way
         return TorchRuntime(PeftModel.from_pretrained(base, str(folder)), encoder)
 
 
-PEFT = Format("peft", "peft", write, load)
+def loading(folder: Path, name: str) -> str:
+    """The base, and the adapter on it."""
+    base = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
+    source = f'"{name}", subfolder="{BASE}"' if base == BASE else f'"{base}"'
+    return (
+        "from peft import PeftModel\n"
+        "from transformers import AutoModelForSeq2SeqLM, AutoTokenizer\n"
+        f"base = AutoModelForSeq2SeqLM.from_pretrained({source})\n"
+        f'model = PeftModel.from_pretrained(base, "{name}")\n'
+        f'tokenizer = AutoTokenizer.from_pretrained("{name}")'
+    )
+
+
+PEFT = Format("peft", "peft", write, load, library="peft", loading=loading, size=5.0)

@@ -1,0 +1,133 @@
+"""An average is the mean of what models are, scored on the same questions, or it is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from fki.core.errors import ConfigError, DataError
+from fki.core.store import Run
+from fki.engine.exporter import export, format_of
+from fki.engine.opener import open_run
+from fki.engine.quiz import quiz_of, right
+from fki.engine.runner import Runner
+from fki.engine.soup import Soup, Taste, average
+from fki.testing import logits
+
+MakeRun = Callable[..., Run]
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory, make_runner: Callable[..., Runner]) -> MakeRun:
+    """A function of a method and settings: its run of two quarters, both of whose checkpoints are
+    kept."""
+    made: dict[str, Run] = {}
+
+    def make(method: str, **settings: object) -> Run:
+        key = f"{method} {settings}"
+        if key not in made:
+            folder = tmp_path_factory.mktemp("runs") / method
+            runner = make_runner(folder, method=method, keep_last=2, learning_rate=1e-2, **settings)
+            list(runner.events())
+            made[key] = runner.run
+        return made[key]
+
+    return make
+
+
+def whole(run: Run, name: str) -> dict[str, Tensor]:
+    """The weights of a checkpoint's plain model."""
+    opened = open_run(run, name)
+    return dict(opened.method.fold(opened.model).state_dict())
+
+
+@pytest.mark.parametrize("method", ["vanilla", "recadam", "mixreview", "lora"])
+def test_the_average_of_what_folds_is_the_mean_of_the_plain_models(
+    two: MakeRun, method: str
+) -> None:
+    run = two(method)
+    first, second = whole(run, "2024-Q1"), whole(run, "2024-Q2")
+    made = dict(average([run], ["2024-Q1", "2024-Q2"], 0).opened.model.state_dict())
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+    for name, tensor in made.items():
+        assert torch.allclose(tensor, (first[name] + second[name]) / 2, atol=1e-6), name
+
+
+@pytest.mark.parametrize("method", ["kadapter_2", "modular"])
+def test_the_average_of_what_does_not_fold_is_the_mean_of_its_modules(
+    two: MakeRun, method: str, tmp_path: Path
+) -> None:
+    run = two(method)
+    parts = [dict(open_run(run, name).model.named_parameters()) for name in ("2024-Q1", "2024-Q2")]
+    soup = average([run], ["2024-Q1", "newest"], 0)
+    made = dict(soup.opened.model.named_parameters())
+    for name, tensor in made.items():
+        assert torch.allclose(tensor, (parts[0][name] + parts[1][name]) / 2, atol=1e-6), name
+    parity = export(soup.opened, format_of("hf"), tmp_path / "out", quiz=soup.quiz)
+    assert parity.holds and parity.probe_sets
+
+
+def test_the_mean_of_the_factors_of_lora_would_be_another_model(two: MakeRun) -> None:
+    run = two("lora")
+    opened, other = open_run(run, "2024-Q1"), open_run(run, "2024-Q2")
+    with torch.no_grad():
+        for a, b in zip(opened.model.parameters(), other.model.parameters(), strict=True):
+            a.copy_((a + b) / 2)
+    soup = average([run], ["2024-Q1", "2024-Q2"], 0)
+    assert not torch.allclose(logits(soup.opened.model), logits(opened.model.eval()), atol=1e-5)
+
+
+def test_all_are_asked_the_same_and_a_single_one_as_the_run_was(two: MakeRun) -> None:
+    run = two("vanilla")
+    soup = average([run], ["2024-Q1", "2024-Q2"], 0)
+    recorded = quiz_of(run, "2024-Q2", 0).recorded
+    assert recorded is not None
+    newest = soup.ingredients[1]
+    assert newest.name.endswith("after 2024-Q2")
+    assert newest.em == {name: right(said) for name, said in recorded.items()}
+    assert [*soup.taste.em] == [*newest.em] and soup.quiz.recorded is not None
+    assert soup.taste.em == {name: right(said) for name, said in soup.quiz.recorded.items()}
+
+
+def test_seeds_can_be_averaged(two: MakeRun) -> None:
+    runs = [two("lora", seed=seed) for seed in (0, 1)]
+    soup = average(runs, ["newest"], 0)
+    labels = [f"{run.folder.name} after 2024-Q2" for run in runs]
+    assert [taste.name for taste in soup.ingredients] == labels
+    assert soup.opened.label == f"the average of {', '.join(labels)}"
+
+
+def test_what_is_lost_against_the_best_is_told() -> None:
+    tastes = [
+        Taste("a", {"new": 50.0, "initial": 40.0}),
+        Taste("b", {"new": 10.0, "initial": 60.0}),
+    ]
+    taste = Taste("average", {"new": 45.0, "initial": 70.0})
+    soup = Soup(None, None, taste, tastes)  # type: ignore[arg-type]
+    assert soup.best.name == "a" and soup.losses() == {"new": 5.0}
+
+
+def test_what_is_not_alike_is_not_averaged(two: MakeRun, untied_folder: Path) -> None:
+    for other, what in (
+        (two("recadam"), "methods differ"),
+        (two("vanilla", model=str(untied_folder)), "base models differ"),
+        (two("vanilla", prompt="prefix"), "prompts differ"),
+    ):
+        with pytest.raises(ConfigError, match=what):
+            average([two("vanilla"), other], ["newest"], 0)
+    kadapters = [two("kadapter_2"), two("kadapter_2", **{"kadapter": {"mode": "parallel"}})]
+    with pytest.raises(ConfigError, match="of another shape"):
+        average(kadapters, ["newest"], 0)
+
+
+@pytest.mark.parametrize("names", [["2024-Q1"], ["2024-Q2", "newest"], ["2024-Q1", "2024-Q1"]])
+def test_one_checkpoint_is_no_average(two: MakeRun, names: list[str]) -> None:
+    with pytest.raises(ConfigError, match="two different checkpoints"):
+        average([two("vanilla")], names, 0)
+
+
+def test_a_checkpoint_that_is_not_there_is_named(two: MakeRun) -> None:
+    with pytest.raises(DataError, match="it has 2024-Q1, 2024-Q2"):
+        average([two("vanilla")], ["2024-Q1", "2024-Q7"], 0)
