@@ -32,10 +32,10 @@ import psutil
 
 from benchmarks.entities import lines
 from benchmarks.measure import spread
+from fki.data.extras import zstd
 from fki.data.wikidata.blocks import Text, cut
 from fki.data.wikidata.claims import Window
 from fki.data.wikidata.entities import Scope
-from fki.data.wikidata.extras import needed
 from fki.data.wikidata.parsing import read_piece
 from fki.data.wikidata.relations import relations
 
@@ -183,8 +183,7 @@ def stages(file: Path, turns: int = 15) -> None:
 
 def opened(file: Path) -> Iterator[bytes]:
     """What the usual library makes of a file, a MiB at a time."""
-    zstd = needed("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
-    by_ending = {".bz2": bz2.open, ".gz": gzip.open, ".zst": zstd.open}
+    by_ending = {".bz2": bz2.open, ".gz": gzip.open, ".zst": zstd().open}
     with by_ending[file.suffix](file) as content:
         while text := content.read(2**20):
             yield text

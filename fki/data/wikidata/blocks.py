@@ -100,7 +100,7 @@ def whole_lines(texts: Texts, is_first: bool) -> Iterator[bytes]:
 
 
 def kind_of(file: Path) -> str:
-    """ "bzip2", "gzip", "zstd" or "plain". Raises DataError where the file cannot be read."""
+    """Whether it is "bzip2", "gzip", "zstd" or "plain". Raises DataError where it cannot be read."""
     try:
         with file.open("rb") as content:
             first = content.read(4)
