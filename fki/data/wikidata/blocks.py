@@ -19,7 +19,7 @@ from fki.core.errors import DataError
 from fki.data.extras import zstd
 from fki.data.wikidata.bzip2 import STEP, blocks, damaged
 
-PACKED = 4 * 2**20  # bytes of a bzip2 file in a piece: some 60 MiB of a dump
+PACKED = 2 * 2**20  # bytes of a bzip2 file in a piece: some 30 MiB of a dump
 PLAIN = 16 * 2**20  # bytes of plain text in a piece
 TEXT = 4 * 2**20  # bytes of text in a piece of a file that is decompressed as a whole
 KINDS = {b"BZh": "bzip2", b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}  # by first bytes
@@ -100,7 +100,7 @@ def whole_lines(texts: Texts, is_first: bool) -> Iterator[bytes]:
 
 
 def kind_of(file: Path) -> str:
-    """ "bzip2", "gzip", "zstd" or "plain". Raises DataError where the file cannot be read."""
+    """Is it "bzip2", "gzip", "zstd" or "plain"? Raises DataError where it cannot be read."""
     try:
         with file.open("rb") as content:
             first = content.read(4)

@@ -125,7 +125,7 @@ def together(shards: Sequence[Shard], scope: Scope | None = None) -> list[Shard]
     if missing := [f"{i}/{n}" for i in range(1, n + 1) if i not in by_part]:
         raise DataError(
             f"{len(missing)} of {n} shards are missing: {', '.join(missing[:10])}.",
-            hint=f"Run: fki download wiki FILE --from dump --shard {missing[0]}",
+            hint=f"Run: fki download wiki FILE --from dump --shard {missing[0]} --output FOLDER",
         )
     if len(by_part) < len(shards):
         twice = next(shard for shard in shards if by_part[shard.part.i] is not shard)
