@@ -219,7 +219,9 @@ def test_two_workers_and_three_shards_leave_the_same_bytes(
     for other in (both[1], shared[1]):
         assert (other.counts, other.dropped) == (alone[1].counts, alone[1].dropped)
         assert other.origins == alone[1].origins and other.scope == WANTED
-    [one], [two] = ((tmp_path / kind).glob("dump-*") for kind in ("alone", "both"))
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder, workers in ((one, 1), (two, 2)):
+        read_shard(file, folder, WANTED, workers=workers)
     for part in (dump.CLAIMS, dump.LABELS, dump.MANIFEST):
         assert (one / part).read_bytes() == (two / part).read_bytes()
 
@@ -379,19 +381,22 @@ def test_progress_tells_compressed_bytes_to_the_end(
     assert {(p.name, p.total) for p in told} == {(file.name, file.stat().st_size)}
 
 
-def test_a_run_repeated_over_a_finished_shard_takes_it(
+def test_what_was_read_is_kept_until_it_has_been_used(
     packed: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = packed("json.bz2")
-    first = subjects_of([file], tmp_path / "work")
+    file, work = packed("json.bz2"), tmp_path / "work"
+    with pytest.raises(ValueError), dump_subjects([file], work, WANTED) as subjects:
+        first = subjects.file.read_bytes()
+        raise ValueError("no room for the dataset")
 
     def refuse(*_: object) -> Iterator[parsing.Read]:
         raise AssertionError("it was read again")
 
     monkeypatch.setattr(parsing, "read_pieces", refuse)
-    assert subjects_of([file], tmp_path / "work")[2] == first[2]
     with pytest.raises(AssertionError):
-        subjects_of([file], tmp_path / "work", FEWER)
+        subjects_of([file], work, FEWER)
+    assert subjects_of([file], work)[2] == first
+    assert left(work) == []
 
 
 def test_a_run_that_is_interrupted_leaves_nothing_to_be_used(

@@ -8,6 +8,7 @@ bit for each item, the table's cache and the labels that were used last.
 
 import hashlib
 import json
+import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -74,12 +75,14 @@ def dump_subjects(
 ) -> Iterator[Subjects]:
     """The subjects of a dump, one file, or of all shards of one, for as long as they are needed.
 
-    A file is read into a folder of its own under `work`, from where a repeated run takes it.
+    A file is read into a folder of its own under `work`, from where a repeated run takes it, until
+    the subjects have been used without an error.
     Shards tell what they were asked for: `scope` may be left out, or must be the same.
     Raises DataError where the dump cannot be used or shards do not belong together, FkiError where
     the disk refuses.
     """
     needed("msgspec")
+    own: list[Path] = []
     if away := [str(place) for place in places if not place.exists()]:
         raise DataError(
             f"There is nothing at {away[0]}.", hint="Give a dump, or all of its shards."
@@ -92,11 +95,13 @@ def dump_subjects(
             hint="Run: fki download wiki FILE --from dump",
         )
     else:
-        folder = work / _key(identity_of(places[0]), scope)
-        shards = [read_shard(places[0], folder, scope, workers=workers, watch=watch)]
+        own = [work / _key(identity_of(places[0]), scope)]
+        shards = [read_shard(places[0], own[0], scope, workers=workers, watch=watch)]
     key = _key(shards[0].dump["identity"], shards[0].scope)
     with scratch(work / f"{key}-joined") as room:
         yield join(shards, room)
+    for folder in own:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _key(identity: str, scope: Scope) -> str:
