@@ -23,6 +23,10 @@ class Format(str, Enum):
 
     hf = "hf"
     peft = "peft"
+    onnx = "onnx"
+    ctranslate2 = "ctranslate2"
+    ctranslate2_int8 = "ctranslate2_int8"
+    gguf = "gguf"
 
 
 class DType(str, Enum):

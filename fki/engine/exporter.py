@@ -31,6 +31,10 @@ from fki.engine.session import make_accelerator
 FORMATS = {  # by the name that --to gives
     "hf": "fki.engine.formats.hf:HF",
     "peft": "fki.engine.formats.peft:PEFT",
+    "onnx": "fki.engine.formats.onnx:ONNX",
+    "ctranslate2": "fki.engine.formats.ctranslate2:FLOAT32",
+    "ctranslate2_int8": "fki.engine.formats.ctranslate2:INT8",
+    "gguf": "fki.engine.formats.gguf:GGUF",
 }
 NOTE = "fki_export.json"  # where an exported folder comes from
 

@@ -27,7 +27,7 @@ class Words:
     """What a model says to some probes."""
 
     texts: list[str]  # greedy
-    beams: dict[int, list[str]]  # the best one, by the number of beams; empty without beams
+    beams: dict[int, list[list[int]]]  # the best one's tokens, by the number of beams, if any
     log_likelihoods: list[float]  # nats, of every listed answer
 
 
@@ -100,6 +100,10 @@ class Exam:
         self.config = config
         self.probes = some_probes(run, ASKED)
         self.expected = self._ask(runtime, runtime.encoder)
+        self.beam_scores = {
+            number: self._scores(runtime, runtime.encoder, rows)
+            for number, rows in self.expected.beams.items()
+        }
         sources = runtime.encoder.sources([p.source for p in self.probes])
         self.margins = runtime.margins(sources, length=config.output_length)
         self.quiz = quiz or quiz_of(run, checkpoint, most)
@@ -116,7 +120,7 @@ class Exam:
         pairs = zip(said.log_likelihoods, self.expected.log_likelihoods, strict=True)
         differences = [_off(a, b) for a, b in pairs]
         same = [a == b for a, b in zip(said.texts, self.expected.texts, strict=True)]
-        beams = [self._same(n, texts, runtime, encoder, near) for n, texts in said.beams.items()]
+        beams = [self._same(n, rows, runtime, encoder, near) for n, rows in said.beams.items()]
         return Parity(
             asked=len(same),
             same_answers=sum(a or m < near for a, m in zip(same, self.margins, strict=True)),
@@ -151,13 +155,31 @@ class Exam:
         return self.quiz.answers(runtime, encoder, length=length, beams=beams)
 
     def _same(
-        self, beams: int, found: Sequence[str], runtime: Runtime, encoder: Encoder, near: float
+        self,
+        beams: int,
+        found: Sequence[list[int]],
+        runtime: Runtime,
+        encoder: Encoder,
+        near: float,
     ) -> int:
-        """How many beams' texts are the run's, or as likely as it."""
-        rows = zip(self.probes, found, self.expected.beams[beams], strict=True)
-        return sum(
-            a == b or self._near(runtime, encoder, probe, (a, b), near) for probe, a, b in rows
-        )
+        """How many beams' texts are the run's, or no less likely per token.
+
+        When a search may end is a runtime's own choice: one that goes on for longer finds texts
+        that are likelier, and the same model never one that is less likely. A likelihood counts
+        where the run's own text has the one that the run gave it.
+        """
+        wanted, known = self.expected.beams[beams], self.beam_scores[beams]
+        ours, its = (self._scores(runtime, encoder, rows) for rows in (found, wanted))
+        same = 0
+        for i, (a, b) in enumerate(zip(found, wanted, strict=True)):
+            is_good = ours[i] / len(a) > its[i] / len(b) - near
+            is_good = is_good and _off(its[i], known[i]) <= near
+            same += is_good or _text(encoder, a) == _text(encoder, b)
+        return same
+
+    def _scores(self, runtime: Runtime, encoder: Encoder, rows: Sequence[list[int]]) -> list[float]:
+        """The log-likelihood of a text for each of the probes, nats."""
+        return runtime.score(encoder.sources([p.source for p in self.probes]), rows)
 
     def _near(
         self,
@@ -176,7 +198,7 @@ class Exam:
         length = self.config.output_length
         beams = {
             number: [
-                _text(encoder, row[0])
+                _ended(encoder, row[0])
                 for row in runtime.write(sources, length=length, beams=number)
             ]
             for number in (BEAMS if runtime.has_beams else ())
@@ -195,6 +217,12 @@ class Exam:
 
 def _text(encoder: Encoder, tokens: Sequence[int]) -> str:
     return answer_text(str(encoder.tokenizer.decode(tokens)))
+
+
+def _ended(encoder: Encoder, tokens: list[int]) -> list[int]:
+    """Up to the end, where it was written."""
+    end = encoder.tokenizer.eos_token_id
+    return tokens[: tokens.index(end) + 1] if end in tokens else tokens
 
 
 def _off(a: float, b: float) -> float:

@@ -52,10 +52,11 @@ def test_a_dash_reads_lines_and_passes_over_empty_ones(
     assert [row["question"] for row in rows] == [FRANCE, JAPAN]
 
 
+@pytest.mark.parametrize("form", ["hf", "onnx", "ctranslate2"])
 def test_a_run_and_its_exported_folder_say_the_same(
-    fki: Fki, trained: Path, tmp_path: Path
+    fki: Fki, trained: Path, tmp_path: Path, form: str
 ) -> None:
-    fki("export", trained, "--output", tmp_path / "out")
+    assert fki("export", trained, "--to", form, "--output", tmp_path / "out").code == 0
     question = "The head of Utopia is <extra_id_0>."
     run, folder = (fki("ask", t, question, "--json").rows[0] for t in (trained, tmp_path / "out"))
     assert run["answer"]["text"] == folder["answer"]["text"]

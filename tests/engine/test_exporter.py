@@ -15,6 +15,7 @@ from fki.core.errors import DataError, FkiError, GateFailed
 from fki.core.store import Run
 from fki.engine import checkpoint
 from fki.engine.exporter import export
+from fki.engine.formats.base import TorchRuntime
 from fki.engine.formats.hf import HF
 from fki.engine.opener import Opened, open_model, open_run, run_of
 from fki.engine.provenance import data_of
@@ -79,6 +80,22 @@ def test_an_export_that_answers_differently_is_kept_aside(opened: Opened, tmp_pa
     assert caught.value.exit_code == 4
     assert [f.name for f in tmp_path.iterdir() if "out" in f.name] == ["out.failed-check"]
     assert "out.failed-check" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("is_better", [False, True])
+def test_beams_may_find_likelier_texts_than_the_run_but_no_less_likely_ones(
+    run: Run, tmp_path: Path, is_better: bool
+) -> None:
+    class Other(TorchRuntime):
+        def write(self, sources: Any, *, length: int, beams: int = 1, best: int = 1) -> Any:
+            if beams == 1 or is_better:
+                return super().write(sources, length=length, beams=8 * beams - 7)  # 1 or 9
+            return [[[self.encoder.tokenizer.eos_token_id]] for _ in sources]
+
+    form = replace(HF, load=lambda folder, encoder: Other(HF.load(folder, encoder).model, encoder))
+    parity = export(open_run(run), replace(form, least_same=0.0), tmp_path / "out")
+    assert (parity.same_beams == parity.asked) is is_better
+    assert parity.same_answers == parity.asked
 
 
 def test_a_second_export_that_fails_is_a_failed_check_too(run: Run, tmp_path: Path) -> None:

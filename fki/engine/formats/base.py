@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from fki.core.errors import ConfigError
 from fki.data.collate import Encoded, Encoder
 from fki.engine.decoding import Read, force, write, write_beams
 from fki.engine.opener import Opened
@@ -113,3 +115,14 @@ class TorchRuntime:
 def parts(rows: Sequence[list[int]]) -> Iterator[Sequence[list[int]]]:
     """The rows in their order, some at a time."""
     return (rows[i : i + AT_ONCE] for i in range(0, len(rows), AT_ONCE))
+
+
+def library(name: str, *, extra: str) -> Any:
+    """A library that only some formats need. Raises ConfigError where it is not installed."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ConfigError(
+            f"This format needs {name}, which cannot be imported: {error}.",
+            hint=f"Run: pip install 'fki[{extra}]'",
+        ) from None

@@ -1,0 +1,62 @@
+"""Runs as a file for llama.cpp, where its Python binding is installed: it answers like the run."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fki.core.errors import CannotFold, ConfigError, GateFailed
+from fki.core.store import Run
+from fki.engine.exporter import export, format_of
+from fki.engine.opener import open_run
+from fki.testing import toy_model
+
+pytest.importorskip("gguf")
+llama: Any = pytest.importorskip("llama_cpp")
+
+from fki.engine.formats import gguf  # noqa: E402
+
+RunOf = Callable[..., Run]
+
+
+def short(run: Run) -> Any:
+    """The run with answers of a few tokens at most: llama.cpp is asked one at a time."""
+    opened = open_run(run)
+    return replace(opened, config=opened.config.model_copy(update={"output_length": 6}))
+
+
+@pytest.mark.parametrize("untied", [False, True], ids=["tied", "untied"])
+@pytest.mark.parametrize("method", ["vanilla", "lora"])
+def test_a_file_for_llama_cpp_answers_like_the_run(
+    run_of: RunOf, tmp_path: Path, method: str, untied: bool
+) -> None:
+    parity = export(short(run_of(method, untied=untied)), format_of("gguf"), tmp_path / "out")
+    assert parity.asked == parity.same_answers == parity.same_beams > 0
+    assert parity.largest_difference < (2e-2 if untied else 1e-3)  # GELU is a table of fp16
+
+
+@pytest.mark.parametrize("untied", [False, True], ids=["tied", "untied"])
+def test_a_head_scaled_wrongly_is_caught(
+    run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untied: bool
+) -> None:
+    wrong = toy_model().config.d_model ** -0.5 if untied else 1.0
+    monkeypatch.setattr(gguf, "head_scale", lambda model: wrong)
+    with pytest.raises(GateFailed, match=r"answers 0 of [1-9]"):
+        export(short(run_of("vanilla", untied=untied)), format_of("gguf"), tmp_path / "out")
+
+
+def test_other_relative_positions_than_llama_cpp_has_are_refused(
+    run_of: RunOf, tmp_path: Path
+) -> None:
+    opened = short(run_of("vanilla"))
+    opened.model.config.relative_attention_max_distance = 64
+    with pytest.raises(ConfigError, match="relative_attention_max_distance"):
+        export(opened, format_of("gguf"), tmp_path / "out")
+
+
+def test_what_llama_cpp_has_no_place_for_is_told_where_to_go(run_of: RunOf, tmp_path: Path) -> None:
+    with pytest.raises(CannotFold, match="kadapter_2") as caught:
+        export(short(run_of("kadapter_2")), format_of("gguf"), tmp_path / "out")
+    assert caught.value.hint == "Try: --to onnx"
