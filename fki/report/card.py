@@ -70,7 +70,7 @@ def card(shipped: "Shipped", place: str, soup: "Soup | None" = None) -> str:
         examples=[_example(one) for one in told.examples],
         made=[*_made(shipped, base)],
         runtime=shipped.form.runtime,
-        precision=_precision(shipped),
+        precision=shipped.form.precision,
         checks=[*_checks(shipped)],
         again=[_again(one) for one in shipped.parity.probe_sets],
         files=shipped.files.items(),
@@ -191,12 +191,9 @@ def _made(shipped: "Shipped", base: Base) -> Iterator[tuple[str, str]]:
         yield name, str(getattr(config, name))
     table = registry.table_of(config.method)
     for name, value in opened.method.options.model_dump().items() if table else ():
-        yield f"{table}.{name}", ", ".join(value) if isinstance(value, list) else str(value)
+        if value not in (None, [], ()):
+            yield f"{table}.{name}", ", ".join(value) if isinstance(value, list) else str(value)
     yield "made with", f"fki {__version__}"
-
-
-def _precision(shipped: "Shipped") -> str:
-    return {4.0: "fp32", 2.0: "16 bits"}.get(shipped.form.size, "its own precision")
 
 
 def _checks(shipped: "Shipped") -> Iterator[tuple[str, str]]:

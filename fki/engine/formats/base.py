@@ -57,6 +57,8 @@ class Format:
     loading: Callable[[Path, str], str] | None = None
     """Lines of Python that load what lies in a folder by another name for it, such as
     `owner/name`; None where `fki ask` is all there is."""
+    precision: str = "fp32"
+    """Of the weights, for people."""
     size: float = 4.0
     """Bytes that it takes for each parameter of the model, at most."""
     variant: Callable[..., "Format"] | None = None

@@ -96,6 +96,16 @@ class CTranslate2Runtime:
         return [[self.tokens[id] for id in row] for row in rows]
 
 
+def loading(folder: Path, name: str) -> str:
+    """A translator of tokens; docs/export.md has a whole program."""
+    return (
+        "from ctranslate2 import Translator\n"
+        "from tokenizers import Tokenizer\n"
+        f'model = Translator("{name}")\n'
+        f'tokenizer = Tokenizer.from_file("{name}/tokenizer.json")'
+    )
+
+
 def _format(name: str, kind: str, **how: Any) -> Format:
     return Format(
         name,
@@ -103,6 +113,7 @@ def _format(name: str, kind: str, **how: Any) -> Format:
         lambda opened, folder: write_as(kind, opened, folder),
         lambda folder, encoder: CTranslate2Runtime(folder, kind),
         library="ctranslate2",
+        loading=loading,
         **how,
     )
 
@@ -113,6 +124,7 @@ INT8 = _format(
     "int8",
     tolerance=3.0,
     least_same=0.75,
+    precision="int8",
     reason="8 bits a weight: t5-mini's answers differ by up to 0.8, and 4 % of its texts",
     size=2.0,
 )

@@ -103,6 +103,7 @@ def made(dtype: str = "float32", max_shard_size: str = "50GB") -> Format:
         least_same,
         reason=reason,
         loading=loading,
+        precision=dtype.replace("bfloat", "bf").replace("float", "fp"),
         size=torch.finfo(getattr(torch, dtype)).bits / 8,
         variant=made,
     )

@@ -178,5 +178,16 @@ def pack(traced: Path, file: Path, limit: int = LIMIT) -> None:
     )
 
 
+def loading(folder: Path, name: str) -> str:
+    """The three graphs of a folder; docs/export.md has a whole program."""
+    return (
+        "from onnxruntime import InferenceSession\n"
+        "from tokenizers import Tokenizer\n"
+        'parts = ("encoder", "decoder", "decoder_with_past")\n'
+        f'graphs = [InferenceSession(f"{name}/{{part}}_model.onnx") for part in parts]\n'
+        f'tokenizer = Tokenizer.from_file("{name}/tokenizer.json")'
+    )
+
+
 # three graphs, embeddings and head in each decoder, and one of them twice while it is moved
-ONNX = Format("onnx", "onnxruntime", write, load, library="onnx", size=16.0)
+ONNX = Format("onnx", "onnxruntime", write, load, library="onnx", loading=loading, size=16.0)
