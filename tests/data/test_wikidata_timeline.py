@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fki.data.wikidata.claims import UNKNOWN_END, Claim, When, Window, read_time
+from fki.data.wikidata.claims import TWO_DATES, UNKNOWN_END, Claim, When, Window, read_time
 from fki.data.wikidata.timeline import FIRST, LAST, Timeline, Unclear, timeline
 
 WINDOW = Window(date(2025, 10, 1), date(2026, 1, 1))
@@ -127,6 +127,45 @@ def test_more_than_fifteen_at_once_are_no_answer() -> None:
 def test_the_latest_replaces_what_came_before_it() -> None:
     prizes = [claim("A", point="2024-05-01"), claim("B", point="2025-12-10")]
     assert found(prizes, "latest") == [("A", "2024-05-01", "2025-12-10"), ("B", "2025-12-10", "")]
+
+
+def test_the_latest_stays_so_though_nobody_knows_when_it_ended() -> None:
+    prize = Claim("P166", "B", "b", point=when("2025-12-10"), fault=UNKNOWN_END)
+    assert found([claim("A", point="2024-05-01"), prize], "latest")[1][0] == "B"
+
+
+def test_the_latest_is_unclear_where_one_that_may_be_later_has_two_dates() -> None:
+    twice = Claim("P166", "B", "b", point=when("2025-12-10"), fault=TWO_DATES)
+    with pytest.raises(Unclear, match="two dates"):
+        found([claim("A", point="2024-05-01"), twice], "latest")
+    long_ago = Claim("P166", "B", "b", point=when("2020-12-10"), fault=TWO_DATES)
+    assert found([claim("A", point="2024-05-01"), long_ago], "latest")[0][0] == "A"
+
+
+@pytest.mark.parametrize(("coarse", "day"), [("2024", "2024-05-01"), ("2025-11", "2025-11-20")])
+def test_the_latest_is_unclear_where_another_one_of_that_year_or_month_may_be(
+    coarse: str, day: str
+) -> None:
+    prizes = [claim("A", point=coarse), claim("B", point=day)]
+    with pytest.raises(Unclear, match="which came last"):
+        found(prizes, "latest")
+
+
+def test_what_is_shared_on_one_day_is_the_latest_together() -> None:
+    prizes = [claim("B", point="2025-11-20"), claim("A", point="2025-11-20")]
+    assert found(prizes, "latest") == [("A+B", "2025-11-20", "")]
+
+
+def test_the_latest_is_as_exact_as_the_date_that_puts_it_in_its_place() -> None:
+    line = timeline([claim("A", "2020-01-01", point="2025-11")], "latest", WINDOW)
+    assert line.changes[0].precision == "month"
+
+
+def test_a_statement_that_ends_before_it_begins_matters_only_where_nothing_came_since() -> None:
+    with pytest.raises(Unclear, match="before it begins"):
+        found([claim("A", "2020-05-01"), claim("B", "2025-11-05", "2015-11-20")])
+    long_ago = claim("B", "2010-05-01", "2001-05-01")
+    assert found([long_ago, claim("A", "2020-05-01")]) == [("A", "2020-05-01", "")]
 
 
 def test_since_when_must_be_known_of_what_held_before() -> None:
