@@ -396,6 +396,7 @@ def test_several_granularities_are_not_mixed(fki: Fki, tmp_path: Path) -> None:
         (("ckl", "--from", "."), 3, "recent_news_full.csv"),
         (("wiki", "--from", "."), 2, "is not made of files"),
         (("templama", "--from", "files", "--date", "2020"), 3, "dates of its own"),
+        (("counterfact", "--from", ".", "--date", "soon"), 2, "--date: 'soon' is not a date"),
     ],
 )
 def test_what_cannot_be_made_is_said_with_what_to_type(
