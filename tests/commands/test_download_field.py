@@ -444,6 +444,17 @@ def test_an_address_is_fetched_checked_and_read(
         assert host.url in card and sum_ in card
 
 
+def test_two_addresses_that_end_in_one_name_are_two_files(fki: Fki, tmp_path: Path) -> None:
+    first = zipped(tmp_path)
+    with zipfile.ZipFile(tmp_path / "empty.zip", "w") as archive:
+        archive.writestr("data/counterfact.json", "[]")
+    with site(content=first) as one, site(content=(tmp_path / "empty.zip").read_bytes()) as other:
+        assert fki("download", "counterfact", "--from", one.url).code == 0
+        away = ("--output", tmp_path / "away")
+        shown = fki("download", "counterfact", "--from", other.url, *away)
+    assert shown.code == 3 and "nothing of 'counterfact'" in shown.words
+
+
 def test_what_a_desktop_puts_beside_the_files_is_not_read(fki: Fki, tmp_path: Path) -> None:
     lama(tmp_path / "files")
     for place in ("__MACOSX/TREx/._P19.jsonl", "TREx/._P19.jsonl"):
