@@ -155,6 +155,23 @@ def test_two_processes_with_one_command_ask_once_and_both_have_the_dataset(
         assert alone.code == 0 and len(site.queries) == 2 * asked
 
 
+def test_last_month_is_another_one_next_month(
+    fki: Fki, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class December(date):
+        @classmethod
+        def today(cls) -> "December":
+            return cls(2025, 12, 5)
+
+    command = (*LIVE, *WHO, "--relations", "P6", "--output", "mine")
+    with sparql(world) as site:
+        with monkeypatch.context() as patch:
+            patch.setattr("fki.data.wanted.date", December)
+            assert fki(*command, "--endpoint", site.url).code == 0
+        later = fki(*command, "--endpoint", site.url)
+    assert later.code == 3 and "--since 2025-11-01 --until 2025-12-01" in later.words
+
+
 def test_nothing_to_learn_is_said_and_leaves_nothing(fki: Fki, world: World) -> None:
     with sparql(world) as site:
         shown = fki(*LIVE, *QUARTER, *WHO, "--endpoint", site.url, "--relations", "P35")
