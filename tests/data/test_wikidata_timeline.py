@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fki.data.wikidata.claims import TWO_DATES, UNKNOWN_END, Claim, When, Window, read_time
-from fki.data.wikidata.timeline import FIRST, LAST, Timeline, Unclear, timeline
+from fki.data.wikidata.timeline import FIRST, HANDOVER, LAST, Timeline, Unclear, timeline
 
 WINDOW = Window(date(2025, 10, 1), date(2026, 1, 1))
 BEGIN = date(2025, 9, 1)  # where the twin starts to look
@@ -113,6 +113,15 @@ def test_statements_that_go_on_with_one_object_are_one() -> None:
     assert found(terms) == [("A", "2020-01-01", "")]
 
 
+def test_two_terms_that_are_not_far_apart_are_one() -> None:
+    terms = [claim("A", "2020-01-01", "2025-10-09"), claim("A", "2025-10-10")]
+    assert found(terms) == [("A", "2020-01-01", "")]
+    with pytest.raises(Unclear, match="comes back"):
+        found([claim("A", "2020-01-01", "2025-10-09"), claim("A", "2025-12-10")])
+    other = [claim("A", "2020-01-01", "2025-10-09"), claim("B", "2025-12-10")]
+    assert [row[0] for row in found(other)] == ["A", "B"]
+
+
 def test_several_hold_at_once_and_a_leaver_changes_the_set() -> None:
     team = [claim("A", "2020-01-01", "2025-11-01"), claim("B", "2021-01-01")]
     assert found(team, "several") == [("A+B", "2021-01-01", "2025-11-01"), ("B", "2025-11-01", "")]
@@ -191,13 +200,20 @@ def test_several_are_what_a_look_at_every_day_finds(
     spans: list[tuple[str, date, date | None]],
 ) -> None:
     claims = [claim(o, s.isoformat(), e.isoformat() if e else "") for o, s, e in spans]
-    seen: dict[date, frozenset[str]] = {}
-    day = WINDOW.since - timedelta(days=1)
-    while day < WINDOW.until:
-        seen[day] = frozenset(o for o, s, e in spans if s <= day < (e or LAST))
-        day += timedelta(days=1)
-    if not seen[WINDOW.until - timedelta(days=1)] and any(seen.values()):
-        with pytest.raises(Unclear, match="nothing follows"):
+    every = [BEGIN + timedelta(days=n) for n in range((WINDOW.until - BEGIN).days)]
+    seen = {d: frozenset(o for o, s, e in spans if s <= d < (e or LAST)) for d in every}
+    filled = [d for d in every if seen[d]]
+    for last, back in pairwise(filled):  # two terms that are not far apart are one
+        if seen[last] == seen[back] and back - last <= HANDOVER + timedelta(days=1):
+            seen |= {d: seen[last] for d in every if last < d < back}
+    seen = {d: objects for d, objects in seen.items() if d >= WINDOW.since - timedelta(days=1)}
+    filled = [d for d in seen if seen[d]]
+    comes_back = any(
+        seen[last] == seen[back] and back - last > timedelta(days=1)
+        for last, back in pairwise(filled)
+    )
+    if comes_back or (filled and filled[-1] < every[-1]):
+        with pytest.raises(Unclear, match=r"nothing follows|comes back"):
             timeline(claims, "several", WINDOW)
         return
     line = timeline(claims, "several", WINDOW)

@@ -16,7 +16,7 @@ from fki.core.calendar import last_day
 from fki.data.wikidata.claims import TWO_DATES, Claim, When, Window
 
 MOST_OBJECTS = 15  # at once, as in TemporalWiki (Jang et al., 2022)
-HANDOVER = timedelta(days=31)  # for so long may two objects overlap where there is one at a time
+HANDOVER = timedelta(days=31)  # for so long may two objects overlap, or two terms of one be apart
 FIRST, LAST = date.min, date.max
 REVERSED = "a statement that ends before it begins"
 
@@ -82,7 +82,7 @@ def timeline(claims: Sequence[Claim], holds: str, window: Window) -> Timeline:
     if holds != "several":
         _check_others([c for c in claims if c not in dated], holds, spans, window)
     states = {"one": _one, "several": _several, "latest": _latest}[holds](spans, window)
-    seen = tuple(_cut(state, window) for state in _merged(states))
+    seen = tuple(_cut(state, window) for state in _merged(states, window))
     eve = window.since - timedelta(days=1)
     before = next((s for s in seen if s.holds_on(eve)), None)
     changes = tuple(s for s in seen if window.since <= s.start < window.until)
@@ -91,6 +91,9 @@ def timeline(claims: Sequence[Claim], holds: str, window: Window) -> Timeline:
         raise Unclear("it ends, and nothing follows")
     if before and before.start == FIRST:
         raise Unclear("since when, nobody says")
+    line = [before, *changes] if before else changes
+    if any(one.objects == following.objects for one, following in pairwise(line)):
+        raise Unclear("it ends, and comes back much later")
     return Timeline(before, changes)
 
 
@@ -243,11 +246,12 @@ def _named(claim: Claim) -> Named:
     return Named(claim.object, claim.object_label)
 
 
-def _merged(states: Iterator[State]) -> Iterator[State]:
-    """States that follow upon each other with the same objects are one."""
+def _merged(states: Iterator[State], window: Window) -> Iterator[State]:
+    """States that follow upon each other with the same objects are one, as two terms are."""
     held: State | None = None
     for state in states:
-        if held and held.objects == state.objects and held.end == state.start:
+        is_near = held and state.start < window.until and state.start - held.end <= HANDOVER
+        if held and is_near and held.objects == state.objects:
             held = replace(held, end=state.end)
             continue
         if held:
