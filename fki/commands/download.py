@@ -172,15 +172,15 @@ def _bring(wanted: "Wanted", output: str, show: Show) -> None:
             if wanted.shard:
                 return _tell_shard(bring_shard(wanted, output, watch), show)
             folder, was_here, dropped = bring(wanted, output, watch)
+        for why, count in sorted(dropped.items(), key=lambda item: -item[1]):
+            show.note(f"Left out: {count:,} {'row' if count == 1 else 'rows'}: {why}.")
+        is_known = not output
+        _tell(folder.name if is_known else str(folder), folder, was_here, show)
     except KeyboardInterrupt:
         raise Interrupted(
             "Stopped; nothing half-made was kept as a dataset.",
             hint="Run the same command again: it goes on where it was.",
         ) from None
-    for why, count in sorted(dropped.items(), key=lambda item: -item[1]):
-        show.note(f"Left out: {count:,} {'row' if count == 1 else 'rows'}: {why}.")
-    is_known = not output
-    _tell(folder.name if is_known else str(folder), folder, was_here, show)
 
 
 def _tell_shard(folder: Path, show: Show) -> None:

@@ -1,5 +1,6 @@
 """Original files from where a user says: a folder, a file, an archive, an address, the Hub."""
 
+import hashlib
 import re
 import shutil
 import tempfile
@@ -107,6 +108,7 @@ def fetched(address: str, watch: Watch | None) -> Path:
             f"'#{sums}' is no checksum.", hint=f"Write #{kind if kind in SUMS else 'sha256'}=<hex>"
         )
     name = re.sub(r"[^\w.-]", "_", unquote(urlsplit(url).path.rpartition("/")[2])).lstrip(".")
-    target = data_home() / "downloads" / (name or "file")
+    folder = hashlib.sha256(url.encode()).hexdigest()[:16]  # many addresses end in one name
+    target = data_home() / "downloads" / folder / (name or "file")
     with Web() as web:
         return fetch_file(web, Remote(url, **({kind: value} if sums else {})), target, watch)

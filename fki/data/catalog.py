@@ -3,14 +3,18 @@
 A new source is one class with `name`, `summary`, `how` and `fetch`, and one line in `SOURCES`.
 """
 
+import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
+
+from filelock import FileLock, Timeout
 
 from fki.core.errors import DataError, NotDownloaded, nearest
 from fki.core.home import asset, data_home, user_path
@@ -48,7 +52,8 @@ class Embedded:
 
     def fetch(self, folder: Path) -> None:
         """Copy the files out of the package."""
-        shutil.copytree(asset(self.name), folder, dirs_exist_ok=True)
+        with _disk(folder):
+            shutil.copytree(asset(self.name), folder, dirs_exist_ok=True)
 
 
 WIKI = Embedded(
@@ -76,11 +81,35 @@ def fetch(name: str) -> tuple[Path, bool]:
             hint="Run: fki download --list",
         )
     folder = dataset_folder(name)
-    if folder.exists():
-        verify(folder)
-        return folder, True
-    place(folder, source.fetch)
-    return folder, False
+    with alone(folder):
+        if folder.exists():
+            verify(folder)
+            return folder, True
+        place(folder, source.fetch)
+        return folder, False
+
+
+@contextmanager
+def alone(folder: Path, waits: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """One process at a time makes a dataset in this place; another waits until it is there.
+
+    Args:
+        waits: is called where it has to.
+    """
+    name = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
+    lock = FileLock(data_home() / "locks" / name)
+    try:
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        waits()
+        lock.acquire()
+    except OSError:
+        pass  # whether the dataset can be written, its own place tells
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def build(folder: Path, fill: Callable[[Path], None]) -> bool:
@@ -103,25 +132,36 @@ def build(folder: Path, fill: Callable[[Path], None]) -> bool:
 
 
 def place(folder: Path, fill: Callable[[Path], None]) -> None:
-    """What `fill` writes into an empty folder, verified, under its name; or nothing.
+    """What `fill` writes into an empty folder, verified, under its name; or nothing. Only `alone`.
 
     Raises DataError for a place that cannot be written to, or files that are not what they must be.
     """
-    name = folder.name
+    room = folder.with_name(f".{folder.name}.fki")
+    fresh = room / folder.name
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}-")
-    except OSError as error:
-        raise DataError(
-            f"The dataset cannot be put into {folder}: {error.strerror}.",
-            hint="Set FKI_HOME to a folder that can be written to.",
-        ) from None
-    with scratch as room:
-        fresh = Path(room) / name
-        fresh.mkdir()
+        with _disk(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(room, ignore_errors=True)  # what a process left that was killed
+            fresh.mkdir(parents=True)
         fill(fresh)
         verify(fresh)
-        os.replace(fresh, folder)
+        with _disk(folder):
+            os.replace(fresh, folder)
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+
+
+@contextmanager
+def _disk(folder: Path) -> Iterator[None]:
+    """Raises DataError where the disk refuses."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or "not all files could be copied"
+        raise DataError(
+            f"The dataset cannot be put into {folder}: {why}.",
+            hint="Free some space, or set FKI_HOME to a folder that can be written to.",
+        ) from None
 
 
 def kept() -> list[str]:

@@ -65,6 +65,8 @@ def from_folder(folder: Path, config: str, split: str) -> Source:
 
     Raises DataError where there are none.
     """
+    if not folder.exists():
+        raise DataError(f"There is nothing at {folder}.", hint="Give a folder with tables.")
     root = folder if folder.is_dir() else folder.parent
     found = [folder] if folder.is_file() else sorted(f for f in root.rglob("*") if f.is_file())
     if not found:

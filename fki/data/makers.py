@@ -48,7 +48,7 @@ def bring(wanted: Wanted, output: str, told: Told) -> Brought:
     """
     if module := LIVE.get((wanted.name, wanted.source)) or LIVE.get((wanted.name, ANY)):
         found = import_module(module)
-        return _live(found.make, found.named(wanted), wanted, output, told)
+        return _live(found.make, found.named(wanted), _dated(wanted), output, told)
     if wanted.name.startswith(SIGN) or wanted.columns:
         return _built(_of_tables, _own_name(wanted), wanted, output, told)
     if not wanted.source:
@@ -72,7 +72,7 @@ def bring_shard(wanted: Wanted, output: str, told: Told) -> Path:
 def _built(make: Make, name: str, wanted: Wanted, output: str, told: Told) -> Brought:
     """What is the same whenever it is made: what is there already must be just that."""
     folder = user_path(output) if output else catalog.dataset_folder(name)
-    with make(wanted, told) as made:
+    with _alone(folder, told), make(wanted, told) as made:
         was_here = catalog.build(folder, lambda fresh: write_dataset(fresh, made))
     return Brought(folder, was_here, made.dropped)
 
@@ -80,12 +80,27 @@ def _built(make: Make, name: str, wanted: Wanted, output: str, told: Told) -> Br
 def _live(make: Make, name: str, wanted: Wanted, output: str, told: Told) -> Brought:
     """What was made before is not made again: its source may say something else by now."""
     folder = user_path(output) if output else catalog.dataset_folder(name)
-    if folder.exists():
-        _check_same(folder, wanted)
-        return Brought(folder, True, {})
-    with make(wanted, told) as made:
-        catalog.place(folder, lambda fresh: write_dataset(fresh, made))
+    with _alone(folder, told):
+        if folder.exists():
+            _check_same(folder, wanted)
+            return Brought(folder, True, {})
+        with make(wanted, told) as made:
+            catalog.place(folder, lambda fresh: write_dataset(fresh, made))
     return Brought(folder, False, made.dropped)
+
+
+def _dated(wanted: Wanted) -> Wanted:
+    """With its days, where they were left out: next month the same words mean others."""
+    tells_itself = wanted.name != "wiki" or any(user_path(p).is_dir() for p in wanted.places)
+    window = None if tells_itself else wanted.window()
+    return replace(wanted, since=str(window.since), until=str(window.until)) if window else wanted
+
+
+def _alone(folder: Path, told: Told) -> AbstractContextManager[None]:
+    def waits() -> None:
+        told.note(f"Another process makes {folder.name}: waiting until it is there.")
+
+    return catalog.alone(folder, waits)
 
 
 def _check_same(folder: Path, wanted: Wanted) -> None:

@@ -88,7 +88,7 @@ class Wanted:
     def needed_contact(self) -> str:
         """How the source's owners may reach the user. Raises ConfigError where nobody told."""
         contact = self.contact or os.environ.get(CONTACT, "")
-        if not re.search(r"@|://", contact):
+        if not re.search(r"@|://", contact) or not (contact.isascii() and contact.isprintable()):
             raise ConfigError(
                 "Wikimedia asks every program that uses its services for a way to reach its user.",
                 hint=f"Add --contact you@example.org, or set {CONTACT} to an address or a page.",
@@ -119,7 +119,7 @@ def _day(option: str, text: str) -> date:
 
 
 def _month_before(day: date) -> date:
-    return (day - timedelta(days=1)).replace(day=1)
+    return (day - timedelta(days=1)).replace(day=1) if day > date.min else day
 
 
 def _named(window: Window) -> str:

@@ -94,7 +94,7 @@ class Web:
                     raise DataError(f"{url} leads to {response.url}, which anyone may alter.")
                 _check(url, response)
                 yield response
-        except self.lost as error:
+        except (self.lost, self._http.DecodingError) as error:
             if isinstance(error, self._http.UnsupportedProtocol):
                 raise DataError(f"{url} cannot be fetched: {error}") from None
             raise TryLater(f"{type(error).__name__}: {error}".rstrip(": ")) from None
@@ -187,6 +187,11 @@ def _gave_up(url: str, fault: TryLater, failed: int) -> DataError:
         return DataError(
             f"{url} asks to wait {fault.pause:.0f} s ({fault}).",
             hint="Run the same command later: it goes on where it was.",
+        )
+    if fault.status:
+        return DataError(
+            f"{url} answers {fault}, {failed} times in a row.",
+            hint="It may be busy: run the same command later, it goes on where it was.",
         )
     return DataError(
         f"{url} cannot be reached: {fault}, {failed} times in a row.",

@@ -396,6 +396,7 @@ def test_several_granularities_are_not_mixed(fki: Fki, tmp_path: Path) -> None:
         (("ckl", "--from", "."), 3, "recent_news_full.csv"),
         (("wiki", "--from", "."), 2, "is not made of files"),
         (("templama", "--from", "files", "--date", "2020"), 3, "dates of its own"),
+        (("counterfact", "--from", ".", "--date", "soon"), 2, "--date: 'soon' is not a date"),
     ],
 )
 def test_what_cannot_be_made_is_said_with_what_to_type(
@@ -441,6 +442,17 @@ def test_an_address_is_fetched_checked_and_read(
         assert shown.code == 0, shown.err
         card = (catalog.dataset_folder("counterfact") / "README.md").read_text(encoding="utf-8")
         assert host.url in card and sum_ in card
+
+
+def test_two_addresses_that_end_in_one_name_are_two_files(fki: Fki, tmp_path: Path) -> None:
+    first = zipped(tmp_path)
+    with zipfile.ZipFile(tmp_path / "empty.zip", "w") as archive:
+        archive.writestr("data/counterfact.json", "[]")
+    with site(content=first) as one, site(content=(tmp_path / "empty.zip").read_bytes()) as other:
+        assert fki("download", "counterfact", "--from", one.url).code == 0
+        away = ("--output", tmp_path / "away")
+        shown = fki("download", "counterfact", "--from", other.url, *away)
+    assert shown.code == 3 and "nothing of 'counterfact'" in shown.words
 
 
 def test_what_a_desktop_puts_beside_the_files_is_not_read(fki: Fki, tmp_path: Path) -> None:

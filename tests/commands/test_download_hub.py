@@ -163,6 +163,8 @@ def test_a_folder_in_the_same_layout_is_read_under_a_name_of_one_s_own(
     columns = "subject=s,relation=r,object=o"
     shown = alone("download", "eden", "--from", "mine", "--columns", columns, "--date", "2023")
     assert shown.code == 0 and "--dataset eden" in shown.words
+    away = alone("download", "eden", "--from", "train.csv", "--columns", columns)
+    assert away.code == 3 and "There is nothing at train.csv" in away.words
     for name in ("wiki", "../eden"):
         refused = alone("download", name, "--from", "mine", "--columns", columns)
         assert refused.code == 2 and "another name" in refused.words

@@ -1,6 +1,7 @@
 """Facts of a window from a query service, in one command, and trained on with the next."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from datetime import date
@@ -135,6 +136,42 @@ def test_a_user_who_stops_it_is_told_that_it_goes_on(
         assert len(site.queries) - asked <= 3
 
 
+def test_two_processes_with_one_command_ask_once_and_both_have_the_dataset(
+    fki: Fki, world: World
+) -> None:
+    with sparql(world) as site:
+        site.delay = 0.1
+        command = [sys.executable, "-m", "fki", *LIVE, *QUARTER, *WHO, "--relations", "P6"]
+        both = [
+            subprocess.Popen([*command, "--endpoint", site.url], stderr=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        words = sorted(process.communicate()[1] for process in both)
+        asked = len(site.queries)
+        assert [process.returncode for process in both] == [0, 0], words
+        assert sum("is now in" in text for text in words) == 1
+        assert sum("is already in" in text for text in words) == 1
+        alone = fki(*command[3:], "--endpoint", site.url, "--output", "mine")
+        assert alone.code == 0 and len(site.queries) == 2 * asked
+
+
+def test_last_month_is_another_one_next_month(
+    fki: Fki, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class December(date):
+        @classmethod
+        def today(cls) -> "December":
+            return cls(2025, 12, 5)
+
+    command = (*LIVE, *WHO, "--relations", "P6", "--output", "mine")
+    with sparql(world) as site:
+        with monkeypatch.context() as patch:
+            patch.setattr("fki.data.wanted.date", December)
+            assert fki(*command, "--endpoint", site.url).code == 0
+        later = fki(*command, "--endpoint", site.url)
+    assert later.code == 3 and "--since 2025-11-01 --until 2025-12-01" in later.words
+
+
 def test_nothing_to_learn_is_said_and_leaves_nothing(fki: Fki, world: World) -> None:
     with sparql(world) as site:
         shown = fki(*LIVE, *QUARTER, *WHO, "--endpoint", site.url, "--relations", "P35")
@@ -147,6 +184,8 @@ def test_nothing_to_learn_is_said_and_leaves_nothing(fki: Fki, world: World) -> 
     [
         (QUARTER, "--contact you@example.org"),
         ((*QUARTER, "--contact", "nobody"), "--contact you@example.org"),
+        ((*QUARTER, "--contact", "mü@example.org"), "--contact you@example.org"),
+        ((*WHO, "--until", "0001-01-01"), "--since must be before"),
         ((*WHO, "--since", "2026-01-01", "--until", "2025-01-01"), "--since must be before"),
         ((*WHO, "--since", "tomorrow"), "'tomorrow' is not a date"),
         ((*WHO, "--until", "2999-01-01"), "must not be after today"),

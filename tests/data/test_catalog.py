@@ -1,5 +1,7 @@
 """A known dataset is fetched whole, verified each time, and never deleted."""
 
+import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,41 @@ def test_a_source_that_fails_leaves_no_half_folder(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ConnectionError):
         catalog.fetch("failing")
     assert list(catalog.dataset_folder("failing").parent.iterdir()) == []
+
+
+def test_what_a_killed_process_left_goes_with_the_next_one() -> None:
+    folder = catalog.dataset_folder("wiki")
+    (folder.parent / ".wiki.fki" / "wiki").mkdir(parents=True)
+    (folder.parent / ".wiki.fki" / "wiki" / "base.jsonl").touch()
+    assert catalog.fetch("wiki") == (folder, False)
+    assert [f.name for f in folder.parent.iterdir()] == ["wiki"]
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise shutil.Error([("from", "to", "[Errno 28] No space left on device")])
+
+    monkeypatch.setattr("fki.data.catalog.shutil.copytree", full)
+    with pytest.raises(DataError, match="not all files could be copied"):
+        catalog.fetch("wiki")
+    assert list(catalog.dataset_folder("wiki").parent.iterdir()) == []
+
+
+def test_one_process_at_a_time_makes_a_dataset_in_a_place(tmp_path: Path) -> None:
+    waited = threading.Event()
+
+    def second() -> None:
+        with catalog.alone(tmp_path / "mine", waited.set):
+            order.append("second")
+
+    order: list[str] = []
+    thread = threading.Thread(target=second)
+    with catalog.alone(tmp_path / "mine"), catalog.alone(tmp_path / "other"):
+        thread.start()
+        assert waited.wait(30)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
 
 
 def test_a_folder_of_one_s_own_is_opened_by_its_path(tmp_path: Path) -> None:

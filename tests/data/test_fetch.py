@@ -270,6 +270,20 @@ def test_nobody_at_the_address_is_said_with_what_to_do(web: Web, target: Path) -
     assert "HTTPS_PROXY" in str(caught.value.hint)
 
 
+def test_a_server_that_answers_is_not_called_out_of_reach(host: Site, web: Web) -> None:
+    host.failures = [(429, {})] * 9
+    with pytest.raises(DataError, match="answers 429 Too Many Requests") as caught:
+        web.answer(host.url)
+    assert "HTTPS_PROXY" not in str(caught.value.hint)
+
+
+def test_an_answer_that_cannot_be_unpacked_is_tried_again(web: Web) -> None:
+    with site(content=b"no gzip", encoding="gzip") as broken:
+        with pytest.raises(DataError, match="DecodingError"):
+            web.answer(broken.url)
+        assert len(broken.requests) == 6
+
+
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "no address", "http://"])
 def test_an_address_that_is_none_is_refused_at_once(web: Web, target: Path, url: str) -> None:
     with pytest.raises(DataError, match="cannot be fetched"):

@@ -215,7 +215,7 @@ SOME, NONE = {"snaktype": "somevalue"}, {"snaktype": "novalue"}
         ({"P582": [SOME]}, "", "", UNKNOWN_END),
         ({"P582": [at("+1950-00-00", 8)]}, "", "", UNKNOWN_END),
         ({"P582": [at("+2024-02-31")]}, "", "", UNKNOWN_END),
-        ({"P580": [at("+2020-01-01"), at("+2023-01-01")]}, "2020-01-01", "", TWO_DATES),
+        ({"P580": [at("+2020-01-01"), at("+2023-01-01")]}, "2023-01-01", "", TWO_DATES),
         ({"P580": [at("+2020-01-01"), at("+2020-01-00", 10)]}, "2020-01-01", "", ""),
         ({"P582": [at("+2024-02-03"), at("+2024-00-00", 9)]}, "", "2024-02-03", TWO_DATES),
         ({"P582": [at("+2024-02-03"), at("+2024-02-03")]}, "", "2024-02-03", ""),
@@ -276,6 +276,10 @@ def test_what_lies_outside_the_window_is_kept_beside_what_does_not(statement: Js
 def test_the_latest_holds_although_it_has_ended() -> None:
     over = said(**since("+2000-01-01"), **until("+2010-01-01"))
     assert read_of(P39=[over]) == [] and read_of(P166=[over]) == [("P166", "Q7")]
+
+
+def test_the_latest_matters_by_its_point_in_time_though_it_starts_later() -> None:
+    assert read_of(P166=[said(**since("+2030-01-01"), P585=[at("+2023-05-01")])])
 
 
 def test_one_strange_statement_leaves_the_others() -> None:

@@ -16,7 +16,7 @@ from sparql_server import Sparql, World, page, sparql
 from fki.core.errors import DataError
 from fki.data.web import Patience, Web
 from fki.data.wikidata import harvest as harvest_module
-from fki.data.wikidata.claims import TWO_DATES, UNKNOWN_END, Subject, When, Window
+from fki.data.wikidata.claims import TWO_DATES, UNKNOWN_END, Claim, Subject, When, Window
 from fki.data.wikidata.harvest import Harvest, parts_of
 from fki.data.wikidata.relations import Relation
 from fki.data.wikidata.service import BEGUN, STALE, Service, Stopped, stopping
@@ -283,6 +283,24 @@ def test_odd_statements_are_left_out_or_said_to_be_unclear(
         ("Cy Crane", ""),
     ]
     assert claims["Cy Crane", ""].start == When("2025-03-05", "day")
+    assert claims["Bo Bridge", TWO_DATES].start == When("2025-12-05", "day")  # the last of them
+
+
+def test_a_name_has_no_spaces_but_plain_ones(open_harvest: Callable[..., Harvest]) -> None:
+    it = world()
+    it.name("Q10", "Di\u00a0 Dove")
+    it.say("Q2", "P6", "Q10", start="2025-12-01")
+    with sparql(it) as site:
+        found = told([*open_harvest(site, relations=[LEADER]).subjects()])
+    assert ("Di Dove", "2025-12-01", "") in found["Borduria", "P6"]
+
+
+def test_a_subject_that_comes_twice_is_told_once() -> None:
+    sieve = Sieve([LEADER], WINDOW)
+    for day in ("2025-11-03", "2025-11-03", "2025-12-04"):
+        new = Claim("P6", "Q4", "Bo Bridge", start=When(day, "day"))
+        sieve.add(Subject("Q1", "Avalon", [new]))
+    assert [row["start"] for row in sieve.tables()["stream"]] == ["2025-11-03"]
 
 
 def test_what_is_dated_by_the_year_alone_is_not_asked_for(
@@ -299,14 +317,16 @@ def test_what_is_dated_by_the_year_alone_is_not_asked_for(
         assert [*harvest.subjects()] == []
 
 
+@pytest.mark.parametrize("answer", [b"<html>Welcome</html>", b"[1]", b"[" * 100_000])
 def test_something_that_is_no_sparql_service_is_said_to_be_none(
-    open_harvest: Callable[..., Harvest],
+    open_harvest: Callable[..., Harvest], answer: bytes
 ) -> None:
-    with sparql(world()) as site, page(b"<html>Welcome</html>") as other:
+    with sparql(world()) as site, page(answer) as other:
         harvest = open_harvest(site)
         harvest.service.endpoint = other
-        with pytest.raises(DataError, match=r"does not answer as a SPARQL service does.*<html>"):
+        with pytest.raises(DataError, match="does not answer as a SPARQL service does") as caught:
             [*harvest.subjects()]
+        assert repr(answer[:80]) in str(caught.value)
 
 
 def test_an_interruption_does_not_wait_for_a_server_that_wants_to_be_left_alone(

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fki.data.wikidata.claims import UNKNOWN_END, Claim, When, Window, read_time
-from fki.data.wikidata.timeline import FIRST, LAST, Timeline, Unclear, timeline
+from fki.data.wikidata.claims import TWO_DATES, UNKNOWN_END, Claim, When, Window, read_time
+from fki.data.wikidata.timeline import FIRST, HANDOVER, LAST, Timeline, Unclear, timeline
 
 WINDOW = Window(date(2025, 10, 1), date(2026, 1, 1))
 BEGIN = date(2025, 9, 1)  # where the twin starts to look
@@ -113,6 +113,15 @@ def test_statements_that_go_on_with_one_object_are_one() -> None:
     assert found(terms) == [("A", "2020-01-01", "")]
 
 
+def test_two_terms_that_are_not_far_apart_are_one() -> None:
+    terms = [claim("A", "2020-01-01", "2025-10-09"), claim("A", "2025-10-10")]
+    assert found(terms) == [("A", "2020-01-01", "")]
+    with pytest.raises(Unclear, match="comes back"):
+        found([claim("A", "2020-01-01", "2025-10-09"), claim("A", "2025-12-10")])
+    other = [claim("A", "2020-01-01", "2025-10-09"), claim("B", "2025-12-10")]
+    assert [row[0] for row in found(other)] == ["A", "B"]
+
+
 def test_several_hold_at_once_and_a_leaver_changes_the_set() -> None:
     team = [claim("A", "2020-01-01", "2025-11-01"), claim("B", "2021-01-01")]
     assert found(team, "several") == [("A+B", "2021-01-01", "2025-11-01"), ("B", "2025-11-01", "")]
@@ -127,6 +136,45 @@ def test_more_than_fifteen_at_once_are_no_answer() -> None:
 def test_the_latest_replaces_what_came_before_it() -> None:
     prizes = [claim("A", point="2024-05-01"), claim("B", point="2025-12-10")]
     assert found(prizes, "latest") == [("A", "2024-05-01", "2025-12-10"), ("B", "2025-12-10", "")]
+
+
+def test_the_latest_stays_so_though_nobody_knows_when_it_ended() -> None:
+    prize = Claim("P166", "B", "b", point=when("2025-12-10"), fault=UNKNOWN_END)
+    assert found([claim("A", point="2024-05-01"), prize], "latest")[1][0] == "B"
+
+
+def test_the_latest_is_unclear_where_one_that_may_be_later_has_two_dates() -> None:
+    twice = Claim("P166", "B", "b", point=when("2025-12-10"), fault=TWO_DATES)
+    with pytest.raises(Unclear, match="two dates"):
+        found([claim("A", point="2024-05-01"), twice], "latest")
+    long_ago = Claim("P166", "B", "b", point=when("2020-12-10"), fault=TWO_DATES)
+    assert found([claim("A", point="2024-05-01"), long_ago], "latest")[0][0] == "A"
+
+
+@pytest.mark.parametrize(("coarse", "day"), [("2024", "2024-05-01"), ("2025-11", "2025-11-20")])
+def test_the_latest_is_unclear_where_another_one_of_that_year_or_month_may_be(
+    coarse: str, day: str
+) -> None:
+    prizes = [claim("A", point=coarse), claim("B", point=day)]
+    with pytest.raises(Unclear, match="which came last"):
+        found(prizes, "latest")
+
+
+def test_what_is_shared_on_one_day_is_the_latest_together() -> None:
+    prizes = [claim("B", point="2025-11-20"), claim("A", point="2025-11-20")]
+    assert found(prizes, "latest") == [("A+B", "2025-11-20", "")]
+
+
+def test_the_latest_is_as_exact_as_the_date_that_puts_it_in_its_place() -> None:
+    line = timeline([claim("A", "2020-01-01", point="2025-11")], "latest", WINDOW)
+    assert line.changes[0].precision == "month"
+
+
+def test_a_statement_that_ends_before_it_begins_matters_only_where_nothing_came_since() -> None:
+    with pytest.raises(Unclear, match="before it begins"):
+        found([claim("A", "2020-05-01"), claim("B", "2025-11-05", "2015-11-20")])
+    long_ago = claim("B", "2010-05-01", "2001-05-01")
+    assert found([long_ago, claim("A", "2020-05-01")]) == [("A", "2020-05-01", "")]
 
 
 def test_since_when_must_be_known_of_what_held_before() -> None:
@@ -152,13 +200,20 @@ def test_several_are_what_a_look_at_every_day_finds(
     spans: list[tuple[str, date, date | None]],
 ) -> None:
     claims = [claim(o, s.isoformat(), e.isoformat() if e else "") for o, s, e in spans]
-    seen: dict[date, frozenset[str]] = {}
-    day = WINDOW.since - timedelta(days=1)
-    while day < WINDOW.until:
-        seen[day] = frozenset(o for o, s, e in spans if s <= day < (e or LAST))
-        day += timedelta(days=1)
-    if not seen[WINDOW.until - timedelta(days=1)] and any(seen.values()):
-        with pytest.raises(Unclear, match="nothing follows"):
+    every = [BEGIN + timedelta(days=n) for n in range((WINDOW.until - BEGIN).days)]
+    seen = {d: frozenset(o for o, s, e in spans if s <= d < (e or LAST)) for d in every}
+    filled = [d for d in every if seen[d]]
+    for last, back in pairwise(filled):  # two terms that are not far apart are one
+        if seen[last] == seen[back] and back - last <= HANDOVER + timedelta(days=1):
+            seen |= {d: seen[last] for d in every if last < d < back}
+    seen = {d: objects for d, objects in seen.items() if d >= WINDOW.since - timedelta(days=1)}
+    filled = [d for d in seen if seen[d]]
+    comes_back = any(
+        seen[last] == seen[back] and back - last > timedelta(days=1)
+        for last, back in pairwise(filled)
+    )
+    if comes_back or (filled and filled[-1] < every[-1]):
+        with pytest.raises(Unclear, match=r"nothing follows|comes back"):
             timeline(claims, "several", WINDOW)
         return
     line = timeline(claims, "several", WINDOW)

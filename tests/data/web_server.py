@@ -22,6 +22,7 @@ class Site:
     ignores_ranges: bool = False
     ignores_conditions: bool = False  # it sends a range of whatever it has by now
     says_length: bool = True
+    encoding: str = ""  # of the content, as the server says
     failures: list[tuple[int, dict[str, str]]] = field(default_factory=list)  # told first
     location: str | None = None
     before_answer: Callable[["Site", int], None] | None = None
@@ -53,7 +54,11 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
 
         def _file(self) -> None:
             size, start = len(site.content), self._start()
-            named = {"ETag": site.etag, "Last-Modified": site.last_modified}
+            named = {
+                "ETag": site.etag,
+                "Last-Modified": site.last_modified,
+                "Content-Encoding": site.encoding,
+            }
             headers = {name: value for name, value in named.items() if value}
             if start >= size > 0:
                 return self._head(

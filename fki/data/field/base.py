@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fki.core.errors import DataError
+from fki.core.calendar import parse_date
+from fki.core.errors import ConfigError, DataError
 from fki.data.files import file_digest
 from fki.data.kept import Kept
 from fki.data.lines import bad_byte
@@ -48,9 +49,13 @@ class Reader:
         )
 
     def check_date(self, date: str) -> None:
-        """Raises DataError for a date where the files have their own."""
+        """Raises DataError where the files have dates, ConfigError for what is no date."""
         if date and not self.date:
             raise DataError(f"'{self.name}' has dates of its own.", hint="Leave --date out.")
+        try:
+            _ = date and parse_date(date)
+        except ValueError as error:
+            raise ConfigError(f"--date: {error}.") from None
 
     def made(self, source: Path, command: str, date: str = "") -> Made:
         """The dataset that the files in `source` make. Raises DataError where they are not its."""

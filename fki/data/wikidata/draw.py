@@ -25,6 +25,7 @@ class Draw(Generic[T]):
     def __init__(self, most: int) -> None:
         self._most = most
         self._held: list[tuple[int, str, T]] = []  # a heap, the highest lot on top
+        self._names: set[str] = set()  # of these
 
     def wants(self, name: str) -> bool:
         """Would an item of this name be taken in?"""
@@ -32,12 +33,17 @@ class Draw(Generic[T]):
         return is_open or -lot(name) > self._held[0][0]
 
     def offer(self, name: str, item: T) -> bool:
-        """Take the item in, for now. Returns whether it was."""
+        """Take the item in, for now. Returns whether it was; a name is taken once."""
+        if name in self._names:
+            return False
         entry = (-lot(name), name, item)
+        self._names.add(name)
         if not self._most or len(self._held) < self._most:
             heapq.heappush(self._held, entry)
             return True
-        return heapq.heappushpop(self._held, entry) is not entry
+        gone = heapq.heappushpop(self._held, entry)
+        self._names.remove(gone[1])
+        return gone is not entry
 
     def lowest(self, most: int) -> list[T]:
         """At most so many of those that were taken."""

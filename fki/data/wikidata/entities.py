@@ -218,10 +218,11 @@ def _claim(relation: str, item: str, statement: _Statement) -> Claim:
 
 
 def _when(snaks: list[_Snak]) -> When | None:
-    """The first time that a qualifier names, as far as it can be read."""
-    for value in _times(snaks):
-        return _read_time(value.time, int(value.precision or 0))
-    return None
+    """The time that a qualifier names, the last of several, as far as it can be read."""
+    told = [
+        (value.time.replace("-00", "-01"), int(value.precision or 0)) for value in _times(snaks)
+    ]
+    return _read_time(*max(told)) if told else None
 
 
 def _times(snaks: list[_Snak]) -> Iterator[_Value]:
@@ -243,9 +244,9 @@ def matter(claims: Iterable[Claim], holds: str, window: Window) -> bool:
     """
     since, until = window.since.isoformat(), window.until.isoformat()
     for claim in claims:
-        begin = claim.start or claim.point
+        begins = [when.day for when in (claim.start, claim.point) if when]
         end = None if holds == "latest" else claim.end  # the last of those holds until another
-        has_begun = begin.day < until if begin else end is not None
+        has_begun = min(begins) < until if begins else end is not None
         if has_begun and not _is_before(end, since):
             return True
     return False

@@ -187,7 +187,7 @@ class Harvest:
 
         rows = self._round("Names", partial(divided, ask), batches(items, ITEMS))
         first = sorted(rows, key=lambda row: queries.LANGUAGES.index(row["language"]), reverse=True)
-        return {_item(row, "item"): row["label"] for row in first}
+        return {_item(row, "item"): " ".join(row["label"].split()) for row in first}
 
 
 def parts_of(window: Window) -> list[Window]:
@@ -229,9 +229,9 @@ def _claims(relation: str, rows: Answer) -> Iterator[tuple[str, Claim]]:
             relation,
             _item(row, "object"),
             "",
-            start=_when(row, "start"),
-            end=_when(row, "end"),
-            point=_when(row, "point"),
+            start=_when(same, "start"),
+            end=_when(same, "end"),
+            point=_when(same, "point"),
             is_preferred=row["rank"].endswith("PreferredRank"),
             fault=_fault(same),
         )
@@ -242,8 +242,10 @@ def _fault(rows: list[Row]) -> str:
     """Why the time of a statement, whose rows these are, cannot be told; "" where it can."""
     if any(len({row.get(name) for row in rows}) > 1 for name in ("start", "end", "point")):
         return TWO_DATES
-    return UNKNOWN_END if rows[0].get("ended") and _when(rows[0], "end") is None else ""
+    return UNKNOWN_END if rows[0].get("ended") and _when(rows, "end") is None else ""
 
 
-def _when(row: Row, name: str) -> When | None:
-    return read_time(row[name], int(row[f"{name}Precision"])) if row.get(name) else None
+def _when(rows: list[Row], name: str) -> When | None:
+    """The date of this name, the last of several."""
+    told = [(row[name], int(row[f"{name}Precision"])) for row in rows if row.get(name)]
+    return read_time(*max(told)) if told else None

@@ -102,7 +102,7 @@ class Service:
                 raise
             try:
                 return read(body)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 if body[:1] == b"{":  # it broke off in the middle: its time was over
                     raise TooMuch from None
                 raise DataError(

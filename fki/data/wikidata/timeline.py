@@ -13,11 +13,12 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from fki.core.calendar import last_day
-from fki.data.wikidata.claims import Claim, When, Window
+from fki.data.wikidata.claims import TWO_DATES, Claim, When, Window
 
 MOST_OBJECTS = 15  # at once, as in TemporalWiki (Jang et al., 2022)
-HANDOVER = timedelta(days=31)  # for so long may two objects overlap where there is one at a time
+HANDOVER = timedelta(days=31)  # for so long may two objects overlap, or two terms of one be apart
 FIRST, LAST = date.min, date.max
+REVERSED = "a statement that ends before it begins"
 
 
 class Unclear(Exception):
@@ -59,11 +60,12 @@ class _Span(NamedTuple):
     claim: Claim
     start: date
     end: date
+    precision: str  # of the start
 
     @property
-    def precision(self) -> str:
-        when = self.claim.start or self.claim.point
-        return when.precision if when else "day"
+    def last(self) -> date:
+        """The last day that it may have begun on."""
+        return last_day(self.start, self.precision)
 
 
 def timeline(claims: Sequence[Claim], holds: str, window: Window) -> Timeline:
@@ -74,13 +76,13 @@ def timeline(claims: Sequence[Claim], holds: str, window: Window) -> Timeline:
     Raises:
         Unclear: they cannot be told.
     """
-    dated = [claim for claim in claims if not claim.fault and _begin(claim, holds)]
-    found = [_Span(c, *_days(c, holds, window)) for c in dated]
+    dated = [claim for claim in claims if not _fault(claim, holds) and _begin(claim, holds)]
+    found = [_span(claim, holds, window) for claim in dated]
     spans = sorted((s for s in found if s.start < s.end), key=_order)
-    if holds == "one":
-        _check_others([c for c in claims if c not in dated], spans, window)
+    if holds != "several":
+        _check_others([c for c in claims if c not in dated], holds, spans, window)
     states = {"one": _one, "several": _several, "latest": _latest}[holds](spans, window)
-    seen = tuple(_cut(state, window) for state in _merged(states))
+    seen = tuple(_cut(state, window) for state in _merged(states, window))
     eve = window.since - timedelta(days=1)
     before = next((s for s in seen if s.holds_on(eve)), None)
     changes = tuple(s for s in seen if window.since <= s.start < window.until)
@@ -89,6 +91,9 @@ def timeline(claims: Sequence[Claim], holds: str, window: Window) -> Timeline:
         raise Unclear("it ends, and nothing follows")
     if before and before.start == FIRST:
         raise Unclear("since when, nobody says")
+    line = [before, *changes] if before else changes
+    if any(one.objects == following.objects for one, following in pairwise(line)):
+        raise Unclear("it ends, and comes back much later")
     return Timeline(before, changes)
 
 
@@ -97,26 +102,44 @@ def _begin(claim: Claim, holds: str) -> When | None:
     return claim.point or claim.start if holds == "latest" else claim.start or claim.end
 
 
-def _days(claim: Claim, holds: str, window: Window) -> tuple[date, date]:
+def _fault(claim: Claim, holds: str) -> str:
+    """Why the days of a statement cannot be told; what is the latest stays so when it has ended."""
     if holds == "latest":
-        begin = _begin(claim, holds)
-        return _day(begin, window) if begin else FIRST, LAST
-    start = _day(claim.start, window) if claim.start else FIRST
-    return start, _day(claim.end, window) if claim.end else LAST
+        return claim.fault if claim.fault == TWO_DATES else ""
+    start, end = claim.start, claim.end
+    if (
+        start
+        and end
+        and last_day(date.fromisoformat(end.day), end.precision).isoformat() < start.day
+    ):
+        return claim.fault or REVERSED
+    return claim.fault
+
+
+def _span(claim: Claim, holds: str, window: Window) -> _Span:
+    begin = _begin(claim, holds) if holds == "latest" else claim.start
+    end = None if holds == "latest" else claim.end
+    return _Span(
+        claim,
+        _day(begin, window) if begin else FIRST,
+        _day(end, window) if end else LAST,
+        begin.precision if begin else "day",
+    )
 
 
 def _order(span: _Span) -> tuple[date, date, str]:
     return span.start, span.end, span.claim.object
 
 
-def _check_others(others: list[Claim], spans: list[_Span], window: Window) -> None:
+def _check_others(others: list[Claim], holds: str, spans: list[_Span], window: Window) -> None:
     """Raises Unclear where a statement without days may be what holds."""
     for claim in others:
-        if claim.fault:
-            began = _day(claim.start, window) if claim.start else FIRST
+        if fault := _fault(claim, holds):
+            begin = _begin(claim, holds) if holds == "latest" else claim.start
+            began = _day(begin, window) if begin else FIRST
             if not any(began < s.start <= window.since for s in spans):
-                raise Unclear(claim.fault)
-        elif any(s.claim.object != claim.object for s in spans):
+                raise Unclear(fault)
+        elif holds == "one" and any(s.claim.object != claim.object for s in spans):
             raise Unclear("an undated statement beside dated ones")
 
 
@@ -165,7 +188,7 @@ def _without_repeats(spans: list[_Span]) -> Iterator[_Span]:
         if held and held.claim.object == span.claim.object and span.start <= held.end:
             is_preferred = held.claim.is_preferred or span.claim.is_preferred
             claim = replace(held.claim, is_preferred=is_preferred)
-            held = _Span(claim, held.start, max(held.end, span.end))
+            held = _Span(claim, held.start, max(held.end, span.end), held.precision)
             continue
         if held:
             yield held
@@ -194,9 +217,18 @@ def _latest(spans: list[_Span], window: Window) -> Iterator[State]:
     days = sorted({s.start for s in spans})
     for day, following in pairwise([*days, LAST]):
         came = [s for s in spans if s.start == day]
-        if following > window.since and len({s.claim.object for s in came}) > MOST_OBJECTS:
-            raise Unclear(f"more than {MOST_OBJECTS} objects at once")
+        if following > window.since and day < window.until:
+            _check_last([s for s in spans if s.start <= day <= s.last])
         yield State(_objects(came), day, following, came[0].precision)
+
+
+def _check_last(spans: list[_Span]) -> None:
+    """Raises Unclear where nobody knows which of these came last, or they are too many."""
+    objects = {span.claim.object for span in spans}
+    if len(objects) > MOST_OBJECTS:
+        raise Unclear(f"more than {MOST_OBJECTS} objects at once")
+    if len(objects) > 1 and len({(span.start, span.precision) for span in spans}) > 1:
+        raise Unclear("which came last, nobody says")
 
 
 def _ending(spans: list[_Span], day: date) -> str:
@@ -214,11 +246,12 @@ def _named(claim: Claim) -> Named:
     return Named(claim.object, claim.object_label)
 
 
-def _merged(states: Iterator[State]) -> Iterator[State]:
-    """States that follow upon each other with the same objects are one."""
+def _merged(states: Iterator[State], window: Window) -> Iterator[State]:
+    """States that follow upon each other with the same objects are one, as two terms are."""
     held: State | None = None
     for state in states:
-        if held and held.objects == state.objects and held.end == state.start:
+        is_near = held and state.start < window.until and state.start - held.end <= HANDOVER
+        if held and is_near and held.objects == state.objects:
             held = replace(held, end=state.end)
             continue
         if held:
