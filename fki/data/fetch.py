@@ -58,6 +58,7 @@ def fetch_file(web: Web, remote: Remote, target: Path, watch: Watch | None = Non
         with FileLock(target.with_name(f".{target.name}.lock")):
             if target.exists():
                 _check_kept(remote, target)
+                _check_current(web, remote, target)
                 return target
             return _Download(web, remote, target, watch).whole()
     except OSError as error:
@@ -102,6 +103,24 @@ def _check_kept(remote: Remote, target: Path) -> None:
         raise DataError(
             f"{target} was altered or is not fki's: {fault}.",
             hint=f"Move {target} away and run the same command again.",
+        )
+
+
+def _check_current(web: Web, remote: Remote, target: Path) -> None:
+    """Raises DataError where the server has another file by now; one that cannot be asked, or a
+    checksum that pins the file, leaves it as it is."""
+    told = _read_json(target.with_name(f".{target.name}.origin"))
+    if any(_published(remote).values()) or told.get("url") != remote.url:
+        return
+    try:
+        with web.open(remote.url, method="HEAD") as response:
+            now = _told(response)
+    except (TryLater, DataError):
+        return
+    if all(map(_validator, (told, now))) and _validator(told) != _validator(now):
+        raise DataError(
+            f"{remote.url} has changed since {target} was fetched.",
+            hint=f"Move {target} away, and run the same command to fetch what is there now.",
         )
 
 

@@ -212,6 +212,28 @@ def test_a_file_that_nothing_vouches_for_is_not_taken(host: Site, web: Web, targ
         fetch_file(web, Remote(host.url), target)
 
 
+def test_a_kept_file_that_has_changed_at_its_source_is_said_to_have(
+    host: Site, web: Web, target: Path
+) -> None:
+    fetch_file(web, Remote(host.url), target)
+    fetch_file(web, Remote(host.url), target)  # the same still
+    host.content, host.etag = OTHER, '"two"'
+    with pytest.raises(DataError, match="has changed since") as caught:
+        fetch_file(web, Remote(host.url), target)
+    assert f"Move {target} away" in str(caught.value.hint) and target.read_bytes() == CONTENT
+    fetch_file(web, Remote(host.url, sha256=SHA256), target)  # a checksum says which is meant
+
+
+def test_a_kept_file_is_used_where_its_source_cannot_be_asked(
+    host: Site, web: Web, target: Path
+) -> None:
+    fetch_file(web, Remote(host.url), target)
+    gone = Remote("http://127.0.0.1:9/file.bin")
+    origin = target.with_name(f".{target.name}.origin")
+    origin.write_text(origin.read_text().replace(host.url, gone.url))
+    assert fetch_file(web, gone, target).read_bytes() == CONTENT
+
+
 def test_busy_servers_are_asked_again_no_sooner_than_they_say(
     host: Site, web: Web, target: Path, pauses: list[float]
 ) -> None:

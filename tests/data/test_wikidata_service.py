@@ -329,6 +329,37 @@ def test_something_that_is_no_sparql_service_is_said_to_be_none(
         assert repr(answer[:80]) in str(caught.value)
 
 
+def test_an_answer_without_what_was_asked_for_is_refused(
+    open_harvest: Callable[..., Harvest],
+) -> None:
+    told = b'{"head": {"vars": ["x"]}, "boolean": true, "results": {"bindings": []}}'
+    with sparql(world()) as site, page(told) as other:
+        harvest = open_harvest(site)
+        harvest.service.endpoint = other
+        with pytest.raises(DataError, match="asked for subject, and says nothing of it"):
+            [*harvest.subjects()]
+
+
+def test_the_order_of_subjects_decides_nothing(
+    open_harvest: Callable[..., Harvest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = world()
+    for n in range(20, 60):
+        it.name(f"Q{n}", f"Person {n}")
+        it.say(f"Q{n}", "P54", "Q6", start="2025-03-20")
+        it.say(f"Q{n}", "P19", "Q9")
+    monkeypatch.setattr("fki.data.wikidata.sieve.KEPT", 7)
+    with sparql(it) as site:
+        subjects = [*open_harvest(site).subjects()]
+    tables = []
+    for some in (subjects, subjects[::-1]):
+        sieve = Sieve(RELATIONS, WINDOW)
+        for subject in some:
+            sieve.add(subject)
+        tables.append({name: [*rows] for name, rows in sieve.tables().items()})
+    assert tables[0] == tables[1] and len(tables[0]["invariant"]) == 7
+
+
 def test_an_interruption_does_not_wait_for_a_server_that_wants_to_be_left_alone(
     tmp_path: Path,
 ) -> None:

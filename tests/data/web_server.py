@@ -52,6 +52,11 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 return self._head(302, {"Location": site.location, "Content-Length": "0"})
             self._file()
 
+        def do_HEAD(self) -> None:
+            named = {"ETag": site.etag, "Last-Modified": site.last_modified}
+            headers = {name: value for name, value in named.items() if value}
+            self._head(200, headers | {"Content-Length": str(len(site.content))})
+
         def _file(self) -> None:
             size, start = len(site.content), self._start()
             named = {

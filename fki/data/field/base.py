@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,8 @@ class Reader:
         if date and not self.date:
             raise DataError(f"'{self.name}' has dates of its own.", hint="Leave --date out.")
         try:
-            _ = date and parse_date(date)
-        except ValueError as error:
+            _ = date and parse_date(date)[0] - timedelta(days=1)  # of what held before
+        except (ValueError, OverflowError) as error:
             raise ConfigError(f"--date: {error}.") from None
 
     def made(self, source: Path, command: str, date: str = "") -> Made:

@@ -8,6 +8,7 @@ https://www.mediawiki.org/wiki/Wikidata_Query_Service/User_Manual#Query_limits
 
 import hashlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -80,7 +81,19 @@ class Service:
         return told
 
     def _ask(self, query: str) -> Answer:
-        return self._sent(query, _bindings)
+        names = set(re.findall(r"\?(\w+)", query.partition("{")[0]))
+
+        def read(body: bytes) -> Answer:
+            told = json.loads(body)
+            if missing := names - {*told["head"]["vars"]}:
+                raise DataError(
+                    f"{self.endpoint} does not answer as a SPARQL service does: it was asked for "
+                    f"{', '.join(sorted(missing))}, and says nothing of it."
+                )
+            rows: list[dict[str, Any]] = told["results"]["bindings"]
+            return [{name: cell["value"] for name, cell in row.items()} for row in rows]
+
+        return self._sent(query, read)
 
     def _sent(self, query: str, read: Callable[[bytes], T]) -> T:
         slow = 0
@@ -157,11 +170,6 @@ def _pool(stop: Event) -> Iterator[ThreadPoolExecutor]:
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _bindings(body: bytes) -> Answer:
-    rows: list[dict[str, Any]] = json.loads(body)["results"]["bindings"]
-    return [{name: cell["value"] for name, cell in row.items()} for row in rows]
 
 
 def _read(file: Path) -> Answer | None:

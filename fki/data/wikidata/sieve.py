@@ -96,7 +96,8 @@ class Sieve:
         return tables
 
     def _add_key(self, subject: Subject, relation: str, claims: list[Claim]) -> bool:
-        """Keep what held and what changed of one relation. Returns whether anything was kept."""
+        """Keep what held and what changed of one relation. Returns whether it has anything that
+        can be told, drawn or not, so that the order of subjects decides nothing."""
         try:
             found = timeline_of(claims, self.relations[relation].holds, self.window)
             if not found.changes and found.before is None:
@@ -106,7 +107,8 @@ class Sieve:
             self.dropped[str(reason)] += 1
             return False
         draws = self._changed if found.changes else self._unchanged
-        return draws[relation].offer(f"{relation}|{subject.id}", pack(rows))
+        draws[relation].offer(f"{relation}|{subject.id}", pack(rows))
+        return True
 
     def _add_always(self, subject: Subject, relation: str, claims: list[Claim]) -> None:
         best = [c for c in claims if c.is_preferred] or claims
