@@ -171,5 +171,5 @@ def test_an_export_leaves_nothing_but_the_folder(fki: Fki, trained: Path, tmp_pa
 
 
 def test_a_format_that_there_is_not_is_refused(fki: Fki, trained: Path) -> None:
-    shown = fki("export", trained, "--to", "gguf")
-    assert shown.code == 2 and "hf" in shown.words
+    shown = fki("export", trained, "--to", "tflite")
+    assert shown.code == 2 and "onnx" in shown.words

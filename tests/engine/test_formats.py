@@ -1,8 +1,6 @@
-"""Each format is loaded by its own runtime, without fki, and answers like the run."""
+"""An adapter of peft is LoRA's, brings its base where that was changed, and is checked."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,61 +12,7 @@ from safetensors.torch import load_file, save_file
 from fki.core.errors import ConfigError, GateFailed
 from fki.core.store import Run
 from fki.engine.exporter import export, format_of
-from fki.engine.formats.base import TorchRuntime
 from fki.engine.opener import open_run
-from fki.testing import toy_encoder
-
-WITHOUT_FKI = "import sys; sys.modules['fki'] = None\n"  # importing it is an error
-LENGTH = 6
-SOURCES = ["The mayor of Oz is <extra_id_0>.", "The mayor of the old port of Ys is <extra_id_0>."]
-
-
-def alone(code: str, folder: Path) -> list[list[int]]:
-    """What a new process without fki writes for the sources, by code that sets `rows`."""
-    start = f"{WITHOUT_FKI}folder, sources, length = {str(folder)!r}, {SOURCES!r}, {LENGTH}\n"
-    ending = "\nimport json; print(json.dumps([list(map(int, row)) for row in rows]))"
-    done = subprocess.run(
-        [sys.executable, "-c", start + code + ending], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    rows: list[list[int]] = json.loads(done.stdout.splitlines()[-1])
-    return [[t for t in row if t != 0] for row in rows]
-
-
-def written(run: Run) -> list[list[int]]:
-    """What the run writes."""
-    runtime = TorchRuntime(open_run(run).model, toy_encoder())
-    return [rows[0] for rows in runtime.write(toy_encoder().sources(SOURCES), length=LENGTH)]
-
-
-TRANSFORMERS = """
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-model = AutoModelForSeq2SeqLM.from_pretrained(folder)
-"""
-PEFT = """
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-from peft import PeftModel
-model = PeftModel.from_pretrained(AutoModelForSeq2SeqLM.from_pretrained(folder + "/base"), folder)
-"""
-WRITE = """
-tokenizer = AutoTokenizer.from_pretrained(folder)
-batch = tokenizer(sources, return_tensors="pt", padding=True)
-rows = model.eval().generate(**batch, max_new_tokens=length, num_beams=1)
-"""
-CODE = {"hf": TRANSFORMERS + WRITE, "peft": PEFT + WRITE}
-FOLDABLE = ["vanilla", "lora", "mixreview", "recadam"]
-CASES = [("hf", method) for method in FOLDABLE] + [("peft", "lora")]
-
-
-@pytest.mark.parametrize("untied", [False, True], ids=["tied", "untied"])
-@pytest.mark.parametrize(("form", "method"), CASES)
-def test_a_process_without_fki_loads_it_and_it_answers_like_the_run(
-    run_of: Callable[..., Run], tmp_path: Path, form: str, method: str, untied: bool
-) -> None:
-    run = run_of(method, untied=untied)
-    parity = export(open_run(run), format_of(form), tmp_path / "out")
-    assert parity.asked == parity.same_answers > 0
-    assert alone(CODE[form], tmp_path / "out") == written(run)
 
 
 @pytest.mark.parametrize("method", ["vanilla", "kadapter_2"])
