@@ -119,6 +119,7 @@ def export(
             raise _failed(parity, kept)
         if describe is not None:
             describe(Shipped(scratch, opened, form, parity, digests(scratch)))
+        _open_up(scratch)
         if output.exists():
             output.rmdir()
         os.replace(scratch, output)
@@ -127,6 +128,15 @@ def export(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return parity
+
+
+def _open_up(folder: Path) -> None:
+    """Let whoever may read one file of the folder read all: safetensors writes for its owner
+    alone."""
+    mode = (folder / NOTE).stat().st_mode
+    for file in folder.rglob("*"):
+        if file.is_file():
+            file.chmod(mode)
 
 
 def digests(folder: Path) -> dict[str, str]:

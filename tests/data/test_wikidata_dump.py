@@ -410,6 +410,18 @@ def test_a_run_that_is_interrupted_leaves_nothing_to_be_used(
     assert left(tmp_path / "new") == []
 
 
+def test_a_process_that_is_begun_as_a_worker_never_hears_of_ctrl_c() -> None:
+    script = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+
+    def is_deaf() -> bool:
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+        return done.stdout.strip() == b"True"
+
+    with parsing._deaf():
+        assert is_deaf()
+    assert not is_deaf()
+
+
 def test_what_a_killed_run_left_is_in_nobody_s_way(
     packed: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -45,6 +45,15 @@ def test_the_exported_folder_answers_like_the_run(opened: Opened, tmp_path: Path
     assert not list(tmp_path.glob(".out*"))
 
 
+def test_whoever_may_read_one_file_of_the_folder_may_read_all(
+    opened: Opened, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").write_text("")
+    export(opened, HF, tmp_path / "out")
+    modes = {file.stat().st_mode for file in (tmp_path / "out").iterdir()}
+    assert modes == {(tmp_path / "mine").stat().st_mode}
+
+
 def test_the_exported_folder_brings_tokenizer_length_and_origin(
     opened: Opened, tmp_path: Path
 ) -> None:

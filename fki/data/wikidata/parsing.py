@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -54,6 +55,8 @@ def read_pieces(pieces: Iterable[Piece], scope: Scope, workers: int) -> Generato
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin)
     waiting: deque[Future[Read]] = deque()
     try:
+        with _deaf():
+            pool.submit(int)  # it begins the processes
         for piece in pieces:
             waiting.append(pool.submit(read_piece, piece, scope))
             if len(waiting) >= AHEAD * workers:
@@ -67,6 +70,19 @@ def read_pieces(pieces: Iterable[Piece], scope: Scope, workers: int) -> Generato
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Without Ctrl-C; a process that is begun meanwhile stays so from its first line on."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin() -> None:
