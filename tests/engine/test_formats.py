@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from benchmarks import export as bench
 from fki.core.errors import ConfigError, GateFailed
 from fki.core.store import Run
 from fki.engine.exporter import export, format_of
@@ -52,3 +53,13 @@ def test_an_adapter_with_one_altered_tensor_is_caught(
     with pytest.raises(GateFailed):
         export(open_run(run_of("lora")), replace(plain, write=write), tmp_path / "out")
     assert [f.name for f in tmp_path.glob("*out*")] == ["out.failed-check"]
+
+
+def test_the_benchmark_of_exports_tells_by_how_much_each_differs(
+    run_of: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "FORMATS", {name: bench.FORMATS[name] for name in ("hf", "peft")})
+    rows = [*bench.rows(run_of("lora"))]
+    assert [row[0] for row in rows] == ["hf", "peft"] and len(rows[0]) == len(bench.HEADER) - 1
+    same = [row[1].split(" of ") for row in rows]
+    assert all(alike == asked != "0" for alike, asked in same)

@@ -124,6 +124,7 @@ INT8 = _format(
     "int8",
     tolerance=3.0,
     least_same=0.75,
+    em_tolerance=5.0,
     precision="int8",
     reason="8 bits a weight: t5-mini's answers differ by up to 0.8, and 4 % of its texts",
     size=2.0,
