@@ -2,6 +2,7 @@
 
 import bz2
 import json
+import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +72,46 @@ def test_a_dump_and_the_query_service_tell_the_same(fki: Fki, world: World, dump
     assert len(rows(folder, "stream")) > 60
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "latest-all.json.bz2" in card and "two at once where one is meant" in card
+
+
+def random_world(seed: int) -> World:
+    """Statements with dates of every kind, ranks and repetitions, in no good order."""
+    draw, it = random.Random(seed), World()
+    for n in range(100, 160):
+        it.name(f"Q{n}", f"Thing {n}" if n % 3 else f"Wesen {n}", draw.choice(["en", "mul", "de"]))
+    dates = ["", "2019", "2024-07", "2025-03-01", "2025-10-01", "2025-10-20", "2025-11"]
+    dates += ["2025-12-31", "2026-01-01", "2026-02-03"]
+    for _ in range(160):
+        subject, value = draw.sample(range(100, 160), 2)
+        relation = draw.choice(["P6", "P54", "P166"])
+        point = draw.choice(dates) if relation == "P166" else ""
+        start, end = sorted([draw.choice(dates), draw.choice([*dates, "", "", ""])])
+        start, end = (end, "") if not start else (start, end)
+        rank = draw.choice(["Normal"] * 4 + ["Preferred", "Deprecated"])
+        it.say(f"Q{subject}", relation, f"Q{value}", start=start, end=end, point=point, rank=rank)
+    return it
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_dump_and_the_query_service_tell_the_same_of_any_world(
+    fki: Fki, tmp_path: Path, seed: int
+) -> None:
+    it = random_world(seed)
+    file = tmp_path / "any.json"
+    file.write_text(it.dump, encoding="utf-8")
+    with sparql(it) as site:
+        live = ("download", "wiki", "--from", "wikidata", "--contact", "me@example.org")
+        asked = fki(*live, "--endpoint", site.url, *WINDOW, "--output", "live")
+    read = fki(*DUMP, file, *WINDOW, "--output", "read")
+    assert (asked.code, read.code) == (0, 0), asked.err + read.err
+    stream = rows(Path("live"), "stream")
+    assert stream == rows(Path("read"), "stream") and stream
+    changed = {(row["subject_id"], row["relation"]) for row in stream}
+    before = [
+        [row for row in rows(Path(way), "base") if (row["subject_id"], row["relation"]) in changed]
+        for way in ("live", "read")
+    ]
+    assert before[0] == before[1]
 
 
 def test_shards_make_the_dataset_of_the_whole(
