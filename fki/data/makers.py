@@ -19,7 +19,7 @@ from fki.data.wanted import Told, Wanted
 Make = Callable[[Wanted, Told], AbstractContextManager[Made]]
 
 ANY = "*"
-LIVE = {  # (name, --from): where `named` and `make` are, of what takes long or is never the same
+LIVE = {  # (name, --from): a module with `named`, `settled` and `make`, of what is never the same
     ("wiki", "wikidata"): "fki.data.wikidata.live",
     ("wiki", "dump"): "fki.data.wikidata.dumped",
     ("wikipedia", ANY): "fki.data.wikipedia.compared",
@@ -48,7 +48,7 @@ def bring(wanted: Wanted, output: str, told: Told) -> Brought:
     """
     if module := LIVE.get((wanted.name, wanted.source)) or LIVE.get((wanted.name, ANY)):
         found = import_module(module)
-        return _live(found.make, found.named(wanted), _dated(wanted), output, told)
+        return _live(found.make, found.named(wanted), found.settled(wanted), output, told)
     if wanted.name.startswith(SIGN) or wanted.columns:
         return _built(_of_tables, _own_name(wanted), wanted, output, told)
     if not wanted.source:
@@ -87,13 +87,6 @@ def _live(make: Make, name: str, wanted: Wanted, output: str, told: Told) -> Bro
         with make(wanted, told) as made:
             catalog.place(folder, lambda fresh: write_dataset(fresh, made))
     return Brought(folder, False, made.dropped)
-
-
-def _dated(wanted: Wanted) -> Wanted:
-    """With its days, where they were left out: next month the same words mean others."""
-    tells_itself = wanted.name != "wiki" or any(user_path(p).is_dir() for p in wanted.places)
-    window = None if tells_itself else wanted.window()
-    return replace(wanted, since=str(window.since), until=str(window.until)) if window else wanted
 
 
 def _alone(folder: Path, told: Told) -> AbstractContextManager[None]:

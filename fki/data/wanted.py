@@ -3,7 +3,7 @@
 import os
 import re
 import shlex
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date, timedelta
 from typing import Protocol
 
@@ -84,6 +84,11 @@ class Wanted:
                 f"--until must not be after today, {today}: what is to come is not known yet."
             )
         return Window(since, until)
+
+    def dated(self) -> "Wanted":
+        """The same with its days, where they were left out: next month these words mean others."""
+        window = self.window()
+        return replace(self, since=str(window.since), until=str(window.until))
 
     def needed_contact(self) -> str:
         """How the source's owners may reach the user. Raises ConfigError where nobody told."""

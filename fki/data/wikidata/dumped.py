@@ -26,6 +26,13 @@ def named(wanted: Wanted) -> str:
     return _windowed(wanted).dataset
 
 
+def settled(wanted: Wanted) -> Wanted:
+    """What is wanted, so that the same command makes the same another day; shards tell their days
+    themselves."""
+    are_shards = any(user_path(place).is_dir() for place in wanted.places)
+    return wanted if are_shards else wanted.dated()
+
+
 @contextmanager
 def make(wanted: Wanted, told: Told) -> Iterator[Made]:
     """The dataset of a window. Raises ConfigError or DataError where the dump cannot be used."""

@@ -24,6 +24,11 @@ def named(wanted: Wanted) -> str:
     return wanted.dataset
 
 
+def settled(wanted: Wanted) -> Wanted:
+    """What is wanted, so that the same command makes the same another day."""
+    return wanted.dated()
+
+
 @contextmanager
 def make(wanted: Wanted, told: Told) -> Iterator[Made]:
     """The dataset of a window, its journal under `downloads` in the data folder until it is made.

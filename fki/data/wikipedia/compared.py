@@ -18,6 +18,11 @@ def named(wanted: Wanted) -> str:
     return "-".join([wanted.wiki or (SMALL if days and not wanted.source else "wikipedia"), *days])
 
 
+def settled(wanted: Wanted) -> Wanted:
+    """What is wanted: two snapshots are the same another day."""
+    return wanted
+
+
 @contextmanager
 def make(wanted: Wanted, told: Told) -> Iterator[Made]:
     """The dataset of what changed. Raises ConfigError or DataError as `made_of` does."""

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from fki.core.calendar import parse_date
 from fki.core.errors import ConfigError, DataError
-from fki.core.home import user_path
-from fki.data.bring import ADDRESS, fetched
+from fki.data.bring import file_at
 from fki.data.fetch import Watch
 from fki.data.files import file_digest
 from fki.data.made import Origin
@@ -73,7 +72,7 @@ def _files(places: Iterable[str], watch: Watch | None) -> list[Path]:
     """The files of some places, in the order of their pages. Raises DataError for none."""
     found: list[Path] = []
     for place in places:
-        path = fetched(place, watch) if ADDRESS.match(place) else user_path(place)
+        path = file_at(place, watch)
         inside = [f for f in path.iterdir() if _is_dump(f)] if path.is_dir() else [path]
         if not inside or not path.exists():
             raise DataError(
