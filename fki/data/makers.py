@@ -113,9 +113,10 @@ def _of_files(wanted: Wanted, told: Told) -> Iterator[Made]:
     reader = READERS.get(wanted.name)
     if reader is None:
         known = [*READERS, *(f"{name} --from {source}" for name, source in LIVE if source != ANY)]
+        sources = [source for name, source in LIVE if name == wanted.name]
         raise ConfigError(
             f"'{wanted.name}' is not made of files; these are: {', '.join(known)}."
-            f"{nearest(wanted.name, READERS)}",
+            f"{nearest(wanted.name, READERS)}{nearest(wanted.source, sources)}",
             hint="Run: fki download --list   or give --columns for tables of your own",
         )
     wanted.only("date", *(["revision"] if wanted.source.startswith(SIGN) else []))

@@ -395,6 +395,7 @@ def test_several_granularities_are_not_mixed(fki: Fki, tmp_path: Path) -> None:
         (("ckl", "--from", "nowhere"), 3, "There is nothing at nowhere"),
         (("ckl", "--from", "."), 3, "recent_news_full.csv"),
         (("wiki", "--from", "."), 2, "is not made of files"),
+        (("wiki", "--from", "wikidat"), 2, "Did you mean 'wikidata'?"),
         (("templama", "--from", "files", "--date", "2020"), 3, "dates of its own"),
         (("counterfact", "--from", ".", "--date", "soon"), 2, "--date: 'soon' is not a date"),
     ],
