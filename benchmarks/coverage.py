@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fki.metrics.resampling import Spread, difference, mcnemar, spread, weights
+from fki.metrics.bootstrap import Spread, difference, mcnemar, spread, weights
 
 Rng = np.random.Generator
 Floats = NDArray[np.float64]

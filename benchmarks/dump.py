@@ -32,12 +32,12 @@ import psutil
 
 from benchmarks.entities import lines
 from benchmarks.measure import spread
-from fki.data.extras import zstd
-from fki.data.wikidata.blocks import Text, cut
-from fki.data.wikidata.claims import Window
-from fki.data.wikidata.entities import Scope
-from fki.data.wikidata.parsing import read_piece
-from fki.data.wikidata.relations import relations
+from fki.net.optional import zstd
+from fki.sources.wikidata.dump_pieces import Text, cut
+from fki.sources.wikidata.dump_workers import read_piece
+from fki.sources.wikidata.entities import Scope
+from fki.sources.wikidata.relations import relations
+from fki.sources.wikidata.statements import Window
 
 PEERS = {  # by how a file ends: what decompresses it, and what it was made with
     "bz2": (("bzcat", "lbzcat", "pbzip2 -dc"), "bzip2"),
@@ -48,11 +48,11 @@ READ = """
 import sys
 from datetime import date
 from pathlib import Path
-from fki.data.wikidata.claims import Window
-from fki.data.wikidata.dump import Part, read_shard
-from fki.data.wikidata.entities import Scope
-from fki.data.wikidata.relations import relations
-from fki.data.wikidata.shards import dump_subjects
+from fki.sources.wikidata.statements import Window
+from fki.sources.wikidata.dump_shard import Part, read_shard
+from fki.sources.wikidata.entities import Scope
+from fki.sources.wikidata.relations import relations
+from fki.sources.wikidata.merge_shards import dump_subjects
 
 file, work, workers, shard = sys.argv[1:]
 scope = Scope.of(Window(date(2023, 1, 1), date(2024, 1, 1)), relations().values())

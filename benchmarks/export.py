@@ -18,12 +18,12 @@ import torch
 from benchmarks.grid import Cell, run_all
 from fki.core.errors import CannotFold, ConfigError
 from fki.core.registry import BUILTIN
-from fki.core.store import PROBES, Run
-from fki.data.collate import Encoder
-from fki.engine.exporter import FORMATS, encoder_of, export, format_of
-from fki.engine.formats.base import Runtime, TorchRuntime
-from fki.engine.opener import open_run
+from fki.data.collator import Encoder
+from fki.export.export import FORMATS, encoder_of, export, format_of
+from fki.export.formats.base import Runtime, TorchRuntime
 from fki.metrics.answers import answer_text, exact_match
+from fki.runs.open_run import open_run
+from fki.runs.run_dir import PROBES, Run
 
 HEADER = (
     "method",

@@ -22,9 +22,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fki.core.home import asset
+from fki.core.paths import asset
 from fki.core.types import Fact
-from fki.data.files import read_folder, read_wordings
+from fki.data.dataset_folder import read_folder, read_wordings
 from fki.data.prompts import source_text
 
 FIRST = "2023-01-01"

@@ -7,7 +7,7 @@ once for the weights; what is frozen has no second one, and below what is frozen
 from collections.abc import Sequence
 
 from benchmarks.workloads import VOCABULARY
-from fki.data.collate import Encoded
+from fki.data.collator import Encoded
 
 
 def forward(shape: dict[str, int], sources: int, targets: int) -> tuple[float, float, float, float]:

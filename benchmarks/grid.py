@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fki.core.types import Score
-from fki.engine.summary import Row, summary
+from fki.evaluation.summary import Row, summary
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from benchmarks.workloads import SMALL, accelerator, model
-from fki.data.collate import Encoded
+from fki.data.collator import Encoded
 
 PADDED = 350  # input and target tokens of the original configs, whatever the example has
 MICRO = 5  # their examples of a forward pass

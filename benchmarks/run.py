@@ -22,7 +22,7 @@ from benchmarks.measure import Clock, Variant, gemm_peak, in_turns, peak_mib, sp
 from benchmarks.peers import Original, Stock
 from benchmarks.workloads import A_STEP, SMALL, Lesson, examples
 from fki.core.registry import BUILTIN
-from fki.data.collate import Encoded
+from fki.data.collator import Encoded
 
 HALF = {"mixed_precision": "bf16"}
 FROZEN: dict[str, Any] = {"freeze_level": 1, "num_train_epochs": 8}

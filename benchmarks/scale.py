@@ -53,7 +53,7 @@ def write(folder: Path, facts: int, known: int) -> None:
 
 def opened(folder: Path, encoder: Any) -> list[float]:
     """The stream's periods are known; the first time this cuts it."""
-    from fki.data.files import read_folder
+    from fki.data.dataset_folder import read_folder
 
     assert len(read_folder(folder, "month", "sentinel", name="large").periods) == PERIODS
     return []
@@ -61,7 +61,7 @@ def opened(folder: Path, encoder: Any) -> list[float]:
 
 def encoded(folder: Path, encoder: Any) -> list[float]:
     """Every period's examples as token ids. Returns the seconds of each period."""
-    from fki.data.files import read_folder
+    from fki.data.dataset_folder import read_folder
 
     taken = []
     for period in read_folder(folder, "month", "sentinel", name="large").periods:
@@ -74,9 +74,9 @@ def encoded(folder: Path, encoder: Any) -> list[float]:
 
 def asked(folder: Path, encoder: Any) -> list[float]:
     """Every row of questions but the ends', with a window of two. Returns the seconds of each."""
-    from fki.core.config import Config
-    from fki.data.files import read_folder
-    from fki.engine.phases import Questions, phases
+    from fki.config.schema import Config
+    from fki.data.dataset_folder import read_folder
+    from fki.evaluation.schedule import Questions, phases
 
     stream = read_folder(folder, "month", "sentinel", name="large")
     config = Config(eval_every=1, eval_window=2)
@@ -91,12 +91,13 @@ def asked(folder: Path, encoder: Any) -> list[float]:
 
 def ready() -> Any:
     """An encoder as a run has it, and all that a run imports."""
-    from fki.core.config import Config
-    from fki.engine import models, session
+    from fki.config.schema import Config
+    from fki.modeling import load
+    from fki.training import session
 
     config = Config()
     return session.make_encoder(
-        models.load("t5-mini").tokenizer, config, session.make_accelerator(config)
+        load.load("t5-mini").tokenizer, config, session.make_accelerator(config)
     )
 
 

@@ -13,15 +13,15 @@ import torch
 from benchmarks.measure import Variant
 from benchmarks.peers import padded
 from benchmarks.workloads import accelerator
-from fki.core.config import Config
-from fki.core.home import asset
+from fki.config.schema import Config
+from fki.core.paths import asset
 from fki.core.types import Probe
-from fki.data.collate import Encoded, Encoder, tokeniser
-from fki.data.files import read_folder
+from fki.data.collator import Encoded, Encoder, tokeniser
+from fki.data.dataset_folder import read_folder
 from fki.data.prompts import target_text
-from fki.engine import models
-from fki.engine.evaluator import Evaluator
+from fki.evaluation.evaluator import Evaluator
 from fki.metrics.answers import answer_text, exact_match
+from fki.modeling import load
 
 KNOWN, UNKNOWN = 224, 32  # questions of base facts, and of facts that came later
 WIDTH, TOGETHER, WRITTEN = 50, 32, 9  # of the originals: input tokens, batch, new tokens
@@ -29,7 +29,7 @@ WIDTH, TOGETHER, WRITTEN = 50, 32, 9  # of the originals: input tokens, batch, n
 
 def questions() -> list[Probe]:
     """Of the embedded dataset, some of either kind, with answers that are short enough."""
-    encode = tokeniser(models.load("t5-mini").tokenizer)
+    encode = tokeniser(load.load("t5-mini").tokenizer)
     stream = read_folder(asset("wiki"), "quarter", "sentinel", name="wiki")
     sets = {s.name: s.probes for s in stream.probe_sets}
     found: list[Probe] = []
@@ -59,7 +59,7 @@ def variants() -> dict[str, Variant]:
 
     Raises AssertionError where our exact matches are not those of greedy decoding.
     """
-    model, tokenizer, _ = models.load("t5-mini")
+    model, tokenizer, _ = load.load("t5-mini")
     probes = questions()
     encoder = Encoder(tokenizer, 64, 32)
     sources = encoder.sources([p.source for p in probes])

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from fki.core.home import asset
+from fki.core.paths import asset
 from fki.core.registry import BUILTIN
 
 SETTINGS = {"num_train_epochs": 3, "save_every": 5, "train_batch_size": 16}

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-IMPORTS = "import fki.engine.runner, fki.engine.session"
+IMPORTS = "import fki.training.runner, fki.training.session"
 
 
 def seconds(command: list[str]) -> float:

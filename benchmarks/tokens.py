@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from statistics import median
 
-from fki.data.collate import tokeniser
-from fki.data.tokens import Tokens
-from fki.engine.models import load
+from fki.data.collator import tokeniser
+from fki.data.token_cache import Tokens
+from fki.modeling.load import load
 
 
 def texts(facts: int, of: int) -> list[str]:

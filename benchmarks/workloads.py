@@ -17,13 +17,13 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from transformers import T5Config, T5ForConditionalGeneration
 
+from fki.config.schema import Config
 from fki.core import registry
-from fki.core.config import Config
 from fki.core.types import Example, Period
-from fki.data.collate import Encoded, Encoder
-from fki.engine import session
-from fki.engine.states import States
-from fki.engine.trainer import Trainer
+from fki.data.collator import Encoded, Encoder
+from fki.modeling.encoder_cache import States
+from fki.training import session
+from fki.training.trainer import Trainer
 
 SMALL = {"d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8}
 VOCABULARY, RESERVED, SENTINEL = 32128, 110, 32128 - 29

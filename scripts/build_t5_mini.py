@@ -20,16 +20,16 @@ from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, process
 from tokenizers.models import Unigram
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from fki.core.config import Config
+from fki.config.schema import Config
 from fki.core.types import Example, Fact, Period, ProbeSet, Stream
-from fki.data.collate import Encoder
-from fki.data.files import read_folder
+from fki.data.collator import Encoder
+from fki.data.dataset_folder import read_folder
+from fki.data.packing import derived_seed
 from fki.data.prompts import training_examples
-from fki.data.spans import corrupt_spans
-from fki.engine.evaluator import Evaluator, mean_score
-from fki.engine.order import derived_seed
-from fki.engine.trainer import Trainer
+from fki.data.span_corruption import corrupt_spans
+from fki.evaluation.evaluator import Evaluator, mean_score
 from fki.methods.base import Method
+from fki.training.trainer import Trainer
 
 PIECES, SENTINELS = 4000, 100
 SEED = 7

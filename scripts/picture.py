@@ -12,7 +12,7 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 
 from fki.commands import compare
-from fki.commands._show import Show
+from fki.commands._console import Show
 
 FONT = re.compile(r"@font-face \{\{.*?\}\}\n?", re.DOTALL)  # rich would fetch it from the network
 

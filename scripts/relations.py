@@ -6,7 +6,7 @@ python scripts/relations.py
 from collections.abc import Iterable
 from pathlib import Path
 
-from fki.data.wikidata.relations import ALWAYS, Relation, relations
+from fki.sources.wikidata.relations import ALWAYS, Relation, relations
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "relations.md"
 HEAD = """# The relations that fki asks Wikidata for

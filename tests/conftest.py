@@ -14,7 +14,7 @@ import pytest_socket
 import torch
 from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
-from fki.engine.models import load
+from fki.modeling.load import load
 from fki.testing import toy_model
 
 torch.set_num_threads(1)

@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import flops, measure, run, scoring, workloads
-from fki.data.files import read_folder
+from fki.data.dataset_folder import read_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 LULA = "President Luiz Inacio LULA da Silva (since 1 January 2023); elections were held in 2022"

@@ -87,7 +87,7 @@ import json
 import sys
 import traceback
 
-from fki.cli import main
+from fki.commands.app import main
 
 shown = {}
 for name, arguments in json.loads(sys.argv[1]).items():

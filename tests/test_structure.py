@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import typer
 
-from fki.cli import app
-from fki.core import presets, registry
-from fki.core.config import SETTINGS
+from fki.commands.app import app
+from fki.config import presets
+from fki.config.schema import SETTINGS
+from fki.core import registry
 
 ROOT = Path(__file__).resolve().parents[1]
 FKI = ROOT / "fki"
@@ -96,9 +97,9 @@ def test_imports_go_down_never_sideways(file: Path) -> None:
         ("engine", "from fki.commands import train"),
         ("engine", "from fki.report import page"),
         ("engine", "import matplotlib"),
-        ("report", "from fki.commands._show import number"),
+        ("report", "from fki.commands._console import number"),
         ("report", "import torch"),
-        ("commands", "import fki.cli"),
+        ("commands", "import fki.commands.app"),
         ("data", "from .stream import cut"),
         ("data", "from . import stream"),
     ],
@@ -162,7 +163,7 @@ def test_what_needs_no_model_loads_no_torch(
 ) -> None:
     (tmp_path / "runs").mkdir()
     code = (
-        "import sys\nfrom fki.cli import main\n"
+        "import sys\nfrom fki.commands.app import main\n"
         f"try: main({arguments!r})\n"
         "except SystemExit: pass\n"
         f"print(sorted({HEAVY - needed!r} & sys.modules.keys()), file=sys.stderr)"
@@ -183,20 +184,20 @@ def loaded(code: str) -> set[str]:
 
 
 def test_training_imports_what_it_uses_and_no_more() -> None:
-    names = loaded("import fki.engine.runner, fki.engine.session, fki.methods.recadam")
+    names = loaded("import fki.training.runner, fki.training.session, fki.methods.recadam")
     assert names >= {"torch", "transformers", "accelerate"}
     assert not names & {"peft", "datasets", "pandas", "sklearn", "matplotlib", "rich", "typer"}
 
 
 def test_a_report_is_drawn_without_torch_and_without_a_window() -> None:
-    code = "import fki.engine.details, fki.report.page, fki.report.files, fki.report.folder"
+    code = "import fki.comparison.breakdown, fki.report.html_page, fki.report.table_formats, fki.report.save_figures"
     names = loaded(code + "\nimport sys; assert 'matplotlib.pyplot' not in sys.modules")
     assert names >= {"matplotlib", "jinja2"}
     assert not names & {"torch", "transformers", "rich", "typer", "tkinter", "pandas"}
 
 
 def test_help_starts_without_the_settings_machinery() -> None:
-    code = "from fki.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
+    code = "from fki.commands.app import main\ntry: main(['--help'])\nexcept SystemExit: pass"
     assert not loaded(code) & {"pydantic", "tomli_w", *HEAVY}
 
 

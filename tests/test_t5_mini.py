@@ -5,13 +5,13 @@ from statistics import fmean
 
 import pytest
 
-from fki.core.config import Config
-from fki.core.home import asset
+from fki.config.schema import Config
+from fki.core.paths import asset
 from fki.core.types import Stream
-from fki.data.files import digest, read_folder
-from fki.engine import models
-from fki.engine.evaluator import Evaluator
-from fki.engine.session import make_accelerator, make_encoder
+from fki.data.dataset_folder import digest, read_folder
+from fki.evaluation.evaluator import Evaluator
+from fki.modeling import load
+from fki.training.session import make_accelerator, make_encoder
 
 FOLDER = asset("t5-mini")
 RESULT = json.loads((FOLDER / "pretraining.json").read_text())
@@ -26,7 +26,7 @@ def wiki() -> Stream:
 def exact_match(stream: Stream, name: str) -> float:
     """Exact match (%) on every eighth probe of a set."""
     config = Config()
-    base, accelerator = models.load("t5-mini"), make_accelerator(config)
+    base, accelerator = load.load("t5-mini"), make_accelerator(config)
     evaluator = Evaluator(make_encoder(base.tokenizer, config, accelerator), config, accelerator)
     probes = next(s.probes for s in stream.probe_sets if s.name == name)[::8]
     return 100 * fmean(p.em for p in evaluator.predict(base.model, probes))
@@ -57,7 +57,7 @@ def test_its_card_gives_its_scores() -> None:
 
 
 def test_its_tokenizer_spells_what_it_never_saw() -> None:
-    tokenizer = models.load("t5-mini").tokenizer
+    tokenizer = load.load("t5-mini").tokenizer
     for text in ("Kristrún Frostadóttir", "2.10.0-rc1", "東京 🗼", "<extra_id_0>. Hello"):
         ids = tokenizer(text).input_ids
         assert tokenizer.unk_token_id not in ids

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fki.commands._show import Show
+from fki.commands._console import Show
 
 if TYPE_CHECKING:
-    from fki.core.cells import Cells
-    from fki.core.resolve import Layer
+    from fki.config.resolve import Layer
+    from fki.config.sweep import Cells
 
 Presets = Annotated[
     list[str] | None,
@@ -81,7 +81,7 @@ def checkpoint_named(name: str, best: bool) -> str:
 
 def layers(preset: list[str], sets: list[str] | None, **flags: Any) -> "list[Layer]":
     """The layers of settings that these options make, low to high."""
-    from fki.core import presets
+    from fki.config import presets
 
     return presets.layers(preset, os.environ, sets or [], flags)
 
@@ -107,7 +107,7 @@ class Asked:
 
     def cells(self) -> "Cells":
         """The runs that are meant. Raises ConfigError for those that cannot be."""
-        from fki.core.cells import make_cells
+        from fki.config.sweep import make_cells
         from fki.core.errors import ConfigError
 
         for one, several in (("method", self.methods), ("seed", self.seeds)):

@@ -12,10 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from fki.commands import _options as o
-from fki.commands._show import NONE, Show, new_table, number
+from fki.commands._console import NONE, Show, new_table, number
 
 if TYPE_CHECKING:
-    from fki.engine.replies import Reply
+    from fki.inference import Reply
 
 AT_ONCE = 64  # lines of a file or pipe
 
@@ -34,9 +34,9 @@ def ask(
     as_json: o.Json = False,
 ) -> None:
     """Ask a run, an exported folder or any model, and see what else it had in mind."""
+    from fki.config.resolve import resolve
     from fki.core import registry
-    from fki.core.resolve import resolve
-    from fki.engine.replies import open_speaker
+    from fki.inference import open_speaker
 
     show = Show(as_json=as_json)
     config = resolve(o.layers(["t5"], []), options_of=registry.options_of).config

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fki.commands._compared import difference_table, legend, main_table, rows, wide_table
+from fki.commands._compare_tables import difference_table, legend, main_table, rows, wide_table
+from fki.commands._console import Show
+from fki.commands._html import check_new, write_page
 from fki.commands._options import Json
-from fki.commands._pages import check_new, write_page
-from fki.commands._show import Show
 from fki.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fki.engine.comparison import Comparison, Group
+    from fki.comparison.types import Comparison, Group
 
 MOST = 8  # runs that are left out and named, unless --wide
 
@@ -60,7 +60,7 @@ def compare(
     Runs that differ in nothing but the seed are one arm. Arms are compared with a baseline, probe
     by probe, where they were asked the same questions of the same base model.
     """
-    from fki.engine.comparer import compare as compare_runs
+    from fki.comparison.compare import compare as compare_runs
 
     forms = [
         name for name, on in (("csv", as_csv), ("latex", as_latex), ("markdown", as_markdown)) if on
@@ -92,11 +92,15 @@ def compare(
 
 def _print(found: "Comparison", form: str, show: Show) -> None:
     """The comparison for another program."""
-    from fki.report import files
+    from fki.report import table_formats
 
     for group in found.groups:
         show.notes(group.warnings)
-    write = {"csv": files.as_csv, "latex": files.as_latex, "markdown": files.as_markdown}
+    write = {
+        "csv": table_formats.as_csv,
+        "latex": table_formats.as_latex,
+        "markdown": table_formats.as_markdown,
+    }
     show.text(write[form](found))
 
 
@@ -106,7 +110,7 @@ def _write(found: "Comparison", html: Path | None, figures: Path | None, show: S
         write_page(found, html)
         show.note(f"The page is {html}")
     if figures:
-        from fki.report.folder import save_figures
+        from fki.report.save_figures import save_figures
 
         saved = save_figures(found, figures)
         show.note(f"{len(saved)} figures are in {figures}")

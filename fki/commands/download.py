@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fki.commands._datasets import VERSIONS, Watch, check, describe, list_all, verify_all
+from fki.commands._console import Show
+from fki.commands._dataset_view import VERSIONS, Watch, check, describe, list_all, verify_all
 from fki.commands._options import Json
-from fki.commands._show import Show
 from fki.core.errors import ConfigError, Interrupted
-from fki.core.home import user_path
+from fki.core.paths import user_path
 
 if TYPE_CHECKING:
-    from fki.data.wanted import Wanted
+    from fki.sources.request import Wanted
 
 
 LIVE = "Facts and texts of some months"
@@ -134,7 +134,7 @@ def download(
         return check(user_path(check_), show)
     if name is None:
         raise ConfigError("Which dataset?", hint="Run: fki download wiki   or: fki download --list")
-    from fki.data.wanted import Wanted
+    from fki.sources.request import Wanted
 
     _bring(
         Wanted(
@@ -165,7 +165,7 @@ def download(
 
 def _bring(wanted: "Wanted", output: str, show: Show) -> None:
     """A dataset that fki has, or makes of a source."""
-    from fki.data.makers import bring, bring_shard
+    from fki.sources.build import bring, bring_shard
 
     try:
         with Watch(show) as watch:
@@ -192,7 +192,7 @@ def _tell_shard(folder: Path, show: Show) -> None:
 
 def _tell(name: str, folder: Path, was_here: bool, show: Show) -> None:
     """What came, where it is, and what to type next."""
-    from fki.data import catalog
+    from fki.sources import catalog
 
     where = "is already in" if was_here else "is now in"
     show.note(f"{folder.name} {where} {folder} (checksums verified).")

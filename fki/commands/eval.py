@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from fki.commands import _options as o
-from fki.commands._pages import about_run, check_new, write_page
-from fki.commands._results import near_ties, probe_table
-from fki.commands._show import Show
+from fki.commands._console import Show
+from fki.commands._html import about_run, check_new, write_page
+from fki.commands._result_tables import near_ties, probe_table
 
 
 def evaluate(
@@ -28,7 +28,7 @@ def evaluate(
     as_json: o.Json = False,
 ) -> None:
     """Score a run, one of its checkpoints, or any model, on any dataset and version."""
-    from fki.engine import asker
+    from fki.evaluation import evaluate
 
     show = Show(as_json=as_json)
     if html:
@@ -36,7 +36,7 @@ def evaluate(
         about = about_run(target)
     below = o.layers(["t5"], [])
     above = o.layers([], sets, dataset=dataset, dataset_version=version)
-    result = asker.evaluate(target, o.checkpoint_named(checkpoint, best), below, above, output)
+    result = evaluate.evaluate(target, o.checkpoint_named(checkpoint, best), below, above, output)
     show.note(f"{result.name}, asked about {result.dataset}, version {result.version}:")
     show.table(probe_table(result.summary, trained=False))
     show.notes(near_ties(result.scores))

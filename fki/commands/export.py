@@ -9,13 +9,13 @@ import typer
 from rich.table import Table
 
 from fki.commands import _options as o
-from fki.commands._show import Show, new_table, number
+from fki.commands._console import Show, new_table, number
 
 if TYPE_CHECKING:
-    from fki.engine.formats.base import Format as Form
-    from fki.engine.opener import Opened
-    from fki.engine.parity import Parity
-    from fki.engine.soup import Soup
+    from fki.export.formats.base import Format as Form
+    from fki.export.model_soup import Soup
+    from fki.export.parity import Parity
+    from fki.runs.open_run import Opened
 
 
 class Format(str, Enum):
@@ -73,12 +73,12 @@ def export(
     check(runs, to, average, named, push, public)
     from functools import partial
 
-    from fki.core.store import Run
-    from fki.engine import hub
-    from fki.engine.exporter import check_output, export, format_of
-    from fki.engine.opener import open_run
-    from fki.engine.soup import average as averaged
-    from fki.report.card import write_card
+    from fki.export import hub_upload
+    from fki.export.export import check_output, export, format_of
+    from fki.export.model_card import write_card
+    from fki.export.model_soup import average as averaged
+    from fki.runs.open_run import open_run
+    from fki.runs.run_dir import Run
 
     show = Show(as_json=as_json)
     check_output(output)
@@ -95,7 +95,7 @@ def export(
     parity = export(opened, form, output, describe, most=probes, quiz=soup.quiz if soup else None)
     show_parity(show, opened, form, parity, output)
     if push:
-        address = hub.push(output, push, is_public=public)
+        address = hub_upload.push(output, push, is_public=public)
         show.note(f"Uploaded, {'for all to see' if public else 'private'}: {address}")
         show.data(pushed=push, private=not public, address=address)
     show.next_commands(f'fki ask {output} "The capital of France is <extra_id_0>."')
@@ -117,9 +117,9 @@ def check(runs: list[Path], to: Format, average: str, named: str, push: str, pub
     if public and not push:
         raise ConfigError("--public is for --push OWNER/NAME.")
     if push:
-        from fki.engine import hub
+        from fki.export import hub_upload
 
-        hub.check(push, is_public=public)
+        hub_upload.check(push, is_public=public)
 
 
 def show_parity(show: Show, opened: "Opened", form: "Form", parity: "Parity", output: Path) -> None:

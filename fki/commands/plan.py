@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from fki.commands._grid import plan_grid
+from fki.commands._console import Show, new_table, number
 from fki.commands._options import for_a_run
-from fki.commands._show import Show, new_table, number
+from fki.commands._sweep_view import plan_grid
 
 if TYPE_CHECKING:
     from fki.commands._options import Asked
-    from fki.core.resolve import Resolved
-    from fki.engine.planner import Plan
+    from fki.config.resolve import Resolved
+    from fki.training.estimate import Plan
 
 
 ToToml = Annotated[
@@ -24,10 +24,10 @@ ToToml = Annotated[
 @for_a_run
 def plan(asked: "Asked", show: Show, to_toml: ToToml = False) -> None:
     """Show what `train` with the same options would do, and start nothing."""
+    from fki.config.preset_text import as_preset
+    from fki.config.resolve import resolve, resolve_unimported
     from fki.core import registry
     from fki.core.errors import ConfigError
-    from fki.core.preset_text import as_preset
-    from fki.core.resolve import resolve, resolve_unimported
 
     if asked.is_grid:
         if to_toml:
@@ -44,15 +44,15 @@ def plan(asked: "Asked", show: Show, to_toml: ToToml = False) -> None:
     show.notes(resolved.notes)
     show.data(notes=resolved.notes)
 
-    from fki.engine.planner import make_plan
+    from fki.training.estimate import make_plan
 
     _work(make_plan(resolved.config), show)
     show.note("Nothing was started.")
 
 
 def _settings(resolved: "Resolved", show: Show) -> None:
-    from fki.core.config import as_dict
-    from fki.core.problems import shown
+    from fki.config.schema import as_dict
+    from fki.config.validation import shown
 
     table = new_table("setting", "value", "from")
     values = as_dict(resolved.config)

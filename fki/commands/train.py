@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fki.commands._grid import train_grid
+from fki.commands._console import Show, is_main, parameters
+from fki.commands._html import leave_report
 from fki.commands._options import for_a_run
-from fki.commands._pages import leave_report
-from fki.commands._results import near_ties, probe_table, stream_table
-from fki.commands._show import Show, is_main, parameters
+from fki.commands._result_tables import near_ties, probe_table, stream_table
+from fki.commands._sweep_view import train_grid
 
 if TYPE_CHECKING:
     from fki.commands._options import Asked
-    from fki.engine.runner import Runner
-    from fki.engine.session import Session
-    from fki.engine.tracking import Tracking
+    from fki.training.runner import Runner
+    from fki.training.session import Session
+    from fki.training.tracking import Tracking
 
 Track = Annotated[
     list[str] | None,
@@ -46,9 +46,9 @@ def train(
     With --methods or --seeds: several runs, one after the other, in one folder; the same command
     goes on with them.
     """
+    from fki.config.resolve import resolve
     from fki.core import registry
     from fki.core.errors import ConfigError
-    from fki.core.resolve import resolve
 
     if asked.is_grid:
         train_grid(asked, show, cells, track or [])
@@ -58,9 +58,9 @@ def train(
     resolved = resolve(asked.layers(), options_of=registry.options_of)
     show.notes(resolved.notes)
 
-    from fki.engine import session, tracking
-    from fki.engine.runner import Runner
-    from fki.engine.wishes import heeded
+    from fki.training import session, tracking
+    from fki.training.runner import Runner
+    from fki.training.signals import heeded
 
     tracking.check(track or [])
     ready = session.build(resolved.config)
@@ -75,7 +75,7 @@ def train(
 
 
 def _sentence(ready: "Session") -> str:
-    from fki.engine.models import count_parameters
+    from fki.modeling.load import count_parameters
 
     total, trained = count_parameters(ready.model)
     periods = sum(len(phase.periods) for phase in ready.phases)

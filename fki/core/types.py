@@ -184,7 +184,7 @@ class Step:
     seconds: float  # of this optimizer step; of the first one, also of running a frozen encoder
     note: str = ""  # what the trainer did about a fault, such as a step left out
     is_settled: bool = True  # are the weights those after this step, and not after later ones?
-    flops: float = 0.0  # floating-point operations, as `engine/work.py` estimates them
+    flops: float = 0.0  # floating-point operations, as `modeling/flops.py` estimates them
 
 
 @dataclass(frozen=True, slots=True)

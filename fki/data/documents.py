@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from fki.core.types import Document, Example, Probe, Prompt
 from fki.data.prompts import blanked
-from fki.data.salient import salient_spans
-from fki.data.spans import Span
+from fki.data.salient_spans import salient_spans
+from fki.data.span_corruption import Span
 
 CLOZE_SEED = 0  # the same questions for every run, whatever its seed
 WINDOW = 300  # characters on either side of a blank; the encoder takes what fits

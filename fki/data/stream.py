@@ -28,7 +28,7 @@ from fki.core.types import (
 from fki.data.documents import cloze_probes, text_examples
 from fki.data.lazy import Lazy, Probes
 from fki.data.prompts import source_text, training_examples
-from fki.data.shelf import BEFORE, Row, Shelf
+from fki.data.stream_store import BEFORE, Row, Shelf
 
 T = TypeVar("T")
 BASE, CLOZE = "base", "cloze"

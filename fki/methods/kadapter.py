@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from fki.core.errors import ConfigError
 from fki.methods import base
-from fki.methods.beside import Beside, BesideOptions
+from fki.methods.encoder_branch import Beside, BesideOptions
 from fki.methods.modeling_fki import KAdapterEncoder
 
 

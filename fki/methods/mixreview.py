@@ -23,7 +23,7 @@ from pydantic import Field
 from torch import nn
 from transformers import PreTrainedModel
 
-from fki.core.config import Config
+from fki.config.schema import Config
 from fki.core.errors import ConfigError
 from fki.core.types import Example, Period
 from fki.methods import base

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
-from fki.engine.comparison import Arm, Difference, Estimate, Group, Metric
-from fki.report import terms
+from fki.comparison.types import Arm, Difference, Estimate, Group, Metric
+from fki.report import metric_roles
 from fki.report.style import GROUND, INK, SOFT, label, series, styled, thinned_ticks
 
 Crosses: TypeAlias = Sequence[tuple[Estimate, Estimate]]  # along x and along y
@@ -32,7 +32,10 @@ NEAR = 12  # points, from which a line leads from a label to its mark
 @styled
 def pareto(group: Group) -> Figure | None:
     """What each arm learned against what it kept, with intervals; None where no arm has both."""
-    learned, kept = terms.metric(group, terms.LEARNED), terms.metric(group, terms.KEPT)
+    learned, kept = (
+        metric_roles.metric(group, metric_roles.LEARNED),
+        metric_roles.metric(group, metric_roles.KEPT),
+    )
     if learned is None or kept is None:
         return None
     points = [
@@ -47,7 +50,7 @@ def pareto(group: Group) -> Figure | None:
     axes.grid(True)
     axes.set_axisbelow(True)
     values = [(x.value or 0.0, y.value or 0.0) for _, _, x, y in places]
-    best = terms.front(values)
+    best = metric_roles.front(values)
     axes.plot(*_stairs([values[place] for place in best]), color=SOFT, ls=(0, (4, 3)), lw=1)
     for place, (number, _, x, y) in enumerate(places):
         _cross(axes, number, x, y, is_best=place in best)

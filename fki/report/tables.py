@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fki.core.numbers import NONE, duration, number, parameters
-from fki.engine.comparison import Arm, Difference, Group, Metric
-from fki.report import terms
+from fki.comparison.types import Arm, Difference, Group, Metric
+from fki.core.formatting import NONE, duration, number, parameters
+from fki.report import metric_roles
 
 Cell = tuple[str, bool]  # its text, and whether it is the best of its column
 
@@ -46,7 +46,7 @@ def _head(metric: Metric) -> str:
 
 def _score(group: Group, arm: Arm, metric: Metric) -> Cell:
     value = arm.estimate(metric.key)
-    text = f"{number(value.value, metric.digits)} {terms.interval(value, metric.digits)}".strip()
+    text = f"{number(value.value, metric.digits)} {metric_roles.interval(value, metric.digits)}".strip()
     return text, arm.name in group.best(metric)
 
 
@@ -75,9 +75,9 @@ def _difference(metric: Metric, row: Difference) -> list[str]:
         _head(metric),
         row.arm,
         number(row.value, metric.digits, sign=True),
-        terms.interval(row, metric.digits, sign=True) or NONE,
-        terms.p_value(row.p),
-        terms.p_value(row.p_holm),
+        metric_roles.interval(row, metric.digits, sign=True) or NONE,
+        metric_roles.p_value(row.p),
+        metric_roles.p_value(row.p_holm),
         number(row.effect, 2, sign=True),
         row.verdict,
     ]

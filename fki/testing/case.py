@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from fki.config.schema import Config
 from fki.core import registry
-from fki.core.config import Config
-from fki.engine.forward import target_logits
 from fki.methods.base import Method, trainable
-from fki.testing.toys import toy_batch, toy_model
+from fki.modeling.seq2seq import target_logits
+from fki.testing.toy_models import toy_batch, toy_model
 
 STEPS = 4  # optimizer steps of a lesson
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from fki.cli import main
+from fki.commands.app import main
 
 SHORT = ("max_periods=1", "num_train_epochs=1", "eval_samples=5", "seed=7")
 HEADS = [("Atlantis", "Ann", "Bo"), ("Utopia", "Cy", "Di"), ("Arcadia", "Ed", "Flo")]

@@ -11,12 +11,12 @@ from accelerate import Accelerator
 from rich.console import Console
 
 from fki.commands.ask import table_of
-from fki.core.config import Config
+from fki.config.schema import Config
 from fki.core.types import Probe
-from fki.data.collate import Encoder
-from fki.engine.evaluator import Evaluator
-from fki.engine.models import load
-from fki.engine.replies import Answer, Reply, unlike
+from fki.data.collator import Encoder
+from fki.evaluation.evaluator import Evaluator
+from fki.inference import Answer, Reply, unlike
+from fki.modeling.load import load
 
 Fki = Callable[..., Any]
 FRANCE, JAPAN = "The capital of France is <extra_id_0>.", "The capital of Japan is <extra_id_0>."

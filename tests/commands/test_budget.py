@@ -50,7 +50,7 @@ def test_a_misspelt_limit_names_its_line_and_the_right_one(fki: Fki, tmp_path: P
 def test_a_tracker_that_is_not_there_stops_before_anything_is_made(
     fki: Fki, dataset: Path, short: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fki.engine import tracking
+    from fki.training import tracking
 
     monkeypatch.setattr(tracking, "get_available_trackers", list)
     run = tmp_path / "run"

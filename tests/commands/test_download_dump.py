@@ -15,7 +15,7 @@ pytest.importorskip("msgspec")
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from sparql_server import World, sparql
 
-from fki.data import catalog
+from fki.sources import catalog
 
 Fki = Callable[..., Any]
 WINDOW = ("--since", "2025-10-01", "--until", "2026-01-01", "--relations", "P6,P54,P166,P19")
@@ -117,7 +117,7 @@ def test_a_dump_and_the_query_service_tell_the_same_of_any_world(
 def test_shards_make_the_dataset_of_the_whole(
     fki: Fki, dump: Path, short: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fki.data.wikidata.blocks.PACKED", 500)
+    monkeypatch.setattr("fki.sources.wikidata.dump_pieces.PACKED", 500)
     assert fki(*DUMP, dump, *WINDOW, "--output", "whole").code == 0
     for n in (1, 2, 3):
         read = fki(*DUMP, dump, *WINDOW, "--shard", f"{n}/3", "--output", f"s{n}")

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from fki.data import catalog
-from fki.data.field.ckl import whole
-from fki.data.field.readers import READERS
-from fki.data.made import write_dataset
+from fki.sources import catalog
+from fki.sources.benchmarks.ckl import whole
+from fki.sources.benchmarks.registry import READERS
+from fki.sources.dataset_writer import write_dataset
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from web_server import site
@@ -432,7 +432,7 @@ def test_an_archive_and_a_single_file_do_as_well_as_a_folder(fki: Fki, tmp_path:
 def test_an_address_is_fetched_checked_and_read(
     fki: Fki, tmp_path: Path, cut_every: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fki.data.web.Web._pause", lambda *_: 0.0)
+    monkeypatch.setattr("fki.net.http.Web._pause", lambda *_: 0.0)
     content = zipped(tmp_path)
     with site(content=content, cut_every=cut_every) as host:
         sum_ = hashlib.sha256(content).hexdigest()

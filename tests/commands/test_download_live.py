@@ -14,9 +14,9 @@ pytest.importorskip("pyoxigraph")
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from sparql_server import World, sparql
 
-from fki.core.home import data_home
-from fki.data import catalog
-from fki.data.wanted import Wanted
+from fki.core.paths import data_home
+from fki.sources import catalog
+from fki.sources.request import Wanted
 
 Fki = Callable[..., Any]
 QUARTER = ("--since", "2025-10-01", "--until", "2026-01-01")
@@ -109,7 +109,7 @@ def test_an_interrupted_command_goes_on_where_it_was(
 ) -> None:
     command = (*LIVE, *QUARTER, *WHO, "--relations", "P6")
     with sparql(world) as site:
-        monkeypatch.setattr("fki.data.web.Web._pause", lambda *_: 0.0)
+        monkeypatch.setattr("fki.net.http.Web._pause", lambda *_: 0.0)
         site.is_slow = lambda query: "rdfs:label ?label" in query
         failed = fki(*command, "--endpoint", site.url)
         assert failed.code == 3 and "goes on where it was" in failed.words
@@ -128,7 +128,7 @@ def test_a_user_who_stops_it_is_told_that_it_goes_on(
     command = (*LIVE, *QUARTER, *WHO, "--relations", "P6")
     with sparql(world) as site:
         with monkeypatch.context() as patch:
-            patch.setattr("fki.data.wikidata.harvest.Harvest._labels", stop)
+            patch.setattr("fki.sources.wikidata.query_crawl.Harvest._labels", stop)
             stopped = fki(*command, "--endpoint", site.url)
         assert stopped.code == 75 and "goes on where it was" in stopped.words
         asked = len(site.queries)
@@ -166,7 +166,7 @@ def test_last_month_is_another_one_next_month(
     command = (*LIVE, *WHO, "--relations", "P6", "--output", "mine")
     with sparql(world) as site:
         with monkeypatch.context() as patch:
-            patch.setattr("fki.data.wanted.date", December)
+            patch.setattr("fki.sources.request.date", December)
             assert fki(*command, "--endpoint", site.url).code == 0
         later = fki(*command, "--endpoint", site.url)
     assert later.code == 3 and "--since 2025-11-01 --until 2025-12-01" in later.words

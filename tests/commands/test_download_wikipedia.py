@@ -12,7 +12,7 @@ pytest.importorskip("wikitextparser")
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from wiki_export import export, page, save
 
-from fki.data import catalog
+from fki.sources import catalog
 
 Fki = Callable[..., Any]
 KEPT = "Avalon is a country in the western sea. Its largest river is the Lethe, in the north."

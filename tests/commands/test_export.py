@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
-from fki.core.numbers import number
-from fki.data.files import digest, file_digest
+from fki.core.formatting import number
+from fki.data.dataset_folder import digest, file_digest
 
 Fki = Callable[..., Any]
 
@@ -25,7 +25,7 @@ def out(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported") / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FKI_HOME", str(folder.parent / "home"))
-        code = "import sys; from fki.cli import main; main(sys.argv[1:])"
+        code = "import sys; from fki.commands.app import main; main(sys.argv[1:])"
         command = [sys.executable, "-c", code, "export", str(trained), "--output", str(folder)]
         subprocess.run(command, check=True, capture_output=True)
     return folder

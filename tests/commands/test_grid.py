@@ -14,10 +14,10 @@ import pytest
 import torch
 from rich.console import Console
 
-from fki.commands._grid import GridTable
+from fki.commands._sweep_view import GridTable
 from fki.core.types import Step
-from fki.engine.grid import Progress
-from fki.engine.trainer import Trainer
+from fki.training.sweep import Progress
+from fki.training.trainer import Trainer
 
 Fki = Callable[..., Any]
 TWO = ("--methods", "vanilla,recadam", "--seeds", "1", "--output-dir", "grid")

@@ -110,7 +110,7 @@ def test_to_toml_writes_any_settings(fki: Fki, tmp_path: Path) -> None:
 def test_to_toml_needs_no_torch_and_no_dataset(tmp_path: Path) -> None:
     path = old(tmp_path, method="recadam", dataset="nowhere")
     code = (
-        "import sys\nfrom fki.cli import main\n"
+        "import sys\nfrom fki.commands.app import main\n"
         f"try: main(['plan', '-c', '{path}', '--to-toml'])\n"
         "finally: print({'torch', 'transformers'} & sys.modules.keys(), file=sys.stderr)"
     )

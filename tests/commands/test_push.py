@@ -132,7 +132,7 @@ def fki(hub: Hub, *arguments: str | Path, **environment: str) -> subprocess.Comp
     home = str(Path.cwd())
     plain = {"PATH": "", "HOME": home, "FKI_HOME": f"{home}/home", "HF_HOME": f"{home}/hf"}
     told = {"HF_ENDPOINT": hub.base, "HF_HUB_DISABLE_XET": "1", "OMP_NUM_THREADS": "1"}
-    code = "import sys; from fki.cli import main; main(sys.argv[1:])"
+    code = "import sys; from fki.commands.app import main; main(sys.argv[1:])"
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
         env={**plain, **told, "PYTHONPATH": ":".join(sys.path), **environment},

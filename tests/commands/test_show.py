@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from fki.commands._progress import RunProgress
-from fki.commands._results import near_ties, probe_table
+from fki.commands._result_tables import near_ties, probe_table
 from fki.core.types import Score, Step
 
 SETS = ("invariant", "initial", "updated", "new", "paraphrase")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fki.engine.resume import flat
+from fki.runs.resume import flat
 
 Fki = Callable[..., Any]
 NUMBERS = ["n", "em", "f1", "accuracy", "log_likelihood", "old_em", "old_n", "tokens", "perplexity"]

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from fki.core import presets, registry
-from fki.core.cells import Cells, make_cells
+from fki.config import presets
+from fki.config.resolve import Layer, resolve
+from fki.config.sweep import Cells, make_cells
+from fki.core import registry
 from fki.core.errors import ConfigError
-from fki.core.resolve import Layer, resolve
 
 Make = Callable[..., Cells]
 

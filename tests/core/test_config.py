@@ -8,10 +8,10 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fki.core.config import SETTINGS, TABLES, Budget, Config, as_dict, to_toml
+from fki.config.presets import tomllib
+from fki.config.resolve import Layer, Resolved, resolve
+from fki.config.schema import SETTINGS, TABLES, Budget, Config, as_dict, to_toml
 from fki.core.errors import ConfigError
-from fki.core.presets import tomllib
-from fki.core.resolve import Layer, Resolved, resolve
 
 
 class LoraOptions(BaseModel):
@@ -212,7 +212,7 @@ def test_a_written_config_resolves_to_an_equal_one() -> None:
 
 def test_core_does_not_import_torch() -> None:
     code = (
-        "import fki.core.config, fki.core.presets as p, fki.core.registry as r, sys;"
+        "import fki.config.schema, fki.config.presets as p, fki.core.registry as r, sys;"
         "r.method_names(); r.table_of('lora'); p.layers(['t5_lora'], {}, [], {});"
         "sys.exit('torch' in sys.modules or any(m.startswith('fki.methods') for m in sys.modules))"
     )

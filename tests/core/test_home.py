@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fki.core.home import data_home, user_path
+from fki.core.paths import data_home, user_path
 
 
 def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

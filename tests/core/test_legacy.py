@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from fki.core.config import SETTINGS, TABLES
+from fki.config.compat.ckl_keys import IGNORED, KNOWN, METHODS, RENAMED
+from fki.config.preset_text import as_preset
+from fki.config.presets import layers, tomllib
+from fki.config.resolve import Resolved, resolve, resolve_unimported
+from fki.config.schema import SETTINGS, TABLES
 from fki.core.errors import ConfigError
-from fki.core.originals import IGNORED, KNOWN, METHODS, RENAMED
-from fki.core.preset_text import as_preset
-from fki.core.presets import layers, tomllib
 from fki.core.registry import options_of
-from fki.core.resolve import Resolved, resolve, resolve_unimported
 
 # Their file: their method, their freeze_level, and the method here with the options it implies.
 SEED = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fki.core.numbers import duration, number, parameters
+from fki.core.formatting import duration, number, parameters
 
 
 @pytest.mark.parametrize(

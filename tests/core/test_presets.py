@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from fki.core import presets
-from fki.core.config import Config
+from fki.config import presets
+from fki.config.presets import describe, layers, preset_names
+from fki.config.resolve import Resolved, resolve
+from fki.config.schema import Config
 from fki.core.errors import ConfigError
-from fki.core.presets import describe, layers, preset_names
 from fki.core.registry import options_of
-from fki.core.resolve import Resolved, resolve
 
 
 def read(

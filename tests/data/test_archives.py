@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from fki.core.errors import DataError
-from fki.data import archives
-from fki.data.archives import Bounds, is_archive, unpack
+from fki.net import archives
+from fki.net.archives import Bounds, is_archive, unpack
 
 KINDS = ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"]
 FILES = {"a/one.csv": b"1,2\n", "two.txt": b"zwei"}

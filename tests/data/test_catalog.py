@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fki.core.errors import DataError, NotDownloaded
-from fki.data import catalog
+from fki.sources import catalog
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch
     def full(*_: object, **__: object) -> None:
         raise shutil.Error([("from", "to", "[Errno 28] No space left on device")])
 
-    monkeypatch.setattr("fki.data.catalog.shutil.copytree", full)
+    monkeypatch.setattr("fki.sources.catalog.shutil.copytree", full)
     with pytest.raises(DataError, match="not all files could be copied"):
         catalog.fetch("wiki")
     assert list(catalog.dataset_folder("wiki").parent.iterdir()) == []

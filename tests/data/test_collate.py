@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
 from fki.core.errors import ConfigError
 from fki.core.types import Example
-from fki.data.collate import IGNORE, Encoded, Encoder, padded, shift_right
+from fki.data.collator import IGNORE, Encoded, Encoder, padded, shift_right
 
 
 @pytest.fixture

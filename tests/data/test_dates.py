@@ -5,7 +5,7 @@ from datetime import date, datetime, timezone
 import pytest
 
 from fki.core.calendar import parse_date
-from fki.data.dates import EITHER, NONE, UNKNOWN, as_date
+from fki.sources.tables.parse_date import EITHER, NONE, UNKNOWN, as_date
 
 
 @pytest.mark.parametrize(

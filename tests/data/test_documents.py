@@ -9,8 +9,8 @@ import pytest
 
 from fki.core.errors import DataError
 from fki.core.types import Document, Stream
+from fki.data.dataset_folder import read_folder
 from fki.data.documents import LONGEST, WINDOW, cloze_probes, text_examples
-from fki.data.files import read_folder
 
 TEXT = {"text": "we met Ada Quill in spring.", "date": "2023-01-05"}
 FACT = {"subject": "x", "relation": "head", "object": "a", "start": "2023-01-05"}

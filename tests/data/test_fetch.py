@@ -15,9 +15,9 @@ import pytest
 
 from fki import __version__
 from fki.core.errors import DataError
-from fki.data import fetch
-from fki.data.fetch import Progress, Remote, fetch_file, sums_of
-from fki.data.web import Patience, Web, retry_after
+from fki.net import downloads
+from fki.net.downloads import Progress, Remote, fetch_file, sums_of
+from fki.net.http import Patience, Web, retry_after
 
 sys.path.insert(0, str(Path(__file__).parent))
 from web_server import Site, site
@@ -368,7 +368,7 @@ def test_a_file_that_cannot_fit_is_not_begun(
     host: Site, web: Web, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 10})
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(DataError, match="are to come"):
         fetch_file(web, Remote(host.url), target)
 

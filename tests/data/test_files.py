@@ -8,8 +8,8 @@ import pytest
 
 from fki.core.errors import DataError
 from fki.core.types import Fact, Stream
-from fki.data.files import digest, read_folder
-from fki.data.lines import SHOWN, Problems
+from fki.data.dataset_folder import digest, read_folder
+from fki.data.row_files import SHOWN, Problems
 
 GOOD = {"subject": "x", "relation": "head", "object": "a", "start": "2023-01-05"}
 

@@ -10,9 +10,9 @@ from huggingface_hub import constants
 from huggingface_hub.utils import close_session
 
 from fki.core.errors import DataError
-from fki.data import hub
-from fki.data.fetch import Progress
-from fki.data.web import Patience
+from fki.net import hub
+from fki.net.downloads import Progress
+from fki.net.http import Patience
 
 sys.path.insert(0, str(Path(__file__).parent))
 from hub_server import NAME, SHA, Hub
@@ -35,7 +35,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.setattr("fki.data.web.Web._pause", lambda *_: 0.0)
+        monkeypatch.setattr("fki.net.http.Web._pause", lambda *_: 0.0)
         monkeypatch.delenv("HF_TOKEN", raising=False)
         close_session()
         yield held
@@ -145,7 +145,7 @@ def test_files_that_are_gated_are_asked_for_at_their_page(server: Hub) -> None:
 
 
 def test_a_hub_that_stays_busy_is_given_up(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fki.data.web.Patience", lambda: Patience(tries=2))
+    monkeypatch.setattr("fki.net.http.Patience", lambda: Patience(tries=2))
     server.failures = [(500, {})] * 9
     with pytest.raises(DataError, match=r"cannot be reached: 500 .*2 times in a row"):
         hub.pinned(NAME)

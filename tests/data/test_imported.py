@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from fki.core.errors import ConfigError, DataError
-from fki.data.imported import from_folder, made, parse_columns
-from fki.data.made import Made
+from fki.sources.dataset_writer import Made
+from fki.sources.tables.import_table import from_folder, made, parse_columns
 
 FACTS = "subject=s,relation=r,object=o,date=d"
 

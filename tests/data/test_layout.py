@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fki.core.errors import DataError
-from fki.data.layout import choose, licence, read_card
+from fki.sources.tables.hub_layout import choose, licence, read_card
 
 SHARDS = ["data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet"]
 CONFIGS = {

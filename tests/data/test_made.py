@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from fki.core.errors import DataError
-from fki.data import catalog
-from fki.data.made import Made, Origin, write_dataset
+from fki.sources import catalog
+from fki.sources.dataset_writer import Made, Origin, write_dataset
 
 FACT = {"subject": "Eden", "relation": "head", "object": "Ann", "start": "2024-01-05"}
 

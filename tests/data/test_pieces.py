@@ -9,9 +9,9 @@ from transformers import PreTrainedTokenizerBase
 
 from fki.core.errors import ConfigError
 from fki.core.types import Example, Objective
-from fki.data import pieces
-from fki.data.collate import Encoded, Encoder, tokeniser
-from fki.data.pieces import Pieces
+from fki.data import chunking
+from fki.data.chunking import Pieces
+from fki.data.collator import Encoded, Encoder, tokeniser
 
 WORDS = [
     "Ada Quill",
@@ -203,7 +203,7 @@ def test_pieces_are_counted_as_they_are_encoded(make: Any) -> None:
 def test_pieces_of_many_texts_do_not_stay_in_memory(
     tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces, "HELD", 3)
+    monkeypatch.setattr(chunking, "HELD", 3)
     made = Pieces(tokenizer, 64, 32, "span_corruption", tokeniser(tokenizer))
     texts = [f"Text number {i} is about Ada Quill." for i in range(12)]
     expected = [made.of([text])[0] for text in texts]

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from fki.data.salient import salient_spans
+from fki.data.salient_spans import salient_spans
 
 
 def found(text: str) -> list[str]:

@@ -15,16 +15,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fki.config.schema import Config
 from fki.core.calendar import period_bounds, period_name
-from fki.core.config import Config
 from fki.core.errors import DataError
 from fki.core.types import Document, Fact, Stream, Version
-from fki.data import shelf as shelves
-from fki.data.files import read_folder
+from fki.data import stream_store as shelves
+from fki.data.dataset_folder import read_folder
 from fki.data.lazy import Lazy, Probes
-from fki.data.shelf import shelved
 from fki.data.stream import cut, fill, stream_of
-from fki.engine.phases import Questions, phases
+from fki.data.stream_store import shelved
+from fki.evaluation.schedule import Questions, phases
 
 TWO = ("[X] is led by [Y].", "[Y] leads [X].")
 DAYS = st.dates(date(2023, 1, 1), date(2023, 6, 30))
@@ -152,7 +152,7 @@ def test_rows_are_read_once_and_then_come_from_the_shelf(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = content(read(folder))
-    monkeypatch.setattr("fki.data.files.fill", lambda *_: pytest.fail("it was cut again"))
+    monkeypatch.setattr("fki.data.dataset_folder.fill", lambda *_: pytest.fail("it was cut again"))
     assert content(read(folder)) == first
 
 
@@ -198,7 +198,7 @@ def test_rows_that_change_while_they_are_read_are_refused_and_leave_no_shelf(
             text.write('{"subject": "new", "relation": "r", "object": "o", "start": "2024-01"}\n')
 
     with monkeypatch.context() as patch, pytest.raises(DataError, match="was changed while"):
-        patch.setattr("fki.data.files.fill", slowly)
+        patch.setattr("fki.data.dataset_folder.fill", slowly)
         read(folder)
     assert [*(Path(os.environ["FKI_HOME"]) / "streams").iterdir()] == []
     assert read(folder).periods[-1].name == "2024-01"
@@ -247,7 +247,7 @@ def test_a_disk_that_is_full_is_told(tmp_path: Path) -> None:
 
 def test_two_processes_that_cut_at_once_both_read_the_same(folder: Path) -> None:
     code = (
-        "import sys, pathlib\nfrom fki.data.files import read_folder\n"
+        "import sys, pathlib\nfrom fki.data.dataset_folder import read_folder\n"
         "s = read_folder(pathlib.Path(sys.argv[1]), 'month', 'sentinel', name='')\n"
         "print(sum(len([*p.examples]) for p in s.periods))"
     )

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from fki.data.spans import (
+from fki.data.span_corruption import (
     corrupt_spans,
     hide,
     noise_counts,

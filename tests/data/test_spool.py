@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fki.core.errors import DataError
-from fki.data.kept import AGAIN, EMPTY, STRANGE, Kept
-from fki.data.spool import Seen, Spool
+from fki.sources.row_collector import AGAIN, EMPTY, STRANGE, Kept
+from fki.sources.row_spool import Seen, Spool
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fki.core.types import OBJECT, SUBJECT, Fact, Probe, ProbeSet, Stream, Version
-from fki.data.files import read_folder
+from fki.data.dataset_folder import read_folder
 from fki.data.stream import cut
 
 WIKI = Path(__file__).resolve().parents[2] / "fki" / "assets" / "wiki"

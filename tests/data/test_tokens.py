@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
 
-from fki.data import tokens
-from fki.data.collate import tokeniser
-from fki.data.tokens import Tokens
+from fki.data import token_cache
+from fki.data.collator import tokeniser
+from fki.data.token_cache import Tokens
 from fki.testing import toy_encoder
 
 TEXTS = ["The mayor of Oz is <extra_id_0>.", "Ys", "", "é\u0301ñ 東京", "long " * 400, "Ys"]
@@ -84,7 +84,7 @@ def test_sizes_are_known_without_reading_ids(make: Any, monkeypatch: pytest.Monk
     store = make()
     store.ids(TEXTS)
     store.flush()
-    monkeypatch.setattr(tokens.Segment, "at", None)
+    monkeypatch.setattr(token_cache.Segment, "at", None)
     assert store.sizes(TEXTS).tolist() == [len(ids) for ids in plain(TEXTS)]
 
 
@@ -96,7 +96,7 @@ def test_ids_beyond_16_bits_are_kept(tmp_path: Path) -> None:
 
 
 def test_many_texts_do_not_stay_in_memory(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens, "PENDING", 10)
+    monkeypatch.setattr(token_cache, "PENDING", 10)
     store = make()
     texts = [f"text {i}" for i in range(25)]
     for start in range(0, 25, 5):
@@ -169,7 +169,7 @@ def test_what_was_used_longest_ago_makes_room(
         os.utime(folder / new, (i, i))
     make().ids(texts(0))  # used again; the others are only opened
     size = (folder / names[0]).stat().st_size
-    monkeypatch.setattr(tokens, "MOST", 3 * size + 20)
+    monkeypatch.setattr(token_cache, "MOST", 3 * size + 20)
     last = make()
     last.ids(texts(4))
     last.flush()
@@ -192,7 +192,7 @@ def test_what_a_killed_process_left_goes_after_a_day(make: Any, tmp_path: Path) 
 
 def test_two_processes_that_write_at_once_are_both_right(tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib\nfrom fki.data.tokens import Tokens\n"
+        "import sys, pathlib\nfrom fki.data.token_cache import Tokens\n"
         "s = Tokens(lambda texts: [[len(t), 1] for t in texts], pathlib.Path(sys.argv[1]))\n"
         "for i in range(20):\n"
         "    s.ids([f'{i} {n}' for n in range(50)]); s.flush()\n"
@@ -208,32 +208,32 @@ def test_two_processes_that_write_at_once_are_both_right(tmp_path: Path) -> None
 def test_a_tokenizers_digest_is_of_what_decides_the_ids(
     tokenizer: PreTrainedTokenizerBase,
 ) -> None:
-    before = tokens.digest(tokenizer)
-    assert before == tokens.digest(tokenizer)
+    before = token_cache.digest(tokenizer)
+    assert before == token_cache.digest(tokenizer)
     tokenizer("text", truncation=True, max_length=3, padding="max_length")
-    assert tokens.digest(tokenizer) == before  # how the last call was cut decides nothing
+    assert token_cache.digest(tokenizer) == before  # how the last call was cut decides nothing
     other = copy.deepcopy(tokenizer)
     other.add_tokens(["Ruritania"])
-    assert tokens.digest(other) != before
+    assert token_cache.digest(other) != before
     splitting = copy.deepcopy(tokenizer)
     splitting.split_special_tokens = True
     splitting("text")
-    assert tokens.digest(splitting) != before
-    assert tokens.digest(object()) is None
+    assert token_cache.digest(splitting) != before
+    assert token_cache.digest(object()) is None
 
 
 def test_keys_are_of_the_whole_text() -> None:
-    keys = tokens.keys_of(["a", "b", "a"])
+    keys = token_cache.keys_of(["a", "b", "a"])
     assert keys.dtype == np.uint64 and keys.shape == (3, 2)
     assert (keys[0] == keys[2]).all() and (keys[0] != keys[1]).all()
 
 
 def test_a_tokenizer_is_the_same_one_after_a_call_and_another_with_another_vocabulary() -> None:
     tokenizer = toy_encoder().tokenizer
-    before = tokens.identity(tokenizer)
+    before = token_cache.identity(tokenizer)
     tokenizer(["one", "two"], truncation=True, max_length=3, padding="max_length")
-    assert tokens.identity(tokenizer) == before != ""
+    assert token_cache.identity(tokenizer) == before != ""
     other = copy.deepcopy(tokenizer)
     other.add_tokens(["Ruritania"])
-    assert tokens.identity(other) != before
-    assert tokens.identity(object()) == ""
+    assert token_cache.identity(other) != before
+    assert token_cache.identity(object()) == ""

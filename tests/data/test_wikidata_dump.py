@@ -19,13 +19,13 @@ pytest.importorskip("msgspec")
 
 from benchmarks.entities import DATED, PLAIN, item
 from fki.core.errors import ConfigError, DataError, FkiError
-from fki.data import extras
-from fki.data.fetch import Progress
-from fki.data.wikidata import blocks, bzip2, dump, entities, parsing
-from fki.data.wikidata.claims import Claim, Subject, When, Window, read_time
-from fki.data.wikidata.dump import Part, read_shard
-from fki.data.wikidata.entities import Scope
-from fki.data.wikidata.shards import Subjects, dump_subjects
+from fki.net import bzip2, optional
+from fki.net.downloads import Progress
+from fki.sources.wikidata import dump_pieces, dump_shard, dump_workers, entities
+from fki.sources.wikidata.dump_shard import Part, read_shard
+from fki.sources.wikidata.entities import Scope
+from fki.sources.wikidata.merge_shards import Subjects, dump_subjects
+from fki.sources.wikidata.statements import Claim, Subject, When, Window, read_time
 
 HOLDS = dict.fromkeys(PLAIN, "always") | dict.fromkeys(DATED, "several") | {"P6": "latest"}
 WANTED = Scope(Window(date(2015, 1, 1), date(2020, 1, 1)), HOLDS)
@@ -38,9 +38,9 @@ Json = dict[str, Any]
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces that a small dump has many of."""
-    monkeypatch.setattr(blocks, "PACKED", 6_000)
-    monkeypatch.setattr(blocks, "PLAIN", 50_000)
-    monkeypatch.setattr(blocks, "TEXT", 50_000)
+    monkeypatch.setattr(dump_pieces, "PACKED", 6_000)
+    monkeypatch.setattr(dump_pieces, "PLAIN", 50_000)
+    monkeypatch.setattr(dump_pieces, "TEXT", 50_000)
 
 
 def text_of(lines: Sequence[str]) -> bytes:
@@ -70,7 +70,7 @@ def text() -> bytes:
 
 def zstd(content: bytes) -> bytes:
     """With a checksum, as the command zstd does."""
-    made = extras.zstd()
+    made = optional.zstd()
     return made.compress(content, options={made.CompressionParameter.checksum_flag: 1})
 
 
@@ -222,14 +222,14 @@ def test_two_workers_and_three_shards_leave_the_same_bytes(
     one, two = tmp_path / "one", tmp_path / "two"
     for folder, workers in ((one, 1), (two, 2)):
         read_shard(file, folder, WANTED, workers=workers)
-    for part in (dump.CLAIMS, dump.LABELS, dump.MANIFEST):
+    for part in (dump_shard.CLAIMS, dump_shard.LABELS, dump_shard.MANIFEST):
         assert (one / part).read_bytes() == (two / part).read_bytes()
 
 
 def test_more_shards_than_pieces_are_no_trouble(
     packed: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocks, "PACKED", 2**20)
+    monkeypatch.setattr(dump_pieces, "PACKED", 2**20)
     file = packed("json.bz2")
     parts = [tmp_path / f"part{i}" for i in (1, 2)]
     for i, part in enumerate(parts, 1):
@@ -246,11 +246,11 @@ def test_every_line_is_in_one_piece_wherever_the_cuts_fall(
     file = tmp_path / "some"
     file.write_bytes(b"[" + b"\n".join(lines) + b"end" + ending)
     for name in ("PLAIN", "TEXT"):
-        monkeypatch.setattr(blocks, name, size)
+        monkeypatch.setattr(dump_pieces, name, size)
     expected = [b"[" + lines[0], *lines[1:-1], lines[-1] + b"end"]
-    plain = [line for piece in blocks.cut(file) for line in piece.lines()]
+    plain = [line for piece in dump_pieces.cut(file) for line in piece.lines()]
     file.write_bytes(gzip.compress(file.read_bytes()))
-    for found in (plain, [line for piece in blocks.cut(file) for line in piece.lines()]):
+    for found in (plain, [line for piece in dump_pieces.cut(file) for line in piece.lines()]):
         assert found[: len(expected)] == expected and not any(found[len(expected) :])
 
 
@@ -262,9 +262,9 @@ def test_every_block_is_in_one_piece_wherever_the_cuts_fall(
     content = b"\n".join(content[at : at + 997] for at in range(0, len(content), 997)) + b"\n"
     file = tmp_path / "some.bz2"
     file.write_bytes(streams(small_blocks, content, 101_000))
-    monkeypatch.setattr(blocks, "PACKED", size)
+    monkeypatch.setattr(dump_pieces, "PACKED", size)
     monkeypatch.setattr(bzip2, "STEP", 10_007)
-    lines = (line for piece in blocks.cut(file) for line in piece.lines())
+    lines = (line for piece in dump_pieces.cut(file) for line in piece.lines())
     assert b"\n".join(lines) + b"\n" == content
 
 
@@ -292,8 +292,8 @@ def test_a_line_of_twenty_megabytes_is_read(
     lines[5] = lines[5][:-1] + ', "more": "' + "long " * 4_000_000 + '"}'
     text = text_of(lines)
     monkeypatch.undo()
-    monkeypatch.setattr(blocks, "PLAIN", 2**20)
-    monkeypatch.setattr(blocks, "TEXT", 2**20)
+    monkeypatch.setattr(dump_pieces, "PLAIN", 2**20)
+    monkeypatch.setattr(dump_pieces, "TEXT", 2**20)
     for name in ("json", "json.bz2", "json.gz"):
         file = tmp_path / f"dump.{name}"
         file.write_bytes(PACKERS[name](text))
@@ -389,10 +389,10 @@ def test_what_was_read_is_kept_until_it_has_been_used(
         first = subjects.file.read_bytes()
         raise ValueError("no room for the dataset")
 
-    def refuse(*_: object) -> Iterator[parsing.Read]:
+    def refuse(*_: object) -> Iterator[dump_workers.Read]:
         raise AssertionError("it was read again")
 
-    monkeypatch.setattr(parsing, "read_pieces", refuse)
+    monkeypatch.setattr(dump_workers, "read_pieces", refuse)
     with pytest.raises(AssertionError):
         subjects_of([file], work, FEWER)
     assert subjects_of([file], work)[2] == first
@@ -417,7 +417,7 @@ def test_a_process_that_is_begun_as_a_worker_never_hears_of_ctrl_c() -> None:
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
         return done.stdout.strip() == b"True"
 
-    with parsing._deaf():
+    with dump_workers._deaf():
         assert is_deaf()
     assert not is_deaf()
 
@@ -428,9 +428,9 @@ def test_what_a_killed_run_left_is_in_nobody_s_way(
     file = packed("json.bz2")
     room = tmp_path / ".part.fki" / "shard"
     room.mkdir(parents=True)
-    (room / dump.CLAIMS).write_text("half a line")
+    (room / dump_shard.CLAIMS).write_text("half a line")
     read = read_shard(file, tmp_path / "part", WANTED)
-    assert read == dump.open_shard(tmp_path / "part")
+    assert read == dump_shard.open_shard(tmp_path / "part")
     assert not room.parent.exists()
 
 
@@ -492,7 +492,7 @@ def test_shards_that_do_not_belong_together_are_refused(
     assert "one file, or the folders of all" in refusal([one, file])
 
 
-@pytest.mark.parametrize("name", [dump.CLAIMS, dump.LABELS])
+@pytest.mark.parametrize("name", [dump_shard.CLAIMS, dump_shard.LABELS])
 def test_a_shard_that_was_altered_or_lost_a_file_is_refused(parts: list[Path], name: str) -> None:
     file = parts[1] / name
     file.write_bytes(file.read_bytes() + b" ")
@@ -503,12 +503,12 @@ def test_a_shard_that_was_altered_or_lost_a_file_is_refused(parts: list[Path], n
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"format": 1, "files": 5}', "\0"])
 def test_a_folder_that_is_no_shard_is_refused(parts: list[Path], content: str) -> None:
-    (parts[1] / dump.MANIFEST).write_text(content)
+    (parts[1] / dump_shard.MANIFEST).write_text(content)
     assert f"{parts[1]} is no shard" in refusal(parts)
 
 
 def test_a_shard_of_another_form_is_refused(parts: list[Path]) -> None:
-    file = parts[1] / dump.MANIFEST
+    file = parts[1] / dump_shard.MANIFEST
     file.write_text(file.read_text().replace('"format": 1', '"format": 2'))
     assert "in a form that this one does not read" in refusal(parts)
 
@@ -550,10 +550,10 @@ def test_a_worker_that_is_ended_from_outside_is_an_error(
 ) -> None:
     pieces = (End(0, 0, b"") for _ in range(4))
     with pytest.raises(FkiError, match="ended from outside"):
-        list(parsing.read_pieces(pieces, WANTED, 2))
+        list(dump_workers.read_pieces(pieces, WANTED, 2))
 
 
-class End(blocks.Text):
+class End(dump_pieces.Text):
     """A piece that no worker survives."""
 
     def lines(self) -> Iterator[bytes]:
@@ -564,9 +564,9 @@ MEMORY = """
 import sys, threading, time
 from datetime import date
 from pathlib import Path
-from fki.data.wikidata.claims import Window
-from fki.data.wikidata.entities import Scope
-from fki.data.wikidata.shards import dump_subjects
+from fki.sources.wikidata.statements import Window
+from fki.sources.wikidata.entities import Scope
+from fki.sources.wikidata.merge_shards import dump_subjects
 
 if __name__ == "__main__":
     scope = Scope(Window(date(2015, 1, 1), date(2020, 1, 1)), {"P6": "one"})
@@ -613,6 +613,6 @@ def small(number: int, items: int) -> bytes:
 
 
 def test_what_was_kept_of_two_reads_adds_up(parts: list[Path]) -> None:
-    told = [json.loads((part / dump.MANIFEST).read_text()) for part in parts]
+    told = [json.loads((part / dump_shard.MANIFEST).read_text()) for part in parts]
     _, subjects, _ = subjects_of(parts, parts[0].parent, None)
     assert subjects.counts == sum((Counter(t["counts"]) for t in told), Counter())

@@ -10,10 +10,10 @@ import pytest
 pytest.importorskip("msgspec")
 
 from benchmarks.entities import item
-from fki.data.wikidata import entities
-from fki.data.wikidata.claims import TWO_DATES, UNKNOWN_END, Claim, Subject, When, Window
-from fki.data.wikidata.entities import Scope, read_entity
-from fki.data.wikidata.relations import relations
+from fki.sources.wikidata import entities
+from fki.sources.wikidata.entities import Scope, read_entity
+from fki.sources.wikidata.relations import relations
+from fki.sources.wikidata.statements import TWO_DATES, UNKNOWN_END, Claim, Subject, When, Window
 
 HOLDS = {"P6": "one", "P39": "several", "P166": "latest", "P19": "always"}
 SCOPE = Scope(Window(date(2023, 1, 1), date(2025, 1, 1)), HOLDS)

@@ -10,8 +10,8 @@ import pytest
 
 from fki.core.errors import ConfigError
 from fki.core.types import OBJECT, SUBJECT
-from fki.data.files import read_wordings
-from fki.data.wikidata.relations import ALWAYS, Relation, chosen, relations
+from fki.data.dataset_folder import read_wordings
+from fki.sources.wikidata.relations import ALWAYS, Relation, chosen, relations
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL = list(relations().values())

@@ -14,13 +14,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from sparql_server import Sparql, World, page, sparql
 
 from fki.core.errors import DataError
-from fki.data.web import Patience, Web
-from fki.data.wikidata import harvest as harvest_module
-from fki.data.wikidata.claims import TWO_DATES, UNKNOWN_END, Claim, Subject, When, Window
-from fki.data.wikidata.harvest import Harvest, parts_of
-from fki.data.wikidata.relations import Relation
-from fki.data.wikidata.service import BEGUN, STALE, Service, Stopped, stopping
-from fki.data.wikidata.sieve import Sieve
+from fki.net.http import Patience, Web
+from fki.sources.wikidata import query_crawl as harvest_module
+from fki.sources.wikidata.query_crawl import Harvest, parts_of
+from fki.sources.wikidata.query_service import BEGUN, STALE, Service, Stopped, stopping
+from fki.sources.wikidata.relations import Relation
+from fki.sources.wikidata.select_facts import Sieve
+from fki.sources.wikidata.statements import TWO_DATES, UNKNOWN_END, Claim, Subject, When, Window
 
 WINDOW = Window(date(2025, 10, 1), date(2026, 1, 1))
 LEADER = Relation("P6", "head of government", "one", ("The head of [X] is [Y].", "[Y] leads [X]."))
@@ -348,7 +348,7 @@ def test_the_order_of_subjects_decides_nothing(
         it.name(f"Q{n}", f"Person {n}")
         it.say(f"Q{n}", "P54", "Q6", start="2025-03-20")
         it.say(f"Q{n}", "P19", "Q9")
-    monkeypatch.setattr("fki.data.wikidata.sieve.KEPT", 7)
+    monkeypatch.setattr("fki.sources.wikidata.select_facts.KEPT", 7)
     with sparql(it) as site:
         subjects = [*open_harvest(site).subjects()]
     tables = []

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fki.data.wikidata.claims import TWO_DATES, UNKNOWN_END, Claim, When, Window, read_time
-from fki.data.wikidata.timeline import FIRST, HANDOVER, LAST, Timeline, Unclear, timeline
+from fki.sources.wikidata.statements import TWO_DATES, UNKNOWN_END, Claim, When, Window, read_time
+from fki.sources.wikidata.timeline import FIRST, HANDOVER, LAST, Timeline, Unclear, timeline
 
 WINDOW = Window(date(2025, 10, 1), date(2026, 1, 1))
 BEGIN = date(2025, 9, 1)  # where the twin starts to look

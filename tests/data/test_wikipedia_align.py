@@ -7,8 +7,8 @@ import pytest
 
 from fki.core.errors import DataError
 from fki.core.types import Fact
-from fki.data.wikipedia.align import Aligner, Probes, read_facts
-from fki.data.wikipedia.export import Page
+from fki.sources.wikipedia.align_facts import Aligner, Probes, read_facts
+from fki.sources.wikipedia.xml_export import Page
 
 BEFORE, AFTER = "2024-01-01", "2024-02-01"
 NEW = ["In January the mayor Ann Stone was followed by Bo Quill.", "It joined the Long League."]

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from fki.core.errors import ConfigError, DataError
-from fki.data import catalog
-from fki.data.made import Made, write_dataset
+from fki.sources import catalog
+from fki.sources.dataset_writer import Made, write_dataset
 
 pytest.importorskip("wikitextparser")
-from fki.data.wikipedia import gathered
-from fki.data.wikipedia.dataset import wikipedia
-from fki.data.wikipedia.snapshots import Snapshot, snapshots
-from fki.data.wikipedia.workers import Limits
+from fki.sources.wikipedia import collect_changes
+from fki.sources.wikipedia.dataset import wikipedia
+from fki.sources.wikipedia.snapshots import Snapshot, snapshots
+from fki.sources.wikipedia.workers import Limits
 
 sys.path.insert(0, str(Path(__file__).parent))
 from wiki_export import export, page, real, revision, save
@@ -153,7 +153,7 @@ def test_a_limit_draws_whole_articles_evenly_and_the_same_ones_each_time(tmp_pat
 def test_an_unchanged_or_undone_revision_is_not_cleaned_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fki.data.wikidata.draw.Draw.wants", lambda *_: False)
+    monkeypatch.setattr("fki.sources.wikidata.hash_sampling.Draw.wants", lambda *_: False)
     slow = "[[File:a.jpg|" * 5_000 + "]]" * 5_000
     same = page(9, text=slow, title="Slow")
     undone = page(10, text=slow, title="Slow", number=1), page(10, text=slow, number=2)
@@ -252,8 +252,8 @@ def test_dates_that_are_given_with_two_files_name_them_and_cut_nothing(tmp_path:
 def test_a_full_disk_is_an_error_with_a_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = gathered.SCHEMA + "PRAGMA max_page_count = 3;"
-    monkeypatch.setattr("fki.data.wikipedia.gathered.SCHEMA", few)
+    few = collect_changes.SCHEMA + "PRAGMA max_page_count = 3;"
+    monkeypatch.setattr("fki.sources.wikipedia.collect_changes.SCHEMA", few)
     more = [page(n, text=f"Page {n} is new here. " * 99) for n in range(10, 30)]
     with pytest.raises(DataError, match="disk is full") as caught:
         made(two(tmp_path, OLD, [*NEW, *more]))
@@ -299,7 +299,7 @@ def later_copy(xml: str) -> str:
 def test_of_a_real_export_only_the_edited_sentences_are_new(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fki.data.wikipedia.gathered.CONTROL", 20)
+    monkeypatch.setattr("fki.sources.wikipedia.collect_changes.CONTROL", 20)
     old = real()
     new = save(tmp_path / "new.xml.bz2", later_copy(bz2.decompress(old.read_bytes()).decode()))
     found = wikipedia(Snapshot([old]), Snapshot([new]), workers=2)
@@ -316,9 +316,9 @@ import resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from wiki_export import export, page
-from fki.data.wikipedia import gathered
-from fki.data.wikipedia.dataset import wikipedia
-from fki.data.wikipedia.snapshots import Snapshot
+from fki.sources.wikipedia import gathered
+from fki.sources.wikipedia.dataset import wikipedia
+from fki.sources.wikipedia.snapshots import Snapshot
 gathered.CONTROL = 5
 count, folder = int(sys.argv[1]), Path(sys.argv[3])
 text = "Word after word is written here. " * 300

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fki.data.wikipedia.diff import Compared, compare, key, sentences, tells
-from fki.data.wikipedia.export import Page
-from fki.data.wikipedia.joined import Pair, Seen, joined
+from fki.sources.wikipedia.diff import Compared, compare, key, sentences, tells
+from fki.sources.wikipedia.join_pages import Pair, Seen, joined
+from fki.sources.wikipedia.xml_export import Page
 
 FIRST = "Avalon is a city in Eden. It has 3,000 people."
 SECOND = "Its mayor is Ann Stone. She was elected in 2019."

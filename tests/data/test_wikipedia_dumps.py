@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from fki.core.errors import ConfigError, DataError
-from fki.data.web import Patience, Web
-from fki.data.wikipedia.dumps import dump_snapshots
-from fki.data.wikipedia.export import read_pages
-from fki.data.wikipedia.make import make
+from fki.net.http import Patience, Web
+from fki.sources.wikipedia.build import make
+from fki.sources.wikipedia.dump_index import dump_snapshots
+from fki.sources.wikipedia.xml_export import read_pages
 
 sys.path.insert(0, str(Path(__file__).parent))
 from web_server import serving

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fki.core.errors import DataError
-from fki.data.wikipedia.export import BIGGEST, LONGEST, Page, Site, read_pages
+from fki.sources.wikipedia.xml_export import BIGGEST, LONGEST, Page, Site, read_pages
 
 sys.path.insert(0, str(Path(__file__).parent))
 from wiki_export import export, page, real, revision, save

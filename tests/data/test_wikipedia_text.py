@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from fki.data.wikipedia.export import read_pages
+from fki.sources.wikipedia.xml_export import read_pages
 
 pytest.importorskip("wikitextparser")
-from fki.data.wikipedia.text import paragraphs
+from fki.sources.wikipedia.wikitext import paragraphs
 
 sys.path.insert(0, str(Path(__file__).parent))
 from wiki_export import real

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("wikitextparser")
-from fki.data.wikipedia.workers import Done, Job, Limits, Workers, work
+from fki.sources.wikipedia.workers import Done, Job, Limits, Workers, work
 
 GOOD = "Avalon is a bridge over the river Quill."
 MANY = "<div>" * 40_000 + "</div>" * 40_000  # nested tags take memory

@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import pytest
 
-from fki.data.extras import zstd
+from fki.net.optional import zstd
 
 REAL = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 

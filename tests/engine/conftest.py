@@ -11,18 +11,18 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from transformers import PreTrainedModel
 
+from fki.config.resolve import Layer, Resolved, resolve
+from fki.config.schema import Config
 from fki.core import registry
 from fki.core.calendar import period_bounds
-from fki.core.config import Config
-from fki.core.resolve import Layer, Resolved, resolve
-from fki.core.store import Run
 from fki.core.types import Batch, Example, Fact, Period
-from fki.data.collate import Encoded, Encoder
-from fki.engine import session
-from fki.engine.runner import Runner
-from fki.engine.trainer import Trainer
+from fki.data.collator import Encoded, Encoder
 from fki.methods.base import Method
+from fki.runs.run_dir import Run
 from fki.testing import toy_encoder, toy_model
+from fki.training import session
+from fki.training.runner import Runner
+from fki.training.trainer import Trainer
 
 WORDS = ["Ada", "Bo Bridge", "Cy", "Dee of the Dale", "Eve", "Flo Fay Fox", "Gus", "Hal", "Ida"]
 

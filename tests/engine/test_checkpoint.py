@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from fki.config.schema import Config
 from fki.core import registry
-from fki.core.config import Config
 from fki.core.errors import DataError, FkiError
-from fki.engine import checkpoint
 from fki.methods.base import trainable
+from fki.runs import checkpoint
 from fki.testing import Case, toy_model
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from fki.comparison.arms import found
+from fki.comparison.compare import compare
+from fki.comparison.types import Comparison, Difference
 from fki.core.errors import ConfigError, DataError
-from fki.core.store import SAMPLES, Run
-from fki.engine.arms import found
-from fki.engine.comparer import compare
-from fki.engine.comparison import Comparison, Difference
-from fki.metrics.resampling import holm
+from fki.metrics.bootstrap import holm
+from fki.runs.run_dir import SAMPLES, Run
 from fki.testing.toy_runs import write_run
 
 BETTER = {"invariant": (0.9, 0.95, 0.97, 1.0), "initial": (0.9, 0.95, 0.97, 1.0)}

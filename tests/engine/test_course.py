@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 import torch
 
-from fki.core.config import Budget, Config
-from fki.core.resolve import Resolved
+from fki.config.resolve import Resolved
+from fki.config.schema import Budget, Config
 from fki.core.types import Period, Step
-from fki.engine import session
-from fki.engine.course import Used
-from fki.engine.planner import budget_use, make_plan
-from fki.engine.rate import Rate
-from fki.engine.runner import Runner
-from fki.engine.trainer import Trainer
 from fki.methods.mixreview import MixReview, MixReviewOptions
 from fki.methods.recadam import RecAdam, RecAdamOptimizer
 from fki.testing import toy_encoder, toy_model
+from fki.training import session
+from fki.training.budget import Used
+from fki.training.estimate import budget_use, make_plan
+from fki.training.lr_schedule import Rate
+from fki.training.runner import Runner
+from fki.training.trainer import Trainer
 
 MakePeriod = Callable[..., Period]
 N = 7  # examples: with batches of 2 an epoch has 4 steps, of 2, 2, 2 and 1 examples

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fki.engine import details as module
-from fki.engine.comparison import Arm, Comparison, Cost, Group
-from fki.engine.details import Details, details, details_of
+from fki.comparison import breakdown as module
+from fki.comparison.breakdown import Details, details, details_of
+from fki.comparison.types import Arm, Comparison, Cost, Group
 
 PROBES = {  # by probe set and id: the relation
     ("invariant", "a"): "capital",

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from fki.core.config import Config
+from fki.config.schema import Config
 from fki.core.errors import ConfigError
 from fki.core.types import Document, Example, Period, Probe, ProbeSet, Stream
 from fki.data.documents import text_examples
-from fki.engine import session
-from fki.engine.phases import Questions, learned, phases
-from fki.engine.planner import make_plan
+from fki.evaluation.schedule import Questions, learned, phases
 from fki.testing import toy_encoder
+from fki.training import session
+from fki.training.estimate import make_plan
 
 DAY = date(2024, 1, 1)
 SENTENCE = "The mayor of Avalon met Ada Quill of Ys on 3 March 2023 with 45% of the votes. "

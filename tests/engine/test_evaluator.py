@@ -8,18 +8,19 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from fki.core.config import Config
+from fki.config.schema import Config
 from fki.core.types import Prediction, Probe
-from fki.data.collate import Encoded
+from fki.data.collator import Encoded
 from fki.data.prompts import target_text
-from fki.engine import decoding, evaluator
-from fki.engine.decoding import Read
-from fki.engine.evaluator import Evaluator, mean_score
-from fki.engine.forward import target_logits
-from fki.engine.trainer import Trainer
+from fki.evaluation import evaluator
+from fki.evaluation.evaluator import Evaluator, mean_score
 from fki.methods.base import Method
 from fki.metrics.answers import answer_text
+from fki.modeling import decoding
+from fki.modeling.decoding import Read
+from fki.modeling.seq2seq import target_logits
 from fki.testing import toy_encoder, toy_model, toy_period
+from fki.training.trainer import Trainer
 
 KNOWN = ("Ada Quill", "Bo", "Dorothy Gale-Baum")
 

@@ -12,14 +12,14 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from fki.core.errors import DataError, FkiError, GateFailed
-from fki.core.store import Run
-from fki.engine import checkpoint
-from fki.engine.exporter import export
-from fki.engine.formats.base import TorchRuntime
-from fki.engine.formats.hf import HF
-from fki.engine.opener import Opened, open_model, open_run, run_of
-from fki.engine.provenance import data_of
-from fki.report.card import write_card
+from fki.export.export import export
+from fki.export.formats.base import TorchRuntime
+from fki.export.formats.hf import HF
+from fki.export.model_card import write_card
+from fki.export.provenance import data_of
+from fki.runs import checkpoint
+from fki.runs.open_run import Opened, open_model, open_run, run_of
+from fki.runs.run_dir import Run
 from fki.testing import logits, toy_encoder, toy_model
 
 

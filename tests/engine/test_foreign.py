@@ -14,17 +14,17 @@ import torch
 from transformers import MT5Config, MT5ForConditionalGeneration
 
 from fki.core.errors import CannotFold, ConfigError, GateFailed
-from fki.core.store import Run
-from fki.engine.exporter import export, format_of
-from fki.engine.formats.base import TorchRuntime
-from fki.engine.opener import open_run
-from fki.engine.parity import Parity
+from fki.export.export import export, format_of
+from fki.export.formats.base import TorchRuntime
+from fki.export.parity import Parity
+from fki.runs.open_run import open_run
+from fki.runs.run_dir import Run
 from fki.testing import toy_encoder, toy_model
 
 for needed in ("onnx", "onnxruntime", "ctranslate2"):
     pytest.importorskip(needed)
 
-from fki.engine.formats import ctranslate2  # noqa: E402
+from fki.export.formats import ctranslate2  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 LENGTH = 6
@@ -224,7 +224,7 @@ def test_one_altered_tensor_is_caught_in_ctranslate2(
 def test_a_missing_library_is_named_with_what_to_install(
     monkeypatch: pytest.MonkeyPatch, form: str, library: str
 ) -> None:
-    for name in [n for n in sys.modules if n.startswith("fki.engine.formats.")]:
+    for name in [n for n in sys.modules if n.startswith("fki.export.formats.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ConfigError, match=library) as caught:

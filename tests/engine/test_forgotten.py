@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from fki.core.store import Run
-from fki.engine.comparer import compare
-from fki.engine.forgotten import record
+from fki.comparison.compare import compare
+from fki.comparison.retention import record
+from fki.runs.run_dir import Run
 from fki.testing.toy_runs import PERIODS, write_run
 
 

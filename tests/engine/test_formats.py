@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks import export as bench
 from fki.core.errors import ConfigError, GateFailed
-from fki.core.store import Run
-from fki.engine.exporter import export, format_of
-from fki.engine.opener import open_run
+from fki.export.export import export, format_of
+from fki.runs.open_run import open_run
+from fki.runs.run_dir import Run
 
 
 @pytest.mark.parametrize("method", ["vanilla", "kadapter_2"])

@@ -7,13 +7,13 @@ import torch
 from torch.nn import functional
 from transformers import T5ForConditionalGeneration
 
+from fki.config.schema import Config
 from fki.core import registry
-from fki.core.config import Config
 from fki.core.registry import BUILTIN
 from fki.core.types import Batch
-from fki.data.collate import IGNORE, Encoded, shift_right
-from fki.engine.forward import answering, packs, scored_logits, target_logits
+from fki.data.collator import IGNORE, Encoded, shift_right
 from fki.methods.base import trainable
+from fki.modeling.seq2seq import answering, packs, scored_logits, target_logits
 from fki.testing import toy_encoder, toy_model
 
 EXAMPLES = [

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from fki.core.errors import CannotFold, ConfigError, GateFailed
-from fki.core.store import Run
-from fki.engine.exporter import export, format_of
-from fki.engine.opener import open_run
+from fki.export.export import export, format_of
+from fki.runs.open_run import open_run
+from fki.runs.run_dir import Run
 from fki.testing import toy_model
 
 pytest.importorskip("gguf")
 llama: Any = pytest.importorskip("llama_cpp")
 
-from fki.engine.formats import gguf  # noqa: E402
+from fki.export.formats import gguf  # noqa: E402
 
 RunOf = Callable[..., Run]
 

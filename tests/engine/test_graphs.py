@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from fki.core.errors import GateFailed
-from fki.core.store import Run
-from fki.engine.exporter import export, format_of
-from fki.engine.formats.base import TorchRuntime
-from fki.engine.opener import open_run
+from fki.export.export import export, format_of
+from fki.export.formats.base import TorchRuntime
+from fki.runs.open_run import open_run
+from fki.runs.run_dir import Run
 from fki.testing import toy_encoder
 
 onnx: Any = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from fki.engine.formats import onnx_runtime  # noqa: E402
-from fki.engine.formats.onnx import pack  # noqa: E402
+from fki.export.formats import onnx_runtime  # noqa: E402
+from fki.export.formats.onnx import pack  # noqa: E402
 
 RunOf = Callable[..., Run]
 

@@ -11,17 +11,18 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from fki.core import cells as core
+from fki.config import sweep as core
+from fki.config.resolve import Layer
 from fki.core.errors import ConfigError, DataError, FkiError, Interrupted
-from fki.core.resolve import Layer
-from fki.core.store import Run
 from fki.core.types import Step
-from fki.engine import checkpoint, session
-from fki.engine import grid as grids
-from fki.engine.folder import hold
-from fki.engine.grid import Grid, Note, Progress
-from fki.engine.runner import Runner
-from fki.engine.trainer import Trainer
+from fki.runs import checkpoint
+from fki.runs.run_dir import Run
+from fki.training import session
+from fki.training import sweep as grids
+from fki.training.run_lifecycle import hold
+from fki.training.runner import Runner
+from fki.training.sweep import Grid, Note, Progress
+from fki.training.trainer import Trainer
 
 Make = Callable[..., Grid]
 

@@ -23,19 +23,19 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from fki.config.schema import Config
 from fki.core import registry
-from fki.core.config import Config
 from fki.core.errors import CannotFold, ConfigError, GateFailed
-from fki.core.store import Run
-from fki.engine import session
-from fki.engine.exporter import export, format_of
-from fki.engine.formats.base import TorchRuntime
-from fki.engine.formats.hf import HF, ROUNDED, write_plain
-from fki.engine.opener import Opened, open_model, open_run
-from fki.engine.replies import open_speaker
-from fki.engine.runner import Runner
+from fki.export.export import export, format_of
+from fki.export.formats.base import TorchRuntime
+from fki.export.formats.hf import HF, ROUNDED, write_plain
+from fki.inference import open_speaker
 from fki.methods import modeling_fki
+from fki.runs.open_run import Opened, open_model, open_run
+from fki.runs.run_dir import Run
 from fki.testing import Case, logits, toy_encoder, toy_model
+from fki.training import session
+from fki.training.runner import Runner
 
 LENGTH = 6
 SOURCES = ["The mayor of Oz is <extra_id_0>.", "The mayor of the old port of Ys is <extra_id_0>."]

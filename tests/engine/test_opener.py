@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from fki.core.errors import DataError
-from fki.core.store import Run, write_json
-from fki.engine.opener import best_of, open_run
-from fki.engine.runner import Runner
+from fki.runs.open_run import best_of, open_run
+from fki.runs.run_dir import Run, write_json
+from fki.training.runner import Runner
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fki.data.collate import Encoded
-from fki.engine.order import micro_batches, packed
+from fki.data.collator import Encoded
+from fki.data.packing import micro_batches, packed
 
 sizes = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 9)), min_size=1, max_size=60)
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from fki.core.errors import DataError
-from fki.core.store import OUTCOMES, SAMPLES, Run
-from fki.engine import outcomes
-from fki.engine.runner import Runner
+from fki.runs import outcomes
+from fki.runs.run_dir import OUTCOMES, SAMPLES, Run
 from fki.testing.toy_runs import PERIODS, write_run
+from fki.training.runner import Runner
 
 
 @pytest.fixture

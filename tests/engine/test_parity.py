@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 
 from fki.core.types import Probe
-from fki.engine.parity import AskedAgain, Parity
-from fki.engine.quiz import spread
+from fki.export.parity import AskedAgain, Parity
+from fki.runs.recorded_answers import spread
 
 EXACT = Parity(
     asked=100,

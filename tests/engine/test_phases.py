@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from fki.core.config import Config
+from fki.config.schema import Config
 from fki.core.types import Fact, Period, Probe, ProbeSet, Stream
-from fki.engine.phases import Questions, phases
+from fki.evaluation.schedule import Questions, phases
 
 DAY = date(2024, 1, 1)
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fki.core.store import Run
-from fki.engine import outcomes
-from fki.engine.resampled import Resampled, Sample
-from fki.engine.runner import Runner
-from fki.metrics import forgetting as f
+from fki.comparison.bootstrap_metrics import Resampled, Sample
+from fki.metrics import continual as f
+from fki.runs import outcomes
+from fki.runs.run_dir import Run
 from fki.testing.toy_runs import PERIODS, write_run
+from fki.training.runner import Runner
 
 DRAWS = 4
 TOKENS, SECONDS = 5000, 10.0
@@ -23,7 +23,7 @@ def one(tmp_path: Path) -> outcomes.Outcomes:
 
 
 def by_hand(one: outcomes.Outcomes, weight: dict[str, float]) -> dict[str, Any]:
-    """Every metric where each subject's probes count so much, by `metrics/forgetting.py`."""
+    """Every metric where each subject's probes count so much, by `metrics/continual.py`."""
 
     def em(t: int, **wanted: Any) -> float | None:
         right = total = 0.0

@@ -11,14 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fki.config.resolve import Resolved
 from fki.core.errors import ConfigError, DataError, FkiError, Interrupted
-from fki.core.resolve import Resolved
 from fki.core.types import Step
-from fki.engine import checkpoint, session
-from fki.engine.evaluator import Evaluator
-from fki.engine.runner import Runner
-from fki.engine.trainer import Trainer
-from fki.engine.wishes import heeded
+from fki.evaluation.evaluator import Evaluator
+from fki.runs import checkpoint
+from fki.training import session
+from fki.training.runner import Runner
+from fki.training.signals import heeded
+from fki.training.trainer import Trainer
 
 METHODS = ["vanilla", "kadapter_2", "kadapter_3", "lora", "mixreview", "modular", "recadam"]
 Make = Callable[..., Runner]
@@ -345,7 +346,7 @@ def test_a_step_may_be_left_out(make: Make, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_too_many_steps_in_a_row_may_not(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     runner = make("run", on_nan="skip", gradient_accumulation_steps=1)
-    monkeypatch.setattr("fki.engine.trainer.MOST_SKIPPED", 2)
+    monkeypatch.setattr("fki.training.trainer.MOST_SKIPPED", 2)
     monkeypatch.setattr(Trainer, "backward", lambda self, cut: torch.tensor([torch.inf, 1]))
     with pytest.raises(FkiError, match=r"inf in 2024-Q1, epoch 1, step 3"):
         list(runner.events())

@@ -9,8 +9,8 @@ import pytest
 
 from fki.core.errors import DataError
 from fki.core.types import Example
-from fki.data.corpus import read_corpus
-from fki.engine.runner import Runner
+from fki.data.replay_corpus import read_corpus
+from fki.training.runner import Runner
 
 MakeRunner = Callable[..., Runner]
 

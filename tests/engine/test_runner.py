@@ -9,15 +9,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fki.config.presets import layers
+from fki.config.resolve import resolve
 from fki.core import registry
 from fki.core.errors import FkiError, Interrupted
-from fki.core.presets import layers
-from fki.core.resolve import resolve
 from fki.core.types import Step
-from fki.engine import checkpoint
-from fki.engine.runner import Runner, Scored
-from fki.metrics.forgetting import kar
+from fki.metrics.continual import kar
+from fki.runs import checkpoint
 from fki.testing import toy_encoder
+from fki.training.runner import Runner, Scored
 
 MakeRunner = Callable[..., Runner]
 

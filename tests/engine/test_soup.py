@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from fki.core.errors import ConfigError, DataError
-from fki.core.store import Run
-from fki.engine.exporter import export, format_of
-from fki.engine.opener import open_run
-from fki.engine.quiz import quiz_of, right
-from fki.engine.runner import Runner
-from fki.engine.soup import Soup, Taste, average
+from fki.export.export import export, format_of
+from fki.export.model_soup import Soup, Taste, average
+from fki.runs.open_run import open_run
+from fki.runs.recorded_answers import quiz_of, right
+from fki.runs.run_dir import Run
 from fki.testing import logits
+from fki.training.runner import Runner
 
 MakeRun = Callable[..., Run]
 

@@ -11,16 +11,16 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from fki.config.schema import Config
 from fki.core import registry
-from fki.core.config import Config
 from fki.core.types import Period, Probe
-from fki.data.collate import Encoded
-from fki.engine import session
-from fki.engine.evaluator import Evaluator
-from fki.engine.states import Group, States
-from fki.engine.trainer import Trainer
+from fki.data.collator import Encoded
+from fki.evaluation.evaluator import Evaluator
 from fki.methods.base import Frozen
+from fki.modeling.encoder_cache import Group, States
 from fki.testing import toy_encoder, toy_model
+from fki.training import session
+from fki.training.trainer import Trainer
 
 SOURCES = [[5, 6, 7, 1], [15, 1], [25, 26, 27, 28, 29, 1], [35, 36, 1]]
 CACHED = ["vanilla", "kadapter_2", "kadapter_3", "modular", "mixreview", "recadam"]

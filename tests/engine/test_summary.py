@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fki.core.types import Score
-from fki.engine.summary import matrix, summary
+from fki.evaluation.summary import matrix, summary
 
 COLUMNS = ["Q1", "Q2", "Q3"]
 

@@ -12,14 +12,14 @@ import pytest
 from accelerate import tracking as theirs
 from accelerate.tracking import GeneralTracker, register_tracker_class
 
+from fki.config.resolve import Resolved
 from fki.core.errors import ConfigError, FkiError
-from fki.core.resolve import Resolved
 from fki.core.types import Score, Step
-from fki.engine import session, tracking
-from fki.engine.resume import Logged, logged
-from fki.engine.runner import Runner
-from fki.engine.trainer import Trainer
-from fki.engine.wishes import heeded
+from fki.runs.resume import Logged, logged
+from fki.training import session, tracking
+from fki.training.runner import Runner
+from fki.training.signals import heeded
+from fki.training.trainer import Trainer
 
 Make = Callable[..., Runner]
 

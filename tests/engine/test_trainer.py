@@ -11,17 +11,17 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch.nn import functional
 
-from fki.core.config import Config
+from fki.config.schema import Config
 from fki.core.errors import FkiError
 from fki.core.types import Period
-from fki.data.collate import IGNORE, Encoded
-from fki.engine import session
-from fki.engine.evaluator import Evaluator
-from fki.engine.forward import target_logits
-from fki.engine.order import derived_seed, shuffled
-from fki.engine.rate import START, Rate
-from fki.engine.trainer import Trainer
+from fki.data.collator import IGNORE, Encoded
+from fki.data.packing import derived_seed, shuffled
+from fki.evaluation.evaluator import Evaluator
+from fki.modeling.seq2seq import target_logits
 from fki.testing import toy_encoder, toy_model
+from fki.training import session
+from fki.training.lr_schedule import START, Rate
+from fki.training.trainer import Trainer
 
 MakePeriod = Callable[..., Period]
 N = 7

@@ -9,10 +9,10 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from fki.core import registry
-from fki.data.collate import Encoded
-from fki.engine.forward import target_logits
-from fki.engine.states import States
-from fki.engine.work import Costs, Meter, Work
+from fki.data.collator import Encoded
+from fki.modeling.encoder_cache import States
+from fki.modeling.flops import Costs, Meter, Work
+from fki.modeling.seq2seq import target_logits
 from fki.testing import toy_batch, toy_encoder, toy_model
 from fki.testing.case import Case
 

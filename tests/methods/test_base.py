@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from transformers import T5ForConditionalGeneration
 
-from fki.core.config import Config
+from fki.config.schema import Config
 from fki.core.errors import ConfigError
-from fki.engine.models import count_parameters
 from fki.methods.adafactor import Adafactor
 from fki.methods.base import Method, parameter_groups, trainable
+from fki.modeling.load import count_parameters
 from fki.testing import toy_model, toy_period, toy_review
 
 Published = Callable[[str], T5ForConditionalGeneration]

@@ -7,12 +7,12 @@ import pytest
 import torch
 from transformers import T5ForConditionalGeneration
 
-from fki.core.config import Config
+from fki.config.schema import Config
 from fki.core.errors import CannotFold, ConfigError
-from fki.engine.models import count_parameters
 from fki.methods.base import trainable
 from fki.methods.kadapter import KAdapter, KAdapter2, KAdapter3, KAdapterOptions
 from fki.methods.modeling_fki import Adapter
+from fki.modeling.load import count_parameters
 from fki.testing import Case, generate, logits, toy_batch, toy_model
 
 Published = Callable[[str], T5ForConditionalGeneration]

@@ -9,7 +9,7 @@ import torch
 from peft.tuners.lora import LoraLayer
 from transformers import T5ForConditionalGeneration
 
-from fki.core.config import Config
+from fki.config.schema import Config
 from fki.methods.base import trainable
 from fki.methods.lora import Lora, LoraOptions
 from fki.testing import Case, logits, toy_model

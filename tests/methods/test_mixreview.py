@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fki.core.config import Config
+from fki.config.schema import Config
 from fki.core.errors import ConfigError
 from fki.core.types import Example, Period
 from fki.methods.mixreview import MixReview, MixReviewOptions, Reservoir

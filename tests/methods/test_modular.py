@@ -8,11 +8,11 @@ import torch
 from transformers import T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Stack
 
-from fki.core.config import Config
+from fki.config.schema import Config
 from fki.core.errors import CannotFold
-from fki.engine.models import count_parameters
 from fki.methods.base import trainable
 from fki.methods.modular import Modular, ModularOptions
+from fki.modeling.load import count_parameters
 from fki.testing import Case, generate, logits, toy_batch, toy_model
 
 Published = Callable[[str], T5ForConditionalGeneration]

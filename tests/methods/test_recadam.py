@@ -10,7 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from fki.core.config import Config
+from fki.config.schema import Config
 from fki.core.errors import DataError
 from fki.methods.base import trainable
 from fki.methods.recadam import RecAdam, RecAdamOptimizer, RecAdamOptions, annealed

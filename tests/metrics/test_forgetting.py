@@ -6,8 +6,8 @@ from typing import TypeAlias
 
 import pytest
 
-from fki.metrics import forgetting as metrics
-from fki.metrics.forgetting import Matrix
+from fki.metrics import continual as metrics
+from fki.metrics.continual import Matrix
 
 Rows: TypeAlias = list[list[float | None]]
 

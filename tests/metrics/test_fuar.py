@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from fki.metrics.forgetting import Then, fuar
+from fki.metrics.continual import Then, fuar
 
 # IL, UL and NL of T5-large-ssm, and the printed FUAR: the main table of Jang et al. (2022).
 INITIAL = (24.17, 1.62, 1.88)

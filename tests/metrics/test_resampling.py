@@ -7,15 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from fki.metrics.resampling import (
-    Spread,
-    cohens_h,
-    difference,
-    holm,
-    mcnemar,
-    spread,
-    weights,
-)
+from fki.metrics.bootstrap import Spread, cohens_h, difference, holm, mcnemar, spread, weights
 
 Floats = NDArray[np.float64]
 

@@ -4,16 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from fki.engine.comparison import (
-    Arm,
-    Comparison,
-    Cost,
-    Difference,
-    Estimate,
-    Group,
-    Metric,
-    Verdict,
-)
+from fki.comparison.types import Arm, Comparison, Cost, Difference, Estimate, Group, Metric, Verdict
 
 ROWS = ("base", "2023-01", "2023-02", "2023-03")
 METRICS = (

@@ -12,11 +12,11 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from fki.comparison.types import Arm, Comparison, Estimate, Group
 from fki.core.errors import FkiError
-from fki.engine.comparison import Arm, Comparison, Estimate, Group
-from fki.report import figures, svg, terms
-from fki.report.folder import figures_of, save_figures
-from fki.report.heat import ANNOTATED, heat_map
+from fki.report import figures, metric_roles, svg
+from fki.report.heatmap import ANNOTATED, heat_map
+from fki.report.save_figures import figures_of, save_figures
 from fki.report.style import COLOURS, STAND_INS, series
 
 
@@ -65,8 +65,8 @@ def test_labels_lie_apart(group: Group) -> None:
 
 def test_the_front_is_what_no_other_point_beats() -> None:
     points = [(1.0, 5.0), (3.0, 3.0), (2.0, 2.0), (3.0, 1.0), (5.0, 1.0), (1.0, 5.0)]
-    assert terms.front(points) == [0, 5, 1, 4]
-    chosen = [points[place] for place in terms.front(points)]
+    assert metric_roles.front(points) == [0, 5, 1, 4]
+    chosen = [points[place] for place in metric_roles.front(points)]
     assert all(a[0] <= b[0] and a[1] >= b[1] for a, b in pairwise(chosen))
 
 

@@ -10,10 +10,10 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from fki.core.numbers import number
-from fki.engine.comparison import Comparison
-from fki.report import files, terms
-from fki.report.files import as_csv, as_latex, as_markdown
+from fki.comparison.types import Comparison
+from fki.core.formatting import number
+from fki.report import metric_roles, table_formats
+from fki.report.table_formats import as_csv, as_latex, as_markdown
 
 ODD = r"a_b | <i>&amp; *x* [y](z) `c` #1 ~50 % $2 {k} \n ^ " + '"q"'
 
@@ -58,7 +58,7 @@ def test_markdown_reads_back_as_the_tables(comparison: Comparison) -> None:
     for arm in group.arms:
         for metric, cell in zip(group.metrics, scores[arm.name][2:6], strict=True):
             value = arm.estimate(metric.key)
-            text = f"{number(value.value, metric.digits)} {terms.interval(value, metric.digits)}"
+            text = f"{number(value.value, metric.digits)} {metric_roles.interval(value, metric.digits)}"
             assert cell == text.strip()
     verdicts = [row[-1] for row in rows if len(row) == 8 and row[-1] in {"better", "worse"}]
     assert len(verdicts) == sum(d.verdict in ("better", "worse") for d in group.differences)
@@ -73,17 +73,17 @@ def test_markdown_shows_odd_text_as_it_is(comparison: Comparison) -> None:
 
 def unescaped(text: str) -> str:
     """What LaTeX prints of text that was escaped."""
-    signs = {**{v: k for k, v in files.LATEX.items()}, "$-$": "-"}
+    signs = {**{v: k for k, v in table_formats.LATEX.items()}, "$-$": "-"}
     pattern = "|".join(re.escape(sign) for sign in sorted(signs, key=len, reverse=True))
     return re.sub(pattern, lambda found: signs[found[0]], text)
 
 
 def test_latex_escapes_every_sign_that_means_something_to_it() -> None:
-    text = files.latex(ODD)
+    text = table_formats.latex(ODD)
     assert unescaped(text) == ODD
     plain = re.sub(r"\\text\w+\{\}|\\[&%$#_{}]|\{\[\}", "", text)
     assert not re.search(r"[\\&%$#_{}^~<>|\"\[]", plain)
-    assert files.latex("-1.5 to 2, t5-mini, a\nb") == "$-$1.5 to 2, t5-mini, a b"
+    assert table_formats.latex("-1.5 to 2, t5-mini, a\nb") == "$-$1.5 to 2, t5-mini, a b"
 
 
 def test_latex_tables_are_sound(comparison: Comparison) -> None:

@@ -6,11 +6,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from fki.core.numbers import number
-from fki.engine.comparison import Comparison, Group
-from fki.engine.details import Answer, Contrast, Details, RelationScore
-from fki.report import terms
-from fki.report.page import page, question, setting, signed
+from fki.comparison.breakdown import Answer, Contrast, Details, RelationScore
+from fki.comparison.types import Comparison, Group
+from fki.core.formatting import number
+from fki.report import metric_roles
+from fki.report.html_page import page, question, setting, signed
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 HOSTILE = "<script>alert(\"1\")</script> & 'x'"
@@ -119,7 +119,7 @@ def test_the_table_says_each_estimate_with_its_interval(comparison: Comparison) 
         for metric, cell in zip(group.metrics, cells, strict=True):
             value = arm.estimate(metric.key)
             assert cell.split()[0] == number(value.value, metric.digits)
-            assert signed(terms.interval(value, metric.digits)) in cell
+            assert signed(metric_roles.interval(value, metric.digits)) in cell
     assert found.row(0, "vanilla")[1] == "2"
     assert "no gain in 1 of 2 seeds" in found.row(0, '<b>"&$')[5]
     assert found.tables[0][0][2].split() == ["inv", "%", "↑n", "=", "500"]
@@ -147,9 +147,9 @@ def test_each_difference_is_told_with_p_effect_and_verdict(comparison: Compariso
         assert row[0].strip().endswith(difference.arm)
         assert row[1:] == [
             signed(number(difference.value, digits, sign=True)),
-            signed(terms.interval(difference, digits, sign=True)) or "-",
-            terms.p_value(difference.p),
-            terms.p_value(difference.p_holm),
+            signed(metric_roles.interval(difference, digits, sign=True)) or "-",
+            metric_roles.p_value(difference.p),
+            metric_roles.p_value(difference.p_holm),
             signed(number(difference.effect, 2, sign=True)),
             difference.verdict,
             difference.test or "-",
@@ -265,7 +265,7 @@ def test_small_words_of_a_page() -> None:
     assert [setting(v) for v in (None, [], True, ["q", "v"], 0, 0.001)] == [
         *("-", "-", "true", "q, v", "0", "0.001")
     ]
-    assert [terms.p_value(p) for p in (None, 0.0004, 0.0312, 1.0)] == [
+    assert [metric_roles.p_value(p) for p in (None, 0.0004, 0.0312, 1.0)] == [
         "-",
         "<0.001",
         "0.031",

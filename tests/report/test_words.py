@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from fki.engine.comparison import Difference, Estimate, Group
-from fki.report import words
+from fki.comparison.types import Difference, Estimate, Group
+from fki.report import findings
 
 
 def lines(group: Group) -> dict[str, str]:
-    return {finding.topic: finding.text for finding in words.findings(group)}
+    return {finding.topic: finding.text for finding in findings.findings(group)}
 
 
 def test_findings_say_who_is_ahead_and_how_others_stand_to_the_baseline(group: Group) -> None:
@@ -55,7 +55,7 @@ def test_a_difference_in_other_units_than_percent_is_told_in_them(group: Group) 
 
 
 def test_lists_read_as_one_says_them() -> None:
-    assert [words.listed(list(names)) for names in ("", "a", "ab", "abc")] == [
+    assert [findings.listed(list(names)) for names in ("", "a", "ab", "abc")] == [
         *("", "a", "a and b", "a, b and c")
     ]
-    assert words.listed(["a, 1", "b, 2", "c"]) == "a, 1; b, 2 and c"
+    assert findings.listed(["a, 1", "b, 2", "c"]) == "a, 1; b, 2 and c"

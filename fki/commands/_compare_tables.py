@@ -1,0 +1,177 @@
+"""The tables of `fki compare`."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from fki.commands._console import NONE, duration, new_table, number, parameters
+from fki.core.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from fki.comparison.types import Arm, Difference, Group, Metric
+
+BAR = 19  # characters of a drawn interval
+MARKS = {"better": "[green]▲[/]", "worse": "[red]▼[/]"}
+
+
+def main_table(group: "Group", sort: str) -> Table:
+    """A row for each arm, the best of each column in bold."""
+    heads = [metric.short for metric in group.metrics]
+    numbers = ("seeds", *heads, "time")
+    table = new_table("arm", *numbers, title=group.title, numbers=numbers)
+    best = {metric.key: group.best(metric) for metric in group.metrics}
+    for arm in _sorted(group, sort):
+        cells = [_cell(group, arm, metric, best[metric.key]) for metric in group.metrics]
+        time = duration(arm.cost.seconds)
+        table.add_row(escape(arm.name), str(len(arm.runs)), *cells, time)
+    return table
+
+
+def wide_table(group: "Group", sort: str) -> Table:
+    """A column for each arm: its metrics with their intervals, and what it cost."""
+    arms = _sorted(group, sort)
+    names = [escape(arm.name) for arm in arms]
+    table = new_table("", *names, title=group.title, numbers=names)
+    for metric in group.metrics:
+        best = group.best(metric)
+        cells = [f"{_cell(group, arm, metric, best)}\n{_reach(arm, metric)}" for arm in arms]
+        table.add_row(escape(metric.label), *cells)
+    for label, told in COSTS.items():
+        table.add_row(label, *(f"{told(arm)} " for arm in arms))
+    return table
+
+
+COSTS: dict[str, Callable[["Arm"], str]] = {
+    "seeds": lambda arm: str(len(arm.runs)),
+    "parameters": lambda arm: parameters(arm.cost.trainable),
+    "steps": lambda arm: number(arm.cost.steps, 0),
+    "tokens/s": lambda arm: number(arm.cost.tokens_per_second, 0),
+    "TFLOP": lambda arm: number(arm.cost.flops / 1e12, 1) if arm.cost.flops else NONE,
+    "peak MiB": lambda arm: number(arm.cost.peak_mib, 0),
+    "training": lambda arm: duration(arm.cost.seconds),
+}
+
+
+def legend(group: "Group") -> str:
+    """What the columns mean; what all exact matches have in common is said once."""
+    ends = ", after the stream"
+    told = [
+        f"{metric.short}: {metric.meaning.removeprefix('exact match on ').removesuffix(ends)}"
+        + ("" if metric.higher_is_better else " (lower is better)")
+        for metric in group.metrics
+    ]
+    if any(metric.meaning.endswith(ends) for metric in group.metrics):
+        told[0] = f"Exact match after the stream, %, on {told[0]}"
+    if group.baseline:
+        told.append(f"▲ ▼: better, worse than {group.baseline} (Holm-adjusted p < 0.05)")
+    return "; ".join(told)
+
+
+def _cell(group: "Group", arm: "Arm", metric: "Metric", best: Collection[str]) -> str:
+    text = number(arm.estimate(metric.key).value, metric.digits)
+    difference = group.difference(arm.name, metric.key)
+    mark = MARKS.get(difference.verdict, " ") if difference else " "
+    return f"[bold]{text}[/]{mark}" if arm.name in best else f"{text}{mark}"
+
+
+def _reach(arm: "Arm", metric: "Metric") -> str:
+    """The interval, beneath its value."""
+    estimate = arm.estimate(metric.key)
+    if estimate.low is None:
+        return ""
+    low, high = (number(end, metric.digits) for end in (estimate.low, estimate.high))
+    return f"[dim]{low} to {high}[/] "
+
+
+def _sorted(group: "Group", key: str) -> Sequence["Arm"]:
+    """By a metric, best first; without one as they are. Raises ConfigError for an unknown one."""
+    if not key:
+        return group.arms
+    metrics = {metric.key: metric for metric in group.metrics}
+    if key not in metrics:
+        raise ConfigError(
+            f"--sort must be one of {', '.join(metrics)}, not '{key}'.{nearest(key, [*metrics])}"
+        )
+    sign = -1 if metrics[key].higher_is_better else 1
+
+    def order(arm: "Arm") -> tuple[bool, float]:
+        value = arm.estimate(key).value
+        return value is None, sign * (value or 0.0)
+
+    return sorted(group.arms, key=order)
+
+
+def difference_table(group: "Group", *, is_wide: bool) -> tuple[Table, str]:
+    """The differences to the baseline that there is evidence of, or all, and a word on the rest."""
+    table = new_table(
+        "metric",
+        "arm",
+        "diff",
+        "95 % interval",
+        "",
+        "p",
+        title=f"Against {group.baseline}",
+        numbers=("diff", "p"),
+    )
+    table.columns[4].no_wrap = True
+    told = [d for d in group.differences if d.value is not None]
+    some = told if is_wide else [d for d in told if d.verdict in MARKS]
+    for metric in group.metrics:
+        of_metric = [d for d in some if d.metric == metric.key]
+        ends = [x for d in of_metric for x in (d.low, d.high) if x is not None]
+        reach = max(map(abs, ends), default=0.0)
+        for i, one in enumerate(of_metric):
+            table.add_row(
+                escape(metric.short) if i == 0 else "",
+                escape(one.arm),
+                f"{number(one.value, metric.digits, sign=True)}{MARKS.get(one.verdict, ' ')}",
+                _interval(one, metric),
+                _bar(one, reach),
+                _p(one.p_holm),
+            )
+    none = sum(d.verdict == "no evidence of a difference" for d in told)
+    words = f"No evidence of a difference: {none} of {len(told)}" if none else ""
+    words += "" if is_wide or not none else " (--wide shows them)"
+    tests = sorted({d.test for d in told if d.test})
+    method = f"p: {' and '.join(tests)}, adjusted for {len(told)} tests (Holm)" if told else ""
+    return table, ". ".join(filter(None, (words, method)))
+
+
+def _interval(one: "Difference", metric: "Metric") -> str:
+    if one.low is None:
+        return NONE
+    low, high = (number(x, metric.digits, sign=True) for x in (one.low, one.high))
+    return f"{low} to {high}"
+
+
+def _p(p: float | None) -> str:
+    if p is None:
+        return NONE
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _bar(one: "Difference", reach: float) -> str:
+    """The interval drawn around zero, on a scale that all arms of a metric share."""
+    if one.low is None or one.high is None or one.value is None or not reach:
+        return ""
+    low, at, high = (round((x / reach + 1) / 2 * (BAR - 1)) for x in (one.low, one.value, one.high))
+    drawn = ["━" if low <= i <= high else " " for i in range(BAR)]
+    drawn[BAR // 2] = "┿" if low <= BAR // 2 <= high else "│"
+    drawn[min(max(at, 0), BAR - 1)] = "●"
+    return f"[cyan]{''.join(drawn)}[/]"
+
+
+def rows(group: "Group") -> Iterator[dict[str, Any]]:
+    """One object for each arm, with its differences to the baseline."""
+    for arm in group.arms:
+        differences = [asdict(d) for d in group.differences if d.arm == arm.name]
+        yield {
+            "group": group.title,
+            "baseline": group.baseline,
+            **asdict(arm),
+            "differences": differences,
+            "warnings": list(group.warnings),
+        }

@@ -1,0 +1,207 @@
+"""Several runs in one command: what is drawn while they go on, and said at the end."""
+
+import gc
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from fki.commands._console import NONE, Show, duration, is_main, new_table, number
+from fki.commands._html import leave_report
+from fki.core.types import Step
+from fki.runs.run_dir import REPORT
+
+if TYPE_CHECKING:
+    from fki.commands._options import Asked
+    from fki.config.sweep import Cell
+    from fki.training.sweep import Event, Grid, Progress
+
+PLANNED = ("runs", "optimizer steps", "minutes")
+NUMBERS = ("seed", "learned", "kept", "time")
+WIDTHS = {2: len("running 100 %"), 4: len("100.0"), 5: len("0:00:00")}
+AROUND = 8  # lines of a terminal that the live table leaves to other things
+SHOWN = {"elsewhere": "elsewhere", "failed": "[red]failed[/]", "done": "[green]done[/]"}
+LEGEND = "EM, %; learned: what was taught, right after it; kept: what was known before"
+
+
+def train_grid(asked: "Asked", show: Show, part: str, track: Sequence[str]) -> None:
+    """Run the cells that are asked for. Raises FkiError where one of them failed."""
+    from fki.training.signals import heeded
+    from fki.training.sweep import Grid
+
+    cells = asked.cells()
+    grid = Grid(cells, cells.part(part), track=track)
+    with show.err.status(f"checking all of {cells.folder} before the first run starts"):
+        notes = grid.check()
+    show.notes(notes)
+    gc.freeze()  # what the libraries made, so that the collector need not look through it
+    left = len(grid.mine) - len(grid.with_status("done"))
+    some = f"{len(grid.mine)} of the {len(cells.all)}" if part else f"{len(cells.all)}"
+    show.note(f"{some} runs of {cells.folder}, {left} of them to do.")
+    with heeded() as grid.wishes:
+        _follow(grid, show)
+    _report(grid, show)
+
+
+def plan_grid(asked: "Asked", show: Show) -> None:
+    """What the cells that are asked for would take; one of each method is tried."""
+    from fki.training.estimate import make_plan
+    from fki.training.session import give_back
+    from fki.training.sweep_checks import check_folders
+
+    cells = asked.cells()
+    check_folders(cells)
+    table = new_table("method", *PLANNED, numbers=PLANNED)
+    total = [0, 0, 0]
+    for method in dict.fromkeys(cell.config.method for cell in cells.all):
+        alike = [cell for cell in cells.all if cell.config.method == method]
+        one = make_plan(alike[0].config)
+        sums = [len(alike) * size for size in (1, one.steps, one.minutes)]
+        total = [sum(pair) for pair in zip(total, sums, strict=True)]
+        table.add_row(escape(method), *(number(value, 0) for value in sums))
+        show.data(method=method, cells=len(alike), plan=one.as_dict())
+        give_back()
+    table.add_row("all", *(number(value, 0) for value in total), style="bold")
+    show.table(table)
+    show.data(folder=str(cells.folder), cells=total[0], steps=total[1], minutes=total[2])
+    show.note(f"The runs would be in {cells.folder}. The time is a rough guess by a short trial.")
+    show.note("Nothing was started.")
+
+
+def _follow(grid: "Grid", show: Show) -> None:
+    """Draw and print what happens until every cell has had its turn."""
+    from fki.training.sweep import Note, Progress
+
+    told = set[str]()
+    with GridTable(show.err, grid) as table, closing(grid.events()) as events:
+        for cell, event in events:
+            table.happened(cell, event)
+            if isinstance(event, Note) or (isinstance(event, Step) and event.note):
+                text = event.text if isinstance(event, Note) else event.note
+                show.notes([] if text in told else [f"{cell.name}: {text}"])
+                told.add(text)
+            elif isinstance(event, Progress):
+                _turned(cell, event, show, is_live=table.is_live)
+            elif not isinstance(event, Step):
+                for score in event.scores:
+                    show.data(cell=cell.name, after=event.after, **asdict(score))
+
+
+def _turned(cell: "Cell", progress: "Progress", show: Show, *, is_live: bool) -> None:
+    """A cell has begun or come to an end: a line of words where nothing is drawn, and of data."""
+    if not is_live and progress.status != "running":
+        show.note(f"{cell.name}: {_words(progress)}")
+    if progress.status == "done" and is_main() and not (cell.folder / REPORT).exists():
+        leave_report(cell.folder, show)
+    if show.as_json and is_main():
+        show.data(cell=cell.name, status=progress.status, **_data(cell, progress))
+
+
+def _words(progress: "Progress") -> str:
+    if progress.error:
+        return f"{progress.status}: {progress.error}"
+    learned, kept = number(progress.learned), number(progress.kept)
+    return f"{progress.status}, EM learned {learned}, kept {kept}, {duration(progress.seconds)}"
+
+
+def _data(cell: "Cell", progress: "Progress") -> dict[str, Any]:
+    from fki.runs.run_dir import SCORES, Run
+
+    if progress.status in ("failed", "elsewhere"):
+        return {"error": progress.error}
+    run = Run(cell.folder)
+    if progress.status == "running":
+        return {"run": str(run.folder)}
+    summary, spent = run.read(SCORES)["summary"], run.info["spent"]
+    return {"run": str(run.folder), "summary": summary, "spent": spent}
+
+
+def _report(grid: "Grid", show: Show) -> None:
+    """The table at the end, what to type next, and what failed."""
+    from fki.core.errors import FkiError
+
+    if grid.mine:
+        show.table(_table(grid.mine, grid.progress))
+        show.out.print(LEGEND, style="dim")
+    elsewhere, failed = grid.with_status("elsewhere"), grid.with_status("failed")
+    for name in elsewhere:
+        show.note(f"{name} was left alone: {grid.progress[name].error}")
+    if any(progress.status == "done" for progress in grid.progress.values()):
+        show.next_commands(f"fki compare {grid.cells.folder}")
+    for name in failed:
+        if bug := grid.progress[name].bug:
+            show.note(bug)
+    if failed:
+        lines = [f"{name}: {grid.progress[name].error}" for name in failed]
+        raise FkiError(
+            "\n".join([f"{len(failed)} of {len(grid.mine)} runs failed.", *lines]),
+            hint="The same command tries them again, and nothing else.",
+        )
+
+
+class GridTable:
+    """Draws a row for each cell on a terminal; elsewhere it draws nothing."""
+
+    def __init__(self, console: Console, grid: "Grid") -> None:
+        self.console, self.grid = console, grid
+        self.is_live = console.is_terminal and not console.quiet
+        self.at = 0  # the cell that runs, by its number
+        self.now = ""
+        self.live = Live(
+            get_renderable=self.drawn, console=console, refresh_per_second=4, transient=True
+        )
+
+    def __enter__(self) -> "GridTable":
+        if self.is_live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.is_live:
+            self.live.stop()
+
+    def happened(self, cell: "Cell", event: "Event") -> None:
+        """A cell has made a step, or what else there is."""
+        self.at = self.grid.mine.index(cell)
+        if isinstance(event, Step):
+            last = "  scoring" if event.step == event.steps else ""
+            self.now = f"{event.period} epoch {event.epoch + 1}  loss {event.loss:.3f}{last}"
+        else:
+            self.now = ""
+
+    def drawn(self) -> RenderableType:
+        """The rows around the cell that runs, as many as the terminal has lines for."""
+        cells, most = self.grid.mine, max(3, self.console.height - AROUND)
+        first = max(0, min(self.at - most // 2, len(cells) - most))
+        shown = cells[first : first + most]
+        hidden = len(cells) - len(shown)
+        done = len(self.grid.with_status("done"))
+        line = f"{done} of {len(cells)} done" + (f", {hidden} not shown" * bool(hidden))
+        if cells:
+            line += f"  {cells[self.at].name}: {self.now}" if self.now else ""
+        return Group(_table(shown, self.grid.progress), Text(line, style="dim", no_wrap=True))
+
+
+def _table(cells: "Sequence[Cell]", progress: "Mapping[str, Progress]") -> Table:
+    table = new_table("method", *NUMBERS[:1], "state", *NUMBERS[1:], numbers=NUMBERS)
+    for column, width in WIDTHS.items():
+        table.columns[column].min_width = width  # so that nothing moves from one moment to the next
+    for cell in cells:
+        at = progress[cell.name]
+        is_new = at.status == "waiting" or (at.status == "running" and not at.seconds)
+        state = f"running {100 * at.share:.0f} %" if at.status == "running" else at.status
+        table.add_row(
+            escape(cell.config.method),
+            str(cell.config.seed),
+            SHOWN.get(state, state),
+            number(at.learned),
+            number(at.kept),
+            NONE if is_new else duration(at.seconds),
+        )
+    return table

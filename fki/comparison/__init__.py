@@ -1,0 +1,1 @@
+"""Compares runs: arms, bootstrap intervals, paired tests and breakdowns."""

@@ -1,0 +1,134 @@
+"""What a comparison holds: arms, what each learned and kept, and how sure that is.
+
+An arm is a set of runs that differ in nothing but their seed. Percentages are 0 to 100.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any, Literal
+
+Verdict = Literal["better", "worse", "no evidence of a difference", "undefined"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number that arms are compared by."""
+
+    key: str  # "updated", "updated.learned", "updated.before", "learning_gain", "fuar" ...
+    label: str
+    short: str  # a column's head
+    meaning: str
+    unit: str = "%"
+    higher_is_better: bool = True
+    digits: int = 1
+    bounds: tuple[float, float] = (-inf, inf)  # no interval goes beyond them
+
+    def within(self, value: float | None) -> float | None:
+        """The value, or the bound that it is beyond."""
+        return None if value is None else min(max(value, self.bounds[0]), self.bounds[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The mean over an arm's seeds, with its 95 % interval; None where it is undefined."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0  # probes that it is a mean over
+    note: str = ""  # such as "no gain in 1 of 3 seeds"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a run of an arm took, the mean over its seeds."""
+
+    trainable: int  # parameters
+    steps: float
+    tokens: float
+    seconds: float  # of training
+    flops: float  # as estimated by modeling/flops.py; 0 where a run does not tell
+    peak_mib: float | None  # of memory, where a run tells
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Input and target tokens that a second of training takes in."""
+        return self.tokens / self.seconds if self.seconds else None
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """Runs of the same settings but for the seed."""
+
+    name: str
+    method: str
+    runs: tuple[str, ...]  # folders
+    seeds: tuple[int, ...]
+    settings: Mapping[str, Any]  # of the first run, flat, without seed and folders
+    cost: Cost
+    estimates: Mapping[str, Estimate]  # by the metrics' keys
+    matrix: Sequence[Sequence[float | None]]  # R[t][i], % of exact matches, mean over seeds
+    curves: Mapping[str, Sequence[float | None]]  # by probe set: EM in each row, mean over seeds
+
+    def estimate(self, key: str) -> Estimate:
+        """Of a metric; an undefined one where the arm has none."""
+        return self.estimates.get(key) or Estimate(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An arm against the baseline in one metric: the arm's value less the baseline's."""
+
+    metric: str
+    arm: str
+    baseline: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None  # two-sided
+    p_holm: float | None = None  # adjusted for the family that is shown
+    effect: float | None = None  # Cohen's h, for exact match
+    test: str = ""  # "paired bootstrap" or "exact McNemar"
+    verdict: Verdict = "undefined"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Arms that can be compared: asked the same questions, of the same base model."""
+
+    title: str  # "wiki, 12 quarters, t5-mini"
+    rows: tuple[str, ...]  # of the matrix R: "base", then the phases
+    arms: tuple[Arm, ...]
+    metrics: tuple[Metric, ...]  # those shown, in order
+    baseline: str  # an arm's name; "" for none
+    differences: tuple[Difference, ...] = ()
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # key: arm: value
+    warnings: tuple[str, ...] = ()  # what every output must say, such as that it was forced
+
+    def arm(self, name: str) -> Arm:
+        """By its name."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+    def best(self, metric: Metric) -> frozenset[str]:
+        """The arms with the best value as it is shown; none where there is nothing to choose."""
+        values = {arm.name: arm.estimate(metric.key).value for arm in self.arms}
+        known = {name: round(v, metric.digits) for name, v in values.items() if v is not None}
+        if len(set(known.values())) < 2:
+            return frozenset()
+        top = (max if metric.higher_is_better else min)(known.values())
+        return frozenset(name for name, value in known.items() if value == top)
+
+    def difference(self, arm: str, metric: str) -> Difference | None:
+        """Of an arm to the baseline; None for the baseline itself."""
+        return next((d for d in self.differences if (d.arm, d.metric) == (arm, metric)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All groups, and the runs that are left out with the reason for it."""
+
+    groups: tuple[Group, ...]
+    left_out: Mapping[str, str]  # a run's folder: why
+    apart: tuple[str, ...] = ()  # in what the groups differ, in words
+    environments: tuple[str, ...] = ()  # of the runs, each once, in words

@@ -1,0 +1,1 @@
+"""Reads the JSON configs of the original research code."""

@@ -1,0 +1,242 @@
+"""Presets, environment and command line, read into layers of settings.
+
+A preset is a TOML file that states its difference: from the built-in defaults, or from the
+preset that it `extends`. A .json file is a config of the original research code, which
+`config/compat/ckl_config.py` reads. Which keys exist is not known here; `resolve.resolve` checks them.
+"""
+
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fki.config.compat import ckl_config
+from fki.config.resolve import Layer
+from fki.config.schema import Config
+from fki.core import registry
+from fki.core.errors import ConfigError, closest, nearest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+NOT_SETTINGS = frozenset({"FKI_HOME", "FKI_CONTACT"})  # variables of ours that are no settings
+FILES = (".toml", ".json")  # how a path to a preset ends; anything else is a name of ours
+FLAGS = {"dataset_version": "--version"}  # flags that are not named after their setting
+KEY = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
+HEADER = re.compile(r"\s*\[\[?([^\[\]]+)\]\]?\s*(?:#.*)?$")
+
+
+def layers(
+    presets: Sequence[str],
+    environ: Mapping[str, str],
+    sets: Sequence[str],
+    flags: Mapping[str, Any],
+) -> list[Layer]:
+    """The layers below one another, low to high: presets, environment, `--set`, named flags.
+
+    Args:
+        presets: names or paths, left to right; each brings what it extends below it.
+        environ: of which FKI_SEED is `seed`, FKI_RECADAM__GAMMA is `gamma` in `[recadam]`.
+        sets: "key=value" or "table.key=value", the value as TOML, else as text.
+        flags: setting to value; None means not given.
+    Raises:
+        ConfigError: a preset is missing, malformed or extends itself; a set lacks its "=".
+    """
+    given = {key: value for key, value in flags.items() if value is not None}
+    return [
+        *(layer for name in _for_method(presets, given) for layer in _chain(_found(name), ())),
+        *_from_environment(environ),
+        *_from_sets(sets),
+        *(_layer(key, value, _flag(key)) for key, value in given.items()),
+    ]
+
+
+def folder() -> Path:
+    """Where our presets are: in the installed package, else beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    return next(
+        (place for place in (package / "presets", package.parent / "presets") if place.is_dir()),
+        package / "presets",
+    )
+
+
+def preset_names() -> list[str]:
+    """The names of our presets, by alphabet."""
+    return sorted(path.stem for path in folder().glob("*.toml"))
+
+
+def describe(name: str) -> str:
+    """A preset's first comment line, "" if it opens with none.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    first = _text(_found(name)).partition("\n")[0].strip()
+    return first.lstrip("# ") if first.startswith("#") else ""
+
+
+def _for_method(presets: Sequence[str], given: Mapping[str, Any]) -> list[str]:
+    """`--preset t5 --method recadam` means `--preset t5_recadam`, where there is one."""
+    method = str(given.get("method", ""))
+    suffix = "_" + registry.ALIASES.get(method, method)
+    ours = preset_names()
+    return [name + suffix if name + suffix in ours else name for name in presets]
+
+
+def _found(name: str, beside: Path | None = None) -> Path:
+    """The file of a preset, sought in the folder of the file that extends it, then in ours."""
+    file = name if name.endswith(FILES) else f"{name}.toml"
+    own = beside.parent / file if beside else Path(file if name == file else "")
+    places = [path for path in (own, folder() / file) if path.is_file()]
+    others = [path for path in places if not (beside and path.samefile(beside))]
+    if places:
+        return (others or places)[0]  # a file may extend ours of its own name; never itself
+    names = preset_names()
+    if file == name:
+        close = closest(Path(name).stem, names) if name.endswith(".json") else None
+        raise ConfigError(
+            f"There is no preset file {name}.{nearest(own.name, _beside(own))}",
+            hint=f"fki's own settings: --preset {close}" if close else None,
+        )
+    raise ConfigError(
+        f"There is no preset '{name}'.{nearest(name, names)}", hint=f"Presets: {', '.join(names)}"
+    )
+
+
+def _beside(file: Path) -> list[str]:
+    """The names of the files in a file's folder that end alike; none where there is no folder."""
+    return sorted(path.name for path in file.parent.glob(f"*{file.suffix}"))
+
+
+def _chain(path: Path, above: tuple[Path, ...]) -> Iterator[Layer]:
+    """What a file extends, lowest first, then the file itself."""
+    if any(path.samefile(other) for other in above):
+        circle = " -> ".join(_shown(file) for file in (*above, path))
+        raise ConfigError(f"extends goes in a circle: {circle}.")
+    if path.suffix == ".json":
+        yield ckl_config.read(path)
+        return
+    values, origins = _read(path)
+    extends = values.pop("extends", [])
+    place = origins.pop("extends", _shown(path))
+    names = [extends] if isinstance(extends, str) else extends
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ConfigError(f"{place}: extends must be a preset's name or a list of names.")
+    for name in names:
+        yield from _chain(_extended(name, path, place), (*above, path))
+    yield Layer(values, origins, is_ours=path.parent == folder())
+
+
+def _extended(name: str, path: Path, place: str) -> Path:
+    try:
+        return _found(name, beside=path)
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}", hint=error.hint) from None
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """A file's values, and the "file:line" of every dotted key and table."""
+    text, lines = _text(path), {}
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(_syntax_error(path, text, error)) from None
+    numbers = _line_numbers(text)
+    for key in _dotted(values):
+        near = key
+        while near not in numbers and "." in near:
+            near = near.rpartition(".")[0]
+        lines[key] = f"{_shown(path)}:{numbers.get(near, 1)}"
+    return values, lines
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{_shown(path)} cannot be read: {error}.") from None
+
+
+def _shown(path: Path) -> str:
+    """Ours by their name, the user's as they wrote it."""
+    return path.name if path.parent == folder() else str(path)
+
+
+def _syntax_error(path: Path, text: str, error: Exception) -> str:
+    """Python < 3.14 tells the position only inside the message."""
+    found = re.search(r" \(at line (\d+), column (\d+)\)", str(error))
+    line, column = found.groups() if found else (str(text.count("\n") + 1), "1")
+    what = re.sub(r" \(at .*\)$", "", str(error))
+    return f"{_shown(path)}:{line}:{column}: this is not TOML: {what}."
+
+
+def _line_numbers(text: str) -> dict[str, int]:
+    """Dotted key or table to the line, from 1, where it first stands; text blocks are skipped."""
+    found: dict[str, int] = {}
+    table: tuple[str, ...] = ()
+    in_text = False
+    for number, line in enumerate(text.splitlines(), start=1):
+        header, key = HEADER.match(line), KEY.match(line)
+        parts: tuple[str, ...] = ()
+        if header and not in_text:
+            parts = table = _parts(header[1])
+        elif key and not in_text:
+            parts = table + _parts(key[1])
+        for end in range(len(parts)):
+            found.setdefault(".".join(parts[: end + 1]), number)
+        in_text ^= (line.count('"""') + line.count("'''")) % 2 == 1
+    return found
+
+
+def _parts(key: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in key.split("."))
+
+
+def _dotted(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """The dotted key of every value and every table."""
+    for key, value in values.items():
+        yield above + key
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{above}{key}.")
+
+
+def _layer(dotted: str, value: Any, origin: str) -> Layer:
+    """One value as a layer of its own."""
+    for name in reversed(dotted.split(".")):
+        value = {name: value}
+    return Layer(value, dict.fromkeys(_dotted(value), origin))
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[Layer]:
+    for name in sorted(environ):
+        if name.startswith("FKI_") and name not in NOT_SETTINGS:
+            key = name.removeprefix("FKI_").lower().replace("__", ".")
+            yield _layer(key, _value(key, environ[name]), name)
+
+
+def _from_sets(sets: Sequence[str]) -> Iterator[Layer]:
+    for text in sets:
+        key, equals, value = text.partition("=")
+        if not equals or not all(_parts(key)):
+            raise ConfigError(f"--set takes key=value, not '{text}'.")
+        key = ".".join(_parts(key))
+        yield _layer(key, _value(key, value.strip()), "--set")
+
+
+def _value(key: str, text: str) -> Any:
+    """The text as TOML, else as it is; a setting that takes text needs no quotes."""
+    field = Config.model_fields.get(key)
+    if field and field.annotation is str and text[:1] not in ("'", '"'):
+        return text
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return parsed["value"] if len(parsed) == 1 else text
+
+
+def _flag(key: str) -> str:
+    return FLAGS.get(key, "--" + key.replace("_", "-"))

@@ -1,0 +1,187 @@
+"""Layers of settings become one config, all of it checked at once, each value with its origin.
+
+A layer is a preset file, the environment or the command line.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fki.config.schema import SETTINGS, TABLES, Config, as_dict, clashes
+from fki.config.validation import Problems, shown
+from fki.core import registry
+from fki.core.errors import ConfigError, FkiError, nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Values from one place, and where each dotted key stands ("t5.toml:7", "--set")."""
+
+    values: Mapping[str, Any]
+    origins: Mapping[str, str]
+    notes: tuple[tuple[str, str], ...] = ()
+    """(dotted key, what the user should be told of it), dropped where a layer above states it."""
+    problems: tuple[tuple[str, str], ...] = ()
+    """(dotted key, what is wrong with it), dropped in the same way."""
+    is_ours: bool = False
+    """Nobody but us wrote its options, so that they need no check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A checked config, where each dotted key came from, and what the user should be told."""
+
+    config: Config
+    origins: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def resolve(layers: Sequence[Layer], *, options_of: Callable[[str], type[BaseModel]]) -> Resolved:
+    """One config from layers, low to high; tables merge key by key.
+
+    Args:
+        options_of: gives the class of a method's options, such as `registry.options_of`; asked
+            only for the chosen method and for tables that are present.
+    Raises:
+        ConfigError: one line for every unknown key and every value that cannot be used.
+    """
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for layer in layers:
+        values = _laid_over(values, layer.values)
+        origins |= layer.origins
+    problems = Problems(origins)
+    for key, text in _standing(layers, lambda layer: layer.problems):
+        problems.add(key, text)
+    told = [text for _, text in _standing(layers, lambda layer: layer.notes)]
+    notes = (*told, *_name_method(values, problems))
+    classes = _options_classes(values, options_of, problems)
+    options = {table: _checked(values, table, classes[table], problems) for table in classes}
+    settings = {key: values[key] for key in values if key in SETTINGS}
+    settings |= {
+        table: _checked(values, table, TABLES[table], problems)
+        for table in TABLES
+        if table in values
+    }
+    _refuse_unknown(values.keys() - {*SETTINGS, *classes}, classes | TABLES, problems)
+    for key, text in clashes(settings):
+        problems.add(key, f"{key} {text}")
+    config = Config()
+    try:
+        config = Config(**settings, options=options)
+    except ValidationError as error:
+        problems.add_invalid(error, Config)
+    problems.raise_if_any()
+    return Resolved(config, {key: origins.get(key, "default") for key in _leaves(config)}, notes)
+
+
+class AsStated(BaseModel):
+    """Options that are taken as they are, without their defaults."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def resolve_unimported(
+    layers: Sequence[Layer], *, options_of: Callable[[str], type[BaseModel]]
+) -> Resolved:
+    """As `resolve`, but options that nobody stated are left out of the config.
+
+    A method is imported, and with it torch, only where the user has written options to check.
+    """
+    stated = {key for layer in layers if not layer.is_ours for key in layer.origins}
+    is_checked = any("." in key and key.partition(".")[0] not in TABLES for key in stated)
+    return resolve(layers, options_of=options_of if is_checked else lambda method: AsStated)
+
+
+def _standing(
+    layers: Sequence[Layer], remarks: Callable[[Layer], Iterable[tuple[str, str]]]
+) -> Iterator[tuple[str, str]]:
+    """The remarks of each layer on keys that no layer above it states."""
+    for above, layer in enumerate(layers, start=1):
+        for key, text in remarks(layer):
+            if not any(key in other.origins for other in layers[above:]):
+                yield key, text
+
+
+def _leaves(config: Config) -> Iterator[str]:
+    """The dotted key of every value."""
+    for key, value in as_dict(config).items():
+        if isinstance(value, dict):
+            yield from (f"{key}.{name}" for name in value)
+        else:
+            yield key
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    laid = dict(below)
+    for key, value in above.items():
+        if isinstance(value, Mapping):
+            under = laid.get(key)
+            value = _laid_over(under if isinstance(under, Mapping) else {}, value)
+        laid[key] = value
+    return laid
+
+
+def _name_method(values: dict[str, Any], problems: Problems) -> tuple[str, ...]:
+    """Put the method's registered name in place of an alias; the notes say so."""
+    method = values.get("method", "vanilla")
+    if not isinstance(method, str):
+        return ()  # its type is refused with the others
+    try:
+        values["method"], note = registry.canonical(method)
+    except ConfigError as error:
+        problems.add("method", str(error))
+        del values["method"]
+        return ()
+    return (f"{problems.place('method')}: {note}",) if note else ()
+
+
+def _options_classes(
+    values: Mapping[str, Any],
+    options_of: Callable[[str], type[BaseModel]],
+    problems: Problems,
+) -> dict[str, type[BaseModel]]:
+    """The class of the chosen method's table and of every other table that is present."""
+    classes: dict[str, type[BaseModel]] = {}
+    method = values.get("method")
+    try:
+        if isinstance(method, str) and (table := registry.table_of(method)):
+            classes[table] = options_of(method)
+        for key in values:
+            if key not in SETTINGS and key not in classes:
+                owner = registry.method_of_table(key)
+                if owner:
+                    classes[key] = options_of(owner)
+    except FkiError as error:
+        problems.add("method", str(error))
+    return classes
+
+
+def _checked(
+    values: Mapping[str, Any], table: str, options: type[BaseModel], problems: Problems
+) -> dict[str, Any]:
+    """The table with its defaults; without options that are None, which TOML cannot say."""
+    stated = values.get(table, {})
+    if not isinstance(stated, dict):
+        problems.add(table, f"{table} must be a table, [{table}], not {shown(stated)}.")
+        return {}
+    try:
+        return options.model_validate(stated).model_dump(mode="json", exclude_none=True)
+    except ValidationError as error:
+        problems.add_invalid(error, options, table)
+        return {}
+
+
+def _refuse_unknown(
+    keys: Iterable[str], classes: Mapping[str, type[BaseModel]], problems: Problems
+) -> None:
+    """Tell of each key that is no setting and no table, with the nearest that is."""
+    homes = {option: table for table in classes for option in classes[table].model_fields}
+    for key in sorted(keys):
+        if key in homes:
+            suggestion = f" Did you mean '{homes[key]}.{key}'?"
+        else:
+            suggestion = nearest(key, [*SETTINGS, *registry.table_names()])
+        problems.add(key, f"unknown key '{key}'.{suggestion}")

@@ -1,0 +1,185 @@
+"""Running text as T5 learns it: cut into pieces, and in each of them spans hidden, ever others."""
+
+import random
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from fki.core.errors import ConfigError
+from fki.core.types import Example, Objective
+from fki.data.salient_spans import salient_spans
+from fki.data.span_corruption import (
+    DENSITY,
+    SENTINELS,
+    Span,
+    hide,
+    noise_counts,
+    noise_mask,
+    spans_of,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+HELD = 20_000  # texts whose pieces stay in memory, beside those that are asked for
+SHORTEST = 2  # tokens of a piece: one to hide, and one to keep
+
+
+Marked = tuple[list[int], list[tuple[str, Span]]]  # a text's ids, and its salient spans
+
+
+class Piece(NamedTuple):
+    """Tokens of a text, without EOS, and the ranges of them that are salient."""
+
+    ids: "array[int]"
+    salient: list[Span]
+
+
+class Pieces:
+    """Cuts each text into pieces, once, and hides spans of them, each time.
+
+    A piece is as long as can be while what is left of it fits into `input_length`, and what is
+    hidden into `output_length` and T5's sentinels. A single last token is left out.
+    """
+
+    def __init__(
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        input_length: int,
+        output_length: int,
+        objective: Objective,
+        ids: Callable[[Sequence[str]], list[list[int]]],
+    ) -> None:
+        """`ids`: the token ids of texts, EOS included."""
+        self.tokenizer, self.ids = tokenizer, ids
+        self.input_length, self.output_length = input_length, output_length
+        self.is_salient = objective == "salient_spans"
+        self.longest = self._longest()
+        self._pieces: dict[str, list[Piece]] = {}
+
+    def of(self, texts: Sequence[str]) -> list[list[Piece]]:
+        """The pieces of each text.
+
+        Raises ConfigError where the lengths leave no room for one, or where the tokenizer cannot
+        tell where in a text its tokens are.
+        """
+        if len(self._pieces) > HELD:
+            self._pieces.clear()
+        fresh = [t for t in dict.fromkeys(texts) if t not in self._pieces]
+        if fresh:
+            self._check()
+            whole = self._with_salient(fresh) if self.is_salient else self._plain(fresh)
+            for text, (ids, salient) in zip(fresh, whole, strict=True):
+                self._pieces[text] = self._cut(ids, salient)
+        return [self._pieces[t] for t in texts]
+
+    def _plain(self, texts: list[str]) -> list[Marked]:
+        return [(ids[:-1], []) for ids in self.ids(texts)]  # without EOS
+
+    def _with_salient(self, texts: list[str]) -> list[Marked]:
+        """Tokenised here: where in a text its tokens are is not kept."""
+        found = self.tokenizer(
+            texts,
+            add_special_tokens=False,
+            truncation=False,
+            return_offsets_mapping=True,
+            verbose=False,  # no warning of texts longer than an input: they are cut into pieces
+        )
+        spans = map(token_spans, texts, found.offset_mapping)
+        return [*zip(found.input_ids, spans, strict=True)]
+
+    def corrupted(self, example: Example, seed: int) -> list[tuple[list[int], list[int]]]:
+        """(source, target) token ids of each piece of a text, both ending in EOS.
+
+        What is hidden follows from (seed, the example's id, the piece's number) alone.
+        """
+        [pieces] = self.of([example.source])
+        return [
+            self._corrupted(piece, random.Random(f"{seed}|{example.id}|{number}"))
+            for number, piece in enumerate(pieces)
+        ]
+
+    def _corrupted(self, piece: Piece, rng: random.Random) -> tuple[list[int], list[int]]:
+        ids = piece.ids.tolist()
+        spans = self._some(piece, rng) or spans_of(noise_mask(len(ids), rng))
+        source, target = hide(ids, spans, self._sentinel)
+        end = self.tokenizer.eos_token_id
+        return [*source, end], [*target, end]
+
+    def _some(self, piece: Piece, rng: random.Random) -> list[Span]:
+        """Salient spans drawn at random: one, and more while they are up to 15 % of the piece."""
+        budget = DENSITY * len(piece.ids)
+        chosen: list[Span] = []
+        hidden = 0
+        for start, end in rng.sample(piece.salient, len(piece.salient)):
+            more = hidden + end - start
+            if (more <= budget or not chosen) and self._fits(more, len(chosen) + 1):
+                chosen.append((start, end))
+                hidden = more
+        return sorted(chosen)
+
+    def _sentinel(self, number: int) -> int:
+        return int(self.tokenizer.convert_tokens_to_ids(f"<extra_id_{number}>"))
+
+    def _cut(self, ids: list[int], salient: list[tuple[str, Span]]) -> list[Piece]:
+        """Tokens in consecutive pieces, each with the first whole span of each wording in it."""
+        starts = range(0, len(ids) - SHORTEST + 1, self.longest)
+        parts = [array("i", ids[at : at + self.longest]) for at in starts]
+        first: list[dict[str, Span]] = [{} for _ in parts]
+        for wording, (start, end) in salient:
+            number, at = divmod(start, self.longest)
+            length = len(parts[number]) if number < len(parts) else 0
+            if end - start < length and at + end - start <= length:
+                first[number].setdefault(wording, (at, at + end - start))
+        return [Piece(p, list(f.values())) for p, f in zip(parts, first, strict=True)]
+
+    def _longest(self) -> int:
+        """Tokens of the longest piece that fits, as in T5's `random_spans_helper`."""
+        length = SHORTEST - 1
+        while self._has_room(length + 1):
+            length += 1
+        return length
+
+    def _has_room(self, length: int) -> bool:
+        hidden, spans = noise_counts(length)
+        left = length if self.is_salient else length - hidden + spans  # where words of one token go
+        return left + 1 <= self.input_length and self._fits(hidden, spans)
+
+    def _fits(self, hidden: int, spans: int) -> bool:
+        """Is the target of so many hidden tokens in so many spans short enough, with its final
+        sentinel and EOS?"""
+        return hidden + spans + 2 <= self.output_length and spans < SENTINELS
+
+    def _check(self) -> None:
+        if self.longest < SHORTEST:
+            raise ConfigError(
+                "Documents need an input_length of at least 3 and an output_length of at least 4, "
+                f"not {self.input_length} and {self.output_length}.",
+                hint="Add: --set input_length=64 --set output_length=32",
+            )
+        if self.is_salient and not self.tokenizer.is_fast:
+            raise ConfigError(
+                "objective = 'salient_spans' needs a tokenizer that tells where in a text its "
+                f"tokens are, and {type(self.tokenizer).__name__} does not.",
+                hint="Add: --set objective=span_corruption",
+            )
+
+
+def token_spans(text: str, offsets: Sequence[Span]) -> list[tuple[str, Span]]:
+    """Each salient span of a text: its wording, and the range of tokens that it is in.
+
+    Args:
+        offsets: each token's range of characters; none: nothing is salient.
+    """
+    if not offsets:
+        return []
+    starts, ends = [a for a, _ in offsets], [b for _, b in offsets]
+    found: list[tuple[str, Span]] = []
+    taken = 0
+    for start, end in salient_spans(text):
+        first, behind = bisect_right(ends, start), bisect_left(starts, end)
+        if taken <= first < behind:  # else they share a token
+            found.append((text[start:end], (first, behind)))
+            taken = behind
+    return found

@@ -1,0 +1,188 @@
+"""A user's own folder: `stream.jsonl` (or .csv), and optionally `base`, `invariant`, `probes/*`.
+
+All bad rows are found before anything is trained. A `relations.json` may give wordings:
+{"P6": {"wordings": [...]}}.
+"""
+
+import hashlib
+import json
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+from fki.core.calendar import last_day, parse_date
+from fki.core.errors import DataError
+from fki.core.paths import data_home
+from fki.core.types import (
+    OBJECT,
+    SUBJECT,
+    Period,
+    Probe,
+    ProbeSet,
+    Prompt,
+    Stream,
+    Version,
+)
+from fki.data.prompts import source_text
+from fki.data.row_files import SUFFIXES, Line, Problems, parse, raise_for
+from fki.data.row_schema import fact_reader, question_of, stream_reader, text_of, texts_of
+from fki.data.stream import ASKS, BASE, fill, stream_of, with_own
+from fki.data.stream_store import FORMAT, Shelf, shelved
+
+MANIFEST = "manifest.json"  # of a dataset that fki made: what its files must be
+OLD = "old_answers"  # of a probe, where an answer has changed
+
+
+def read_folder(folder: Path, version: Version, prompt: Prompt, *, name: str) -> Stream:
+    """The stream of a dataset folder. Raises DataError for a missing file or any bad row."""
+    stream = find(folder, "stream")
+    if stream is None:
+        raise DataError(
+            f"{folder} has no stream.jsonl or stream.csv.",
+            hint="A row is: subject, relation, object, start[, end]  or: prompt, target, date  "
+            "or: text, date",
+        )
+    files = [f for f in (find(folder, "base"), find(folder, "invariant")) if f is not None]
+    wordings = read_wordings(folder / "relations.json")
+    told, asked = digest(folder), Problems()
+    own = [_probe_set(file, version, prompt, asked) for file in _probe_files(folder)]
+
+    def cut(shelf: Shelf) -> None:
+        """Raises DataError for any bad row, of any file, or where one changes meanwhile."""
+        problems, reader = Problems(), fact_reader(wordings, dated=False)
+        base = (fact for file in files for fact in parse(file, reader, problems))
+        rows = parse(stream, stream_reader(wordings), problems)
+        fill(shelf, version, base, rows, prompt)
+        problems.extend(asked)
+        raise_for(problems, folder)
+        if digest(folder) != told:  # the shelf bears the digest in its name
+            raise DataError(
+                f"{folder} was changed while it was read.", hint="Run the same command again."
+            )
+
+    file = data_home() / "streams" / f"{told[:32]}-{version}-{prompt}-{FORMAT}.sqlite"
+    shelf = shelved(file, cut)
+    found = stream_of(shelf, name, version, prompt=prompt, digest=told)
+    if not found.periods:
+        is_empty = next(parse(stream, lambda line: line, Problems()), None) is None
+        raise DataError(
+            f"{stream} has no rows."
+            if is_empty
+            else f"{stream} changes nothing that the base does not say already.",
+            hint="Add at least one dated fact or text."
+            if is_empty
+            else "Add at least one dated fact that is new.",
+        )
+    return with_own(found, [_placed(probes, found.periods, folder) for probes in own])
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 over the names and contents of the folder's data files."""
+    total = hashlib.sha256()
+    for file in data_files(folder):
+        name = file.relative_to(folder).as_posix()
+        total.update(f"{name} {file_digest(file)}\n".encode())
+    return total.hexdigest()
+
+
+def file_digest(file: Path) -> str:
+    """SHA-256 of a file, read a mebibyte at a time."""
+    total = hashlib.sha256()
+    with file.open("rb") as content:
+        while part := content.read(2**20):
+            total.update(part)
+    return total.hexdigest()
+
+
+def data_files(folder: Path) -> list[Path]:
+    """The files of a dataset folder that decide what is trained and asked, by name."""
+    found = [find(folder, stem) for stem in ("base", "invariant", "stream")]
+    relations = folder / "relations.json"
+    files = [f for f in found if f is not None] + ([relations] if relations.is_file() else [])
+    return sorted(files + _probe_files(folder))
+
+
+def find(folder: Path, stem: str) -> Path | None:
+    """`stem`.jsonl or `stem`.csv in the folder. Raises DataError where both are there."""
+    found = [f for s in SUFFIXES if (f := folder / f"{stem}{s}").is_file()]
+    if len(found) > 1:
+        raise DataError(
+            f"{folder} has {' and '.join(f.name for f in found)}, and only one can be read.",
+            hint="Move one of them away, or put all rows into one.",
+        )
+    return found[0] if found else None
+
+
+def _probe_files(folder: Path) -> list[Path]:
+    return sorted(f for f in (folder / "probes").glob("*") if f.suffix in SUFFIXES)
+
+
+def read_wordings(file: Path) -> dict[str, tuple[str, ...]]:
+    """Relation -> wordings. Raises DataError where one lacks a slot."""
+    if not file.is_file():
+        return {}
+    try:
+        table = json.loads(file.read_text(encoding="utf-8-sig"))
+        found = {r: tuple([] + entry["wordings"]) for r, entry in table.items()}  # text is no list
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise DataError(
+            f"{file}: {error!r}",
+            hint='It must read: {"relation": {"wordings": ["... [X] ... [Y]."]}}',
+        ) from None
+    for relation, wordings in found.items():
+        for wording in wordings or ("",):
+            text = wording if isinstance(wording, str) else ""
+            if text.count(OBJECT) != 1 or SUBJECT not in text:
+                raise DataError(
+                    f"{file}: '{relation}': '{wording}' needs {SUBJECT} and one {OBJECT}."
+                )
+    return found
+
+
+def _probe_set(file: Path, version: Version, prompt: Prompt, problems: Problems) -> ProbeSet:
+    """A set of the user's own questions. Its name says what it asks: that of a standard set, or one
+    that begins with it, as in new_easy, asks the same; any other asks to keep."""
+
+    def read(line: Line) -> Probe:
+        _, wording = question_of(line.values)
+        period = line.values.get("period") or BASE
+        if period != BASE:
+            first, precision = parse_date(text_of(line.values, "period"))
+            period = f"{first} to {last_day(first, precision)}"
+        answers = "target" if "target" in line.values else "answers"
+        return Probe(
+            id=f"{file.stem}|{line.number}",
+            period=period,
+            source=source_text(wording, "", prompt),
+            answers=texts_of(line.values, answers),
+            old_answers=texts_of(line.values, OLD) if line.values.get(OLD) else (),
+            relation=str(line.values.get("relation") or ""),
+        )
+
+    asks = ASKS.get(file.stem.partition("_")[0], "keep")
+    return ProbeSet.of(file.stem, asks, parse(file, read, problems))
+
+
+def _placed(probes: ProbeSet, periods: Sequence[Period], folder: Path) -> ProbeSet:
+    """The probes, each in the last period that begins within the days that it is about, or before.
+
+    Raises DataError where all of these days are before or behind the stream.
+    """
+    starts, ends = [p.start for p in periods], periods[-1].end
+
+    def place(probe: Probe) -> Probe:
+        if probe.period == BASE:
+            return probe
+        first, last = map(date.fromisoformat, probe.period.split(" to "))
+        if last < starts[0] or first > ends:
+            file, _, line = probe.id.rpartition("|")
+            raise DataError(
+                f"{folder / 'probes' / file}, line {line}: its period, {probe.period}, is not "
+                f"within the stream, which runs from {starts[0]} to {ends}.",
+                hint="A question without a period is asked from before the stream to its end.",
+            )
+        return replace(probe, period=periods[bisect_right(starts, last) - 1].name)
+
+    return ProbeSet.of(probes.name, probes.asks, map(place, probes.probes))

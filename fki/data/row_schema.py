@@ -1,0 +1,126 @@
+"""Rows as facts and documents, checked.
+
+A row is a fact (`subject, relation, object, start[, end]`), a prompt (`prompt, target, date`) or a
+document (`text, date[, id, title]`).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from fki.core.calendar import last_day, parse_date
+from fki.core.errors import closest
+from fki.core.types import OBJECT, SUBJECT, Document, Fact
+from fki.data.prompts import SENTINEL, SPECIAL
+from fki.data.row_files import Line
+
+FACT_COLUMNS = ("subject", "relation", "object", "start")
+PROMPT_COLUMNS = ("prompt", "target", "date")
+TEXT_COLUMNS = ("text", "date", "id", "title")
+
+
+def stream_reader(wordings: dict[str, tuple[str, ...]]) -> Callable[[Line], Fact | Document]:
+    """A reader of dated facts and of documents."""
+    read_fact = fact_reader(wordings, dated=True)
+
+    def read(line: Line) -> Fact | Document:
+        is_text = "text" in line.values or line.values.keys() <= set(TEXT_COLUMNS)
+        return _document(line.values) if is_text else read_fact(line)
+
+    return read
+
+
+def fact_reader(wordings: dict[str, tuple[str, ...]], *, dated: bool) -> Callable[[Line], Fact]:
+    """A reader of rows of either kind; undated ones only where `dated` is False."""
+
+    def read(line: Line) -> Fact:
+        values = line.values
+        if "text" in values:
+            raise ValueError("documents ('text') belong into the stream alone")
+        if "prompt" in values:
+            return _prompt_fact(values, dated=dated)
+        subject, relation = text_of(values, "subject"), text_of(values, "relation")
+        objects = texts_of(values, "object")
+        start = end = None
+        precision = values.get("precision") or "day"
+        if dated or values.get("start"):
+            start, named = parse_date(text_of(values, "start"))
+            precision = values.get("precision") or named
+        if values.get("end"):
+            end = last_day(*parse_date(text_of(values, "end")))
+            if start and end < start:
+                raise ValueError(f"'end' {end} is before 'start' {start}")
+        return Fact(
+            subject,
+            relation,
+            objects,
+            wordings.get(relation) or default_wordings(relation),
+            start,
+            end,
+            precision,
+            str(values.get("source") or ""),
+        )
+
+    return read
+
+
+def _document(values: dict[str, Any]) -> Document:
+    """A `text, date[, id, title]` row."""
+    if other := [c for c in (*FACT_COLUMNS, *PROMPT_COLUMNS[:2]) if c in values]:
+        raise ValueError(f"a row has either 'text' or '{other[0]}'")
+    text = text_of(values, "text")
+    if len(text.split()) < 2:
+        raise ValueError(f"'text' needs at least two words, and '{text}' has fewer")
+    named = {column: text_of(values, column) for column in ("id", "title") if values.get(column)}
+    if any("<extra_id_" in part for part in (text, *named.values())):
+        raise ValueError("'text' has a sentinel, <extra_id_...>: give the text as it was written")
+    return Document(text, parse_date(text_of(values, "date"))[0], **named)
+
+
+def _prompt_fact(values: dict[str, Any], *, dated: bool) -> Fact:
+    """A `prompt, target, date` row: the prompt's blank is <extra_id_0>, else it is at the end."""
+    prompt, wording = question_of(values)
+    start = parse_date(text_of(values, "date")) if dated or values.get("date") else (None, "day")
+    return Fact(prompt, "", texts_of(values, "target"), (wording,), start[0], None, start[1])
+
+
+def question_of(values: dict[str, Any]) -> tuple[str, str]:
+    """The `prompt` of a row, and the same as a wording."""
+    prompt = text_of(values, "prompt")
+    if prompt.count(SENTINEL) > 1:
+        raise ValueError(f"'prompt' has {SENTINEL} more than once")
+    if SUBJECT in prompt or OBJECT in prompt:
+        raise ValueError(f"'prompt' must not hold {SUBJECT} or {OBJECT}; its blank is {SENTINEL}")
+    return prompt, prompt.replace(SENTINEL, OBJECT) if SENTINEL in prompt else f"{prompt} {OBJECT}"
+
+
+def default_wordings(relation: str) -> tuple[str, str]:
+    """Wordings for a relation that brings none."""
+    return f"The {relation} of {SUBJECT} is {OBJECT}.", f"{SUBJECT} | {relation}: {OBJECT}."
+
+
+def text_of(values: dict[str, Any], column: str) -> str:
+    """The text in a column. Raises ValueError where there is none."""
+    value = values.get(column)
+    if column not in values:
+        known = {*FACT_COLUMNS, *PROMPT_COLUMNS, *TEXT_COLUMNS}
+        strange = [name for name in values if name not in known]
+        like = closest(column, strange)
+        meant = f"; is '{like}' meant for it?" if like else ""
+        found = f"; the row has '{strange[0]}'" if strange and not like else ""
+        raise ValueError(f"'{column}' is missing{meant}{found}")
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"'{column}' must be text, not {value!r}")
+    value.encode()  # a lone surrogate, which JSON can spell, raises a ValueError
+    return value.strip()
+
+
+def texts_of(values: dict[str, Any], column: str) -> tuple[str, ...]:
+    """One text or a list of them, as answers. Raises ValueError for what no answer can hold."""
+    value = values.get(column)
+    if value == []:
+        raise ValueError(f"'{column}' is an empty list")
+    cells = [{column: v} for v in value] if isinstance(value, list) else [values]
+    texts = tuple(dict.fromkeys(text_of(cell, column) for cell in cells))
+    if special := SPECIAL.search(" ".join(texts)):
+        raise ValueError(f"'{column}' must not hold {special[0]}, which ends or opens an answer")
+    return texts

@@ -1,0 +1,72 @@
+"""Salient spans by rules: dates, numbers with their units, and names.
+
+Guu et al. (2020), REALM: hide what needs knowledge of the world to fill in. Their spans come from
+a tagger; ours from the look of the words, so that no model is needed: a date is a month with its
+day or year, a name is what is capitalised for another reason than that a sentence begins.
+"""
+
+import re
+
+from fki.data.span_corruption import Span
+
+MONTHS = (
+    "January|February|March|April|May|June|July|August|September|October|November|December"
+    "|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec"
+)
+YEAR, DAY = r"[12]\d{3}(?!\d)", r"[0-3]?\d(?:st|nd|rd|th)?(?!\d)"
+DATE = re.compile(
+    rf"(?<!\w)(?:\d{{4}}-\d{{1,2}}-\d{{1,2}}(?!\d)"
+    rf"|(?:{DAY} )?(?:{MONTHS})\.?,? {YEAR}"
+    rf"|(?:{MONTHS})\.? {DAY}(?:, {YEAR})?"
+    rf"|{DAY} (?:{MONTHS})(?!\w)"
+    rf"|Q[1-4] {YEAR})"
+)
+UNIT = (
+    r"%|percent|per cent|thousand|million|billion|trillion|people|persons|years|days"
+    r"|(?:sq |square |cubic )?(?:km|kilometers|m|meters|miles|ft|feet)|kg|tons|tonnes|metric tons"
+)
+NUMBER = re.compile(rf"(?<![\w.])[$€£¥]?\d+(?:[.,]\d+)*(?: ?(?:{UNIT})(?!\w))*(?!\w)")
+
+CAPITALS = "".join(c for c in map(chr, [*range(0x590), *range(0x1E00, 0x1F00)]) if c.isupper())
+CAPITALISED = rf"(?:(?:[{CAPITALS}]\.)+|[{CAPITALS}](?:\w|['’&-](?=\w))*)"
+LINK = (
+    r"(?:(?:of|de|del|della|di|da|do|dos|du|des|van|von|zu|bin|al|el)(?: (?:the|la|le|der|den))? )"
+)
+NAME = re.compile(rf"(?<!\w){CAPITALISED}(?: {LINK}?(?:[dl]['’])?{CAPITALISED})*")
+NO_NAME = re.compile(  # a word that is no part of a name where one seems to begin with it
+    r"(?:The|A|An|In|On|At|By|For|From|To|Of|With|As|And|But|Or|If|It|Its|I|He|His|She|Her|We|Our"
+    r"|You|Your|They|Their|This|That|These|Those|There|When|While|After|Before|Since|Until|Under"
+    r"|Over|During|Although|However|Some|Many|Most|All|Both|Each|No|Not|Only|Also|What|Who|Which"
+    r"|How|Where|Why)(?: |$)"
+)
+SENTENCE_END = ".!?:\n"
+NEAR = 9  # characters within which the end of the sentence before must be
+BLANK = "\0"  # in place of what is found, so that nothing else reaches into it
+
+
+def salient_spans(text: str) -> list[Span]:
+    """The salient spans of a text as ranges of characters, in order, apart from one another."""
+    found: list[Span] = []
+    for kind in (DATE, NUMBER):
+        found += [match.span() for match in kind.finditer(text)]
+        text = kind.sub(lambda match: BLANK * len(match[0]), text)
+    return sorted([*found, *_names(text)])
+
+
+def _names(text: str) -> list[Span]:
+    """Capitalised words; alone at the beginning of a sentence such a word says nothing."""
+    found = []
+    for match in NAME.finditer(text):
+        start, end = match.span()
+        is_opening = opens_sentence(text, start)
+        while skipped := NO_NAME.match(text, start, end):
+            start, is_opening = skipped.end(), False
+        if end - start > 1 and not (is_opening and " " not in text[start:end]):
+            found.append((start, end))
+    return found
+
+
+def opens_sentence(text: str, at: int) -> bool:
+    """Is this the place where a text or one of its sentences begins?"""
+    before = text[max(0, at - NEAR) : at].rstrip(" \t\"'“‘«([")
+    return not before or before[-1] in SENTENCE_END

@@ -1,0 +1,244 @@
+"""Token ids by text, in memory maps: a text that any run has tokenised is not tokenised again.
+
+A segment is one file that is never changed: texts' keys in order, where the ids of each begin, and
+all ids behind one another. Its own digest ends it, so that a cut or altered one is not used. What a
+folder lacks is tokenised, and goes on disk with `flush`; where it cannot, all works without.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fki.core.paths import make_room
+
+MAGIC = 0x31736E656B6F7466  # "ftokens1"
+MOST = 2**30  # bytes of one tokenizer's segments; those that were used longest ago go first
+DAY = 86_400  # seconds
+PENDING = 2**17  # texts that are held in memory before they go on disk
+
+Ids = list[list[int]]
+
+
+class Segment(NamedTuple):
+    """The ids of n texts."""
+
+    file: Path
+    first: NDArray[np.uint64]  # [n], in order: the first half of each text's key
+    second: NDArray[np.uint64]  # [n]
+    begins: NDArray[np.int64]  # [n + 1]
+    ids: NDArray[Any]  # [all ids]
+
+    def places(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """[len(keys)] where each is, -1 where it is not."""
+        order = np.argsort(keys[:, 0])  # neighbours are near in memory
+        found = np.empty(len(keys), np.int64)
+        found[order] = np.searchsorted(self.first, keys[order, 0]).clip(max=len(self.first) - 1)
+        is_here = (self.first[found] == keys[:, 0]) & (self.second[found] == keys[:, 1])
+        return np.where(is_here, found, -1)
+
+    def sizes(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many ids each has."""
+        return self.begins[places + 1] - self.begins[places]
+
+    def at(self, places: NDArray[np.int64]) -> Ids:
+        """The ids at these places, read in one go."""
+        sizes = self.sizes(places)
+        ends = np.cumsum(sizes)
+        shifts = np.repeat(self.begins[places] - (ends - sizes), sizes)
+        flat = self.ids[shifts + np.arange(len(shifts))].data
+        pairs = zip(ends.tolist(), sizes.tolist(), strict=True)
+        return [flat[end - size : end].tolist() for end, size in pairs]
+
+
+class Tokens:
+    """Tokenises each text once; once for ever where there is a folder."""
+
+    def __init__(self, tokenise: Callable[[list[str]], Ids], folder: Path | None = None) -> None:
+        self.tokenise, self.folder = tokenise, folder
+        self.pending: dict[str, list[int]] = {}
+        self.segments = [*_segments(folder)] if folder else []
+
+    def ids(self, texts: Sequence[str]) -> Ids:
+        """Of each text, in their order."""
+        found = self._pending(texts)
+        for segment, rows, places in self._stored(texts, found):
+            for row, ids in zip(rows.tolist(), segment.at(places), strict=True):
+                found[row] = ids
+        if any(ids is None for ids in found):
+            self._add([t for t, ids in zip(texts, found, strict=True) if ids is None])
+            rest = zip(texts, found, strict=True)
+            found = [self.pending[t] if ids is None else ids for t, ids in rest]
+            self._flush_if(len(self.pending) > PENDING)
+        return found
+
+    def sizes(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """How many ids each text has, without reading them."""
+        found = self._pending(texts)
+        sizes = np.full(len(texts), -1, np.int64)
+        if self.pending:
+            sizes[:] = [-1 if ids is None else len(ids) for ids in found]
+        for segment, rows, places in self._stored(texts, found):
+            sizes[rows] = segment.sizes(places)
+        if left := np.flatnonzero(sizes < 0).tolist():
+            sizes[left] = [len(ids) for ids in self.ids([texts[row] for row in left])]
+        return sizes
+
+    def _pending(self, texts: Sequence[str]) -> list[Any]:
+        """The ids of each text that is in memory only, None for others."""
+        return [*map(self.pending.get, texts)] if self.pending else [None] * len(texts)
+
+    def _stored(
+        self, texts: Sequence[str], found: Sequence[Any]
+    ) -> list[tuple[Segment, NDArray[np.int64], NDArray[np.int64]]]:
+        """(segment, which texts, where in it) of what is not found yet, and is on disk."""
+        if not self.segments:
+            return []
+        rows, stored = np.arange(len(texts)), []
+        if self.pending:
+            rows = np.array([row for row, ids in enumerate(found) if ids is None], np.int64)
+            texts = [texts[row] for row in rows.tolist()]
+        keys = keys_of(texts)
+        for segment in self.segments:
+            if not len(rows):
+                break
+            places = segment.places(keys)
+            is_here = places >= 0
+            if is_here.any():
+                with suppress(OSError):
+                    os.utime(segment.file)  # used now
+                stored.append((segment, rows[is_here], places[is_here]))
+                rows, keys = rows[~is_here], keys[~is_here]
+        return stored
+
+    def _add(self, texts: Sequence[str]) -> None:
+        fresh = [*dict.fromkeys(texts)]
+        self.pending.update(zip(fresh, self.tokenise(fresh), strict=True))
+
+    def flush(self) -> None:
+        """Write what is only in memory as a segment, for this process and every later one."""
+        self._flush_if(bool(self.pending))
+
+    def _flush_if(self, is_time: bool) -> None:
+        if self.folder is None or not is_time:
+            return
+        try:
+            file = _write(self.folder, self.pending)
+        except OSError:
+            self.folder = None  # all goes on from memory
+            return
+        segment = _read(file)
+        if segment is not None:
+            self.segments.append(segment)
+            self.pending.clear()
+
+
+def digest(tokenizer: Any) -> str | None:
+    """What the ids of a text depend on beside it; None for a tokenizer that does not tell."""
+    state = _state(tokenizer)
+    if state is None:
+        return None
+    kind = type(tokenizer).__name__, tokenizer.backend_tokenizer.encode_special_tokens
+    versions = [version(package) for package in ("tokenizers", "transformers")]
+    text = json.dumps([kind, versions, state], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def identity(tokenizer: Any) -> str:
+    """Tells tokenizers apart, whatever versions of the libraries read them; "" for one that does
+    not tell."""
+    state = _state(tokenizer)
+    text = json.dumps(state, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32] if state else ""
+
+
+def _state(tokenizer: Any) -> dict[str, Any] | None:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return None
+    state: dict[str, Any] = json.loads(backend.to_str())
+    for passing in ("truncation", "padding"):  # of the last call
+        state.pop(passing, None)
+    return state
+
+
+def keys_of(texts: Sequence[str]) -> NDArray[np.uint64]:
+    """[n, 2]: a 128-bit digest of each text."""
+    digests = (hashlib.blake2b(t.encode(), digest_size=16).digest() for t in texts)
+    return np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2)
+
+
+def _write(folder: Path, ids: dict[str, list[int]]) -> Path:
+    """A segment of these, whole or not at all; then older ones make room. Raises OSError."""
+    keys = keys_of([*ids])
+    order = np.lexsort((keys[:, 1], keys[:, 0]))
+    rows = [*ids.values()]
+    sizes = np.array([len(rows[i]) for i in order.tolist()], np.int64)
+    flat = [token for i in order.tolist() for token in rows[i]]
+    kind = np.uint16 if max(flat, default=0) < 2**16 else np.uint32
+    head = np.array([MAGIC, len(rows), len(flat), np.dtype(kind).itemsize], np.int64)
+    begins = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    parts = (head, keys[order, 0], keys[order, 1], begins, np.array(flat, kind))
+    content = b"".join(part.tobytes() for part in parts)
+    check = hashlib.sha256(content)
+    folder.mkdir(parents=True, exist_ok=True)
+    _tidy(folder)
+    file = folder / f"{check.hexdigest()[:32]}.ids"
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".", delete=False) as scratch:
+        try:
+            scratch.write(content + check.digest())
+            scratch.flush()
+            os.fsync(scratch.fileno())
+            os.replace(scratch.name, file)
+        except BaseException:
+            Path(scratch.name).unlink(missing_ok=True)
+            raise
+    make_room(folder, "*.ids", MOST)
+    return file
+
+
+def _tidy(folder: Path) -> None:
+    """Take away what a process that was killed has left half written, a day ago or more."""
+    for scratch in folder.glob(".*"):
+        with suppress(OSError):
+            if scratch.stat().st_mtime < time.time() - DAY:
+                scratch.unlink()
+
+
+def _segments(folder: Path) -> list[Segment]:
+    """Those of a folder, the largest first."""
+    try:
+        found = [segment for file in folder.glob("*.ids") if (segment := _read(file)) is not None]
+    except OSError:
+        return []
+    return sorted(found, key=lambda segment: len(segment.first), reverse=True)
+
+
+def _read(file: Path) -> Segment | None:
+    """A segment as a memory map, or None where it is not whole."""
+    try:
+        whole = np.memmap(file, np.uint8, "r")
+    except (OSError, ValueError):
+        return None
+    content = whole[: len(whole) - 32]
+    if hashlib.sha256(content.data).digest() != whole[len(content) :].tobytes():
+        return None
+    magic, n, m, size = content[:32].view(np.int64).tolist()
+    if magic != MAGIC:
+        return None
+    ends = np.cumsum([32, 8 * n, 8 * n, 8 * (n + 1), size * m]).tolist()
+    first, second, begins, ids = (content[begin:end] for begin, end in pairwise(ends))
+    kind = np.uint16 if size == 2 else np.uint32
+    return Segment(
+        file, first.view(np.uint64), second.view(np.uint64), begins.view(np.int64), ids.view(kind)
+    )

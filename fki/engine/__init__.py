@@ -1,1 +1,0 @@
-"""Runs things; prints nothing, parses nothing."""

@@ -1,0 +1,1 @@
+"""Evaluation: which probes are scored when, their predictions, and the summary of scores."""

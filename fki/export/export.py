@@ -1,0 +1,222 @@
+"""Write a run in a format, then have the format's own runtime load it, and ask it.
+
+An export that answers differently is kept under a name that says so, and is an error.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from fki import __version__
+from fki.core.errors import ConfigError, FkiError, GateFailed
+from fki.core.formatting import number
+from fki.data.collator import Encoder
+from fki.data.dataset_folder import file_digest
+from fki.export.formats.base import Format, TorchRuntime
+from fki.export.parity import Exam, Parity
+from fki.modeling.load import count_parameters, locate
+from fki.runs.open_run import Opened
+from fki.runs.recorded_answers import MOST, Quiz
+from fki.runs.run_dir import write_json
+from fki.training.run_lifecycle import check_space
+from fki.training.session import make_accelerator
+
+FORMATS = {  # by the name that --to gives
+    "hf": "fki.export.formats.hf:HF",
+    "peft": "fki.export.formats.peft:PEFT",
+    "onnx": "fki.export.formats.onnx:ONNX",
+    "ctranslate2": "fki.export.formats.ctranslate2:FLOAT32",
+    "ctranslate2_int8": "fki.export.formats.ctranslate2:INT8",
+    "gguf": "fki.export.formats.gguf:GGUF",
+}
+NOTE = "fki_export.json"  # where an exported folder comes from
+
+
+MARGIN = 16 * 2**20  # bytes for tokenizer, card and note
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """An export that is written and checked, and still without its card."""
+
+    folder: Path  # where it lies now
+    opened: Opened
+    form: Format
+    parity: Parity
+    files: Mapping[str, str]  # SHA-256 by name
+
+
+Describe = Callable[[Shipped], None]  # writes a card into the folder
+
+
+def format_of(name: str, **options: Any) -> Format:
+    """The format, with the libraries that write and read it.
+
+    Raises ConfigError for an option that it has not; one that is None is not asked for.
+    """
+    module, _, attribute = FORMATS[name].partition(":")
+    found: Format = getattr(import_module(module), attribute)
+    asked = {key: value for key, value in options.items() if value is not None}
+    if not asked:
+        return found
+    if found.variant is None:
+        flags = ", ".join(f"--{key.replace('_', '-')}" for key in asked)
+        raise ConfigError(f"--to {name} has no {flags}.", hint="Try: --to hf")
+    return found.variant(**asked)
+
+
+def export(
+    opened: Opened,
+    form: Format,
+    output: Path,
+    describe: Describe | None = None,
+    *,
+    most: int = MOST,
+    quiz: Quiz | None = None,
+) -> Parity:
+    """Write `output`, with tokenizer, origin and card, and check it.
+
+    Args:
+        describe: writes the card, once the check has passed.
+        most: of each probe set asked again; 0 for all.
+        quiz: the questions that are asked again, where they are known already.
+    Raises:
+        FkiError: `output` is not new or empty, or its disk is too small.
+        CannotFold, ConfigError: the method's model has no equivalent in the format.
+        GateFailed: the folder, loaded by its own runtime, answers differently.
+    """
+    check_output(output)
+    assert opened.run is not None
+    model = opened.model.float().to(make_accelerator(opened.config).device)
+    _check_space(output, count_parameters(model)[0] * form.size)
+    tokenizer = opened.base.tokenizer
+    exam = Exam(
+        opened.run,
+        opened.config,
+        TorchRuntime(model, encoder_of(opened, tokenizer)),
+        checkpoint=opened.checkpoint,
+        most=most,
+        quiz=quiz,
+    )
+    scratch = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        scratch.mkdir(parents=True)
+        tokenizer.save_pretrained(scratch)
+        form.write(opened, scratch)
+        encoder = encoder_of(opened, AutoTokenizer.from_pretrained(scratch))
+        parity = exam.sit(form.load(scratch, encoder), encoder, form)
+        _write_note(opened, form, parity, scratch)
+        if not parity.holds:
+            kept = unused(output.with_name(f"{output.name}.failed-check"))
+            os.replace(scratch, kept)
+            raise _failed(parity, kept)
+        if describe is not None:
+            describe(Shipped(scratch, opened, form, parity, digests(scratch)))
+        _open_up(scratch)
+        if output.exists():
+            output.rmdir()
+        os.replace(scratch, output)
+    except OSError as error:
+        raise FkiError(f"{output} cannot be written: {error.strerror or error}.") from None
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return parity
+
+
+def _open_up(folder: Path) -> None:
+    """Let whoever may read one file of the folder read all: safetensors writes for its owner
+    alone."""
+    mode = (folder / NOTE).stat().st_mode
+    for file in folder.rglob("*"):
+        if file.is_file():
+            file.chmod(mode)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file, by name."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {file.relative_to(folder).as_posix(): file_digest(file) for file in files}
+
+
+def _check_space(output: Path, needed: float) -> None:
+    """Raises FkiError where the disk of a folder that may not be there yet has too little left."""
+    there = next(folder for folder in output.absolute().parents if folder.is_dir())
+    hint = "Free some space, or give an --output on another disk."
+    check_space(there, int(needed) + MARGIN, "the export needs", hint)
+
+
+def check_output(output: Path) -> None:
+    """Raises FkiError where it is not a folder of its own, new or empty."""
+    if output.name in ("", ".."):
+        raise FkiError(
+            f"--output must name a folder of its own, not '{output}'.", hint="Try: --output out"
+        )
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise FkiError(
+            f"--output must be a new or empty folder, and {output} is not. fki overwrites nothing.",
+            hint=f"Try: --output {output.with_name(output.name + '-2')}",
+        )
+
+
+def encoder_of(opened: Opened, tokenizer: PreTrainedTokenizerBase) -> Encoder:
+    """An encoder over a tokenizer, with the run's lengths."""
+    return Encoder(tokenizer, opened.config.input_length, opened.config.output_length)
+
+
+def _failed(parity: Parity, kept: Path) -> GateFailed:
+    beams = ""
+    if parity.same_beams is not None:
+        beams = f", the best of two or four beams to {parity.asked - parity.same_beams},"
+    sets = "".join(
+        f" Exact match on {one.probe_set} is {number(one.em)} %, the run's {number(one.recorded)} "
+        f"% ({one.differing} of {one.n} probes differ)."
+        for one in parity.apart
+    )
+    return GateFailed(
+        f"The exported model answers {parity.asked - parity.same_answers} of {parity.asked} "
+        f"probes differently from the run{beams} and log-likelihoods differ by up to "
+        f"{parity.largest_difference:.2g} nats (at most {parity.tolerance:g} is right).{sets}",
+        hint=f"It is kept for inspection in {kept}; do not use it.",
+    )
+
+
+def unused(path: Path) -> Path:
+    """The path, or with a number behind it where there is one already."""
+    numbered = (path.with_name(f"{path.name}-{n}") for n in count(2))
+    return path if not path.exists() else next(p for p in numbered if not p.exists())
+
+
+def _write_note(opened: Opened, form: Format, parity: Parity, folder: Path) -> None:
+    """Where the folder comes from, what it was checked for, and its files."""
+    info = opened.run.info if opened.run else {}
+    write_json(
+        folder / NOTE,
+        {
+            "fki": __version__,
+            "format": form.name,
+            "run": opened.name,
+            "checkpoint": opened.checkpoint,
+            "label": opened.label,
+            "base_model": shown_name(opened.config.model),
+            "method": opened.config.method,
+            "prompt": opened.config.prompt,
+            "input_length": opened.config.input_length,
+            "output_length": opened.config.output_length,
+            "num_beams": opened.config.num_beams,
+            "dataset": info.get("dataset", {}),
+            "check": asdict(parity) if parity.holds else "failed",
+            "files": digests(folder),
+        },
+    )
+
+
+def shown_name(model: str) -> str:
+    """A base model's name for strangers: of a folder on this machine its last part alone."""
+    return Path(locate(model)).name if Path(locate(model)).is_dir() else model

@@ -1,0 +1,131 @@
+"""`ctranslate2` and `ctranslate2_int8`: a plain T5 for CTranslate2's own engine, as it is or small.
+
+CTranslate2's converter scales the head's input where `tie_word_embeddings` says so, and
+transformers 5 says so of every T5, whether its head is scaled or not. The likeliest token is the
+same either way, beams and probabilities are not. So the model itself is tried.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from fki.export.formats.base import Format, library, parts
+from fki.export.formats.plain_t5 import head_scale, plain_t5, vocabulary
+from fki.runs.open_run import Opened
+
+ctranslate2: Any = library("ctranslate2", extra="ctranslate2")
+
+VOCABULARY = "shared_vocabulary.json"  # CTranslate2's name for it
+PATIENT = 1000.0  # beams: search on to the last token; it would stop where `generate` does not
+
+
+def write_as(kind: str, opened: Opened, folder: Path) -> None:
+    """Raises CannotFold where the method's model is no plain one, ConfigError for other models."""
+    spec = spec_of(plain_t5(opened, "CTranslate2").cpu(), opened.base.tokenizer)
+    spec.validate()
+    spec.optimize(quantization=kind)
+    spec.save(str(folder))
+
+
+def spec_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Any:
+    """The model as CTranslate2 describes it, with the head scaled as the model does it."""
+    from ctranslate2.converters.transformers import T5Loader
+    from ctranslate2.specs.model_spec import OPTIONAL
+
+    config: Any = model.config
+    loader = T5Loader()
+    spec = loader.get_model_spec(model)
+    scale = head_scale(model)
+    spec.decoder.scale_outputs = OPTIONAL if math.isclose(scale, 1, rel_tol=1e-3) else scale
+    loader.set_config(spec.config, model, tokenizer)
+    spec.config.add_attribute("layer_norm_epsilon", config.layer_norm_epsilon)
+    loader.set_vocabulary(spec, vocabulary(tokenizer, config.vocab_size))
+    return spec
+
+
+class CTranslate2Runtime:
+    """CTranslate2 on the processor."""
+
+    has_beams = True
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        self.model = ctranslate2.Translator(
+            str(folder), compute_type=kind, intra_threads=torch.get_num_threads()
+        )
+        self.tokens: list[str] = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
+        self.ids = {token: id for id, token in reversed([*enumerate(self.tokens)])}
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        self.end = self.ids[settings["eos_token"]]
+
+    def write(
+        self, sources: Sequence[list[int]], *, length: int, beams: int = 1, best: int = 1
+    ) -> list[list[list[int]]]:
+        """Greedy where there is one beam."""
+        found = []
+        for some in parts(sources):
+            found += self.model.translate_batch(
+                self._named(some),
+                beam_size=beams,
+                patience=PATIENT if beams > 1 else 1,
+                num_hypotheses=best,
+                return_end_token=True,
+                max_input_length=0,
+                max_decoding_length=length,
+                min_decoding_length=0,
+            )
+        return [[[self.ids[t] for t in row] for row in one.hypotheses] for one in found]
+
+    def score(self, sources: Sequence[list[int]], targets: Sequence[list[int]]) -> list[float]:
+        """Teacher-forced. CTranslate2 adds the end itself, also to what was cut off before it."""
+        found: list[float] = []
+        for some, wanted in zip(parts(sources), parts(targets), strict=True):
+            without_end = [[token for token in target if token != self.end] for target in wanted]
+            told = self.model.score_batch(
+                self._named(some), self._named(without_end), max_input_length=0
+            )
+            pairs = zip(told, wanted, strict=True)
+            found += [sum(one.log_probs[: len(target)]) for one, target in pairs]
+        return found
+
+    def _named(self, rows: Sequence[list[int]]) -> list[list[str]]:
+        return [[self.tokens[id] for id in row] for row in rows]
+
+
+def loading(folder: Path, name: str) -> str:
+    """A translator of tokens; docs/export.md has a whole program."""
+    return (
+        "from ctranslate2 import Translator\n"
+        "from tokenizers import Tokenizer\n"
+        f'model = Translator("{name}")\n'
+        f'tokenizer = Tokenizer.from_file("{name}/tokenizer.json")'
+    )
+
+
+def _format(name: str, kind: str, **how: Any) -> Format:
+    return Format(
+        name,
+        "CTranslate2",
+        lambda opened, folder: write_as(kind, opened, folder),
+        lambda folder, encoder: CTranslate2Runtime(folder, kind),
+        library="ctranslate2",
+        loading=loading,
+        **how,
+    )
+
+
+FLOAT32 = _format("ctranslate2", "float32")
+INT8 = _format(
+    "ctranslate2_int8",
+    "int8",
+    tolerance=3.0,
+    least_same=0.75,
+    em_tolerance=5.0,
+    precision="int8",
+    reason="8 bits a weight: t5-mini's answers differ by up to 0.8, and 4 % of its texts",
+    size=2.0,
+)

@@ -1,0 +1,124 @@
+"""`gguf`: a plain T5 as one file that llama.cpp loads, in fp32.
+
+llama.cpp scales no head's input, so the factor is in the head's weights. Its tokenizer knows no
+bytes, and no normalisation but SentencePiece's own table: of a text with characters beyond the
+vocabulary it makes other tokens than the model was taught. The folder has the right ones.
+"""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from fki.core.errors import ConfigError
+from fki.export.formats.base import Format, library
+from fki.export.formats.llama_cpp_runtime import FILE, load
+from fki.export.formats.plain_t5 import head_scale, plain_t5, vocabulary
+from fki.runs.open_run import Opened
+
+gguf: Any = library("gguf", extra="gguf")
+
+NEVER = -1000.0  # the score of a token that is no piece of a text
+MAX_DISTANCE = 128  # the farthest relative position that llama.cpp tells apart
+SHARED = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
+
+
+def write(opened: Opened, folder: Path) -> None:
+    """Raises CannotFold where the method's model is no plain one, ConfigError for other models."""
+    model = plain_t5(opened, "llama.cpp")
+    if model.config.relative_attention_max_distance != MAX_DISTANCE:
+        raise ConfigError(
+            f"llama.cpp's T5 has relative_attention_max_distance = {MAX_DISTANCE}, this model "
+            f"{model.config.relative_attention_max_distance}.",
+            hint="Try: --to onnx",
+        )
+    writer = gguf.GGUFWriter(str(folder / FILE), "t5")
+    _add_settings(writer, model.config, opened.config.input_length)
+    _add_tokens(writer, model.config, opened.base.tokenizer)
+    _add_weights(writer, model)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _add_settings(writer: Any, config: Any, length: int) -> None:
+    writer.add_name("T5")
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    writer.add_context_length(max(length, 512))
+    writer.add_embedding_length(config.d_model)
+    writer.add_feed_forward_length(config.d_ff)
+    writer.add_block_count(config.num_layers)
+    writer.add_decoder_block_count(config.num_decoder_layers)
+    writer.add_head_count(config.num_heads)
+    writer.add_key_length(config.d_kv)
+    writer.add_value_length(config.d_kv)
+    writer.add_layer_norm_rms_eps(config.layer_norm_epsilon)
+    writer.add_relative_attn_buckets_count(config.relative_attention_num_buckets)
+    writer.add_decoder_start_token_id(config.decoder_start_token_id)
+
+
+def _add_tokens(writer: Any, config: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+    """The tokenizer as far as llama.cpp can be told. Raises ConfigError where it is no Unigram."""
+    whole = json.loads(tokenizer.backend_tokenizer.to_str())
+    if whole["model"]["type"] != "Unigram":
+        raise ConfigError(
+            f"llama.cpp reads a T5's texts by a Unigram tokenizer, not {whole['model']['type']}.",
+            hint="Try: --to onnx",
+        )
+    tokens = vocabulary(tokenizer, config.vocab_size)
+    scores = dict(whole["model"]["vocab"])
+    writer.add_tokenizer_model("t5")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(tokens)
+    writer.add_token_scores([float(scores.get(token, NEVER)) for token in tokens])
+    writer.add_token_types([_kind(token, tokenizer) for token in tokens])
+    for part in (whole["normalizer"] or {}, *(whole["normalizer"] or {}).get("normalizers", [])):
+        if table := part.get("precompiled_charsmap"):
+            writer.add_precompiled_charsmap(base64.b64decode(table))
+    writer.add_eos_token_id(tokenizer.eos_token_id)
+    writer.add_pad_token_id(tokenizer.pad_token_id)
+    writer.add_unk_token_id(tokenizer.unk_token_id)
+    writer.add_add_bos_token(False)
+    writer.add_add_eos_token(True)
+    writer.add_add_space_prefix(True)
+    writer.add_remove_extra_whitespaces(True)
+
+
+def _kind(token: str, tokenizer: PreTrainedTokenizerBase) -> Any:
+    kinds = gguf.TokenType
+    if token == tokenizer.unk_token:
+        return kinds.UNKNOWN
+    if token in (tokenizer.eos_token, tokenizer.pad_token):
+        return kinds.CONTROL
+    if token.startswith("<extra_id_"):
+        return kinds.USER_DEFINED
+    if token.startswith("<unused_"):
+        return kinds.UNUSED
+    return kinds.BYTE if token.startswith("<0x") and len(token) == 6 else kinds.NORMAL
+
+
+def _add_weights(writer: Any, model: Any) -> None:
+    depth = max(model.config.num_layers, model.config.num_decoder_layers)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.T5, depth)
+    for name, weight in model.state_dict().items():
+        if name not in SHARED:
+            found = names.get_name(name, try_suffixes=(".weight",))
+            writer.add_tensor(found, weight.detach().float().cpu().numpy())
+    head = model.lm_head.weight.detach() * head_scale(model)
+    writer.add_tensor("output.weight", head.float().cpu().numpy())
+
+
+GGUF = Format(
+    "gguf",
+    "llama.cpp",
+    write,
+    load,
+    tolerance=0.05,
+    least_same=0.98,
+    reason="llama.cpp takes GELU from a table in fp16, which moves logits by some 0.002",
+    library="gguf",
+    size=8.0,
+)

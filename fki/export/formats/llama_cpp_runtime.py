@@ -1,0 +1,130 @@
+"""What runs a `gguf` file: llama.cpp, a source at a time, given tokens."""
+
+import ctypes
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fki.data.collator import Encoder
+from fki.export.formats.base import library
+from fki.export.formats.beam_search import best_of_beams, log_softmax
+
+llama: Any = library("llama_cpp", extra="gguf")
+
+FILE = "model.gguf"
+ROOM = 512  # tokens of a source or an answer at most, unless the run's lengths ask for more
+F32 = 0  # ggml's number of the type
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
+
+
+def _silence(level: int, text: bytes, data: ctypes.c_void_p) -> None:
+    """llama.cpp tells of every tensor; what goes wrong is told by what it returns."""
+
+
+_silent = llama.llama_log_callback(_silence)
+
+
+class LlamaRuntime:
+    """llama.cpp on the processor, all in fp32."""
+
+    has_beams = True
+
+    def __init__(self, folder: Path, encoder: Encoder) -> None:
+        llama.llama_log_set(_silent, ctypes.c_void_p(0))
+        llama.llama_backend_init()
+        settings = llama.llama_model_default_params()
+        settings.n_gpu_layers = 0
+        self.model = llama.llama_model_load_from_file(str(folder / FILE).encode(), settings)
+        if not self.model:
+            raise OSError(f"llama.cpp cannot load {folder / FILE}")
+        self.context = llama.llama_init_from_model(self.model, _context_settings(encoder))
+        vocabulary = llama.llama_model_get_vocab(self.model)
+        self.size = llama.llama_vocab_n_tokens(vocabulary)
+        self.start = llama.llama_model_decoder_start_token(self.model)
+        self.ends = [llama.llama_vocab_eos(vocabulary)]
+        weakref.finalize(self, _free, self.context, self.model)
+
+    def write(
+        self, sources: Sequence[list[int]], *, length: int, beams: int = 1, best: int = 1
+    ) -> list[list[list[int]]]:
+        """Greedy where there is one beam."""
+        if beams > 1:
+            return [self._beams(source, length, beams)[:best] for source in sources]
+        return [[self._greedy(source, length)] for source in sources]
+
+    def score(self, sources: Sequence[list[int]], targets: Sequence[list[int]]) -> list[float]:
+        """Teacher-forced."""
+        found = []
+        for source, target in zip(sources, targets, strict=True):
+            self._read(source)
+            likely = log_softmax(self._after(target[:-1]))
+            found.append(float(likely[range(len(target)), target].sum()))
+        return found
+
+    def _read(self, source: Sequence[int]) -> None:
+        """What is asked from now on is asked of this source."""
+        self._run(llama.llama_encode, source)
+
+    def _after(self, tokens: Sequence[int]) -> Floats:
+        """Logits [1 + U, V] after the start and after each of the tokens [U]."""
+        self._run(llama.llama_decode, [self.start, *tokens])
+        found = llama.llama_get_logits(self.context)
+        return np.ctypeslib.as_array(found, (1 + len(tokens), self.size)).copy()
+
+    def _run(self, what: Any, tokens: Sequence[int]) -> None:
+        llama.llama_memory_clear(llama.llama_get_memory(self.context), True)  # all but the source
+        batch = llama.llama_batch_init(len(tokens), 0, 1)
+        batch.n_tokens = len(tokens)
+        for place, token in enumerate(tokens):
+            batch.token[place], batch.pos[place] = token, place
+            batch.n_seq_id[place], batch.seq_id[place][0], batch.logits[place] = 1, 0, 1
+        failed = what(self.context, batch)
+        llama.llama_batch_free(batch)
+        if failed:
+            raise OSError(f"llama.cpp failed with {failed}")
+
+    def _greedy(self, source: list[int], length: int) -> list[int]:
+        self._read(source)
+        written: list[int] = []
+        while len(written) < length and written[-1:] != self.ends:
+            written.append(int(self._after(written)[-1].argmax()))
+        return written
+
+    def _beams(self, source: list[int], length: int, beams: int) -> list[list[int]]:
+        self._read(source)
+        texts: list[list[int]] = [[]]
+
+        def step(rows: Ids, tokens: Ids) -> Floats:
+            nonlocal texts
+            texts = [[*texts[row], int(token)] for row, token in zip(rows, tokens, strict=True)]
+            return np.stack([self._after(text)[-1] for text in texts])
+
+        return best_of_beams(self._after([]), step, length=length, beams=beams, ends=self.ends)
+
+
+def _free(context: Any, model: Any) -> None:
+    llama.llama_free(context)
+    llama.llama_model_free(model)
+
+
+def _context_settings(encoder: Encoder) -> Any:
+    settings = llama.llama_context_default_params()
+    room = max(ROOM, encoder.input_length, encoder.output_length + 1)
+    settings.n_ctx = settings.n_batch = settings.n_ubatch = room
+    half = max(1, torch.get_num_threads() // 2)  # they wait for one another by spinning
+    settings.n_threads = settings.n_threads_batch = half
+    settings.type_k = settings.type_v = F32
+    settings.flash_attn_type = 0  # none: it rounds to fp16
+    return settings
+
+
+def load(folder: Path, encoder: Encoder) -> LlamaRuntime:
+    """By llama.cpp alone."""
+    return LlamaRuntime(folder, encoder)

@@ -1,0 +1,193 @@
+"""`onnx`: encoder, decoder and decoder with past as three graphs, which onnxruntime runs.
+
+Files, inputs and outputs have the names that Optimum's ORTModelForSeq2SeqLM looks for. A graph is
+of no known class, so what a method adds beside the encoder is in it like all else.
+
+Torch's tracing exporter writes them. The newer one, by torch.export, gives the same numbers after
+some 30 times the time, needs a further library, and fails on T5's usual attention.
+"""
+
+import shutil
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutput
+
+from fki.core.errors import CannotFold
+from fki.export.formats.base import Format, library
+from fki.export.formats.onnx_runtime import DECODER, ENCODER, PAST, load
+from fki.runs.open_run import Opened
+
+onnx: Any = library("onnx", extra="onnx")
+
+OPSET = 17  # the oldest one with all that these graphs need
+LIMIT = 2**31 - 2**24  # bytes of weights that fit into a protobuf file beside the graph
+OWN = ("decoder.key", "decoder.value")  # [B, heads, U, width], of what has been written
+ALL = (*OWN, "encoder.key", "encoder.value")  # and [B, heads, T, width], of the source
+
+Axes = dict[str, dict[int, str]]  # by input or output: its axes of any length
+
+
+class Encoder(nn.Module):
+    """Tokens and mask [B, T] to states [B, T, D]."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.encoder = model.get_encoder()
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        return self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+
+
+class Decoder(nn.Module):
+    """All tokens so far [B, U], states and mask to logits [B, U, V] and the past of each layer."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor, states: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        return self.ask(ids, states, mask)
+
+    def ask(
+        self, ids: Tensor, states: Tensor, mask: Tensor, past: EncoderDecoderCache | None = None
+    ) -> tuple[Tensor, ...]:
+        """Logits, and of each layer what ALL names."""
+        out = self.model(
+            encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            attention_mask=mask,
+            decoder_input_ids=ids,
+            past_key_values=past,
+            use_cache=True,
+        )
+        found = [out.logits]
+        past = out.past_key_values
+        for own, source in zip(
+            past.self_attention_cache.layers, past.cross_attention_cache.layers, strict=True
+        ):
+            found += [own.keys, own.values, source.keys, source.values]
+        return tuple(found)
+
+
+class WithPast(Decoder):
+    """The next token [B, 1], the mask and the past to logits [B, 1, V] and the layers' own past."""
+
+    def forward(self, ids: Tensor, mask: Tensor, *past: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        own, source = DynamicCache(), DynamicCache()
+        for layer, i in enumerate(range(0, len(past), len(ALL))):
+            own.update(past[i], past[i + 1], layer)
+            source.update(past[i + 2], past[i + 3], layer)
+        unread = past[2].new_zeros(*mask.shape, self.model.config.d_model)
+        logits, *found = self.ask(ids, unread, mask, EncoderDecoderCache(own, source))
+        return logits, *(t for i, t in enumerate(found) if i % len(ALL) < len(OWN))
+
+
+def write(opened: Opened, folder: Path) -> None:
+    """The plain model where the method has one, else the method's own."""
+    try:
+        model: Any = opened.method.fold(opened.model)
+    except CannotFold:
+        model = opened.model
+    model.config.use_cache = True
+    model.config.save_pretrained(folder)
+    model.generation_config.max_new_tokens = opened.config.output_length
+    model.generation_config.num_beams = opened.config.num_beams
+    model.generation_config.save_pretrained(folder)
+    write_graphs(model.eval(), folder)
+
+
+@torch.no_grad()
+def write_graphs(model: Any, folder: Path) -> None:
+    """Three files. What they are traced with decides nothing: batch and lengths stay free."""
+    ids = torch.ones(2, 3, dtype=torch.long, device=model.device)
+    mask = torch.tensor([[1, 1, 1], [1, 1, 0]], device=model.device)
+    source, target = {0: "batch", 1: "source"}, {0: "batch", 1: "target"}
+    states = Encoder(model)(ids, mask)
+    past = Decoder(model)(ids[:, :2], states, mask)[1:]
+    layers = len(past) // len(ALL)
+    _trace(
+        Encoder(model),
+        (ids, mask),
+        {"input_ids": source, "attention_mask": source},
+        {"last_hidden_state": source},
+        folder / ENCODER,
+    )
+    _trace(
+        Decoder(model),
+        (ids[:, :2], states, mask),
+        {"input_ids": target, "encoder_hidden_states": source, "encoder_attention_mask": source},
+        {"logits": target, **_past("present", layers, ALL)},
+        folder / DECODER,
+    )
+    _trace(
+        WithPast(model),
+        (ids[:, :1], mask, *past),
+        {
+            "input_ids": {0: "batch"},
+            "encoder_attention_mask": source,
+            **_past("past_key_values", layers, ALL),
+        },
+        {"logits": {0: "batch"}, **_past("present", layers, OWN)},
+        folder / PAST,
+    )
+
+
+def _past(kind: str, layers: int, parts: Sequence[str]) -> Axes:
+    names = [(part, f"{kind}.{i}.{part}") for i in range(layers) for part in parts]
+    own = "written" if kind == "present" else "past"
+    return {name: {0: "batch", 2: own if part in OWN else "source"} for part, name in names}
+
+
+def _trace(
+    part: nn.Module, arguments: tuple[Tensor, ...], inputs: Axes, outputs: Axes, file: Path
+) -> None:
+    """Write one graph, its weights in a file beside it where they are too many for one."""
+    scratch = file.with_suffix(".tracing")  # large models are first written in many files
+    scratch.mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of shapes that might be fixed: the check would tell
+        torch.onnx.export(
+            part.eval(),
+            arguments,
+            str(scratch / file.name),
+            input_names=[*inputs],
+            output_names=[*outputs],
+            dynamic_axes={**inputs, **outputs},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    pack(scratch / file.name, file)
+    shutil.rmtree(scratch)
+
+
+def pack(traced: Path, file: Path, limit: int = LIMIT) -> None:
+    """Move a graph to its place; weights of more than `limit` bytes go to `<name>_data`."""
+    graph = onnx.load(str(traced))
+    weights = sum(len(tensor.raw_data) for tensor in graph.graph.initializer)
+    onnx.save(
+        graph,
+        str(file),
+        save_as_external_data=weights > limit,
+        location=f"{file.name}_data",
+        size_threshold=1024,
+    )
+
+
+def loading(folder: Path, name: str) -> str:
+    """The three graphs of a folder; docs/export.md has a whole program."""
+    return (
+        "from onnxruntime import InferenceSession\n"
+        "from tokenizers import Tokenizer\n"
+        'parts = ("encoder", "decoder", "decoder_with_past")\n'
+        f'graphs = [InferenceSession(f"{name}/{{part}}_model.onnx") for part in parts]\n'
+        f'tokenizer = Tokenizer.from_file("{name}/tokenizer.json")'
+    )
+
+
+# three graphs, embeddings and head in each decoder, and one of them twice while it is moved
+ONNX = Format("onnx", "onnxruntime", write, load, library="onnx", loading=loading, size=16.0)

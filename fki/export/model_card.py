@@ -1,0 +1,219 @@
+"""The card of an exported folder: what it knows and forgot, where it comes from, how to load it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from fki import __version__
+from fki.comparison.retention import Record, record
+from fki.comparison.types import Estimate
+from fki.core import registry
+from fki.core.errors import DataError
+from fki.core.formatting import number
+from fki.export.provenance import Base, Data, base_of, data_of, labels_of
+from fki.metrics.registry import SETS
+from fki.report.findings import listed
+from fki.runs.run_dir import write_text
+
+if TYPE_CHECKING:
+    from fki.export.export import Shipped
+    from fki.export.model_soup import Soup
+    from fki.runs.open_run import Opened
+
+CARD = "README.md"
+MOST = 8  # relations that the first paragraph names
+SETTINGS = (
+    "learning_rate",
+    "optimizer",
+    "num_train_epochs",
+    "train_batch_size",
+    "freeze_level",
+    "seed",
+)
+
+
+def write_card(shipped: "Shipped", place: str, soup: "Soup | None" = None) -> None:
+    """README.md in the folder.
+
+    Args:
+        place: what a reader will call the folder: its name, or `owner/name`.
+    """
+    write_text(shipped.folder / CARD, card(shipped, place, soup))
+
+
+def card(shipped: "Shipped", place: str, soup: "Soup | None" = None) -> str:
+    """Markdown with a front matter that the Hub reads."""
+    opened = shipped.opened
+    base, data, told, labels = _facts(opened)
+    loading = shipped.form.loading
+    text = _template().render(
+        title=Path(place).name,
+        place=place,
+        base=base,
+        data=data,
+        method=opened.config.method,
+        idea=_idea(opened.config.method),
+        averaged=opened.label if opened.averaged else "",
+        relations=_relations(data),
+        loading=loading(shipped.folder, place) if loading else "",
+        has_code=(shipped.folder / "modeling_fki.py").is_file(),
+        prompt=opened.config.prompt,
+        question=_question(shipped),
+        kept=[_row(one, soup) for one in told.kept],
+        meanings=[
+            (one.probe_set, SETS[one.probe_set][1]) for one in told.kept if one.probe_set in SETS
+        ],
+        losses=[_loss(one, labels) for one in told.lost[:5]] if soup is None else [],
+        examples=[_example(one) for one in told.examples],
+        made=[*_made(shipped, base)],
+        runtime=shipped.form.runtime,
+        precision=shipped.form.precision,
+        checks=[*_checks(shipped)],
+        again=[_again(one) for one in shipped.parity.probe_sets],
+        files=shipped.files.items(),
+    )
+    return f"---\n{front(shipped, base, data, told, place).to_yaml()}\n---\n\n{text}"
+
+
+def front(shipped: "Shipped", base: Base, data: Data, told: Record, place: str) -> ModelCardData:
+    """What the Hub reads: licence, base, tags, and exact match by probe set."""
+    method = shipped.opened.config.method
+    results = [
+        EvalResult(
+            task_type="question-answering",
+            dataset_type=data.name,
+            dataset_name=data.name,
+            dataset_config=one.probe_set,
+            metric_type="exact_match",
+            metric_value=round(one.em, 2),
+        )
+        for one in shipped.parity.probe_sets
+    ]
+    extra: dict[str, Any] = {"base_model": base.name} if base.on_the_hub else {}
+    return ModelCardData(
+        license=base.licence or None,
+        language="en",
+        library_name=shipped.form.library,
+        tags=["t5", "knowledge-injection", "fki", method],
+        model_name=Path(place).name,
+        eval_results=results or None,
+        **extra,
+    )
+
+
+def _facts(opened: "Opened") -> tuple[Base, Data, Record, dict[str, str]]:
+    """What the run, its base and its data tell. Raises DataError where they cannot be read."""
+    assert opened.run is not None
+    try:
+        told = record(opened.run, opened.checkpoint)
+        return base_of(opened), data_of(opened), told, labels_of(opened)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"A file in {opened.run.folder} is not as fki writes it: {error!r}."
+        ) from error
+
+
+def _template() -> Any:
+    environment = Environment(
+        loader=PackageLoader("fki.export"), undefined=StrictUndefined, trim_blocks=False
+    )
+    return environment.get_template("card.md")
+
+
+def _idea(method: str) -> str:
+    text = registry.summary_of(method)
+    return text[0].lower() + text[1:]
+
+
+def _relations(data: Data) -> str:
+    names = [name for name, _ in data.relations]
+    left = len(names) - MOST
+    return listed([*names[:MOST], *([f"{left} more"] if left > 0 else [])])
+
+
+def _question(shipped: "Shipped") -> str:
+    """One that the run was asked."""
+    assert shipped.opened.run is not None
+    row = next(shipped.opened.run.read_lines("probes.jsonl"))
+    return str(row["source"])
+
+
+def _row(one: Any, soup: "Soup | None") -> dict[str, str | int]:
+    cells = {when: _estimate(getattr(one, when)) for when in ("before", "learned", "after")}
+    if soup is not None:
+        cells["best"] = number(soup.best.em.get(one.probe_set))
+        cells["average"] = number(soup.taste.em.get(one.probe_set))
+    return {"name": f"`{one.probe_set}`", "n": number(one.n, 0), **cells}
+
+
+def _estimate(found: Estimate) -> str:
+    value = number(found.value)
+    if found.low is None or found.high is None or found.low == found.high:
+        return value
+    return f"{value} ({number(found.low)} to {number(found.high)})"
+
+
+def _loss(one: Any, labels: dict[str, str]) -> tuple[str, str, str, str]:
+    share = number(100 * one.lost / one.once, 0)
+    return (
+        _cell(labels.get(one.relation, one.relation)),
+        number(one.once, 0),
+        number(one.lost, 0),
+        share,
+    )
+
+
+def _example(one: Any) -> dict[str, str]:
+    return {
+        "question": _cell(one.question),
+        "answers": _cell(one.answers[0]),
+        "said": _cell(one.said),
+    }
+
+
+def _cell(text: str) -> str:
+    """A text that is nothing but a text in Markdown, and in a table."""
+    plain = " ".join(text.split()).replace("|", "\\|")
+    return f"`{plain}`" if set(plain) & set("<>*_[]`\\") else plain
+
+
+def _made(shipped: "Shipped", base: Base) -> Iterator[tuple[str, str]]:
+    opened = shipped.opened
+    config = opened.config
+    assert opened.run is not None
+    licence = base.licence or "unknown here"
+    yield "base model", f"`{base.name}`, licence: {licence}"
+    yield "weights", opened.label
+    for name in SETTINGS:
+        yield name, str(getattr(config, name))
+    table = registry.table_of(config.method)
+    for name, value in opened.method.options.model_dump().items() if table else ():
+        if value not in (None, [], ()):
+            yield f"{table}.{name}", ", ".join(value) if isinstance(value, list) else str(value)
+    yield "made with", f"fki {__version__}"
+
+
+def _checks(shipped: "Shipped") -> Iterator[tuple[str, str]]:
+    parity = shipped.parity
+    said = {"greedy": parity.same_answers, "the best of 2 and of 4 beams": parity.same_beams}
+    for how, same in said.items():
+        if same is not None:
+            yield f"the same answer, {how}", f"{same} of {parity.asked}"
+    most = f"at most {parity.tolerance:g}: {parity.reason}"
+    yield (
+        "largest difference of an answer's log-likelihood",
+        f"{parity.largest_difference:.1g} nats ({most})",
+    )
+
+
+def _again(one: Any) -> dict[str, Any]:
+    return {
+        "probe_set": f"`{one.probe_set}`",
+        "n": number(one.n, 0),
+        "recorded": number(one.recorded),
+        "em": number(one.em),
+        "differing": one.differing,
+    }

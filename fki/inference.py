@@ -1,0 +1,121 @@
+"""Ask a run, an exported folder or any model questions of one's own: `fki ask`.
+
+The answer is what the model writes; the runners-up are what its beams bring beside it. Each has the
+log-likelihood of the whole answer, given the question, as the scores of a run have it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import AutoTokenizer
+
+from fki.config.schema import Config
+from fki.core.errors import ConfigError, DataError
+from fki.core.paths import user_path
+from fki.data.collator import Encoder
+from fki.data.prompts import SENTINEL, target_text
+from fki.export.export import NOTE, format_of
+from fki.export.formats.base import Runtime, TorchRuntime
+from fki.metrics.answers import answer_text, normalise
+from fki.runs.open_run import open_model, open_run, run_of
+from fki.training.session import make_accelerator
+
+SETTINGS = ("prompt", "input_length", "output_length", "num_beams")  # that an export brings
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A text and how likely the model finds it."""
+
+    text: str
+    log_likelihood: float  # nats, of the whole answer
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a model says to a question."""
+
+    question: str
+    answer: Answer  # what it writes
+    runners_up: list[Answer]  # the likeliest first; none where the runtime has no beams
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """A model to ask, in its own runtime."""
+
+    name: str  # for people
+    runtime: Runtime
+    encoder: Encoder
+    config: Config
+
+    def reply(self, questions: Sequence[str], runners_up: int = 4) -> list[Reply]:
+        """A reply to each question.
+
+        Raises ConfigError where a question leaves no place for the answer.
+        """
+        for question in questions:
+            if self.config.prompt == "sentinel" and SENTINEL not in question:
+                raise ConfigError(
+                    f"A question must hold {SENTINEL} where the answer goes; '{question}' does "
+                    "not.",
+                    hint=f'Such as: "The capital of France is {SENTINEL}."',
+                )
+        sources = self.encoder.sources(questions)
+        texts = self._write(sources, beams=self.config.num_beams)
+        if runners_up and self.runtime.has_beams:
+            beams = 2 * (runners_up + 1)  # some of which read alike
+            more = self._write(sources, beams=beams, best=beams)
+            texts = [unlike([*a, *b])[: runners_up + 1] for a, b in zip(texts, more, strict=True)]
+        return [self._reply(*parts) for parts in zip(questions, sources, texts, strict=True)]
+
+    def _write(self, sources: Sequence[list[int]], *, beams: int, best: int = 1) -> list[list[str]]:
+        beams = beams if self.runtime.has_beams else 1
+        length = self.config.output_length
+        written = self.runtime.write(sources, length=length, beams=beams, best=best)
+        decode = self.encoder.tokenizer.decode
+        return [[answer_text(str(decode(tokens))) for tokens in rows] for rows in written]
+
+    def _reply(self, question: str, source: list[int], texts: Sequence[str]) -> Reply:
+        targets = self.encoder.store.ids([target_text(t, self.config.prompt) for t in texts])
+        found = self.runtime.score([source] * len(targets), targets)
+        own, *others = (Answer(*pair) for pair in zip(texts, found, strict=True))
+        return Reply(question, own, sorted(others, key=lambda a: -a.log_likelihood))
+
+
+def unlike(texts: Sequence[str]) -> list[str]:
+    """The first one, and of the others those that say something, and something new."""
+    found = {normalise(texts[0]): texts[0]}
+    for text in texts[1:]:
+        if name := normalise(text):
+            found.setdefault(name, text)
+    return [*found.values()]
+
+
+def open_speaker(target: str, checkpoint: str, config: Config) -> Speaker:
+    """A run, an exported folder, or any model, which is asked under `config`.
+
+    Raises ConfigError or DataError where it is none of them.
+    """
+    run, checkpoint = run_of(target, checkpoint)
+    if run is None and (user_path(target) / NOTE).is_file():
+        return _open_exported(target, config)
+    opened = open_run(run, checkpoint) if run else open_model(target, config)
+    own = opened.config
+    encoder = Encoder(opened.base.tokenizer, own.input_length, own.output_length)
+    model = opened.model.to(make_accelerator(own).device)
+    return Speaker(opened.label, TorchRuntime(model, encoder), encoder, own)
+
+
+def _open_exported(target: str, config: Config) -> Speaker:
+    folder = user_path(target)
+    try:
+        note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+        own = Config.model_validate({name: note[name] for name in SETTINGS})
+        name, form = note["label"], format_of(note["format"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{folder / NOTE} cannot be read: {error!r}.") from None
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    encoder = Encoder(tokenizer, own.input_length, own.output_length)
+    return Speaker(f"{name}, by {form.runtime}", form.load(folder, encoder), encoder, own)

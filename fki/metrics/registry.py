@@ -1,0 +1,115 @@
+"""The metrics that arms are compared by, and their values in every draw of a run."""
+
+from collections.abc import Iterable, Mapping
+from math import inf
+from typing import Any
+
+from fki.comparison.bootstrap_metrics import MOMENTS, Draws, Resampled
+from fki.comparison.types import Metric
+
+SETS = {
+    "invariant": ("inv", "what never changes"),
+    "initial": ("init", "what was known before"),
+    "updated": ("upd", "what a period changed"),
+    "new": ("new", "what a period brought"),
+    "paraphrase": ("para", "what was learned, asked in other words"),
+    "cloze": ("cloze", "what documents told"),
+}
+WHEN = {
+    "after": "after the stream",
+    "learned": "right after its period was learned",
+    "before": "before the stream",
+}
+
+
+def of_set(name: str) -> list[Metric]:
+    """Exact match of a probe set at the end, when it was learned, and before."""
+    short, meaning = SETS.get(name, (name, "your own questions"))
+    return [
+        Metric(
+            key_of(name, when),
+            name if when == "after" else f"{name}, {when}",
+            short if when == "after" else f"{short} {when}",
+            f"exact match on {meaning}, {words}",
+            bounds=(0.0, 100.0),
+        )
+        for when, words in WHEN.items()
+    ]
+
+
+def key_of(name: str, when: str) -> str:
+    """The key of a probe set's exact match at some time; a set of one's own takes no metric's."""
+    taken = name not in SETS and ("." in name or any(name == metric.key for metric in STREAM))
+    key = f"probes/{name.replace('.', '_')}" if taken else name
+    return key if when == "after" else f"{key}.{when}"
+
+
+def probe_set_of(key: str, names: Iterable[str]) -> str | None:
+    """The probe set, of these, that a key is a mean over; None for a metric of the stream."""
+    return next((n for n in names if key in {key_of(n, when) for when in WHEN}), None)
+
+
+STREAM = (
+    Metric("learning_gain", "learning gain", "gain", "EM that a period gained by being learned"),
+    Metric(
+        "forgetting",
+        "forgetting",
+        "forgot",
+        "EM lost since a period's best, the mean over the earlier ones",
+        higher_is_better=False,
+    ),
+    Metric("bwt", "BWT", "BWT", "backward transfer: later learning's effect on earlier periods"),
+    Metric(
+        "fuar",
+        "FUAR",
+        "FUAR",
+        "kept facts lost for each fact gained",
+        unit="",
+        higher_is_better=False,
+        digits=2,
+        bounds=(0.0, inf),
+    ),
+    Metric(
+        "kar",
+        "KAR",
+        "KAR",
+        "knowledge acquisition rate: tokens a second, times what was gained less what was lost",
+        unit="tokens/s",
+        digits=0,
+    ),
+    Metric(
+        "kg",
+        "KG",
+        "KG",
+        "knowledge gap: the share of all facts so far that is not answered, the mean over periods",
+        unit="",
+        higher_is_better=False,
+        digits=2,
+        bounds=(0.0, 1.0),
+    ),
+)
+USUAL = (
+    "learning_gain",
+    "forgetting",
+    "fuar",
+)  # shown unless others are asked for, beside the sets
+METRICS = (*(metric for name in SETS for metric in of_set(name)), *STREAM)
+
+
+def is_usual(key: str) -> bool:
+    """Is it shown where nothing else is asked for? Of probe sets, what is known at the end."""
+    return key in USUAL or not ("." in key or any(metric.key == key for metric in STREAM))
+
+
+def measures(run: Resampled, spent: Mapping[str, Any]) -> dict[str, Draws]:
+    """Every metric of a run [1 + draws], by its key.
+
+    Args:
+        spent: of its run.json, for KAR.
+    """
+    found = {}
+    for name in run.sets:
+        for when, value in zip(MOMENTS, run.of_set(name), strict=True):
+            found[key_of(name, when)] = value
+    tokens, seconds = spent.get("stream_tokens", 0), spent.get("train_seconds", 0.0)
+    return found | run.stream(tokens, seconds)

@@ -1,0 +1,1 @@
+"""A model and its computations: loading, forward passes, decoding, the encoder cache, FLOPs."""

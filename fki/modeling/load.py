@@ -1,0 +1,139 @@
+"""The base model and its tokenizer by name: embedded, a local folder, or the Hugging Face Hub."""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from huggingface_hub import constants, get_session, try_to_load_from_cache
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from fki.core.errors import ConfigError, FkiError, NotDownloaded, nearest
+from fki.core.paths import asset, user_path
+from fki.data.prompts import AFTER, SENTINEL
+from fki.methods.modeling_fki import FkiT5Config, FkiT5ForConditionalGeneration
+
+EMBEDDED = ("t5-mini",)
+PATIENCE = 5  # seconds to wait for the Hub's first sign of life
+transformers_logging.disable_progress_bar()  # the command line draws its own
+# of an exported folder that brings this code along fki's own is run, never the folder's
+AutoConfig.register(FkiT5Config.model_type, FkiT5Config, exist_ok=True)
+AutoModelForSeq2SeqLM.register(FkiT5Config, FkiT5ForConditionalGeneration, exist_ok=True)
+
+
+class Loaded(NamedTuple):
+    """A base model in fp32, its tokenizer, and where they came from."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    source: str
+
+
+def load(name: str) -> Loaded:
+    """The model and tokenizer of this name.
+
+    A folder wins over the Hub; code that comes with a model is never run.
+    Raises NotDownloaded where it is neither here nor can be fetched, ConfigError where it is not a
+    text-to-text model that fki can train.
+    """
+    source = locate(name)
+    _check_reachable(name, source)
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        if not config.is_encoder_decoder:
+            raise ConfigError(
+                f"model must be an encoder-decoder such as T5; '{name}' is '{config.model_type}'."
+            )
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        model = AutoModelForSeq2SeqLM.from_pretrained(
+            source, dtype=torch.float32, trust_remote_code=False
+        )
+    except FkiError:
+        raise
+    except Exception as error:  # whatever a library raises over a file that is no such file
+        raise _unavailable(name, source, error) from error
+    for sentinel in (SENTINEL, AFTER):
+        if tokenizer.convert_tokens_to_ids(sentinel) in (None, tokenizer.unk_token_id):
+            raise ConfigError(
+                f"The tokenizer of '{name}' has no {sentinel}.",
+                hint="Use a T5 model and tokenizer.",
+            )
+    _check_finite(model, name)
+    model.generation_config = plain_generation(model.generation_config)
+    return Loaded(model, tokenizer, source)
+
+
+def locate(name: str) -> str:
+    """A folder's path for an embedded or local model, else the name itself, for the Hub."""
+    if name in EMBEDDED:
+        return str(asset(name))
+    folder = user_path(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ConfigError(f"The folder {folder} holds no model: it has no config.json.")
+        return str(folder)
+    if name.count("/") > 1 or name.startswith((".", "~", "/")):
+        raise NotDownloaded(f"There is no model folder {folder}.{nearest(name, EMBEDDED)}")
+    return name
+
+
+def _check_reachable(name: str, source: str) -> None:
+    """Raises NotDownloaded at once where a Hub model is not in the cache and there is no Hub."""
+    try:
+        if Path(source).is_dir() or isinstance(try_to_load_from_cache(source, "config.json"), str):
+            return
+        get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+    except Exception as error:  # whatever the HTTP library of the day raises
+        raise _unavailable(name, source, error) from None
+
+
+def _unavailable(name: str, source: str, error: Exception) -> FkiError:
+    first = next(iter(str(error).strip().splitlines()), "")
+    if not isinstance(error, (OSError, ValueError)):
+        first = f"{type(error).__name__}: {first}"
+    if Path(source).is_dir():
+        return ConfigError(f"The model in {source} cannot be loaded: {first}")
+    return NotDownloaded(
+        f"Model '{name}' is not on this machine and cannot be fetched.{nearest(name, EMBEDDED)} "
+        f"({first})",
+        hint=f"With a network run: hf download {name}   or offline use: --set model=t5-mini",
+    )
+
+
+def plain_generation(own: GenerationConfig) -> GenerationConfig:
+    """The same special tokens and nothing else: a minimal length, a penalty or a forbidden token
+    that a model brings along would make greedy decoding write something else than the likeliest."""
+    tokens = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
+    return GenerationConfig(**{name: getattr(own, name) for name in tokens})
+
+
+def _check_finite(model: PreTrainedModel, name: str) -> None:
+    bad = [n for n, p in model.named_parameters() if not bool(torch.isfinite(p).all())]
+    if bad:
+        raise ConfigError(f"The weights of '{name}' are not all finite numbers, first in {bad[0]}.")
+
+
+def weights_digest(model: nn.Module) -> str:
+    """SHA-256 over the names and bytes of all parameters."""
+    total = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        total.update(name.encode())
+        total.update(
+            parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+        )
+    return total.hexdigest()
+
+
+def count_parameters(model: nn.Module) -> tuple[int, int]:
+    """Total and trainable parameters."""
+    parameters = list(model.parameters())
+    return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)

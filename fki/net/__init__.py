@@ -1,0 +1,1 @@
+"""Files from the network: HTTP, downloads, archives, the Hugging Face Hub, decompression."""

@@ -1,0 +1,114 @@
+"""Original files from where a user says: a folder, a file, an archive, an address, the Hub."""
+
+import hashlib
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from fki.core.errors import DataError
+from fki.core.paths import data_home, user_path
+from fki.data.dataset_folder import file_digest
+from fki.net import hub
+from fki.net.archives import is_archive, unpack
+from fki.net.downloads import SUMS, Remote, Watch, fetch_file
+from fki.net.http import Web
+from fki.sources.dataset_writer import Origin
+from fki.sources.tables.hub_layout import licence as told_licence
+from fki.sources.tables.hub_layout import read_card
+
+ADDRESS = re.compile(r"https?://", re.IGNORECASE)
+
+
+class Brought(NamedTuple):
+    """A folder to read, and the archive or address that it came from, if it did."""
+
+    folder: Path
+    origins: list[Origin]
+
+
+@contextmanager
+def brought(
+    place: str,
+    licence: str,
+    watch: Watch | None = None,
+    *,
+    wanted: Sequence[str] = ("*",),
+    revision: str = "",
+) -> Iterator[Brought]:
+    """The files at a place, for as long as they are read; archives are unpacked.
+
+    An address may end in #sha256=..., #sha1=... or #md5=..., what its file must be. Of a dataset on
+    the Hub, hub:owner/name, the files that match `wanted` are brought, of a revision. Raises
+    DataError where there is nothing.
+    """
+    if place.startswith(hub.SIGN):
+        snapshot = hub.pinned(place.removeprefix(hub.SIGN), revision)
+        with tempfile.TemporaryDirectory(prefix="fki-") as scratch:
+            _lay_out(snapshot, wanted, Path(scratch), watch)
+            told = told_licence(read_card(snapshot.folder / hub.CARD))
+            told = licence if told == "unknown" else told
+            origin = Origin(snapshot.name, told, snapshot.revision, snapshot.url)
+            yield Brought(Path(scratch), [origin])
+        return
+    file = file_at(place, watch)
+    url = place.partition("#")[0] if ADDRESS.match(place) else ""
+    if file.is_dir():
+        yield Brought(file, [])
+        return
+    if not file.is_file():
+        raise DataError(
+            f"There is nothing at {file}.", hint="Give the folder with the files: --from FOLDER"
+        )
+    with tempfile.TemporaryDirectory(prefix="fki-") as scratch:
+        folder = Path(scratch) / "files"
+        if is_archive(file):
+            unpack(file, folder)
+        else:
+            folder.mkdir()
+            shutil.copy(file, folder / file.name)
+        yield Brought(folder, [Origin(file.name, licence, f"sha256 {file_digest(file)}", url)])
+
+
+def file_at(place: str, watch: Watch | None = None) -> Path:
+    """The file or folder at a place, an address being fetched into fki's own folder; it need not
+    be there otherwise."""
+    return fetched(place, watch) if ADDRESS.match(place) else user_path(place)
+
+
+def _lay_out(
+    snapshot: hub.Snapshot, wanted: Sequence[str], folder: Path, watch: Watch | None
+) -> None:
+    """What is wanted of a snapshot, in a folder: archives unpacked, other files by links."""
+    names = [n for n in snapshot.names if any(fnmatchcase(n, pattern) for pattern in wanted)]
+    if not names:
+        raise DataError(
+            f"{snapshot.name} has no {' or '.join(wanted)}.",
+            hint=f"Look at {snapshot.url}, and give the folder with the files: --from FOLDER",
+        )
+    for name, file in zip(names, hub.fetch(snapshot, names, watch), strict=True):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if is_archive(file):
+            unpack(file, folder / name)
+        else:
+            (folder / name).symlink_to(file.absolute())
+
+
+def fetched(address: str, watch: Watch | None) -> Path:
+    """The file of an address, under `downloads` in the data folder."""
+    url, _, sums = address.partition("#")
+    kind, _, value = sums.partition("=")
+    if sums and (kind not in SUMS or not re.fullmatch(r"[0-9a-fA-F]+", value)):
+        raise DataError(
+            f"'#{sums}' is no checksum.", hint=f"Write #{kind if kind in SUMS else 'sha256'}=<hex>"
+        )
+    name = re.sub(r"[^\w.-]", "_", unquote(urlsplit(url).path.rpartition("/")[2])).lstrip(".")
+    folder = hashlib.sha256(url.encode()).hexdigest()[:16]  # many addresses end in one name
+    target = data_home() / "downloads" / folder / (name or "file")
+    with Web() as web:
+        return fetch_file(web, Remote(url, **({kind: value} if sums else {})), target, watch)

@@ -1,0 +1,68 @@
+"""The matrix R of an arm as a heat map: what is known of each period, after each."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from fki.comparison.types import Arm, Group
+from fki.report.style import COLOURS, HEAT, INK, LINE, label, styled, thinned_ticks
+
+Cells = Sequence[tuple[int, int, float]]  # row t, column i, R[t][i], of what is learned already
+
+ANNOTATED = 13  # periods, up to which each cell says its number
+DRAWN = 40  # periods, up to which each cell is a shape of its own
+
+
+@styled
+def heat_map(group: Group, arm: Arm) -> Figure | None:
+    """R[t][i] for i <= t, fuller of colour the more is known; None where nothing was asked."""
+    cells = [
+        (t, i, value)
+        for t, row in enumerate(arm.matrix)
+        for i, value in enumerate(row, 1)
+        if i <= t and value is not None
+    ]
+    if not cells:
+        return None
+    periods = group.rows[1:]
+    figure = Figure(figsize=(4.9, 4.1))
+    axes = figure.subplots()
+    (_shapes if len(periods) <= DRAWN else _picture)(axes, cells, len(periods))
+    axes.set_xlim(0.5, len(periods) + 0.5)
+    axes.set_ylim(len(periods) + 0.5, 0.5)
+    axes.set_title(label(arm.name))
+    axes.set_xlabel("exact match on what came in")
+    axes.set_ylabel("after")
+    names = ("", *periods)
+    thinned_ticks(axes, names, 13, slanted=True)
+    places = [int(place) for place in axes.get_xticks() if place > 0]
+    axes.set_xticks(places, [names[p] for p in places])
+    axes.set_yticks(places, [names[p] for p in places])
+    axes.tick_params(length=0, labelsize=7.5)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return figure
+
+
+def _shapes(axes: Axes, cells: Cells, periods: int) -> None:
+    size = 7.5 if periods <= 10 else 6.8
+    for t, i, value in cells:
+        fill = to_rgba(HEAT, min(max(value / 100, 0.0), 1.0))
+        corner = (i - 0.47, t - 0.47)
+        axes.add_patch(Rectangle(corner, 0.94, 0.94, facecolor=fill, edgecolor=LINE, lw=0.4))
+        if periods <= ANNOTATED:
+            axes.text(i, t, f"{value:.0f}", size=size, color=INK, ha="center", va="center")
+
+
+def _picture(axes: Axes, cells: Cells, periods: int) -> None:
+    """Many cells: one picture, in a colour that does for both grounds, and clear between."""
+    red, green, blue, _ = to_rgba(COLOURS["heat"].light)
+    clear = (red, green, blue, 0.0)
+    image = [[clear] * periods for _ in range(periods)]
+    for t, i, value in cells:
+        image[t - 1][i - 1] = (red, green, blue, min(max(value / 100, 0.0), 1.0))
+    extent = (0.5, periods + 0.5, periods + 0.5, 0.5)
+    axes.imshow(image, extent=extent, interpolation="nearest", aspect="auto")

@@ -1,0 +1,161 @@
+"""A comparison as one HTML file: no network, no script, light or dark as the reader's system is."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from fki import __version__
+from fki.comparison.breakdown import Details
+from fki.comparison.types import Arm, Comparison, Cost, Group, Metric
+from fki.core.formatting import NONE, duration, number, parameters
+from fki.report import figures, findings, metric_roles, svg
+from fki.report.heatmap import heat_map
+from fki.report.style import COLOURS, key
+
+
+class Section(NamedTuple):
+    """A group with what is drawn and told of it."""
+
+    anchor: str
+    group: Group
+    details: Details
+    findings: list[findings.Finding]
+    pareto: str | None
+    forest: str | None
+    curves: str | None
+    heat_maps: list[str]
+
+
+def page(comparison: Comparison, details: Sequence[Details] = ()) -> str:
+    """The whole page.
+
+    Args:
+        details: of each group in order; an empty one is taken where they are missing.
+    Returns:
+        HTML that is the same for the same input, to the last byte.
+    """
+    given = [*details, *[Details()] * len(comparison.groups)]
+    sections = [
+        _section(f"group-{place}", group, given[place - 1])
+        for place, group in enumerate(comparison.groups, 1)
+    ]
+    return (
+        _templates()
+        .get_template("page.html")
+        .render(
+            comparison=comparison,
+            sections=sections,
+            metrics=_all_metrics(comparison),
+            tests=sorted({d.test for g in comparison.groups for d in g.differences if d.test}),
+            variables=_variables(),
+            version=__version__,
+        )
+    )
+
+
+def _section(anchor: str, group: Group, details: Details) -> Section:
+    def drawn(figure: Any, name: str, title: str) -> str | None:
+        title = f"{group.title}: {title}"
+        return None if figure is None else svg.inline(figure, f"{anchor}-{name}", title)
+
+    maps = (
+        drawn(heat_map(group, arm), f"matrix-{place}", f"exact match of {arm.name} by period")
+        for place, arm in enumerate(group.arms)
+    )
+    return Section(
+        anchor,
+        group,
+        details,
+        findings.findings(group),
+        drawn(figures.pareto(group), "pareto", "what was learned against what was kept"),
+        drawn(figures.forest(group), "forest", f"differences to {group.baseline}"),
+        drawn(figures.curves(group), "curves", "exact match over the stream"),
+        [drawing for drawing in maps if drawing is not None],
+    )
+
+
+def _templates() -> Environment:
+    found = Environment(
+        loader=PackageLoader("fki.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.globals.update(
+        interval=lambda *args, **kwargs: signed(metric_roles.interval(*args, **kwargs)),
+        common_n=common_n,
+        costs=costs,
+        runs=lambda group: sum(len(arm.runs) for arm in group.arms),
+        key_of=lambda group, name: key([arm.name for arm in group.arms].index(name)),
+    )
+    found.filters.update(
+        number=lambda *args, **kwargs: signed(number(*args, **kwargs)),
+        p=metric_roles.p_value,
+        question=question,
+        setting=setting,
+        sets=by_set,
+        signed=signed,
+    )
+    return found
+
+
+def _variables() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """The page's colours by name, for a light and for a dark ground."""
+    light = [(name, colour.light) for name, colour in COLOURS.items()]
+    return light, [(name, colour.dark) for name, colour in COLOURS.items()]
+
+
+def _all_metrics(comparison: Comparison) -> list[Metric]:
+    """Each metric once, for what it means."""
+    return list({m.key: m for group in comparison.groups for m in group.metrics}.values())
+
+
+def signed(text: str) -> str:
+    """With the minus sign that numbers have in print, and no line's end before a percent sign."""
+    return re.sub(r"(?<![\w-])-(?=\d)", "−", text).replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def question(text: str) -> str:
+    """With a line to write on where the model is to answer."""
+    return re.sub(r"<extra_id_\d+>", "____", text)
+
+
+def setting(value: Any) -> str:
+    """As in a preset, a list without brackets."""
+    if value is None or value in ("", [], ()):
+        return NONE
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def common_n(group: Group, metric: Metric) -> int | None:
+    """The probes that a metric is a mean over, where that is the same for all arms."""
+    counts = {
+        value.n for arm in group.arms if (value := arm.estimate(metric.key)).value is not None
+    }
+    return counts.pop() if len(counts) == 1 else None
+
+
+def costs(arm: Arm) -> list[str]:
+    """What a run of an arm took, as cells: see the template for their heads."""
+    cost: Cost = arm.cost
+    rate = cost.tokens_per_second
+    return [
+        parameters(cost.trainable),
+        number(cost.steps, 0),
+        parameters(round(cost.tokens)),
+        duration(cost.seconds),
+        NONE if rate is None else number(rate, 0),
+        f"{cost.flops:.2e}" if cost.flops else NONE,
+        NONE if cost.peak_mib is None else f"{cost.peak_mib:,.0f}",
+    ]
+
+
+def by_set(rows: Sequence[Any]) -> Iterator[tuple[str, list[Any]]]:
+    """What belongs to one probe set together, in order."""
+    for name in dict.fromkeys(row.probe_set for row in rows):
+        yield name, [row for row in rows if row.probe_set == name]

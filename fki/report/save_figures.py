@@ -1,0 +1,70 @@
+"""Each figure as an SVG file of its own."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from fki.comparison.types import Comparison, Group
+from fki.core.errors import FkiError
+from fki.report import figures, svg
+from fki.report.heatmap import heat_map
+from fki.runs.run_dir import write_text
+
+
+def figures_of(group: Group) -> Iterator[tuple[str, str, Figure]]:
+    """The name, the title and the figure, of each that there is something to draw in."""
+    drawn = [
+        ("pareto", "learned against kept", figures.pareto(group)),
+        ("forest", f"differences to {group.baseline}", figures.forest(group)),
+        ("curves", "exact match over the stream", figures.curves(group)),
+        *(
+            (f"matrix-{arm.name}", f"the matrix R of {arm.name}", heat_map(group, arm))
+            for arm in group.arms
+        ),
+    ]
+    for name, title, figure in drawn:
+        if figure is not None:
+            yield name, f"{group.title}: {title}", figure
+
+
+def save_figures(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write each figure as an SVG file, light, on white; a folder is made where there is none.
+
+    Returns:
+        The files, named after the figure, of several groups with the group's number before it.
+    Raises:
+        FkiError: a file is there already, or the disk refuses. Nothing is overwritten.
+    """
+    several = len(comparison.groups) > 1
+    texts = {
+        _file(folder, f"{number}-{name}" if several else name, seen): svg.alone(figure, title)
+        for seen in [set[str]()]
+        for number, group in enumerate(comparison.groups, 1)
+        for name, title, figure in figures_of(group)
+    }
+    there = [file for file in texts if file.exists()]
+    if there:
+        raise FkiError(
+            f"Figures are never overwritten, and {there[0]} exists.",
+            hint="Give another folder, or move that one.",
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FkiError(f"The folder {folder} cannot be made: {error.strerror}.") from None
+    for file, text in texts.items():
+        write_text(file, text)
+    return list(texts)
+
+
+def _file(folder: Path, name: str, seen: set[str]) -> Path:
+    """A file whose name holds letters, digits and dashes alone, unlike those before."""
+    stem = plain = re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "figure"
+    number = 1
+    while stem.casefold() in seen:
+        number += 1
+        stem = f"{plain}-{number}"
+    seen.add(stem.casefold())
+    return folder / f"{stem}.svg"

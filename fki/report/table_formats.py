@@ -1,0 +1,152 @@
+"""A comparison as text for other programs: CSV, LaTeX and Markdown."""
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from io import StringIO
+from typing import Any
+
+from fki.comparison.types import Arm, Comparison, Group, Metric
+from fki.report.tables import Table, differences, scores
+
+COLUMNS = (
+    *("group", "arm", "method", "metric", "label", "unit"),
+    *("value", "low", "high", "n", "seeds", "note"),
+    *("baseline", "difference", "difference_low", "difference_high"),
+    *("p", "p_holm", "effect", "test", "verdict", "warnings"),
+)
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "[": "{[}",  # at the beginning of a row it would be an option of the line's end before
+    '"': r"\textquotedbl{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+}
+MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {sign: f"\\{sign}" for sign in r"\`*_[]|~#"}
+
+
+def as_csv(comparison: Comparison) -> str:
+    """One row per arm and metric, in full precision; what is undefined is empty.
+
+    A group's warnings, and in what the groups differ, are in each of its rows.
+    """
+    out = StringIO()
+    rows = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    rows.writeheader()
+    for group in comparison.groups:
+        warnings = " ".join((*group.warnings, *comparison.apart))
+        for arm in group.arms:
+            for metric in group.metrics:
+                rows.writerow({**_row(group, arm, metric), "warnings": warnings})
+    return out.getvalue()
+
+
+def _row(group: Group, arm: Arm, metric: Metric) -> dict[str, Any]:
+    estimate = arm.estimate(metric.key)
+    found: dict[str, Any] = {"group": group.title, "arm": arm.name, "method": arm.method}
+    found |= {"metric": metric.key, "label": metric.label, "unit": metric.unit}
+    found |= {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    found |= {"n": estimate.n, "seeds": len(arm.seeds), "note": estimate.note}
+    difference = group.difference(arm.name, metric.key)
+    if difference is not None:
+        found |= {"baseline": difference.baseline, "difference": difference.value}
+        found |= {"difference_low": difference.low, "difference_high": difference.high}
+        found |= {"p": difference.p, "p_holm": difference.p_holm, "effect": difference.effect}
+        found |= {"test": difference.test, "verdict": difference.verdict}
+    return found
+
+
+def as_latex(comparison: Comparison) -> str:
+    """Tables for a paper that has booktabs, warnings among the text below them."""
+    lines = [
+        "% Needs \\usepackage[T1]{fontenc}, \\usepackage{booktabs} and \\usepackage{graphicx}."
+    ]
+    for group in comparison.groups:
+        for table in (scores(group), differences(group)):
+            if table.rows:
+                lines += [
+                    "",
+                    *_latex_table(group.title, table, (*group.warnings, *comparison.apart)),
+                ]
+    if comparison.left_out:
+        lines += ["", r"\paragraph{Left out}", *_latex_items(comparison.left_out)]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_items(items: Mapping[str, str]) -> Iterator[str]:
+    yield r"\begin{itemize}"
+    for name, text in items.items():
+        yield rf"  \item \texttt{{{latex(name)}}}: {latex(text)}"
+    yield r"\end{itemize}"
+
+
+def _latex_table(group: str, table: Table, warnings: Sequence[str]) -> Iterator[str]:
+    """A table that is made narrower where a line cannot hold it."""
+
+    def line(cells: Iterable[str]) -> str:
+        return "    " + " & ".join(cells) + r" \\"
+
+    yield r"\begin{table}"
+    yield r"  \centering"
+    yield rf"  \caption{{{latex(f'{group}: {table.title[0].lower()}{table.title[1:]}')}}}"
+    yield r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+    yield rf"  \begin{{tabular}}{{{table.align}}}"
+    yield r"    \toprule"
+    yield line(map(latex, table.head))
+    yield r"    \midrule"
+    yield from (line(_cells(row, latex, r"\textbf{{{}}}")) for row in table.rows)
+    yield r"    \bottomrule"
+    yield r"  \end{tabular}}"
+    yield rf"  \par\smallskip\footnotesize {latex(table.note)}"
+    yield from (rf"  \par\textbf{{Warning:}} {latex(text)}" for text in warnings)
+    yield r"\end{table}"
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """Tables, each group under its own heading, warnings first."""
+    lines = [f"> **Warning:** {markdown(text)}\n" for text in comparison.apart]
+    for group in comparison.groups:
+        lines += [f"## {markdown(group.title)}\n"]
+        lines += [f"> **Warning:** {markdown(text)}\n" for text in group.warnings]
+        for table in (scores(group), differences(group)):
+            if table.rows:
+                lines += [f"### {markdown(table.title)}\n", *_markdown_table(table), ""]
+    if comparison.left_out:
+        lines += ["## Left out\n"]
+        items = comparison.left_out.items()
+        lines += ["".join(f"- {markdown(name)}: {markdown(text)}\n" for name, text in items)]
+    return "\n".join(lines)
+
+
+def _markdown_table(table: Table) -> Iterator[str]:
+    def line(cells: Iterable[str]) -> str:
+        return f"| {' | '.join(cells)} |"
+
+    yield line(map(markdown, table.head))
+    yield line("---:" if side == "r" else "---" for side in table.align)
+    yield from (line(_cells(row, markdown, "**{}**")) for row in table.rows)
+    yield ""
+    yield markdown(table.note)
+
+
+def _cells(row: Sequence[tuple[str, bool]], escape: Callable[[str], str], bold: str) -> list[str]:
+    return [bold.format(escape(text)) if is_best else escape(text) for text, is_best in row]
+
+
+def latex(text: str) -> str:
+    """Text that LaTeX prints as it is, on one line, numbers with a minus and not a hyphen."""
+    return re.sub(r"(?<![\w-])-(?=\d)", "$-$", _replaced(text, LATEX))
+
+
+def markdown(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    return _replaced(text, MARKDOWN)
+
+
+def _replaced(text: str, signs: Mapping[str, str]) -> str:
+    pattern = "|".join(map(re.escape, signs))
+    return re.sub(pattern, lambda found: signs[found[0]], " ".join(text.split()))

@@ -1,0 +1,1 @@
+"""Run folders: their files, checkpoints, resuming, and the recorded outcomes."""

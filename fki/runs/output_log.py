@@ -1,0 +1,55 @@
+"""`output_log`: a further copy of the scores, where the user wants one."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from fki.core.errors import ConfigError
+from fki.core.paths import user_path
+from fki.runs.run_dir import write_text
+
+
+def target(output_log: str) -> Path | None:
+    """The file that is written: a .csv or .jsonl, or `scores.csv` in a folder; None for ""."""
+    if not output_log:
+        return None
+    path = user_path(output_log)
+    return path if path.suffix in (".csv", ".jsonl") else path / "scores.csv"
+
+
+def check(output_log: str) -> None:
+    """Make the folder of the file. Raises ConfigError, before anything is trained, where it cannot
+    be made or the file would be overwritten."""
+    file = target(output_log)
+    if file is None:
+        return
+    if file.exists():
+        raise ConfigError(
+            f"output_log: {file} exists, and fki overwrites nothing.",
+            hint="Give another output_log.",
+        )
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"output_log: the folder {file.parent} cannot be made: {error.strerror}.",
+            hint="Give another output_log.",
+        ) from None
+
+
+def write(output_log: str, rows: list[dict[str, Any]]) -> None:
+    """Write one line per score: what it came after, the probe set, the period, the numbers."""
+    file = target(output_log)
+    if file is None:
+        return
+    lines = [{"after": row["after"], **score} for row in rows for score in row["scores"]]
+    if file.suffix == ".jsonl":
+        write_text(file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+        return
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    write_text(file, text.getvalue())

@@ -1,0 +1,1 @@
+"""Makes dataset folders: from Wikidata, Wikipedia, benchmark files and tables."""

@@ -1,0 +1,114 @@
+"""CFInjectBench and TempLAMA (Dhingra et al., 2022): questions with `_X_`, answers and a date.
+
+A row is {"query": "... _X_ ...", "answer": [{"wikidata_id", "name"}], "date", "id", "relation"};
+CFInjectBench brings the sentences that are trained on too, {"corpus": [...], "date", "id"}. What
+`templama.py` makes has one answer, without a list; the files `*_with_aliases.json` that others made
+have lists of names, and the one that TempLAMA chose as `original_name`.
+
+Checked against `templama.py` and the README of google-research/language (a7fcd13, 78dbf41), which
+say what the files of TempLAMA are, rows of them that others quote, and against the loaders of
+intellistream/CFInjectBench_old (0ab2a7d); its files are not in its public history.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from fki.core.calendar import parse_date
+from fki.core.errors import DataError
+from fki.sources.benchmarks.base import Files, Reader, blank, json_rows
+
+COLUMNS = ("query", "answer", "date", "id")
+
+
+def read_cfinjectbench(kept: Files) -> None:
+    """The questions of one granularity; a sentence without a question is left out."""
+    tests = kept.files("datesorted_test_no_redundancy.jsonl", "datesorted_test.jsonl")
+    if len(tests) > 1:
+        raise DataError(
+            f"{kept.source} has {len(tests)} granularities: "
+            + ", ".join(f.parent.name for f in tests) + ".",
+            hint=f"Give one of them: --from {tests[0].parent}",
+        )  # fmt: skip
+    asked = _questions(kept, tests)
+    name = tests[0].name.replace("test", "train")
+    sentences = {
+        row["id"]: row["corpus"]
+        for file in kept.files(name, needed=False)
+        for row in json_rows(file, ["corpus", "id"])
+    }
+    told = {str(row["id"]): row for row in asked}
+    kept.dropped["train: a sentence that no question asks"] += len(set(sentences) - set(told))
+    other = sum(_says_else(told[i], corpus) for i, corpus in sentences.items() if i in told)
+    kept.notes += [
+        "What is trained on is the question with its answer in the blank.",
+        f"{other:,} training sentences of the originals say it in other words.",
+        "Every answer is kept; the original loader took the first.",
+    ]
+    kept.split_first()
+
+
+def read_templama(kept: Files) -> None:
+    """All splits together: a year is a period, and the splits are of no use to a stream."""
+    files = []
+    for split in ("train", "val", "test"):
+        names = (f"{split}.json*", f"{split}_with_aliases.json*", f"templama_{split}.json*")
+        files += kept.files(*names, needed=split == "test")
+    _questions(kept, files)
+    kept.split_first()
+    kept.notes.append("train, val and test are one stream: what a year says is learned and asked.")
+
+
+def _questions(kept: Files, files: list[Path]) -> list[dict[str, Any]]:
+    """The rows, oldest first, kept for the stream."""
+    rows = [row for file in files for row in json_rows(file, COLUMNS)]
+    dated = []
+    for row in rows:
+        try:
+            dated.append((parse_date(str(row.get("date")))[0], row))
+        except ValueError:
+            kept.dropped["stream: no date"] += 1
+    for _, row in sorted(dated, key=lambda pair: pair[0]):
+        kept.prompt("stream", blank(row.get("query"), "_X_"), names(row), date=str(row["date"]))
+    return rows
+
+
+def names(row: dict[str, Any]) -> list[str]:
+    """The answers' names, each in the one spelling that the dataset chose."""
+    answers = row.get("answer")
+    listed = answers if isinstance(answers, list) else [answers]
+    told = (_chosen(answer) for answer in listed if isinstance(answer, dict))
+    return list(dict.fromkeys(name.strip() for name in told if name.strip()))
+
+
+def _chosen(answer: dict[str, Any]) -> str:
+    name = answer.get("original_name") or answer.get("name")
+    first = name[0] if isinstance(name, list) and name else name
+    return first if isinstance(first, str) else ""
+
+
+def _says_else(row: dict[str, Any], corpus: Any) -> bool:
+    first = corpus[0] if isinstance(corpus, list) and corpus else ""
+    return first not in [str(row.get("query")).replace("_X_", name) for name in names(row)]
+
+
+CFINJECTBENCH = Reader(
+    "cfinjectbench",
+    "Wikidata's facts of 2019-2023 in days, months or quarters (CFInjectBench)",
+    "https://github.com/intellistream/CFInjectBench",
+    "unknown",
+    "its repository has none; its facts are Wikidata's, which are CC0",
+    "",
+    read_cfinjectbench,
+    gap="They are not in its public history: ask its authors.",
+)
+TEMPLAMA = Reader(
+    "templama",
+    "Wikidata's facts of 2010-2020, year by year (Dhingra et al., 2022)",
+    "https://github.com/google-research/language/tree/master/language/templama",
+    "apache-2.0",
+    "Apache-2.0, of google-research/language, whose code makes it; its facts are Wikidata's, CC0",
+    "",
+    read_templama,
+    place="hub:Yova/templama",
+    wanted=("*_with_aliases.json",),
+)

@@ -1,0 +1,144 @@
+"""TemporalWiki (Jang et al., 2022): what Wikipedia changed in a month, and facts of both snapshots.
+
+`TWiki_Diffsets/wikipedia_0809_gpt2.csv` (text) is the difference of 1 August to 1 September 2021;
+`twiki_probes/0801-0901_{changed,unchanged}.csv` (subject, relation, object; in what its code makes
+"objective") are its probes, in some editions with `_updated` and `_new` in place of `_changed`;
+`IL.csv` are time-invariant facts.
+
+A changed fact is `updated` where another file tells an answer of before for its subject and
+relation, else `new`: the files are samples, so an answer of before may be missing from them.
+
+Checked against `Datasets.py` and the configs of joeljang/temporalwiki (2021 to 05693e6),
+`evaluation_datasets.py` of CHLee0801/TemporalWikiDatasets (43dd3cb), the listing of
+seonghyeonye/TemporalWiki on the Hub (eaf4f15) and other people's readers of its archives.
+"""
+
+import re
+from collections import defaultdict
+from datetime import date, timedelta
+from pathlib import Path
+
+from fki.core.errors import DataError
+from fki.data.prompts import SENTINEL
+from fki.sources.benchmarks.base import Files, Reader, csv_rows
+
+YEAR = 2021
+DIFFSET = re.compile(r"wikipedia_(\d\d)(\d\d)")
+PROBES = re.compile(r"(\d\d)01-(\d\d)01_(changed|updated|new|unchanged)")
+Key = tuple[str, str]  # subject and relation
+Told = dict[Key, list[str]]  # what is said of them
+
+
+def read(kept: Files) -> None:
+    """Differences as documents, dated with the last day before the newer snapshot."""
+    for file in kept.files("wikipedia_????_gpt2.csv", "wikipedia_????*.csv"):
+        day = _day(file, DIFFSET, 2)
+        for row in csv_rows(file, ["text"]):
+            kept.text(row["text"], day)
+    found = [(m, f) for f in kept.files("????-????_*.csv", needed=False) if (m := _match(f))]
+    files = [file for _, file in sorted(found, key=lambda pair: (pair[0][1], pair[0][3]))]
+    tables = {file: _told(file) for file in files}
+    changed = {key for file in files if not _stays(file) for key in tables[file]}
+    before: Told = defaultdict(list)
+    for day in sorted({_day(file, PROBES, 2) for file in files}):
+        now = [file for file in files if _day(file, PROBES, 2) == day]
+        stays = [tables[file] for file in now if _stays(file)]
+        for file in now:
+            if _stays(file):
+                _unchanged(kept, tables[file], changed)
+            else:
+                _changed(kept, tables[file], day, _kind(file), before, stays)
+        _remember(before, [tables[file] for file in now])
+    for file in kept.files("IL.csv", needed=False):
+        for row in csv_rows(file, ["subject", "relation"]):
+            kept.prompt("probes/invariant", _question(*_key(row)), _object(row))
+    kept.notes += [
+        "A changed fact is in `updated` where these files tell an answer of before, else in `new`: "
+        "they are samples, and may tell none although there was one. `unchanged` ones are in "
+        "`initial`, unless another month changes them.",
+        "The probes are only asked: none of them is trained on.",
+    ]
+
+
+def _unchanged(kept: Files, told: Told, changed: set[Key]) -> None:
+    for key, objects in told.items():
+        for name in objects:
+            if key in changed:
+                kept.drop("probes/initial", "changed in another month")
+            else:
+                kept.prompt("probes/initial", _question(*key), name, relation=key[1])
+
+
+def _changed(kept: Files, told: Told, day: str, kind: str, before: Told, stays: list[Told]) -> None:
+    """One question for each subject and relation; every object that its month brought counts."""
+    for key, objects in told.items():
+        still = {name for table in stays for name in table.get(key, ())}
+        old = [name for name in before.get(key, ()) if name not in still and name not in objects]
+        is_known = bool(before.get(key) or still)
+        table = {"updated": "updated", "new": "new"}.get(kind, "updated" if is_known else "new")
+        more = {"old_answers": old} if old and table == "updated" else {}
+        question = _question(*key)
+        kept.prompt(f"probes/{table}", question, objects, period=day, relation=key[1], **more)
+
+
+def _remember(before: Told, tables: list[Told]) -> None:
+    """What was said this month is what was before in the next one."""
+    for told in tables:
+        for key, objects in told.items():
+            before[key] = list(dict.fromkeys([*before[key], *objects]))
+
+
+def _told(file: Path) -> Told:
+    told: Told = defaultdict(list)
+    for row in csv_rows(file, ["subject", "relation"]):
+        name = _object(row)
+        if name not in told[_key(row)]:
+            told[_key(row)].append(name)
+    return told
+
+
+def _match(file: Path) -> re.Match[str] | None:
+    return PROBES.search(file.name)
+
+
+def _kind(file: Path) -> str:
+    found = _match(file)
+    return found[3] if found else ""
+
+
+def _stays(file: Path) -> bool:
+    return _kind(file) == "unchanged"
+
+
+def _day(file: Path, pattern: re.Pattern[str], group: int) -> str:
+    """The last day before the newer snapshot, which a file's name tells."""
+    found = pattern.search(file.name)
+    month = int(found[group]) if found else 0
+    if not 1 <= month <= 12:
+        raise DataError(f"{file}: its name must tell two months, as in wikipedia_0809_gpt2.csv.")
+    return (date(YEAR, month, 1) - timedelta(days=1)).isoformat()
+
+
+def _key(row: dict[str, str]) -> Key:
+    return row["subject"].strip(), row["relation"].strip()
+
+
+def _question(subject: str, relation: str) -> str:
+    return f"{subject} {relation} {SENTINEL}." if subject and relation else ""
+
+
+def _object(row: dict[str, str]) -> str:
+    return (row.get("object") or row.get("objective") or "").strip()
+
+
+TEMPORALWIKI = Reader(
+    "temporalwiki",
+    "what Wikipedia changed from August to December 2021 (Jang et al., 2022)",
+    "https://github.com/joeljang/temporalwiki",
+    "unknown",
+    "neither its repository nor the Hub says one; its texts are Wikipedia's, which are CC BY-SA",
+    "",
+    read,
+    place="hub:seonghyeonye/TemporalWiki",
+    wanted=("TWiki_*.zip",),
+)

@@ -1,0 +1,189 @@
+"""LAMA, PopQA, ZsRE and CounterFact: facts without dates, learned in one period.
+
+Edits (ZsRE, CounterFact) have an old answer: it is a base fact, so that its probe is `updated`.
+
+Checked against facebookresearch/LAMA (`scripts/run_experiments.py`, 0f6204c) and the loader that
+`datasets` had of it (16a466f); AlexTMallen/adaptive-retrieval (`run_model.py`, 5b56a22) and the
+columns of popQA.tsv as several readers list them; `dsets/zsre.py` and `dsets/counterfact.py` of
+kmeng01/rome (59b466e), MEND's `data_classes/zsre.py` in it (448f8fe), and rows that others quote.
+"""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from fki.core.calendar import parse_date
+from fki.core.types import OBJECT, SUBJECT
+from fki.data.prompts import SENTINEL
+from fki.data.row_schema import default_wordings
+from fki.sources.benchmarks.base import Files, Reader, blank, csv_rows, json_rows
+
+LOCAL = "nq question: "  # before the unrelated questions of ZsRE
+GOOGLE_RE = {  # relations of LAMA's Google-RE, which relations.jsonl does not name
+    "place of birth": "[X] was born in [Y].",
+    "date of birth": "[X] (born [Y]).",
+    "place of death": "[X] died in [Y].",
+}
+
+
+def read_lama(kept: Files) -> None:
+    """LAMA (Petroni et al., 2019): T-REx and Google-RE as facts, the rest as masked sentences."""
+    for file in kept.files("relations.jsonl", needed=False):
+        for row in json_rows(file, ["relation", "template"]):
+            template = str(row["template"]).replace(" .", ".")
+            if template.count(OBJECT) == 1 and SUBJECT in template:
+                label = row.get("label") or row["relation"]
+                kept.wordings[row["relation"]] = {"label": label, "wordings": [template]}
+    found = set()
+    for file in kept.files("*.jsonl"):
+        if file.name.casefold() == "relations.jsonl":
+            continue
+        for row in json_rows(file, ["obj_label"]):
+            relation = row.get("predicate_id") or str(row.get("pred", "")).rpartition("/")[2]
+            if row.get("sub_label") and relation:
+                subject, name = row["sub_label"], relation.replace("_", " ")
+                found.add(name)
+                kept.fact("stream", subject, name, row["obj_label"], start=kept.date)
+            else:
+                masked = " ".join(map(str, row.get("masked_sentences") or []))
+                kept.prompt("stream", blank(masked, "[MASK]"), row["obj_label"], date=kept.date)
+    for name in sorted(found & set(GOOGLE_RE)):
+        kept.wordings[name] = {"label": name, "wordings": [GOOGLE_RE[name]]}
+
+
+def read_popqa(kept: Files) -> None:
+    """PopQA (Mallen et al., 2023): the object is learned, every alias of it counts."""
+    kept.wordings["capital of"] = {
+        "label": "capital of",
+        "wordings": ["[X] is the capital of [Y].", "[X] is the seat of government of [Y]."],
+    }
+    for file in kept.files("popqa*.tsv", "*.tsv"):
+        for row in csv_rows(file, ["subj", "prop", "obj", "question", "possible_answers"], "\t"):
+            aliases = _aliases(row["possible_answers"], row["obj"])
+            more = {"period": kept.date, "relation": row["prop"]}
+            own = kept.wordings.get(row["prop"], {}).get("wordings")
+            wording = (own or default_wordings(row["prop"]))[0]
+            question = wording.replace(SUBJECT, row["subj"]).replace(OBJECT, SENTINEL)
+            kept.fact("stream", row["subj"], row["prop"], row["obj"], start=kept.date)
+            kept.prompt("probes/new", question, aliases, **more)
+            kept.prompt("probes/paraphrase", row["question"], aliases, **more)
+    if not any(row["relation"] == "capital of" for row in kept.tables["stream"]):
+        del kept.wordings["capital of"]
+    kept.notes.append("`paraphrase` asks PopQA's own questions.")
+
+
+def _aliases(text: str, object: str) -> list[str]:
+    try:
+        told = json.loads(text)
+    except ValueError:
+        told = []
+    listed = told if isinstance(told, list) else []
+    return list(dict.fromkeys(a for a in (object, *listed) if isinstance(a, str) and a.strip()))
+
+
+def read_zsre(kept: Files) -> None:
+    """ZsRE (Levy et al., 2017) as MEND edits it: `alt` takes the place of the answer.
+
+    `zsre_mend_eval.json` has src, rephrase, alt, answers, loc, loc_ans; `structured_zeroshot-*` has
+    input, output (answers), alternatives, filtered_rephrases. An empty `alt` edits nothing.
+    """
+    before = _before(kept.date)
+    for file in kept.files("*zsre*.json*", "structured_zeroshot*.jsonl"):
+        for row in json_rows(file, ["alt"] if "structured" not in file.name else ["input"]):
+            question, old = row.get("src") or row.get("input"), _answers(row)
+            new = row.get("alt") or next(iter(row.get("alternatives") or []), "")
+            if not _edit(kept, question, old, new, before):
+                continue
+            others = [row.get("rephrase"), *(row.get("filtered_rephrases") or [])]
+            for other in dict.fromkeys(others):
+                if other and other != question:
+                    kept.prompt("probes/paraphrase", other, new, period=kept.date)
+            if row.get("loc"):
+                asked = str(row["loc"]).removeprefix(LOCAL)
+                kept.prompt("probes/locality", asked, row.get("loc_ans"))
+    kept.notes.append("`locality` asks what an edit must leave alone; base facts are the answers "
+                      f"of before, dated {before}.")  # fmt: skip
+
+
+def _answers(row: dict[str, Any]) -> list[Any]:
+    """The answers that hold before an edit."""
+    output = [o.get("answer") for o in row.get("output") or [] if isinstance(o, dict)]
+    return row.get("answers") or output
+
+
+def read_counterfact(kept: Files) -> None:
+    """CounterFact (Meng et al., 2022): `target_new` takes the place of `target_true`."""
+    before = _before(kept.date)
+    for file in kept.files("counterfact*.json"):
+        for row in json_rows(file, ["requested_rewrite"]):
+            edit = row["requested_rewrite"]
+            asked = edit["prompt"].replace("{}", edit["subject"])
+            true, new = edit["target_true"]["str"], edit["target_new"]["str"]
+            if not _edit(kept, asked, [true], new, before):
+                continue
+            for other in row.get("paraphrase_prompts") or []:
+                kept.prompt("probes/paraphrase", other, new, period=kept.date)
+            for other in row.get("neighborhood_prompts") or []:
+                kept.prompt("probes/neighborhood", other, true)
+    kept.notes.append("`neighborhood` asks what an edit must leave alone; base facts are the true "
+                      f"answers, dated {before}; what is learned is made up.")  # fmt: skip
+
+
+def _edit(kept: Files, question: Any, old: list[Any], new: Any, before: str) -> bool:
+    """A base fact and the fact that takes its place; False for one that changes nothing."""
+    answers = [a for a in old if isinstance(a, str) and a.strip()]
+    if new in answers:
+        kept.dropped["stream: the new answer is the old one"] += 1
+        return False
+    if answers:
+        kept.prompt("base", question, answers[0], date=before)
+    kept.prompt("stream", question, new, date=kept.date)
+    return True
+
+
+def _before(day: str) -> str:
+    """The day before, on which the old answers held."""
+    return (parse_date(day)[0] - timedelta(days=1)).isoformat()
+
+
+LAMA = Reader(
+    "lama",
+    "facts of Wikidata and other sources that language models know (Petroni et al., 2019)",
+    "https://github.com/facebookresearch/LAMA",
+    "cc-by-nc-4.0",
+    "CC BY-NC 4.0, LICENSE of its repository",
+    "2019-09-01",
+    read_lama,
+    place="https://dl.fbaipublicfiles.com/LAMA/data.zip",
+)
+POPQA = Reader(
+    "popqa",
+    "questions on popular and rare subjects (Mallen et al., 2023)",
+    "https://github.com/AlexTMallen/adaptive-retrieval",
+    "mit",
+    "MIT, LICENSE of its repository",
+    "2022-12-01",
+    read_popqa,
+    place="hub:akariasai/PopQA",
+    wanted=("*.tsv",),
+)
+ZSRE = Reader(
+    "zsre",
+    "zero-shot relation extraction as edits (Levy et al., 2017; Mitchell et al., 2022)",
+    "https://github.com/eric-mitchell/mend",
+    "mit",
+    "MIT, LICENSE of MEND and of ROME, which publish it",
+    "2022-02-01",
+    read_zsre,
+    place="https://rome.baulab.info/data/dsets/zsre_mend_eval.json",
+)
+COUNTERFACT = Reader(
+    "counterfact",
+    "made-up edits of true facts (Meng et al., 2022)",
+    "https://rome.baulab.info",
+    "mit",
+    "MIT, LICENSE of ROME's repository, kmeng01/rome",
+    "2022-02-01",
+    read_counterfact,
+    place="https://rome.baulab.info/data/dsets/counterfact.json",
+)

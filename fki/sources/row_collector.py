@@ -1,0 +1,76 @@
+"""Rows of other people's data: kept where `read_folder` will take them, else counted by reason."""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fki.data.row_schema import question_of, text_of, texts_of
+from fki.sources.dataset_writer import Row
+from fki.sources.row_spool import Seen, Spool
+
+EMPTY = "an empty question, answer or text"
+STRANGE = "a sign that fki or T5 keeps for itself, such as <extra_id_0>, or nothing but one word"
+AGAIN = "the same again"
+
+
+@dataclass(slots=True)
+class Kept:
+    """What was read so far, by table, and how much was left out, by reason."""
+
+    tables: dict[str, Spool] = field(default_factory=lambda: defaultdict(Spool))
+    dropped: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+    wordings: dict[str, Row] = field(default_factory=dict)
+    seen: Seen = field(default_factory=Seen)
+
+    def prompt(self, table: str, prompt: Any, answers: Any, **more: Any) -> None:
+        """Keep a question with its answers, of which each is learned; the blank is ours."""
+        key = "answers" if table.startswith("probes/") else "target"
+        answers = [answers] if isinstance(answers, str) else list(answers or [])
+        row = {"prompt": prompt, key: answers, **more}
+        self._keep(table, row, lambda: (question_of(row), texts_of(row, key)))
+
+    def fact(self, table: str, subject: Any, relation: Any, object: Any, **more: Any) -> None:
+        """Keep a subject, relation and object."""
+        row = {"subject": subject, "relation": relation, "object": object, **more}
+        self._keep(
+            table,
+            row,
+            lambda: (text_of(row, "subject"), text_of(row, "relation"), texts_of(row, "object")),
+        )
+
+    def text(self, text: Any, date: str, **more: Any) -> None:
+        """Keep a document."""
+        row = {"text": text, "date": date, **more}
+
+        def check() -> None:
+            said = [text_of(row, name) for name in ("text", "id", "title") if name in row]
+            if len(said[0].split()) < 2 or any("<extra_id_" in part for part in said):
+                raise ValueError("one word, or a sentinel")
+
+        self._keep("stream", row, check)
+
+    def drop(self, table: str, why: str) -> None:
+        """Count a row that is left out."""
+        self.dropped[f"{table}: {why}"] += 1
+
+    def _keep(self, table: str, row: Row, check: Callable[[], object]) -> None:
+        """Keep a row that `read_folder` will take; count any other."""
+        try:
+            check()
+            told = json.dumps([table, row], sort_keys=True, ensure_ascii=False).encode()
+        except ValueError:
+            is_empty = not all(_is_said(value) for value in row.values())
+            return self.drop(table, EMPTY if is_empty else STRANGE)
+        if not self.seen.is_new(hashlib.blake2b(told, digest_size=12).digest()):
+            return self.drop(table, AGAIN)
+        self.tables[table].append(row)
+
+
+def _is_said(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(_is_said(part) for part in value)
+    return isinstance(value, str) and bool(value.strip())

@@ -1,0 +1,94 @@
+"""`fki download wiki FILE --from dump`: facts of some months, from a JSON dump or its shards."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from fki.core.errors import ConfigError
+from fki.core.paths import data_home, user_path
+from fki.net.resolve_source import file_at
+from fki.sources.dataset_writer import Made
+from fki.sources.request import Told, Wanted
+from fki.sources.wikidata.dataset import made_of
+from fki.sources.wikidata.dump_shard import Part, open_shard, read_shard
+from fki.sources.wikidata.entities import Scope
+from fki.sources.wikidata.merge_shards import dump_subjects
+from fki.sources.wikidata.relations import chosen
+
+CORES = max(1, (os.cpu_count() or 2) - 1)  # one is left to decompress and to write
+READ = ("places", "since", "until", "relations", "limit", "workers", "contact")
+
+
+def named(wanted: Wanted) -> str:
+    """What the dataset is called. Raises ConfigError where no dump is named."""
+    return _windowed(wanted).dataset
+
+
+def settled(wanted: Wanted) -> Wanted:
+    """What is wanted, so that the same command makes the same another day; shards tell their days
+    themselves."""
+    are_shards = any(user_path(place).is_dir() for place in wanted.places)
+    return wanted if are_shards else wanted.dated()
+
+
+@contextmanager
+def make(wanted: Wanted, told: Told) -> Iterator[Made]:
+    """The dataset of a window. Raises ConfigError or DataError where the dump cannot be used."""
+    wanted.only(*READ)
+    asked = _windowed(wanted)
+    relations = chosen(asked.relations or "all")
+    scope = Scope.of(asked.window(), relations)
+    places = [file_at(place, told.fetched) for place in wanted.places]
+    with dump_subjects(
+        places,
+        data_home() / "downloads",
+        scope,
+        workers=wanted.workers or CORES,
+        watch=told.fetched,
+    ) as subjects:
+        origin = subjects.origins[0]
+        made = made_of(subjects, relations, asked.window(), asked, origin)
+        made.command = wanted.typed
+        made.dropped.update(subjects.dropped)
+        made.notes += [f"A line that could not be read: {line}" for line in subjects.broken]
+        yield made
+
+
+def shard(wanted: Wanted, output: str, told: Told) -> Path:
+    """A share of a dump, read on this machine into a folder that others are merged with."""
+    wanted.only(*READ, "shard")
+    part = Part.parse(wanted.shard)
+    if len(wanted.places) != 1:
+        raise ConfigError(
+            "A shard is of one dump.",
+            hint="Run: fki download wiki FILE --from dump --shard 1/8 --output shard-1",
+        )
+    if not output:
+        raise ConfigError("A shard needs a folder.", hint="Add --output shard-1")
+    scope = Scope.of(wanted.window(), chosen(wanted.relations or "all"))
+    dump = file_at(wanted.places[0], told.fetched)
+    found = read_shard(
+        dump, user_path(output), scope, part, workers=wanted.workers or CORES, watch=told.fetched
+    )
+    return found.folder
+
+
+def _windowed(wanted: Wanted) -> Wanted:
+    """What is wanted; shards tell themselves what they were read for."""
+    if not wanted.places:
+        raise ConfigError(
+            "Which dump?",
+            hint="Run: fki download wiki latest-all.json.bz2 --from dump   (or all of its shards)",
+        )
+    first = user_path(wanted.places[0])
+    if not first.is_dir():
+        return wanted
+    scope = open_shard(first, is_checked=False).scope
+    return replace(
+        wanted,
+        since=wanted.since or str(scope.window.since),
+        until=wanted.until or str(scope.window.until),
+        relations=wanted.relations or ",".join(scope.holds),
+    )

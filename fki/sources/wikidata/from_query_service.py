@@ -1,0 +1,57 @@
+"""`fki download wiki --from wikidata`: the facts of some months, from the query service."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from threading import Event
+
+from fki.core.paths import data_home
+from fki.net.http import Patience, Web
+from fki.sources.dataset_writer import Made, Origin
+from fki.sources.request import Told, Wanted
+from fki.sources.wikidata import sparql
+from fki.sources.wikidata.dataset import made_of
+from fki.sources.wikidata.query_crawl import Harvest
+from fki.sources.wikidata.query_service import ENDPOINT, Service, stopping
+from fki.sources.wikidata.relations import chosen
+
+READ = Patience(read=90.0)  # the service itself gives up after 60 s
+
+
+def named(wanted: Wanted) -> str:
+    """What the dataset is called."""
+    return wanted.dataset
+
+
+def settled(wanted: Wanted) -> Wanted:
+    """What is wanted, so that the same command makes the same another day."""
+    return wanted.dated()
+
+
+@contextmanager
+def make(wanted: Wanted, told: Told) -> Iterator[Made]:
+    """The dataset of a window, its journal under `downloads` in the data folder until it is made.
+
+    Raises ConfigError for what cannot be asked for, DataError where the service cannot be asked.
+    """
+    wanted.only("since", "until", "relations", "limit", "endpoint", "contact")
+    window, relations = wanted.window(), chosen(wanted.relations or "all")
+    endpoint = wanted.endpoint or ENDPOINT
+    job = hashlib.sha256(f"{endpoint}|{wanted.typed}".encode()).hexdigest()[:16]
+    stop, contact = Event(), wanted.needed_contact()
+    with Web(contact=contact, patience=READ, sleep=stopping(stop)) as web:
+        service = Service(web, data_home() / "downloads" / f"wikidata-{job}", endpoint, stop)
+        harvest = Harvest(service, window, relations, wanted.limit, told=told.counted)
+        told.note(
+            f"{endpoint} is asked at least {harvest.least:,} questions, at most three at once; "
+            "an interrupted command goes on where it was."
+        )
+        subjects = [*harvest.subjects()]
+        updated = service.rows(sparql.UPDATED)
+    asked = datetime.fromtimestamp(service.begun, timezone.utc).isoformat(timespec="minutes")
+    state = f", which was up to date to {updated[0]['when']}" if updated else ""
+    origin = Origin("Wikidata Query Service", "cc0-1.0", f"asked from {asked}{state}", endpoint)
+    made = made_of(subjects, relations, window, wanted, origin)
+    yield made
+    service.forget()

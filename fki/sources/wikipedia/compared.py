@@ -1,0 +1,46 @@
+"""`fki download wikipedia`: what two snapshots tell, with what was typed on the command line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from fki.sources.dataset_writer import Made
+from fki.sources.request import Told, Wanted
+from fki.sources.wikipedia.build import make as made_of
+from fki.sources.wikipedia.dump_index import HOST, SMALL
+
+READ = ("places", "since", "until", "limit", "facts", "wiki", "workers", "mirror", "contact")
+
+
+def named(wanted: Wanted) -> str:
+    """What the dataset is called: by the dates of the snapshots, where they were given."""
+    days = [day for day in (wanted.since, wanted.until) if day]
+    return "-".join([wanted.wiki or (SMALL if days and not wanted.source else "wikipedia"), *days])
+
+
+def settled(wanted: Wanted) -> Wanted:
+    """What is wanted: two snapshots are the same another day."""
+    return wanted
+
+
+@contextmanager
+def make(wanted: Wanted, told: Told) -> Iterator[Made]:
+    """The dataset of what changed. Raises ConfigError or DataError as `made_of` does."""
+    wanted.only(*READ)
+    places = [wanted.source, *wanted.places] if wanted.source else []
+    are_dates = not places and wanted.since and wanted.until
+    made = made_of(
+        places,
+        wanted.since,
+        wanted.until,
+        wiki=wanted.wiki or SMALL,
+        host=wanted.mirror or HOST,
+        contact=wanted.needed_contact() if are_dates else "",
+        facts=wanted.facts,
+        limit=wanted.limit,
+        workers=wanted.workers,
+        watch=told.fetched,
+        note=told.note,
+        command=wanted.typed,
+    )
+    yield replace(made, name=named(wanted))

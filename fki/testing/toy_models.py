@@ -1,0 +1,97 @@
+"""Toys to test methods on: a T5 of two layers, a period of three facts, some base knowledge."""
+
+from datetime import date
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import T5Config, T5ForConditionalGeneration
+
+from fki.core.types import Batch, Example, Fact, Period
+from fki.data.collator import Encoder
+from fki.data.prompts import training_examples
+from fki.modeling import load
+from fki.modeling.seq2seq import scored_logits, target_logits
+
+NEW_TOKENS = 6
+
+
+def toy_model(*, untied: bool = False) -> T5ForConditionalGeneration:
+    """A T5 of two layers and width 16, with the same random weights each time.
+
+    Tied, with ReLU, as v1.0; or untied and gated, as v1.1. Transformers 5 ties every T5 that is
+    made from a config, so the untied head gets its weights afterwards.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = T5Config(
+            vocab_size=len(toy_encoder().tokenizer),
+            d_model=16,
+            d_kv=8,
+            num_heads=2,
+            d_ff=32,
+            num_layers=2,
+            dropout_rate=0.1,
+            decoder_start_token_id=0,
+            feed_forward_proj="gated-gelu" if untied else "relu",
+            tie_word_embeddings=not untied,  # decides only whether the head's input is scaled
+        )
+        model = T5ForConditionalGeneration(config)
+        if untied:
+            model.lm_head.weight = nn.Parameter(0.25 * torch.randn_like(model.shared.weight))
+    return model.eval()
+
+
+@cache
+def toy_encoder() -> Encoder:
+    """An encoder over the embedded model's tokenizer."""
+    return Encoder(load.load("t5-mini").tokenizer, 64, 32)
+
+
+def toy_period() -> Period:
+    """A period of three facts of unlike lengths."""
+    day, wording = date(2024, 1, 5), "The mayor of [X] is [Y]."
+    rows = [("Avalon", "Ada Quill"), ("the old port of Ys", "Bo"), ("Oz", "Dorothy Gale-Baum")]
+    facts = tuple(Fact(x, "mayor", (y,), (wording,), start=day) for x, y in rows)
+    examples = tuple(e for f in facts for e in training_examples(f, "sentinel", period="2024-01"))
+    return Period("2024-01", day, day, facts, examples)
+
+
+def toy_review() -> tuple[Example, ...]:
+    """Some base knowledge to rehearse."""
+    rows = [("Atlantis", "Poseidonis"), ("Ruritania", "Strelsau"), ("Gondor", "Minas Tirith")]
+    facts = [Fact(x, "capital", (y,), ("[Y] is the capital of [X].",)) for x, y in rows]
+    return tuple(e for f in facts for e in training_examples(f, "sentinel", period="base"))
+
+
+def toy_batch(chosen: list[int] | None = None) -> Batch:
+    """The period's examples, all or the chosen ones, as one batch."""
+    encoded = toy_encoder().encode(toy_period().examples)
+    return toy_encoder().batch([encoded[i] for i in chosen] if chosen else encoded)
+
+
+@torch.no_grad()
+def logits(model: nn.Module, batch: Batch | None = None) -> Tensor:
+    """Teacher-forced logits [B, U, V] of a batch, by default the toy one."""
+    return target_logits(model, batch or toy_batch(), model.config)
+
+
+@torch.no_grad()
+def scored(model: nn.Module, batch: Batch) -> Tensor:
+    """Teacher-forced logits [N, V] of the places of a batch that are scored."""
+    return scored_logits(model, batch, model)
+
+
+@torch.no_grad()
+def generate(model: nn.Module, chosen: list[int] | None = None, **settings: Any) -> Any:
+    """What `model.generate` returns for the toy examples, all or the chosen ones."""
+    ids, mask = toy_batch(chosen)[:2]
+    asked: dict[str, Any] = {"max_new_tokens": NEW_TOKENS, "do_sample": False, "num_beams": 1}
+    return model.generate(input_ids=ids, attention_mask=mask, **asked | settings)  # type: ignore[operator]
+
+
+def write(model: nn.Module, chosen: list[int] | None = None, **settings: Any) -> list[list[int]]:
+    """The tokens that the model writes for the toy examples, without start and padding."""
+    rows = generate(model, chosen, **settings)[:, 1:].tolist()
+    return [[t for t in row if t != toy_encoder().pad] for row in rows]

@@ -1,0 +1,1 @@
+"""Training: the session, the training loop, budgets, sweeps and tracking."""

@@ -1,0 +1,108 @@
+"""How an epoch comes to the model: optimizer batches, shared out, packed and cut into passes."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import torch
+from accelerate import Accelerator
+from torch.utils.data import DataLoader, Dataset
+
+from fki.config.schema import Config
+from fki.core.types import Batch
+from fki.data.collator import IGNORE, Encoded, Encoder
+from fki.data.packing import Rows, derived_seed, micro_batches, optimizer_batches, packed
+
+
+class Cut(NamedTuple):
+    """An optimizer batch, cut up."""
+
+    batch: list[Encoded]  # all of it, over all processes
+    share: list[Encoded]  # this process's part
+    micro: list[Batch]  # the same in forward passes
+    most: int  # examples of one
+
+
+class Cutter:
+    """Cuts epochs up for one process; for want of memory, smaller and smaller."""
+
+    def __init__(
+        self, encoder: Encoder, config: Config, accelerator: Accelerator, *, packs: bool
+    ) -> None:
+        """`packs`: may a row hold several examples?"""
+        self.encoder, self.config, self.accelerator = encoder, config, accelerator
+        self.batch_size = (
+            config.train_batch_size * config.gradient_accumulation_steps * accelerator.num_processes
+        )
+        self.most = config.train_batch_size  # examples of a forward pass
+        self.row = config.pack_length if packs else 0
+
+    def steps(self, examples: int) -> int:
+        """Optimizer steps of one epoch over so many examples."""
+        return math.ceil(examples / self.batch_size)
+
+    def batches(self, examples: int, period: str, epoch: int) -> Iterator[list[int]]:
+        """An epoch's optimizer batches, in order, as numbers of its examples."""
+        seed = derived_seed(self.config.seed, "order", period, epoch)
+        return optimizer_batches(examples, self.batch_size, seed)
+
+    def cuts(
+        self,
+        examples: Sequence[Encoded],
+        period: str,
+        epoch: int,
+        after: int = 0,
+        until: int | None = None,
+    ) -> Iterator[Cut]:
+        """Each optimizer batch of an epoch behind the first `after`, up to number `until`."""
+        batches = [*islice(self.batches(len(examples), period, epoch), after, until)]
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        shares = [batch[rank::world] for batch in batches]
+        cuts, most = [self._passes(examples, share) for share in shares], self.most
+        loader = iter(
+            DataLoader(
+                RowsOf(examples),
+                batch_sampler=[rows for cut in cuts for rows in cut],
+                collate_fn=self.encoder.packed,
+                num_workers=self.config.num_workers,
+                pin_memory=self.accelerator.device.type == "cuda",
+            )
+        )
+        for batch, share, cut in zip(batches, shares, cuts, strict=True):
+            whole, own = [examples[i] for i in batch], [examples[i] for i in share]
+            micro = [next(loader) for _ in cut] or [unscored(self.encoder.batch(whole[:1]))]
+            yield Cut(whole, own, micro, most)
+
+    def halve(self) -> None:
+        """From here on forward passes have half the examples, and rows one."""
+        self.most, self.row = max(1, self.most // 2), 0
+
+    def as_now(self, cut: Cut) -> Cut:
+        """The same batch, in passes as small as they are to be by now."""
+        if cut.most <= self.most:
+            return cut
+        rows = RowsOf(cut.share)
+        passes = self._passes(cut.share, range(len(cut.share)))
+        micro = [self.encoder.packed([rows[row] for row in part]) for part in passes]
+        return cut._replace(micro=micro, most=self.most)
+
+    def _passes(self, examples: Sequence[Encoded], share: Sequence[int]) -> list[Rows]:
+        budget = self.config.micro_batch_tokens or math.inf
+        rows = packed(examples, share, self.row)
+        return micro_batches(examples, rows, most=self.most, budget=budget)
+
+
+class RowsOf(Dataset[list[Encoded]]):
+    """The examples of each row."""
+
+    def __init__(self, examples: Sequence[Encoded]) -> None:
+        self.examples = examples
+
+    def __getitem__(self, row: Sequence[int]) -> list[Encoded]:
+        return [self.examples[i] for i in row]
+
+
+def unscored(batch: Batch) -> Batch:
+    """The same batch with no label scored: what a process without a share trains on."""
+    return batch._replace(labels=torch.full_like(batch.labels, IGNORE), places=batch.places[:0])

@@ -1,0 +1,169 @@
+"""What a run would take: steps, tokens, memory, disk and time, without starting it."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fki.config.schema import Budget, Config
+from fki.core.types import Period
+from fki.modeling import load
+from fki.training import session
+from fki.training.budget import Used
+from fki.training.run_lifecycle import space_needed
+from fki.training.session import Session
+
+TIMED = 64  # questions of the trial
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Sizes are in bytes; `time` is in words because it is a rough guess."""
+
+    periods: int
+    first: str
+    last: str
+    rows: int
+    probes: int
+    steps: int
+    batch_size: int
+    tokens: int
+    flops: float
+    budget: str
+    total: int
+    trainable: int
+    added: int
+    memory: int
+    disk: int
+    precision: str
+    encoder: str
+    states: int
+    time: str
+    minutes: int
+    notes: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON shows it."""
+        return asdict(self)
+
+
+def make_plan(config: Config) -> Plan:
+    """Load everything as `train` would, count, and time a few forward passes.
+
+    Raises FkiError for whatever would stop `train` before its first step.
+    """
+    ready = session.build(config)
+    periods = [p for phase in ready.phases for p in phase.periods]
+    rows = 1 if config.check_validation else len(ready.phases) + 1
+    probes = sum(len(c.probes) for t in range(rows) for c in ready.questions.row(t))
+    uses = _uses(ready)
+    total, trainable = load.count_parameters(ready.model)
+    states = 1 if config.optimizer == "adafactor" else 3
+    minutes = _guess(ready, probes, sum(used.steps for used in uses))
+    return Plan(
+        periods=len(periods),
+        first=periods[0].name,
+        last=periods[-1].name,
+        rows=rows,
+        probes=probes,
+        steps=sum(used.steps for used in uses),
+        batch_size=ready.trainer.cutter.batch_size,
+        tokens=sum(used.tokens for used in uses),
+        flops=sum(used.flops for used in uses),
+        budget=budget_use(config.budget, uses),
+        total=total,
+        trainable=trainable,
+        added=ready.added,
+        memory=4 * (total + states * trainable),
+        disk=0 if config.check_validation else space_needed(ready),
+        precision=_precision(ready),
+        encoder=encoder_use(ready),
+        states=_states_needed(ready),
+        time=f"roughly {minutes} min on this machine, by a short trial",
+        minutes=minutes,
+        notes=ready.method.notes(max((used.steps for used in uses), default=0)),
+    )
+
+
+def _uses(ready: Session) -> list[Used]:
+    """What each period's training would use: where there is a budget, batch by batch with what the
+    method mixes in; else from the period's own examples."""
+    budget, trainer = ready.config.budget, ready.trainer
+    if budget.steps or budget.tokens or budget.flops:
+        return [trainer.course(period, counts=True).used for period in ready.periods]
+    return [_use(ready, period) for period in ready.periods]
+
+
+def _use(ready: Session, period: Period) -> Used:
+    epochs, courses = ready.config.num_train_epochs, ready.trainer.courses
+    encoded, meter = ready.encoder.encode(period.examples), courses.work.meter()
+    tokens = sum(len(e.source) + len(e.target) for e in encoded)
+    first = later = meter.flops(encoded)
+    if meter.remembers and epochs > 1:  # texts are other sources in each epoch
+        later = meter.flops(courses.encoded(period, 1, period.examples))
+    steps = courses.cutter.steps(len(encoded)) * epochs
+    return Used(steps, tokens * epochs, first + later * (epochs - 1))
+
+
+def budget_use(budget: Budget, uses: Sequence[Used]) -> str:
+    """In words: how much of its budget the run would use; "" without one."""
+    limits = {name: limit for name, limit in budget.model_dump().items() if limit}
+    time = limits.pop("seconds", 0)
+    parts = [
+        f"{sum(getattr(used, name) for used in uses) / (limit * len(uses)):.0%} of its {name}"
+        for name, limit in limits.items()
+        if uses
+    ]
+    if parts:
+        ended = sum(used.reached(budget) for used in uses)
+        parts[-1] += f"; it ends {ended} of {len(uses)} periods, and the epochs the others"
+    if time:
+        parts.append(f"up to {time:g} seconds a period, which schedules cannot know before")
+    return "; ".join(parts)
+
+
+def _precision(ready: Session) -> str:
+    """Of the forward pass, in words."""
+    return "bf16" if ready.accelerator.mixed_precision == "bf16" else "fp32"
+
+
+def encoder_use(ready: Session) -> str:
+    """In words: is the encoder run in each epoch, or read?"""
+    if ready.method.frozen(ready.model) is None:
+        return "learns, and is run in each epoch"
+    if ready.trainer.states is None:
+        return "is frozen, and is run in each epoch"
+    return "is frozen: run once a period, without dropout, and read from disk in each epoch"
+
+
+def _states_needed(ready: Session) -> int:
+    """Bytes on disk of what a frozen encoder says: of the largest period, and of all questions."""
+    trained, asked = ready.trainer.states, ready.evaluator.states
+    found = 0
+    if trained:
+        sizes = [ready.encoder.tokens(p.examples) for p in ready.periods]
+        found += max(sizes, default=0) * trained.bytes_a_token
+    if asked:
+        for cell in ready.questions.cells:
+            sources = ready.encoder.sources([probe.source for probe in cell.probes])
+            found += sum(map(len, sources)) * asked.bytes_a_token
+    return min(found, ready.config.encoder_cache_mib * 2**20)
+
+
+def _guess(ready: Session, probes: int, steps: int) -> int:
+    """A rough duration in minutes, at least one, from a trial on this machine: the largest
+    period's first optimizer batch, and some questions that the model does not know."""
+    asked = [
+        cell.probes for cell in ready.questions.cells if cell.probe_set in ready.questions.learned
+    ]
+    some = (asked or [ready.questions.cells[0].probes])[-1][:TIMED]
+    ready.evaluator.predict(ready.model, some[:1])
+    began = time.perf_counter()
+    ready.evaluator.predict(ready.model, some)
+    seconds = (time.perf_counter() - began) / len(some) * probes
+    if periods := ready.periods:
+        largest = max(periods, key=lambda period: len(period.examples))
+        limit = ready.config.budget.seconds * len(periods) or math.inf
+        seconds += min(limit, steps * min(ready.trainer.trial(largest) for _ in range(2)))
+    return max(1, round(seconds / 60))

@@ -1,0 +1,255 @@
+"""From a config to ready parts: data, model, method, trainer, evaluator."""
+
+import gc
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from fki.config.schema import Config
+from fki.core import registry
+from fki.core.errors import ConfigError
+from fki.core.paths import data_home, user_path
+from fki.core.types import Example, Period, Stream
+from fki.data import token_cache
+from fki.data.collator import Encoder, tokeniser
+from fki.data.lazy import Lazy
+from fki.data.prompts import target_text, training_examples
+from fki.data.replay_corpus import read_corpus
+from fki.data.stream import BASE
+from fki.data.token_cache import Tokens
+from fki.evaluation.evaluator import Evaluator
+from fki.evaluation.schedule import Phase, Questions, phases
+from fki.methods.base import Method
+from fki.methods.modeling_fki import FkiT5ForConditionalGeneration
+from fki.modeling import load
+from fki.modeling.encoder_cache import States
+from fki.modeling.load import Loaded
+from fki.runs import checkpoint
+from fki.sources.catalog import open_stream
+from fki.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Session:
+    """Everything a run needs, checked and in memory."""
+
+    config: Config
+    stream: Stream
+    base: Loaded
+    model: nn.Module  # prepared by the method
+    method: Method
+    encoder: Encoder
+    trainer: Trainer
+    evaluator: Evaluator
+    accelerator: Accelerator
+    phases: list[Phase]
+    questions: Questions
+    base_digest: str
+    added: int  # parameters that the method adds
+
+    @property
+    def periods(self) -> list[Period]:
+        """What is trained on, in order."""
+        if self.config.check_validation:
+            return []
+        return [period for phase in self.phases for period in phase.periods]
+
+    @property
+    def steps(self) -> dict[str, int]:
+        """Optimizer steps of each period; a method that mixes in more may take more."""
+        return {period.name: self.trainer.courses.expected(period) for period in self.periods}
+
+    @property
+    def is_main(self) -> bool:
+        """Is this the one process that writes and shows?"""
+        return bool(self.accelerator.is_main_process)
+
+
+def build(config: Config) -> Session:
+    """Read the data, load and prepare the model. Raises FkiError before anything is trained."""
+    stream = open_stream(config.dataset, config.dataset_version, config.prompt)
+    base = load.load(config.model)
+    _check_trains(base, config)
+    accelerator = make_accelerator(config)
+    plan = phases(stream, config)
+    questions = Questions(stream, plan, config)
+    method = make_method(config)
+    review = _review(stream, method)
+    with accelerator.main_process_first():  # which tokenises; the others read
+        encoder = make_encoder(base.tokenizer, config, accelerator)
+        taught = [period.examples for phase in plan for period in phase.periods]
+        _check_answers_fit([*taught, review] if method.corpus else taught, encoder)
+        _check_questions_fit(questions, encoder, config)
+        encoder.store.flush()
+    digest = load.weights_digest(base.model)
+    before, _ = load.count_parameters(base.model)
+    torch.manual_seed(config.seed)  # for parameters that the method adds
+    model = method.prepare(base.model)
+    after, _ = load.count_parameters(model)
+    stated = {"checkpoint_path": config.checkpoint_path, "continue_from": config.continue_from}
+    for setting, path in stated.items():
+        if path:
+            checkpoint.load(checkpoint.find(user_path(path), setting), model)
+    states = make_states(model, method, encoder, config)
+    to_learn = states if reads_states(config) else None
+    trainer = Trainer(model, method, config, encoder, accelerator, review, to_learn)
+    to_ask = states if config.encoder_cache != "bf16" else None
+    evaluator = Evaluator(encoder, config, accelerator, to_ask)
+    return Session(
+        config,
+        stream,
+        base,
+        model,
+        method,
+        encoder,
+        trainer,
+        evaluator,
+        accelerator,
+        plan,
+        questions,
+        digest,
+        after - before,
+    )
+
+
+def _check_trains(base: Loaded, config: Config) -> None:
+    """Raises ConfigError for a model whose encoder has a branch: methods want a plain one."""
+    if isinstance(base.model, FkiT5ForConditionalGeneration):
+        raise ConfigError(
+            f"'{config.model}' is an exported model with a branch beside its encoder, which fki "
+            "asks and scores, but does not train further.",
+            hint="Go on from the run that it was exported from: --continue-from RUN",
+        )
+
+
+def give_back() -> None:
+    """Free the memory of sessions that nobody holds any more: their parts refer to one another."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _review(stream: Stream, method: Method) -> Sequence[Example]:
+    """Old text for methods that review: their corpus, else what was known before the stream, which
+    is read when it is gone through."""
+    prompt = method.config.prompt
+
+    def read() -> Iterator[Example]:
+        return (e for f in stream.base for e in training_examples(f, prompt, period=BASE))
+
+    return read_corpus(user_path(method.corpus), prompt) if method.corpus else Lazy(None, read)
+
+
+def make_method(config: Config) -> Method:
+    """The configured method with its options."""
+    cls = registry.method_class(config.method)
+    return cls(config, cls.Options(**config.options_for(registry.table_of(config.method))))
+
+
+def make_encoder(
+    tokenizer: PreTrainedTokenizerBase, config: Config, accelerator: Accelerator
+) -> Encoder:
+    """The encoder for the configured lengths, padding as the device likes it."""
+    multiple = 8 if accelerator.device.type == "cuda" else 1
+    told = token_cache.digest(tokenizer)
+    folder = data_home() / "tokens" / told if told else None
+    return Encoder(
+        tokenizer,
+        config.input_length,
+        config.output_length,
+        multiple=multiple,
+        objective=config.objective,
+        tokens=Tokens(tokeniser(tokenizer), folder),
+    )
+
+
+def make_states(
+    model: nn.Module, method: Method, encoder: Encoder, config: Config
+) -> States | None:
+    """What keeps the states of the frozen encoder; None where none is frozen or kept."""
+    frozen = method.frozen(model)
+    if frozen is None or config.encoder_cache == "off":
+        return None
+    return States(
+        frozen,
+        encoder,
+        store="bf16" if config.encoder_cache == "bf16" else "fp32",
+        limit=config.encoder_cache_mib * 2**20,
+        folder=data_home() / "states",
+    )
+
+
+def reads_states(config: Config) -> bool:
+    """Do epochs read the states of a frozen encoder? For a single epoch keeping them is no use."""
+    is_wanted = config.encoder_cache in ("fp32", "bf16")
+    return is_wanted or (config.encoder_cache == "auto" and config.num_train_epochs > 1)
+
+
+def make_accelerator(config: Config) -> Accelerator:
+    """The devices that this process was started on. Raises ConfigError where they do not fit."""
+    if config.use_deepspeed:
+        raise ConfigError(
+            "use_deepspeed = true cannot be used yet: each period has an optimizer of its own.",
+            hint="Set use_deepspeed = false; several GPUs: accelerate launch -m fki train ...",
+        )
+    return Accelerator(
+        mixed_precision=precision(config),
+        cpu=not torch.accelerator.is_available(),  # several processes then meet over gloo
+    )
+
+
+def precision(config: Config) -> str:
+    """Of the forward pass in training: "no", which is fp32, or "bf16"."""
+    if config.mixed_precision != "auto":
+        return config.mixed_precision
+    return "bf16" if has_bf16() else "no"
+
+
+def has_bf16() -> bool:
+    """Has the device that trains instructions of its own for bf16?"""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    found: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def _check_answers_fit(taught: Iterable[Iterable[Example]], encoder: Encoder) -> None:
+    """Tokenise all that is learned, a part at a time. Raises ConfigError for a cut answer."""
+    for part in taught:
+        examples = [*part]
+        encoder.check_fit([e.target for e in examples if not e.is_text])
+        encoder.store.sizes([e.source for e in examples if not e.is_text])
+        encoder.count(examples)
+
+
+def _check_questions_fit(questions: Questions, encoder: Encoder, config: Config) -> None:
+    """Tokenise all that is asked, a cell at a time. Raises ConfigError for a cut answer."""
+    for cell in questions.cells:
+        answers = [answer for probe in cell.probes for answer in probe.answers]
+        encoder.check_fit([target_text(answer, config.prompt) for answer in answers])
+        encoder.store.sizes([probe.source for probe in cell.probes])
+
+
+def notes(config: Config, accelerator: Accelerator) -> list[str]:
+    """What to say before the start: whose weights it starts from, and where `ngpu` is not the
+    number of processes that were started."""
+    found, world = [], accelerator.num_processes
+    if config.continue_from:
+        found.append(f"a new run from the weights of {config.continue_from}; row 0 is theirs.")
+    if config.mixed_precision == "bf16" and not has_bf16():
+        found.append(
+            "mixed_precision = bf16, but this device only imitates it, which is slower than fp32: "
+            "auto uses bf16 where it is quicker."
+        )
+    if config.ngpu != world:
+        examples = config.train_batch_size * config.gradient_accumulation_steps * world
+        found.append(
+            f"ngpu = {config.ngpu}, but {world} process{'es' * (world > 1)} started: an optimizer "
+            f"step has {examples} examples. For {config.ngpu}: "
+            f"accelerate launch --num_processes {config.ngpu} -m fki train ..."
+        )
+    return found

@@ -1,0 +1,198 @@
+"""Many runs, one after the other, in the folders of one grid.
+
+What is done is not done again, what was begun goes on, and what another process is at is left to
+it; so several processes may share a grid, on several machines too.
+"""
+
+import traceback
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+
+from fki.config.sweep import Cell, Cells
+from fki.core.errors import Busy, DataError, FkiError, Interrupted
+from fki.core.types import Score, Step
+from fki.evaluation.summary import so_far
+from fki.runs.run_dir import SCORES, Run
+from fki.training import session, tracking
+from fki.training.run_lifecycle import is_held
+from fki.training.runner import Runner, Scored
+from fki.training.signals import Wishes
+from fki.training.sweep_checks import check_folders, check_runs, is_done
+
+T = TypeVar("T")
+Status = Literal["waiting", "running", "done", "failed", "elsewhere"]
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a cell is; it changes while the cell runs."""
+
+    status: Status = "waiting"
+    share: float = 0.0  # of its steps, from 0 to 1
+    learned: float | None = None  # exact match (%) on what each phase taught, right after it
+    kept: float | None = None  # exact match (%) on what was to be kept, in the last row
+    seconds: float = 0.0  # of training and scoring
+    error: str = ""
+    bug: str = ""  # the traceback, where the error is no user's
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What the user should know of a cell."""
+
+    text: str
+
+
+Event = Step | Scored | Note | Progress  # Progress: the cell has begun or come to an end
+Happening = tuple[Cell, Event]
+
+
+@dataclass(slots=True)
+class Grid:
+    """The cells of a grid, and how far those are that this process runs."""
+
+    cells: Cells
+    mine: Sequence[Cell]
+    wishes: Wishes = field(default_factory=Wishes)
+    progress: dict[str, Progress] = field(default_factory=dict)  # by the cells' names
+    track: Sequence[str] = ()  # trackers, for each cell
+    world: int = 1  # processes that run each cell together
+
+    def check(self) -> list[str]:
+        """Everything of the cells that can be known before the first one starts.
+
+        Returns what the user should know. Raises FkiError for whatever would stop a cell before its
+        first step, ConfigError where a folder holds something else than its cell.
+        """
+        tracking.check(self.track)
+        check_folders(self.cells)
+        accelerator = session.make_accelerator(self.cells.all[0].config)
+        self.world = accelerator.num_processes
+        self.progress = {cell.name: Progress() for cell in self.mine}
+        left = self._agreed(lambda: [cell.name for cell in self.mine if not is_done(cell)])
+        for cell in self.mine:
+            if cell.name not in left:
+                self._read(cell)
+        return check_runs(self.cells.folder, [cell for cell in self.mine if cell.name in left])
+
+    def with_status(self, status: Status) -> list[str]:
+        """The names of the cells that are so."""
+        return [name for name, progress in self.progress.items() if progress.status == status]
+
+    def events(self) -> Generator[Happening, None, None]:
+        """Run every cell that is left, yielding what happens to which.
+
+        A cell that fails is marked so, and the next one begins. A cell that another process is at
+        is passed over, and looked at once more at the end. Raises Interrupted where a signal asked
+        to stop, and, where several processes run each cell together, whatever ends one of them:
+        the others would never come out of that cell.
+        """
+        yield from self._run_all(self.mine)
+        yield from self._run_all(
+            [cell for cell in self.mine if self.progress[cell.name].status == "elsewhere"]
+        )
+
+    def _run_all(self, cells: Iterable[Cell]) -> Generator[Happening, None, None]:
+        for cell in cells:
+            before = self.progress[cell.name].status
+            try:
+                yield from self._run(cell)
+            except (Interrupted, KeyboardInterrupt):
+                raise self.interrupted(cell) from None
+            except Busy as busy:
+                self.progress[cell.name] = Progress("elsewhere", error=str(busy))
+            except Exception as error:
+                if self.world > 1:
+                    raise
+                _mark_failed(self.progress[cell.name], error)
+            session.give_back()
+            after = self.progress[cell.name]
+            if after.status != before or before == "done":
+                yield cell, after
+
+    def _run(self, cell: Cell) -> Generator[Happening, None, None]:
+        """Run a cell to its end, or read the scores of one that is done."""
+        if self._agreed(lambda: is_done(cell)):
+            self._read(cell)
+            return
+        if self._agreed(lambda: is_held(Run(cell.folder))):
+            raise Busy(f"Another process is running in {cell.folder}.")
+        if self._agreed(lambda: self.wishes.stop):
+            raise self.interrupted(cell)
+        progress = self.progress[cell.name]
+        progress.status = "running"
+        yield cell, progress
+        ready = session.build(cell.config)
+        runner = Runner.begin(ready, cell.resolved)
+        runner.wishes = self.wishes
+        yield from ((cell, Note(text)) for text in runner.notes)
+        with tracking.tracked(runner, self.track) as trackers:
+            for event in _followed(runner, progress):
+                yield from ((cell, Note(text)) for text in trackers.log(event))
+                yield cell, event
+        self._read(cell)
+
+    def _read(self, cell: Cell) -> None:
+        """What a run that is done says of itself. Raises DataError where it does not."""
+        self.progress[cell.name] = self._agreed(lambda: _said(Run(cell.folder)))
+
+    def _agreed(self, ask: Callable[[], T]) -> T:
+        """What the main process finds, in all of them; the others need not see its disk."""
+        if self.world == 1:
+            return ask()
+        is_main = PartialState().is_main_process
+        found: T = broadcast_object_list([ask() if is_main else None])[0]
+        return found
+
+    def interrupted(self, cell: Cell) -> Interrupted:
+        """The error that tells of a stop by the user."""
+        done = len(self.with_status("done"))
+        return Interrupted(
+            f"Interrupted in {cell.name}, with {done} of {len(self.mine)} runs done; what is "
+            f"needed to go on is in {self.cells.folder}.",
+            hint="Run the same command again.",
+        )
+
+
+def _followed(runner: Runner, progress: Progress) -> Generator[Step | Scored, None, None]:
+    """What a run does, and how far it is by that."""
+    expected = runner.session.steps
+    total, names = sum(expected.values()), list(expected)
+    progress.share = min(1.0, runner.clock.steps / total) if total else 0.0
+    progress.learned, progress.kept = so_far(runner.rows)
+    with closing(runner.events()) as events:
+        for event in events:
+            progress.seconds = runner.clock.train_seconds + runner.clock.eval_seconds
+            if isinstance(event, Step):
+                before = sum(expected[name] for name in names[: names.index(event.period)])
+                within = expected[event.period] * event.step / event.steps  # may mix in more
+                progress.share = (before + within) / total
+            else:
+                progress.learned, progress.kept = so_far(runner.rows)
+            yield event
+
+
+def _said(run: Run) -> Progress:
+    try:
+        spent, rows = run.info["spent"], run.read(SCORES)["rows"]
+        learned, kept = so_far(
+            [(row["after"], [Score(**score) for score in row["scores"]]) for row in rows]
+        )
+        seconds = spent["train_seconds"] + spent["eval_seconds"]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{run.folder} is not as fki writes a run: {error!r}.") from None
+    return Progress("done", 1.0, learned, kept, seconds)
+
+
+def _mark_failed(progress: Progress, error: Exception) -> None:
+    progress.status = "failed"
+    if isinstance(error, FkiError):
+        progress.error = f"{error} {error.hint or ''}".rstrip()
+    else:
+        progress.error = f"{type(error).__name__}: {error}"
+        progress.bug = traceback.format_exc()

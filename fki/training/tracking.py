@@ -1,0 +1,185 @@
+"""Trackers: what `metrics.jsonl` has, sent as well to tensorboard, wandb, trackio or mlflow.
+
+They are Accelerate's; what they print goes to stderr, since stdout is for data. One process logs,
+and none of it decides how a run goes: a tracker that fails on the way is left out from there on. A
+run that goes on logs no step twice: what lay behind its checkpoint, and was tracked before it
+stopped, is the same the second time.
+"""
+
+import hashlib
+import math
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker, get_available_trackers
+from accelerate.utils import LoggerType
+
+from fki.config.schema import as_dict
+from fki.core.errors import ConfigError, FkiError, nearest
+from fki.core.types import Score, Step
+from fki.evaluation.summary import pooled
+from fki.runs.resume import Logged, flat
+from fki.runs.run_dir import TRACKING
+from fki.training.runner import Runner, Scored
+
+PROJECT = "fki"  # of wandb and trackio, the experiment of mlflow
+NAMES = ("tensorboard", "wandb", "trackio", "mlflow")
+FIELDS = ("em", "f1", "accuracy", "log_likelihood")
+SECRET = {"key", "token", "secret", "password", "passwd", "credential", "credentials", "auth"}
+USER = re.compile(r"(?<=://)[^/@\s]*@")  # the user and password of a URL
+
+
+def check(names: Sequence[str]) -> None:
+    """Raises ConfigError where a tracker is not known, or its package is not installed."""
+    registered = [name for name in LOGGER_TYPE_TO_CLASS if name not in LoggerType.list()]
+    for name in names:
+        if name not in (*NAMES, *registered):
+            raise ConfigError(
+                f"--track must be {', '.join(NAMES[:-1])} or {NAMES[-1]}, not '{name}'."
+                f"{nearest(name, NAMES)}"
+            )
+        if name in NAMES and name not in map(str, get_available_trackers()):
+            raise ConfigError(
+                f"--track {name} needs the package {name}, which is not installed.",
+                hint=f"Run: pip install {name}",
+            )
+
+
+@dataclass
+class Tracking:
+    """The trackers of a run, each with what it has seen before."""
+
+    runner: Runner
+    trackers: list[GeneralTracker] = field(default_factory=list)
+    seen: dict[str, Logged] = field(default_factory=dict)
+
+    def start(self, names: Sequence[str]) -> None:
+        """Start the trackers, and write down what they need to go on.
+
+        Raises FkiError where one does not start.
+        """
+        run, before = self.runner.run, self.runner.run.info.get("tracked", {})
+        number = hashlib.sha256(f"{run.info['created']}|{run.folder.name}".encode()).hexdigest()[:8]
+        ids = {name: before.get(name, {}).get("id", number) for name in names}
+        config = public(flat(as_dict(self.runner.session.config)))
+        try:
+            accelerator = Accelerator(log_with=list(names), project_dir=str(run.folder / TRACKING))
+            accelerator.init_trackers(PROJECT, init_kwargs=_arguments(run.folder, ids, before))
+            self.trackers = accelerator.trackers
+            for tracker in self.trackers:
+                if tracker.name not in before:
+                    tracker.store_init_configuration(config)
+                if tracker.name == "mlflow":  # which gives numbers of its own
+                    ids["mlflow"] = tracker.tracker.info.run_id
+        except Exception as error:  # whatever a tracker raises
+            raise FkiError(
+                f"--track {', '.join(names)} does not start: {type(error).__name__}: {error}",
+                hint="Without --track, everything is logged in the run's own folder.",
+            ) from error
+        for name in names:
+            known, logged = before.get(name), self.runner.logged
+            steps = max(known["steps"], logged.steps) if known else 0
+            rows = max(known["rows"], logged.rows) if known else 0
+            self.seen[name] = Logged(steps, rows)
+        told = {name: {"id": ids[name], **self.seen[name]._asdict()} for name in names}
+        run.update(tracked=before | told)
+
+    def log(self, event: Step | Scored) -> list[str]:
+        """Track a step or a scored row. Returns what to say of trackers that failed."""
+        steps, notes = self.runner.clock.steps, []
+        values = step_values(event) if isinstance(event, Step) else row_values(event.scores)
+        for tracker in [*self.trackers]:
+            seen = self.seen[tracker.name]
+            is_new = steps > seen.steps if isinstance(event, Step) else event.row >= seen.rows
+            try:
+                if is_new:
+                    with redirect_stdout(sys.stderr):
+                        tracker.log(values, step=steps)
+            except Exception as error:
+                self.trackers.remove(tracker)
+                notes.append(f"{tracker.name} has failed, and is left out from here on: {error}")
+        return notes
+
+    def finish(self) -> None:
+        """Close them; Accelerate's `end_training` would end the group of processes, too."""
+        for tracker in self.trackers:
+            with suppress(Exception), redirect_stdout(sys.stderr):
+                tracker.finish()
+
+
+@contextmanager
+def tracked(runner: Runner, names: Sequence[str]) -> Iterator[Tracking]:
+    """Inside of this the run is tracked; where no tracker is named, or this is not the process that
+    writes, nothing is. Raises FkiError where a tracker does not start; the run has failed then."""
+    tracking = Tracking(runner)
+    if names and runner.session.is_main:
+        try:
+            with redirect_stdout(sys.stderr):
+                tracking.start([*dict.fromkeys(names)])
+        except FkiError as error:
+            tracking.finish()
+            runner.finish("failed", error=str(error))
+            raise
+    try:
+        yield tracking
+    finally:
+        tracking.finish()
+
+
+def _arguments(
+    folder: Path, ids: Mapping[str, str], before: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """What each tracker needs to be told, so that it goes on with the run that it has begun."""
+    name = folder.resolve().name
+    trackio = f"{name}-{ids.get('trackio', '')}"  # it knows runs by their names alone
+    return {
+        "wandb": {"name": name, "id": ids.get("wandb"), "resume": "allow", "dir": str(folder)},
+        "trackio": {"name": trackio, "resume": "allow"},
+        "mlflow": {"run_name": name} | ({"run_id": ids["mlflow"]} if "mlflow" in before else {}),
+    }
+
+
+def public(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as trackers take them, without what is nobody else's business: what is named like a
+    secret, the user in a URL, and where on this machine a file is."""
+    return {
+        key: _public(value)
+        for key, value in settings.items()
+        if not SECRET & set(re.split(r"[._]", key.lower()))
+    }
+
+
+def _public(value: Any) -> Any:
+    if isinstance(value, list):
+        return ", ".join(str(_public(part)) for part in value)
+    if isinstance(value, str):
+        plain = USER.sub("", value)
+        is_place = plain.startswith(("~", ".")) or Path(plain).is_absolute()
+        return Path(plain).name if is_place else plain
+    return value
+
+
+def step_values(step: Step) -> dict[str, float]:
+    """What is tracked of an optimizer step; what is no finite number is left out."""
+    values = {
+        "train/loss": step.loss,
+        "train/learning_rate": step.learning_rate,
+        "train/grad_norm": step.grad_norm,
+        "train/examples_per_second": step.examples / max(step.seconds, 1e-9),
+    }
+    return {name: value for name, value in values.items() if math.isfinite(value)}
+
+
+def row_values(scores: Sequence[Score]) -> dict[str, float]:
+    """The mean scores of each probe set over all that a row asks of it."""
+    names = dict.fromkeys(score.probe_set for score in scores)
+    found = {
+        f"{name}/{field}": pooled(scores, [name], field=field) for name in names for field in FIELDS
+    }
+    return {name: value for name, value in found.items() if value is not None}
