@@ -27,8 +27,7 @@ How the statements of a relation follow each other:
 
 A label does not tell whether it wants an article, so no slot has one before it. Numbers and labels
 are [Wikidata's](https://www.wikidata.org/wiki/Wikidata:List_of_properties) (CC0), the wordings are
-fki's own. `python scripts/relations.py` writes this page from
-[relations.toml](../fki/data/wikidata/relations.toml).
+fki's own. `python scripts/relations.py` writes this page.
 """
 
 
