@@ -1,25 +1,47 @@
 # make demo: the whole way on the embedded data and model.  make test: the test suite.
+# make lint: style and types.  make docs: the documentation into site/.  make bench: short benchmarks.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test
+.PHONY: bench demo docs hooks lint test
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(PIP) torch
+	$(PIP) -e .
 	touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+$(VENV)/.installed-%: $(VENV)/.installed
+	$(PIP) -e ".[$*]"
 	touch $@
 
 demo: $(VENV)/.installed
 	$(BIN)/python scripts/demo.py
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell
 
 test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "The documentation is in site/index.html."
+
+# A full measurement: python -m benchmarks.run; docs/performance.md lists the other benchmarks.
+bench: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.tokens
+	$(BIN)/python -m benchmarks.run --only full --rounds 1
+
+# Checks before each commit: style, types and spelling.
+hooks: $(VENV)/.installed-dev
+	$(BIN)/pre-commit install
