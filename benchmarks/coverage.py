@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fki.metrics.bootstrap import Spread, difference, mcnemar, spread, weights
+from fki.metrics.bootstrap import Spread, difference, spread, weights
+from fki.metrics.significance import mcnemar
 
 Rng = np.random.Generator
 Floats = NDArray[np.float64]

@@ -18,10 +18,10 @@ import torch
 from benchmarks.grid import Cell, run_all
 from fki.core.errors import CannotFold, ConfigError
 from fki.core.registry import BUILTIN
-from fki.data.collator import Encoder
+from fki.data.collator import ExampleTokenizer
 from fki.export.export import FORMATS, encoder_of, export, format_of
-from fki.export.formats.base import Runtime, TorchRuntime
 from fki.metrics.answers import answer_text, exact_match
+from fki.modeling.runtime import Runtime, TorchRuntime
 from fki.runs.open_run import open_run
 from fki.runs.run_dir import PROBES, Run
 
@@ -82,7 +82,7 @@ def rows(run: Run) -> Iterator[list[str]]:
         ]
 
 
-def texts(run: Run, runtime: Runtime, encoder: Encoder) -> list[str]:
+def texts(run: Run, runtime: Runtime, encoder: ExampleTokenizer) -> list[str]:
     """The greedy answer to every question that the run was asked."""
     sources = encoder.sources([row["source"] for row in run.read_lines(PROBES)])
     written = runtime.write(sources, length=encoder.output_length)

@@ -7,7 +7,7 @@ once for the weights; what is frozen has no second one, and below what is frozen
 from collections.abc import Sequence
 
 from benchmarks.workloads import VOCABULARY
-from fki.data.collator import Encoded
+from fki.data.collator import TokenizedExample
 
 
 def forward(shape: dict[str, int], sources: int, targets: int) -> tuple[float, float, float, float]:
@@ -21,7 +21,9 @@ def forward(shape: dict[str, int], sources: int, targets: int) -> tuple[float, f
     return encoder, decoder, crossed, 2 * targets * d * VOCABULARY
 
 
-def training(shape: dict[str, int], examples: Sequence[Encoded], encoder: str = "learns") -> float:
+def training(
+    shape: dict[str, int], examples: Sequence[TokenizedExample], encoder: str = "learns"
+) -> float:
     """Of one epoch, a mean over its examples; the encoder `learns`, is `frozen`, or is `kept`."""
     total = 0.0
     for example in examples:

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from benchmarks.workloads import SMALL, accelerator, model
-from fki.data.collator import Encoded
+from fki.data.collator import TokenizedExample
 
 PADDED = 350  # input and target tokens of the original configs, whatever the example has
 MICRO = 5  # their examples of a forward pass
@@ -26,7 +26,7 @@ MICRO = 5  # their examples of a forward pass
 class Rows(Dataset[dict[str, list[int]]]):
     """Examples as transformers' collator takes them."""
 
-    def __init__(self, examples: Sequence[Encoded]) -> None:
+    def __init__(self, examples: Sequence[TokenizedExample]) -> None:
         self.examples = examples
 
     def __len__(self) -> int:
@@ -42,7 +42,7 @@ class Stock:
 
     def __init__(
         self,
-        examples: Sequence[Encoded],
+        examples: Sequence[TokenizedExample],
         a_step: int,
         *,
         frozen: bool = False,
@@ -96,7 +96,7 @@ class Original:
     one forward and backward pass stands for all; the optimizer's step is left out, which flatters
     it."""
 
-    def __init__(self, examples: Sequence[Encoded], shape: dict[str, int] = SMALL) -> None:
+    def __init__(self, examples: Sequence[TokenizedExample], shape: dict[str, int] = SMALL) -> None:
         self.model = model(shape).train()
         self.model.set_attn_implementation("eager")
         self.batch = padded(examples[:MICRO], PADDED, PADDED)
@@ -110,7 +110,9 @@ class Original:
         return MICRO
 
 
-def padded(examples: Sequence[Encoded], sources: int, targets: int) -> dict[str, torch.Tensor]:
+def padded(
+    examples: Sequence[TokenizedExample], sources: int, targets: int
+) -> dict[str, torch.Tensor]:
     """Every example at a fixed length."""
     ids = torch.tensor([e.source + [0] * (sources - len(e.source)) for e in examples])
     labels = [e.target + [-100] * (targets - len(e.target)) for e in examples]

@@ -22,7 +22,7 @@ from benchmarks.measure import Clock, Variant, gemm_peak, in_turns, peak_mib, sp
 from benchmarks.peers import Original, Stock
 from benchmarks.workloads import A_STEP, SMALL, Lesson, examples
 from fki.core.registry import BUILTIN
-from fki.data.collator import Encoded
+from fki.data.collator import TokenizedExample
 
 HALF = {"mixed_precision": "bf16"}
 FROZEN: dict[str, Any] = {"freeze_level": 1, "num_train_epochs": 8}
@@ -66,7 +66,7 @@ class Size(NamedTuple):
         return Row(peer.learn, tokens(made), work, "bf16" in more)
 
 
-def tokens(made: Sequence[Encoded]) -> float:
+def tokens(made: Sequence[TokenizedExample]) -> float:
     """Of an example, a mean."""
     return sum(len(e.source) + len(e.target) for e in made) / len(made)
 

@@ -93,12 +93,9 @@ def ready() -> Any:
     """An encoder as a run has it, and all that a run imports."""
     from fki.config.schema import Config
     from fki.modeling import load
-    from fki.training import session
 
     config = Config()
-    return session.make_encoder(
-        load.load("t5-mini").tokenizer, config, session.make_accelerator(config)
-    )
+    return load.make_encoder(load.load("t5-mini").tokenizer, config, make_accelerator(config))
 
 
 STAGES: dict[str, Callable[[Path, Any], list[float]]] = {

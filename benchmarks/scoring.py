@@ -16,7 +16,7 @@ from benchmarks.workloads import accelerator
 from fki.config.schema import Config
 from fki.core.paths import asset
 from fki.core.types import Probe
-from fki.data.collator import Encoded, Encoder, tokeniser
+from fki.data.collator import ExampleTokenizer, TokenizedExample, tokeniser
 from fki.data.dataset_folder import read_folder
 from fki.data.prompts import target_text
 from fki.evaluation.evaluator import Evaluator
@@ -41,7 +41,7 @@ def questions() -> list[Probe]:
 
 
 @torch.inference_mode()
-def originals(model: Any, asked: list[Encoded], beams: int) -> list[list[int]]:
+def originals(model: Any, asked: list[TokenizedExample], beams: int) -> list[list[int]]:
     """Generated as the originals did; the loss pass is theirs too."""
     found: list[list[int]] = []
     for start in range(0, len(asked), TOGETHER):
@@ -61,10 +61,10 @@ def variants() -> dict[str, Variant]:
     """
     model, tokenizer, _ = load.load("t5-mini")
     probes = questions()
-    encoder = Encoder(tokenizer, 64, 32)
+    encoder = ExampleTokenizer(tokenizer, 64, 32)
     sources = encoder.sources([p.source for p in probes])
     targets = encoder.targets([target_text(p.answers[0], "sentinel") for p in probes])
-    asked = [Encoded(*pair) for pair in zip(sources, targets, strict=True)]
+    asked = [TokenizedExample(*pair) for pair in zip(sources, targets, strict=True)]
     ours = Evaluator(encoder, Config(output_length=WRITTEN), accelerator())
     told = [p.em for p in ours.predict(model, probes)]
     written = originals(model.eval(), asked, 1)

@@ -20,8 +20,8 @@ from transformers import T5Config, T5ForConditionalGeneration
 from fki.config.schema import Config
 from fki.core import registry
 from fki.core.types import Example, Period
-from fki.data.collator import Encoded, Encoder
-from fki.modeling.encoder_cache import States
+from fki.data.collator import ExampleTokenizer, TokenizedExample
+from fki.modeling.encoder_cache import EncoderCache
 from fki.training import session
 from fki.training.trainer import Trainer
 
@@ -30,7 +30,7 @@ VOCABULARY, RESERVED, SENTINEL = 32128, 110, 32128 - 29
 A_STEP = {"facts": 30, "passages": 15}  # examples of an optimizer step
 
 
-def examples(kind: str, n: int, seed: int = 0) -> list[Encoded]:
+def examples(kind: str, n: int, seed: int = 0) -> list[TokenizedExample]:
     """n pairs of token ids with the lengths of this kind; both end in EOS."""
     rng = np.random.default_rng(seed)
     if kind == "facts":
@@ -42,7 +42,7 @@ def examples(kind: str, n: int, seed: int = 0) -> list[Encoded]:
         source = rng.integers(10, VOCABULARY - RESERVED, length).tolist()
         target = rng.integers(10, VOCABULARY - RESERVED, rng.integers(4, 9)).tolist()
         source[length // 2], source[-1], target[0], target[-1] = SENTINEL, 1, SENTINEL, 1
-        made.append(Encoded(source, target, str(i)))
+        made.append(TokenizedExample(source, target, str(i)))
     return made
 
 
@@ -53,13 +53,13 @@ def model(shape: dict[str, int] = SMALL, **settings: Any) -> T5ForConditionalGen
     return T5ForConditionalGeneration(config)
 
 
-class Ids(Encoder):
+class Ids(ExampleTokenizer):
     """An encoder of examples that are token ids already; their texts are their numbers."""
 
-    def __init__(self, made: Sequence[Encoded]) -> None:
+    def __init__(self, made: Sequence[TokenizedExample]) -> None:
         self.made, self.pad, self.multiple = made, 0, 1
 
-    def encode(self, examples: Sequence[Example], seed: int = 0) -> list[Encoded]:
+    def encode(self, examples: Sequence[Example], seed: int = 0) -> list[TokenizedExample]:
         """The ids of each."""
         return [self.made[int(e.source)] for e in examples]
 
@@ -106,12 +106,12 @@ class Lesson:
         asked = tuple(Example(str(i), str(i), "") for i in range(n))
         self.period = Period("2024", date(2024, 1, 1), date(2024, 12, 31), (), asked)
 
-    def _states(self, encoder: Encoder, folder: Path) -> States | None:
+    def _states(self, encoder: ExampleTokenizer, folder: Path) -> EncoderCache | None:
         frozen = self.method.frozen(self.model)
         if frozen is None or not session.reads_states(self.config):
             return None
         store = "bf16" if self.config.encoder_cache == "bf16" else "fp32"
-        return States(frozen, encoder, store=store, limit=2**40, folder=folder)
+        return EncoderCache(frozen, encoder, store=store, limit=2**40, folder=folder)
 
     def learn(self) -> int:
         """Learn the period. Returns how often an example was learned."""

@@ -13,13 +13,13 @@ from transformers import AutoTokenizer
 from fki.config.schema import Config
 from fki.core.errors import ConfigError, DataError
 from fki.core.paths import user_path
-from fki.data.collator import Encoder
+from fki.data.collator import ExampleTokenizer
 from fki.data.prompts import SENTINEL, target_text
 from fki.export.export import NOTE, format_of
-from fki.export.formats.base import Runtime, TorchRuntime
 from fki.metrics.answers import answer_text, normalise
+from fki.modeling.device import make_accelerator
+from fki.modeling.runtime import Runtime, TorchRuntime
 from fki.runs.open_run import open_model, open_run, run_of
-from fki.training.session import make_accelerator
 
 SETTINGS = ("prompt", "input_length", "output_length", "num_beams")  # that an export brings
 
@@ -42,12 +42,12 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Speaker:
+class Predictor:
     """A model to ask, in its own runtime."""
 
     name: str  # for people
     runtime: Runtime
-    encoder: Encoder
+    encoder: ExampleTokenizer
     config: Config
 
     def reply(self, questions: Sequence[str], runners_up: int = 4) -> list[Reply]:
@@ -93,7 +93,7 @@ def unlike(texts: Sequence[str]) -> list[str]:
     return [*found.values()]
 
 
-def open_speaker(target: str, checkpoint: str, config: Config) -> Speaker:
+def open_speaker(target: str, checkpoint: str, config: Config) -> Predictor:
     """A run, an exported folder, or any model, which is asked under `config`.
 
     Raises ConfigError or DataError where it is none of them.
@@ -103,12 +103,12 @@ def open_speaker(target: str, checkpoint: str, config: Config) -> Speaker:
         return _open_exported(target, config)
     opened = open_run(run, checkpoint) if run else open_model(target, config)
     own = opened.config
-    encoder = Encoder(opened.base.tokenizer, own.input_length, own.output_length)
+    encoder = ExampleTokenizer(opened.base.tokenizer, own.input_length, own.output_length)
     model = opened.model.to(make_accelerator(own).device)
-    return Speaker(opened.label, TorchRuntime(model, encoder), encoder, own)
+    return Predictor(opened.label, TorchRuntime(model, encoder), encoder, own)
 
 
-def _open_exported(target: str, config: Config) -> Speaker:
+def _open_exported(target: str, config: Config) -> Predictor:
     folder = user_path(target)
     try:
         note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
@@ -117,5 +117,5 @@ def _open_exported(target: str, config: Config) -> Speaker:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder / NOTE} cannot be read: {error!r}.") from None
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    encoder = Encoder(tokenizer, own.input_length, own.output_length)
-    return Speaker(f"{name}, by {form.runtime}", form.load(folder, encoder), encoder, own)
+    encoder = ExampleTokenizer(tokenizer, own.input_length, own.output_length)
+    return Predictor(f"{name}, by {form.runtime}", form.load(folder, encoder), encoder, own)

@@ -22,13 +22,13 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGene
 
 from fki.config.schema import Config
 from fki.core.types import Example, Fact, Period, ProbeSet, Stream
-from fki.data.collator import Encoder
+from fki.data.collator import ExampleTokenizer
 from fki.data.dataset_folder import read_folder
-from fki.data.packing import derived_seed
 from fki.data.prompts import training_examples
 from fki.data.span_corruption import corrupt_spans
 from fki.evaluation.evaluator import Evaluator, mean_score
 from fki.methods.base import Method
+from fki.training.batching import derived_seed
 from fki.training.trainer import Trainer
 
 PIECES, SENTINELS = 4000, 100
@@ -141,7 +141,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneration:
 
 
 def pretrain(
-    model: T5ForConditionalGeneration, encoder: Encoder, stream: Stream, config: Config
+    model: T5ForConditionalGeneration, encoder: ExampleTokenizer, stream: Stream, config: Config
 ) -> float:
     """Train on the stream's base knowledge. Returns the last epoch's mean loss."""
     method = Pretraining(config)
@@ -162,7 +162,7 @@ def pretrain(
 
 
 def scores(
-    model: T5ForConditionalGeneration, encoder: Encoder, stream: Stream, config: Config
+    model: T5ForConditionalGeneration, encoder: ExampleTokenizer, stream: Stream, config: Config
 ) -> dict:
     """Exact match (%) on every probe set, all its probes, and its floor of guessing."""
     evaluator, found = Evaluator(encoder, config, Accelerator()), {}
@@ -233,7 +233,7 @@ def main() -> None:
     )
     tokenizer = train_vocabulary(sentences(stream.base), options.output)
     model = new_model(tokenizer)
-    encoder = Encoder(tokenizer, config.input_length, config.output_length)
+    encoder = ExampleTokenizer(tokenizer, config.input_length, config.output_length)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
     loss = pretrain(model, encoder, stream, config)
     model.generation_config.max_new_tokens = config.output_length

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from fki.commands.app import main
 from fki.config import presets
 from fki.modeling import load
-from fki.modeling.load import Loaded
+from fki.modeling.load import BaseModel
 from fki.testing import toy_encoder, toy_model
 
 EXAMPLES = int(os.environ.get("BROKEN_EXAMPLES", "25"))
@@ -99,7 +99,7 @@ def with_toy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A toy in the place of the embedded model, since loading that takes longer than all else."""
     tokenizer = toy_encoder().tokenizer
     monkeypatch.setattr(
-        load, "load", lambda name: Loaded(toy_model(), copy.deepcopy(tokenizer), name)
+        load, "load", lambda name: BaseModel(toy_model(), copy.deepcopy(tokenizer), name)
     )
 
 
@@ -177,7 +177,7 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (data / name).write_text(ROWS[name], encoding="utf-8")
     tokenizer = toy_encoder().tokenizer
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
-        patch.setattr(load, "load", lambda name: Loaded(toy_model(), tokenizer, name))
+        patch.setattr(load, "load", lambda name: BaseModel(toy_model(), tokenizer, name))
         sets = ("--set", "num_train_epochs=1", "--set", "eval_samples=3")
         main(["train", "--dataset", str(data), "--output-dir", str(folder), *sets])
         raise SystemExit(0)

@@ -11,7 +11,8 @@ from fki.core.types import Stream
 from fki.data.dataset_folder import digest, read_folder
 from fki.evaluation.evaluator import Evaluator
 from fki.modeling import load
-from fki.training.session import make_accelerator, make_encoder
+from fki.modeling.device import make_accelerator
+from fki.modeling.load import make_encoder
 
 FOLDER = asset("t5-mini")
 RESULT = json.loads((FOLDER / "pretraining.json").read_text())

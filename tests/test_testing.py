@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from fki.core import registry
 from fki.core.types import Example, Period
-from fki.methods.base import Frozen, Method, frozen_encoder
+from fki.methods.base import Method
+from fki.modeling.encoder_cache import FrozenEncoder, frozen_encoder
 from fki.testing import CHECKS, Case, check_method, logits, toy_encoder, toy_model
 
 
@@ -77,7 +78,7 @@ class ReadsWhatItDoesNotName(Method):
         model.encoder = AddsABlock(model.encoder)
         return super().prepare(model)
 
-    def frozen(self, model: Any) -> Frozen | None:
+    def frozen(self, model: Any) -> FrozenEncoder | None:
         return frozen_encoder(model.encoder.inner)
 
 

@@ -11,7 +11,8 @@ from fki.commands._console import NONE, duration, new_table, number, parameters
 from fki.core.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
-    from fki.comparison.types import Arm, Difference, Group, Metric
+    from fki.comparison.types import Arm, Difference, Group
+    from fki.metrics.registry import Metric
 
 BAR = 19  # characters of a drawn interval
 MARKS = {"better": "[green]▲[/]", "worse": "[red]▼[/]"}

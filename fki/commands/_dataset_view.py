@@ -39,13 +39,14 @@ def list_all(show: Show) -> None:
 
 def verify_all(show: Show) -> None:
     """Each dataset on this machine against its manifest. Raises DataError where one was altered."""
+    from fki.data import open_dataset
     from fki.sources import catalog
 
     table = new_table("dataset", "digest", "files")
     faults = []
     for name in catalog.kept():
         try:
-            told = catalog.verify(catalog.dataset_folder(name))
+            told = open_dataset.verify(open_dataset.dataset_folder(name))
             table.add_row(name, told[:16], "as they were made")
             show.data(dataset=name, digest=told, ok=True)
         except DataError as error:
@@ -62,11 +63,15 @@ def check(folder: Path, show: Show) -> None:
 
     Raises DataError where anything is wrong.
     """
+    from fki.data import open_dataset
     from fki.sources import catalog
 
     faults = catalog.check(folder)
     describe(
-        [catalog.open_stream(str(folder.resolve()), version, "sentinel") for version in VERSIONS],
+        [
+            open_dataset.open_stream(str(folder.resolve()), version, "sentinel")
+            for version in VERSIONS
+        ],
         show,
     )
     if faults:

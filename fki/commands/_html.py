@@ -24,8 +24,8 @@ def check_new(file: Path) -> None:
 def write_page(comparison: "Comparison", file: Path) -> None:
     """The comparison as a page. Raises FkiError where the disk refuses."""
     from fki.comparison.breakdown import details_of
+    from fki.core.atomic_io import write_text
     from fki.report.html_page import page
-    from fki.runs.run_dir import write_text
 
     write_text(file, page(comparison, details_of(comparison)))
 

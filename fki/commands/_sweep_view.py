@@ -32,7 +32,7 @@ LEGEND = "EM, %; learned: what was taught, right after it; kept: what was known 
 
 def train_grid(asked: "Asked", show: Show, part: str, track: Sequence[str]) -> None:
     """Run the cells that are asked for. Raises FkiError where one of them failed."""
-    from fki.training.signals import heeded
+    from fki.training.signals import handle_signals
     from fki.training.sweep import Grid
 
     cells = asked.cells()
@@ -44,7 +44,7 @@ def train_grid(asked: "Asked", show: Show, part: str, track: Sequence[str]) -> N
     left = len(grid.mine) - len(grid.with_status("done"))
     some = f"{len(grid.mine)} of the {len(cells.all)}" if part else f"{len(cells.all)}"
     show.note(f"{some} runs of {cells.folder}, {left} of them to do.")
-    with heeded() as grid.wishes:
+    with handle_signals() as grid.wishes:
         _follow(grid, show)
     _report(grid, show)
 
@@ -53,7 +53,7 @@ def plan_grid(asked: "Asked", show: Show) -> None:
     """What the cells that are asked for would take; one of each method is tried."""
     from fki.training.estimate import make_plan
     from fki.training.session import give_back
-    from fki.training.sweep_checks import check_folders
+    from fki.training.sweep import check_folders
 
     cells = asked.cells()
     check_folders(cells)

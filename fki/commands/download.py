@@ -12,7 +12,7 @@ from fki.core.errors import ConfigError, Interrupted
 from fki.core.paths import user_path
 
 if TYPE_CHECKING:
-    from fki.sources.request import Wanted
+    from fki.sources.request import DownloadRequest
 
 
 LIVE = "Facts and texts of some months"
@@ -134,10 +134,10 @@ def download(
         return check(user_path(check_), show)
     if name is None:
         raise ConfigError("Which dataset?", hint="Run: fki download wiki   or: fki download --list")
-    from fki.sources.request import Wanted
+    from fki.sources.request import DownloadRequest
 
     _bring(
-        Wanted(
+        DownloadRequest(
             name,
             from_ or "",
             tuple(places or ()),
@@ -163,7 +163,7 @@ def download(
     )
 
 
-def _bring(wanted: "Wanted", output: str, show: Show) -> None:
+def _bring(wanted: "DownloadRequest", output: str, show: Show) -> None:
     """A dataset that fki has, or makes of a source."""
     from fki.sources.build import bring, bring_shard
 
@@ -192,11 +192,11 @@ def _tell_shard(folder: Path, show: Show) -> None:
 
 def _tell(name: str, folder: Path, was_here: bool, show: Show) -> None:
     """What came, where it is, and what to type next."""
-    from fki.sources import catalog
+    from fki.data import open_dataset
 
     where = "is already in" if was_here else "is now in"
     show.note(f"{folder.name} {where} {folder} (checksums verified).")
-    describe([catalog.open_stream(name, version, "sentinel") for version in VERSIONS], show)
+    describe([open_dataset.open_stream(name, version, "sentinel") for version in VERSIONS], show)
     card = folder / "README.md"
     show.note(f"Sources, licences and counts: {card}")
     show.data(dataset=name, folder=str(folder), card=str(card), was_here=was_here)

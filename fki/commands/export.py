@@ -13,9 +13,9 @@ from fki.commands._console import Show, new_table, number
 
 if TYPE_CHECKING:
     from fki.export.formats.base import Format as Form
-    from fki.export.model_soup import Soup
+    from fki.export.model_soup import ModelSoup
     from fki.export.parity import Parity
-    from fki.runs.open_run import Opened
+    from fki.runs.open_run import LoadedModel
 
 
 class Format(str, Enum):
@@ -83,7 +83,7 @@ def export(
     show = Show(as_json=as_json)
     check_output(output)
     form = format_of(to.value, dtype=dtype and dtype.value, max_shard_size=max_shard_size)
-    soup: Soup | None = None
+    soup: ModelSoup | None = None
     if average:
         names = [name.strip() for name in average.split(",") if name.strip()]
         soup = averaged([Run.open(run) for run in runs], names, probes)
@@ -122,7 +122,9 @@ def check(runs: list[Path], to: Format, average: str, named: str, push: str, pub
         hub_upload.check(push, is_public=public)
 
 
-def show_parity(show: Show, opened: "Opened", form: "Form", parity: "Parity", output: Path) -> None:
+def show_parity(
+    show: Show, opened: "LoadedModel", form: "Form", parity: "Parity", output: Path
+) -> None:
     """What the check found."""
     beams = ""
     if parity.same_beams is not None:
@@ -151,7 +153,7 @@ def show_parity(show: Show, opened: "Opened", form: "Form", parity: "Parity", ou
     )
 
 
-def show_soup(show: Show, soup: "Soup") -> None:
+def show_soup(show: Show, soup: "ModelSoup") -> None:
     """The average beside its ingredients, and what it loses."""
     show.table(table_of(soup))
     losses = soup.losses()
@@ -166,7 +168,7 @@ def show_soup(show: Show, soup: "Soup") -> None:
     )
 
 
-def table_of(soup: "Soup") -> Table:
+def table_of(soup: "ModelSoup") -> Table:
     """Exact match of each ingredient and of the average, on the same questions."""
     columns = [*soup.taste.em, "mean"]
     table = new_table("exact match, %", *columns, numbers=columns)

@@ -24,7 +24,7 @@ ToToml = Annotated[
 @for_a_run
 def plan(asked: "Asked", show: Show, to_toml: ToToml = False) -> None:
     """Show what `train` with the same options would do, and start nothing."""
-    from fki.config.preset_text import as_preset
+    from fki.config.presets import as_preset
     from fki.config.resolve import resolve, resolve_unimported
     from fki.core import registry
     from fki.core.errors import ConfigError

@@ -60,7 +60,7 @@ def train(
 
     from fki.training import session, tracking
     from fki.training.runner import Runner
-    from fki.training.signals import heeded
+    from fki.training.signals import handle_signals
 
     tracking.check(track or [])
     ready = session.build(resolved.config)
@@ -69,7 +69,7 @@ def train(
     runner = Runner.begin(ready, resolved, again=resume)
     show.note(f"{_sentence(ready)} Run: {runner.run.folder}")
     show.notes(runner.notes)
-    with heeded() as runner.wishes, tracking.tracked(runner, track or []) as trackers:
+    with handle_signals() as runner.wishes, tracking.tracked(runner, track or []) as trackers:
         _follow(runner, show, trackers)
     _report(runner, show)
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from fki.comparison.arms import Entry
 from fki.comparison.bootstrap_metrics import Resampled
 from fki.comparison.types import Arm, Cost, Estimate
-from fki.data.stream import BASE
-from fki.evaluation.schedule import learned
+from fki.core.probe_sets import BASE, learned
 from fki.metrics.bootstrap import spread
 from fki.metrics.registry import METRICS, of_set, probe_set_of
 

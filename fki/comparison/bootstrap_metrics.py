@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fki.data.stream import BASE, CLOZE
-from fki.evaluation.schedule import learned
+from fki.core.probe_sets import BASE, CLOZE, learned
 from fki.metrics.bootstrap import weights
+from fki.metrics.registry import key_of
 from fki.runs.outcomes import Asked, Outcomes
 
 Draws: TypeAlias = NDArray[np.float64]  # [1 + draws]
@@ -182,3 +182,17 @@ def _falls(grid: NDArray[np.float64], probed: Sequence[int], t: int) -> Iterable
 def _mean(values: Sequence[Draws], nothing: Draws) -> Draws:
     """Over the phases; `nothing` where there is none."""
     return np.mean(values, 0) if values else nothing
+
+
+def measures(run: Resampled, spent: Mapping[str, Any]) -> dict[str, Draws]:
+    """Every metric of a run [1 + draws], by its key.
+
+    Args:
+        spent: of its run.json, for KAR.
+    """
+    found = {}
+    for name in run.sets:
+        for when, value in zip(MOMENTS, run.of_set(name), strict=True):
+            found[key_of(name, when)] = value
+    tokens, seconds = spent.get("stream_tokens", 0), spent.get("train_seconds", 0.0)
+    return found | run.stream(tokens, seconds)

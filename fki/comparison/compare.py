@@ -11,11 +11,12 @@ import numpy as np
 
 from fki.comparison.arm_summary import Values, portrait
 from fki.comparison.arms import Entry, arms, differing, found, groups
-from fki.comparison.bootstrap_metrics import Resampled, Sample
-from fki.comparison.types import Comparison, Difference, Group, Metric, Verdict
+from fki.comparison.bootstrap_metrics import Resampled, Sample, measures
+from fki.comparison.types import Comparison, Difference, Group, Verdict
 from fki.core.errors import ConfigError, DataError, nearest
-from fki.metrics.bootstrap import DRAWS, cohens_h, difference, holm, mcnemar
-from fki.metrics.registry import METRICS, SETS, is_usual, key_of, measures, of_set, probe_set_of
+from fki.metrics.bootstrap import DRAWS, difference
+from fki.metrics.registry import METRICS, SETS, Metric, is_usual, key_of, of_set, probe_set_of
+from fki.metrics.significance import cohens_h, holm, mcnemar
 from fki.runs import outcomes
 from fki.runs.outcomes import Outcomes
 

@@ -12,7 +12,7 @@ from fki.comparison.arm_summary import estimate
 from fki.comparison.bootstrap_metrics import Resampled, Sample
 from fki.comparison.types import Estimate
 from fki.core.errors import DataError
-from fki.data.stream import BASE
+from fki.core.probe_sets import BASE
 from fki.metrics.bootstrap import DRAWS
 from fki.runs import outcomes
 from fki.runs.outcomes import Outcomes

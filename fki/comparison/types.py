@@ -5,28 +5,11 @@ An arm is a set of runs that differ in nothing but their seed. Percentages are 0
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf
 from typing import Any, Literal
 
+from fki.metrics.registry import Metric
+
 Verdict = Literal["better", "worse", "no evidence of a difference", "undefined"]
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One number that arms are compared by."""
-
-    key: str  # "updated", "updated.learned", "updated.before", "learning_gain", "fuar" ...
-    label: str
-    short: str  # a column's head
-    meaning: str
-    unit: str = "%"
-    higher_is_better: bool = True
-    digits: int = 1
-    bounds: tuple[float, float] = (-inf, inf)  # no interval goes beyond them
-
-    def within(self, value: float | None) -> float | None:
-        """The value, or the bound that it is beyond."""
-        return None if value is None else min(max(value, self.bounds[0]), self.bounds[1])
 
 
 @dataclass(frozen=True, slots=True)

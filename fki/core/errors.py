@@ -30,13 +30,13 @@ class NotDownloaded(DataError):
     """A known dataset or model that is not on this machine."""
 
 
-class GateFailed(FkiError):
+class CheckFailed(FkiError):
     """A check that guards a result did not pass, such as an export that answers differently."""
 
     exit_code = 4
 
 
-class Busy(FkiError):
+class RunLocked(FkiError):
     """Another process is in the run's folder, or has brought the run to its end."""
 
 

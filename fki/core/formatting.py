@@ -1,5 +1,7 @@
 """Numbers in words, the same on a terminal, on a page and in a file."""
 
+from collections.abc import Sequence
+
 NONE = "-"
 
 
@@ -27,3 +29,11 @@ def parameters(count: int) -> str:
         if count >= size:
             return f"{count / size:.3g} {unit}"
     return str(count)
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`; `a; b and c` where there are commas or brackets in them already."""
+    comma = ";" if any(set(name) & set(",(") for name in names) else ","
+    if len(names) < 2:
+        return "".join(names)
+    return f"{f'{comma} '.join(names[:-1])} and {names[-1]}"

@@ -136,7 +136,7 @@ class Stream:
     digest: str  # SHA-256 of the data that this was cut from
 
 
-class Parts(NamedTuple):
+class SegmentIds(NamedTuple):
     """Which example of its row each token of a packed batch belongs to, from 1."""
 
     sources: "Tensor"  # [B, T], 0 at padding
@@ -150,7 +150,7 @@ class Batch(NamedTuple):
     attention_mask: "Tensor"  # [B, T], 1 where a token is real
     labels: "Tensor"  # [B, U], -100 where unscored
     places: "Tensor"  # [N], where labels.flatten() is scored
-    parts: Parts | None = None
+    parts: SegmentIds | None = None
 
     def to(self, device: "torch.device") -> "Batch":
         """The same batch on a device."""
@@ -158,7 +158,7 @@ class Batch(NamedTuple):
         def moved(tensor: "Tensor") -> "Tensor":
             return tensor.to(device, non_blocking=True)
 
-        parts = Parts(*map(moved, self.parts)) if self.parts else None
+        parts = SegmentIds(*map(moved, self.parts)) if self.parts else None
         return Batch(
             moved(self.input_ids),
             moved(self.attention_mask),

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from fki.core.errors import ConfigError
-from fki.core.types import Batch, Example, Objective, Parts
+from fki.core.types import Batch, Example, Objective, SegmentIds
 from fki.data.chunking import Pieces
 from fki.data.prompts import SENTINEL
 from fki.data.token_cache import Tokens
@@ -16,7 +16,7 @@ from fki.data.token_cache import Tokens
 IGNORE = -100  # a label that is not scored
 
 
-class Encoded(NamedTuple):
+class TokenizedExample(NamedTuple):
     """One example, or one piece of a text, as token ids; both end in EOS."""
 
     source: list[int]
@@ -24,7 +24,7 @@ class Encoded(NamedTuple):
     id: str = ""  # of the example, for people
 
 
-class Encoder:
+class ExampleTokenizer:
     """Tokenises each text once, within the configured lengths.
 
     A source that is too long loses what lies far from its blank. A target is never cut: the answer
@@ -79,7 +79,7 @@ class Encoder:
                 hint=f"Add: --set output_length={longest}",
             )
 
-    def encode(self, examples: Sequence[Example], seed: int = 0) -> list[Encoded]:
+    def encode(self, examples: Sequence[Example], seed: int = 0) -> list[TokenizedExample]:
         """Both sides of each example that has an answer, then of each piece of the texts.
 
         Args:
@@ -91,7 +91,7 @@ class Encoder:
         answered = zip(sources, targets, (e.id for e in asked), strict=True)
         self.pieces.of([e.source for e in texts])  # tokenised in one go
         pieces = [(*pair, text.id) for text in texts for pair in self.pieces.corrupted(text, seed)]
-        return [Encoded(*parts) for parts in (*answered, *pieces)]
+        return [TokenizedExample(*parts) for parts in (*answered, *pieces)]
 
     def count(self, examples: Sequence[Example]) -> int:
         """How many examples `encode` makes of these: each piece of a text is one."""
@@ -102,11 +102,11 @@ class Encoder:
         """Input and target tokens of these examples, without padding."""
         return sum(len(e.source) + len(e.target) for e in self.encode(examples))
 
-    def batch(self, encoded: Sequence[Encoded]) -> Batch:
+    def batch(self, encoded: Sequence[TokenizedExample]) -> Batch:
         """Each example in a row of its own."""
         return self.packed([[example] for example in encoded])
 
-    def packed(self, rows: Sequence[Sequence[Encoded]]) -> Batch:
+    def packed(self, rows: Sequence[Sequence[TokenizedExample]]) -> Batch:
         """Each row's examples, one behind another; none sees another (see `Parts`)."""
         ids = self._table([[e.source for e in row] for row in rows], self.pad)
         parts = None
@@ -114,7 +114,7 @@ class Encoder:
         sources = self._table([numbered([e.source for e in row]) for row in rows], 0)
         if any(len(row) > 1 for row in rows):
             targets = self._table([numbered([e.target for e in row]) for row in rows], 1)
-            parts = Parts(sources, targets)
+            parts = SegmentIds(sources, targets)
         places = (labels.flatten() != IGNORE).nonzero().flatten()
         return Batch(ids, (sources > 0).long(), labels, places, parts)
 
@@ -153,7 +153,7 @@ def padded(rows: Sequence[Sequence[int]], value: int, multiple: int = 1) -> torc
 
 
 def shift_right(
-    labels: torch.Tensor, start: int, pad: int, parts: Parts | None = None
+    labels: torch.Tensor, start: int, pad: int, parts: SegmentIds | None = None
 ) -> torch.Tensor:
     """Decoder inputs [B, U] for labels [B, U]: each example's start token, then all its labels but
     the last."""

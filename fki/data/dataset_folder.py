@@ -12,9 +12,11 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+from fki.core.atomic_io import file_digest
 from fki.core.calendar import last_day, parse_date
 from fki.core.errors import DataError
 from fki.core.paths import data_home
+from fki.core.probe_sets import ASKS, BASE
 from fki.core.types import (
     OBJECT,
     SUBJECT,
@@ -28,8 +30,8 @@ from fki.core.types import (
 from fki.data.prompts import source_text
 from fki.data.row_files import SUFFIXES, Line, Problems, parse, raise_for
 from fki.data.row_schema import fact_reader, question_of, stream_reader, text_of, texts_of
-from fki.data.stream import ASKS, BASE, fill, stream_of, with_own
-from fki.data.stream_store import FORMAT, Shelf, shelved
+from fki.data.stream import fill, stream_of, with_own
+from fki.data.stream_store import FORMAT, StreamStore, shelved
 
 MANIFEST = "manifest.json"  # of a dataset that fki made: what its files must be
 OLD = "old_answers"  # of a probe, where an answer has changed
@@ -49,7 +51,7 @@ def read_folder(folder: Path, version: Version, prompt: Prompt, *, name: str) ->
     told, asked = digest(folder), Problems()
     own = [_probe_set(file, version, prompt, asked) for file in _probe_files(folder)]
 
-    def cut(shelf: Shelf) -> None:
+    def cut(shelf: StreamStore) -> None:
         """Raises DataError for any bad row, of any file, or where one changes meanwhile."""
         problems, reader = Problems(), fact_reader(wordings, dated=False)
         base = (fact for file in files for fact in parse(file, reader, problems))
@@ -84,15 +86,6 @@ def digest(folder: Path) -> str:
     for file in data_files(folder):
         name = file.relative_to(folder).as_posix()
         total.update(f"{name} {file_digest(file)}\n".encode())
-    return total.hexdigest()
-
-
-def file_digest(file: Path) -> str:
-    """SHA-256 of a file, read a mebibyte at a time."""
-    total = hashlib.sha256()
-    with file.open("rb") as content:
-        while part := content.read(2**20):
-            total.update(part)
     return total.hexdigest()
 
 

@@ -1,36 +1,15 @@
 """The order of the data, and how an optimizer batch is cut: pure functions of seeds and lengths."""
 
-import hashlib
 import heapq
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-import torch
-
-from fki.data.collator import Encoded
-
-
-def derived_seed(seed: int, *parts: str | int) -> int:
-    """A 63-bit seed that depends on all parts and on nothing else."""
-    text = "|".join(map(str, (seed, *parts)))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
-
-
-def shuffled(n: int, seed: int) -> list[int]:
-    """The numbers below n in an order that depends on the seed alone."""
-    return torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
-
-
-def optimizer_batches(n: int, size: int, seed: int) -> Iterator[list[int]]:
-    """The numbers below n, shuffled, `size` at a time; each is in exactly one batch."""
-    order = shuffled(n, seed)
-    return (order[i : i + size] for i in range(0, n, size))
-
+from fki.data.collator import TokenizedExample
 
 Rows = list[list[int]]  # of examples' numbers, one behind another in a row
 
 
-def packed(examples: Sequence[Encoded], share: Sequence[int], length: int) -> Rows:
+def packed(examples: Sequence[TokenizedExample], share: Sequence[int], length: int) -> Rows:
     """A share of an optimizer batch in rows of at most `length` input tokens, as even as can be.
 
     The longest comes first and goes into the emptiest row (Graham, 1969). A longer one has a row
@@ -53,7 +32,7 @@ def packed(examples: Sequence[Encoded], share: Sequence[int], length: int) -> Ro
 
 
 def micro_batches(
-    examples: Sequence[Encoded], rows: Sequence[Sequence[int]], *, most: int, budget: float
+    examples: Sequence[TokenizedExample], rows: Sequence[Sequence[int]], *, most: int, budget: float
 ) -> list[Rows]:
     """Rows, sorted by length and cut, so that little is padded.
 
@@ -78,5 +57,5 @@ def micro_batches(
     return batches
 
 
-def _size(example: Encoded) -> tuple[int, int]:
+def _size(example: TokenizedExample) -> tuple[int, int]:
     return len(example.source), len(example.target)

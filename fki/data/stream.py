@@ -13,8 +13,8 @@ from itertools import chain, repeat
 from typing import TypeVar
 
 from fki.core.calendar import period_bounds, period_name
+from fki.core.probe_sets import ASKS, BASE, CLOZE
 from fki.core.types import (
-    Asks,
     Document,
     Example,
     Fact,
@@ -28,18 +28,9 @@ from fki.core.types import (
 from fki.data.documents import cloze_probes, text_examples
 from fki.data.lazy import Lazy, Probes
 from fki.data.prompts import source_text, training_examples
-from fki.data.stream_store import BEFORE, Row, Shelf
+from fki.data.stream_store import BEFORE, Row, StreamStore
 
 T = TypeVar("T")
-BASE, CLOZE = "base", "cloze"
-ASKS: dict[str, Asks] = {
-    "invariant": "keep",
-    "initial": "keep",
-    "updated": "change",
-    "new": "learn",
-    "paraphrase": "learn",
-    CLOZE: "learn",
-}
 
 
 def cut(
@@ -61,13 +52,13 @@ def cut(
         own_probes: further probe sets; one with a standard name takes that set's place.
         documents: dated texts in any order.
     """
-    shelf = Shelf.fresh()
+    shelf = StreamStore.fresh()
     fill(shelf, version, base, chain(changes, documents), prompt)
     return with_own(stream_of(shelf, name, version, prompt=prompt, digest=digest), own_probes)
 
 
 def fill(
-    shelf: Shelf,
+    shelf: StreamStore,
     version: Version,
     base: Iterable[Fact],
     items: Iterable[Fact | Document],
@@ -97,7 +88,9 @@ def fill(
     shelf.finish()
 
 
-def stream_of(shelf: Shelf, name: str, version: Version, *, prompt: Prompt, digest: str) -> Stream:
+def stream_of(
+    shelf: StreamStore, name: str, version: Version, *, prompt: Prompt, digest: str
+) -> Stream:
     """The stream that a shelf was filled with."""
     periods = []
     known = shelf.kept()
@@ -121,7 +114,7 @@ def with_own(stream: Stream, own: Iterable[ProbeSet]) -> Stream:
 
 def _ask(
     found: dict[str, dict[str, Sequence[Probe]]],
-    shelf: Shelf,
+    shelf: StreamStore,
     number: int,
     period: str,
     prompt: Prompt,
@@ -135,17 +128,19 @@ def _ask(
         found[kind][period] = Probes(size, read, changes)
 
 
-def _facts(shelf: Shelf, number: int) -> Iterable[Fact]:
+def _facts(shelf: StreamStore, number: int) -> Iterable[Fact]:
     return (row.fact for row in shelf.rows(number))
 
 
-def _examples(shelf: Shelf, number: int, period: str, prompt: Prompt) -> Iterable[Example]:
+def _examples(shelf: StreamStore, number: int, period: str, prompt: Prompt) -> Iterable[Example]:
     """A period's facts, then its texts, to train on."""
     rows = (e for f in _facts(shelf, number) for e in training_examples(f, prompt, period=period))
     return chain(rows, text_examples([*shelf.texts(number)], period))
 
 
-def _probes(shelf: Shelf, number: int, period: str, prompt: Prompt, kind: str) -> Iterable[Probe]:
+def _probes(
+    shelf: StreamStore, number: int, period: str, prompt: Prompt, kind: str
+) -> Iterable[Probe]:
     """A period's probes of one set."""
     if kind == CLOZE:
         return shelf.questions(number, period)

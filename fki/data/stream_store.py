@@ -16,10 +16,10 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
+from fki.core.atomic_io import sync
 from fki.core.errors import DataError
 from fki.core.paths import make_room
 from fki.core.types import Document, Fact, Probe
-from fki.runs.run_dir import sync
 
 FORMAT = 2  # of the files: one of another format is not opened
 MOST = 4 * 2**30  # bytes of all of them
@@ -59,14 +59,14 @@ class Row(NamedTuple):
     until: str  # the period that changes it again, "" for none
 
 
-class Shelf:
+class StreamStore:
     """The database of one stream."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db = db
 
     @classmethod
-    def fresh(cls, file: str = ":memory:") -> "Shelf":
+    def fresh(cls, file: str = ":memory:") -> "StreamStore":
         """An empty one; it is safe on disk only once it is closed. What is needed for the cut
         alone is in a second file beside it."""
         db = sqlite3.connect(file)
@@ -75,7 +75,7 @@ class Shelf:
         return cls(db)
 
     @classmethod
-    def open(cls, file: Path) -> "Shelf":
+    def open(cls, file: Path) -> "StreamStore":
         """One that was made before, to read. Raises sqlite3.Error where it is none."""
         shelf = cls(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro&immutable=1", uri=True))
         for table in ("row", "text", "question"):
@@ -221,7 +221,7 @@ class Shelf:
             yield Probe(name, period, source, (answer,))
 
 
-def shelved(file: Path, fill: Callable[[Shelf], None]) -> Shelf:
+def shelved(file: Path, fill: Callable[[StreamStore], None]) -> StreamStore:
     """The shelf in this file, filled where there is none; where none can be there, a private one.
 
     It gets its name when it is whole. Whatever `fill` raises leaves nothing behind; it is called
@@ -230,7 +230,7 @@ def shelved(file: Path, fill: Callable[[Shelf], None]) -> Shelf:
     try:
         with suppress(OSError):
             os.utime(file)  # used now
-        return Shelf.open(file)
+        return StreamStore.open(file)
     except sqlite3.Error:
         pass  # there is none yet, or it is broken
     with suppress(OSError, sqlite3.OperationalError):  # no right to write there, or no room
@@ -238,10 +238,10 @@ def shelved(file: Path, fill: Callable[[Shelf], None]) -> Shelf:
         with _filled(fill, file.parent) as whole:
             os.replace(whole, file)
         make_room(file.parent, "*.sqlite", MOST)
-        return Shelf.open(file)
+        return StreamStore.open(file)
     try:
         with _filled(fill) as whole:  # in the system's own place for what does not last
-            return Shelf.open(whole)  # it stays open, though its name goes
+            return StreamStore.open(whole)  # it stays open, though its name goes
     except (OSError, sqlite3.OperationalError) as error:
         raise DataError(
             f"The stream cannot be cut into periods in {tempfile.gettempdir()}: {error}.",
@@ -250,12 +250,12 @@ def shelved(file: Path, fill: Callable[[Shelf], None]) -> Shelf:
 
 
 @contextmanager
-def _filled(fill: Callable[[Shelf], None], place: Path | None = None) -> Iterator[Path]:
+def _filled(fill: Callable[[StreamStore], None], place: Path | None = None) -> Iterator[Path]:
     """A file in this place with a filled shelf; it goes where it is not moved."""
     with tempfile.TemporaryDirectory(dir=place, prefix=".") as folder:
         file = Path(folder) / "shelf"
-        with closing(Shelf.fresh(str(file)).db) as db:
-            fill(Shelf(db))
+        with closing(StreamStore.fresh(str(file)).db) as db:
+            fill(StreamStore(db))
         sync(file)
         yield file
 

@@ -8,15 +8,17 @@ from typing import Any
 from fki.config.resolve import Layer, Resolved, resolve
 from fki.config.schema import Config, as_dict
 from fki.core import registry
+from fki.core.atomic_io import append_lines, write_json
 from fki.core.errors import ConfigError, FkiError
 from fki.core.types import Score
+from fki.data.open_dataset import open_stream
 from fki.evaluation.evaluator import Evaluator, mean_score
 from fki.evaluation.schedule import Questions, phases, some_at_a_time
 from fki.evaluation.summary import summary
-from fki.runs.open_run import Opened, config_of, open_model, open_run, run_of
-from fki.runs.run_dir import SAMPLES, SCORES, append_lines, write_json
-from fki.sources.catalog import open_stream
-from fki.training.session import make_accelerator, make_encoder
+from fki.modeling.device import make_accelerator
+from fki.modeling.load import make_encoder
+from fki.runs.open_run import LoadedModel, config_of, open_model, open_run, run_of
+from fki.runs.run_dir import SAMPLES, SCORES
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def _make(output: Path) -> None:
 
 
 def ask_everything(
-    opened: Opened, config: Config, output: Path | None
+    opened: LoadedModel, config: Config, output: Path | None
 ) -> tuple[list[Score], list[str]]:
     """Scores of all probe sets, and the names of the phases. Single answers go to `output`, some
     cells at a time."""

@@ -24,24 +24,24 @@ from torch.nn.utils.rnn import pad_sequence
 from fki.config.schema import Config
 from fki.core.errors import FkiError
 from fki.core.types import Batch, Prediction, Probe, Score
-from fki.data.collator import Encoded, Encoder
+from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.data.packing import micro_batches
 from fki.data.prompts import target_text
 from fki.evaluation.schedule import Cell
 from fki.metrics.answers import accuracy, answer_text, exact_match, f1
 from fki.metrics.likelihood import perplexity
-from fki.modeling.decoding import Read, Written, force, write
-from fki.modeling.encoder_cache import Group, States
+from fki.modeling.decoding import DecodedAnswer, EncodedInputs, force, write
+from fki.modeling.encoder_cache import CachedStates, EncoderCache
 
 NEAR = 1e-4  # logits: two tokens as near as this are told apart by rounding
 
 
-class Told(NamedTuple):
+class ProbeScores(NamedTuple):
     """What the teacher-forced passes say of one probe."""
 
     log_likelihood: float  # of the likeliest listed answer, nats
     tokens: int  # of that answer, which the likelihood is the sum over
-    written: Written | None  # a listed answer, where greedy decoding writes one
+    written: DecodedAnswer | None  # a listed answer, where greedy decoding writes one
 
 
 class Evaluator:
@@ -49,10 +49,10 @@ class Evaluator:
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: ExampleTokenizer,
         config: Config,
         accelerator: Accelerator,
-        states: States | None = None,
+        states: EncoderCache | None = None,
     ) -> None:
         """`states`: of the model's frozen encoder, to be read instead of running it."""
         self.encoder, self.config, self.accelerator = encoder, config, accelerator
@@ -90,10 +90,12 @@ class Evaluator:
     def _predict(
         self, model: Any, probes: Sequence[Probe], names: Sequence[str]
     ) -> list[Prediction]:
-        encoded = [Encoded(s, [0]) for s in self.encoder.sources([p.source for p in probes])]
+        encoded = [
+            TokenizedExample(s, [0]) for s in self.encoder.sources([p.source for p in probes])
+        ]
         groups = self._groups(names, encoded)
-        told: dict[int, Told] = {}
-        written: dict[int, Written] = {}
+        told: dict[int, ProbeScores] = {}
+        written: dict[int, DecodedAnswer] = {}
         waiting: dict[int, Tensor] = {}  # [T, D]: what the encoder says of those left to decode
         for chosen in self._batches(encoded):
             batch = self.encoder.batch([encoded[i] for i in chosen])
@@ -103,7 +105,7 @@ class Evaluator:
                 states = model.get_encoder()(
                     input_ids=batch.input_ids, attention_mask=batch.attention_mask
                 ).last_hidden_state
-            read = Read(states, batch.attention_mask)
+            read = EncodedInputs(states, batch.attention_mask)
             fresh = self._force(model, read, [probes[i] for i in chosen])
             for row, (i, one) in enumerate(zip(chosen, fresh, strict=True)):
                 told[i] = one
@@ -121,24 +123,26 @@ class Evaluator:
         ]
 
     def _write(
-        self, model: Any, waiting: dict[int, Tensor], encoded: Sequence[Encoded]
-    ) -> dict[int, Written]:
+        self, model: Any, waiting: dict[int, Tensor], encoded: Sequence[TokenizedExample]
+    ) -> dict[int, DecodedAnswer]:
         """What the model writes of each that waits, in batches that are full again."""
-        found: dict[int, Written] = {}
+        found: dict[int, DecodedAnswer] = {}
         numbers = [*waiting]
         for part in self._batches([encoded[i] for i in numbers]):
             chosen = [numbers[row] for row in part]
             states = pad_sequence([waiting[i] for i in chosen], batch_first=True)
             mask = self.encoder.batch([encoded[i] for i in chosen]).attention_mask
-            read = Read(states, mask.to(states.device))
+            read = EncodedInputs(states, mask.to(states.device))
             length, beams = self.config.output_length, self.config.num_beams
             found.update(zip(chosen, write(model, read, length=length, beams=beams), strict=True))
         return found
 
-    def _text(self, written: Written) -> str:
+    def _text(self, written: DecodedAnswer) -> str:
         return answer_text(self.decode(written.tokens))
 
-    def _groups(self, names: Sequence[str], encoded: Sequence[Encoded]) -> dict[int, Group | None]:
+    def _groups(
+        self, names: Sequence[str], encoded: Sequence[TokenizedExample]
+    ) -> dict[int, CachedStates | None]:
         """The group of states that holds each probe's source; none where none are kept."""
         if self.states is None:
             return {}
@@ -152,29 +156,29 @@ class Evaluator:
         return {i: groups[name] for i, name in enumerate(names)}
 
     def _recalled(
-        self, batch: Batch, groups: Sequence[Group | None]
+        self, batch: Batch, groups: Sequence[CachedStates | None]
     ) -> AbstractContextManager[None]:
         return self.states.recalled(batch, groups) if self.states else nullcontext()
 
-    def _force(self, model: Any, read: Read, probes: Sequence[Probe]) -> list[Told]:
+    def _force(self, model: Any, read: EncodedInputs, probes: Sequence[Probe]) -> list[ProbeScores]:
         """Each probe's listed answers, forced on the model."""
         asked = [(i, answer) for i, probe in enumerate(probes) for answer in probe.answers]
         targets = self.encoder.targets([target_text(a, self.config.prompt) for _, a in asked])
         pairs = [(i, target) for (i, _), target in zip(asked, targets, strict=True)]
-        best = [Told(float("-inf"), 0, None)] * len(probes)
+        best = [ProbeScores(float("-inf"), 0, None)] * len(probes)
         for (i, target), forced in zip(pairs, force(model, read, pairs, self.encoder), strict=True):
             if not math.isfinite(forced.log_likelihood):
                 raise FkiError(
                     "The model's logits are no longer finite numbers: its training went astray.",
                     hint=f"Try a learning rate below {self.config.learning_rate:g}.",
                 )
-            written = Written(target, forced.margin) if forced.is_written else best[i].written
-            found = Told(forced.log_likelihood, len(target), written)
+            written = DecodedAnswer(target, forced.margin) if forced.is_written else best[i].written
+            found = ProbeScores(forced.log_likelihood, len(target), written)
             likeliest = max(found, best[i], key=lambda told: told.log_likelihood)
             best[i] = likeliest._replace(written=written)
         return best
 
-    def _batches(self, encoded: Sequence[Encoded]) -> Iterator[list[int]]:
+    def _batches(self, encoded: Sequence[TokenizedExample]) -> Iterator[list[int]]:
         """Indices in batches of like length."""
         rows = [[i] for i in range(len(encoded))]
         most, budget = self.config.eval_batch_size, self.config.eval_batch_tokens or math.inf
@@ -182,7 +186,7 @@ class Evaluator:
             yield [i for row in batch for i in row]
 
 
-def _prediction(probe: Probe, text: str, told: Told, margin: float | None) -> Prediction:
+def _prediction(probe: Probe, text: str, told: ProbeScores, margin: float | None) -> Prediction:
     return Prediction(
         id=probe.id,
         text=text,

@@ -18,11 +18,10 @@ from typing import NamedTuple
 from fki.config.schema import Config
 from fki.core.calendar import parse_date
 from fki.core.errors import ConfigError
-from fki.core.types import Period, Probe, ProbeSet, Score, Stream
+from fki.core.probe_sets import BASE, CLOZE, learned
+from fki.core.types import Period, Probe, ProbeSet, Stream
 from fki.data.lazy import Lazy, Probes
-from fki.data.stream import BASE, CLOZE
 
-FACTS = ("updated", "new")  # the probe sets of the facts that a period brings
 AUTOMATIC_ROWS = 12  # evaluations of a run whose `eval_every` is 0, at most
 TOGETHER = 2048  # probes that are asked at once; a signal is heeded after so many
 SAMPLE_SEED = 0  # the same probes for every run, whatever its seed, so that runs can be paired
@@ -44,11 +43,6 @@ class Cell(NamedTuple):
     lasts: bool = True
 
 
-def learned(probe_sets: Iterable[str]) -> tuple[str, ...]:
-    """The probe sets whose columns make the matrix R: facts, or cloze where there are no facts."""
-    return FACTS if set(FACTS) & set(probe_sets) else (CLOZE,)
-
-
 def phases(stream: Stream, config: Config) -> list[Phase]:
     """The stream's periods from `since` on, in groups of `eval_every`.
 
@@ -64,23 +58,6 @@ def phases(stream: Stream, config: Config) -> list[Phase]:
         )
     size = config.eval_every or math.ceil(len(periods) / AUTOMATIC_ROWS)
     return [_phase(periods[i : i + size]) for i in range(0, len(periods), size)]
-
-
-def best_rows(rows: Sequence[tuple[str, Sequence[Score]]], most: int) -> list[str]:
-    """What the best rows but row 0 come after: those with the highest mean of two exact matches,
-    on what was to be kept and on what the phases so far brought."""
-    reached: list[str] = []
-    ranked: list[tuple[float, str]] = []
-    for after, scores in rows:
-        reached.append(after)
-        brought = learned(s.probe_set for s in scores)
-        parts = [
-            [s for s in scores if s.period == BASE],
-            [s for s in scores if s.probe_set in brought and s.period in reached[1:]],
-        ]
-        found = [sum(s.n * s.em for s in part) / sum(s.n for s in part) for part in parts if part]
-        ranked.append((sum(found) / max(1, len(found)), after))
-    return [after for _, after in sorted(ranked[1:], reverse=True)[:most]]
 
 
 def _phase(periods: tuple[Period, ...]) -> Phase:

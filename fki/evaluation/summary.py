@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from fki.core.probe_sets import BASE, CLOZE, learned
 from fki.core.types import Score
-from fki.data.stream import BASE, CLOZE
-from fki.evaluation.schedule import learned
 from fki.metrics import continual as f
 from fki.metrics.likelihood import perplexity
 

@@ -15,18 +15,18 @@ from typing import Any
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from fki import __version__
-from fki.core.errors import ConfigError, FkiError, GateFailed
+from fki.core.atomic_io import file_digest, write_json
+from fki.core.errors import CheckFailed, ConfigError, FkiError
 from fki.core.formatting import number
-from fki.data.collator import Encoder
-from fki.data.dataset_folder import file_digest
-from fki.export.formats.base import Format, TorchRuntime
-from fki.export.parity import Exam, Parity
+from fki.data.collator import ExampleTokenizer
+from fki.export.formats.base import Format
+from fki.export.parity import Parity, ParityCheck
+from fki.modeling.device import make_accelerator
 from fki.modeling.load import count_parameters, locate
-from fki.runs.open_run import Opened
-from fki.runs.recorded_answers import MOST, Quiz
-from fki.runs.run_dir import write_json
+from fki.modeling.runtime import TorchRuntime
+from fki.runs.open_run import LoadedModel
+from fki.runs.recorded_answers import MOST, RecordedProbes
 from fki.training.run_lifecycle import check_space
-from fki.training.session import make_accelerator
 
 FORMATS = {  # by the name that --to gives
     "hf": "fki.export.formats.hf:HF",
@@ -43,17 +43,17 @@ MARGIN = 16 * 2**20  # bytes for tokenizer, card and note
 
 
 @dataclass(frozen=True, slots=True)
-class Shipped:
+class ExportedFolder:
     """An export that is written and checked, and still without its card."""
 
     folder: Path  # where it lies now
-    opened: Opened
+    opened: LoadedModel
     form: Format
     parity: Parity
     files: Mapping[str, str]  # SHA-256 by name
 
 
-Describe = Callable[[Shipped], None]  # writes a card into the folder
+Describe = Callable[[ExportedFolder], None]  # writes a card into the folder
 
 
 def format_of(name: str, **options: Any) -> Format:
@@ -73,13 +73,13 @@ def format_of(name: str, **options: Any) -> Format:
 
 
 def export(
-    opened: Opened,
+    opened: LoadedModel,
     form: Format,
     output: Path,
     describe: Describe | None = None,
     *,
     most: int = MOST,
-    quiz: Quiz | None = None,
+    quiz: RecordedProbes | None = None,
 ) -> Parity:
     """Write `output`, with tokenizer, origin and card, and check it.
 
@@ -97,7 +97,7 @@ def export(
     model = opened.model.float().to(make_accelerator(opened.config).device)
     _check_space(output, count_parameters(model)[0] * form.size)
     tokenizer = opened.base.tokenizer
-    exam = Exam(
+    exam = ParityCheck(
         opened.run,
         opened.config,
         TorchRuntime(model, encoder_of(opened, tokenizer)),
@@ -118,7 +118,7 @@ def export(
             os.replace(scratch, kept)
             raise _failed(parity, kept)
         if describe is not None:
-            describe(Shipped(scratch, opened, form, parity, digests(scratch)))
+            describe(ExportedFolder(scratch, opened, form, parity, digests(scratch)))
         _open_up(scratch)
         if output.exists():
             output.rmdir()
@@ -165,12 +165,12 @@ def check_output(output: Path) -> None:
         )
 
 
-def encoder_of(opened: Opened, tokenizer: PreTrainedTokenizerBase) -> Encoder:
+def encoder_of(opened: LoadedModel, tokenizer: PreTrainedTokenizerBase) -> ExampleTokenizer:
     """An encoder over a tokenizer, with the run's lengths."""
-    return Encoder(tokenizer, opened.config.input_length, opened.config.output_length)
+    return ExampleTokenizer(tokenizer, opened.config.input_length, opened.config.output_length)
 
 
-def _failed(parity: Parity, kept: Path) -> GateFailed:
+def _failed(parity: Parity, kept: Path) -> CheckFailed:
     beams = ""
     if parity.same_beams is not None:
         beams = f", the best of two or four beams to {parity.asked - parity.same_beams},"
@@ -179,7 +179,7 @@ def _failed(parity: Parity, kept: Path) -> GateFailed:
         f"% ({one.differing} of {one.n} probes differ)."
         for one in parity.apart
     )
-    return GateFailed(
+    return CheckFailed(
         f"The exported model answers {parity.asked - parity.same_answers} of {parity.asked} "
         f"probes differently from the run{beams} and log-likelihoods differ by up to "
         f"{parity.largest_difference:.2g} nats (at most {parity.tolerance:g} is right).{sets}",
@@ -193,7 +193,7 @@ def unused(path: Path) -> Path:
     return path if not path.exists() else next(p for p in numbered if not p.exists())
 
 
-def _write_note(opened: Opened, form: Format, parity: Parity, folder: Path) -> None:
+def _write_note(opened: LoadedModel, form: Format, parity: Parity, folder: Path) -> None:
     """Where the folder comes from, what it was checked for, and its files."""
     info = opened.run.info if opened.run else {}
     write_json(

@@ -11,17 +11,16 @@ from fki import __version__
 from fki.comparison.retention import Record, record
 from fki.comparison.types import Estimate
 from fki.core import registry
+from fki.core.atomic_io import write_text
 from fki.core.errors import DataError
-from fki.core.formatting import number
+from fki.core.formatting import listed, number
 from fki.export.provenance import Base, Data, base_of, data_of, labels_of
 from fki.metrics.registry import SETS
-from fki.report.findings import listed
-from fki.runs.run_dir import write_text
 
 if TYPE_CHECKING:
-    from fki.export.export import Shipped
-    from fki.export.model_soup import Soup
-    from fki.runs.open_run import Opened
+    from fki.export.export import ExportedFolder
+    from fki.export.model_soup import ModelSoup
+    from fki.runs.open_run import LoadedModel
 
 CARD = "README.md"
 MOST = 8  # relations that the first paragraph names
@@ -35,7 +34,7 @@ SETTINGS = (
 )
 
 
-def write_card(shipped: "Shipped", place: str, soup: "Soup | None" = None) -> None:
+def write_card(shipped: "ExportedFolder", place: str, soup: "ModelSoup | None" = None) -> None:
     """README.md in the folder.
 
     Args:
@@ -44,7 +43,7 @@ def write_card(shipped: "Shipped", place: str, soup: "Soup | None" = None) -> No
     write_text(shipped.folder / CARD, card(shipped, place, soup))
 
 
-def card(shipped: "Shipped", place: str, soup: "Soup | None" = None) -> str:
+def card(shipped: "ExportedFolder", place: str, soup: "ModelSoup | None" = None) -> str:
     """Markdown with a front matter that the Hub reads."""
     opened = shipped.opened
     base, data, told, labels = _facts(opened)
@@ -78,7 +77,9 @@ def card(shipped: "Shipped", place: str, soup: "Soup | None" = None) -> str:
     return f"---\n{front(shipped, base, data, told, place).to_yaml()}\n---\n\n{text}"
 
 
-def front(shipped: "Shipped", base: Base, data: Data, told: Record, place: str) -> ModelCardData:
+def front(
+    shipped: "ExportedFolder", base: Base, data: Data, told: Record, place: str
+) -> ModelCardData:
     """What the Hub reads: licence, base, tags, and exact match by probe set."""
     method = shipped.opened.config.method
     results = [
@@ -104,7 +105,7 @@ def front(shipped: "Shipped", base: Base, data: Data, told: Record, place: str) 
     )
 
 
-def _facts(opened: "Opened") -> tuple[Base, Data, Record, dict[str, str]]:
+def _facts(opened: "LoadedModel") -> tuple[Base, Data, Record, dict[str, str]]:
     """What the run, its base and its data tell. Raises DataError where they cannot be read."""
     assert opened.run is not None
     try:
@@ -134,14 +135,14 @@ def _relations(data: Data) -> str:
     return listed([*names[:MOST], *([f"{left} more"] if left > 0 else [])])
 
 
-def _question(shipped: "Shipped") -> str:
+def _question(shipped: "ExportedFolder") -> str:
     """One that the run was asked."""
     assert shipped.opened.run is not None
     row = next(shipped.opened.run.read_lines("probes.jsonl"))
     return str(row["source"])
 
 
-def _row(one: Any, soup: "Soup | None") -> dict[str, str | int]:
+def _row(one: Any, soup: "ModelSoup | None") -> dict[str, str | int]:
     cells = {when: _estimate(getattr(one, when)) for when in ("before", "learned", "after")}
     if soup is not None:
         cells["best"] = number(soup.best.em.get(one.probe_set))
@@ -180,7 +181,7 @@ def _cell(text: str) -> str:
     return f"`{plain}`" if set(plain) & set("<>*_[]`\\") else plain
 
 
-def _made(shipped: "Shipped", base: Base) -> Iterator[tuple[str, str]]:
+def _made(shipped: "ExportedFolder", base: Base) -> Iterator[tuple[str, str]]:
     opened = shipped.opened
     config = opened.config
     assert opened.run is not None
@@ -196,7 +197,7 @@ def _made(shipped: "Shipped", base: Base) -> Iterator[tuple[str, str]]:
     yield "made with", f"fki {__version__}"
 
 
-def _checks(shipped: "Shipped") -> Iterator[tuple[str, str]]:
+def _checks(shipped: "ExportedFolder") -> Iterator[tuple[str, str]]:
     parity = shipped.parity
     said = {"greedy": parity.same_answers, "the best of 2 and of 4 beams": parity.same_beams}
     for how, same in said.items():

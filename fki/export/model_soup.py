@@ -15,17 +15,17 @@ from torch import Tensor, nn
 
 from fki.core.errors import CannotFold, ConfigError
 from fki.export.export import encoder_of
-from fki.export.formats.base import TorchRuntime
 from fki.methods.base import Method
+from fki.modeling.device import make_accelerator
+from fki.modeling.runtime import TorchRuntime
 from fki.runs import checkpoint
-from fki.runs.open_run import Opened, checkpoint_of, open_run
-from fki.runs.recorded_answers import Quiz, Said, quiz_of, right
+from fki.runs.open_run import LoadedModel, checkpoint_of, open_run
+from fki.runs.recorded_answers import RecordedAnswer, RecordedProbes, quiz_of, right
 from fki.runs.run_dir import Run
-from fki.training.session import make_accelerator
 
 
 @dataclass(frozen=True, slots=True)
-class Taste:
+class SoupScores:
     """Exact match (%) by probe set, on the same questions."""
 
     name: str
@@ -38,16 +38,16 @@ class Taste:
 
 
 @dataclass(frozen=True, slots=True)
-class Soup:
+class ModelSoup:
     """An average, and how it and its ingredients did on the first run's questions."""
 
-    opened: Opened
-    quiz: Quiz  # with the average's own answers
-    taste: Taste
-    ingredients: list[Taste]
+    opened: LoadedModel
+    quiz: RecordedProbes  # with the average's own answers
+    taste: SoupScores
+    ingredients: list[SoupScores]
 
     @property
-    def best(self) -> Taste:
+    def best(self) -> SoupScores:
         """The ingredient with the highest mean."""
         return max(self.ingredients, key=lambda one: one.mean)
 
@@ -57,7 +57,7 @@ class Soup:
         return {name: points for name, points in lost.items() if points > 0}
 
 
-def average(runs: Sequence[Run], names: Sequence[str], most: int) -> Soup:
+def average(runs: Sequence[Run], names: Sequence[str], most: int) -> ModelSoup:
     """The mean of each of these checkpoints of each of these runs.
 
     Args:
@@ -90,7 +90,7 @@ def average(runs: Sequence[Run], names: Sequence[str], most: int) -> Soup:
     averaged = tuple(taste.name for taste in tastes)
     made = replace(first, checkpoint=_newest(runs[0], chosen), averaged=averaged)
     taste, answers = _tasted(made, quiz)
-    return Soup(made, replace(quiz, recorded=answers), taste, tastes)
+    return ModelSoup(made, replace(quiz, recorded=answers), taste, tastes)
 
 
 def listed(chosen: Sequence[tuple[Run, str]]) -> str:
@@ -130,7 +130,7 @@ def _kin(run: Run) -> dict[str, object]:
     }
 
 
-def _whole(opened: Opened) -> tuple[nn.Module, Method]:
+def _whole(opened: LoadedModel) -> tuple[nn.Module, Method]:
     """The plain model, and a method that leaves it as it is; or the prepared one, and its own."""
     model = opened.model.float()
     try:
@@ -139,7 +139,7 @@ def _whole(opened: Opened) -> tuple[nn.Module, Method]:
         return model, opened.method
 
 
-def _check_shapes(total: dict[str, Tensor], model: nn.Module, opened: Opened) -> None:
+def _check_shapes(total: dict[str, Tensor], model: nn.Module, opened: LoadedModel) -> None:
     """Raises ConfigError where the method made other parameters."""
     found = {name: tensor.shape for name, tensor in model.state_dict().items()}
     wanted = {name: tensor.shape for name, tensor in total.items()}
@@ -153,10 +153,12 @@ def _check_shapes(total: dict[str, Tensor], model: nn.Module, opened: Opened) ->
 
 
 @torch.no_grad()
-def _tasted(opened: Opened, quiz: Quiz) -> tuple[Taste, dict[str, list[Said]]]:
+def _tasted(
+    opened: LoadedModel, quiz: RecordedProbes
+) -> tuple[SoupScores, dict[str, list[RecordedAnswer]]]:
     config = opened.config
     model = opened.model.to(make_accelerator(config).device)
     encoder = encoder_of(opened, opened.base.tokenizer)
     runtime = TorchRuntime(model, encoder)
     said = quiz.answers(runtime, encoder, length=config.output_length, beams=config.num_beams)
-    return Taste(opened.label, {one: right(some) for one, some in said.items()}), said
+    return SoupScores(opened.label, {one: right(some) for one, some in said.items()}), said

@@ -11,11 +11,19 @@ from dataclasses import dataclass
 
 from fki.config.schema import Config
 from fki.core.types import Probe
-from fki.data.collator import Encoder
+from fki.data.collator import ExampleTokenizer
 from fki.data.prompts import target_text
-from fki.export.formats.base import Format, Runtime, TorchRuntime
+from fki.export.formats.base import Format
 from fki.metrics.answers import answer_text
-from fki.runs.recorded_answers import MOST, Quiz, Said, quiz_of, right, some_probes
+from fki.modeling.runtime import Runtime, TorchRuntime
+from fki.runs.recorded_answers import (
+    MOST,
+    RecordedAnswer,
+    RecordedProbes,
+    quiz_of,
+    right,
+    some_probes,
+)
 from fki.runs.run_dir import Run
 
 ASKED = 200  # probes that the close look asks, spread over all probe sets
@@ -86,7 +94,7 @@ class Parity:
         return [n for n in (self.same_answers, self.same_beams) if n is not None]
 
 
-class Exam:
+class ParityCheck:
     """Some of a run's probes, and what the run says to them in fp32."""
 
     def __init__(
@@ -97,7 +105,7 @@ class Exam:
         *,
         checkpoint: str = "",
         most: int = MOST,
-        quiz: Quiz | None = None,
+        quiz: RecordedProbes | None = None,
     ) -> None:
         """`most`: of each probe set asked again; `quiz`: these, where they are known already."""
         self.config = config
@@ -112,7 +120,7 @@ class Exam:
         self.quiz = quiz or quiz_of(run, checkpoint, most)
         self.recorded = self.quiz.recorded or self._answers(runtime, runtime.encoder)
 
-    def sit(self, runtime: Runtime, encoder: Encoder, form: Format) -> Parity:
+    def sit(self, runtime: Runtime, encoder: ExampleTokenizer, form: Format) -> Parity:
         """How alike a runtime answers, its tokenizer that of the exported folder.
 
         Two tokens, or texts, that are as near as the format's tolerance are told apart by its
@@ -140,7 +148,7 @@ class Exam:
             probe_sets=tuple(self._again(runtime, encoder, near)),
         )
 
-    def _again(self, runtime: Runtime, encoder: Encoder, near: float) -> list[AskedAgain]:
+    def _again(self, runtime: Runtime, encoder: ExampleTokenizer, near: float) -> list[AskedAgain]:
         """Each probe set once more."""
         if self.config.num_beams > 1 and not runtime.has_beams:
             return []  # the run's answers are of another kind
@@ -156,7 +164,9 @@ class Exam:
             found.append(AskedAgain(name, len(theirs), right(ours), right(theirs), differing))
         return found
 
-    def _answers(self, runtime: Runtime, encoder: Encoder) -> Mapping[str, Sequence[Said]]:
+    def _answers(
+        self, runtime: Runtime, encoder: ExampleTokenizer
+    ) -> Mapping[str, Sequence[RecordedAnswer]]:
         length, beams = self.config.output_length, self.config.num_beams
         return self.quiz.answers(runtime, encoder, length=length, beams=beams)
 
@@ -165,7 +175,7 @@ class Exam:
         beams: int,
         found: Sequence[list[int]],
         runtime: Runtime,
-        encoder: Encoder,
+        encoder: ExampleTokenizer,
         near: float,
     ) -> int:
         """How many beams' texts are the run's, or no less likely per token.
@@ -183,14 +193,16 @@ class Exam:
             same += is_good or _text(encoder, a) == _text(encoder, b)
         return same
 
-    def _scores(self, runtime: Runtime, encoder: Encoder, rows: Sequence[list[int]]) -> list[float]:
+    def _scores(
+        self, runtime: Runtime, encoder: ExampleTokenizer, rows: Sequence[list[int]]
+    ) -> list[float]:
         """The log-likelihood of a text for each of the probes, nats."""
         return runtime.score(encoder.sources([p.source for p in self.probes]), rows)
 
     def _near(
         self,
         runtime: Runtime,
-        encoder: Encoder,
+        encoder: ExampleTokenizer,
         probe: Probe,
         texts: tuple[str, str],
         near: float,
@@ -199,7 +211,7 @@ class Exam:
         a, b = self._likelihoods(runtime, encoder, [(probe, text) for text in texts])
         return abs(a - b) < near
 
-    def _ask(self, runtime: Runtime, encoder: Encoder) -> Words:
+    def _ask(self, runtime: Runtime, encoder: ExampleTokenizer) -> Words:
         sources = encoder.sources([p.source for p in self.probes])
         length = self.config.output_length
         beams = {
@@ -214,18 +226,18 @@ class Exam:
         return Words(texts, beams, self._likelihoods(runtime, encoder, asked))
 
     def _likelihoods(
-        self, runtime: Runtime, encoder: Encoder, asked: Sequence[tuple[Probe, str]]
+        self, runtime: Runtime, encoder: ExampleTokenizer, asked: Sequence[tuple[Probe, str]]
     ) -> list[float]:
         sources = encoder.sources([probe.source for probe, _ in asked])
         targets = encoder.store.ids([target_text(text, self.config.prompt) for _, text in asked])
         return runtime.score(sources, targets)
 
 
-def _text(encoder: Encoder, tokens: Sequence[int]) -> str:
+def _text(encoder: ExampleTokenizer, tokens: Sequence[int]) -> str:
     return answer_text(str(encoder.tokenizer.decode(tokens)))
 
 
-def _ended(encoder: Encoder, tokens: list[int]) -> list[int]:
+def _ended(encoder: ExampleTokenizer, tokens: list[int]) -> list[int]:
     """Up to the end, where it was written."""
     end = encoder.tokenizer.eos_token_id
     return tokens[: tokens.index(end) + 1] if end in tokens else tokens

@@ -11,14 +11,13 @@ from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.repocard import metadata_load
 
 from fki.core.calendar import last_day, parse_date
+from fki.core.probe_sets import BASE, learned
 from fki.data.dataset_folder import digest
-from fki.data.stream import BASE
-from fki.evaluation.schedule import learned
+from fki.data.open_dataset import folder_of
 from fki.export.export import shown_name
 from fki.modeling.load import locate
-from fki.runs.open_run import Opened
+from fki.runs.open_run import LoadedModel
 from fki.runs.run_dir import PROBES, Run
-from fki.sources.catalog import folder_of
 
 CARD, RELATIONS = "README.md", "relations.json"
 
@@ -47,7 +46,7 @@ class Data:
     is_here: bool  # is the data on this machine what the run read?
 
 
-def base_of(opened: Opened) -> Base:
+def base_of(opened: LoadedModel) -> Base:
     """The base model, with the licence that its card states."""
     source = locate(opened.config.model)
     if Path(source).is_dir():
@@ -56,7 +55,7 @@ def base_of(opened: Opened) -> Base:
     return Base(source, _licence(Path(cached)) if isinstance(cached, str) else "", True)
 
 
-def data_of(opened: Opened) -> Data:
+def data_of(opened: LoadedModel) -> Data:
     """The data that the checkpoint had learned of."""
     assert opened.run is not None
     told = opened.run.info.get("dataset", {})
@@ -117,6 +116,6 @@ def _labels(folder: Path) -> dict[str, str]:
         return {}
 
 
-def labels_of(opened: Opened) -> dict[str, str]:
+def labels_of(opened: LoadedModel) -> dict[str, str]:
     """Relations in words, as the dataset on this machine has them."""
     return _labels(folder_of(opened.config.dataset))

@@ -6,7 +6,7 @@ contract.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -14,22 +14,17 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from fki.config.schema import Config
+from fki.core import registry
 from fki.core.errors import ConfigError
 from fki.core.types import Example, Period
 from fki.methods.adafactor import Adafactor
+from fki.modeling.encoder_cache import FrozenEncoder, frozen_encoder
 
 
 class Options(BaseModel):
     """A method's own settings; a misspelt one is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class Frozen(NamedTuple):
-    """An encoder that nothing trains, so that what it says of a source can be kept."""
-
-    encoder: Any
-    states: tuple[int, ...] = ()  # hidden states that the model reads beside its output, from 0
 
 
 class Method:
@@ -95,19 +90,13 @@ class Method:
         code along. Raises CannotFold where there is neither."""
         return self.fold(model)
 
-    def frozen(self, model: nn.Module) -> Frozen | None:
+    def frozen(self, model: nn.Module) -> FrozenEncoder | None:
         """The part of the prepared model's encoder that is the same for all of a run, if any."""
         return frozen_encoder(model.get_encoder())  # type: ignore[operator]
 
     def notes(self, steps: int) -> dict[str, float]:
         """Resolved numbers worth showing for a period of `steps` optimizer steps."""
         return {}
-
-
-def frozen_encoder(encoder: Any, states: tuple[int, ...] = ()) -> Frozen | None:
-    """The encoder, where nothing in it trains."""
-    trains = any(p.requires_grad for p in encoder.parameters())
-    return None if trains else Frozen(encoder, states)
 
 
 def left_to_train(model: PreTrainedModel, freeze_level: int) -> list[nn.Parameter]:
@@ -145,3 +134,9 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
     return [g for g in groups if g["params"]]
+
+
+def make_method(config: Config) -> Method:
+    """The configured method with its options."""
+    cls = registry.method_class(config.method)
+    return cls(config, cls.Options(**config.options_for(registry.table_of(config.method))))

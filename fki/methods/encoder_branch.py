@@ -13,11 +13,8 @@ from transformers import PreTrainedModel
 
 from fki.core.errors import CannotFold, ConfigError
 from fki.methods import base
-from fki.methods.modeling_fki import (
-    FkiT5Config,
-    FkiT5ForConditionalGeneration,
-    WithBranch,
-)
+from fki.modeling.encoder_cache import FrozenEncoder, frozen_encoder
+from fki.modeling.modeling_fki import FkiT5Config, FkiT5ForConditionalGeneration, WithBranch
 
 
 class BesideOptions(base.Options):
@@ -72,10 +69,10 @@ class Beside(base.Method):
         base.train_only(model, [*beside, *added])
         return model
 
-    def frozen(self, model: nn.Module) -> base.Frozen | None:
+    def frozen(self, model: nn.Module) -> FrozenEncoder | None:
         """The inner encoder, with what the branch reads of it."""
         encoder = model.get_encoder()  # type: ignore[operator]
-        return base.frozen_encoder(encoder.inner, encoder.taps)
+        return frozen_encoder(encoder.inner, encoder.taps)
 
     def fold(self, model: nn.Module) -> PreTrainedModel:
         """Raises CannotFold: no plain T5 has a second way through its encoder."""

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from fki.core.errors import ConfigError
 from fki.methods import base
 from fki.methods.encoder_branch import Beside, BesideOptions
-from fki.methods.modeling_fki import KAdapterEncoder
+from fki.modeling.modeling_fki import KAdapterEncoder
 
 
 class KAdapterOptions(BesideOptions):

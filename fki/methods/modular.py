@@ -14,7 +14,7 @@ from torch import nn
 
 from fki.methods import base
 from fki.methods.encoder_branch import Beside, BesideOptions
-from fki.methods.modeling_fki import ModularEncoder
+from fki.modeling.modeling_fki import ModularEncoder
 
 SMALL = {"d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8}  # t5-small
 SCALES = {"small": 0.05, "same": 0.1}  # as published for either

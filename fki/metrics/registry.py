@@ -1,11 +1,27 @@
 """The metrics that arms are compared by, and their values in every draw of a run."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 from math import inf
-from typing import Any
 
-from fki.comparison.bootstrap_metrics import MOMENTS, Draws, Resampled
-from fki.comparison.types import Metric
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number that arms are compared by."""
+
+    key: str  # "updated", "updated.learned", "updated.before", "learning_gain", "fuar" ...
+    label: str
+    short: str  # a column's head
+    meaning: str
+    unit: str = "%"
+    higher_is_better: bool = True
+    digits: int = 1
+    bounds: tuple[float, float] = (-inf, inf)  # no interval goes beyond them
+
+    def within(self, value: float | None) -> float | None:
+        """The value, or the bound that it is beyond."""
+        return None if value is None else min(max(value, self.bounds[0]), self.bounds[1])
+
 
 SETS = {
     "invariant": ("inv", "what never changes"),
@@ -99,17 +115,3 @@ METRICS = (*(metric for name in SETS for metric in of_set(name)), *STREAM)
 def is_usual(key: str) -> bool:
     """Is it shown where nothing else is asked for? Of probe sets, what is known at the end."""
     return key in USUAL or not ("." in key or any(metric.key == key for metric in STREAM))
-
-
-def measures(run: Resampled, spent: Mapping[str, Any]) -> dict[str, Draws]:
-    """Every metric of a run [1 + draws], by its key.
-
-    Args:
-        spent: of its run.json, for KAR.
-    """
-    found = {}
-    for name in run.sets:
-        for when, value in zip(MOMENTS, run.of_set(name), strict=True):
-            found[key_of(name, when)] = value
-    tokens, seconds = spent.get("stream_tokens", 0), spent.get("train_seconds", 0.0)
-    return found | run.stream(tokens, seconds)

@@ -12,26 +12,26 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
 from fki.core.types import Batch
-from fki.data.collator import Encoded, Encoder
+from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.metrics.likelihood import token_nll
 from fki.modeling.seq2seq import scored_logits
 
 AT_ONCE = 2048  # target tokens, each of which needs a row of the vocabulary's logits
 
 
-class Read(NamedTuple):
+class EncodedInputs(NamedTuple):
     """Sources as the decoder sees them."""
 
     states: Tensor  # [B, T, D]
     mask: Tensor  # [B, T], 1 where a token is real
 
-    def rows(self, chosen: Sequence[int] | Tensor) -> "Read":
+    def rows(self, chosen: Sequence[int] | Tensor) -> "EncodedInputs":
         """Some of them, in any order and number."""
         index = torch.as_tensor(chosen, device=self.mask.device)
-        return Read(self.states.index_select(0, index), self.mask.index_select(0, index))
+        return EncodedInputs(self.states.index_select(0, index), self.mask.index_select(0, index))
 
 
-class Forced(NamedTuple):
+class ForcedAnswer(NamedTuple):
     """What a teacher-forced pass says of a source and a target."""
 
     log_likelihood: float  # nats
@@ -39,7 +39,7 @@ class Forced(NamedTuple):
     is_written: bool  # does greedy decoding write it?
 
 
-class Written(NamedTuple):
+class DecodedAnswer(NamedTuple):
     """What greedy decoding or the best beam writes."""
 
     tokens: list[int]
@@ -47,13 +47,18 @@ class Written(NamedTuple):
 
 
 def force(
-    model: Any, read: Read, pairs: Sequence[tuple[int, list[int]]], encoder: Encoder
-) -> list[Forced]:
+    model: Any,
+    read: EncodedInputs,
+    pairs: Sequence[tuple[int, list[int]]],
+    encoder: ExampleTokenizer,
+) -> list[ForcedAnswer]:
     """Each pair, a row of `read` and a target, in a forward pass."""
-    found: list[Forced] = []
+    found: list[ForcedAnswer] = []
     for some in _at_once(pairs):
         rows = read.rows([row for row, _ in some])
-        batch = encoder.batch([Encoded([0], target) for _, target in some]).to(rows.mask.device)
+        batch = encoder.batch([TokenizedExample([0], target) for _, target in some]).to(
+            rows.mask.device
+        )
         batch = batch._replace(attention_mask=rows.mask)
         logits = scored_logits(
             model, batch, model, encoded=BaseModelOutput(last_hidden_state=rows.states)
@@ -76,7 +81,7 @@ def _at_once(pairs: Sequence[tuple[int, list[int]]]) -> Iterator[list[tuple[int,
         yield some
 
 
-def _forced(logits: Tensor, batch: Batch) -> list[Forced]:
+def _forced(logits: Tensor, batch: Batch) -> list[ForcedAnswer]:
     """logits [N, V] of the batch's scored places."""
     labels = batch.labels.flatten()[batch.places]
     nll = token_nll(logits, labels)
@@ -88,7 +93,7 @@ def _forced(logits: Tensor, batch: Batch) -> list[Forced]:
         0, of, margin.float(), "amin"
     )
     told = zip(log_likelihood.tolist(), least.tolist(), (wrong == 0).tolist(), strict=True)
-    return [Forced(*parts) for parts in told]
+    return [ForcedAnswer(*parts) for parts in told]
 
 
 def nearest(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,16 +106,16 @@ def nearest(logits: Tensor) -> tuple[Tensor, Tensor]:
     return likeliest, first - second
 
 
-def write(model: Any, read: Read, *, length: int, beams: int = 1) -> list[Written]:
+def write(model: Any, read: EncodedInputs, *, length: int, beams: int = 1) -> list[DecodedAnswer]:
     """What the model writes for each source, at most `length` tokens."""
     if beams == 1:
         return _greedy(model, read, length)
     best = write_beams(model, read, length=length, beams=beams)
-    return [Written(tokens, None) for [tokens] in best]
+    return [DecodedAnswer(tokens, None) for [tokens] in best]
 
 
 def write_beams(
-    model: Any, read: Read, *, length: int, beams: int, best: int = 1
+    model: Any, read: EncodedInputs, *, length: int, beams: int, best: int = 1
 ) -> list[list[list[int]]]:
     """Of each source the `best` texts of the beams, the best one first."""
     out = model.generate(
@@ -125,7 +130,7 @@ def write_beams(
     return [rows[i : i + best] for i in range(0, len(rows), best)]
 
 
-def _greedy(model: Any, read: Read, length: int) -> list[Written]:
+def _greedy(model: Any, read: EncodedInputs, length: int) -> list[DecodedAnswer]:
     """The likeliest token, again and again; rows that have ended are left out, a half at a time."""
     ends = torch.as_tensor(model.generation_config.eos_token_id, device=read.mask.device)
     alive = list(range(len(read.mask)))
@@ -158,4 +163,4 @@ def _greedy(model: Any, read: Read, length: int) -> list[Written]:
             chosen = torch.as_tensor(going, device=last.device)
             past.batch_select_indices(chosen)
             read, last, alive = read.rows(chosen), last[chosen], [alive[row] for row in going]
-    return [Written(*pair) for pair in zip(tokens, margins, strict=True)]
+    return [DecodedAnswer(*pair) for pair in zip(tokens, margins, strict=True)]

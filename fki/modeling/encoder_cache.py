@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,9 +20,8 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
 from fki.core.types import Batch
-from fki.data.collator import Encoded, Encoder
+from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.data.packing import micro_batches
-from fki.methods.base import Frozen
 from fki.modeling.seq2seq import answering, encoder_mask
 
 TOKENS = 4096  # padded, of a batch that is computed
@@ -30,7 +29,7 @@ MARGIN = 256 * 2**20  # bytes that are left free on the disk
 STORED = {"fp32": np.float32, "bf16": np.int16}  # numpy has no bfloat16: its bits
 
 
-class Group:
+class CachedStates:
     """The states [S, T, D] of each of its sources."""
 
     def __init__(self, table: Tensor, begins: dict[bytes, int]) -> None:
@@ -38,19 +37,25 @@ class Group:
         self.begins = begins  # of each source's tokens in it
 
 
-class States:
+class EncoderCache:
     """The groups of one frozen encoder; on disk until the process ends, at most `limit` bytes."""
 
     def __init__(
-        self, frozen: Frozen, encoder: Encoder, *, store: str, limit: int, folder: Path
+        self,
+        frozen: FrozenEncoder,
+        encoder: ExampleTokenizer,
+        *,
+        store: str,
+        limit: int,
+        folder: Path,
     ) -> None:
         self.frozen, self.encoder, self.store = frozen, encoder, store
         self.limit, self.folder = limit, folder
         self.kept = sorted({*frozen.states, frozen.encoder.config.num_layers})
-        self.groups: dict[str, Group] = {}
+        self.groups: dict[str, CachedStates] = {}
         self.weights: object = None  # which weights the groups are of
 
-    def group(self, name: str, sources: Sequence[list[int]]) -> Group | None:
+    def group(self, name: str, sources: Sequence[list[int]]) -> CachedStates | None:
         """The group of this name, computed where it is not here yet; None where it does not fit.
 
         Older groups give way to it. All of them go where the encoder's weights have changed.
@@ -95,12 +100,12 @@ class States:
         except OSError:
             return False
 
-    def _computed(self, sources: Sequence[list[int]]) -> Group:
+    def _computed(self, sources: Sequence[list[int]]) -> CachedStates:
         begins, end = {}, 0
         for source in sources:
             begins[key_of(source)] = end
             end += len(source)
-        group = Group(self._table(end), begins)
+        group = CachedStates(self._table(end), begins)
         for batch in self._batches(sources):
             states = self.computed(batch).to(group.table.dtype).cpu()
             for row, start, key in placed(batch):
@@ -120,7 +125,7 @@ class States:
         return table.view(torch.bfloat16) if self.store == "bf16" else table
 
     def _batches(self, sources: Sequence[list[int]]) -> Iterator[Batch]:
-        encoded = [Encoded(source, [0]) for source in sources]
+        encoded = [TokenizedExample(source, [0]) for source in sources]
         rows = [[i] for i in range(len(encoded))]
         for part in micro_batches(encoded, rows, most=len(encoded), budget=TOKENS):
             yield self.encoder.packed([[encoded[i] for i in row] for row in part])
@@ -144,7 +149,7 @@ class States:
         return torch.stack(states)
 
     def recalled(
-        self, batch: Batch, groups: Sequence[Group | None]
+        self, batch: Batch, groups: Sequence[CachedStates | None]
     ) -> AbstractContextManager[None]:
         """Inside of this the encoder says what is known of this batch, or else is computed here.
 
@@ -155,7 +160,7 @@ class States:
         device = next(self.frozen.encoder.parameters()).device
         return answering(self.frozen.encoder, lambda: self._output(states.to(device)))
 
-    def _known(self, batch: Batch, groups: Sequence[Group | None]) -> Tensor | None:
+    def _known(self, batch: Batch, groups: Sequence[CachedStates | None]) -> Tensor | None:
         """[S, B, T, D] in fp32, 0 where a row has ended; None where a source is not there."""
         rows, width = batch.input_ids.shape
         found = torch.zeros(rows, width, len(self.kept), self.frozen.encoder.config.d_model)
@@ -197,3 +202,16 @@ def placed(batch: Batch) -> Iterator[tuple[int, int, bytes]]:
         for size in np.bincount(numbers)[1:].tolist():
             yield row, start, tokens[start : start + size].tobytes()
             start += size
+
+
+class FrozenEncoder(NamedTuple):
+    """An encoder that nothing trains, so that what it says of a source can be kept."""
+
+    encoder: Any
+    states: tuple[int, ...] = ()  # hidden states that the model reads beside its output, from 0
+
+
+def frozen_encoder(encoder: Any, states: tuple[int, ...] = ()) -> FrozenEncoder | None:
+    """The encoder, where nothing in it trains."""
+    trains = any(p.requires_grad for p in encoder.parameters())
+    return None if trains else FrozenEncoder(encoder, states)

@@ -18,14 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from fki.core.types import Batch
-from fki.data.collator import Encoded
-from fki.modeling.encoder_cache import States, key_of
+from fki.data.collator import TokenizedExample
+from fki.modeling.encoder_cache import EncoderCache, key_of
 from fki.modeling.seq2seq import target_logits
 
 SOURCES, TARGETS = 64, 1  # tokens of the pass: what a layer saw, a * 64 + b, tells both
 
 
-class Costs(NamedTuple):
+class TokenCosts(NamedTuple):
     """Operations of training on one token."""
 
     source: float
@@ -33,15 +33,15 @@ class Costs(NamedTuple):
     kept: float = 0.0  # of a frozen encoder, whose states are kept, for a source token that is new
 
 
-class Work:
+class FlopEstimator:
     """What batches take with one model."""
 
-    def __init__(self, model: nn.Module, states: States | None) -> None:
+    def __init__(self, model: nn.Module, states: EncoderCache | None) -> None:
         """`states`: of the frozen encoder, where epochs read them instead of running it."""
         self.model, self.states = model, states
 
     @cached_property
-    def costs(self) -> Costs:
+    def costs(self) -> TokenCosts:
         """Measured when they are first asked for: by then it is decided what trains."""
         kept = set(self.states.frozen.encoder.modules()) if self.states else set()
         source = target = once = 0.0
@@ -56,18 +56,18 @@ class Work:
                 once += cost * sources
             else:
                 source, target = source + cost * sources, target + cost * targets
-        return Costs(source, target, once)
+        return TokenCosts(source, target, once)
 
-    def meter(self) -> "Meter":
+    def meter(self) -> "FlopMeter":
         """For one period, from its first step on."""
         states = self.states
-        return Meter(self.costs, states.limit // states.bytes_a_token if states else 0)
+        return FlopMeter(self.costs, states.limit // states.bytes_a_token if states else 0)
 
 
-class Meter:
+class FlopMeter:
     """Adds up a period's batches in their order; a frozen encoder is run once for each source."""
 
-    def __init__(self, costs: Costs, room: int) -> None:
+    def __init__(self, costs: TokenCosts, room: int) -> None:
         """`room`: source tokens whose states fit on the disk that they may take."""
         self.costs, self.room = costs, room
         self.known: set[bytes] = set()
@@ -77,14 +77,14 @@ class Meter:
         """Does what a batch takes depend on those before it?"""
         return self.costs.kept > 0
 
-    def flops(self, batch: Sequence[Encoded]) -> float:
+    def flops(self, batch: Sequence[TokenizedExample]) -> float:
         """Operations of one optimizer batch, over all processes."""
         source = sum(len(e.source) for e in batch)
         target = sum(len(e.target) for e in batch)
         fresh = sum(map(self._fresh, batch)) if self.remembers else 0
         return self.costs.source * source + self.costs.target * target + self.costs.kept * fresh
 
-    def _fresh(self, example: Encoded) -> int:
+    def _fresh(self, example: TokenizedExample) -> int:
         """The tokens of a source that is asked for the first time; of each that has no room."""
         key, size = key_of(example.source), len(example.source)
         if key in self.known:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from accelerate import Accelerator
 from huggingface_hub import constants, get_session, try_to_load_from_cache
 from torch import nn
 from transformers import (
@@ -17,10 +18,14 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from fki.config.schema import Config
 from fki.core.errors import ConfigError, FkiError, NotDownloaded, nearest
-from fki.core.paths import asset, user_path
+from fki.core.paths import asset, data_home, user_path
+from fki.data import token_cache
+from fki.data.collator import ExampleTokenizer, tokeniser
 from fki.data.prompts import AFTER, SENTINEL
-from fki.methods.modeling_fki import FkiT5Config, FkiT5ForConditionalGeneration
+from fki.data.token_cache import Tokens
+from fki.modeling.modeling_fki import FkiT5Config, FkiT5ForConditionalGeneration
 
 EMBEDDED = ("t5-mini",)
 PATIENCE = 5  # seconds to wait for the Hub's first sign of life
@@ -30,7 +35,7 @@ AutoConfig.register(FkiT5Config.model_type, FkiT5Config, exist_ok=True)
 AutoModelForSeq2SeqLM.register(FkiT5Config, FkiT5ForConditionalGeneration, exist_ok=True)
 
 
-class Loaded(NamedTuple):
+class BaseModel(NamedTuple):
     """A base model in fp32, its tokenizer, and where they came from."""
 
     model: PreTrainedModel
@@ -38,7 +43,7 @@ class Loaded(NamedTuple):
     source: str
 
 
-def load(name: str) -> Loaded:
+def load(name: str) -> BaseModel:
     """The model and tokenizer of this name.
 
     A folder wins over the Hub; code that comes with a model is never run.
@@ -69,7 +74,7 @@ def load(name: str) -> Loaded:
             )
     _check_finite(model, name)
     model.generation_config = plain_generation(model.generation_config)
-    return Loaded(model, tokenizer, source)
+    return BaseModel(model, tokenizer, source)
 
 
 def locate(name: str) -> str:
@@ -137,3 +142,20 @@ def count_parameters(model: nn.Module) -> tuple[int, int]:
     """Total and trainable parameters."""
     parameters = list(model.parameters())
     return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
+
+
+def make_encoder(
+    tokenizer: PreTrainedTokenizerBase, config: Config, accelerator: Accelerator
+) -> ExampleTokenizer:
+    """The encoder for the configured lengths, padding as the device likes it."""
+    multiple = 8 if accelerator.device.type == "cuda" else 1
+    told = token_cache.digest(tokenizer)
+    folder = data_home() / "tokens" / told if told else None
+    return ExampleTokenizer(
+        tokenizer,
+        config.input_length,
+        config.output_length,
+        multiple=multiple,
+        objective=config.objective,
+        tokens=Tokens(tokeniser(tokenizer), folder),
+    )

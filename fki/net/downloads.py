@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock
 
+from fki.core.atomic_io import sync, write_json
 from fki.core.errors import DataError
 from fki.net.http import TryLater, Web
-from fki.runs.run_dir import sync, write_json
 
 SUMS = ("sha256", "sha1", "md5")
 

@@ -9,7 +9,7 @@ cache by its SHA-256, a small one by Git's SHA-1. No code that a dataset brings 
 import glob
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,3 +217,20 @@ def _endpoint() -> str:
     from huggingface_hub import constants
 
     return constants.ENDPOINT
+
+
+def read_card(file: Path) -> Mapping[str, Any]:
+    """What stands at the head of a card; empty where there is none that can be read."""
+    from huggingface_hub import metadata_load
+    from yaml import YAMLError
+
+    try:
+        return (metadata_load(file) if file.is_file() else None) or {}
+    except (OSError, ValueError, YAMLError):
+        return {}
+
+
+def licence(card: Mapping[str, Any]) -> str:
+    """As the card spells it; "unknown" where it says none."""
+    told = card.get("license") or card.get("license_name") or "unknown"
+    return ", ".join(map(str, told)) if isinstance(told, list) else str(told)

@@ -6,21 +6,21 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from fki.core.atomic_io import file_digest
 from fki.core.errors import DataError
 from fki.core.paths import data_home, user_path
-from fki.data.dataset_folder import file_digest
 from fki.net import hub
 from fki.net.archives import is_archive, unpack
 from fki.net.downloads import SUMS, Remote, Watch, fetch_file
 from fki.net.http import Web
-from fki.sources.dataset_writer import Origin
-from fki.sources.tables.hub_layout import licence as told_licence
-from fki.sources.tables.hub_layout import read_card
+from fki.net.hub import licence as told_licence
+from fki.net.hub import read_card
 
 ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 
@@ -29,7 +29,7 @@ class Brought(NamedTuple):
     """A folder to read, and the archive or address that it came from, if it did."""
 
     folder: Path
-    origins: list[Origin]
+    origins: list[SourceRecord]
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def brought(
             _lay_out(snapshot, wanted, Path(scratch), watch)
             told = told_licence(read_card(snapshot.folder / hub.CARD))
             told = licence if told == "unknown" else told
-            origin = Origin(snapshot.name, told, snapshot.revision, snapshot.url)
+            origin = SourceRecord(snapshot.name, told, snapshot.revision, snapshot.url)
             yield Brought(Path(scratch), [origin])
         return
     file = file_at(place, watch)
@@ -72,7 +72,9 @@ def brought(
         else:
             folder.mkdir()
             shutil.copy(file, folder / file.name)
-        yield Brought(folder, [Origin(file.name, licence, f"sha256 {file_digest(file)}", url)])
+        yield Brought(
+            folder, [SourceRecord(file.name, licence, f"sha256 {file_digest(file)}", url)]
+        )
 
 
 def file_at(place: str, watch: Watch | None = None) -> Path:
@@ -112,3 +114,13 @@ def fetched(address: str, watch: Watch | None) -> Path:
     target = data_home() / "downloads" / folder / (name or "file")
     with Web() as web:
         return fetch_file(web, Remote(url, **({kind: value} if sums else {})), target, watch)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """A file or service that rows were made of, and what pins it down."""
+
+    name: str
+    licence: str
+    revision: str  # a digest, a revision id, or the time that it was asked
+    url: str = ""

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
-from fki.comparison.types import Arm, Difference, Estimate, Group, Metric
+from fki.comparison.types import Arm, Difference, Estimate, Group
+from fki.metrics.registry import Metric
 from fki.report import metric_roles
 from fki.report.style import GROUND, INK, SOFT, label, series, styled, thinned_ticks
 

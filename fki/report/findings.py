@@ -1,10 +1,11 @@
 """What the statistics allow to say of a group, in sentences."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from fki.comparison.types import Difference, Estimate, Group, Metric
-from fki.core.formatting import number
+from fki.comparison.types import Difference, Estimate, Group
+from fki.core.formatting import listed, number
+from fki.metrics.registry import Metric
 from fki.report import metric_roles
 
 UNTOLD = "no evidence of a difference"
@@ -106,11 +107,3 @@ def _interval(value: Estimate | Difference, metric: Metric) -> str:
 def with_unit(value: float | None, metric: Metric) -> str:
     """`97.1 %`."""
     return f"{number(value, metric.digits)} {metric.unit}".rstrip()
-
-
-def listed(names: Sequence[str]) -> str:
-    """`a, b and c`; `a; b and c` where there are commas or brackets in them already."""
-    comma = ";" if any(set(name) & set(",(") for name in names) else ","
-    if len(names) < 2:
-        return "".join(names)
-    return f"{f'{comma} '.join(names[:-1])} and {names[-1]}"

@@ -8,8 +8,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fki import __version__
 from fki.comparison.breakdown import Details
-from fki.comparison.types import Arm, Comparison, Cost, Group, Metric
+from fki.comparison.types import Arm, Comparison, Cost, Group
 from fki.core.formatting import NONE, duration, number, parameters
+from fki.metrics.registry import Metric
 from fki.report import figures, findings, metric_roles, svg
 from fki.report.heatmap import heat_map
 from fki.report.style import COLOURS, key

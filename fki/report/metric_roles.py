@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from fki.comparison.types import Difference, Estimate, Group, Metric
+from fki.comparison.types import Difference, Estimate, Group
 from fki.core.formatting import NONE, number
+from fki.metrics.registry import Metric
 
 LEARNED = ("learned", "learning_gain", "updated.learned", "new.learned", "cloze.learned")
 KEPT = ("kept", "invariant", "initial")

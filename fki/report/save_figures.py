@@ -7,10 +7,10 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from fki.comparison.types import Comparison, Group
+from fki.core.atomic_io import write_text
 from fki.core.errors import FkiError
 from fki.report import figures, svg
 from fki.report.heatmap import heat_map
-from fki.runs.run_dir import write_text
 
 
 def figures_of(group: Group) -> Iterator[tuple[str, str, Figure]]:

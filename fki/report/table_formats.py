@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from typing import Any
 
-from fki.comparison.types import Arm, Comparison, Group, Metric
+from fki.comparison.types import Arm, Comparison, Group
+from fki.metrics.registry import Metric
 from fki.report.tables import Table, differences, scores
 
 COLUMNS = (

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fki.comparison.types import Arm, Difference, Group, Metric
+from fki.comparison.types import Arm, Difference, Group
 from fki.core.formatting import NONE, duration, number, parameters
+from fki.metrics.registry import Metric
 from fki.report import metric_roles
 
 Cell = tuple[str, bool]  # its text, and whether it is the best of its column

@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fki.core.errors import DataError, FkiError
-from fki.runs.run_dir import CHECKPOINTS, RUN, sync, write_json, write_text
+from fki.runs.run_dir import CHECKPOINTS, RUN
+from fki.core.atomic_io import sync, write_json, write_text
 from fki.methods.base import trainable
 
 WEIGHTS, OPTIMIZER, STATE, MANIFEST = (

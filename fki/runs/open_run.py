@@ -14,22 +14,22 @@ from fki.runs.run_dir import RUN, SCORES, Run, find_runs
 from fki.core.types import Score
 from fki.runs import checkpoint
 from fki.modeling import load
-from fki.modeling.load import Loaded
-from fki.evaluation.schedule import best_rows
-from fki.training.session import make_method
+from fki.modeling.load import BaseModel
+from fki.runs.outcomes import best_rows
+from fki.methods.base import make_method
 from fki.methods.base import Method
 
 BEST, NEWEST = "best", "newest"  # stand for the names of a run's checkpoints
 
 
 @dataclass(frozen=True)
-class Opened:
+class LoadedModel:
     """A model as it was trained, with what it needs to be asked or folded."""
 
     name: str  # for people: the run's folder name, or the model's
     checkpoint: str  # "" for a plain model
     config: Config
-    base: Loaded
+    base: BaseModel
     model: nn.Module
     method: Method
     run: Run | None
@@ -105,7 +105,7 @@ def checkpoint_of(run: Run, name: str = "") -> Path:
     return checkpoint.choose(run.folder, "" if name == NEWEST else name)
 
 
-def open_run(run: Run, name: str = "") -> Opened:
+def open_run(run: Run, name: str = "") -> LoadedModel:
     """A run's model with the weights of a checkpoint, as `checkpoint_of` has it.
 
     Raises DataError where the base model is not the one that was trained, or weights do not fit.
@@ -122,11 +122,11 @@ def open_run(run: Run, name: str = "") -> Opened:
     method = make_method(config)
     model = method.prepare(base.model)
     checkpoint.load(folder, model)
-    return Opened(run.folder.resolve().name, folder.name, config, base, model, method, run)
+    return LoadedModel(run.folder.resolve().name, folder.name, config, base, model, method, run)
 
 
-def open_model(name: str, config: Config) -> Opened:
+def open_model(name: str, config: Config) -> LoadedModel:
     """A plain model by folder or name, asked with the given config's protocol."""
     plain = config.model_copy(update={"model": name, "method": "vanilla", "freeze_level": 0})
     base = load.load(name)
-    return Opened(Path(name).name, "", plain, base, base.model, make_method(plain), None)
+    return LoadedModel(Path(name).name, "", plain, base, base.model, make_method(plain), None)

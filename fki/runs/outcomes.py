@@ -4,6 +4,11 @@
 it is missing or older than the answers, they are read instead.
 """
 
+from fki.core.probe_sets import learned
+from collections.abc import Sequence
+from fki.core.types import Score
+from fki.core.probe_sets import BASE
+
 import hashlib
 import json
 import zlib
@@ -150,3 +155,20 @@ def _answers(
     if len(found) < n or any((s["after"], s["probe_set"]) != (after, probe_set) for s in found):
         raise DataError(f"{run.folder / SAMPLES} is not of the same run as its {SCORES}.")
     return found
+
+
+def best_rows(rows: Sequence[tuple[str, Sequence[Score]]], most: int) -> list[str]:
+    """What the best rows but row 0 come after: those with the highest mean of two exact matches,
+    on what was to be kept and on what the phases so far brought."""
+    reached: list[str] = []
+    ranked: list[tuple[float, str]] = []
+    for after, scores in rows:
+        reached.append(after)
+        brought = learned(s.probe_set for s in scores)
+        parts = [
+            [s for s in scores if s.period == BASE],
+            [s for s in scores if s.probe_set in brought and s.period in reached[1:]],
+        ]
+        found = [sum(s.n * s.em for s in part) / sum(s.n for s in part) for part in parts if part]
+        ranked.append((sum(found) / max(1, len(found)), after))
+    return [after for _, after in sorted(ranked[1:], reverse=True)[:most]]

@@ -8,7 +8,7 @@ from typing import Any
 
 from fki.core.errors import ConfigError
 from fki.core.paths import user_path
-from fki.runs.run_dir import write_text
+from fki.core.atomic_io import write_text
 
 
 def target(output_log: str) -> Path | None:

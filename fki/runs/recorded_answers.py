@@ -13,9 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 from fki.core.errors import DataError
 from fki.runs.run_dir import PROBES, SAMPLES, Run
 from fki.core.types import Probe
-from fki.data.collator import Encoder
-from fki.data.stream import BASE
-from fki.export.formats.base import Runtime
+from fki.data.collator import ExampleTokenizer
+from fki.core.probe_sets import BASE
+from fki.modeling.runtime import Runtime
 from fki.metrics.answers import answer_text, exact_match
 
 MOST = 500  # questions of a probe set
@@ -23,7 +23,7 @@ PROBE = TypeAdapter(Probe)
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class RecordedAnswer:
     """What was answered to a question."""
 
     text: str
@@ -32,16 +32,16 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Quiz:
+class RecordedProbes:
     """Questions by probe set, and the answers on record, in the same order; None where there are
     none."""
 
     probes: Mapping[str, Sequence[Probe]]
-    recorded: Mapping[str, Sequence[Said]] | None = None
+    recorded: Mapping[str, Sequence[RecordedAnswer]] | None = None
 
     def answers(
-        self, runtime: Runtime, encoder: Encoder, *, length: int, beams: int
-    ) -> dict[str, list[Said]]:
+        self, runtime: Runtime, encoder: ExampleTokenizer, *, length: int, beams: int
+    ) -> dict[str, list[RecordedAnswer]]:
         """What a model says to each."""
         beams = beams if runtime.has_beams else 1
         found = {}
@@ -50,18 +50,18 @@ class Quiz:
             written = runtime.write(sources, length=length, beams=beams)
             texts = [answer_text(str(encoder.tokenizer.decode(rows[0]))) for rows in written]
             found[name] = [
-                Said(text, bool(exact_match(text, probe.answers)))
+                RecordedAnswer(text, bool(exact_match(text, probe.answers)))
                 for text, probe in zip(texts, probes, strict=True)
             ]
         return found
 
 
-def right(said: Sequence[Said]) -> float:
+def right(said: Sequence[RecordedAnswer]) -> float:
     """Exact match, %."""
     return 100 * fmean(one.is_right for one in said)
 
 
-def quiz_of(run: Run, after: str, most: int = MOST) -> Quiz:
+def quiz_of(run: Run, after: str, most: int = MOST) -> RecordedProbes:
     """What the run asked after a checkpoint of what it had been taught or was to keep; or where it
     asked nothing then, all of its questions.
 
@@ -77,11 +77,11 @@ def quiz_of(run: Run, after: str, most: int = MOST) -> Quiz:
             probes[str(row.get("probe_set", ""))].append(probe_of(row))
     chosen = {name: spread(some, most) for name, some in probes.items()}
     if not said:
-        return Quiz(chosen)
-    return Quiz(chosen, {name: [said[name, p.id] for p in some] for name, some in chosen.items()})
+        return RecordedProbes(chosen)
+    return RecordedProbes(chosen, {name: [said[name, p.id] for p in some] for name, some in chosen.items()})
 
 
-def _recorded(run: Run, after: str) -> dict[tuple[str, str], Said]:
+def _recorded(run: Run, after: str) -> dict[tuple[str, str], RecordedAnswer]:
     """By probe set and id, what the run answered after a checkpoint."""
     if not after or not (run.folder / SAMPLES).is_file():
         return {}
@@ -92,9 +92,9 @@ def _recorded(run: Run, after: str) -> dict[tuple[str, str], Said]:
         raise DataError(f"{run.folder / SAMPLES} is not as fki writes it: {error!r}.") from None
 
 
-def _said(row: Mapping[str, Any]) -> Said:
+def _said(row: Mapping[str, Any]) -> RecordedAnswer:
     margin = row.get("margin")
-    return Said(str(row["text"]), row["em"] == 1, None if margin is None else float(margin))
+    return RecordedAnswer(str(row["text"]), row["em"] == 1, None if margin is None else float(margin))
 
 
 def _is_past(row: Mapping[str, Any], after: str) -> bool:

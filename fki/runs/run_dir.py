@@ -11,6 +11,8 @@ checkpoints/   the weights that train, after a scored phase
 tracking/      what `--track tensorboard` writes
 """
 
+from fki.core.atomic_io import write_json
+
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -37,59 +39,16 @@ TABLES = (  # of run.json
 )
 
 
-def write_text(file: Path, text: str) -> None:
-    """Write a whole file, or leave what was there: a temporary file, synced, then renamed.
-
-    Raises FkiError where the disk refuses.
-    """
-    _write(file, [text])
 
 
-def write_lines(file: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write one JSON object a line in the same way, as they come."""
-    _write(file, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
-def _write(file: Path, parts: Iterable[str]) -> None:
-    scratch = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with scratch.open("w", encoding="utf-8") as out:
-            out.writelines(parts)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(scratch, file)
-    except OSError as error:
-        raise FkiError(
-            f"{file} cannot be written: {error.strerror}.", hint="Free some space, then try again."
-        ) from None
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
-def sync(path: Path) -> None:
-    """Have the disk hold a file or a folder, not only the memory."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
-def write_json(file: Path, value: Any) -> None:
-    """Write a JSON file in the same way."""
-    write_text(file, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def append_lines(file: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Add one JSON object a line. Raises FkiError where the disk refuses."""
-    try:
-        with file.open("a", encoding="utf-8") as out:
-            out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    except OSError as error:
-        raise FkiError(
-            f"{file} cannot be written: {error.strerror}.",
-            hint="Free some space, then run the same command with --resume.",
-        ) from None
 
 
 class Run:

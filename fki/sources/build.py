@@ -9,15 +9,16 @@ from typing import NamedTuple
 
 from fki.core.errors import ConfigError, DataError, nearest
 from fki.core.paths import user_path
+from fki.data import open_dataset
 from fki.net.hub import SIGN
 from fki.net.resolve_source import brought
 from fki.sources import catalog
 from fki.sources.benchmarks.registry import READERS
-from fki.sources.dataset_writer import Made, write_dataset
-from fki.sources.request import Told, Wanted
+from fki.sources.dataset_writer import DatasetDraft, write_dataset
+from fki.sources.request import DownloadRequest, ProgressReporter
 from fki.sources.tables import import_table
 
-Make = Callable[[Wanted, Told], AbstractContextManager[Made]]
+Make = Callable[[DownloadRequest, ProgressReporter], AbstractContextManager[DatasetDraft]]
 
 ANY = "*"
 LIVE = {  # (name, --from): a module with `named`, `settled` and `make`, of what is never the same
@@ -41,7 +42,7 @@ class Brought(NamedTuple):
     dropped: dict[str, int]  # rows, or keys, by the reason why they were left out
 
 
-def bring(wanted: Wanted, output: str, told: Told) -> Brought:
+def bring(wanted: DownloadRequest, output: str, told: ProgressReporter) -> Brought:
     """The dataset that is wanted, made and verified, in `output` or fki's own folder.
 
     Raises ConfigError for what cannot be made, DataError where its source or what is in the folder
@@ -62,7 +63,7 @@ def bring(wanted: Wanted, output: str, told: Told) -> Brought:
     return _built(_of_files, wanted.name, wanted, output, told)
 
 
-def bring_shard(wanted: Wanted, output: str, told: Told) -> Path:
+def bring_shard(wanted: DownloadRequest, output: str, told: ProgressReporter) -> Path:
     """A part of a dump, in the folder `output`. Raises as `bring` does."""
     if (wanted.name, wanted.source) != ("wiki", "dump"):
         raise ConfigError("--shard is for: fki download wiki FILE --from dump")
@@ -70,17 +71,21 @@ def bring_shard(wanted: Wanted, output: str, told: Told) -> Path:
     return found
 
 
-def _built(make: Make, name: str, wanted: Wanted, output: str, told: Told) -> Brought:
+def _built(
+    make: Make, name: str, wanted: DownloadRequest, output: str, told: ProgressReporter
+) -> Brought:
     """What is the same whenever it is made: what is there already must be just that."""
-    folder = user_path(output) if output else catalog.dataset_folder(name)
+    folder = user_path(output) if output else open_dataset.dataset_folder(name)
     with _alone(folder, told), make(wanted, told) as made:
         was_here = catalog.build(folder, lambda fresh: write_dataset(fresh, made))
     return Brought(folder, was_here, made.dropped)
 
 
-def _live(make: Make, name: str, wanted: Wanted, output: str, told: Told) -> Brought:
+def _live(
+    make: Make, name: str, wanted: DownloadRequest, output: str, told: ProgressReporter
+) -> Brought:
     """What was made before is not made again: its source may say something else by now."""
-    folder = user_path(output) if output else catalog.dataset_folder(name)
+    folder = user_path(output) if output else open_dataset.dataset_folder(name)
     with _alone(folder, told):
         if folder.exists():
             _check_same(folder, wanted)
@@ -90,17 +95,17 @@ def _live(make: Make, name: str, wanted: Wanted, output: str, told: Told) -> Bro
     return Brought(folder, False, made.dropped)
 
 
-def _alone(folder: Path, told: Told) -> AbstractContextManager[None]:
+def _alone(folder: Path, told: ProgressReporter) -> AbstractContextManager[None]:
     def waits() -> None:
         told.note(f"Another process makes {folder.name}: waiting until it is there.")
 
     return catalog.alone(folder, waits)
 
 
-def _check_same(folder: Path, wanted: Wanted) -> None:
+def _check_same(folder: Path, wanted: DownloadRequest) -> None:
     """Raises DataError where the folder holds something else than what this command makes."""
-    catalog.verify(folder)
-    command = catalog.read_manifest(folder)["command"]
+    open_dataset.verify(folder)
+    command = open_dataset.read_manifest(folder)["command"]
     if command != wanted.typed:
         raise DataError(
             f"{folder} was made by another command: {command}",
@@ -109,7 +114,7 @@ def _check_same(folder: Path, wanted: Wanted) -> None:
 
 
 @contextmanager
-def _of_files(wanted: Wanted, told: Told) -> Iterator[Made]:
+def _of_files(wanted: DownloadRequest, told: ProgressReporter) -> Iterator[DatasetDraft]:
     """A dataset of the field, made of its authors' files."""
     reader = READERS.get(wanted.name)
     if reader is None:
@@ -134,11 +139,11 @@ def _of_files(wanted: Wanted, told: Told) -> Iterator[Made]:
         yield made
 
 
-def _own_name(wanted: Wanted) -> str:
+def _own_name(wanted: DownloadRequest) -> str:
     """What a dataset of tables is called. Raises ConfigError for a name that is not free."""
     if wanted.name.startswith(SIGN):
         return wanted.name.removeprefix(SIGN).replace("/", "--")
-    if wanted.name in catalog.SOURCES or not catalog.NAME.fullmatch(wanted.name):
+    if wanted.name in catalog.SOURCES or not open_dataset.NAME.fullmatch(wanted.name):
         raise ConfigError(
             f"'{wanted.name}' cannot be the name of a dataset of your own.",
             hint="Give it another name.",
@@ -147,7 +152,7 @@ def _own_name(wanted: Wanted) -> str:
 
 
 @contextmanager
-def _of_tables(wanted: Wanted, told: Told) -> Iterator[Made]:
+def _of_tables(wanted: DownloadRequest, told: ProgressReporter) -> Iterator[DatasetDraft]:
     """A dataset made of tables, of the Hub or of a folder."""
     is_named = wanted.name.startswith(SIGN)
     place = wanted.name if is_named else wanted.source

@@ -4,25 +4,21 @@ A new source is one class with `name`, `summary`, `how` and `fetch`, and one lin
 """
 
 import hashlib
-import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from filelock import FileLock, Timeout
 
-from fki.core.errors import DataError, NotDownloaded, nearest
-from fki.core.paths import asset, data_home, user_path
-from fki.core.types import Prompt, Stream, Version
-from fki.data.dataset_folder import MANIFEST, data_files, digest, file_digest, read_folder
+from fki.core.errors import DataError, nearest
+from fki.core.paths import asset, data_home
+from fki.data.dataset_folder import MANIFEST
+from fki.data.open_dataset import NAME, dataset_folder, verify
 from fki.sources.benchmarks.registry import READERS
-
-NAME = re.compile(r"\w[\w.-]*")
 
 
 class Source(Protocol):
@@ -60,11 +56,6 @@ WIKI = Embedded(
     "wiki", "dated facts of 2023-2025: offices, ambassadors, committees, sports, software"
 )
 SOURCES: dict[str, Source] = {WIKI.name: WIKI, **READERS}
-
-
-def dataset_folder(name: str) -> Path:
-    """Where a known dataset is kept on this machine."""
-    return data_home() / "datasets" / name
 
 
 def fetch(name: str) -> tuple[Path, bool]:
@@ -185,84 +176,3 @@ def check(folder: Path) -> list[str]:
         if not (folder / "README.md").is_file():
             faults.append(f"{folder} has no card, README.md.")
     return faults
-
-
-def verify(folder: Path) -> str:
-    """The digest of a fetched dataset. Raises DataError where a file is altered or missing."""
-    manifest = read_manifest(folder)
-    for name, expected in manifest["files"].items():
-        file = folder / name
-        found = file_digest(file) if file.is_file() else "no such file"
-        if found != expected["sha256"]:
-            raise DataError(
-                f"{file} was altered: its SHA-256 must be {expected['sha256']}, it is {found}.",
-                hint=f"Move {folder} away and run: fki download {manifest['name']}",
-            )
-    if digest(folder) != manifest["digest"]:
-        extra = sorted(
-            {f.relative_to(folder).as_posix() for f in data_files(folder)} - set(manifest["files"])
-        )
-        raise DataError(
-            f"{folder} holds files that its manifest does not name: {', '.join(extra)}.",
-            hint="Keep your own data in a folder of your own: --set dataset=path/",
-        )
-    return str(manifest["digest"])
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a fetched dataset. Raises DataError where there is no readable one."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        files = {name: {"sha256": entry["sha256"]} for name, entry in manifest["files"].items()}
-        return {
-            "name": manifest["name"],
-            "digest": manifest["digest"],
-            "files": files,
-            "command": manifest.get("made", {}).get("command", ""),
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{folder / MANIFEST} cannot be read: {error!r}.",
-            hint=f"Move {folder} away and download the dataset again.",
-        ) from None
-
-
-def open_stream(dataset: str, version: Version, prompt: Prompt) -> Stream:
-    """A known dataset by name, or a folder, cut into periods.
-
-    Raises NotDownloaded for a known dataset that is not on this machine, DataError for anything
-    else that cannot be read.
-    """
-    folder = folder_of(dataset)
-    if is_known(dataset):
-        if not folder.exists():
-            also = f"; your own folder is ./{dataset}" if user_path(dataset).is_dir() else ""
-            raise NotDownloaded(
-                f"Dataset '{dataset}' is not on this machine ({folder}).",
-                hint=f"Run: {SOURCES[dataset].how}{also}",
-            )
-        verify(folder)
-        return read_folder(folder, version, prompt, name=dataset)
-    if not folder.is_dir():
-        raise DataError(
-            f"No dataset '{dataset}': neither a known name ({', '.join(SOURCES)}) nor a folder."
-            f"{nearest(dataset, SOURCES)}",
-            hint="Run: fki download --list   or give a folder with a stream.jsonl",
-        )
-    return read_folder(folder, version, prompt, name=folder.resolve().name)
-
-
-def folder_of(dataset: str) -> Path:
-    """Where a dataset is, by its name or folder; it may not be there."""
-    return dataset_folder(dataset) if is_known(dataset) else user_path(dataset)
-
-
-def is_known(dataset: str) -> bool:
-    """Is it a name, and not a folder of the user's own?"""
-    return dataset in SOURCES or _is_kept(dataset)
-
-
-def _is_kept(dataset: str) -> bool:
-    """Is it the name of a dataset that was made on this machine?"""
-    is_name = NAME.fullmatch(dataset) is not None
-    return is_name and (dataset_folder(dataset) / MANIFEST).is_file()

@@ -15,26 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from fki import __version__
-from fki.data.dataset_folder import MANIFEST, data_files, digest, file_digest
-from fki.runs.run_dir import write_json, write_lines, write_text
+from fki.core.atomic_io import file_digest, write_json, write_lines, write_text
+from fki.data.dataset_folder import MANIFEST, data_files, digest
+from fki.net.resolve_source import SourceRecord
 
 Row = dict[str, Any]
 CARD, RELATIONS = "README.md", "relations.json"
 BIGGEST = 40  # relations that a card lists
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """A file or service that rows were made of, and what pins it down."""
-
-    name: str
-    licence: str
-    revision: str  # a digest, a revision id, or the time that it was asked
-    url: str = ""
-
-
 @dataclass(slots=True)
-class Made:
+class DatasetDraft:
     """A dataset before it is written. `tables` are rows by the file's stem: "stream", "probes/new".
 
     They are gone through once for each time that it is written, and need not fit into memory.
@@ -46,7 +37,7 @@ class Made:
     title: str
     about: str
     licence: str  # of the whole, as the Hub spells it; "unknown" where no source says one
-    origins: list[Origin]
+    origins: list[SourceRecord]
     tables: Mapping[str, Iterable[Row]]
     wordings: dict[str, Row] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
@@ -75,7 +66,7 @@ class Tally:
             yield row
 
 
-def write_dataset(folder: Path, made: Made) -> None:
+def write_dataset(folder: Path, made: DatasetDraft) -> None:
     """The files of a dataset, into an empty folder. Raises FkiError where the disk refuses."""
     filled = {}
     for stem, rows in made.tables.items():
@@ -92,7 +83,9 @@ def write_dataset(folder: Path, made: Made) -> None:
     write_manifest(folder, made, filled, told)
 
 
-def write_manifest(folder: Path, made: Made, tables: Mapping[str, Tally], told: str) -> None:
+def write_manifest(
+    folder: Path, made: DatasetDraft, tables: Mapping[str, Tally], told: str
+) -> None:
     """The digests of all files, once they are in place, and how they were made."""
     files = [*data_files(folder), folder / CARD]
     counts = {f"{stem}.jsonl": tally.rows for stem, tally in tables.items()}
@@ -120,7 +113,7 @@ def write_manifest(folder: Path, made: Made, tables: Mapping[str, Tally], told: 
     )
 
 
-def card(made: Made, tables: Mapping[str, Tally], told: str) -> str:
+def card(made: DatasetDraft, tables: Mapping[str, Tally], told: str) -> str:
     """README.md, with its counts taken from what was written."""
     parts = [
         _front(made, tables),
@@ -150,7 +143,7 @@ def card(made: Made, tables: Mapping[str, Tally], told: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _front(made: Made, tables: Iterable[str]) -> str:
+def _front(made: DatasetDraft, tables: Iterable[str]) -> str:
     """What the Hub and `datasets` read: licence, and one config for each file."""
     configs = "".join(
         f"- config_name: {stem.replace('/', '_')}\n"
@@ -174,7 +167,7 @@ def _dropped(dropped: Counter[str]) -> str:
     return _table(["why", "rows"], rows) if rows else "Nothing."
 
 
-def _relations(made: Made, tables: Mapping[str, Tally]) -> list[str]:
+def _relations(made: DatasetDraft, tables: Mapping[str, Tally]) -> list[str]:
     """The relations that bring most, with what is trained on and what is asked."""
     stems = [stem for stem in ("base", "invariant", "stream") if stem in tables]
     counts = {stem: tables[stem].relations for stem in stems}

@@ -15,7 +15,7 @@ from fki.net.http import CONTACT
 from fki.sources.wikidata.statements import Window
 
 
-class Told(Protocol):
+class ProgressReporter(Protocol):
     """Whoever shows the user what goes on."""
 
     def fetched(self, fetched: Progress) -> None:
@@ -29,7 +29,7 @@ class Told(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DownloadRequest:
     """The options of `fki download` that say what to make; "" and 0 where they were not given."""
 
     name: str
@@ -85,7 +85,7 @@ class Wanted:
             )
         return Window(since, until)
 
-    def dated(self) -> "Wanted":
+    def dated(self) -> "DownloadRequest":
         """The same with its days, where they were left out: next month these words mean others."""
         window = self.window()
         return replace(self, since=str(window.since), until=str(window.until))

@@ -28,7 +28,7 @@ from fki.core import registry
 from fki.core.errors import CannotFold, ConfigError
 from fki.data.collator import IGNORE
 from fki.methods.base import trainable
-from fki.modeling.encoder_cache import States
+from fki.modeling.encoder_cache import EncoderCache
 from fki.runs import checkpoint
 from fki.testing.case import STEPS, Case, learn
 from fki.testing.toy_models import (
@@ -239,7 +239,7 @@ def a_frozen_encoder_can_be_read_from_memory(case: Case) -> Iterator[str]:
         ready, encoder = case.taught(level), toy_encoder()
         frozen = ready.method.frozen(ready.model)
         if frozen is not None:
-            states = States(frozen, encoder, store="fp32", limit=2**20, folder=Path())
+            states = EncoderCache(frozen, encoder, store="fp32", limit=2**20, folder=Path())
             plain = scored(ready.model, toy_batch())
             with states.recalled(toy_batch(), [None] * len(toy_batch().labels)):
                 if not _alike(scored(ready.model, toy_batch()), plain):

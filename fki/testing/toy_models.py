@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import T5Config, T5ForConditionalGeneration
 
 from fki.core.types import Batch, Example, Fact, Period
-from fki.data.collator import Encoder
+from fki.data.collator import ExampleTokenizer
 from fki.data.prompts import training_examples
 from fki.modeling import load
 from fki.modeling.seq2seq import scored_logits, target_logits
@@ -44,9 +44,9 @@ def toy_model(*, untied: bool = False) -> T5ForConditionalGeneration:
 
 
 @cache
-def toy_encoder() -> Encoder:
+def toy_encoder() -> ExampleTokenizer:
     """An encoder over the embedded model's tokenizer."""
-    return Encoder(load.load("t5-mini").tokenizer, 64, 32)
+    return ExampleTokenizer(load.load("t5-mini").tokenizer, 64, 32)
 
 
 def toy_period() -> Period:

@@ -1,5 +1,6 @@
 """How an epoch comes to the model: optimizer batches, shared out, packed and cut into passes."""
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -11,24 +12,24 @@ from torch.utils.data import DataLoader, Dataset
 
 from fki.config.schema import Config
 from fki.core.types import Batch
-from fki.data.collator import IGNORE, Encoded, Encoder
-from fki.data.packing import Rows, derived_seed, micro_batches, optimizer_batches, packed
+from fki.data.collator import IGNORE, ExampleTokenizer, TokenizedExample
+from fki.data.packing import Rows, micro_batches, packed
 
 
-class Cut(NamedTuple):
+class OptimizerBatch(NamedTuple):
     """An optimizer batch, cut up."""
 
-    batch: list[Encoded]  # all of it, over all processes
-    share: list[Encoded]  # this process's part
+    batch: list[TokenizedExample]  # all of it, over all processes
+    share: list[TokenizedExample]  # this process's part
     micro: list[Batch]  # the same in forward passes
     most: int  # examples of one
 
 
-class Cutter:
+class Batcher:
     """Cuts epochs up for one process; for want of memory, smaller and smaller."""
 
     def __init__(
-        self, encoder: Encoder, config: Config, accelerator: Accelerator, *, packs: bool
+        self, encoder: ExampleTokenizer, config: Config, accelerator: Accelerator, *, packs: bool
     ) -> None:
         """`packs`: may a row hold several examples?"""
         self.encoder, self.config, self.accelerator = encoder, config, accelerator
@@ -49,12 +50,12 @@ class Cutter:
 
     def cuts(
         self,
-        examples: Sequence[Encoded],
+        examples: Sequence[TokenizedExample],
         period: str,
         epoch: int,
         after: int = 0,
         until: int | None = None,
-    ) -> Iterator[Cut]:
+    ) -> Iterator[OptimizerBatch]:
         """Each optimizer batch of an epoch behind the first `after`, up to number `until`."""
         batches = [*islice(self.batches(len(examples), period, epoch), after, until)]
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
@@ -72,13 +73,13 @@ class Cutter:
         for batch, share, cut in zip(batches, shares, cuts, strict=True):
             whole, own = [examples[i] for i in batch], [examples[i] for i in share]
             micro = [next(loader) for _ in cut] or [unscored(self.encoder.batch(whole[:1]))]
-            yield Cut(whole, own, micro, most)
+            yield OptimizerBatch(whole, own, micro, most)
 
     def halve(self) -> None:
         """From here on forward passes have half the examples, and rows one."""
         self.most, self.row = max(1, self.most // 2), 0
 
-    def as_now(self, cut: Cut) -> Cut:
+    def as_now(self, cut: OptimizerBatch) -> OptimizerBatch:
         """The same batch, in passes as small as they are to be by now."""
         if cut.most <= self.most:
             return cut
@@ -87,22 +88,39 @@ class Cutter:
         micro = [self.encoder.packed([rows[row] for row in part]) for part in passes]
         return cut._replace(micro=micro, most=self.most)
 
-    def _passes(self, examples: Sequence[Encoded], share: Sequence[int]) -> list[Rows]:
+    def _passes(self, examples: Sequence[TokenizedExample], share: Sequence[int]) -> list[Rows]:
         budget = self.config.micro_batch_tokens or math.inf
         rows = packed(examples, share, self.row)
         return micro_batches(examples, rows, most=self.most, budget=budget)
 
 
-class RowsOf(Dataset[list[Encoded]]):
+class RowsOf(Dataset[list[TokenizedExample]]):
     """The examples of each row."""
 
-    def __init__(self, examples: Sequence[Encoded]) -> None:
+    def __init__(self, examples: Sequence[TokenizedExample]) -> None:
         self.examples = examples
 
-    def __getitem__(self, row: Sequence[int]) -> list[Encoded]:
+    def __getitem__(self, row: Sequence[int]) -> list[TokenizedExample]:
         return [self.examples[i] for i in row]
 
 
 def unscored(batch: Batch) -> Batch:
     """The same batch with no label scored: what a process without a share trains on."""
     return batch._replace(labels=torch.full_like(batch.labels, IGNORE), places=batch.places[:0])
+
+
+def derived_seed(seed: int, *parts: str | int) -> int:
+    """A 63-bit seed that depends on all parts and on nothing else."""
+    text = "|".join(map(str, (seed, *parts)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def shuffled(n: int, seed: int) -> list[int]:
+    """The numbers below n in an order that depends on the seed alone."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
+
+
+def optimizer_batches(n: int, size: int, seed: int) -> Iterator[list[int]]:
+    """The numbers below n, shuffled, `size` at a time; each is in exactly one batch."""
+    order = shuffled(n, seed)
+    return (order[i : i + size] for i in range(0, n, size))

@@ -12,14 +12,13 @@ from typing import NamedTuple
 
 from fki.config.schema import Budget, Config
 from fki.core.types import Example, Period
-from fki.data.collator import Encoded, Encoder
-from fki.data.packing import derived_seed
-from fki.modeling.flops import Meter, Work
-from fki.training.batching import Cutter
+from fki.data.collator import ExampleTokenizer, TokenizedExample
+from fki.modeling.flops import FlopEstimator, FlopMeter
+from fki.training.batching import Batcher, derived_seed
 
 
 @dataclass(slots=True)
-class Used:
+class BudgetUsage:
     """What a period's training has used."""
 
     steps: int = 0
@@ -33,12 +32,12 @@ class Used:
         return any(limit and getattr(self, name) >= limit for name, limit in limits.items())
 
 
-class Course(NamedTuple):
+class PeriodPlan(NamedTuple):
     """The epochs that a period begins; the last one may be cut short."""
 
     epochs: list[Sequence[Example]]
     lengths: list[int]  # optimizer steps of each
-    used: Used  # tokens and operations only where they were counted
+    used: BudgetUsage  # tokens and operations only where they were counted
     is_cut: bool  # does the budget leave out steps that the epochs would have had?
 
     @property
@@ -48,13 +47,13 @@ class Course(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Courses:
+class PeriodPlanner:
     """Says the course of each period."""
 
     config: Config
-    encoder: Encoder
-    cutter: Cutter
-    work: Work
+    encoder: ExampleTokenizer
+    cutter: Batcher
+    work: FlopEstimator
 
     @property
     def counts(self) -> bool:
@@ -67,14 +66,14 @@ class Courses:
         mixed: Callable[[int], Sequence[Example]],
         *,
         counts: bool = False,
-    ) -> Course:
+    ) -> PeriodPlan:
         """The course of a period.
 
         Args:
             mixed: what an epoch trains on; asked in order, and only for epochs that begin.
             counts: go through all batches, so that `used` tells tokens and operations.
         """
-        course = Course([], [], Used(), False)
+        course = PeriodPlan([], [], BudgetUsage(), False)
         meter = self.work.meter() if counts or self.counts else None
         for epoch in range(self.config.num_train_epochs):
             if course.used.reached(self.config.budget):
@@ -93,7 +92,12 @@ class Courses:
         return course
 
     def _take(
-        self, period: Period, epoch: int, examples: Sequence[Example], used: Used, meter: Meter
+        self,
+        period: Period,
+        epoch: int,
+        examples: Sequence[Example],
+        used: BudgetUsage,
+        meter: FlopMeter,
     ) -> int:
         """Steps of an epoch until the budget is used up; what they use is added."""
         encoded = self.encoded(period, epoch, examples)
@@ -106,7 +110,9 @@ class Courses:
             used.flops += meter.flops(some)
         return self.cutter.steps(len(encoded))
 
-    def encoded(self, period: Period, epoch: int, examples: Sequence[Example]) -> list[Encoded]:
+    def encoded(
+        self, period: Period, epoch: int, examples: Sequence[Example]
+    ) -> list[TokenizedExample]:
         """An epoch's examples as tokens; what is hidden in texts follows from period and epoch."""
         seed = derived_seed(self.config.seed, "text", period.name, epoch)
         return self.encoder.encode(examples, seed)

@@ -10,7 +10,7 @@ from fki.config.schema import Budget, Config
 from fki.core.types import Period
 from fki.modeling import load
 from fki.training import session
-from fki.training.budget import Used
+from fki.training.budget import BudgetUsage
 from fki.training.run_lifecycle import space_needed
 from fki.training.session import Session
 
@@ -86,7 +86,7 @@ def make_plan(config: Config) -> Plan:
     )
 
 
-def _uses(ready: Session) -> list[Used]:
+def _uses(ready: Session) -> list[BudgetUsage]:
     """What each period's training would use: where there is a budget, batch by batch with what the
     method mixes in; else from the period's own examples."""
     budget, trainer = ready.config.budget, ready.trainer
@@ -95,7 +95,7 @@ def _uses(ready: Session) -> list[Used]:
     return [_use(ready, period) for period in ready.periods]
 
 
-def _use(ready: Session, period: Period) -> Used:
+def _use(ready: Session, period: Period) -> BudgetUsage:
     epochs, courses = ready.config.num_train_epochs, ready.trainer.courses
     encoded, meter = ready.encoder.encode(period.examples), courses.work.meter()
     tokens = sum(len(e.source) + len(e.target) for e in encoded)
@@ -103,10 +103,10 @@ def _use(ready: Session, period: Period) -> Used:
     if meter.remembers and epochs > 1:  # texts are other sources in each epoch
         later = meter.flops(courses.encoded(period, 1, period.examples))
     steps = courses.cutter.steps(len(encoded)) * epochs
-    return Used(steps, tokens * epochs, first + later * (epochs - 1))
+    return BudgetUsage(steps, tokens * epochs, first + later * (epochs - 1))
 
 
-def budget_use(budget: Budget, uses: Sequence[Used]) -> str:
+def budget_use(budget: Budget, uses: Sequence[BudgetUsage]) -> str:
     """In words: how much of its budget the run would use; "" without one."""
     limits = {name: limit for name, limit in budget.model_dump().items() if limit}
     time = limits.pop("seconds", 0)

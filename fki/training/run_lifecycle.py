@@ -16,12 +16,13 @@ from filelock import FileLock, Timeout
 from fki import __version__
 from fki.config.resolve import Resolved
 from fki.config.schema import Config, as_dict, to_toml
-from fki.core.errors import Busy, FkiError
+from fki.core.atomic_io import write_lines, write_text
+from fki.core.errors import FkiError, RunLocked
 from fki.core.paths import user_path
 from fki.data import token_cache
 from fki.modeling import load
 from fki.runs import checkpoint, resume
-from fki.runs.run_dir import CONFIG, LOCK, PROBES, RUN, Run, write_lines, write_text
+from fki.runs.run_dir import CONFIG, LOCK, PROBES, RUN, Run
 from fki.training.session import Session
 
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "tokenizers", "safetensors")
@@ -39,7 +40,7 @@ def hold(run: Run) -> FileLock:
     except Timeout:
         holder = run.info.get("holder", {}) if (run.folder / RUN).exists() else {}
         who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
-        raise Busy(
+        raise RunLocked(
             f"Another process is running in {run.folder}: {who}.",
             hint="Wait for it, stop it, or give another --output-dir.",
         ) from None
@@ -54,7 +55,7 @@ def is_held(run: Run) -> bool:
         return False
     try:
         hold(run).release()
-    except Busy:
+    except RunLocked:
         return True
     return False
 
@@ -79,14 +80,14 @@ def take(
         start(run, session, resolved)
         return lock, run.folder, None, []
     if resume.is_done(run):
-        raise Busy(
+        raise RunLocked(
             f"The run in {run.folder} is done.",
             hint=f"Run: fki compare {run.folder}   or give another --output-dir.",
         )
     lock = hold(run)
     if resume.is_done(run):
         lock.release()
-        raise Busy(f"Another process has just finished the run in {run.folder}.")
+        raise RunLocked(f"Another process has just finished the run in {run.folder}.")
     resume.check_own_files(run)
     resume.check_same(run, session.stream.digest, session.base_digest)
     saved, problems = checkpoint.newest_whole(run.folder)
@@ -104,12 +105,12 @@ def _new(config: Config) -> tuple[Run, FileLock]:
     except FkiError:
         folder = user_path(config.output_dir)
         if config.output_dir and (folder / RUN).is_file():
-            raise Busy(f"Another process has just begun the run in {folder}.") from None
+            raise RunLocked(f"Another process has just begun the run in {folder}.") from None
         raise
     lock = hold(run)
     if (run.folder / RUN).is_file():
         lock.release()
-        raise Busy(f"Another process has just been in {run.folder}.")
+        raise RunLocked(f"Another process has just been in {run.folder}.")
     return run, lock
 
 

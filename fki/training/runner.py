@@ -12,18 +12,20 @@ from accelerate.utils import broadcast_object_list
 from filelock import FileLock
 
 from fki.config.resolve import Resolved
+from fki.core.atomic_io import append_lines, write_json
 from fki.core.errors import FkiError, Interrupted
 from fki.core.types import Period, Score, Step
 from fki.evaluation.evaluator import mean_score
-from fki.evaluation.schedule import best_rows, some_at_a_time
+from fki.evaluation.schedule import some_at_a_time
 from fki.evaluation.summary import summary
 from fki.runs import checkpoint, outcomes, output_log, resume
+from fki.runs.outcomes import best_rows
 from fki.runs.resume import Clock, Logged, State
-from fki.runs.run_dir import METRICS, SAMPLES, SCORES, Run, append_lines, write_json
+from fki.runs.run_dir import METRICS, SAMPLES, SCORES, Run
 from fki.training import peak_memory
 from fki.training.run_lifecycle import finish, take
 from fki.training.session import Session
-from fki.training.signals import Wishes
+from fki.training.signals import SignalRequests
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Runner:
     session: Session
     run: Run
     state: State = field(default_factory=State)
-    wishes: Wishes = field(default_factory=Wishes)
+    wishes: SignalRequests = field(default_factory=SignalRequests)
     notes: list[str] = field(default_factory=list)  # what the user should be told
     heeded: int = 0  # steps when signals were last heeded
     logged: Logged = field(default_factory=Logged)  # before the logs were cut

@@ -7,29 +7,26 @@ from dataclasses import dataclass
 import torch
 from accelerate import Accelerator
 from torch import nn
-from transformers import PreTrainedTokenizerBase
 
 from fki.config.schema import Config
-from fki.core import registry
 from fki.core.errors import ConfigError
 from fki.core.paths import data_home, user_path
+from fki.core.probe_sets import BASE
 from fki.core.types import Example, Period, Stream
-from fki.data import token_cache
-from fki.data.collator import Encoder, tokeniser
+from fki.data.collator import ExampleTokenizer
 from fki.data.lazy import Lazy
+from fki.data.open_dataset import open_stream
 from fki.data.prompts import target_text, training_examples
 from fki.data.replay_corpus import read_corpus
-from fki.data.stream import BASE
-from fki.data.token_cache import Tokens
 from fki.evaluation.evaluator import Evaluator
 from fki.evaluation.schedule import Phase, Questions, phases
-from fki.methods.base import Method
-from fki.methods.modeling_fki import FkiT5ForConditionalGeneration
+from fki.methods.base import Method, make_method
 from fki.modeling import load
-from fki.modeling.encoder_cache import States
-from fki.modeling.load import Loaded
+from fki.modeling.device import has_bf16, make_accelerator
+from fki.modeling.encoder_cache import EncoderCache
+from fki.modeling.load import BaseModel, make_encoder
+from fki.modeling.modeling_fki import FkiT5ForConditionalGeneration
 from fki.runs import checkpoint
-from fki.sources.catalog import open_stream
 from fki.training.trainer import Trainer
 
 
@@ -39,10 +36,10 @@ class Session:
 
     config: Config
     stream: Stream
-    base: Loaded
+    base: BaseModel
     model: nn.Module  # prepared by the method
     method: Method
-    encoder: Encoder
+    encoder: ExampleTokenizer
     trainer: Trainer
     evaluator: Evaluator
     accelerator: Accelerator
@@ -116,7 +113,7 @@ def build(config: Config) -> Session:
     )
 
 
-def _check_trains(base: Loaded, config: Config) -> None:
+def _check_trains(base: BaseModel, config: Config) -> None:
     """Raises ConfigError for a model whose encoder has a branch: methods want a plain one."""
     if isinstance(base.model, FkiT5ForConditionalGeneration):
         raise ConfigError(
@@ -144,37 +141,14 @@ def _review(stream: Stream, method: Method) -> Sequence[Example]:
     return read_corpus(user_path(method.corpus), prompt) if method.corpus else Lazy(None, read)
 
 
-def make_method(config: Config) -> Method:
-    """The configured method with its options."""
-    cls = registry.method_class(config.method)
-    return cls(config, cls.Options(**config.options_for(registry.table_of(config.method))))
-
-
-def make_encoder(
-    tokenizer: PreTrainedTokenizerBase, config: Config, accelerator: Accelerator
-) -> Encoder:
-    """The encoder for the configured lengths, padding as the device likes it."""
-    multiple = 8 if accelerator.device.type == "cuda" else 1
-    told = token_cache.digest(tokenizer)
-    folder = data_home() / "tokens" / told if told else None
-    return Encoder(
-        tokenizer,
-        config.input_length,
-        config.output_length,
-        multiple=multiple,
-        objective=config.objective,
-        tokens=Tokens(tokeniser(tokenizer), folder),
-    )
-
-
 def make_states(
-    model: nn.Module, method: Method, encoder: Encoder, config: Config
-) -> States | None:
+    model: nn.Module, method: Method, encoder: ExampleTokenizer, config: Config
+) -> EncoderCache | None:
     """What keeps the states of the frozen encoder; None where none is frozen or kept."""
     frozen = method.frozen(model)
     if frozen is None or config.encoder_cache == "off":
         return None
-    return States(
+    return EncoderCache(
         frozen,
         encoder,
         store="bf16" if config.encoder_cache == "bf16" else "fp32",
@@ -189,35 +163,7 @@ def reads_states(config: Config) -> bool:
     return is_wanted or (config.encoder_cache == "auto" and config.num_train_epochs > 1)
 
 
-def make_accelerator(config: Config) -> Accelerator:
-    """The devices that this process was started on. Raises ConfigError where they do not fit."""
-    if config.use_deepspeed:
-        raise ConfigError(
-            "use_deepspeed = true cannot be used yet: each period has an optimizer of its own.",
-            hint="Set use_deepspeed = false; several GPUs: accelerate launch -m fki train ...",
-        )
-    return Accelerator(
-        mixed_precision=precision(config),
-        cpu=not torch.accelerator.is_available(),  # several processes then meet over gloo
-    )
-
-
-def precision(config: Config) -> str:
-    """Of the forward pass in training: "no", which is fp32, or "bf16"."""
-    if config.mixed_precision != "auto":
-        return config.mixed_precision
-    return "bf16" if has_bf16() else "no"
-
-
-def has_bf16() -> bool:
-    """Has the device that trains instructions of its own for bf16?"""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    found: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-
-
-def _check_answers_fit(taught: Iterable[Iterable[Example]], encoder: Encoder) -> None:
+def _check_answers_fit(taught: Iterable[Iterable[Example]], encoder: ExampleTokenizer) -> None:
     """Tokenise all that is learned, a part at a time. Raises ConfigError for a cut answer."""
     for part in taught:
         examples = [*part]
@@ -226,7 +172,7 @@ def _check_answers_fit(taught: Iterable[Iterable[Example]], encoder: Encoder) ->
         encoder.count(examples)
 
 
-def _check_questions_fit(questions: Questions, encoder: Encoder, config: Config) -> None:
+def _check_questions_fit(questions: Questions, encoder: ExampleTokenizer, config: Config) -> None:
     """Tokenise all that is asked, a cell at a time. Raises ConfigError for a cut answer."""
     for cell in questions.cells:
         answers = [answer for probe in cell.probes for answer in probe.answers]

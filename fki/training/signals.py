@@ -12,7 +12,7 @@ from types import FrameType
 
 
 @dataclass(slots=True)
-class Wishes:
+class SignalRequests:
     """What has been asked for and not been done yet."""
 
     stop: bool = False
@@ -20,9 +20,9 @@ class Wishes:
 
 
 @contextmanager
-def heeded() -> Iterator[Wishes]:
+def handle_signals() -> Iterator[SignalRequests]:
     """Signals become wishes in here; not outside of the main thread, where none arrive."""
-    wishes = Wishes()
+    wishes = SignalRequests()
     if threading.current_thread() is not threading.main_thread():
         yield wishes
         return

@@ -4,25 +4,29 @@ What is done is not done again, what was begun goes on, and what another process
 it; so several processes may share a grid, on several machines too.
 """
 
+import os
 import traceback
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, TypeVar
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
 from fki.config.sweep import Cell, Cells
-from fki.core.errors import Busy, DataError, FkiError, Interrupted
+from fki.core.errors import ConfigError, DataError, FkiError, Interrupted, RunLocked
 from fki.core.types import Score, Step
 from fki.evaluation.summary import so_far
-from fki.runs.run_dir import SCORES, Run
+from fki.modeling.device import make_accelerator
+from fki.runs import output_log, resume
+from fki.runs.run_dir import CHECKPOINTS, RUN, SCORES, Run, is_free
 from fki.training import session, tracking
-from fki.training.run_lifecycle import is_held
+from fki.training.run_lifecycle import MARGIN, check_space, checkpoint_size, is_held, space_kept
 from fki.training.runner import Runner, Scored
-from fki.training.signals import Wishes
-from fki.training.sweep_checks import check_folders, check_runs, is_done
+from fki.training.session import give_back
+from fki.training.signals import SignalRequests
 
 T = TypeVar("T")
 Status = Literal["waiting", "running", "done", "failed", "elsewhere"]
@@ -58,7 +62,7 @@ class Grid:
 
     cells: Cells
     mine: Sequence[Cell]
-    wishes: Wishes = field(default_factory=Wishes)
+    wishes: SignalRequests = field(default_factory=SignalRequests)
     progress: dict[str, Progress] = field(default_factory=dict)  # by the cells' names
     track: Sequence[str] = ()  # trackers, for each cell
     world: int = 1  # processes that run each cell together
@@ -71,7 +75,7 @@ class Grid:
         """
         tracking.check(self.track)
         check_folders(self.cells)
-        accelerator = session.make_accelerator(self.cells.all[0].config)
+        accelerator = make_accelerator(self.cells.all[0].config)
         self.world = accelerator.num_processes
         self.progress = {cell.name: Progress() for cell in self.mine}
         left = self._agreed(lambda: [cell.name for cell in self.mine if not is_done(cell)])
@@ -104,7 +108,7 @@ class Grid:
                 yield from self._run(cell)
             except (Interrupted, KeyboardInterrupt):
                 raise self.interrupted(cell) from None
-            except Busy as busy:
+            except RunLocked as busy:
                 self.progress[cell.name] = Progress("elsewhere", error=str(busy))
             except Exception as error:
                 if self.world > 1:
@@ -121,7 +125,7 @@ class Grid:
             self._read(cell)
             return
         if self._agreed(lambda: is_held(Run(cell.folder))):
-            raise Busy(f"Another process is running in {cell.folder}.")
+            raise RunLocked(f"Another process is running in {cell.folder}.")
         if self._agreed(lambda: self.wishes.stop):
             raise self.interrupted(cell)
         progress = self.progress[cell.name]
@@ -196,3 +200,80 @@ def _mark_failed(progress: Progress, error: Exception) -> None:
     else:
         progress.error = f"{type(error).__name__}: {error}"
         progress.bug = traceback.format_exc()
+
+
+def is_done(cell: Cell) -> bool:
+    """Has the cell's run come to its end?"""
+    return (cell.folder / RUN).is_file() and resume.is_done(Run(cell.folder))
+
+
+def check_folders(cells: Cells) -> None:
+    """Raises ConfigError where the grid's folder is none, or the folder of a cell, all of them
+    looked at, holds a run with other settings or anything else."""
+    folder = cells.folder
+    if (folder / RUN).is_file() or (folder.exists() and not folder.is_dir()):
+        what = "a run" if folder.is_dir() else "a file"
+        raise ConfigError(
+            f"Several runs need a folder to put theirs in, and {folder} is {what}.",
+            hint="Give another --output-dir.",
+        )
+    problems = [text for cell in cells.all if (text := _problem(cell))]
+    if problems:
+        raise ConfigError(
+            "\n".join(problems),
+            hint="Give another --output-dir, or the settings that they were begun with.",
+        )
+
+
+def _problem(cell: Cell) -> str:
+    """What keeps a cell from its folder; "" for nothing."""
+    try:
+        run = resume.unfinished(cell.config)
+    except ConfigError as error:
+        return str(error)
+    if run is None and cell.folder.exists():
+        if not cell.folder.is_dir():
+            return f"{cell.folder} is a file."
+        if not is_free(cell.folder):
+            return f"{cell.folder} holds files, and no run."
+    return ""
+
+
+def check_runs(folder: Path, left: Sequence[Cell]) -> list[str]:
+    """Make a session of each method that is left, and let it go. Returns what the user should know.
+
+    Raises FkiError for whatever would stop one of these cells before its first step, and where the
+    disk is too small for all of them.
+    """
+    notes, kept, largest = list[str](), 0, 0
+    for method in dict.fromkeys(cell.config.method for cell in left):
+        cells = [cell for cell in left if cell.config.method == method]
+        ready = session.build(cells[0].config)
+        for cell in cells:
+            output_log.check(cell.config.output_log)
+            notes += [*cell.resolved.notes, *session.notes(cell.config, ready.accelerator)]
+            if (cell.folder / RUN).is_file():
+                resume.check_same(Run(cell.folder), ready.stream.digest, ready.base_digest)
+            if not cell.config.check_validation:
+                kept += max(0, space_kept(ready) - _held_bytes(cell)) + MARGIN
+                largest = max(largest, checkpoint_size(ready))
+        del ready
+        give_back()
+    _check_place(folder, kept + largest)
+    return list(dict.fromkeys(notes))
+
+
+def _held_bytes(cell: Cell) -> int:
+    """What the cell's checkpoints take already."""
+    files = (cell.folder / CHECKPOINTS).rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _check_place(folder: Path, needed: int) -> None:
+    """Raises FkiError where runs cannot be put into a folder."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    if not (place.is_dir() and os.access(place, os.W_OK)):
+        raise FkiError(f"{folder} cannot be made or written to.", hint="Give another --output-dir.")
+    check_space(place, needed, "the runs that are left need")

@@ -21,14 +21,13 @@ from torch.nn import functional
 from fki.config.schema import Config
 from fki.core.errors import FkiError
 from fki.core.types import Batch, Example, Period, Step
-from fki.data.collator import Encoder
-from fki.data.packing import derived_seed
+from fki.data.collator import ExampleTokenizer
 from fki.methods.base import Method, trainable
-from fki.modeling.encoder_cache import Group, States
-from fki.modeling.flops import Work
+from fki.modeling.encoder_cache import CachedStates, EncoderCache
+from fki.modeling.flops import FlopEstimator
 from fki.modeling.seq2seq import packs, scored_logits
-from fki.training.batching import Cut, Cutter
-from fki.training.budget import Course, Courses
+from fki.training.batching import Batcher, OptimizerBatch, derived_seed
+from fki.training.budget import PeriodPlan, PeriodPlanner
 from fki.training.lr_schedule import Rate
 
 AHEAD = 8  # steps that a GPU is asked for before their losses are read, which waits for it
@@ -37,7 +36,7 @@ NAMED = 5  # examples of a batch that an error names
 TRAINED = "trained"  # the group of states of what is being learned
 
 
-class Taken(NamedTuple):
+class PendingStep(NamedTuple):
     """An optimizer step whose loss may be known to the device alone."""
 
     read: Tensor  # [2], loss and norm
@@ -53,15 +52,15 @@ class Trainer:
         model: nn.Module,
         method: Method,
         config: Config,
-        encoder: Encoder,
+        encoder: ExampleTokenizer,
         accelerator: Accelerator,
         review: Sequence[Example] = (),
-        states: States | None = None,
+        states: EncoderCache | None = None,
     ) -> None:
         """`states`: of the frozen encoder, where epochs are to read them instead of running it."""
         self.method, self.config, self.encoder = method, config, encoder
         self.accelerator, self.review, self.states = accelerator, review, states
-        self.group: Group | None = None  # the current period's states
+        self.group: CachedStates | None = None  # the current period's states
         self.plain = model
         self.model = accelerator.prepare_model(model)
         # prepare_model leaves autocast in the model's forward; scoring has to be fp32
@@ -70,11 +69,11 @@ class Trainer:
         waits = config.on_nan == "skip" or config.budget.seconds > 0
         self.ahead = AHEAD if accelerator.device.type == "cuda" and not waits else 1
         can_pack = method.packs and packs(model)
-        self.cutter = Cutter(encoder, config, accelerator, packs=can_pack)
-        self.courses = Courses(config, encoder, self.cutter, Work(model, states))
+        self.cutter = Batcher(encoder, config, accelerator, packs=can_pack)
+        self.courses = PeriodPlanner(config, encoder, self.cutter, FlopEstimator(model, states))
         self.optimizer: torch.optim.Optimizer | None = None
 
-    def course(self, period: Period, *, counts: bool = False) -> Course:
+    def course(self, period: Period, *, counts: bool = False) -> PeriodPlan:
         """What a period trains on, up to the end of its budget; periods must come in order."""
         seed = self.config.seed
         return self.courses.of(
@@ -151,8 +150,13 @@ class Trainer:
                 )
 
     def _take(
-        self, cut: Cut, optimizer: torch.optim.Optimizer, rate: Rate, period: str, step: int
-    ) -> Taken:
+        self,
+        cut: OptimizerBatch,
+        optimizer: torch.optim.Optimizer,
+        rate: Rate,
+        period: str,
+        step: int,
+    ) -> PendingStep:
         """An optimizer step; left out where its loss is no finite number and that is known."""
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * rate(step - 1)
@@ -161,9 +165,11 @@ class Trainer:
         read, note = self._gradients(cut, seed)
         if self.ahead > 1 or bool(read.isfinite().all()):
             optimizer.step()
-        return Taken(read, optimizer.param_groups[0]["lr"], note)
+        return PendingStep(read, optimizer.param_groups[0]["lr"], note)
 
-    def _cuts(self, period: Period, course: Course, after: int) -> Iterator[tuple[int, Cut, float]]:
+    def _cuts(
+        self, period: Period, course: PeriodPlan, after: int
+    ) -> Iterator[tuple[int, OptimizerBatch, float]]:
         """(epoch, optimizer batch, operations) of each step behind the first `after`."""
         meter = self.courses.work.meter()
         for epoch, (examples, length) in enumerate(zip(course.epochs, course.lengths, strict=True)):
@@ -185,7 +191,9 @@ class Trainer:
             seconds = float(self.accelerator.gather(spent).max())
         return 0 < limit <= seconds
 
-    def _astray(self, cut: Cut, place: str, loss: float, norm: float, skipped: int) -> str:
+    def _astray(
+        self, cut: OptimizerBatch, place: str, loss: float, norm: float, skipped: int
+    ) -> str:
         """What to say of a step that is left out. Raises FkiError where none may be."""
         ids = ", ".join(e.id for e in cut.batch[:NAMED])
         more = f" and {len(cut.batch) - NAMED} more" if len(cut.batch) > NAMED else ""
@@ -232,7 +240,7 @@ class Trainer:
             self.states.drop(TRAINED)
         return seconds
 
-    def _gradients(self, cut: Cut, dropout: int) -> tuple[Tensor, str]:
+    def _gradients(self, cut: OptimizerBatch, dropout: int) -> tuple[Tensor, str]:
         """[2], loss and norm, and a note: where memory is short, passes are halved from here on.
 
         The effective batch stays the same. Raises FkiError where one example is too much.
@@ -261,7 +269,7 @@ class Trainer:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def backward(self, cut: Cut) -> Tensor:
+    def backward(self, cut: OptimizerBatch) -> Tensor:
         """Fill the gradients. Returns [2], the whole batch's loss, and their norm before
         clipping; on the device, which need not be done with them."""
         scored = sum(len(e.target) for e in cut.batch)

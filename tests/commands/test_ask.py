@@ -13,7 +13,7 @@ from rich.console import Console
 from fki.commands.ask import table_of
 from fki.config.schema import Config
 from fki.core.types import Probe
-from fki.data.collator import Encoder
+from fki.data.collator import ExampleTokenizer
 from fki.evaluation.evaluator import Evaluator
 from fki.inference import Answer, Reply, unlike
 from fki.modeling.load import load
@@ -70,7 +70,7 @@ def test_a_run_and_its_exported_folder_say_the_same(
 def test_a_log_likelihood_is_the_one_that_scoring_has(fki: Fki) -> None:
     [row] = fki("ask", "t5-mini", FRANCE, "--json").rows
     config, base = Config(), load("t5-mini")
-    encoder = Encoder(base.tokenizer, config.input_length, config.output_length)
+    encoder = ExampleTokenizer(base.tokenizer, config.input_length, config.output_length)
     answers = [row["answer"], *row["runners_up"]]
     probes = [Probe(a["text"], "base", FRANCE, (a["text"],)) for a in answers]
     found = Evaluator(encoder, config, Accelerator(cpu=True)).predict(base.model, probes)

@@ -15,7 +15,7 @@ pytest.importorskip("msgspec")
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from sparql_server import World, sparql
 
-from fki.sources import catalog
+from fki.data import open_dataset
 
 Fki = Callable[..., Any]
 WINDOW = ("--since", "2025-10-01", "--until", "2026-01-01", "--relations", "P6,P54,P166,P19")
@@ -66,7 +66,7 @@ def test_a_dump_and_the_query_service_tell_the_same(fki: Fki, world: World, dump
     assert asked.code == 0, asked.err
     read = fki(*DUMP, dump, *WINDOW, "--workers", "2")
     assert read.code == 0, read.err
-    folder = catalog.dataset_folder("wiki-2025-Q4")
+    folder = open_dataset.dataset_folder("wiki-2025-Q4")
     for stem in ("stream", "base", "invariant"):
         assert rows(folder, stem) == rows(Path("live"), stem), stem
     assert len(rows(folder, "stream")) > 60
@@ -126,7 +126,7 @@ def test_shards_make_the_dataset_of_the_whole(
     assert missing.code == 3 and "2/3" in missing.words
     merged = fki(*DUMP, "s1", "s2", "s3")
     assert merged.code == 0, merged.err
-    folder = catalog.dataset_folder("wiki-2025-Q4")
+    folder = open_dataset.dataset_folder("wiki-2025-Q4")
     for stem in ("stream", "base", "invariant"):
         assert rows(folder, stem) == rows(Path("whole"), stem)
     trained = fki("train", "--dataset", "wiki-2025-Q4", "--version", "month", *short, "--json")

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from fki.data import open_dataset
 from fki.sources import catalog
 from fki.sources.benchmarks.ckl import whole
 from fki.sources.benchmarks.registry import READERS
@@ -194,12 +195,12 @@ def original(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]
 
 
 def manifest(name: str) -> Any:
-    file = catalog.dataset_folder(name) / "manifest.json"
+    file = open_dataset.dataset_folder(name) / "manifest.json"
     return json.loads(file.read_text(encoding="utf-8"))
 
 
 def probes(name: str, set_name: str) -> list[dict[str, Any]]:
-    file = catalog.dataset_folder(name) / "probes" / f"{set_name}.jsonl"
+    file = open_dataset.dataset_folder(name) / "probes" / f"{set_name}.jsonl"
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
@@ -219,7 +220,7 @@ def test_every_dataset_of_the_field_is_made_checked_and_learned(
     dropped = {why: n for why, n in manifest(name)["made"]["dropped"].items() if n}
     assert dropped == DROPPED[name]
     assert all(f"{n:,}" in shown.words and why in shown.words for why, n in dropped.items())
-    assert fki("download", "--check", catalog.dataset_folder(name)).code == 0
+    assert fki("download", "--check", open_dataset.dataset_folder(name)).code == 0
     trained = fki("train", "--dataset", name, "--version", "month", *short, "--json")
     assert trained.code == 0, trained.err
     assert trained.rows[-1]["summary"]["learning_gain"] is not None
@@ -244,7 +245,7 @@ def test_all_answers_of_ckl_count_and_old_ones_are_kept(fki: Fki, tmp_path: Path
     [updated] = probes("ckl", "updated")
     assert updated["answers"] == ["Cy", "Cyrus"] and updated["old_answers"] == ["Dee", "Di"]
     assert [p["answers"] for p in probes("ckl", "new_easy")] == [["Ada", "Ada Quill"]]
-    stream = catalog.open_stream("ckl", "month", "sentinel")
+    stream = open_dataset.open_stream("ckl", "month", "sentinel")
     sets = {s.name: s for s in stream.probe_sets}
     assert sets["updated"].probes[0].old_answers == ("Dee", "Di")
     assert sets["new_easy"].asks == "learn"
@@ -325,7 +326,7 @@ def test_answers_of_templama_are_read_in_every_edition(
 ) -> None:
     lines(tmp_path / "files" / name, [dated(2010, "Owls"), dated(2011, "") | {"answer": answer}])
     assert fki("download", "templama", "--from", "files").code == 0
-    stream = (catalog.dataset_folder("templama") / "stream.jsonl").read_text(encoding="utf-8")
+    stream = (open_dataset.dataset_folder("templama") / "stream.jsonl").read_text(encoding="utf-8")
     assert [json.loads(row)["target"] for row in stream.splitlines()] == [["Lions"]]
 
 
@@ -342,7 +343,7 @@ def test_zsre_as_mend_trains_on_it_is_read_too(fki: Fki, tmp_path: Path) -> None
     fki("download", "zsre", "--from", "files")
     assert [p["prompt"] for p in probes("zsre", "paraphrase")] == ["Whose work is Watts Hall?"]
     [probe] = dict.fromkeys(
-        p for s in catalog.open_stream("zsre", "month", "sentinel").probe_sets
+        p for s in open_dataset.open_stream("zsre", "month", "sentinel").probe_sets
         if s.name == "updated" for p in s.probes
     )  # fmt: skip
     assert probe.answers == ("Ann Lee",) and probe.old_answers == ("Bo Ray",)
@@ -351,7 +352,7 @@ def test_zsre_as_mend_trains_on_it_is_read_too(fki: Fki, tmp_path: Path) -> None
 def test_relations_of_lama_are_worded_as_its_authors_ask_them(fki: Fki, tmp_path: Path) -> None:
     lama(tmp_path / "files")
     fki("download", "lama", "--from", "files")
-    file = catalog.dataset_folder("lama") / "relations.json"
+    file = open_dataset.dataset_folder("lama") / "relations.json"
     wordings = {k: v["wordings"] for k, v in json.loads(file.read_text(encoding="utf-8")).items()}
     assert wordings["P19"] == wordings["place of birth"] == ["[X] was born in [Y]."]
 
@@ -361,7 +362,7 @@ def test_every_reader_says_what_may_be_done_with_its_data_and_where_that_is_said
 ) -> None:
     name, files = original
     fki("download", name, "--from", files)
-    card = (catalog.dataset_folder(name) / "README.md").read_text(encoding="utf-8")
+    card = (open_dataset.dataset_folder(name) / "README.md").read_text(encoding="utf-8")
     assert f"license: {READERS[name].licence}\n" in card and READERS[name].terms in card
     assert READERS[name].licence != "other"
 
@@ -441,7 +442,9 @@ def test_an_address_is_fetched_checked_and_read(
         assert catalog.kept() == []
         shown = fki("download", "counterfact", "--from", f"{host.url}#sha256={sum_}")
         assert shown.code == 0, shown.err
-        card = (catalog.dataset_folder("counterfact") / "README.md").read_text(encoding="utf-8")
+        card = (open_dataset.dataset_folder("counterfact") / "README.md").read_text(
+            encoding="utf-8"
+        )
         assert host.url in card and sum_ in card
 
 
@@ -469,7 +472,7 @@ def test_verify_finds_what_was_altered(fki: Fki, tmp_path: Path) -> None:
     counterfact(tmp_path / "files")
     fki("download", "counterfact", "--from", "files")
     assert fki("download", "--verify").code == 0
-    with (catalog.dataset_folder("counterfact") / "stream.jsonl").open("a") as out:
+    with (open_dataset.dataset_folder("counterfact") / "stream.jsonl").open("a") as out:
         out.write("\n")
     shown = fki("download", "--verify", "--json")
     assert shown.code == 3 and "stream.jsonl was altered" in shown.words

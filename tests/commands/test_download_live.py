@@ -15,8 +15,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from sparql_server import World, sparql
 
 from fki.core.paths import data_home
+from fki.data import open_dataset
 from fki.sources import catalog
-from fki.sources.request import Wanted
+from fki.sources.request import DownloadRequest
 
 Fki = Callable[..., Any]
 QUARTER = ("--since", "2025-10-01", "--until", "2026-01-01")
@@ -54,7 +55,7 @@ def test_last_quarters_facts_are_learned_in_two_commands(
     assert shown.code == 0, shown.err
     assert "at least 2 questions" in shown.words and "two at once where one is meant" in shown.words
     assert "fki train --preset t5_recadam --version quarter --dataset wiki-2025-Q4" in shown.words
-    folder = catalog.dataset_folder("wiki-2025-Q4")
+    folder = open_dataset.dataset_folder("wiki-2025-Q4")
     assert [len(rows(folder, s)) for s in ("base", "stream")] == [19 + 20, 19]
     assert rows(folder, "stream")[0] == {
         "subject": "Country 0A",
@@ -81,10 +82,10 @@ def test_what_is_made_reads_as_the_embedded_dataset_does(fki: Fki, world: World)
 
     with sparql(world) as site:
         fki(*LIVE, *QUARTER, *WHO, "--endpoint", site.url, "--relations", "P6")
-    folder = catalog.dataset_folder("wiki-2025-Q4")
+    folder = open_dataset.dataset_folder("wiki-2025-Q4")
     fki("download", "wiki")
-    embedded = catalog.dataset_folder("wiki")
-    stream = catalog.open_stream("wiki-2025-Q4", "month", "sentinel")
+    embedded = open_dataset.dataset_folder("wiki")
+    stream = open_dataset.open_stream("wiki-2025-Q4", "month", "sentinel")
     assert {s.name for s in stream.probe_sets} >= {"initial", "updated", "paraphrase"}
     ours = load_dataset(str(folder), "stream", split="train", cache_dir=str(folder.parent / "c"))
     assert set(rows(embedded, "stream")[0]) <= set(ours.column_names)
@@ -218,10 +219,10 @@ def test_options_of_live_data_are_refused_where_they_mean_nothing(fki: Fki) -> N
     ],
 )
 def test_a_window_has_the_name_that_people_give_it(since: str, until: str, name: str) -> None:
-    assert Wanted("wiki", "wikidata", since=since, until=until).dataset == name
+    assert DownloadRequest("wiki", "wikidata", since=since, until=until).dataset == name
 
 
 def test_without_a_window_it_is_last_month() -> None:
-    window = Wanted("wiki", "wikidata").window()
+    window = DownloadRequest("wiki", "wikidata").window()
     assert window.until == date.today().replace(day=1) and (window.until - window.since).days > 27
     assert window.since.day == 1

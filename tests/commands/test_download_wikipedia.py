@@ -12,7 +12,7 @@ pytest.importorskip("wikitextparser")
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from wiki_export import export, page, save
 
-from fki.sources import catalog
+from fki.data import open_dataset
 
 Fki = Callable[..., Any]
 KEPT = "Avalon is a country in the western sea. Its largest river is the Lethe, in the north."
@@ -42,7 +42,7 @@ def test_what_a_wikipedia_changed_is_learned_in_two_commands(
     shown = fki("download", "wikipedia", "--from", old, new, "--workers", "1")
     assert shown.code == 0, shown.err
     assert "--dataset wikipedia" in shown.words
-    folder = catalog.dataset_folder("wikipedia")
+    folder = open_dataset.dataset_folder("wikipedia")
     text = (folder / "stream.jsonl").read_text(encoding="utf-8")
     rows = [json.loads(line) for line in text.splitlines()]
     assert len(rows) == 6 and {row["date"] for row in rows} == {"2024-02-15"}

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
+from fki.core.atomic_io import file_digest
 from fki.core.formatting import number
-from fki.data.dataset_folder import digest, file_digest
+from fki.data.dataset_folder import digest
 
 Fki = Callable[..., Any]
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from fki.config.compat.ckl_keys import IGNORED, KNOWN, METHODS, RENAMED
-from fki.config.preset_text import as_preset
-from fki.config.presets import layers, tomllib
+from fki.config.presets import as_preset, layers, tomllib
 from fki.config.resolve import Resolved, resolve, resolve_unimported
 from fki.config.schema import SETTINGS, TABLES
 from fki.core.errors import ConfigError

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from fki.core import atomic_io
+from fki.core.atomic_io import write_json, write_text
 from fki.core.errors import DataError, FkiError
-from fki.runs import run_dir
-from fki.runs.run_dir import Run, find_runs, write_json, write_text
+from fki.runs.run_dir import Run, find_runs
 
 
 def test_a_folder_that_holds_files_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_a_folder_without_a_run_file_is_no_run(tmp_path: Path) -> None:
 def test_appended_lines_are_read_back_in_order(tmp_path: Path) -> None:
     rows = [{"step": 1, "text": "ü"}, {"step": 2, "text": "\u2028"}]
     for row in rows:
-        run_dir.append_lines(tmp_path / "m.jsonl", [row])
+        atomic_io.append_lines(tmp_path / "m.jsonl", [row])
     assert list(Run(tmp_path).read_lines("m.jsonl")) == rows
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fki.core.errors import DataError, NotDownloaded
+from fki.data import open_dataset
 from fki.sources import catalog
 
 
@@ -23,7 +24,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_fetch_puts_a_verified_dataset_into_the_data_folder(tmp_path: Path) -> None:
     folder, was_here = catalog.fetch("wiki")
     assert folder == tmp_path / "home" / "datasets" / "wiki" and not was_here
-    assert catalog.verify(folder) == catalog.read_manifest(folder)["digest"]
+    assert open_dataset.verify(folder) == open_dataset.read_manifest(folder)["digest"]
 
 
 def test_fetch_leaves_nothing_else_behind(wiki: Path) -> None:
@@ -68,7 +69,9 @@ def test_a_harmed_dataset_is_refused_and_left_as_it_is(wiki: Path, name: str, us
     HARMS[name](wiki)
     before = content(wiki)
     with pytest.raises(DataError, match=name) as caught:
-        catalog.fetch("wiki") if use == "fetch" else catalog.open_stream("wiki", "day", "sentinel")
+        catalog.fetch("wiki") if use == "fetch" else open_dataset.open_stream(
+            "wiki", "day", "sentinel"
+        )
     assert caught.value.exit_code == 3 and caught.value.hint
     assert content(wiki) == before
 
@@ -86,12 +89,12 @@ def test_an_unknown_dataset_brings_the_nearest_name() -> None:
     with pytest.raises(DataError, match="Did you mean 'wiki'"):
         catalog.fetch("wikki")
     with pytest.raises(DataError, match="Did you mean 'wiki'"):
-        catalog.open_stream("wikki", "day", "sentinel")
+        open_dataset.open_stream("wikki", "day", "sentinel")
 
 
 def test_a_dataset_that_is_not_here_says_how_to_get_it() -> None:
     with pytest.raises(NotDownloaded) as caught:
-        catalog.open_stream("wiki", "quarter", "sentinel")
+        open_dataset.open_stream("wiki", "quarter", "sentinel")
     assert caught.value.hint == "Run: fki download wiki"
 
 
@@ -109,11 +112,11 @@ def test_a_source_that_fails_leaves_no_half_folder(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(catalog.SOURCES, "failing", Failing())
     with pytest.raises(ConnectionError):
         catalog.fetch("failing")
-    assert list(catalog.dataset_folder("failing").parent.iterdir()) == []
+    assert list(open_dataset.dataset_folder("failing").parent.iterdir()) == []
 
 
 def test_what_a_killed_process_left_goes_with_the_next_one() -> None:
-    folder = catalog.dataset_folder("wiki")
+    folder = open_dataset.dataset_folder("wiki")
     (folder.parent / ".wiki.fki" / "wiki").mkdir(parents=True)
     (folder.parent / ".wiki.fki" / "wiki" / "base.jsonl").touch()
     assert catalog.fetch("wiki") == (folder, False)
@@ -127,7 +130,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("fki.sources.catalog.shutil.copytree", full)
     with pytest.raises(DataError, match="not all files could be copied"):
         catalog.fetch("wiki")
-    assert list(catalog.dataset_folder("wiki").parent.iterdir()) == []
+    assert list(open_dataset.dataset_folder("wiki").parent.iterdir()) == []
 
 
 def test_one_process_at_a_time_makes_a_dataset_in_a_place(tmp_path: Path) -> None:
@@ -152,7 +155,7 @@ def test_a_folder_of_one_s_own_is_opened_by_its_path(tmp_path: Path) -> None:
     folder.mkdir()
     row = '{"prompt": "x is", "target": "a", "date": "2023-01"}\n'
     (folder / "stream.jsonl").write_text(row, encoding="utf-8")
-    assert catalog.open_stream("mine", "month", "sentinel").name == "mine"
+    assert open_dataset.open_stream("mine", "month", "sentinel").name == "mine"
 
 
 def test_a_data_folder_that_cannot_be_made_is_named(

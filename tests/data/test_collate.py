@@ -8,21 +8,23 @@ from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
 from fki.core.errors import ConfigError
 from fki.core.types import Example
-from fki.data.collator import IGNORE, Encoded, Encoder, padded, shift_right
+from fki.data.collator import IGNORE, ExampleTokenizer, TokenizedExample, padded, shift_right
 
 
 @pytest.fixture
-def encoder(tokenizer: PreTrainedTokenizerBase) -> Encoder:
-    return Encoder(tokenizer, input_length=64, output_length=32)
+def encoder(tokenizer: PreTrainedTokenizerBase) -> ExampleTokenizer:
+    return ExampleTokenizer(tokenizer, input_length=64, output_length=32)
 
 
-def test_labels_are_padded_with_what_torch_ignores(encoder: Encoder) -> None:
-    labels = encoder.batch([Encoded([5, 1], [7, 8, 1]), Encoded([5, 1], [7, 1])]).labels
+def test_labels_are_padded_with_what_torch_ignores(encoder: ExampleTokenizer) -> None:
+    labels = encoder.batch(
+        [TokenizedExample([5, 1], [7, 8, 1]), TokenizedExample([5, 1], [7, 1])]
+    ).labels
     assert labels.tolist() == [[7, 8, 1], [7, 1, -100]]
 
 
-def test_inputs_are_padded_with_the_pad_token_and_masked_there(encoder: Encoder) -> None:
-    batch = encoder.batch([Encoded([5, 6, 1], [1]), Encoded([5, 1], [1])])
+def test_inputs_are_padded_with_the_pad_token_and_masked_there(encoder: ExampleTokenizer) -> None:
+    batch = encoder.batch([TokenizedExample([5, 6, 1], [1]), TokenizedExample([5, 1], [1])])
     assert batch.input_ids.tolist() == [[5, 6, 1], [5, 1, encoder.pad]]
     assert batch.attention_mask.tolist() == [[1, 1, 1], [1, 1, 0]]
 
@@ -33,7 +35,7 @@ def test_widths_are_rounded_up_to_a_multiple() -> None:
     assert padded([[1, 2, 3]], 0).shape == (1, 3)
 
 
-def test_both_sides_of_an_example_end_in_eos(encoder: Encoder) -> None:
+def test_both_sides_of_an_example_end_in_eos(encoder: ExampleTokenizer) -> None:
     eos = encoder.tokenizer.eos_token_id
     [encoded] = encoder.encode([Example("1", "x is <extra_id_0>.", "<extra_id_0> a <extra_id_1>")])
     assert encoded.source[-1] == encoded.target[-1] == eos
@@ -45,9 +47,9 @@ def test_a_target_that_does_not_fit_is_an_error_that_names_the_length(
 ) -> None:
     long = "one two three four five six seven"
     needed = len(tokenizer(long).input_ids)
-    assert Encoder(tokenizer, 64, needed).targets([long]) == [tokenizer(long).input_ids]
+    assert ExampleTokenizer(tokenizer, 64, needed).targets([long]) == [tokenizer(long).input_ids]
     with pytest.raises(ConfigError, match="1 of 2 answers") as caught:
-        Encoder(tokenizer, 64, needed - 1).targets(["a", long])
+        ExampleTokenizer(tokenizer, 64, needed - 1).targets(["a", long])
     assert f"output_length={needed}" in str(caught.value.hint)
 
 
@@ -59,7 +61,7 @@ def test_a_source_cut_to_any_length_keeps_its_sentinel(
     words = ["word"] * rng.randint(0, 60)
     words.insert(rng.randint(0, len(words)), "<extra_id_0>")
     length = rng.randint(2, 70)
-    encoder = Encoder(tokenizer, length, 32)
+    encoder = ExampleTokenizer(tokenizer, length, 32)
     whole = tokenizer(" ".join(words)).input_ids
     [ids] = encoder.sources([" ".join(words)])
     assert encoder.sentinel in ids and ids[-1] == tokenizer.eos_token_id
@@ -71,7 +73,7 @@ def test_a_source_cut_to_any_length_keeps_its_sentinel(
 def test_a_source_without_a_sentinel_keeps_its_end(tokenizer: PreTrainedTokenizerBase) -> None:
     text = "one two three four five six"
     whole = tokenizer(text).input_ids
-    assert Encoder(tokenizer, 5, 32).sources([text]) == [whole[-5:]]
+    assert ExampleTokenizer(tokenizer, 5, 32).sources([text]) == [whole[-5:]]
 
 
 def test_shift_right_is_what_t5_does(toy: T5ForConditionalGeneration) -> None:
@@ -94,14 +96,14 @@ def test_each_text_is_tokenised_once(tokenizer: PreTrainedTokenizerBase) -> None
             seen.extend(texts)
             return tokenizer(texts, **options)
 
-    encoder = Encoder(Counting(), 64, 32)  # type: ignore[arg-type]
+    encoder = ExampleTokenizer(Counting(), 64, 32)  # type: ignore[arg-type]
     first = encoder.sources(["a", "b", "a"])
     assert encoder.sources(["b", "a"]) == [first[1], first[0]] and encoder.targets(["a"])
     assert seen == ["a", "b"]
 
 
-def test_a_batch_does_not_change_what_it_is_made_of(encoder: Encoder) -> None:
+def test_a_batch_does_not_change_what_it_is_made_of(encoder: ExampleTokenizer) -> None:
     encoded = encoder.encode([Example("1", "x y", "a"), Example("2", "x", "a b")])
-    before = [Encoded(list(e.source), list(e.target), e.id) for e in encoded]
+    before = [TokenizedExample(list(e.source), list(e.target), e.id) for e in encoded]
     encoder.batch(encoded).labels.fill_(0)
     assert encoded == before

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from fki.core.errors import ConfigError, DataError
-from fki.sources.dataset_writer import Made
+from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.tables.import_table import from_folder, made, parse_columns
 
 FACTS = "subject=s,relation=r,object=o,date=d"
 
 
-def make(folder: Path, rows: list[dict[str, Any]], columns: str, date: str = "") -> Made:
+def make(folder: Path, rows: list[dict[str, Any]], columns: str, date: str = "") -> DatasetDraft:
     folder.mkdir(exist_ok=True)
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "rows.jsonl").write_text(lines, encoding="utf-8")

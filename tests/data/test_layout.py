@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from fki.core.errors import DataError
-from fki.sources.tables.hub_layout import choose, licence, read_card
+from fki.net.hub import licence, read_card
+from fki.sources.tables.hub_layout import choose
 
 SHARDS = ["data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet"]
 CONFIGS = {

@@ -11,13 +11,15 @@ import pytest
 import yaml
 
 from fki.core.errors import DataError
+from fki.data import open_dataset
+from fki.net.resolve_source import SourceRecord
 from fki.sources import catalog
-from fki.sources.dataset_writer import Made, Origin, write_dataset
+from fki.sources.dataset_writer import DatasetDraft, write_dataset
 
 FACT = {"subject": "Eden", "relation": "head", "object": "Ann", "start": "2024-01-05"}
 
 
-def some(**values: object) -> Made:
+def some(**values: object) -> DatasetDraft:
     """A dataset of two facts, one before and one after, and one question."""
     tables = {
         "base": [FACT],
@@ -29,14 +31,14 @@ def some(**values: object) -> Made:
         "title": "heads: of Eden",
         "about": "Made up.",
         "licence": "cc0-1.0",
-        "origins": [Origin("facts.csv", "CC0", "sha256 12", "https://example.org/facts.csv")],
+        "origins": [SourceRecord("facts.csv", "CC0", "sha256 12", "https://example.org/facts.csv")],
         "tables": tables,
         "wordings": {"head": {"label": "head", "wordings": ["[X] has [Y]."]}},
         "dropped": Counter({"no date": 3}),
         "notes": ["It is small."],
         "command": "fki download some --from here",
     }
-    return Made(**(parts | values))  # type: ignore[arg-type]
+    return DatasetDraft(**(parts | values))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def test_datasets_reads_every_file_by_the_card(
 
 
 def test_the_manifest_vouches_for_every_file(folder: Path) -> None:
-    catalog.verify(folder)
+    open_dataset.verify(folder)
     assert catalog.check(folder) == []
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     listed = {f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file()}
@@ -126,7 +128,7 @@ def test_a_dataset_is_the_same_from_lists_and_from_rows_that_come(tmp_path: Path
     for name, table in (("lists", rows), ("comes", (dict(row) for row in rows))):
         (tmp_path / name).mkdir()
         write_dataset(tmp_path / name, some(tables={"stream": table}))
-    assert catalog.verify(tmp_path / "lists") == catalog.verify(tmp_path / "comes")
+    assert open_dataset.verify(tmp_path / "lists") == open_dataset.verify(tmp_path / "comes")
     assert catalog.check(tmp_path / "comes") == []
 
 
@@ -141,17 +143,17 @@ def test_any_altered_file_is_found(folder: Path, name: str) -> None:
 
 
 def test_a_made_dataset_is_opened_by_its_name() -> None:
-    catalog.place(catalog.dataset_folder("some"), lambda fresh: write_dataset(fresh, some()))
+    catalog.place(open_dataset.dataset_folder("some"), lambda fresh: write_dataset(fresh, some()))
     assert catalog.kept() == ["some"]
-    stream = catalog.open_stream("some", "month", "sentinel")
+    stream = open_dataset.open_stream("some", "month", "sentinel")
     assert stream.name == "some" and [p.name for p in stream.periods] == ["2025-02"]
 
 
 @pytest.mark.parametrize("name", ["..", ".", "some/../some", ""])
 def test_a_name_never_leads_out_of_the_folder_of_datasets(name: str) -> None:
-    catalog.place(catalog.dataset_folder("some"), lambda fresh: write_dataset(fresh, some()))
+    catalog.place(open_dataset.dataset_folder("some"), lambda fresh: write_dataset(fresh, some()))
     with pytest.raises(DataError):
-        catalog.open_stream(name, "month", "sentinel")
+        open_dataset.open_stream(name, "month", "sentinel")
 
 
 def test_the_same_again_is_there_and_something_else_is_refused(folder: Path) -> None:

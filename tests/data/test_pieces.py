@@ -11,7 +11,7 @@ from fki.core.errors import ConfigError
 from fki.core.types import Example, Objective
 from fki.data import chunking
 from fki.data.chunking import Pieces
-from fki.data.collator import Encoded, Encoder, tokeniser
+from fki.data.collator import ExampleTokenizer, TokenizedExample, tokeniser
 
 WORDS = [
     "Ada Quill",
@@ -39,7 +39,7 @@ def text(length: int, seed: int = 0) -> Example:
 @pytest.fixture(scope="module")
 def make(tokenizer: PreTrainedTokenizerBase) -> Any:
     """A function of lengths and an objective: an encoder."""
-    return lambda source=64, target=32, objective="span_corruption": Encoder(
+    return lambda source=64, target=32, objective="span_corruption": ExampleTokenizer(
         tokenizer, source, target, objective=objective
     )
 
@@ -56,7 +56,7 @@ def hidden(target: list[int], marks: list[int]) -> list[list[int]]:
     return [target[a + 1 : b] for a, b in pairwise(places)]
 
 
-def rebuilt(piece: Encoded, marks: list[int]) -> list[int]:
+def rebuilt(piece: TokenizedExample, marks: list[int]) -> list[int]:
     """A piece's tokens: each sentinel of the source replaced by its span of the target."""
     spans, tokens, number = hidden(piece.target, marks), [], 0
     for token in piece.source[:-1]:

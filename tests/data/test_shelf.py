@@ -206,7 +206,7 @@ def test_rows_that_change_while_they_are_read_are_refused_and_leave_no_shelf(
 
 def test_a_shelf_that_was_not_finished_is_made_anew(tmp_path: Path) -> None:
     file = tmp_path / "half.sqlite"
-    half = shelves.Shelf.fresh(str(file))
+    half = shelves.StreamStore.fresh(str(file))
     half.keep(0, date(2023, 1, 1), "2023-01", [], [], [], {"facts": 0, "examples": 0})
     half.db.commit()
     half.db.close()
@@ -216,7 +216,7 @@ def test_a_shelf_that_was_not_finished_is_made_anew(tmp_path: Path) -> None:
 def test_where_the_data_folder_is_full_the_shelf_is_private(tmp_path: Path) -> None:
     place = tmp_path / "streams"
 
-    def fill_elsewhere(shelf: shelves.Shelf) -> None:
+    def fill_elsewhere(shelf: shelves.StreamStore) -> None:
         if str(place) in str(shelf.db.execute("PRAGMA database_list").fetchall()):
             raise sqlite3.OperationalError("database or disk is full")
         fill(shelf, "month", [], large(3, 2), "sentinel")

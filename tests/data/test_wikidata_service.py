@@ -19,7 +19,7 @@ from fki.sources.wikidata import query_crawl as harvest_module
 from fki.sources.wikidata.query_crawl import Harvest, parts_of
 from fki.sources.wikidata.query_service import BEGUN, STALE, Service, Stopped, stopping
 from fki.sources.wikidata.relations import Relation
-from fki.sources.wikidata.select_facts import Sieve
+from fki.sources.wikidata.select_facts import FactSelector
 from fki.sources.wikidata.statements import TWO_DATES, UNKNOWN_END, Claim, Subject, When, Window
 
 WINDOW = Window(date(2025, 10, 1), date(2026, 1, 1))
@@ -112,7 +112,7 @@ def test_what_changed_comes_with_what_held_before_and_what_stands(
 
 def test_rows_are_those_of_the_embedded_dataset(open_harvest: Callable[..., Harvest]) -> None:
     with sparql(world()) as site:
-        sieve = Sieve(RELATIONS, WINDOW)
+        sieve = FactSelector(RELATIONS, WINDOW)
         for subject in open_harvest(site).subjects():
             sieve.add(subject)
     tables = {
@@ -296,7 +296,7 @@ def test_a_name_has_no_spaces_but_plain_ones(open_harvest: Callable[..., Harvest
 
 
 def test_a_subject_that_comes_twice_is_told_once() -> None:
-    sieve = Sieve([LEADER], WINDOW)
+    sieve = FactSelector([LEADER], WINDOW)
     for day in ("2025-11-03", "2025-11-03", "2025-12-04"):
         new = Claim("P6", "Q4", "Bo Bridge", start=When(day, "day"))
         sieve.add(Subject("Q1", "Avalon", [new]))
@@ -353,7 +353,7 @@ def test_the_order_of_subjects_decides_nothing(
         subjects = [*open_harvest(site).subjects()]
     tables = []
     for some in (subjects, subjects[::-1]):
-        sieve = Sieve(RELATIONS, WINDOW)
+        sieve = FactSelector(RELATIONS, WINDOW)
         for subject in some:
             sieve.add(subject)
         tables.append({name: [*rows] for name, rows in sieve.tables().items()})

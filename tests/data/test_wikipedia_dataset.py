@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from fki.core.errors import ConfigError, DataError
+from fki.data import open_dataset
 from fki.sources import catalog
-from fki.sources.dataset_writer import Made, write_dataset
+from fki.sources.dataset_writer import DatasetDraft, write_dataset
 
 pytest.importorskip("wikitextparser")
 from fki.sources.wikipedia import collect_changes
@@ -56,11 +57,11 @@ def two(folder: Path, old: Sequence[str] = OLD, new: Sequence[str] = NEW) -> lis
     ]
 
 
-def made(places: list[str], since: str = "", until: str = "", **options: Any) -> Made:
+def made(places: list[str], since: str = "", until: str = "", **options: Any) -> DatasetDraft:
     return wikipedia(*snapshots(places, since, until), **({"workers": 1} | options))
 
 
-def rows(found: Made, table: str = "stream") -> list[dict[str, Any]]:
+def rows(found: DatasetDraft, table: str = "stream") -> list[dict[str, Any]]:
     return [*found.tables[table]]
 
 
@@ -91,7 +92,7 @@ def test_unchanged_text_is_asked_about_and_changed_text_is_not(tmp_path: Path) -
 def test_the_dataset_can_be_trained_on_and_asked_in_its_periods(tmp_path: Path) -> None:
     found = made(two(tmp_path), facts=str(some_facts(tmp_path / "facts")))
     catalog.build(tmp_path / "set", lambda fresh: write_dataset(fresh, found))
-    stream = catalog.open_stream(str(tmp_path / "set"), "month", "sentinel")
+    stream = open_dataset.open_stream(str(tmp_path / "set"), "month", "sentinel")
     assert [(p.name, len(p.examples)) for p in stream.periods] == [("2024-01", 3)]
     asks = {s.name: (s.asks, len(s)) for s in stream.probe_sets}
     assert asks == {
@@ -153,7 +154,7 @@ def test_a_limit_draws_whole_articles_evenly_and_the_same_ones_each_time(tmp_pat
 def test_an_unchanged_or_undone_revision_is_not_cleaned_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fki.sources.wikidata.hash_sampling.Draw.wants", lambda *_: False)
+    monkeypatch.setattr("fki.sources.wikidata.hash_sampling.HashSample.wants", lambda *_: False)
     slow = "[[File:a.jpg|" * 5_000 + "]]" * 5_000
     same = page(9, text=slow, title="Slow")
     undone = page(10, text=slow, title="Slow", number=1), page(10, text=slow, number=2)

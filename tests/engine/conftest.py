@@ -16,7 +16,7 @@ from fki.config.schema import Config
 from fki.core import registry
 from fki.core.calendar import period_bounds
 from fki.core.types import Batch, Example, Fact, Period
-from fki.data.collator import Encoded, Encoder
+from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.methods.base import Method
 from fki.runs.run_dir import Run
 from fki.testing import toy_encoder, toy_model
@@ -47,7 +47,7 @@ class Recorder(Method):
         return sgd
 
 
-class Seen(Encoder):
+class Seen(ExampleTokenizer):
     """An encoder that keeps every batch that it makes, and the same with one example a row."""
 
     made: list[Batch]
@@ -126,7 +126,7 @@ def _day(name: str) -> Any:
 
 
 @pytest.fixture(scope="session")
-def encoded(make_period: Callable[..., Period]) -> Callable[[int], list[Encoded]]:
+def encoded(make_period: Callable[..., Period]) -> Callable[[int], list[TokenizedExample]]:
     """A function of a number: as many encoded examples."""
     return lambda n: toy_encoder().encode(make_period(n).examples)
 

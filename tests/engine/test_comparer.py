@@ -11,7 +11,7 @@ from fki.comparison.arms import found
 from fki.comparison.compare import compare
 from fki.comparison.types import Comparison, Difference
 from fki.core.errors import ConfigError, DataError
-from fki.metrics.bootstrap import holm
+from fki.metrics.significance import holm
 from fki.runs.run_dir import SAMPLES, Run
 from fki.testing.toy_runs import write_run
 

@@ -16,7 +16,7 @@ from fki.methods.mixreview import MixReview, MixReviewOptions
 from fki.methods.recadam import RecAdam, RecAdamOptimizer
 from fki.testing import toy_encoder, toy_model
 from fki.training import session
-from fki.training.budget import Used
+from fki.training.budget import BudgetUsage
 from fki.training.estimate import budget_use, make_plan
 from fki.training.lr_schedule import Rate
 from fki.training.runner import Runner
@@ -307,7 +307,7 @@ def test_a_plan_says_what_a_method_will_use(
 
 
 def test_a_plan_tells_of_a_budget_in_words() -> None:
-    uses = [Used(4, 90, 1.0), Used(2, 110, 1.0)]
+    uses = [BudgetUsage(4, 90, 1.0), BudgetUsage(2, 110, 1.0)]
     found = budget_use(Budget(tokens=100, seconds=5.0), uses)
     assert found == (
         "100% of its tokens; it ends 1 of 2 periods, and the epochs the others; "

@@ -12,9 +12,10 @@ import pytest
 
 from fki.config.schema import Config
 from fki.core.errors import ConfigError
+from fki.core.probe_sets import learned
 from fki.core.types import Document, Example, Period, Probe, ProbeSet, Stream
 from fki.data.documents import text_examples
-from fki.evaluation.schedule import Questions, learned, phases
+from fki.evaluation.schedule import Questions, phases
 from fki.testing import toy_encoder
 from fki.training import session
 from fki.training.estimate import make_plan

@@ -10,14 +10,14 @@ from accelerate import Accelerator
 
 from fki.config.schema import Config
 from fki.core.types import Prediction, Probe
-from fki.data.collator import Encoded
+from fki.data.collator import TokenizedExample
 from fki.data.prompts import target_text
 from fki.evaluation import evaluator
 from fki.evaluation.evaluator import Evaluator, mean_score
 from fki.methods.base import Method
 from fki.metrics.answers import answer_text
 from fki.modeling import decoding
-from fki.modeling.decoding import Read
+from fki.modeling.decoding import EncodedInputs
 from fki.modeling.seq2seq import target_logits
 from fki.testing import toy_encoder, toy_model, toy_period
 from fki.training.trainer import Trainer
@@ -112,11 +112,11 @@ def test_no_probes_have_no_predictions(ask: Any) -> None:
 
 
 @pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Read, dict[str, Any]]]:
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[EncodedInputs, dict[str, Any]]]:
     """What decoding is given, beside the model."""
-    given: list[tuple[Read, dict[str, Any]]] = []
+    given: list[tuple[EncodedInputs, dict[str, Any]]] = []
 
-    def write(model: Any, read: Read, **settings: Any) -> Any:
+    def write(model: Any, read: EncodedInputs, **settings: Any) -> Any:
         given.append((read, settings))
         return decoding.write(model, read, **settings)
 
@@ -277,7 +277,9 @@ def test_dropout_is_off_while_asking(probes: list[Probe], ask: Any) -> None:
 def test_the_targets_logits_start_from_the_start_token_and_never_see_the_next_one() -> None:
     model: Any = toy_model()
     encoder = toy_encoder()
-    long, short = (encoder.batch([Encoded([5, 6, 1], t)]) for t in ([7, 8, 9, 1], [7, 8, 3, 1]))
+    long, short = (
+        encoder.batch([TokenizedExample([5, 6, 1], t)]) for t in ([7, 8, 9, 1], [7, 8, 3, 1])
+    )
     with torch.no_grad():
         a, b = (target_logits(model, batch, model.config) for batch in (long, short))
     assert torch.equal(a[:, :3], b[:, :3])
@@ -310,7 +312,7 @@ def test_perplexity_is_that_of_every_token_by_hand(ask: Any, probes: list[Probe]
                 encoder.sources([question.source]),
                 encoder.targets([target_text(answer, "sentinel")]),
             )
-            batch = encoder.batch([Encoded(source, target)])
+            batch = encoder.batch([TokenizedExample(source, target)])
             with torch.no_grad():
                 logits = target_logits(model, batch, model.config)[0].double()
             log_p = logits.log_softmax(-1)[range(len(target)), target].sum().item()

@@ -11,14 +11,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from fki.core.errors import DataError, FkiError, GateFailed
+from fki.core.errors import CheckFailed, DataError, FkiError
 from fki.export.export import export
-from fki.export.formats.base import TorchRuntime
 from fki.export.formats.hf import HF
 from fki.export.model_card import write_card
 from fki.export.provenance import data_of
+from fki.modeling.runtime import TorchRuntime
 from fki.runs import checkpoint
-from fki.runs.open_run import Opened, open_model, open_run, run_of
+from fki.runs.open_run import LoadedModel, open_model, open_run, run_of
 from fki.runs.run_dir import Run
 from fki.testing import logits, toy_encoder, toy_model
 
@@ -30,12 +30,12 @@ def run(request: pytest.FixtureRequest, run_of: Callable[..., Run]) -> Run:
 
 
 @pytest.fixture
-def opened(run: Run) -> Opened:
+def opened(run: Run) -> LoadedModel:
     """The run, opened afresh: folding changes the model."""
     return open_run(run)
 
 
-def test_the_exported_folder_answers_like_the_run(opened: Opened, tmp_path: Path) -> None:
+def test_the_exported_folder_answers_like_the_run(opened: LoadedModel, tmp_path: Path) -> None:
     before = logits(opened.model.eval())
     parity = export(opened, HF, tmp_path / "out")
     assert parity.asked == parity.same_answers == parity.same_beams > 0
@@ -46,7 +46,7 @@ def test_the_exported_folder_answers_like_the_run(opened: Opened, tmp_path: Path
 
 
 def test_whoever_may_read_one_file_of_the_folder_may_read_all(
-    opened: Opened, tmp_path: Path
+    opened: LoadedModel, tmp_path: Path
 ) -> None:
     (tmp_path / "mine").write_text("")
     export(opened, HF, tmp_path / "out")
@@ -55,7 +55,7 @@ def test_whoever_may_read_one_file_of_the_folder_may_read_all(
 
 
 def test_the_exported_folder_brings_tokenizer_length_and_origin(
-    opened: Opened, tmp_path: Path
+    opened: LoadedModel, tmp_path: Path
 ) -> None:
     export(opened, HF, tmp_path / "out")
     text = "The mayor of Oz is <extra_id_0>."
@@ -72,19 +72,21 @@ def test_the_exported_folder_brings_tokenizer_length_and_origin(
     }
 
 
-def test_an_opened_run_is_not_the_base_model(opened: Opened) -> None:
+def test_an_opened_run_is_not_the_base_model(opened: LoadedModel) -> None:
     assert not torch.equal(logits(opened.model.eval()), logits(toy_model()))
 
 
-def test_an_export_that_answers_differently_is_kept_aside(opened: Opened, tmp_path: Path) -> None:
-    def spoiled(opened: Opened, folder: Path) -> None:
+def test_an_export_that_answers_differently_is_kept_aside(
+    opened: LoadedModel, tmp_path: Path
+) -> None:
+    def spoiled(opened: LoadedModel, folder: Path) -> None:
         HF.write(opened, folder)
         file = folder / "model.safetensors"
         tensors = load_file(file)
         tensors["decoder.final_layer_norm.weight"] *= 1.01
         save_file(tensors, file, metadata={"format": "pt"})
 
-    with pytest.raises(GateFailed, match="differ") as caught:
+    with pytest.raises(CheckFailed, match="differ") as caught:
         export(opened, replace(HF, write=spoiled), tmp_path / "out")
     assert caught.value.exit_code == 4
     assert [f.name for f in tmp_path.iterdir() if "out" in f.name] == ["out.failed-check"]
@@ -109,12 +111,12 @@ def test_beams_may_find_likelier_texts_than_the_run_but_no_less_likely_ones(
 
 def test_a_second_export_that_fails_is_a_failed_check_too(run: Run, tmp_path: Path) -> None:
     for name in ("out.failed-check", "out.failed-check-2"):
-        with pytest.raises(GateFailed):
+        with pytest.raises(CheckFailed):
             export(open_run(run), replace(HF, tolerance=-1.0), tmp_path / "out")
         assert (tmp_path / name / "config.json").is_file()
 
 
-def test_a_folder_that_holds_files_is_left_untouched(opened: Opened, tmp_path: Path) -> None:
+def test_a_folder_that_holds_files_is_left_untouched(opened: LoadedModel, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
     with pytest.raises(FkiError, match="must be a new or empty folder"):
@@ -122,7 +124,7 @@ def test_a_folder_that_holds_files_is_left_untouched(opened: Opened, tmp_path: P
     assert [f.name for f in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
-def test_an_empty_folder_may_be_filled(opened: Opened, tmp_path: Path) -> None:
+def test_an_empty_folder_may_be_filled(opened: LoadedModel, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     export(opened, HF, tmp_path / "out")
     assert (tmp_path / "out" / "config.json").is_file()
@@ -138,7 +140,7 @@ def test_an_empty_folder_may_be_filled(opened: Opened, tmp_path: Path) -> None:
     ],
 )
 def test_a_run_without_readable_questions_cannot_be_exported(
-    opened: Opened, tmp_path: Path, lines: str, what: str
+    opened: LoadedModel, tmp_path: Path, lines: str, what: str
 ) -> None:
     (tmp_path / "probes.jsonl").write_text(lines, encoding="utf-8")
     with pytest.raises(DataError, match=what):
@@ -162,7 +164,7 @@ def test_a_base_model_with_other_weights_is_refused(run: Run, tmp_path: Path) ->
 
 
 def test_a_model_folder_is_no_run_and_opens_as_it_is(
-    toy_folder: Path, run: Run, opened: Opened
+    toy_folder: Path, run: Run, opened: LoadedModel
 ) -> None:
     assert run_of(str(run.folder))[0] is not None
     assert run_of(str(toy_folder)) == (None, "")

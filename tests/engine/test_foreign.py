@@ -13,10 +13,10 @@ import pytest
 import torch
 from transformers import MT5Config, MT5ForConditionalGeneration
 
-from fki.core.errors import CannotFold, ConfigError, GateFailed
+from fki.core.errors import CannotFold, CheckFailed, ConfigError
 from fki.export.export import export, format_of
-from fki.export.formats.base import TorchRuntime
 from fki.export.parity import Parity
+from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import open_run
 from fki.runs.run_dir import Run
 from fki.testing import toy_encoder, toy_model
@@ -194,7 +194,7 @@ def test_a_head_scaled_wrongly_is_caught_although_its_likeliest_token_is_right(
     wrong = toy_model().config.d_model ** -0.5 if HEADS[head] else 1.0
     monkeypatch.setattr(ctranslate2, "head_scale", lambda model: wrong)
     count = r"\d+" if form == "ctranslate2_int8" else "0"
-    with pytest.raises(GateFailed, match=f"answers {count} of [1-9]"):
+    with pytest.raises(CheckFailed, match=f"answers {count} of [1-9]"):
         export(open_run(run_of("vanilla", untied=HEADS[head])), format_of(form), tmp_path / "out")
 
 
@@ -214,7 +214,7 @@ def test_one_altered_tensor_is_caught_in_ctranslate2(
         return spec
 
     monkeypatch.setattr(ctranslate2, "spec_of", altered)
-    with pytest.raises(GateFailed):
+    with pytest.raises(CheckFailed):
         export(open_run(run_of("vanilla")), format_of("ctranslate2"), tmp_path / "out")
 
 

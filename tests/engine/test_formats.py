@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from benchmarks import export as bench
-from fki.core.errors import ConfigError, GateFailed
+from fki.core.errors import CheckFailed, ConfigError
 from fki.export.export import export, format_of
 from fki.runs.open_run import open_run
 from fki.runs.run_dir import Run
@@ -50,7 +50,7 @@ def test_an_adapter_with_one_altered_tensor_is_caught(
         tensors[name] += 0.1
         save_file(tensors, file, metadata={"format": "pt"})
 
-    with pytest.raises(GateFailed):
+    with pytest.raises(CheckFailed):
         export(open_run(run_of("lora")), replace(plain, write=write), tmp_path / "out")
     assert [f.name for f in tmp_path.glob("*out*")] == ["out.failed-check"]
 

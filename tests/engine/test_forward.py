@@ -11,17 +11,17 @@ from fki.config.schema import Config
 from fki.core import registry
 from fki.core.registry import BUILTIN
 from fki.core.types import Batch
-from fki.data.collator import IGNORE, Encoded, shift_right
+from fki.data.collator import IGNORE, TokenizedExample, shift_right
 from fki.methods.base import trainable
 from fki.modeling.seq2seq import answering, packs, scored_logits, target_logits
 from fki.testing import toy_encoder, toy_model
 
 EXAMPLES = [
-    Encoded([5, 6, 7, 1], [8, 9, 1]),
-    Encoded([15, 16, 1], [18, 1]),
-    Encoded([25, 26, 27, 28, 29, 1], [30, 31, 32, 33, 1]),
-    Encoded([35, 1], [36, 37, 1]),
-    Encoded([5, 6, 7, 1], [40, 1]),
+    TokenizedExample([5, 6, 7, 1], [8, 9, 1]),
+    TokenizedExample([15, 16, 1], [18, 1]),
+    TokenizedExample([25, 26, 27, 28, 29, 1], [30, 31, 32, 33, 1]),
+    TokenizedExample([35, 1], [36, 37, 1]),
+    TokenizedExample([5, 6, 7, 1], [40, 1]),
 ]
 ROWS = [[2], [0, 1], [4, 3, 1, 0, 2]]  # of unlike fill, one with padding in the middle of a batch
 
@@ -73,7 +73,7 @@ def test_packing_holds_for_either_kind_of_attention(attention: str) -> None:
 
 def test_an_example_sees_nothing_of_its_neighbours_in_the_row() -> None:
     model = toy_model().eval()
-    other = Encoded([99, 98, 97, 1], [96, 95, 1])  # as long as the first one
+    other = TokenizedExample([99, 98, 97, 1], [96, 95, 1])  # as long as the first one
     rows = [[first, EXAMPLES[2]] for first in (EXAMPLES[0], other)]
     with torch.no_grad():
         one, two = (scored_logits(model, toy_encoder().packed([row]), model) for row in rows)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fki.core.errors import CannotFold, ConfigError, GateFailed
+from fki.core.errors import CannotFold, CheckFailed, ConfigError
 from fki.export.export import export, format_of
 from fki.runs.open_run import open_run
 from fki.runs.run_dir import Run
@@ -43,7 +43,7 @@ def test_a_head_scaled_wrongly_is_caught(
 ) -> None:
     wrong = toy_model().config.d_model ** -0.5 if untied else 1.0
     monkeypatch.setattr(gguf, "head_scale", lambda model: wrong)
-    with pytest.raises(GateFailed, match=r"answers 0 of [1-9]"):
+    with pytest.raises(CheckFailed, match=r"answers 0 of [1-9]"):
         export(short(run_of("vanilla", untied=untied)), format_of("gguf"), tmp_path / "out")
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fki.core.errors import GateFailed
+from fki.core.errors import CheckFailed
 from fki.export.export import export, format_of
-from fki.export.formats.base import TorchRuntime
+from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import open_run
 from fki.runs.run_dir import Run
 from fki.testing import toy_encoder
@@ -97,7 +97,7 @@ def test_a_graph_with_one_altered_tensor_is_caught(
         form.write(opened, folder)
         spoil_graph(name)(folder)
 
-    with pytest.raises(GateFailed):
+    with pytest.raises(CheckFailed):
         export(open_run(run_of("vanilla")), replace(form, write=write), tmp_path / "out")
     assert (tmp_path / "out.failed-check").is_dir() and not (tmp_path / "out").exists()
 

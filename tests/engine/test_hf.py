@@ -25,13 +25,13 @@ from transformers import (
 
 from fki.config.schema import Config
 from fki.core import registry
-from fki.core.errors import CannotFold, ConfigError, GateFailed
+from fki.core.errors import CannotFold, CheckFailed, ConfigError
 from fki.export.export import export, format_of
-from fki.export.formats.base import TorchRuntime
 from fki.export.formats.hf import HF, ROUNDED, write_plain
 from fki.inference import open_speaker
-from fki.methods import modeling_fki
-from fki.runs.open_run import Opened, open_model, open_run
+from fki.modeling import modeling_fki
+from fki.modeling.runtime import TorchRuntime
+from fki.runs.open_run import LoadedModel, open_model, open_run
 from fki.runs.run_dir import Run
 from fki.testing import Case, logits, toy_encoder, toy_model
 from fki.training import session
@@ -186,7 +186,7 @@ def test_fki_asks_the_folder_as_it_asks_the_run(
 def test_an_altered_weight_of_the_branch_is_caught(
     run_of: Callable[..., Run], tmp_path: Path, method: str
 ) -> None:
-    def spoiled(opened: Opened, folder: Path) -> None:
+    def spoiled(opened: LoadedModel, folder: Path) -> None:
         HF.write(opened, folder)
         file = folder / "model.safetensors"
         tensors = load_file(file)
@@ -195,7 +195,7 @@ def test_an_altered_weight_of_the_branch_is_caught(
         tensors[name] += 0.5
         save_file(tensors, file, metadata={"format": "pt"})
 
-    with pytest.raises(GateFailed, match="log-likelihoods differ"):
+    with pytest.raises(CheckFailed, match="log-likelihoods differ"):
         export(open_run(run_of(method)), replace(HF, write=spoiled), tmp_path / "out")
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from fki.core.atomic_io import write_json
 from fki.core.errors import DataError
 from fki.runs.open_run import best_of, open_run
-from fki.runs.run_dir import Run, write_json
+from fki.runs.run_dir import Run
 from fki.training.runner import Runner
 
 

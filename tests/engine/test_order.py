@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fki.data.collator import Encoded
+from fki.data.collator import TokenizedExample
 from fki.data.packing import micro_batches, packed
 
 sizes = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 9)), min_size=1, max_size=60)
 
 
-def examples(sizes: list[tuple[int, int]]) -> list[Encoded]:
-    return [Encoded([7] * source, [8] * target) for source, target in sizes]
+def examples(sizes: list[tuple[int, int]]) -> list[TokenizedExample]:
+    return [TokenizedExample([7] * source, [8] * target) for source, target in sizes]
 
 
-def tokens(found: list[Encoded], row: list[int]) -> int:
+def tokens(found: list[TokenizedExample], row: list[int]) -> int:
     return sum(len(found[i].source) for i in row)
 
 

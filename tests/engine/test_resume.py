@@ -18,7 +18,7 @@ from fki.evaluation.evaluator import Evaluator
 from fki.runs import checkpoint
 from fki.training import session
 from fki.training.runner import Runner
-from fki.training.signals import heeded
+from fki.training.signals import handle_signals
 from fki.training.trainer import Trainer
 
 METHODS = ["vanilla", "kadapter_2", "kadapter_3", "lora", "mixreview", "modular", "recadam"]
@@ -131,7 +131,7 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(make: Make) -> N
     whole, runner = make("whole"), make("stopped")
     list(whole.events())
     before = signal.getsignal(signal.SIGTERM)
-    with heeded() as runner.wishes, pytest.raises(Interrupted, match="go on") as caught:
+    with handle_signals() as runner.wishes, pytest.raises(Interrupted, match="go on") as caught:
         for event in runner.events():
             if isinstance(event, Step) and event.step == 2:
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -156,7 +156,7 @@ def test_a_second_signal_stops_at_once(make: Make, monkeypatch: pytest.MonkeyPat
         return original(self, batch)
 
     monkeypatch.setattr(Trainer, "_nll", pressed_twice)
-    with heeded() as runner.wishes, pytest.raises(Interrupted):
+    with handle_signals() as runner.wishes, pytest.raises(Interrupted):
         list(runner.events())
     assert runner.clock.steps == 0
     assert runner.run.info["status"] == "interrupted"
@@ -165,7 +165,7 @@ def test_a_second_signal_stops_at_once(make: Make, monkeypatch: pytest.MonkeyPat
 
 def test_a_signal_saves_and_the_run_goes_on(make: Make) -> None:
     runner, names = make("run", keep_last=9), []
-    with heeded() as runner.wishes:
+    with handle_signals() as runner.wishes:
         for event in runner.events():
             if isinstance(event, Step) and event.step == 3 and event.period == "2024-Q1":
                 os.kill(os.getpid(), signal.SIGUSR1)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fki.core.errors import ConfigError, DataError
 from fki.export.export import export, format_of
-from fki.export.model_soup import Soup, Taste, average
+from fki.export.model_soup import ModelSoup, SoupScores, average
 from fki.runs.open_run import open_run
 from fki.runs.recorded_answers import quiz_of, right
 from fki.runs.run_dir import Run
@@ -101,11 +101,11 @@ def test_seeds_can_be_averaged(two: MakeRun) -> None:
 
 def test_what_is_lost_against_the_best_is_told() -> None:
     tastes = [
-        Taste("a", {"new": 50.0, "initial": 40.0}),
-        Taste("b", {"new": 10.0, "initial": 60.0}),
+        SoupScores("a", {"new": 50.0, "initial": 40.0}),
+        SoupScores("b", {"new": 10.0, "initial": 60.0}),
     ]
-    taste = Taste("average", {"new": 45.0, "initial": 70.0})
-    soup = Soup(None, None, taste, tastes)  # type: ignore[arg-type]
+    taste = SoupScores("average", {"new": 45.0, "initial": 70.0})
+    soup = ModelSoup(None, None, taste, tastes)  # type: ignore[arg-type]
     assert soup.best.name == "a" and soup.losses() == {"new": 5.0}
 
 

@@ -14,10 +14,9 @@ from accelerate import Accelerator
 from fki.config.schema import Config
 from fki.core import registry
 from fki.core.types import Period, Probe
-from fki.data.collator import Encoded
+from fki.data.collator import TokenizedExample
 from fki.evaluation.evaluator import Evaluator
-from fki.methods.base import Frozen
-from fki.modeling.encoder_cache import Group, States
+from fki.modeling.encoder_cache import CachedStates, EncoderCache, FrozenEncoder
 from fki.testing import toy_encoder, toy_model
 from fki.training import session
 from fki.training.trainer import Trainer
@@ -28,13 +27,13 @@ NOT_OFF = {"encoder_cache": "fp32", "freeze_level": 1}
 
 
 @pytest.fixture
-def make_states(tmp_path: Path) -> Callable[..., States]:
+def make_states(tmp_path: Path) -> Callable[..., EncoderCache]:
     """A function of options: the states of a toy encoder."""
 
-    def make(store: str = "fp32", limit: int = 2**20, folder: str = "states") -> States:
+    def make(store: str = "fp32", limit: int = 2**20, folder: str = "states") -> EncoderCache:
         encoder = toy_model().requires_grad_(False).get_encoder()
-        return States(
-            Frozen(encoder, (1,)),
+        return EncoderCache(
+            FrozenEncoder(encoder, (1,)),
             toy_encoder(),
             store=store,
             limit=limit,
@@ -44,9 +43,9 @@ def make_states(tmp_path: Path) -> Callable[..., States]:
     return make
 
 
-def read(states: States, group: Group | None, rows: list[list[list[int]]]) -> Any:
+def read(states: EncoderCache, group: CachedStates | None, rows: list[list[list[int]]]) -> Any:
     """What the encoder says of packed rows while it is recalled."""
-    batch = toy_encoder().packed([[Encoded(s, [1]) for s in row] for row in rows])
+    batch = toy_encoder().packed([[TokenizedExample(s, [1]) for s in row] for row in rows])
     with states.recalled(batch, [group] * len(rows)):
         return states.frozen.encoder(input_ids=batch.input_ids)
 
@@ -148,7 +147,7 @@ def test_nothing_is_left_on_the_disk(make_states: Any, tmp_path: Path) -> None:
     assert [*(tmp_path / "states").iterdir()] == []
 
 
-def lesson(method: str, **settings: Any) -> tuple[Any, Trainer, States | None]:
+def lesson(method: str, **settings: Any) -> tuple[Any, Trainer, EncoderCache | None]:
     """A method's model, its trainer with the session's choice of states, and these."""
     values = {"num_train_epochs": 3, "optimizer": "adamw", "learning_rate": 1e-2, **settings}
     config = Config.model_validate({"method": method, **values})

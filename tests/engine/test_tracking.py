@@ -18,7 +18,7 @@ from fki.core.types import Score, Step
 from fki.runs.resume import Logged, logged
 from fki.training import session, tracking
 from fki.training.runner import Runner
-from fki.training.signals import heeded
+from fki.training.signals import handle_signals
 from fki.training.trainer import Trainer
 
 Make = Callable[..., Runner]
@@ -293,7 +293,7 @@ def test_a_signal_leaves_the_tracker_closed_and_goes_on_from_there(
         return original(self, cut)
 
     monkeypatch.setattr(Trainer, "backward", backward)
-    with heeded() as runner.wishes, pytest.raises(FkiError, match="Interrupted"):
+    with handle_signals() as runner.wishes, pytest.raises(FkiError, match="Interrupted"):
         follow(runner, "recorder")
     assert recorder.finished == 1
     follow(make(), "recorder")

@@ -14,12 +14,13 @@ from torch.nn import functional
 from fki.config.schema import Config
 from fki.core.errors import FkiError
 from fki.core.types import Period
-from fki.data.collator import IGNORE, Encoded
-from fki.data.packing import derived_seed, shuffled
+from fki.data.collator import IGNORE, TokenizedExample
 from fki.evaluation.evaluator import Evaluator
+from fki.modeling import device
 from fki.modeling.seq2seq import target_logits
 from fki.testing import toy_encoder, toy_model
 from fki.training import session
+from fki.training.batching import derived_seed, shuffled
 from fki.training.lr_schedule import START, Rate
 from fki.training.trainer import Trainer
 
@@ -27,7 +28,7 @@ MakePeriod = Callable[..., Period]
 N = 7
 
 
-def by_hand(model: Any, examples: list[Encoded]) -> tuple[float, dict[str, torch.Tensor]]:
+def by_hand(model: Any, examples: list[TokenizedExample]) -> tuple[float, dict[str, torch.Tensor]]:
     """The mean loss over all target tokens of one padded batch, and its gradient."""
     batch = toy_encoder().batch(examples)
     logits = target_logits(model, batch, model.config)
@@ -359,8 +360,8 @@ def test_answers_are_scored_in_fp32_while_training_is_in_bf16(
 def test_bf16_is_used_where_it_is_asked_for_or_where_auto_finds_it(
     asked: str, has: bool, used: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "has_bf16", lambda: has)
-    assert session.precision(Config.model_validate({"mixed_precision": asked})) == used
+    monkeypatch.setattr(device, "has_bf16", lambda: has)
+    assert device.precision(Config.model_validate({"mixed_precision": asked})) == used
 
 
 @pytest.mark.parametrize(("found", "has"), [({"avx512_bf16": True}, True), ({"avx2": True}, False)])
@@ -369,13 +370,13 @@ def test_a_processor_says_whether_it_has_bf16(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
-    assert session.has_bf16() is has
+    assert device.has_bf16() is has
 
 
 def test_bf16_that_is_only_imitated_is_told(
     accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "has_bf16", lambda: False)
+    monkeypatch.setattr(device, "has_bf16", lambda: False)
     (said,) = session.notes(Config(mixed_precision="bf16"), accelerator)
     assert "slower than fp32" in said
     assert session.notes(Config(), accelerator) == []

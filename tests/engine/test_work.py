@@ -9,9 +9,9 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from fki.core import registry
-from fki.data.collator import Encoded
-from fki.modeling.encoder_cache import States
-from fki.modeling.flops import Costs, Meter, Work
+from fki.data.collator import TokenizedExample
+from fki.modeling.encoder_cache import EncoderCache
+from fki.modeling.flops import FlopEstimator, FlopMeter, TokenCosts
 from fki.modeling.seq2seq import target_logits
 from fki.testing import toy_batch, toy_encoder, toy_model
 from fki.testing.case import Case
@@ -36,7 +36,7 @@ def products(model: Any) -> tuple[int, int, int]:
 def test_the_estimate_is_what_torch_counts_of_weights(name: str, level: int) -> None:
     ready = Case(name).taught(level)
     counted, sources, targets = products(ready.model)
-    costs = Work(ready.model, None).costs
+    costs = FlopEstimator(ready.model, None).costs
     assert costs.source * sources + costs.target * targets == counted
 
 
@@ -48,16 +48,18 @@ def test_where_all_trains_it_is_six_for_each_weight_and_token() -> None:
             crossed = "EncDecAttention.k" in name or "EncDecAttention.v" in name
             blocks["crossed" if crossed else name.partition(".")[0]] += p.numel()
     head = model.lm_head.weight.numel()
-    costs = Work(model, None).costs
+    costs = FlopEstimator(model, None).costs
     assert costs.source == 6 * (blocks["encoder"] + blocks["crossed"])
     assert costs.target == 6 * (blocks["decoder"] + head)
 
 
-def kept_states(level: int, limit: int = 2**20) -> tuple[Any, States]:
+def kept_states(level: int, limit: int = 2**20) -> tuple[Any, EncoderCache]:
     ready = Case("vanilla").prepare(level)
     frozen = ready.method.frozen(ready.model)
     assert frozen is not None
-    return ready.model, States(frozen, toy_encoder(), store="fp32", limit=limit, folder=Path())
+    return ready.model, EncoderCache(
+        frozen, toy_encoder(), store="fp32", limit=limit, folder=Path()
+    )
 
 
 def test_an_encoder_whose_states_are_kept_takes_two_for_each_weight_of_a_new_source() -> None:
@@ -66,16 +68,20 @@ def test_an_encoder_whose_states_are_kept_takes_two_for_each_weight_of_a_new_sou
         p.numel() for n, p in model.encoder.block.named_parameters() if "weight" in n and p.ndim > 1
     )
     weights -= model.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight.numel()
-    plain, kept = Work(model, None).costs, Work(model, states).costs
+    plain, kept = FlopEstimator(model, None).costs, FlopEstimator(model, states).costs
     assert kept.kept == 2 * weights
     assert kept.source == plain.source - 2 * weights
     assert kept.target == plain.target
 
 
 def test_each_source_is_charged_once_and_each_time_where_there_is_no_room() -> None:
-    batch = [Encoded([5, 6, 7], [1]), Encoded([8, 9], [1, 2]), Encoded([5, 6, 7], [3])]
-    costs = Costs(source=1.0, target=10.0, kept=100.0)
-    roomy, narrow = Meter(costs, 5), Meter(costs, 4)
+    batch = [
+        TokenizedExample([5, 6, 7], [1]),
+        TokenizedExample([8, 9], [1, 2]),
+        TokenizedExample([5, 6, 7], [3]),
+    ]
+    costs = TokenCosts(source=1.0, target=10.0, kept=100.0)
+    roomy, narrow = FlopMeter(costs, 5), FlopMeter(costs, 4)
     each = 8 * 1.0 + 4 * 10.0
     assert [roomy.flops(batch), roomy.flops(batch)] == [each + 500.0, each]
     assert narrow.flops(batch[:2]) == 5 + 30 + 500.0
@@ -87,7 +93,7 @@ def test_measuring_changes_neither_the_model_nor_what_is_drawn_at_random() -> No
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    Work(model, None).costs  # noqa: B018
+    FlopEstimator(model, None).costs  # noqa: B018
     assert torch.equal(torch.rand(1), expected)
     assert model.training
     assert all(p.grad is None for p in model.parameters())

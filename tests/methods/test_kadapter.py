@@ -11,8 +11,8 @@ from fki.config.schema import Config
 from fki.core.errors import CannotFold, ConfigError
 from fki.methods.base import trainable
 from fki.methods.kadapter import KAdapter, KAdapter2, KAdapter3, KAdapterOptions
-from fki.methods.modeling_fki import Adapter
 from fki.modeling.load import count_parameters
+from fki.modeling.modeling_fki import Adapter
 from fki.testing import Case, generate, logits, toy_batch, toy_model
 
 Published = Callable[[str], T5ForConditionalGeneration]

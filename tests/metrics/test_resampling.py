@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from fki.metrics.bootstrap import Spread, cohens_h, difference, holm, mcnemar, spread, weights
+from fki.metrics.bootstrap import Spread, difference, spread, weights
+from fki.metrics.significance import cohens_h, holm, mcnemar
 
 Floats = NDArray[np.float64]
 

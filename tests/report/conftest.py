@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from fki.comparison.types import Arm, Comparison, Cost, Difference, Estimate, Group, Metric, Verdict
+from fki.comparison.types import Arm, Comparison, Cost, Difference, Estimate, Group, Verdict
+from fki.metrics.registry import Metric
 
 ROWS = ("base", "2023-01", "2023-02", "2023-03")
 METRICS = (

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from fki.comparison.types import Difference, Estimate, Group
+from fki.core import formatting
 from fki.report import findings
 
 
@@ -55,7 +56,7 @@ def test_a_difference_in_other_units_than_percent_is_told_in_them(group: Group) 
 
 
 def test_lists_read_as_one_says_them() -> None:
-    assert [findings.listed(list(names)) for names in ("", "a", "ab", "abc")] == [
+    assert [formatting.listed(list(names)) for names in ("", "a", "ab", "abc")] == [
         *("", "a", "a and b", "a, b and c")
     ]
-    assert findings.listed(["a, 1", "b, 2", "c"]) == "a, 1; b, 2 and c"
+    assert formatting.listed(["a, 1", "b, 2", "c"]) == "a, 1; b, 2 and c"

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from fki.export.formats.base import Format, library, parts
+from fki.export.formats.base import Format, library
 from fki.export.formats.plain_t5 import head_scale, plain_t5, vocabulary
-from fki.runs.open_run import Opened
+from fki.modeling.runtime import parts
+from fki.runs.open_run import LoadedModel
 
 ctranslate2: Any = library("ctranslate2", extra="ctranslate2")
 
@@ -24,7 +25,7 @@ VOCABULARY = "shared_vocabulary.json"  # CTranslate2's name for it
 PATIENT = 1000.0  # beams: search on to the last token; it would stop where `generate` does not
 
 
-def write_as(kind: str, opened: Opened, folder: Path) -> None:
+def write_as(kind: str, opened: LoadedModel, folder: Path) -> None:
     """Raises CannotFold where the method's model is no plain one, ConfigError for other models."""
     spec = spec_of(plain_t5(opened, "CTranslate2").cpu(), opened.base.tokenizer)
     spec.validate()

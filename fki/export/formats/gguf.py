@@ -16,7 +16,7 @@ from fki.core.errors import ConfigError
 from fki.export.formats.base import Format, library
 from fki.export.formats.llama_cpp_runtime import FILE, load
 from fki.export.formats.plain_t5 import head_scale, plain_t5, vocabulary
-from fki.runs.open_run import Opened
+from fki.runs.open_run import LoadedModel
 
 gguf: Any = library("gguf", extra="gguf")
 
@@ -25,7 +25,7 @@ MAX_DISTANCE = 128  # the farthest relative position that llama.cpp tells apart
 SHARED = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
 
 
-def write(opened: Opened, folder: Path) -> None:
+def write(opened: LoadedModel, folder: Path) -> None:
     """Raises CannotFold where the method's model is no plain one, ConfigError for other models."""
     model = plain_t5(opened, "llama.cpp")
     if model.config.relative_attention_max_distance != MAX_DISTANCE:

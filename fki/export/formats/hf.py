@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 
+from fki.core.atomic_io import write_json
 from fki.core.errors import ConfigError
-from fki.data.collator import Encoder
-from fki.export.formats.base import Format, TorchRuntime
-from fki.runs.open_run import Opened
-from fki.runs.run_dir import write_json
+from fki.data.collator import ExampleTokenizer
+from fki.export.formats.base import Format
+from fki.modeling.runtime import TorchRuntime
+from fki.runs.open_run import LoadedModel
 
 CONFIG, MODELLING = "config.json", "modeling_fki.py"
 SIZE = re.compile(r"[1-9]\d*[KMGT]B")
@@ -33,7 +34,7 @@ ROUNDED = {  # nats by which an answer may differ, the share of texts that stay,
 
 
 def write(
-    opened: Opened, folder: Path, *, dtype: str = "float32", max_shard_size: str = "50GB"
+    opened: LoadedModel, folder: Path, *, dtype: str = "float32", max_shard_size: str = "50GB"
 ) -> None:
     """Raises CannotFold where transformers has no place for the method's model."""
     model = opened.method.bundle(opened.model).to(getattr(torch, dtype))
@@ -68,7 +69,7 @@ def _write_head(model: Any) -> None:
         model.lm_head.weight = torch.nn.Parameter(model.shared.weight.detach().clone())
 
 
-def load(folder: Path, encoder: Encoder) -> TorchRuntime:
+def load(folder: Path, encoder: ExampleTokenizer) -> TorchRuntime:
     """By transformers, in the precision of the files. `modeling_fki.py` is not run: fki has it."""
     model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype="auto", trust_remote_code=False)
     return TorchRuntime(model, encoder)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fki.data.collator import Encoder
+from fki.data.collator import ExampleTokenizer
 from fki.export.formats.base import library
 from fki.export.formats.beam_search import best_of_beams, log_softmax
 
@@ -36,7 +36,7 @@ class LlamaRuntime:
 
     has_beams = True
 
-    def __init__(self, folder: Path, encoder: Encoder) -> None:
+    def __init__(self, folder: Path, encoder: ExampleTokenizer) -> None:
         llama.llama_log_set(_silent, ctypes.c_void_p(0))
         llama.llama_backend_init()
         settings = llama.llama_model_default_params()
@@ -114,7 +114,7 @@ def _free(context: Any, model: Any) -> None:
     llama.llama_model_free(model)
 
 
-def _context_settings(encoder: Encoder) -> Any:
+def _context_settings(encoder: ExampleTokenizer) -> Any:
     settings = llama.llama_context_default_params()
     room = max(ROOM, encoder.input_length, encoder.output_length + 1)
     settings.n_ctx = settings.n_batch = settings.n_ubatch = room
@@ -125,6 +125,6 @@ def _context_settings(encoder: Encoder) -> Any:
     return settings
 
 
-def load(folder: Path, encoder: Encoder) -> LlamaRuntime:
+def load(folder: Path, encoder: ExampleTokenizer) -> LlamaRuntime:
     """By llama.cpp alone."""
     return LlamaRuntime(folder, encoder)

@@ -21,7 +21,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from fki.core.errors import CannotFold
 from fki.export.formats.base import Format, library
 from fki.export.formats.onnx_runtime import DECODER, ENCODER, PAST, load
-from fki.runs.open_run import Opened
+from fki.runs.open_run import LoadedModel
 
 onnx: Any = library("onnx", extra="onnx")
 
@@ -87,7 +87,7 @@ class WithPast(Decoder):
         return logits, *(t for i, t in enumerate(found) if i % len(ALL) < len(OWN))
 
 
-def write(opened: Opened, folder: Path) -> None:
+def write(opened: LoadedModel, folder: Path) -> None:
     """The plain model where the method has one, else the method's own."""
     try:
         model: Any = opened.method.fold(opened.model)

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fki.data.collator import Encoded, Encoder
-from fki.export.formats.base import library, parts
+from fki.data.collator import ExampleTokenizer, TokenizedExample
+from fki.export.formats.base import library
 from fki.export.formats.beam_search import best_of_beams, log_softmax
+from fki.modeling.runtime import parts
 
 onnxruntime: Any = library("onnxruntime", extra="onnx")
 
@@ -38,7 +39,7 @@ class OnnxRuntime:
 
     has_beams = True
 
-    def __init__(self, folder: Path, encoder: Encoder) -> None:
+    def __init__(self, folder: Path, encoder: ExampleTokenizer) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         self.encode, self.decode, self.go_on = (
@@ -71,7 +72,7 @@ class OnnxRuntime:
 
     def _read(self, sources: Sequence[list[int]]) -> tuple[Floats, Ids]:
         """The encoder's states [B, T, D], and their mask."""
-        batch = self.encoder.batch([Encoded(source, [0]) for source in sources])
+        batch = self.encoder.batch([TokenizedExample(source, [0]) for source in sources])
         mask = batch.attention_mask.numpy()
         asked = {"input_ids": batch.input_ids.numpy(), "attention_mask": mask}
         return self.encode.run(None, asked)[0], mask
@@ -146,6 +147,6 @@ def _ids(rows: Sequence[list[int]], pad: int = 0) -> Ids:
     return ids
 
 
-def load(folder: Path, encoder: Encoder) -> OnnxRuntime:
+def load(folder: Path, encoder: ExampleTokenizer) -> OnnxRuntime:
     """By onnxruntime alone."""
     return OnnxRuntime(folder, encoder)

@@ -12,16 +12,17 @@ from peft import PeftConfig, PeftModel
 from transformers import AutoModelForSeq2SeqLM
 
 from fki.core.errors import ConfigError
-from fki.data.collator import Encoder
-from fki.export.formats.base import Format, TorchRuntime
+from fki.data.collator import ExampleTokenizer
+from fki.export.formats.base import Format
 from fki.export.formats.hf import write_plain
 from fki.modeling.load import locate
-from fki.runs.open_run import Opened
+from fki.modeling.runtime import TorchRuntime
+from fki.runs.open_run import LoadedModel
 
 BASE = "base"  # the folder of the base model
 
 
-def write(opened: Opened, folder: Path) -> None:
+def write(opened: LoadedModel, folder: Path) -> None:
     """Raises ConfigError where the method made no adapter."""
     model = opened.model
     if not isinstance(model, PeftModel):
@@ -40,7 +41,7 @@ def write(opened: Opened, folder: Path) -> None:
         write_plain(model.unload(), folder / BASE, config.output_length, config.num_beams)
 
 
-def load(folder: Path, encoder: Encoder) -> TorchRuntime:
+def load(folder: Path, encoder: ExampleTokenizer) -> TorchRuntime:
     """By transformers and peft alone."""
     name = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
     source = folder / BASE if name == BASE else name

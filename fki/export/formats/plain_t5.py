@@ -6,12 +6,12 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from fki.core.errors import CannotFold, ConfigError
-from fki.runs.open_run import Opened
+from fki.runs.open_run import LoadedModel
 
 KINDS = ("t5", "mt5")
 
 
-def plain_t5(opened: Opened, runtime: str) -> Any:
+def plain_t5(opened: LoadedModel, runtime: str) -> Any:
     """The plain model that behaves as the method's, for a runtime that knows no other.
 
     Raises CannotFold where there is none, ConfigError where it is no T5.

@@ -9,12 +9,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from fki.core.atomic_io import file_digest
 from fki.core.calendar import parse_date
 from fki.core.errors import ConfigError, DataError
-from fki.data.dataset_folder import file_digest
 from fki.data.prompts import SENTINEL
 from fki.data.row_files import bad_byte
-from fki.sources.dataset_writer import Made, Origin
+from fki.net.resolve_source import SourceRecord
+from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.row_collector import Kept
 
 
@@ -58,7 +59,7 @@ class Reader:
         except (ValueError, OverflowError) as error:
             raise ConfigError(f"--date: {error}.") from None
 
-    def made(self, source: Path, command: str, date: str = "") -> Made:
+    def made(self, source: Path, command: str, date: str = "") -> DatasetDraft:
         """The dataset that the files in `source` make. Raises DataError where they are not its."""
         self.check_date(date)
         kept = Files(name=self.name, source=source, date=date or self.date)
@@ -66,10 +67,12 @@ class Reader:
         if "stream" not in kept.tables:
             raise DataError(f"{source} has nothing of '{self.name}' that can be learned.")
         origins = [
-            Origin(file.relative_to(source).as_posix(), self.licence, f"sha256 {file_digest(file)}")
+            SourceRecord(
+                file.relative_to(source).as_posix(), self.licence, f"sha256 {file_digest(file)}"
+            )
             for file in sorted(set(kept.used))
         ]
-        return Made(
+        return DatasetDraft(
             self.name,
             self.summary,
             f"Made of the files below; its authors' page is {self.url}. Rows were not changed but "

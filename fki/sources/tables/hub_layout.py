@@ -6,7 +6,7 @@ file's or the folder's name. `datasets` does the same, but for whole folders tha
 
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from fki.core.errors import DataError, nearest
@@ -30,23 +30,6 @@ class Chosen(NamedTuple):
 
     names: list[str]
     words: str
-
-
-def read_card(file: Path) -> Mapping[str, Any]:
-    """What stands at the head of a card; empty where there is none that can be read."""
-    from huggingface_hub import metadata_load
-    from yaml import YAMLError
-
-    try:
-        return (metadata_load(file) if file.is_file() else None) or {}
-    except (OSError, ValueError, YAMLError):
-        return {}
-
-
-def licence(card: Mapping[str, Any]) -> str:
-    """As the card spells it; "unknown" where it says none."""
-    told = card.get("license") or card.get("license_name") or "unknown"
-    return ", ".join(map(str, told)) if isinstance(told, list) else str(told)
 
 
 def choose(names: Iterable[str], card: Mapping[str, Any], config: str, split: str) -> Chosen:

@@ -11,16 +11,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fki.core.atomic_io import file_digest
 from fki.core.calendar import last_day, parse_date
 from fki.core.errors import ConfigError, DataError, nearest
-from fki.data.dataset_folder import file_digest
 from fki.data.prompts import SENTINEL
 from fki.data.tables import Cells, columns, rows
 from fki.net import hub
 from fki.net.downloads import Watch
-from fki.sources.dataset_writer import Made, Origin
+from fki.net.hub import licence, read_card
+from fki.net.resolve_source import SourceRecord
+from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.row_collector import Kept
-from fki.sources.tables.hub_layout import Chosen, choose, licence, read_card
+from fki.sources.tables.hub_layout import Chosen, choose
 from fki.sources.tables.parse_date import NONE, as_date
 
 KINDS = {  # what each kind of row needs, beside its date, and what it may have
@@ -44,7 +46,7 @@ class Source(NamedTuple):
     files: Mapping[str, Path]
     chosen: Chosen
     licence: str
-    origins: list[Origin]
+    origins: list[SourceRecord]
 
 
 def from_hub(
@@ -56,7 +58,7 @@ def from_hub(
     chosen = choose(snapshot.names, card, config, split)
     files = dict(zip(chosen.names, hub.fetch(snapshot, chosen.names, watch), strict=True))
     told = licence(card)
-    origin = Origin(snapshot.name, told, snapshot.revision, snapshot.url)
+    origin = SourceRecord(snapshot.name, told, snapshot.revision, snapshot.url)
     return Source(snapshot.name, files, chosen, told, [origin])
 
 
@@ -75,7 +77,7 @@ def from_folder(folder: Path, config: str, split: str) -> Source:
     chosen = choose([f.relative_to(root).as_posix() for f in found], card, config, split)
     files = {name: root / name for name in chosen.names}
     told = licence(card)
-    origins = [Origin(n, told, f"sha256 {file_digest(f)}") for n, f in files.items()]
+    origins = [SourceRecord(n, told, f"sha256 {file_digest(f)}") for n, f in files.items()]
     return Source(folder.name, files, chosen, told, origins)
 
 
@@ -96,7 +98,7 @@ def parse_columns(text: str) -> Columns:
     return found
 
 
-def made(name: str, source: Source, asked: Columns, date: str, command: str) -> Made:
+def made(name: str, source: Source, asked: Columns, date: str, command: str) -> DatasetDraft:
     """The dataset that the tables make.
 
     Args:
@@ -122,7 +124,7 @@ def made(name: str, source: Source, asked: Columns, date: str, command: str) -> 
             hint="Are these the right columns? " + _shown(table),
         )
     words = ", ".join(f"`{own}` is `{theirs}`" for own, theirs in table.items())
-    return Made(
+    return DatasetDraft(
         name,
         source.title,
         f"Made of the tables of {source.title}: {words}."

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Sequence
 
 from fki.core.errors import DataError
-from fki.sources.dataset_writer import Made, Origin
-from fki.sources.request import Wanted
+from fki.net.resolve_source import SourceRecord
+from fki.sources.dataset_writer import DatasetDraft
+from fki.sources.request import DownloadRequest
 from fki.sources.wikidata.relations import Relation
-from fki.sources.wikidata.select_facts import Sieve
+from fki.sources.wikidata.select_facts import FactSelector
 from fki.sources.wikidata.statements import Subject, Window
 
 NOTES = (
@@ -28,11 +29,11 @@ def made_of(
     subjects: Iterable[Subject],
     relations: Sequence[Relation],
     window: Window,
-    wanted: Wanted,
-    origin: Origin,
-) -> Made:
+    wanted: DownloadRequest,
+    origin: SourceRecord,
+) -> DatasetDraft:
     """The dataset of a window. Raises DataError where nothing changed in it."""
-    sieve = Sieve(relations, window, wanted.limit)
+    sieve = FactSelector(relations, window, wanted.limit)
     for subject in subjects:
         sieve.add(subject)
     tables = sieve.tables()
@@ -43,7 +44,7 @@ def made_of(
             hint="Try a longer window, or --relations all",
         )
     used = {row["relation"] for rows in tables.values() for row in rows}
-    return Made(
+    return DatasetDraft(
         wanted.dataset,
         f"what changed in Wikidata from {window.since} until {window.until}",
         f"Dated facts that began within {window.since} and {window.until} (exclusive), what held "

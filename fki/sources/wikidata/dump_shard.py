@@ -24,11 +24,10 @@ from typing import Any, NamedTuple
 from filelock import FileLock
 
 from fki import __version__
+from fki.core.atomic_io import file_digest, sync, write_json
 from fki.core.errors import ConfigError, DataError, FkiError
-from fki.data.dataset_folder import file_digest
 from fki.net.downloads import Progress, Watch
 from fki.net.optional import needed
-from fki.runs.run_dir import sync, write_json
 from fki.sources.wikidata.dump_pieces import cut, kind_of
 from fki.sources.wikidata.entities import BROKEN, Scope
 from fki.sources.wikidata.statements import Window

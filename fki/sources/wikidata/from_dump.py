@@ -9,8 +9,8 @@ from pathlib import Path
 from fki.core.errors import ConfigError
 from fki.core.paths import data_home, user_path
 from fki.net.resolve_source import file_at
-from fki.sources.dataset_writer import Made
-from fki.sources.request import Told, Wanted
+from fki.sources.dataset_writer import DatasetDraft
+from fki.sources.request import DownloadRequest, ProgressReporter
 from fki.sources.wikidata.dataset import made_of
 from fki.sources.wikidata.dump_shard import Part, open_shard, read_shard
 from fki.sources.wikidata.entities import Scope
@@ -21,12 +21,12 @@ CORES = max(1, (os.cpu_count() or 2) - 1)  # one is left to decompress and to wr
 READ = ("places", "since", "until", "relations", "limit", "workers", "contact")
 
 
-def named(wanted: Wanted) -> str:
+def named(wanted: DownloadRequest) -> str:
     """What the dataset is called. Raises ConfigError where no dump is named."""
     return _windowed(wanted).dataset
 
 
-def settled(wanted: Wanted) -> Wanted:
+def settled(wanted: DownloadRequest) -> DownloadRequest:
     """What is wanted, so that the same command makes the same another day; shards tell their days
     themselves."""
     are_shards = any(user_path(place).is_dir() for place in wanted.places)
@@ -34,7 +34,7 @@ def settled(wanted: Wanted) -> Wanted:
 
 
 @contextmanager
-def make(wanted: Wanted, told: Told) -> Iterator[Made]:
+def make(wanted: DownloadRequest, told: ProgressReporter) -> Iterator[DatasetDraft]:
     """The dataset of a window. Raises ConfigError or DataError where the dump cannot be used."""
     wanted.only(*READ)
     asked = _windowed(wanted)
@@ -56,7 +56,7 @@ def make(wanted: Wanted, told: Told) -> Iterator[Made]:
         yield made
 
 
-def shard(wanted: Wanted, output: str, told: Told) -> Path:
+def shard(wanted: DownloadRequest, output: str, told: ProgressReporter) -> Path:
     """A share of a dump, read on this machine into a folder that others are merged with."""
     wanted.only(*READ, "shard")
     part = Part.parse(wanted.shard)
@@ -75,7 +75,7 @@ def shard(wanted: Wanted, output: str, told: Told) -> Path:
     return found.folder
 
 
-def _windowed(wanted: Wanted) -> Wanted:
+def _windowed(wanted: DownloadRequest) -> DownloadRequest:
     """What is wanted; shards tell themselves what they were read for."""
     if not wanted.places:
         raise ConfigError(

@@ -8,8 +8,9 @@ from threading import Event
 
 from fki.core.paths import data_home
 from fki.net.http import Patience, Web
-from fki.sources.dataset_writer import Made, Origin
-from fki.sources.request import Told, Wanted
+from fki.net.resolve_source import SourceRecord
+from fki.sources.dataset_writer import DatasetDraft
+from fki.sources.request import DownloadRequest, ProgressReporter
 from fki.sources.wikidata import sparql
 from fki.sources.wikidata.dataset import made_of
 from fki.sources.wikidata.query_crawl import Harvest
@@ -19,18 +20,18 @@ from fki.sources.wikidata.relations import chosen
 READ = Patience(read=90.0)  # the service itself gives up after 60 s
 
 
-def named(wanted: Wanted) -> str:
+def named(wanted: DownloadRequest) -> str:
     """What the dataset is called."""
     return wanted.dataset
 
 
-def settled(wanted: Wanted) -> Wanted:
+def settled(wanted: DownloadRequest) -> DownloadRequest:
     """What is wanted, so that the same command makes the same another day."""
     return wanted.dated()
 
 
 @contextmanager
-def make(wanted: Wanted, told: Told) -> Iterator[Made]:
+def make(wanted: DownloadRequest, told: ProgressReporter) -> Iterator[DatasetDraft]:
     """The dataset of a window, its journal under `downloads` in the data folder until it is made.
 
     Raises ConfigError for what cannot be asked for, DataError where the service cannot be asked.
@@ -51,7 +52,9 @@ def make(wanted: Wanted, told: Told) -> Iterator[Made]:
         updated = service.rows(sparql.UPDATED)
     asked = datetime.fromtimestamp(service.begun, timezone.utc).isoformat(timespec="minutes")
     state = f", which was up to date to {updated[0]['when']}" if updated else ""
-    origin = Origin("Wikidata Query Service", "cc0-1.0", f"asked from {asked}{state}", endpoint)
+    origin = SourceRecord(
+        "Wikidata Query Service", "cc0-1.0", f"asked from {asked}{state}", endpoint
+    )
     made = made_of(subjects, relations, window, wanted, origin)
     yield made
     service.forget()

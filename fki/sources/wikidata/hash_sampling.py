@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-def lot(*names: str) -> int:
+def hash_rank(*names: str) -> int:
     """The number that decides about something with these names."""
     return int.from_bytes(hashlib.sha256("|".join(names).encode()).digest()[:8], "big")
 
@@ -16,10 +16,10 @@ def lot(*names: str) -> int:
 def drawn(names: Iterable[str], most: int) -> list[str]:
     """At most so many different names, those of the lowest lots; 0 for all. In order of name."""
     found = sorted(set(names))
-    return sorted(sorted(found, key=lot)[:most]) if most else found
+    return sorted(sorted(found, key=hash_rank)[:most]) if most else found
 
 
-class Draw(Generic[T]):
+class HashSample(Generic[T]):
     """The items of the lowest lots among all that come, at most so many; 0 for all."""
 
     def __init__(self, most: int) -> None:
@@ -30,13 +30,13 @@ class Draw(Generic[T]):
     def wants(self, name: str) -> bool:
         """Would an item of this name be taken in?"""
         is_open = not self._most or len(self._held) < self._most
-        return is_open or -lot(name) > self._held[0][0]
+        return is_open or -hash_rank(name) > self._held[0][0]
 
     def offer(self, name: str, item: T) -> bool:
         """Take the item in, for now. Returns whether it was; a name is taken once."""
         if name in self._names:
             return False
-        entry = (-lot(name), name, item)
+        entry = (-hash_rank(name), name, item)
         self._names.add(name)
         if not self._most or len(self._held) < self._most:
             heapq.heappush(self._held, entry)

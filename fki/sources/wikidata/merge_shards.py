@@ -23,7 +23,7 @@ from typing import Any
 from fki.core.errors import DataError
 from fki.net.downloads import Watch
 from fki.net.optional import needed
-from fki.sources.dataset_writer import Origin
+from fki.net.resolve_source import SourceRecord
 from fki.sources.wikidata.dump_shard import (
     CLAIMS,
     LABELS,
@@ -51,7 +51,7 @@ class Subjects:
 
     file: Path
     scope: Scope
-    origins: list[Origin]
+    origins: list[SourceRecord]
     counts: Counter[str]  # lines, items, claims
     dropped: Counter[str]  # what was left out, by reason
     broken: list[str]  # the first lines that could not be read
@@ -162,7 +162,9 @@ def join(shards: Sequence[Shard], room: Path) -> Subjects:
             full = [replace(claim, object_label=label_of(claim.object)) for claim in claims]
             out.write(encode((piece, subject, label, full)))
     dump = shards[0].dump
-    origin = Origin(dump["name"], LICENCE, f"{dump['bytes']} bytes, sampled {dump['identity']}")
+    origin = SourceRecord(
+        dump["name"], LICENCE, f"{dump['bytes']} bytes, sampled {dump['identity']}"
+    )
     broken = [line for shard in shards for line in shard.broken]
     return Subjects(whole, shards[0].scope, [origin], counts, dropped, broken)
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from threading import Event
 from typing import Any, TypeVar
 
+from fki.core.atomic_io import write_text
 from fki.core.errors import DataError
 from fki.net.http import TryLater, Web
-from fki.runs.run_dir import write_text
 from fki.sources.wikidata.sparql import PREFIXES
 
 ENDPOINT = "https://query.wikidata.org/sparql"

@@ -15,7 +15,7 @@ from typing import Any
 from fki.core.types import OBJECT, SUBJECT
 from fki.data.prompts import SPECIAL
 from fki.sources.dataset_writer import Row
-from fki.sources.wikidata.hash_sampling import Draw, lot
+from fki.sources.wikidata.hash_sampling import HashSample, hash_rank
 from fki.sources.wikidata.relations import ALWAYS, Relation
 from fki.sources.wikidata.statements import Claim, Subject, Window
 from fki.sources.wikidata.timeline import FIRST, LAST, MOST_OBJECTS, Named, State, Timeline, Unclear
@@ -53,7 +53,7 @@ class Packed(Collection[Row]):
         return any(row == own for own in self)
 
 
-class Sieve:
+class FactSelector:
     """Takes subjects in any order; its memory grows with the window and not with what comes.
 
     Args:
@@ -64,9 +64,9 @@ class Sieve:
         self.relations = {relation.id: relation for relation in relations}
         self.window = window
         self.dropped: Counter[str] = Counter()
-        self._changed: dict[str, Draw[bytes]] = defaultdict(lambda: Draw(most))
-        self._unchanged: dict[str, Draw[bytes]] = defaultdict(lambda: Draw(KEPT))
-        self._always: dict[str, Draw[bytes]] = defaultdict(lambda: Draw(KEPT))
+        self._changed: dict[str, HashSample[bytes]] = defaultdict(lambda: HashSample(most))
+        self._unchanged: dict[str, HashSample[bytes]] = defaultdict(lambda: HashSample(KEPT))
+        self._always: dict[str, HashSample[bytes]] = defaultdict(lambda: HashSample(KEPT))
 
     def add(self, subject: Subject) -> None:
         """Keep what can be told of a subject."""
@@ -179,7 +179,7 @@ def pack(value: object) -> bytes:
 
 
 def _words(row: Row) -> int:
-    return lot(row["relation"], row["subject"].casefold())
+    return hash_rank(row["relation"], row["subject"].casefold())
 
 
 def _order(row: Row) -> tuple[str, str, str, str]:

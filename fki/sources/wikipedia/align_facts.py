@@ -21,7 +21,7 @@ from fki.data.prompts import source_text
 from fki.data.row_files import Problems, parse, raise_for
 from fki.data.row_schema import fact_reader, stream_reader
 from fki.sources.dataset_writer import Row
-from fki.sources.wikidata.hash_sampling import lot
+from fki.sources.wikidata.hash_sampling import hash_rank
 from fki.sources.wikipedia.diff import key, tells
 from fki.sources.wikipedia.xml_export import Page
 
@@ -178,7 +178,7 @@ def _balanced(rows: list[Row], dropped: Counter[str]) -> list[Row]:
     most = {"subject": OF_SUBJECT * len(rows), "relation": OF_RELATION * len(rows)}
     counts: Mapping[str, Counter[str]] = {"subject": Counter(), "relation": Counter()}
     kept = []
-    for row in sorted(rows, key=lambda r: lot(r["subject"], r["relation"])):
+    for row in sorted(rows, key=lambda r: hash_rank(r["subject"], r["relation"])):
         full = [c for c in counts if counts[c][row[c]] >= max(1, int(most[c]))]
         for column in counts:
             counts[column][row[column]] += not full

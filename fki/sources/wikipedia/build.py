@@ -6,7 +6,7 @@ from fki.core.errors import ConfigError
 from fki.net.downloads import Watch
 from fki.net.http import Web
 from fki.net.optional import needed
-from fki.sources.dataset_writer import Made
+from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.wikipedia.dataset import wikipedia
 from fki.sources.wikipedia.dump_index import HOST, SMALL, dump_snapshots
 from fki.sources.wikipedia.snapshots import snapshots
@@ -26,7 +26,7 @@ def make(
     watch: Watch | None = None,
     note: Callable[[str], None] = lambda _: None,
     command: str = "",
-) -> Made:
+) -> DatasetDraft:
     """The dataset of what changed between two snapshots.
 
     Args:

@@ -11,7 +11,7 @@ from fki.data.documents import cloze_probes
 from fki.data.lazy import Lazy
 from fki.data.prompts import SENTINEL
 from fki.sources.dataset_writer import Row
-from fki.sources.wikidata.hash_sampling import Draw, lot
+from fki.sources.wikidata.hash_sampling import HashSample, hash_rank
 from fki.sources.wikipedia.align_facts import Aligner
 from fki.sources.wikipedia.join_pages import Pair
 from fki.sources.wikipedia.workers import Done, Job
@@ -36,8 +36,8 @@ class Gathered:
 
     def __init__(self, aligner: Aligner, limit: int = 0) -> None:
         self.aligner, self.limit = aligner, limit
-        self.changes: Draw[int] = Draw(limit)
-        self.control: Draw[Row] = Draw(CONTROL)
+        self.changes: HashSample[int] = HashSample(limit)
+        self.control: HashSample[Row] = HashSample(CONTROL)
         self.open: dict[int, Page] = {}  # what the workers have, without texts
         self.counts: Counter[str] = Counter()  # articles: new, changed, unchanged
         self.dropped: Counter[str] = Counter()
@@ -127,7 +127,7 @@ def _control(page: Page) -> str:
 
 def _question(page: Page, unchanged: list[str]) -> Row | None:
     """A cloze question about one of the paragraphs; SHA-256 says which is tried first."""
-    for text in sorted(unchanged, key=lot)[:TRIED]:
+    for text in sorted(unchanged, key=hash_rank)[:TRIED]:
         document = Document(text, date.min, title=page.title)  # its date is no matter here
         if SENTINEL in text or SUBJECT in text or OBJECT in text:
             continue

@@ -4,27 +4,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from fki.sources.dataset_writer import Made
-from fki.sources.request import Told, Wanted
+from fki.sources.dataset_writer import DatasetDraft
+from fki.sources.request import DownloadRequest, ProgressReporter
 from fki.sources.wikipedia.build import make as made_of
 from fki.sources.wikipedia.dump_index import HOST, SMALL
 
 READ = ("places", "since", "until", "limit", "facts", "wiki", "workers", "mirror", "contact")
 
 
-def named(wanted: Wanted) -> str:
+def named(wanted: DownloadRequest) -> str:
     """What the dataset is called: by the dates of the snapshots, where they were given."""
     days = [day for day in (wanted.since, wanted.until) if day]
     return "-".join([wanted.wiki or (SMALL if days and not wanted.source else "wikipedia"), *days])
 
 
-def settled(wanted: Wanted) -> Wanted:
+def settled(wanted: DownloadRequest) -> DownloadRequest:
     """What is wanted: two snapshots are the same another day."""
     return wanted
 
 
 @contextmanager
-def make(wanted: Wanted, told: Told) -> Iterator[Made]:
+def make(wanted: DownloadRequest, told: ProgressReporter) -> Iterator[DatasetDraft]:
     """The dataset of what changed. Raises ConfigError or DataError as `made_of` does."""
     wanted.only(*READ)
     places = [wanted.source, *wanted.places] if wanted.source else []

@@ -8,7 +8,7 @@ from typing import Any
 from fki.core.errors import DataError
 from fki.net.downloads import Progress, Watch
 from fki.net.optional import needed
-from fki.sources.dataset_writer import Made
+from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.wikipedia.align_facts import Aligner, read_facts
 from fki.sources.wikipedia.collect_changes import NAMED, Gathered
 from fki.sources.wikipedia.join_pages import Pair, joined
@@ -38,7 +38,7 @@ def wikipedia(
     limits: Limits | None = None,
     watch: Watch | None = None,
     command: str = "",
-) -> Made:
+) -> DatasetDraft:
     """The dataset of what `new` says and `old` did not.
 
     Args:
@@ -93,7 +93,7 @@ def _reading(old: Snapshot, new: Snapshot, watch: Watch | None) -> Callable[[int
 
 def _made(
     gathered: Gathered, old: Snapshot, new: Snapshot, sites: tuple[Site, Site], command: str
-) -> Made:
+) -> DatasetDraft:
     """Raises DataError where nothing changed, or the snapshots do not belong together."""
     before, after = (s.day or site.latest[:10] for s, site in zip((old, new), sites, strict=True))
     if not gathered.counts:
@@ -122,7 +122,7 @@ def _made(
     }
     count = gathered.counts
     wiki = sites[1].name or "wikipedia"
-    return Made(
+    return DatasetDraft(
         f"{wiki}-{before}-{after}",
         f"what {wiki} changed from {before} to {after}",
         f"Made of two snapshots of {wiki}. Articles that are new: {count['new']:,}; that changed: "

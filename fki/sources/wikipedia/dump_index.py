@@ -15,7 +15,7 @@ from fki.core.errors import ConfigError, DataError
 from fki.core.paths import data_home
 from fki.net.downloads import Remote, Watch, fetch_file
 from fki.net.http import Web
-from fki.sources.dataset_writer import Origin
+from fki.net.resolve_source import SourceRecord
 from fki.sources.wikipedia.snapshots import LICENCE, Snapshot, in_order
 
 HOST = "https://dumps.wikimedia.org"
@@ -117,7 +117,7 @@ def _fetched(web: Web, day: date, parts: list[Part], watch: Watch | None) -> Sna
     folder = data_home() / "downloads" / "wikipedia"
     files = [fetch_file(web, part.remote, folder / part.name, watch) for part in parts]
     origins = [
-        Origin(
+        SourceRecord(
             part.name,
             LICENCE,
             f"sha1 {part.remote.sha1}" if part.remote.sha1 else f"md5 {part.remote.md5}",

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
+from fki.core.atomic_io import file_digest
 from fki.core.calendar import parse_date
 from fki.core.errors import ConfigError, DataError
-from fki.data.dataset_folder import file_digest
 from fki.net.downloads import Watch
-from fki.net.resolve_source import file_at
-from fki.sources.dataset_writer import Origin
+from fki.net.resolve_source import SourceRecord, file_at
 
 LICENCE = "cc-by-sa-4.0"
 STAMP = re.compile(r"(?<!\d)(20\d\d)(\d\d)(\d\d)(?!\d)")  # as in enwiki-20260101-pages-articles
@@ -26,13 +25,13 @@ class Snapshot:
     files: list[Path]  # in the order of their pages
     before: str = ""  # ISO; of files with several revisions a page, those before this day alone
     day: str = ""  # ISO; "" where only the pages' own dates tell
-    origins: list[Origin] = field(default_factory=list)  # of files that were fetched
+    origins: list[SourceRecord] = field(default_factory=list)  # of files that were fetched
 
-    def sources(self) -> list[Origin]:
+    def sources(self) -> list[SourceRecord]:
         """The files, with what pins them down."""
         if self.origins:
             return self.origins
-        return [Origin(f.name, LICENCE, f"sha256 {file_digest(f)}") for f in self.files]
+        return [SourceRecord(f.name, LICENCE, f"sha256 {file_digest(f)}") for f in self.files]
 
 
 def snapshots(

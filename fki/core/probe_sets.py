@@ -1,0 +1,21 @@
+"""The standard probe sets: each name once, with its role, short name and meaning."""
+
+from collections.abc import Iterable
+
+from fki.core.types import Asks
+
+BASE, CLOZE = "base", "cloze"
+FACTS = ("updated", "new")  # the probe sets of the facts that a period brings
+ASKS: dict[str, Asks] = {
+    "invariant": "keep",
+    "initial": "keep",
+    "updated": "change",
+    "new": "learn",
+    "paraphrase": "learn",
+    CLOZE: "learn",
+}
+
+
+def learned(probe_sets: Iterable[str]) -> tuple[str, ...]:
+    """The probe sets whose columns make the matrix R: facts, or cloze where there are no facts."""
+    return FACTS if set(FACTS) & set(probe_sets) else (CLOZE,)

@@ -1,0 +1,101 @@
+"""Finds a dataset by name or folder, verifies it and opens its stream."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from fki.core.atomic_io import file_digest
+from fki.core.errors import DataError, NotDownloaded, nearest
+from fki.core.paths import data_home, user_path
+from fki.core.types import Prompt, Stream, Version
+from fki.data.dataset_folder import MANIFEST, data_files, digest, read_folder
+from fki.data.known_datasets import KNOWN_DATASETS
+
+NAME = re.compile(r"\w[\w.-]*")
+
+
+def dataset_folder(name: str) -> Path:
+    """Where a known dataset is kept on this machine."""
+    return data_home() / "datasets" / name
+
+
+def verify(folder: Path) -> str:
+    """The digest of a fetched dataset. Raises DataError where a file is altered or missing."""
+    manifest = read_manifest(folder)
+    for name, expected in manifest["files"].items():
+        file = folder / name
+        found = file_digest(file) if file.is_file() else "no such file"
+        if found != expected["sha256"]:
+            raise DataError(
+                f"{file} was altered: its SHA-256 must be {expected['sha256']}, it is {found}.",
+                hint=f"Move {folder} away and run: fki download {manifest['name']}",
+            )
+    if digest(folder) != manifest["digest"]:
+        extra = sorted(
+            {f.relative_to(folder).as_posix() for f in data_files(folder)} - set(manifest["files"])
+        )
+        raise DataError(
+            f"{folder} holds files that its manifest does not name: {', '.join(extra)}.",
+            hint="Keep your own data in a folder of your own: --set dataset=path/",
+        )
+    return str(manifest["digest"])
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a fetched dataset. Raises DataError where there is no readable one."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        files = {name: {"sha256": entry["sha256"]} for name, entry in manifest["files"].items()}
+        return {
+            "name": manifest["name"],
+            "digest": manifest["digest"],
+            "files": files,
+            "command": manifest.get("made", {}).get("command", ""),
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{folder / MANIFEST} cannot be read: {error!r}.",
+            hint=f"Move {folder} away and download the dataset again.",
+        ) from None
+
+
+def open_stream(dataset: str, version: Version, prompt: Prompt) -> Stream:
+    """A known dataset by name, or a folder, cut into periods.
+
+    Raises NotDownloaded for a known dataset that is not on this machine, DataError for anything
+    else that cannot be read.
+    """
+    folder = folder_of(dataset)
+    if is_known(dataset):
+        if not folder.exists():
+            also = f"; your own folder is ./{dataset}" if user_path(dataset).is_dir() else ""
+            raise NotDownloaded(
+                f"Dataset '{dataset}' is not on this machine ({folder}).",
+                hint=f"Run: {KNOWN_DATASETS.get(dataset, f'fki download {dataset}')}{also}",
+            )
+        verify(folder)
+        return read_folder(folder, version, prompt, name=dataset)
+    if not folder.is_dir():
+        raise DataError(
+            f"No dataset '{dataset}': neither a known name ({', '.join(KNOWN_DATASETS)}) nor a folder."
+            f"{nearest(dataset, KNOWN_DATASETS)}",
+            hint="Run: fki download --list   or give a folder with a stream.jsonl",
+        )
+    return read_folder(folder, version, prompt, name=folder.resolve().name)
+
+
+def folder_of(dataset: str) -> Path:
+    """Where a dataset is, by its name or folder; it may not be there."""
+    return dataset_folder(dataset) if is_known(dataset) else user_path(dataset)
+
+
+def is_known(dataset: str) -> bool:
+    """Is it a name, and not a folder of the user's own?"""
+    return dataset in KNOWN_DATASETS or _is_kept(dataset)
+
+
+def _is_kept(dataset: str) -> bool:
+    """Is it the name of a dataset that was made on this machine?"""
+    is_name = NAME.fullmatch(dataset) is not None
+    return is_name and (dataset_folder(dataset) / MANIFEST).is_file()
