@@ -93,6 +93,7 @@ def ready() -> Any:
     """An encoder as a run has it, and all that a run imports."""
     from fki.config.schema import Config
     from fki.modeling import load
+    from fki.modeling.device import make_accelerator
 
     config = Config()
     return load.make_encoder(load.load("t5-mini").tokenizer, config, make_accelerator(config))

@@ -1,1 +1,1 @@
-"""Settings: their schema, how layers of them are merged and checked, presets, and sweeps of several runs."""
+"""Settings: their schema, how layers of them merge, presets, and sweeps of several runs."""

@@ -2,7 +2,7 @@
 
 A preset is a TOML file that states its difference: from the built-in defaults, or from the
 preset that it `extends`. A .json file is a config of the original research code, which
-`config/compat/ckl_config.py` reads. Which keys exist is not known here; `resolve.resolve` checks them.
+`compat.ckl_config` reads. `resolve.resolve` checks which keys exist.
 """
 
 import re

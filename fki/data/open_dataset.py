@@ -78,8 +78,8 @@ def open_stream(dataset: str, version: Version, prompt: Prompt) -> Stream:
         return read_folder(folder, version, prompt, name=dataset)
     if not folder.is_dir():
         raise DataError(
-            f"No dataset '{dataset}': neither a known name ({', '.join(KNOWN_DATASETS)}) nor a folder."
-            f"{nearest(dataset, KNOWN_DATASETS)}",
+            f"No dataset '{dataset}': neither a known name ({', '.join(KNOWN_DATASETS)}) "
+            f"nor a folder.{nearest(dataset, KNOWN_DATASETS)}",
             hint="Run: fki download --list   or give a folder with a stream.jsonl",
         )
     return read_folder(folder, version, prompt, name=folder.resolve().name)

@@ -29,6 +29,13 @@ MARGIN = 256 * 2**20  # bytes that are left free on the disk
 STORED = {"fp32": np.float32, "bf16": np.int16}  # numpy has no bfloat16: its bits
 
 
+class FrozenEncoder(NamedTuple):
+    """An encoder that nothing trains, so that what it says of a source can be kept."""
+
+    encoder: Any
+    states: tuple[int, ...] = ()  # hidden states that the model reads beside its output, from 0
+
+
 class CachedStates:
     """The states [S, T, D] of each of its sources."""
 
@@ -202,13 +209,6 @@ def placed(batch: Batch) -> Iterator[tuple[int, int, bytes]]:
         for size in np.bincount(numbers)[1:].tolist():
             yield row, start, tokens[start : start + size].tobytes()
             start += size
-
-
-class FrozenEncoder(NamedTuple):
-    """An encoder that nothing trains, so that what it says of a source can be kept."""
-
-    encoder: Any
-    states: tuple[int, ...] = ()  # hidden states that the model reads beside its output, from 0
 
 
 def frozen_encoder(encoder: Any, states: tuple[int, ...] = ()) -> FrozenEncoder | None:

@@ -25,6 +25,16 @@ from fki.net.hub import read_card
 ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 
 
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """A file or service that rows were made of, and what pins it down."""
+
+    name: str
+    licence: str
+    revision: str  # a digest, a revision id, or the time that it was asked
+    url: str = ""
+
+
 class Brought(NamedTuple):
     """A folder to read, and the archive or address that it came from, if it did."""
 
@@ -114,13 +124,3 @@ def fetched(address: str, watch: Watch | None) -> Path:
     target = data_home() / "downloads" / folder / (name or "file")
     with Web() as web:
         return fetch_file(web, Remote(url, **({kind: value} if sums else {})), target, watch)
-
-
-@dataclass(frozen=True, slots=True)
-class SourceRecord:
-    """A file or service that rows were made of, and what pins it down."""
-
-    name: str
-    licence: str
-    revision: str  # a digest, a revision id, or the time that it was asked
-    url: str = ""

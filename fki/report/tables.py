@@ -47,7 +47,8 @@ def _head(metric: Metric) -> str:
 
 def _score(group: Group, arm: Arm, metric: Metric) -> Cell:
     value = arm.estimate(metric.key)
-    text = f"{number(value.value, metric.digits)} {metric_roles.interval(value, metric.digits)}".strip()
+    interval = metric_roles.interval(value, metric.digits)
+    text = f"{number(value.value, metric.digits)} {interval}".strip()
     return text, arm.name in group.best(metric)
 
 

@@ -3,7 +3,6 @@
 import bz2
 import json
 import random
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,8 @@ import pytest
 
 pytest.importorskip("pyoxigraph")
 pytest.importorskip("msgspec")
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-from sparql_server import World, sparql
-
 from fki.data import open_dataset
+from tests.support.sparql_server import World, sparql
 
 Fki = Callable[..., Any]
 WINDOW = ("--since", "2025-10-01", "--until", "2026-01-01", "--relations", "P6,P54,P166,P19")

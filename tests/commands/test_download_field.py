@@ -6,7 +6,6 @@ The files are written here, in the layouts that the authors ship, with facts tha
 import csv
 import hashlib
 import json
-import sys
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -20,9 +19,7 @@ from fki.sources import catalog
 from fki.sources.benchmarks.ckl import whole
 from fki.sources.benchmarks.registry import READERS
 from fki.sources.dataset_writer import write_dataset
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-from web_server import site
+from tests.support.web_server import site
 
 Fki = Callable[..., Any]
 Rows = list[dict[str, Any]]

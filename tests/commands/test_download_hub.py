@@ -17,9 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-from hub_server import NAME, SHA, Hub
-from hub_server import hub as serving
+from tests.support.hub_server import NAME, SHA, Hub
+from tests.support.hub_server import hub as serving
 
 FACTS = ("--columns", "subject=s,relation=r,object=o,date=d")
 FOLDER = "owner--facts"

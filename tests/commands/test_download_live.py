@@ -11,13 +11,11 @@ from typing import Any
 import pytest
 
 pytest.importorskip("pyoxigraph")
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-from sparql_server import World, sparql
-
 from fki.core.paths import data_home
 from fki.data import open_dataset
 from fki.sources import catalog
 from fki.sources.request import DownloadRequest
+from tests.support.sparql_server import World, sparql
 
 Fki = Callable[..., Any]
 QUARTER = ("--since", "2025-10-01", "--until", "2026-01-01")

@@ -1,7 +1,6 @@
 """What two snapshots of a Wikipedia tell, from the command line to a trained model."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,8 @@ from typing import Any
 import pytest
 
 pytest.importorskip("wikitextparser")
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-from wiki_export import export, page, save
-
 from fki.data import open_dataset
+from tests.support.wiki_export import export, page, save
 
 Fki = Callable[..., Any]
 KEPT = "Avalon is a country in the western sea. Its largest river is the Lethe, in the north."

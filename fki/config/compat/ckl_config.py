@@ -1,7 +1,7 @@
 """Configs of the original research code (.json), read key by key as a layer of settings.
 
-A key that is a setting of fki is that setting; `config/compat/ckl_keys.py` says what becomes of every other
-one, and of their methods. Any other key is an error.
+A key that is a setting of fki is that setting; `ckl_keys` maps every other key, and the methods.
+Any other key is an error.
 """
 
 import math

@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pyoxigraph as ox
-from web_server import serving
+
+from tests.support.web_server import serving
 
 PREFIXES = """
 @prefix wd: <http://www.wikidata.org/entity/> .

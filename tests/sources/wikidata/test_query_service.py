@@ -1,6 +1,5 @@
 """What Wikidata says is harvested from a real SPARQL engine, politely, and not twice."""
 
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -10,9 +9,6 @@ from typing import Any
 import pytest
 
 pytest.importorskip("pyoxigraph")
-sys.path.insert(0, str(Path(__file__).parent))
-from sparql_server import Sparql, World, page, sparql
-
 from fki.core.errors import DataError
 from fki.net.http import Patience, Web
 from fki.sources.wikidata import query_crawl as harvest_module
@@ -21,6 +17,7 @@ from fki.sources.wikidata.query_service import BEGUN, STALE, Service, Stopped, s
 from fki.sources.wikidata.relations import Relation
 from fki.sources.wikidata.select_facts import FactSelector
 from fki.sources.wikidata.statements import TWO_DATES, UNKNOWN_END, Claim, Subject, When, Window
+from tests.support.sparql_server import Sparql, World, page, sparql
 
 WINDOW = Window(date(2025, 10, 1), date(2026, 1, 1))
 LEADER = Relation("P6", "head of government", "one", ("The head of [X] is [Y].", "[Y] leads [X]."))

@@ -1,8 +1,6 @@
 """Wikitext becomes the sentences that a reader sees."""
 
 import re
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -10,9 +8,7 @@ from fki.sources.wikipedia.xml_export import read_pages
 
 pytest.importorskip("wikitextparser")
 from fki.sources.wikipedia.wikitext import paragraphs
-
-sys.path.insert(0, str(Path(__file__).parent))
-from wiki_export import real
+from tests.support.wiki_export import real
 
 LONG = "is a bridge over the river Quill."
 

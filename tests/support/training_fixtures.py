@@ -1,4 +1,4 @@
-"""Toy models, datasets and whole runs for the engine's tests; nothing here needs a download."""
+"""Fixtures for whole runs: toy models, datasets and runners; nothing here needs a download."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 WIKI = ROOT / "fki" / "assets" / "wiki"
 SOURCES = ROOT.parent / "shared" / "data"
 DATA = ("base.jsonl", "invariant.jsonl", "relations.json", "stream.jsonl")

@@ -4,7 +4,6 @@ import errno
 import hashlib
 import json
 import random
-import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -18,9 +17,7 @@ from fki.core.errors import DataError
 from fki.net import downloads
 from fki.net.downloads import Progress, Remote, fetch_file, sums_of
 from fki.net.http import Patience, Web, retry_after
-
-sys.path.insert(0, str(Path(__file__).parent))
-from web_server import Site, site
+from tests.support.web_server import Site, site
 
 CONTENT = random.Random(0).randbytes(50_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

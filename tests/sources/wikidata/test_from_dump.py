@@ -30,7 +30,7 @@ from fki.sources.wikidata.statements import Claim, Subject, When, Window, read_t
 HOLDS = dict.fromkeys(PLAIN, "always") | dict.fromkeys(DATED, "several") | {"P6": "latest"}
 WANTED = Scope(Window(date(2015, 1, 1), date(2020, 1, 1)), HOLDS)
 FEWER = replace(WANTED, holds={"P6": "latest"})
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ITEMS = 120
 Json = dict[str, Any]
 

@@ -26,7 +26,7 @@ for needed in ("onnx", "onnxruntime", "ctranslate2"):
 
 from fki.export.formats import ctranslate2  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 LENGTH = 6
 SOURCES = ["The mayor of Oz is <extra_id_0>.", "The mayor of the old port of Ys is <extra_id_0>."]
 PLAIN = ["vanilla", "lora", "mixreview", "recadam"]

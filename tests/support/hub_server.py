@@ -2,17 +2,14 @@
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-sys.path.insert(0, str(Path(__file__).parent))
-from web_server import serving
+from tests.support.web_server import serving
 
 SHA = "a" * 40
 NAME = "owner/facts"

@@ -1,6 +1,5 @@
 """Exports of MediaWiki are read page by page, and nothing unsafe or broken is taken for one."""
 
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +8,7 @@ import pytest
 
 from fki.core.errors import DataError
 from fki.sources.wikipedia.xml_export import BIGGEST, LONGEST, Page, Site, read_pages
-
-sys.path.insert(0, str(Path(__file__).parent))
-from wiki_export import export, page, real, revision, save
+from tests.support.wiki_export import export, page, real, revision, save
 
 
 def read(file: Path, **options: str) -> list[Page]:

@@ -13,7 +13,7 @@ from fki.core.types import OBJECT, SUBJECT
 from fki.data.dataset_folder import read_wordings
 from fki.sources.wikidata.relations import ALWAYS, Relation, chosen, relations
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ALL = list(relations().values())
 WORDINGS = [(r.id, wording) for r in ALL for wording in r.wordings]
 

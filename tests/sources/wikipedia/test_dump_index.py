@@ -15,10 +15,8 @@ from fki.net.http import Patience, Web
 from fki.sources.wikipedia.build import make
 from fki.sources.wikipedia.dump_index import dump_snapshots
 from fki.sources.wikipedia.xml_export import read_pages
-
-sys.path.insert(0, str(Path(__file__).parent))
-from web_server import serving
-from wiki_export import export, page, save
+from tests.support.web_server import serving
+from tests.support.wiki_export import export, page, save
 
 OLD, NEW = "20240101", "20240201"
 

@@ -58,7 +58,8 @@ def test_markdown_reads_back_as_the_tables(comparison: Comparison) -> None:
     for arm in group.arms:
         for metric, cell in zip(group.metrics, scores[arm.name][2:6], strict=True):
             value = arm.estimate(metric.key)
-            text = f"{number(value.value, metric.digits)} {metric_roles.interval(value, metric.digits)}"
+            interval = metric_roles.interval(value, metric.digits)
+            text = f"{number(value.value, metric.digits)} {interval}"
             assert cell == text.strip()
     verdicts = [row[-1] for row in rows if len(row) == 8 and row[-1] in {"better", "worse"}]
     assert len(verdicts) == sum(d.verdict in ("better", "worse") for d in group.differences)

@@ -1,7 +1,6 @@
 """A dataset of the Hub is pinned, brought and checked; what goes wrong is said in words."""
 
 import hashlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +12,8 @@ from fki.core.errors import DataError
 from fki.net import hub
 from fki.net.downloads import Progress
 from fki.net.http import Patience
-
-sys.path.insert(0, str(Path(__file__).parent))
-from hub_server import NAME, SHA, Hub
-from hub_server import hub as serving
+from tests.support.hub_server import NAME, SHA, Hub
+from tests.support.hub_server import hub as serving
 
 TEMPLATE = "/{repo_id}/resolve/{revision}/{filename}"
 FILES = {

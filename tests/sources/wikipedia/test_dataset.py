@@ -21,9 +21,7 @@ from fki.sources.wikipedia import collect_changes
 from fki.sources.wikipedia.dataset import wikipedia
 from fki.sources.wikipedia.snapshots import Snapshot, snapshots
 from fki.sources.wikipedia.workers import Limits
-
-sys.path.insert(0, str(Path(__file__).parent))
-from wiki_export import export, page, real, revision, save
+from tests.support.wiki_export import export, page, real, revision, save
 
 STAYS = "It lies in the kingdom of Eden, near Utopia."
 AVALON = f"Avalon is a city.\n\n{STAYS}\n\nIts mayor since 2019 has been Ann Stone."
@@ -316,11 +314,11 @@ GROWTH = """
 import resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from wiki_export import export, page
-from fki.sources.wikipedia import gathered
+from tests.support.wiki_export import export, page
+from fki.sources.wikipedia import collect_changes
 from fki.sources.wikipedia.dataset import wikipedia
 from fki.sources.wikipedia.snapshots import Snapshot
-gathered.CONTROL = 5
+collect_changes.CONTROL = 5
 count, folder = int(sys.argv[1]), Path(sys.argv[3])
 text = "Word after word is written here. " * 300
 files = []
@@ -341,7 +339,7 @@ print(files[0].stat().st_size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrs
 
 def test_memory_does_not_grow_with_the_snapshots(tmp_path: Path) -> None:
     def used(pages: int) -> list[int]:
-        helpers = str(Path(__file__).parent)
+        helpers = str(Path(__file__).resolve().parents[3])
         command = [sys.executable, "-c", GROWTH, str(pages), helpers, str(tmp_path)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return [int(number) for number in done.stdout.split()]

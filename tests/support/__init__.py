@@ -1,0 +1,1 @@
+"""What several tests need: servers on loopback, exports of wikis, toy runs."""
