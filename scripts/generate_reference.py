@@ -1,4 +1,4 @@
-"""A hook of MkDocs: writes the generated parts of the reference, from the code and the JSON Schemas.
+"""A hook of MkDocs: it generates parts of the reference from the code and the JSON Schemas.
 
 A page holds a marker, `<!-- generated: settings -->`, where the part belongs. No generated text is
 committed, so the reference cannot differ from the code.
@@ -213,7 +213,8 @@ def field_rows(node: Mapping[str, Any], file: Path, above: str = "") -> Iterator
     required = node.get("required", ())
     for name, field in node.get("properties", {}).items():
         mark = "" if name in required else " (optional)"
-        yield f"| `{above}{name}` | {cell(kind(field, file))}{mark} | {cell(meaning(field, file))} |"
+        told = cell(meaning(field, file))
+        yield f"| `{above}{name}` | {cell(kind(field, file))}{mark} | {told} |"
         if "properties" in field:
             yield from field_rows(field, file, f"{above}{name}.")
 
