@@ -33,6 +33,14 @@ GROUPS = {  # of settings, by the first one of each
 }
 
 
+LIMITS = {  # of numbers, by the keyword of JSON Schema
+    "minimum": "at least {}",
+    "exclusiveMinimum": "above {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "below {}",
+}
+
+
 def on_files(files: Any, config: Any) -> Any:
     """Add the project's own pages, with links that hold within the site."""
     from mkdocs.structure.files import File
@@ -226,10 +234,15 @@ def kind(field: Mapping[str, Any], file: Path) -> str:
         title = str(inner.get("title", field["$ref"].rpartition("/")[2]))
         return f"[{title}](json.md#{title.lower().replace(' ', '-')})"
     if field.get("type") == "array" and "items" in field:
-        return f"list of {kind(field['items'], file)}"
+        return f"list of {kind(unlimited(field['items']), file)}"
     if isinstance(field.get("additionalProperties"), dict):
-        return f"map of {kind(field['additionalProperties'], file)}"
+        return f"map from text to {kind(unlimited(field['additionalProperties']), file)}"
     return type_words(field)
+
+
+def unlimited(field: Mapping[str, Any]) -> dict[str, Any]:
+    """A field without the limits of its numbers."""
+    return {key: value for key, value in field.items() if key not in LIMITS}
 
 
 def meaning(field: Mapping[str, Any], file: Path) -> str:
@@ -262,13 +275,7 @@ def type_words(field: Mapping[str, Any]) -> str:
     names = {"boolean": "true or false", "string": "text", "array": "list"}
     kinds = kinds if isinstance(kinds, list) else [kinds]
     text = words([names.get(one, one) for one in kinds], "or")
-    limits = {
-        "minimum": "at least {}",
-        "exclusiveMinimum": "above {}",
-        "maximum": "at most {}",
-        "exclusiveMaximum": "below {}",
-    }
-    told = [form.format(shown(field[key])) for key, form in limits.items() if key in field]
+    told = [form.format(shown(field[key])) for key, form in LIMITS.items() if key in field]
     return ", ".join([text, *told])
 
 

@@ -188,6 +188,13 @@ def test_every_command_in_the_documentation_is_valid() -> None:
         assert {s.partition("=")[0].partition(".")[0] for s in sets} <= keys, f"{page}: {line}"
 
 
+def test_every_file_that_the_tour_of_the_tree_names_is_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:fki|docs|tests|scripts)/[\w./]+|presets/|benchmarks/)`", text)
+    assert len(named) > 40
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 LOADED = (  # what a browser fetches by itself, unlike a link
     re.compile(r"<(?:script|img|iframe|source|audio|video)\b[^>]*\bsrc=[\"']?(?:https?:)?//", re.I),
     re.compile(r"<link\b(?![^>]*rel=[\"']?(?:canonical|next|prev))[^>]*href=[\"']?(?:https?:)?//"),
@@ -196,6 +203,7 @@ LOADED = (  # what a browser fetches by itself, unlike a link
 )
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_loads_nothing_from_the_network(
     tmp_path: Path,
 ) -> None:
