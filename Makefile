@@ -36,11 +36,11 @@ docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "The documentation is in site/index.html."
 
-# A full measurement: python -m benchmarks.run; docs/performance.md lists the other benchmarks.
+# One short round each, by CPU time; docs/performance.md lists the rest.
 bench: $(VENV)/.installed-test
-	$(BIN)/python -m benchmarks.startup
-	$(BIN)/python -m benchmarks.tokens
-	$(BIN)/python -m benchmarks.run --only full --rounds 1
+	$(BIN)/python -m benchmarks.startup --rounds 1
+	$(BIN)/python -m benchmarks.tokens --rounds 1
+	$(BIN)/python -m benchmarks.run --only scoring --rounds 1 --threads 1
 
 # Checks before each commit: style, types and spelling.
 hooks: $(VENV)/.installed-dev
