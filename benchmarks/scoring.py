@@ -29,7 +29,7 @@ WIDTH, TOGETHER, WRITTEN = 50, 32, 9  # of the originals: input tokens, batch, n
 
 def questions() -> list[Probe]:
     """Of the embedded dataset, some of either kind, with answers that are short enough."""
-    encode = tokeniser(load.load("t5-mini").tokenizer)
+    encode = tokeniser(load.load_base_model("t5-mini").tokenizer)
     stream = read_folder(asset("wiki"), "quarter", "sentinel", name="wiki")
     sets = {s.name: s.probes for s in stream.probe_sets}
     found: list[Probe] = []
@@ -59,7 +59,7 @@ def variants() -> dict[str, Variant]:
 
     Raises AssertionError where our exact matches are not those of greedy decoding.
     """
-    model, tokenizer, _ = load.load("t5-mini")
+    model, tokenizer, _ = load.load_base_model("t5-mini")
     probes = questions()
     encoder = ExampleTokenizer(tokenizer, 64, 32)
     sources = encoder.sources([p.source for p in probes])

@@ -19,7 +19,7 @@ from fki.export.export import NOTE, format_of
 from fki.metrics.answers import answer_text, normalise
 from fki.modeling.device import make_accelerator
 from fki.modeling.runtime import Runtime, TorchRuntime
-from fki.runs.open_run import open_model, open_run, run_of
+from fki.runs.open_run import find_run, open_model, open_run
 
 SETTINGS = ("prompt", "input_length", "output_length", "num_beams")  # that an export brings
 
@@ -98,7 +98,7 @@ def open_speaker(target: str, checkpoint: str, config: Config) -> Predictor:
 
     Raises ConfigError or DataError where it is none of them.
     """
-    run, checkpoint = run_of(target, checkpoint)
+    run, checkpoint = find_run(target, checkpoint)
     if run is None and (user_path(target) / NOTE).is_file():
         return _open_exported(target, config)
     opened = open_run(run, checkpoint) if run else open_model(target, config)

@@ -177,7 +177,7 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (data / name).write_text(ROWS[name], encoding="utf-8")
     tokenizer = toy_encoder().tokenizer
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
-        patch.setattr(load, "load", lambda name: BaseModel(toy_model(), tokenizer, name))
+        patch.setattr(load, "load_base_model", lambda name: BaseModel(toy_model(), tokenizer, name))
         sets = ("--set", "num_train_epochs=1", "--set", "eval_samples=3")
         main(["train", "--dataset", str(data), "--output-dir", str(folder), *sets])
         raise SystemExit(0)

@@ -34,9 +34,9 @@ def about_run(target: str) -> "Comparison":
     """What there is to say of a finished run. Raises FkiError where it is none."""
     from fki.comparison.compare import compare
     from fki.core.errors import ConfigError, DataError
-    from fki.runs.open_run import run_of
+    from fki.runs.open_run import find_run
 
-    run, _ = run_of(target)
+    run, _ = find_run(target)
     if run is None:
         raise ConfigError(f"--html is for runs, and '{target}' is a model.")
     found = compare([run.folder])

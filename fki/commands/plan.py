@@ -12,7 +12,7 @@ from fki.commands._sweep_view import plan_grid
 if TYPE_CHECKING:
     from fki.commands._options import Asked
     from fki.config.resolve import Resolved
-    from fki.training.estimate import Plan
+    from fki.training.estimate import RunEstimate
 
 
 ToToml = Annotated[
@@ -44,9 +44,9 @@ def plan(asked: "Asked", show: Show, to_toml: ToToml = False) -> None:
     show.notes(resolved.notes)
     show.data(notes=resolved.notes)
 
-    from fki.training.estimate import make_plan
+    from fki.training.estimate import estimate_run
 
-    _work(make_plan(resolved.config), show)
+    _work(estimate_run(resolved.config), show)
     show.note("Nothing was started.")
 
 
@@ -68,7 +68,7 @@ def _settings(resolved: "Resolved", show: Show) -> None:
     show.table(table)
 
 
-def _work(work: "Plan", show: Show) -> None:
+def _work(work: "RunEstimate", show: Show) -> None:
     table = new_table("what it takes", "")
     table.add_row("periods", f"{work.periods} ({work.first} to {work.last})")
     table.add_row("scored", f"{work.rows} times, {number(work.probes, 0)} answers in all")

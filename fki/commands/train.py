@@ -62,14 +62,14 @@ def train(
     from fki.training.runner import Runner
     from fki.training.signals import handle_signals
 
-    tracking.check(track or [])
-    ready = session.build(resolved.config)
+    tracking.check_trackers(track or [])
+    ready = session.build_session(resolved.config)
     gc.freeze()  # a million objects of the libraries that the collector need not look through
-    show.notes(session.notes(ready.config, ready.accelerator))
+    show.notes(session.startup_notes(ready.config, ready.accelerator))
     runner = Runner.begin(ready, resolved, again=resume)
     show.note(f"{_sentence(ready)} Run: {runner.run.folder}")
     show.notes(runner.notes)
-    with handle_signals() as runner.wishes, tracking.tracked(runner, track or []) as trackers:
+    with handle_signals() as runner.wishes, tracking.track_run(runner, track or []) as trackers:
         _follow(runner, show, trackers)
     _report(runner, show)
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from fki.core.types import Asks
+from fki.core.types import ProbeRole
 
 BASE, CLOZE = "base", "cloze"
 FACTS = ("updated", "new")  # the probe sets of the facts that a period brings
-ASKS: dict[str, Asks] = {
+ASKS: dict[str, ProbeRole] = {
     "invariant": "keep",
     "initial": "keep",
     "updated": "change",

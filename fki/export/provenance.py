@@ -15,7 +15,7 @@ from fki.core.probe_sets import BASE, learned
 from fki.data.dataset_folder import digest
 from fki.data.open_dataset import folder_of
 from fki.export.export import shown_name
-from fki.modeling.load import locate
+from fki.modeling.load import locate_model
 from fki.runs.open_run import LoadedModel
 from fki.runs.run_dir import PROBES, Run
 
@@ -48,7 +48,7 @@ class Data:
 
 def base_of(opened: LoadedModel) -> Base:
     """The base model, with the licence that its card states."""
-    source = locate(opened.config.model)
+    source = locate_model(opened.config.model)
     if Path(source).is_dir():
         return Base(shown_name(opened.config.model), _licence(Path(source) / CARD), False)
     cached = try_to_load_from_cache(source, CARD)

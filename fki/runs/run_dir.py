@@ -69,8 +69,8 @@ class Run:
             if output_dir:
                 folder.mkdir(parents=True, exist_ok=True)
             else:
-                folder = _make_new(folder)
-            is_empty = is_free(folder)
+                folder = _make_numbered(folder)
+            is_empty = is_unused(folder)
         except OSError as error:
             raise FkiError(f"The run folder {folder} cannot be made: {error.strerror}.") from None
         if not is_empty:
@@ -135,12 +135,12 @@ class Run:
         write_json(file, {**(self.info if file.exists() else {}), **values})
 
 
-def is_free(folder: Path) -> bool:
+def is_unused(folder: Path) -> bool:
     """Does a folder hold nothing, but for what a process puts there that is about to begin?"""
     return all(file.name.startswith((LOCK, f".{RUN}.")) for file in folder.iterdir())
 
 
-def _make_new(folder: Path) -> Path:
+def _make_numbered(folder: Path) -> Path:
     """The folder, or with a number behind it where there is one already."""
     for number in range(1, 1000):
         candidate = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")

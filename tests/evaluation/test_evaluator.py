@@ -118,9 +118,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[EncodedInputs, dict[s
 
     def write(model: Any, read: EncodedInputs, **settings: Any) -> Any:
         given.append((read, settings))
-        return decoding.write(model, read, **settings)
+        return decoding.decode(model, read, **settings)
 
-    monkeypatch.setattr(evaluator, "write", write)
+    monkeypatch.setattr(evaluator, "decode", write)
     return given
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from fki.config.schema import Config
 from fki.core.types import Fact, Period, Probe, ProbeSet, Stream
-from fki.evaluation.schedule import Questions, phases
+from fki.evaluation.schedule import ProbeSchedule, make_phases
 
 DAY = date(2024, 1, 1)
 
@@ -29,33 +29,33 @@ def stream(n: int, *, to_keep: int = 5, per_period: int = 2) -> Stream:
     return Stream("toy", "day", periods, (), sets, "")
 
 
-def questions(source: Stream, **settings: Any) -> Questions:
+def questions(source: Stream, **settings: Any) -> ProbeSchedule:
     config = Config.model_validate(settings)
-    return Questions(source, phases(source, config), config)
+    return ProbeSchedule(source, make_phases(source, config), config)
 
 
-def asked(found: Questions, t: int) -> list[str]:
+def asked(found: ProbeSchedule, t: int) -> list[str]:
     """The columns of new facts in a row, as numbers of days."""
     return [c.column[-2:] for c in found.row(t) if c.probe_set == "new"]
 
 
 @pytest.mark.parametrize("n", [1, 5, 12, 13, 24, 25, 100, 1096])
 def test_a_stream_of_any_length_has_at_most_12_phases_by_default(n: int) -> None:
-    found = phases(stream(n), Config())
+    found = make_phases(stream(n), Config())
     assert 1 <= len(found) <= 12
     assert [p for phase in found for p in phase.periods] == list(stream(n).periods)
     assert n > 12 or len(found) == n
 
 
 def test_eval_every_is_the_number_of_periods_in_a_phase_and_the_last_may_be_shorter() -> None:
-    found = phases(stream(7), Config(eval_every=3))
+    found = make_phases(stream(7), Config(eval_every=3))
     assert [len(phase.periods) for phase in found] == [3, 3, 1]
     assert found[0].name == "2024-01-01..2024-01-03"
     assert found[2].name == "2024-01-07"
 
 
 def test_max_periods_keeps_the_first() -> None:
-    found = phases(stream(30), Config(max_periods=2))
+    found = make_phases(stream(30), Config(max_periods=2))
     assert [phase.name for phase in found] == ["2024-01-01", "2024-01-02"]
 
 
@@ -157,7 +157,7 @@ def changing(*heads: str) -> Stream:
     return replace(base, periods=tuple(periods), probe_sets=sets)
 
 
-def about_x(found: Questions, t: int) -> list[str]:
+def about_x(found: ProbeSchedule, t: int) -> list[str]:
     """The days of the heads of X that a row asks for."""
     return [p.period[-2:] for c in found.row(t) for p in c.probes if p.subject == "X"]
 

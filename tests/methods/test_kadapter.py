@@ -9,7 +9,7 @@ from transformers import T5ForConditionalGeneration
 
 from fki.config.schema import Config
 from fki.core.errors import CannotFold, ConfigError
-from fki.methods.base import trainable
+from fki.methods.base import trainable_parameters
 from fki.methods.kadapter import KAdapter, KAdapter2, KAdapter3, KAdapterOptions
 from fki.modeling.load import count_parameters
 from fki.modeling.modeling_fki import Adapter
@@ -184,7 +184,7 @@ def wide_config() -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_only_the_encoder_has_adapters_and_level_2_trains_them_alone(name: str) -> None:
-    names = trainable(Case(name).prepare(2).model)
+    names = trainable_parameters(Case(name).prepare(2).model)
     assert names and all(n.startswith("encoder.adapters.") for n in names)
 
 

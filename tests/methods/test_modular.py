@@ -10,7 +10,7 @@ from transformers.models.t5.modeling_t5 import T5Stack
 
 from fki.config.schema import Config
 from fki.core.errors import CannotFold
-from fki.methods.base import trainable
+from fki.methods.base import trainable_parameters
 from fki.methods.modular import Modular, ModularOptions
 from fki.modeling.load import count_parameters
 from fki.testing import Case, generate, logits, toy_batch, toy_model
@@ -93,8 +93,10 @@ def test_a_small_second_encoder_has_embeddings_of_its_own_and_the_same_size_shar
     small, same = prepared(toy_model()), prepared(toy_model(), size="same")
     assert small.encoder.second.embed_tokens is not small.shared
     assert same.encoder.second.embed_tokens.weight is same.shared.weight
-    assert any("second.embed_tokens" in name for name in trainable(small))
-    assert not any("embed_tokens" in name or "shared" in name for name in trainable(same))
+    assert any("second.embed_tokens" in name for name in trainable_parameters(small))
+    assert not any(
+        "embed_tokens" in name or "shared" in name for name in trainable_parameters(same)
+    )
 
 
 def test_small_is_t5_smalls_shape_and_never_above_the_first_encoders(published: Published) -> None:

@@ -156,8 +156,8 @@ def lesson(method: str, **settings: Any) -> tuple[Any, Trainer, EncoderCache | N
     torch.manual_seed(0)
     model = made.prepare(toy_model())
     encoder = toy_encoder()
-    kept = session.make_states(model, made, encoder, config)
-    states = kept if session.reads_states(config) else None
+    kept = session.make_encoder_cache(model, made, encoder, config)
+    states = kept if session.trains_from_cache(config) else None
     return model, Trainer(model, made, config, encoder, Accelerator(cpu=True), (), states), kept
 
 

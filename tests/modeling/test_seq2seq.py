@@ -12,8 +12,8 @@ from fki.core import registry
 from fki.core.registry import BUILTIN
 from fki.core.types import Batch
 from fki.data.collator import IGNORE, TokenizedExample, shift_right
-from fki.methods.base import trainable
-from fki.modeling.seq2seq import answering, packs, scored_logits, target_logits
+from fki.methods.base import trainable_parameters
+from fki.modeling.seq2seq import can_pack, replace_forward, scored_logits, target_logits
 from fki.testing import toy_encoder, toy_model
 
 EXAMPLES = [
@@ -42,7 +42,7 @@ def taught(method: str, **shape: Any) -> Any:
     model = made.prepare(toy_model(**shape))
     torch.manual_seed(1)
     with torch.no_grad():
-        for p in trainable(model).values():
+        for p in trainable_parameters(model).values():
             p.add_(0.05 * torch.randn_like(p))
     return model.eval()
 
@@ -112,7 +112,7 @@ def test_what_answers_for_a_module_is_gone_afterwards_also_after_an_error() -> N
     module: Any = torch.nn.Linear(2, 2)
     x = torch.ones(1, 2)
     before = module(x)
-    with pytest.raises(RuntimeError), answering(module, lambda: "known"):  # type: ignore[arg-type,return-value]
+    with pytest.raises(RuntimeError), replace_forward(module, lambda: "known"):  # type: ignore[arg-type,return-value]
         assert module(x) == "known"
         raise RuntimeError
     assert torch.equal(module(x), before)
@@ -124,7 +124,7 @@ def test_what_answers_for_a_module_is_gone_afterwards_also_after_an_error() -> N
 def test_only_models_with_relative_positions_alone_are_packed(kind: str, can: bool) -> None:
     model: T5ForConditionalGeneration = toy_model()
     model.config.model_type = kind
-    assert packs(model) is can
+    assert can_pack(model) is can
 
 
 def test_a_packed_row_begins_each_target_with_the_start_token() -> None:

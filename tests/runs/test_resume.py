@@ -36,7 +36,7 @@ def make(resolved: Callable[..., Resolved], tmp_path: Path) -> Make:
     def make(name: str, *, again: bool = False, **settings: Any) -> Runner:
         small = {"num_train_epochs": 2, "train_batch_size": 1, "learning_rate": 1e-2}
         found = resolved(output_dir=str(tmp_path / name), **small, **settings)
-        return Runner.begin(session.build(found.config), found, again=again)
+        return Runner.begin(session.build_session(found.config), found, again=again)
 
     return make
 
@@ -160,7 +160,7 @@ def test_a_second_signal_stops_at_once(make: Make, monkeypatch: pytest.MonkeyPat
         list(runner.events())
     assert runner.clock.steps == 0
     assert runner.run.info["status"] == "interrupted"
-    assert not checkpoint.listed(runner.run.folder)
+    assert not checkpoint.list_checkpoints(runner.run.folder)
 
 
 def test_a_signal_saves_and_the_run_goes_on(make: Make) -> None:
@@ -169,7 +169,7 @@ def test_a_signal_saves_and_the_run_goes_on(make: Make) -> None:
         for event in runner.events():
             if isinstance(event, Step) and event.step == 3 and event.period == "2024-Q1":
                 os.kill(os.getpid(), signal.SIGUSR1)
-    names = [folder.name for folder in checkpoint.listed(runner.run.folder)]
+    names = [folder.name for folder in checkpoint.list_checkpoints(runner.run.folder)]
     assert names == ["2024-Q1-step3", "2024-Q1", "2024-Q2"]
     assert runner.run.info["status"] == "done"
 
@@ -278,7 +278,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on_later(
             if isinstance(event, Step) and event.step == 3:
                 patch.setattr(os, "fsync", full)
     assert "--resume" in str(caught.value.hint)
-    assert checkpoint.newest_whole(runner.run.folder)[0] is not None
+    assert checkpoint.find_newest_valid(runner.run.folder)[0] is not None
     again = make("stopped", again=True, save_every=1)
     assert again.clock.steps == 2
     list(again.events())
@@ -303,7 +303,7 @@ def test_a_loss_that_is_no_number_names_step_and_examples(
     poison(3, monkeypatch)
     with pytest.raises(FkiError, match=r"nan in 2024-Q1, epoch 1, step 3 of 6 .* learning 2024-Q1"):
         list(runner.events())
-    assert checkpoint.newest_whole(runner.run.folder)[0].name == "2024-Q1-step2"  # type: ignore[union-attr]
+    assert checkpoint.find_newest_valid(runner.run.folder)[0].name == "2024-Q1-step2"  # type: ignore[union-attr]
 
 
 def test_where_losses_are_read_some_at_a_time_the_run_is_the_same(make: Make) -> None:
@@ -327,7 +327,7 @@ def test_where_losses_are_read_some_at_a_time_only_whole_states_are_saved(
     poison(6, monkeypatch)
     with pytest.raises(FkiError, match=r"nan in 2024-Q1, epoch 2, step 6 of 6"):
         list(runner.events())
-    assert checkpoint.newest_whole(runner.run.folder)[0].name == "2024-Q1-step4"  # type: ignore[union-attr]
+    assert checkpoint.find_newest_valid(runner.run.folder)[0].name == "2024-Q1-step4"  # type: ignore[union-attr]
     monkeypatch.undo()
     again = make("stopped", again=True, save_every=3)
     list(again.events())
@@ -346,7 +346,7 @@ def test_a_step_may_be_left_out(make: Make, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_too_many_steps_in_a_row_may_not(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     runner = make("run", on_nan="skip", gradient_accumulation_steps=1)
-    monkeypatch.setattr("fki.training.trainer.MOST_SKIPPED", 2)
+    monkeypatch.setattr("fki.training.trainer.MAX_SKIPPED_STEPS", 2)
     monkeypatch.setattr(Trainer, "backward", lambda self, cut: torch.tensor([torch.inf, 1]))
     with pytest.raises(FkiError, match=r"inf in 2024-Q1, epoch 1, step 3"):
         list(runner.events())
@@ -387,7 +387,7 @@ def test_one_example_too_large_for_memory_is_an_error(
 def test_the_best_checkpoints_stay(make: Make) -> None:
     runner = make("run", keep_last=1, keep_best=1)
     list(runner.events())
-    names = [folder.name for folder in checkpoint.listed(runner.run.folder)]
+    names = [folder.name for folder in checkpoint.list_checkpoints(runner.run.folder)]
     assert names == ["2024-Q1", "2024-Q2"]  # the newest, and the best of the rows before it
 
 
@@ -398,7 +398,7 @@ def test_a_new_run_starts_from_anothers_weights_on_new_periods(make: Make) -> No
     theirs = load_file(checkpoint.choose(first.run.folder) / checkpoint.WEIGHTS)
     for name, tensor in theirs.items():
         assert torch.equal(second.session.model.get_parameter(name), tensor)
-    [said] = session.notes(second.session.config, second.session.accelerator)
+    [said] = session.startup_notes(second.session.config, second.session.accelerator)
     assert "from the weights of" in said
     list(second.events())
     assert second.run.info["dataset"]["periods"] == ["2024-Q2"]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fki.core import registry
 from fki.core.types import Example, Period
 from fki.methods.base import Method
-from fki.modeling.encoder_cache import FrozenEncoder, frozen_encoder
+from fki.modeling.encoder_cache import FrozenEncoder, detect_frozen_encoder
 from fki.testing import CHECKS, Case, check_method, logits, toy_encoder, toy_model
 
 
@@ -79,7 +79,7 @@ class ReadsWhatItDoesNotName(Method):
         return super().prepare(model)
 
     def frozen(self, model: Any) -> FrozenEncoder | None:
-        return frozen_encoder(model.encoder.inner)
+        return detect_frozen_encoder(model.encoder.inner)
 
 
 class AddsABlock(nn.Module):

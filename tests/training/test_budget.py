@@ -17,8 +17,8 @@ from fki.methods.recadam import RecAdam, RecAdamOptimizer
 from fki.testing import toy_encoder, toy_model
 from fki.training import session
 from fki.training.budget import BudgetUsage
-from fki.training.estimate import budget_use, make_plan
-from fki.training.lr_schedule import Rate
+from fki.training.estimate import describe_budget_use, estimate_run
+from fki.training.lr_schedule import LinearWarmupDecay
 from fki.training.runner import Runner
 from fki.training.trainer import Trainer
 
@@ -117,7 +117,7 @@ def test_the_schedule_has_the_length_that_the_budget_leaves(
     for budget in ({"steps": 6}, {"tokens": sum(s.tokens for s in whole[:6])}):
         lesson = make_lesson(**small(budget, use_lr_scheduling=True, learning_rate=0.1))
         rates = [s.learning_rate for s in steps_of(lesson, make_period(N))]
-        assert rates == pytest.approx([0.1 * Rate(6)(step) for step in range(6)])
+        assert rates == pytest.approx([0.1 * LinearWarmupDecay(6)(step) for step in range(6)])
         assert rates[-1] == 0.0
 
 
@@ -204,7 +204,7 @@ def test_seconds_end_a_period_and_schedules_are_those_without_them(
     steps = steps_of(lesson, period)
     assert len(steps) == taken
     assert [s.learning_rate for s in steps] == pytest.approx(
-        [0.1 * Rate(12)(i) for i in range(taken)]
+        [0.1 * LinearWarmupDecay(12)(i) for i in range(taken)]
     )
 
 
@@ -225,7 +225,7 @@ def test_every_period_has_the_same_budget(make_lesson: Any, make_period: MakePer
 
 def run(resolved: Callable[..., Resolved], folder: Path, **settings: Any) -> Runner:
     found = resolved(output_dir=str(folder), train_batch_size=1, num_train_epochs=3, **settings)
-    return Runner.begin(session.build(found.config), found)
+    return Runner.begin(session.build_session(found.config), found)
 
 
 CASES = [
@@ -294,7 +294,7 @@ def test_the_seconds_of_a_period_are_in_the_checkpoint(resolved: Any, tmp_path: 
 def test_a_plan_says_what_a_method_will_use(
     method: str, budget: dict[str, Any], resolved: Any, tmp_path: Path
 ) -> None:
-    plan = make_plan(
+    plan = estimate_run(
         resolved(train_batch_size=1, num_train_epochs=3, method=method, budget=budget).config
     )
     runner = run(resolved, tmp_path / "run", method=method, budget=budget)
@@ -308,9 +308,9 @@ def test_a_plan_says_what_a_method_will_use(
 
 def test_a_plan_tells_of_a_budget_in_words() -> None:
     uses = [BudgetUsage(4, 90, 1.0), BudgetUsage(2, 110, 1.0)]
-    found = budget_use(Budget(tokens=100, seconds=5.0), uses)
+    found = describe_budget_use(Budget(tokens=100, seconds=5.0), uses)
     assert found == (
         "100% of its tokens; it ends 1 of 2 periods, and the epochs the others; "
         "up to 5 seconds a period, which schedules cannot know before"
     )
-    assert budget_use(Budget(), uses) == ""
+    assert describe_budget_use(Budget(), uses) == ""

@@ -15,10 +15,10 @@ from fki.core.errors import ConfigError
 from fki.core.probe_sets import learned
 from fki.core.types import Document, Example, Period, Probe, ProbeSet, Stream
 from fki.data.documents import text_examples
-from fki.evaluation.schedule import Questions, phases
+from fki.evaluation.schedule import ProbeSchedule, make_phases
 from fki.testing import toy_encoder
 from fki.training import session
-from fki.training.estimate import make_plan
+from fki.training.estimate import estimate_run
 
 DAY = date(2024, 1, 1)
 SENTENCE = "The mayor of Avalon met Ada Quill of Ys on 3 March 2023 with 45% of the votes. "
@@ -135,14 +135,14 @@ def test_cloze_is_asked_ahead_where_it_makes_the_matrix(
     sets: tuple[str, ...], columns: list[str]
 ) -> None:
     source, config = stream(*sets), Config()
-    row = Questions(source, phases(source, config), config).row(1)
+    row = ProbeSchedule(source, make_phases(source, config), config).row(1)
     assert [c.column for c in row if c.probe_set == "cloze"] == columns
 
 
 def test_cloze_is_sampled_by_phase_and_other_learned_sets_are_not() -> None:
     source = stream("new", "cloze", per_period=20)
     config = Config(eval_samples=7)
-    cells = Questions(source, phases(source, config), config).cells
+    cells = ProbeSchedule(source, make_phases(source, config), config).cells
     assert [len(c.probes) for c in cells] == [20, 20, 7, 7]
 
 
@@ -163,7 +163,7 @@ def texts(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("objective", ["span_corruption", "salient_spans"])
 def test_a_plan_counts_pieces(objective: str, resolved: Any, texts: Path, make_runner: Any) -> None:
     settings = {"dataset": str(texts), "objective": objective, "train_batch_size": 1}
-    plan = make_plan(resolved(**settings, num_train_epochs=2).config)
+    plan = estimate_run(resolved(**settings, num_train_epochs=2).config)
     runner = make_runner(texts.parent / "run", **settings, num_train_epochs=2)
     events = list(runner.events())
     assert plan.steps == sum(runner.session.steps.values()) == runner.clock.steps > 8
@@ -173,7 +173,7 @@ def test_a_plan_counts_pieces(objective: str, resolved: Any, texts: Path, make_r
 
 def test_a_cloze_answer_that_does_not_fit_stops_before_a_run(resolved: Any, texts: Path) -> None:
     with pytest.raises(ConfigError, match="answers do not fit"):
-        session.build(resolved(dataset=str(texts), output_length=4).config)
+        session.build_session(resolved(dataset=str(texts), output_length=4).config)
 
 
 def test_a_method_that_replays_texts_learns_them_too(mixed: Period, make_lesson: Any) -> None:

@@ -204,7 +204,7 @@ def test_a_model_with_a_branch_is_not_trained_further(
 ) -> None:
     folder = exported["hf", "modular", False].folder
     with pytest.raises(ConfigError, match="does not train further") as caught:
-        session.build(resolved(model=str(folder), method="lora").config)
+        session.build_session(resolved(model=str(folder), method="lora").config)
     assert "--continue-from" in (caught.value.hint or "")
 
 
