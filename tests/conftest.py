@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 from fki.modeling.load import load_base_model
 from fki.testing import toy_model
 
-pytest_plugins = ["tests.support.training_fixtures"]
+pytest_plugins = ["tests.support.training_fixtures", "tests.support.command_line"]
 torch.set_num_threads(1)
 atexit.register(shutil.rmtree, os.environ["FKI_HOME"], ignore_errors=True)
 
