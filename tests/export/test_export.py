@@ -20,7 +20,7 @@ from fki.modeling.runtime import TorchRuntime
 from fki.runs import checkpoint
 from fki.runs.open_run import LoadedModel, find_run, open_model, open_run
 from fki.runs.run_dir import Run
-from fki.testing import logits, toy_encoder, toy_model
+from fki.testing import logits, toy_model, toy_tokenizer
 
 
 @pytest.fixture(scope="module", params=["vanilla", "lora"])
@@ -60,7 +60,7 @@ def test_the_exported_folder_brings_tokenizer_length_and_origin(
     export(opened, HF, tmp_path / "out")
     text = "The mayor of Oz is <extra_id_0>."
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
-    assert tokenizer(text).input_ids == toy_encoder().sources([text])[0]
+    assert tokenizer(text).input_ids == toy_tokenizer().sources([text])[0]
     plain: Any = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out")
     assert plain.generation_config.max_new_tokens == 32
     assert plain.config.use_cache is True
@@ -153,7 +153,7 @@ def test_a_base_model_with_other_weights_is_refused(run: Run, tmp_path: Path) ->
     with torch.no_grad():
         other.shared.weight[0, 0] += 1
     other.save_pretrained(tmp_path / "model")
-    toy_encoder().tokenizer.save_pretrained(tmp_path / "model")
+    toy_tokenizer().tokenizer.save_pretrained(tmp_path / "model")
     info = run.info
     try:
         run.update(config={**info["config"], "model": str(tmp_path / "model")})

@@ -14,7 +14,7 @@ from fki.core.types import Batch
 from fki.data.collator import IGNORE, TokenizedExample, shift_right
 from fki.methods.base import trainable_parameters
 from fki.modeling.seq2seq import can_pack, replace_forward, scored_logits, target_logits
-from fki.testing import toy_encoder, toy_model
+from fki.testing import toy_model, toy_tokenizer
 
 EXAMPLES = [
     TokenizedExample([5, 6, 7, 1], [8, 9, 1]),
@@ -30,7 +30,7 @@ def alone(model: Any, chosen: list[int]) -> torch.Tensor:
     """[N, V] of each example, asked for by itself in the plain way, one after another."""
     parts = []
     for i in chosen:
-        batch = toy_encoder().batch([EXAMPLES[i]])
+        batch = toy_tokenizer().batch([EXAMPLES[i]])
         parts.append(target_logits(model, batch, model.config)[0])
     return torch.cat(parts)
 
@@ -48,7 +48,7 @@ def taught(method: str, **shape: Any) -> Any:
 
 
 def packed() -> Batch:
-    return toy_encoder().packed([[EXAMPLES[i] for i in row] for row in ROWS])
+    return toy_tokenizer().packed([[EXAMPLES[i] for i in row] for row in ROWS])
 
 
 @pytest.mark.parametrize("untied", [False, True])
@@ -76,14 +76,14 @@ def test_an_example_sees_nothing_of_its_neighbours_in_the_row() -> None:
     other = TokenizedExample([99, 98, 97, 1], [96, 95, 1])  # as long as the first one
     rows = [[first, EXAMPLES[2]] for first in (EXAMPLES[0], other)]
     with torch.no_grad():
-        one, two = (scored_logits(model, toy_encoder().packed([row]), model) for row in rows)
+        one, two = (scored_logits(model, toy_tokenizer().packed([row]), model) for row in rows)
     n = len(EXAMPLES[0].target)
     assert torch.equal(one[n:], two[n:])
     assert not torch.equal(one[:n], two[:n])
 
 
 def test_the_head_at_the_scored_places_has_the_same_gradients_to_the_last_bit() -> None:
-    batch = toy_encoder().batch(EXAMPLES)
+    batch = toy_tokenizer().batch(EXAMPLES)
     grads = []
     for is_gathered in (True, False):
         model = toy_model().train(False)
@@ -102,7 +102,7 @@ def test_the_head_at_the_scored_places_has_the_same_gradients_to_the_last_bit() 
 
 def test_a_model_is_as_before_after_a_packed_pass() -> None:
     model: Any = toy_model().eval()
-    batch = toy_encoder().batch(EXAMPLES)
+    batch = toy_tokenizer().batch(EXAMPLES)
     before = target_logits(model, batch, model.config)
     scored_logits(model, packed(), model)
     assert torch.equal(target_logits(model, batch, model.config), before)

@@ -13,7 +13,7 @@ from fki.core import registry
 from fki.core.types import Example, Period
 from fki.methods.base import Method
 from fki.modeling.encoder_cache import FrozenEncoder, detect_frozen_encoder
-from fki.testing import CHECKS, Case, check_method, logits, toy_encoder, toy_model
+from fki.testing import CHECKS, Case, check_method, logits, toy_model, toy_tokenizer
 
 
 class TrainsTheEncoder(Method):
@@ -230,7 +230,7 @@ def test_the_toys_are_tied_and_untied_as_they_say() -> None:
     assert tied.lm_head.weight is tied.shared.weight
     assert untied.lm_head.weight is not untied.shared.weight
     assert (tied.config.scale_decoder_outputs, untied.config.scale_decoder_outputs) == (True, False)
-    assert tied.config.vocab_size == len(toy_encoder().tokenizer)
+    assert tied.config.vocab_size == len(toy_tokenizer().tokenizer)
 
 
 def test_the_untied_toy_is_what_transformers_reads_from_a_folder(tmp_path: Any) -> None:

@@ -14,7 +14,7 @@ from fki.config.schema import Budget, Config
 from fki.core.types import Period, Step
 from fki.methods.mixreview import MixReview, MixReviewOptions
 from fki.methods.recadam import RecAdam, RecAdamOptimizer
-from fki.testing import toy_encoder, toy_model
+from fki.testing import toy_model, toy_tokenizer
 from fki.training import session
 from fki.training.budget import BudgetUsage
 from fki.training.estimate import describe_budget_use, estimate_run
@@ -68,7 +68,7 @@ def test_tokens_and_operations_end_a_period_at_the_step_that_uses_them_up(
 
 def test_tokens_are_counted_by_hand(make_lesson: Any, make_period: MakePeriod) -> None:
     period = make_period(1)
-    [example] = toy_encoder().encode(period.examples)
+    [example] = toy_tokenizer().encode(period.examples)
     size = len(example.source) + len(example.target)
     settings = {"num_train_epochs": 9, "budget": {"tokens": 3 * size}}
     assert len(steps_of(make_lesson(**settings), period)) == 3
@@ -123,7 +123,7 @@ def test_the_schedule_has_the_length_that_the_budget_leaves(
 
 def lesson_of(method: Any, config: Config, accelerator: Any, review: Any = ()) -> Trainer:
     model = method.prepare(toy_model())
-    return Trainer(model, method, config, toy_encoder(), accelerator, review)
+    return Trainer(model, method, config, toy_tokenizer(), accelerator, review)
 
 
 def test_recadam_anneals_over_the_steps_that_the_budget_leaves(

@@ -16,7 +16,7 @@ from fki.core.probe_sets import learned
 from fki.core.types import Document, Example, Period, Probe, ProbeSet, Stream
 from fki.data.documents import text_examples
 from fki.evaluation.schedule import ProbeSchedule, make_phases
-from fki.testing import toy_encoder
+from fki.testing import toy_tokenizer
 from fki.training import session
 from fki.training.estimate import estimate_run
 
@@ -37,7 +37,7 @@ def mixed(make_period: Callable[..., Period]) -> Period:
 
 def rebuilt(batches: list[Any]) -> Counter[tuple[int, ...]]:
     """The tokens of each example with its hidden spans put back, and how often it came."""
-    tokenizer = toy_encoder().tokenizer
+    tokenizer = toy_tokenizer().tokenizer
     marks = tokenizer.convert_tokens_to_ids([f"<extra_id_{i}>" for i in range(100)])
     found: Counter[tuple[int, ...]] = Counter()
     for batch in batches:

@@ -16,7 +16,7 @@ from fki.core.errors import FkiError, Interrupted
 from fki.core.types import Step
 from fki.metrics.continual import kar
 from fki.runs import checkpoint
-from fki.testing import toy_encoder
+from fki.testing import toy_tokenizer
 from fki.training.runner import RowScored, Runner
 
 MakeRunner = Callable[..., Runner]
@@ -275,7 +275,7 @@ def test_the_next_method_and_a_resumed_run_tokenise_nothing(
     make_runner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    kind = type(toy_encoder().tokenizer)
+    kind = type(toy_tokenizer().tokenizer)
     plain = kind.__call__
 
     def counting(self: Any, texts: Any, *arguments: Any, **named: Any) -> Any:

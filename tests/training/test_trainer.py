@@ -18,7 +18,7 @@ from fki.data.collator import IGNORE, TokenizedExample
 from fki.evaluation.evaluator import Evaluator
 from fki.modeling import device
 from fki.modeling.seq2seq import target_logits
-from fki.testing import toy_encoder, toy_model
+from fki.testing import toy_model, toy_tokenizer
 from fki.training import session
 from fki.training.batching import derive_seed, shuffle_indices
 from fki.training.lr_schedule import START_DIVISOR, LinearWarmupDecay
@@ -30,7 +30,7 @@ N = 7
 
 def by_hand(model: Any, examples: list[TokenizedExample]) -> tuple[float, dict[str, torch.Tensor]]:
     """The mean loss over all target tokens of one padded batch, and its gradient."""
-    batch = toy_encoder().batch(examples)
+    batch = toy_tokenizer().batch(examples)
     logits = target_logits(model, batch, model.config)
     loss = functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten())
     loss.backward()
@@ -298,7 +298,7 @@ def test_dropout_follows_from_the_seed(accelerator: Accelerator, make_period: Ma
         method = Method(config)
         model: Any = method.prepare(toy_model())
         torch.manual_seed(disturb)
-        list(Trainer(model, method, config, toy_encoder(), accelerator).learn(make_period(4)))
+        list(Trainer(model, method, config, toy_tokenizer(), accelerator).learn(make_period(4)))
         return model.state_dict()
 
     first, second, third = weights(1, 5), weights(1, 6), weights(2, 5)
@@ -347,7 +347,7 @@ def test_answers_are_scored_in_fp32_while_training_is_in_bf16(
 
     probe = Probe("1", "base", "The mayor of Oz is <extra_id_0>.", ("Dorothy Gale",))
     lesson = make_lesson(with_accelerator=bf16, mixed_precision="bf16")
-    evaluator = Evaluator(toy_encoder(), Config(output_length=32), bf16)
+    evaluator = Evaluator(toy_tokenizer(), Config(output_length=32), bf16)
     found = evaluator.predict(lesson.model, [probe])[0].log_likelihood
     expected = evaluator.predict(toy_model(), [probe])[0].log_likelihood
     assert found == pytest.approx(expected, abs=1e-5)
