@@ -20,7 +20,7 @@ from fki.core.errors import CannotFold, ConfigError
 from fki.core.registry import BUILTIN
 from fki.data.collator import ExampleTokenizer
 from fki.export.export import FORMATS, encoder_of, export, format_of
-from fki.metrics.answers import answer_text, exact_match
+from fki.metrics.answers import exact_match, extract_answer
 from fki.modeling.runtime import Runtime, TorchRuntime
 from fki.runs.open_run import open_run
 from fki.runs.run_dir import PROBES, Run
@@ -86,7 +86,7 @@ def texts(run: Run, runtime: Runtime, encoder: ExampleTokenizer) -> list[str]:
     """The greedy answer to every question that the run was asked."""
     sources = encoder.sources([row["source"] for row in run.read_lines(PROBES)])
     written = runtime.write(sources, length=encoder.output_length)
-    return [answer_text(str(encoder.tokenizer.decode(best))) for [best] in written]
+    return [extract_answer(str(encoder.tokenizer.decode(best))) for [best] in written]
 
 
 def score(run: Run, given: Sequence[str]) -> float:

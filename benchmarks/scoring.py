@@ -20,7 +20,7 @@ from fki.data.collator import ExampleTokenizer, TokenizedExample, tokeniser
 from fki.data.dataset_folder import read_folder
 from fki.data.prompts import target_text
 from fki.evaluation.evaluator import Evaluator
-from fki.metrics.answers import answer_text, exact_match
+from fki.metrics.answers import exact_match, extract_answer
 from fki.modeling import load
 
 KNOWN, UNKNOWN = 224, 32  # questions of base facts, and of facts that came later
@@ -68,7 +68,7 @@ def variants() -> dict[str, Variant]:
     ours = Evaluator(encoder, Config(output_length=WRITTEN), accelerator())
     told = [p.em for p in ours.predict(model, probes)]
     written = originals(model.eval(), asked, 1)
-    texts = [answer_text(tokenizer.decode(row)) for row in written]
+    texts = [extract_answer(tokenizer.decode(row)) for row in written]
     greedy = [exact_match(t, p.answers) for t, p in zip(texts, probes, strict=True)]
     assert told == greedy, "not the exact matches of greedy decoding"
 

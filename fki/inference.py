@@ -16,7 +16,7 @@ from fki.core.paths import user_path
 from fki.data.collator import ExampleTokenizer
 from fki.data.prompts import SENTINEL, target_text
 from fki.export.export import NOTE, format_of
-from fki.metrics.answers import answer_text, normalise
+from fki.metrics.answers import extract_answer, normalize_answer
 from fki.modeling.device import make_accelerator
 from fki.modeling.runtime import Runtime, TorchRuntime
 from fki.runs.open_run import find_run, open_model, open_run
@@ -75,7 +75,7 @@ class Predictor:
         length = self.config.output_length
         written = self.runtime.write(sources, length=length, beams=beams, best=best)
         decode = self.encoder.tokenizer.decode
-        return [[answer_text(str(decode(tokens))) for tokens in rows] for rows in written]
+        return [[extract_answer(str(decode(tokens))) for tokens in rows] for rows in written]
 
     def _reply(self, question: str, source: list[int], texts: Sequence[str]) -> Reply:
         targets = self.encoder.store.ids([target_text(t, self.config.prompt) for t in texts])
@@ -86,9 +86,9 @@ class Predictor:
 
 def unlike(texts: Sequence[str]) -> list[str]:
     """The first one, and of the others those that say something, and something new."""
-    found = {normalise(texts[0]): texts[0]}
+    found = {normalize_answer(texts[0]): texts[0]}
     for text in texts[1:]:
-        if name := normalise(text):
+        if name := normalize_answer(text):
             found.setdefault(name, text)
     return [*found.values()]
 

@@ -12,8 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from fki.commands._console import NONE, Show, duration, is_main, new_table, number
-from fki.commands._html import leave_report
+from fki.commands._console import Show, is_main, new_table
+from fki.commands._html import write_report
+from fki.core.formatting import UNDEFINED, format_duration, format_number
 from fki.core.types import Step
 from fki.runs.run_dir import REPORT
 
@@ -64,10 +65,10 @@ def plan_grid(asked: "Asked", show: Show) -> None:
         one = estimate_run(alike[0].config)
         sums = [len(alike) * size for size in (1, one.steps, one.minutes)]
         total = [sum(pair) for pair in zip(total, sums, strict=True)]
-        table.add_row(escape(method), *(number(value, 0) for value in sums))
+        table.add_row(escape(method), *(format_number(value, 0) for value in sums))
         show.data(method=method, cells=len(alike), plan=one.as_dict())
         free_memory()
-    table.add_row("all", *(number(value, 0) for value in total), style="bold")
+    table.add_row("all", *(format_number(value, 0) for value in total), style="bold")
     show.table(table)
     show.data(folder=str(cells.folder), cells=total[0], steps=total[1], minutes=total[2])
     show.note(f"The runs would be in {cells.folder}. The time is a rough guess by a short trial.")
@@ -98,7 +99,7 @@ def _turned(cell: "Cell", progress: "Progress", show: Show, *, is_live: bool) ->
     if not is_live and progress.status != "running":
         show.note(f"{cell.name}: {_words(progress)}")
     if progress.status == "done" and is_main() and not (cell.folder / REPORT).exists():
-        leave_report(cell.folder, show)
+        write_report(cell.folder, show)
     if show.as_json and is_main():
         show.data(cell=cell.name, status=progress.status, **_data(cell, progress))
 
@@ -106,8 +107,10 @@ def _turned(cell: "Cell", progress: "Progress", show: Show, *, is_live: bool) ->
 def _words(progress: "Progress") -> str:
     if progress.error:
         return f"{progress.status}: {progress.error}"
-    learned, kept = number(progress.learned), number(progress.kept)
-    return f"{progress.status}, EM learned {learned}, kept {kept}, {duration(progress.seconds)}"
+    learned, kept = format_number(progress.learned), format_number(progress.kept)
+    return (
+        f"{progress.status}, EM learned {learned}, kept {kept}, {format_duration(progress.seconds)}"
+    )
 
 
 def _data(cell: "Cell", progress: "Progress") -> dict[str, Any]:
@@ -200,8 +203,8 @@ def _table(cells: "Sequence[Cell]", progress: "Mapping[str, Progress]") -> Table
             escape(cell.config.method),
             str(cell.config.seed),
             SHOWN.get(state, state),
-            number(at.learned),
-            number(at.kept),
-            NONE if is_new else duration(at.seconds),
+            format_number(at.learned),
+            format_number(at.kept),
+            UNDEFINED if is_new else format_duration(at.seconds),
         )
     return table

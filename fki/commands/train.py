@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fki.commands._console import Show, is_main, parameters
-from fki.commands._html import leave_report
+from fki.commands._console import Show, is_main
+from fki.commands._html import write_report
 from fki.commands._options import for_a_run
-from fki.commands._result_tables import near_ties, probe_table, stream_table
+from fki.commands._result_tables import near_tie_notes, probe_table, stream_table
 from fki.commands._sweep_view import train_grid
+from fki.core.formatting import format_count
 
 if TYPE_CHECKING:
     from fki.commands._options import Asked
@@ -82,7 +83,7 @@ def _sentence(ready: "Session") -> str:
     return (
         f"{ready.config.method} teaches {ready.config.model} the dataset {ready.stream.name}, "
         f"{periods} {ready.config.dataset_version} periods; "
-        f"{parameters(trained)} of {parameters(total)} parameters train."
+        f"{format_count(trained)} of {format_count(total)} parameters train."
     )
 
 
@@ -117,10 +118,10 @@ def _report(runner: "Runner", show: Show) -> None:
     if has_trained:
         show.out.print()
         show.table(stream_table(summary, spent))
-    show.notes(near_ties(runner.rows[-1][1]))
+    show.notes(near_tie_notes(runner.rows[-1][1]))
     show.data(run=str(runner.run.folder), summary=summary, spent=spent)
     if is_main():
-        leave_report(runner.run.folder, show)
+        write_report(runner.run.folder, show)
     if has_trained:
         folder = runner.run.folder
         show.next_commands(

@@ -16,6 +16,6 @@ ASKS: dict[str, ProbeRole] = {
 }
 
 
-def learned(probe_sets: Iterable[str]) -> tuple[str, ...]:
+def matrix_probe_sets(probe_sets: Iterable[str]) -> tuple[str, ...]:
     """The probe sets whose columns make the matrix R: facts, or cloze where there are no facts."""
     return FACTS if set(FACTS) & set(probe_sets) else (CLOZE,)

@@ -14,7 +14,7 @@ from fki.core.types import Score
 from fki.data.open_dataset import open_stream
 from fki.evaluation.evaluator import Evaluator, mean_score
 from fki.evaluation.schedule import ProbeSchedule, group_cells, make_phases
-from fki.evaluation.summary import summary
+from fki.evaluation.summary import summarize_scores
 from fki.modeling.device import make_accelerator
 from fki.modeling.load import make_example_tokenizer
 from fki.runs.open_run import LoadedModel, find_run, open_model, open_run, read_config
@@ -66,7 +66,7 @@ def evaluate(
         config.dataset,
         config.dataset_version,
         scores,
-        summary([("now", scores)], columns),
+        summarize_scores([("now", scores)], columns),
     )
     if output is not None:
         write_json(output / SCORES, asdict(result))

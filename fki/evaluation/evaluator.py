@@ -28,7 +28,7 @@ from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.data.packing import micro_batches
 from fki.data.prompts import target_text
 from fki.evaluation.schedule import ProbeCell
-from fki.metrics.answers import accuracy, answer_text, exact_match, f1
+from fki.metrics.answers import accuracy, exact_match, extract_answer, f1
 from fki.metrics.likelihood import perplexity
 from fki.modeling.decoding import DecodedAnswer, EncodedInputs, decode, score_targets
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
@@ -138,7 +138,7 @@ class Evaluator:
         return found
 
     def _text(self, written: DecodedAnswer) -> str:
-        return answer_text(self.decode(written.tokens))
+        return extract_answer(self.decode(written.tokens))
 
     def _groups(
         self, names: Sequence[str], encoded: Sequence[TokenizedExample]

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from fki.config.schema import Config
 from fki.core.calendar import parse_date
 from fki.core.errors import ConfigError
-from fki.core.probe_sets import BASE, CLOZE, learned
+from fki.core.probe_sets import BASE, CLOZE, matrix_probe_sets
 from fki.core.types import Period, Probe, ProbeSet, Stream
 from fki.data.lazy import Lazy, Probes
 
@@ -77,7 +77,7 @@ class ProbeSchedule:
             for probe_set in stream.probe_sets
             for cell in _make_cells(probe_set, columns, config.eval_samples)
         ]
-        self.learned = learned(cell.probe_set for cell in self.cells)
+        self.learned = matrix_probe_sets(cell.probe_set for cell in self.cells)
 
     def row(self, t: int) -> list[ProbeCell]:
         """What row t asks: everything at the first row, and at the last all that still holds;

@@ -17,7 +17,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from fki import __version__
 from fki.core.atomic_io import file_digest, write_json
 from fki.core.errors import CheckFailed, ConfigError, FkiError
-from fki.core.formatting import number
+from fki.core.formatting import format_number
 from fki.data.collator import ExampleTokenizer
 from fki.export.formats.base import Format
 from fki.export.parity import Parity, ParityCheck
@@ -175,8 +175,8 @@ def _failed(parity: Parity, kept: Path) -> CheckFailed:
     if parity.same_beams is not None:
         beams = f", the best of two or four beams to {parity.asked - parity.same_beams},"
     sets = "".join(
-        f" Exact match on {one.probe_set} is {number(one.em)} %, the run's {number(one.recorded)} "
-        f"% ({one.differing} of {one.n} probes differ)."
+        f" Exact match on {one.probe_set} is {format_number(one.em)} %, the run's "
+        f"{format_number(one.recorded)} % ({one.differing} of {one.n} probes differ)."
         for one in parity.apart
     )
     return CheckFailed(

@@ -14,7 +14,7 @@ from fki.core.types import Probe
 from fki.data.collator import ExampleTokenizer
 from fki.data.prompts import target_text
 from fki.export.formats.base import Format
-from fki.metrics.answers import answer_text
+from fki.metrics.answers import extract_answer
 from fki.modeling.runtime import Runtime, TorchRuntime
 from fki.runs.recorded_answers import (
     MAX_PROBES_PER_SET,
@@ -238,7 +238,7 @@ class ParityCheck:
 
 
 def _text(encoder: ExampleTokenizer, tokens: Sequence[int]) -> str:
-    return answer_text(str(encoder.tokenizer.decode(tokens)))
+    return extract_answer(str(encoder.tokenizer.decode(tokens)))
 
 
 def _ended(encoder: ExampleTokenizer, tokens: list[int]) -> list[int]:

@@ -16,7 +16,7 @@ from fki.core.types import Probe
 from fki.data.collator import ExampleTokenizer
 from fki.core.probe_sets import BASE
 from fki.modeling.runtime import Runtime
-from fki.metrics.answers import answer_text, exact_match
+from fki.metrics.answers import extract_answer, exact_match
 
 MAX_PROBES_PER_SET = 500  # questions of a probe set
 PROBE_ADAPTER = TypeAdapter(Probe)
@@ -48,7 +48,7 @@ class RecordedProbes:
         for name, probes in self.probes.items():
             sources = encoder.sources([p.source for p in probes])
             written = runtime.write(sources, length=length, beams=beams)
-            texts = [answer_text(str(encoder.tokenizer.decode(rows[0]))) for rows in written]
+            texts = [extract_answer(str(encoder.tokenizer.decode(rows[0]))) for rows in written]
             found[name] = [
                 RecordedAnswer(text, bool(exact_match(text, probe.answers)))
                 for text, probe in zip(texts, probes, strict=True)

@@ -17,7 +17,7 @@ from fki.core.errors import FkiError, Interrupted
 from fki.core.types import Period, Score, Step
 from fki.evaluation.evaluator import mean_score
 from fki.evaluation.schedule import group_cells
-from fki.evaluation.summary import summary
+from fki.evaluation.summary import summarize_scores
 from fki.runs import checkpoint, outcomes, output_log, resume
 from fki.runs.outcomes import best_rows
 from fki.runs.resume import LogExtent, RunState, RunTotals
@@ -242,7 +242,7 @@ class Runner:
             "rows": [
                 {"after": after, "scores": [asdict(s) for s in row]} for after, row in self.rows
             ],
-            "summary": summary(
+            "summary": summarize_scores(
                 self.rows,
                 reached,
                 tokens=self.clock.stream_tokens,
@@ -261,7 +261,7 @@ class Runner:
         """Mark how the run ended, and let go of its folder."""
         if self.session.is_main:
             if status == "done":
-                outcomes.keep(self.run)
+                outcomes.save_outcomes(self.run)
             spent = asdict(self.clock)
             mark_finished(
                 self.run, status, spent=spent, peak_mib=peak_memory.peak_memory_mib(), **more

@@ -18,7 +18,7 @@ from accelerate.utils import broadcast_object_list
 from fki.config.sweep import Cell, Cells
 from fki.core.errors import ConfigError, DataError, FkiError, Interrupted, RunLocked
 from fki.core.types import Score, Step
-from fki.evaluation.summary import so_far
+from fki.evaluation.summary import learned_and_kept
 from fki.modeling.device import make_accelerator
 from fki.runs import output_log, resume
 from fki.runs.run_dir import CHECKPOINTS, RUN, SCORES, Run, is_unused
@@ -174,7 +174,7 @@ def _follow_run(runner: Runner, progress: Progress) -> Generator[Step | RowScore
     expected = runner.session.steps
     total, names = sum(expected.values()), list(expected)
     progress.share = min(1.0, runner.clock.steps / total) if total else 0.0
-    progress.learned, progress.kept = so_far(runner.rows)
+    progress.learned, progress.kept = learned_and_kept(runner.rows)
     with closing(runner.events()) as events:
         for event in events:
             progress.seconds = runner.clock.train_seconds + runner.clock.eval_seconds
@@ -183,14 +183,14 @@ def _follow_run(runner: Runner, progress: Progress) -> Generator[Step | RowScore
                 within = expected[event.period] * event.step / event.steps  # may mix in more
                 progress.share = (before + within) / total
             else:
-                progress.learned, progress.kept = so_far(runner.rows)
+                progress.learned, progress.kept = learned_and_kept(runner.rows)
             yield event
 
 
 def _read_finished(run: Run) -> Progress:
     try:
         spent, rows = run.info["spent"], run.read(SCORES)["rows"]
-        learned, kept = so_far(
+        learned, kept = learned_and_kept(
             [(row["after"], [Score(**score) for score in row["scores"]]) for row in rows]
         )
         seconds = spent["train_seconds"] + spent["eval_seconds"]

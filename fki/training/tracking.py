@@ -23,7 +23,7 @@ from accelerate.utils import LoggerType
 from fki.config.schema import as_dict
 from fki.core.errors import ConfigError, FkiError, nearest
 from fki.core.types import Score, Step
-from fki.evaluation.summary import pooled
+from fki.evaluation.summary import pooled_mean
 from fki.runs.resume import LogExtent, flat
 from fki.runs.run_dir import TRACKING
 from fki.training.runner import RowScored, Runner
@@ -182,7 +182,7 @@ def row_values(scores: Sequence[Score]) -> dict[str, float]:
     """The mean scores of each probe set over all that a row asks of it."""
     names = dict.fromkeys(score.probe_set for score in scores)
     found = {
-        f"{name}/{field}": pooled(scores, [name], field=field)
+        f"{name}/{field}": pooled_mean(scores, [name], field=field)
         for name in names
         for field in TRACKED_SCORES
     }

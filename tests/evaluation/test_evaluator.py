@@ -15,7 +15,7 @@ from fki.data.prompts import target_text
 from fki.evaluation import evaluator
 from fki.evaluation.evaluator import Evaluator, mean_score
 from fki.methods.base import Method
-from fki.metrics.answers import answer_text
+from fki.metrics.answers import extract_answer
 from fki.modeling import decoding
 from fki.modeling.decoding import EncodedInputs
 from fki.modeling.seq2seq import target_logits
@@ -70,7 +70,7 @@ def plainly(model: Any, source: str, **settings: Any) -> str:
     out = model.generate(
         input_ids=torch.tensor([ids]), max_new_tokens=12, do_sample=False, **settings
     )
-    return answer_text(toy_tokenizer().tokenizer.decode(out[0, 1:]))
+    return extract_answer(toy_tokenizer().tokenizer.decode(out[0, 1:]))
 
 
 def test_what_was_memorised_is_answered(memorised: Any, probes: list[Probe], ask: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from fki.config.schema import Config
 from fki.core.errors import ConfigError
-from fki.core.probe_sets import learned
+from fki.core.probe_sets import matrix_probe_sets
 from fki.core.types import Document, Example, Period, Probe, ProbeSet, Stream
 from fki.data.documents import text_examples
 from fki.evaluation.schedule import ProbeSchedule, make_phases
@@ -123,8 +123,10 @@ def stream(*sets: str, per_period: int = 2) -> Stream:
 
 
 def test_cloze_makes_the_matrix_where_there_are_no_facts() -> None:
-    assert learned(["invariant", "cloze"]) == learned(["cloze"]) == ("cloze",)
-    assert learned(["new", "cloze"]) == learned(["updated"]) == ("updated", "new")
+    assert matrix_probe_sets(["invariant", "cloze"]) == matrix_probe_sets(["cloze"]) == ("cloze",)
+    assert (
+        matrix_probe_sets(["new", "cloze"]) == matrix_probe_sets(["updated"]) == ("updated", "new")
+    )
 
 
 @pytest.mark.parametrize(
