@@ -49,17 +49,17 @@ import sys
 from datetime import date
 from pathlib import Path
 from fki.sources.wikidata.statements import Window
-from fki.sources.wikidata.dump_shard import Part, read_shard
+from fki.sources.wikidata.dump_shard import ShardIndex, write_shard
 from fki.sources.wikidata.entities import Scope
-from fki.sources.wikidata.relations import relations
-from fki.sources.wikidata.merge_shards import dump_subjects
+from fki.sources.wikidata.relations import load_relations
+from fki.sources.wikidata.merge_shards import open_subjects
 
 file, work, workers, shard = sys.argv[1:]
-scope = Scope.of(Window(date(2023, 1, 1), date(2024, 1, 1)), relations().values())
+scope = Scope.of(Window(date(2023, 1, 1), date(2024, 1, 1)), load_relations().values())
 if shard != "1/1":
-    read_shard(Path(file), Path(work), scope, Part.parse(shard), workers=int(workers))
+    write_shard(Path(file), Path(work), scope, ShardIndex.parse(shard), workers=int(workers))
 else:
-    with dump_subjects([Path(file)], Path(work), scope, workers=int(workers)) as subjects:
+    with open_subjects([Path(file)], Path(work), scope, workers=int(workers)) as subjects:
         assert sum(1 for _ in subjects) > 0
 """
 

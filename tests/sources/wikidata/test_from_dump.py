@@ -573,11 +573,11 @@ from datetime import date
 from pathlib import Path
 from fki.sources.wikidata.statements import Window
 from fki.sources.wikidata.entities import Scope
-from fki.sources.wikidata.merge_shards import dump_subjects
+from fki.sources.wikidata.merge_shards import open_subjects
 
 if __name__ == "__main__":
     scope = Scope(Window(date(2015, 1, 1), date(2020, 1, 1)), {"P6": "one"})
-    with dump_subjects([Path(sys.argv[1])], Path(sys.argv[2]), scope) as subjects:
+    with open_subjects([Path(sys.argv[1])], Path(sys.argv[2]), scope) as subjects:
         count = sum(1 for _ in subjects)
     status = Path("/proc/self/status").read_text()
     print(count, next(l.split()[1] for l in status.splitlines() if l.startswith("VmHWM")))

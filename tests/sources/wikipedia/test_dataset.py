@@ -316,9 +316,9 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tests.support.wiki_export import export, page
 from fki.sources.wikipedia import collect_changes
-from fki.sources.wikipedia.dataset import wikipedia
-from fki.sources.wikipedia.snapshots import Snapshot
-collect_changes.CONTROL = 5
+from fki.sources.wikipedia.dataset import build_draft
+from fki.sources.wikipedia.snapshots import WikiSnapshot
+collect_changes.CONTROL_PROBES = 5
 count, folder = int(sys.argv[1]), Path(sys.argv[3])
 text = "Word after word is written here. " * 300
 files = []
@@ -331,7 +331,7 @@ for name in ("old", "new"):
             is_new = name == "new" and n % 50 == 0
             out.write(page(n, text=text + "It is new." * is_new, number=n * 10 + is_new))
         out.write("</mediawiki>" + tail)
-made = wikipedia(*(Snapshot([file]) for file in files), workers=1)
+made = build_draft(*(WikiSnapshot([file]) for file in files), workers=1)
 assert len(made.tables["stream"]) == count // 50
 print(files[0].stat().st_size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
