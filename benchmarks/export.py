@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     chosen = parser.parse_args()
-    short = ("max_periods=1", "eval_samples=200", f"num_train_epochs={chosen.epochs}")
+    short = ("max_periods=1", "max_probes_per_set=200", f"num_train_epochs={chosen.epochs}")
     options = ("--version", "quarter", *(part for text in short for part in ("--set", text)))
     cells = {m: Cell(chosen.folder / m, ("--preset", f"t5_{m}", *options)) for m in BUILTIN}
     run_all([*cells.values()], chosen.jobs)

@@ -79,7 +79,7 @@ def asked(folder: Path, encoder: Any) -> list[float]:
     from fki.evaluation.schedule import ProbeSchedule, make_phases
 
     stream = read_folder(folder, "month", "sentinel", name="large")
-    config = Config(eval_every=1, eval_window=2)
+    config = Config(eval_every=1, eval_lookback=2)
     questions = ProbeSchedule(stream, make_phases(stream, config), config)
     taken = []
     for t in range(1, PERIODS):

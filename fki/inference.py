@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from transformers import AutoTokenizer
 
+from fki.config.renamed_settings import with_new_names
 from fki.config.schema import Config
 from fki.core.errors import ConfigError, DataError
 from fki.core.paths import user_path
@@ -21,7 +22,7 @@ from fki.modeling.device import make_accelerator
 from fki.modeling.runtime import Runtime, TorchRuntime
 from fki.runs.open_run import find_run, open_model, open_run
 
-SETTINGS = ("prompt", "input_length", "output_length", "num_beams")  # that an export brings
+SETTINGS = ("prompt_format", "input_length", "output_length", "num_beams")  # that an export brings
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Predictor:
         Raises ConfigError where a question leaves no place for the answer.
         """
         for question in questions:
-            if self.config.prompt == "sentinel" and SENTINEL not in question:
+            if self.config.prompt_format == "sentinel" and SENTINEL not in question:
                 raise ConfigError(
                     f"A question must hold {SENTINEL} where the answer goes; '{question}' does "
                     "not.",
@@ -78,7 +79,7 @@ class Predictor:
         return [[extract_answer(str(decode(tokens))) for tokens in rows] for rows in written]
 
     def _reply(self, question: str, source: list[int], texts: Sequence[str]) -> Reply:
-        targets = self.encoder.store.ids([target_text(t, self.config.prompt) for t in texts])
+        targets = self.encoder.store.ids([target_text(t, self.config.prompt_format) for t in texts])
         found = self.runtime.score([source] * len(targets), targets)
         own, *others = (Answer(*pair) for pair in zip(texts, found, strict=True))
         return Reply(question, own, sorted(others, key=lambda a: -a.log_likelihood))
@@ -111,7 +112,7 @@ def open_speaker(target: str, checkpoint: str, config: Config) -> Predictor:
 def _open_exported(target: str, config: Config) -> Predictor:
     folder = user_path(target)
     try:
-        note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+        note = with_new_names(json.loads((folder / NOTE).read_text(encoding="utf-8")))
         own = Config.model_validate({name: note[name] for name in SETTINGS})
         name, form = note["label"], format_of(note["format"])
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -178,7 +178,7 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = toy_tokenizer().tokenizer
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
         patch.setattr(load, "load_base_model", lambda name: BaseModel(toy_model(), tokenizer, name))
-        sets = ("--set", "num_train_epochs=1", "--set", "eval_samples=3")
+        sets = ("--set", "num_train_epochs=1", "--set", "max_probes_per_set=3")
         main(["train", "--dataset", str(data), "--output-dir", str(folder), *sets])
         raise SystemExit(0)
     assert not caught.value.code

@@ -37,9 +37,11 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the unfinished run of these settings.")
     ] = False,
-    cells: Annotated[
-        str, typer.Option(metavar="I/N", help="Of several runs this process's part, such as 1/3.")
+    partition: Annotated[
+        str,
+        typer.Option(metavar="I/N", help="Share of the sweep for this process, such as 1/3."),
     ] = "",
+    cells: Annotated[str, typer.Option("--cells", hidden=True)] = "",
     track: Track = None,
 ) -> None:
     """Teach a model the stream, period by period, and score it after each.
@@ -51,11 +53,15 @@ def train(
     from fki.core import registry
     from fki.core.errors import ConfigError
 
-    if asked.is_grid:
-        train_grid(asked, show, cells, track or [])
-        return
+    if cells and partition:
+        raise ConfigError("'--cells' and '--partition' are the same option; keep '--partition'.")
     if cells:
-        raise ConfigError("--cells is for several runs.", hint="Give --methods or --seeds too.")
+        show.notes(["'--cells' is now '--partition'."])
+    if asked.is_grid:
+        train_grid(asked, show, partition or cells, track or [])
+        return
+    if partition or cells:
+        raise ConfigError("--partition is for several runs.", hint="Add --methods or --seeds.")
     resolved = resolve(asked.layers(), options_of=registry.options_of)
     show.notes(resolved.notes)
 

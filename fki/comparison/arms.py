@@ -6,10 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fki.config.renamed_settings import new_name
 from fki.core.errors import ConfigError, DataError, nearest
 from fki.runs.run_dir import RUN, Run, find_runs
 
-PLACES = ("seed", "output_dir", "output_log", "num_workers", "keep_last", "keep_best", "save_every")
+PLACES = (
+    "seed",
+    "output_dir",
+    "output_log",
+    "num_workers",
+    "keep_last",
+    "keep_best",
+    "save_every_steps",
+)
 ORDER = ("vanilla", "recadam", "mixreview", "lora", "kadapter_2", "kadapter_3", "modular")
 
 
@@ -49,7 +58,7 @@ class FinishedRun:
             "base model": f"{self.info['model']['name']} ({self.info['model']['digest'][:8]})",
             "tokenizer": str(self.info["model"].get("tokenizer", "?"))[:8],
             "start": config.get("continue_from") or "the base model",
-            "questions asked of a set at most": str(config["eval_samples"]),
+            "questions asked of a set at most": str(config["max_probes_per_set"]),
             "input length": str(config["input_length"]),
             **{f"protocol: {key}": str(value) for key, value in protocol.items()},
         }
@@ -157,6 +166,7 @@ def _key(entry: FinishedRun) -> Hashable:
 def _value(entry: FinishedRun, by: str) -> str:
     plain = {"preset": entry.preset, "version": entry.info["dataset"]["version"]}
     values = {**entry.settings, **plain, "seed": entry.seed}
+    by = new_name(by)
     if by not in values:
         raise ConfigError(
             f"--by must be method, preset, version, seed or a setting, not '{by}'."

@@ -100,7 +100,7 @@ def score_all_probes(
 ) -> tuple[list[Score], list[str]]:
     """Scores of all probe sets, and the names of the phases. Single answers go to `output`, some
     cells at a time."""
-    stream = open_stream(config.dataset, config.dataset_version, config.prompt)
+    stream = open_stream(config.dataset, config.dataset_version, config.prompt_format)
     plan = make_phases(stream, config)
     accelerator = make_accelerator(config)
     evaluator = Evaluator(

@@ -163,7 +163,9 @@ class Evaluator:
     def _force(self, model: Any, read: EncodedInputs, probes: Sequence[Probe]) -> list[ProbeScores]:
         """Each probe's listed answers, forced on the model."""
         asked = [(i, answer) for i, probe in enumerate(probes) for answer in probe.answers]
-        targets = self.encoder.targets([target_text(a, self.config.prompt) for _, a in asked])
+        targets = self.encoder.targets(
+            [target_text(a, self.config.prompt_format) for _, a in asked]
+        )
         pairs = [(i, target) for (i, _), target in zip(asked, targets, strict=True)]
         best = [ProbeScores(float("-inf"), 0, None)] * len(probes)
         for (i, target), forced in zip(

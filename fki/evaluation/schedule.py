@@ -70,20 +70,20 @@ class ProbeSchedule:
 
     def __init__(self, stream: Stream, plan: Sequence[Phase], config: Config) -> None:
         self.names = [phase.name for phase in plan]
-        self.window = config.eval_window
+        self.window = config.eval_lookback
         columns = {BASE: BASE} | {p.name: phase.name for phase in plan for p in phase.periods}
         self.cells = [
             cell
             for probe_set in stream.probe_sets
-            for cell in _make_cells(probe_set, columns, config.eval_samples)
+            for cell in _make_cells(probe_set, columns, config.max_probes_per_set)
         ]
         self.learned = matrix_probe_sets(cell.probe_set for cell in self.cells)
 
     def row(self, t: int) -> list[ProbeCell]:
         """What row t asks: everything at the first row, and at the last all that still holds;
-        between them the keep-sets, R's past phases within `eval_window` and its next one (what was
-        known before it came), and of other sets, such as paraphrase (or cloze beside facts), what
-        was just learned."""
+        between them the keep-sets, R's past phases within `eval_lookback` and its next one (what
+        was known before it came), and of other sets, such as paraphrase (or cloze beside facts),
+        what was just learned."""
         if t == 0:
             return self.cells
         gone = set(self.names[: t - 1])

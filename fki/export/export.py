@@ -206,7 +206,7 @@ def _write_note(opened: LoadedModel, form: Format, parity: Parity, folder: Path)
             "label": opened.label,
             "base_model": shown_name(opened.config.model),
             "method": opened.config.method,
-            "prompt": opened.config.prompt,
+            "prompt_format": opened.config.prompt_format,
             "input_length": opened.config.input_length,
             "output_length": opened.config.output_length,
             "num_beams": opened.config.num_beams,

@@ -131,7 +131,7 @@ def _kin(run: Run) -> dict[str, object]:
         "methods": method,
         "base models": str(model.get("digest"))[:12],
         "tokenizers": str(model.get("tokenizer"))[:12],
-        "prompts": config.get("prompt"),
+        "prompts": config.get("prompt_format"),
     }
 
 

@@ -233,7 +233,9 @@ class ParityCheck:
         self, runtime: Runtime, encoder: ExampleTokenizer, asked: Sequence[tuple[Probe, str]]
     ) -> list[float]:
         sources = encoder.sources([probe.source for probe, _ in asked])
-        targets = encoder.store.ids([target_text(text, self.config.prompt) for _, text in asked])
+        targets = encoder.store.ids(
+            [target_text(text, self.config.prompt_format) for _, text in asked]
+        )
         return runtime.score(sources, targets)
 
 

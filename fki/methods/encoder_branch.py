@@ -22,7 +22,7 @@ class BranchOptions(base.Options):
 
     scale: float | None = Field(None, ge=0)
     """The factor of the branch; by default the published one. 0: exactly the base model."""
-    start: Literal["base", "random"] = "base"
+    branch_init: Literal["base", "random"] = "base"
     """How the branch starts: at 0, so that all begins with the base model's answers; or as the
     originals did, with random weights, which cost the model some of them."""
 
@@ -62,7 +62,7 @@ class BranchMethod(base.Method):
         scale = self.published_scale() if stated is None else stated
         with torch.device(inner.device):
             encoder = self.encoder(inner, scale)
-        if self.options.start == "base":
+        if self.options.branch_init == "base":
             self.start_at_base(encoder)
         model.encoder = encoder
         added = [p for p in encoder.parameters() if id(p) not in known]

@@ -156,6 +156,6 @@ def make_example_tokenizer(
         config.input_length,
         config.output_length,
         multiple=multiple,
-        objective=config.objective,
+        objective=config.document_objective,
         tokens=Tokens(tokeniser(tokenizer), folder),
     )

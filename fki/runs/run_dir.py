@@ -20,6 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from fki.config.renamed_settings import with_new_names
 from fki.core.errors import DataError, FkiError
 from fki.core.paths import user_path
 
@@ -37,6 +38,7 @@ TABLES = (  # of run.json
     "holder",
     "tracked",
 )
+WITH_SETTINGS = ("config", "origins", "protocol")  # tables of run.json whose keys are settings
 
 
 
@@ -91,12 +93,16 @@ class Run:
 
     @property
     def info(self) -> dict[str, Any]:
-        """What run.json says. Raises DataError where it cannot be read or is not ours."""
+        """The content of run.json, with settings under their present names.
+
+        Raises DataError where it cannot be read or is not a run's.
+        """
         info = self.read(RUN)
         for key in TABLES:
             if not isinstance(info.get(key, {}), dict):
                 raise DataError(f"{self.folder / RUN}: '{key}' must be an object.")
-        return info
+        renamed = {key: with_new_names(info[key]) for key in WITH_SETTINGS if key in info}
+        return info | renamed
 
     def read(self, name: str) -> dict[str, Any]:
         """A JSON file of this run as a dict. Raises DataError where it cannot be read."""

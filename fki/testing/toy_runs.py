@@ -77,7 +77,7 @@ def write_run(
 
 
 def _info(method: str, seed: int, config: Mapping[str, Any]) -> dict[str, Any]:
-    settings = {"method": method, "seed": seed, "eval_every": 0, "eval_samples": 500}
+    settings = {"method": method, "seed": seed, "eval_every": 0, "max_probes_per_set": 500}
     return {
         "fki": "0",
         "created": f"2026-01-0{1 + seed % 9}",
@@ -87,7 +87,7 @@ def _info(method: str, seed: int, config: Mapping[str, Any]) -> dict[str, Any]:
         "dataset": {"name": "toy", "version": "quarter", "digest": "d", "periods": [*PERIODS]},
         "model": {"name": "t5-toy", "digest": "m"},
         "parameters": {"trainable": 1000},
-        "protocol": {"prompt": "sentinel", "num_beams": 1},
+        "protocol": {"prompt_format": "sentinel", "num_beams": 1},
         "spent": {"train_seconds": 10.0 + seed, "stream_tokens": 5000, "tokens": 9000, "steps": 9},
         "environment": {"python": "3", "device": "cpu", "packages": {"torch": "2"}},
     }

@@ -201,7 +201,7 @@ def describe_run(session: Session, resolved: Resolved) -> dict[str, Any]:
         },
         "parameters": {"added": session.added, "total": total, "trainable": train},
         "protocol": {
-            "prompt": session.config.prompt,
+            "prompt_format": session.config.prompt_format,
             "num_beams": session.config.num_beams,
             "max_new_tokens": session.config.output_length,
             "precision": "fp32",

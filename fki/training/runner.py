@@ -151,7 +151,11 @@ class Runner:
 
     def _heed(self, name: str) -> None:
         """Save where it is time or asked for. Raises Interrupted where the run is to stop."""
-        every, before, self.heeded = self.session.config.save_every, self.heeded, self.clock.steps
+        every, before, self.heeded = (
+            self.session.config.save_every_steps,
+            self.heeded,
+            self.clock.steps,
+        )
         is_time = every > 0 and self.heeded // every > before // every
         if self._asked("stop"):
             self._save(name)

@@ -68,7 +68,7 @@ class Session:
 
 def build_session(config: Config) -> Session:
     """Read the data, load and prepare the model. Raises FkiError before anything is trained."""
-    stream = open_stream(config.dataset, config.dataset_version, config.prompt)
+    stream = open_stream(config.dataset, config.dataset_version, config.prompt_format)
     base = load.load_base_model(config.model)
     _check_trains(base, config)
     accelerator = make_accelerator(config)
@@ -133,7 +133,7 @@ def free_memory() -> None:
 def _load_review(stream: Stream, method: Method) -> Sequence[Example]:
     """Old text for methods that review: their corpus, else what was known before the stream, which
     is read when it is gone through."""
-    prompt = method.config.prompt
+    prompt = method.config.prompt_format
 
     def read() -> Iterator[Example]:
         return (e for f in stream.base for e in training_examples(f, prompt, period=BASE))
@@ -176,7 +176,7 @@ def _check_probes_fit(questions: ProbeSchedule, encoder: ExampleTokenizer, confi
     """Tokenise all that is asked, a cell at a time. Raises ConfigError for a cut answer."""
     for cell in questions.cells:
         answers = [answer for probe in cell.probes for answer in probe.answers]
-        encoder.check_fit([target_text(answer, config.prompt) for answer in answers])
+        encoder.check_fit([target_text(answer, config.prompt_format) for answer in answers])
         encoder.store.sizes([probe.source for probe in cell.probes])
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from fki.commands.app import main
 
-SHORT = ("max_periods=1", "num_train_epochs=1", "eval_samples=5", "seed=7")
+SHORT = ("max_periods=1", "num_train_epochs=1", "max_probes_per_set=5", "seed=7")
 HEADS = [("Atlantis", "Ann", "Bo"), ("Utopia", "Cy", "Di"), ("Arcadia", "Ed", "Flo")]
 
 

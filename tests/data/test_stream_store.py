@@ -312,7 +312,7 @@ def test_a_stream_four_times_as_long_takes_no_more_memory(tmp_path: Path, what: 
         base = [Fact(f"b{i}", "r", (f"o{i}",), TWO) for i in range(known)]
         file, rows = tmp_path / f"{what} {times}.sqlite", large(100, periods)
         made = shelved(file, lambda shelf: fill(shelf, "month", base, rows, "sentinel"))
-        config = Config(eval_every=1, eval_window=2, eval_samples=50)
+        config = Config(eval_every=1, eval_lookback=2, max_probes_per_set=50)
         tracemalloc.start()
         found = stream_of(made, "toy", "month", prompt="sentinel", digest="")
         questions = ProbeSchedule(found, make_phases(found, config), config)

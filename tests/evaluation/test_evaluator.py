@@ -207,7 +207,7 @@ def test_the_token_budget_changes_no_answer(
 
 def test_an_answer_that_goes_on_is_not_taken_for_its_beginning(memorised: Any, ask: Any) -> None:
     source = toy_period().examples[0].source
-    (found,) = ask(memorised, [probe("1", source, "<extra_id_0> Ada")], prompt="prefix")
+    (found,) = ask(memorised, [probe("1", source, "<extra_id_0> Ada")], prompt_format="prefix")
     assert found.text == "Ada Quill"
 
 

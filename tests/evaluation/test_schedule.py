@@ -71,7 +71,7 @@ def test_the_probes_of_all_periods_of_a_phase_are_one_cell() -> None:
 
 @pytest.mark.parametrize("window", [0, 1, 2])
 def test_the_first_and_the_last_row_ask_everything(window: int) -> None:
-    found = questions(stream(6), eval_window=window)
+    found = questions(stream(6), eval_lookback=window)
     assert found.row(0) == found.row(6) == found.cells
     assert len(found.cells) == 7
 
@@ -94,12 +94,12 @@ def test_a_row_between_asks_the_past_and_the_next_phase() -> None:
 def test_a_window_asks_that_many_past_phases_and_the_next(
     window: int, t: int, columns: str
 ) -> None:
-    assert asked(questions(stream(6), eval_window=window), t) == columns.split()
+    assert asked(questions(stream(6), eval_lookback=window), t) == columns.split()
 
 
 @pytest.mark.parametrize("t", range(7))
 def test_every_row_asks_what_is_to_be_kept(t: int) -> None:
-    found = questions(stream(6), eval_window=1)
+    found = questions(stream(6), eval_lookback=1)
     assert sum(c.probe_set == "invariant" for c in found.row(t)) == 1
 
 
@@ -109,7 +109,7 @@ def test_a_row_is_named_after_what_it_comes_after() -> None:
 
 
 def test_only_what_is_to_be_kept_is_sampled() -> None:
-    found = questions(stream(3, to_keep=50, per_period=20), eval_samples=7)
+    found = questions(stream(3, to_keep=50, per_period=20), max_probes_per_set=7)
     assert [len(c.probes) for c in found.cells] == [7, 20, 20, 20]
     (sample,) = [c for c in found.cells if c.probe_set == "invariant"]
     assert len({p.id for p in sample.probes}) == 7
@@ -117,14 +117,14 @@ def test_only_what_is_to_be_kept_is_sampled() -> None:
 
 @pytest.mark.parametrize(("samples", "n"), [(0, 50), (50, 50), (99, 50), (49, 49)])
 def test_a_sample_is_no_larger_than_its_set_and_0_is_all(samples: int, n: int) -> None:
-    found = questions(stream(1, to_keep=50), eval_samples=samples)
+    found = questions(stream(1, to_keep=50), max_probes_per_set=samples)
     assert len(found.cells[0].probes) == n
 
 
 def test_the_sample_is_the_same_for_every_seed_and_method() -> None:
     source = stream(3, to_keep=50)
     runs = [
-        questions(source, eval_samples=7, seed=seed, method=method).cells
+        questions(source, max_probes_per_set=7, seed=seed, method=method).cells
         for seed, method in ((0, "vanilla"), (1, "vanilla"), (2, "lora"))
     ]
     assert runs[0] == runs[1] == runs[2]

@@ -176,7 +176,7 @@ def test_a_model_folder_is_no_run_and_opens_as_it_is(
 def test_a_checkpoint_within_a_period_is_asked_itself_and_claims_no_whole_period(
     tmp_path: Path, make_runner: Callable[..., Any]
 ) -> None:
-    runner = make_runner(tmp_path / "run", keep_last=9, save_every=1, max_periods=2)
+    runner = make_runner(tmp_path / "run", keep_last=9, save_every_steps=1, max_periods=2)
     list(runner.events())
     names = [folder.name for folder in checkpoint.list_checkpoints(runner.run.folder)]
     [name, *_] = [name for name in names if name.startswith("2024-Q2-step")]

@@ -115,7 +115,7 @@ def test_what_is_not_alike_is_not_averaged(two: MakeRun, untied_folder: Path) ->
     for other, what in (
         (two("recadam"), "methods differ"),
         (two("vanilla", model=str(untied_folder)), "base models differ"),
-        (two("vanilla", prompt="prefix"), "prompts differ"),
+        (two("vanilla", prompt_format="prefix"), "prompts differ"),
     ):
         with pytest.raises(ConfigError, match=what):
             average([two("vanilla"), other], ["newest"], 0)

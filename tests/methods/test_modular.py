@@ -31,7 +31,7 @@ def prepared(model: Any, *, level: int = 1, **options: Any) -> Any:
 
 def random_start(**options: Any) -> Any:
     """A toy whose second encoder does something before it is taught."""
-    return Case("modular", options={"start": "random", **options}).prepare(1).model
+    return Case("modular", options={"branch_init": "random", **options}).prepare(1).model
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
@@ -63,7 +63,7 @@ def test_the_output_is_the_sum_at_the_published_scale(size: str, scale: float) -
 @pytest.mark.parametrize("size", ["small", "same"])
 @pytest.mark.parametrize("untied", [False, True])
 def test_with_scale_0_it_is_bitwise_the_base(size: str, untied: bool) -> None:
-    options = {"scale": 0.0, "start": "random", "size": size}
+    options = {"scale": 0.0, "branch_init": "random", "size": size}
     model = Case("modular", untied, options).prepare(1).model
     assert torch.equal(logits(model), logits(toy_model(untied=untied)))
 
@@ -112,7 +112,7 @@ def test_small_is_t5_smalls_shape_and_never_above_the_first_encoders(published: 
 def test_new_weights_have_t5s_own_initialisation(published: Published) -> None:
     torch.manual_seed(0)
     config = toy_model().config.__class__(vocab_size=200, d_model=256, d_kv=64, d_ff=512)
-    second = prepared(T5ForConditionalGeneration(config), start="random").encoder.second
+    second = prepared(T5ForConditionalGeneration(config), branch_init="random").encoder.second
     assert second.embed_tokens.weight.std().item() == pytest.approx(1.0, rel=0.05)
     q = second.block[0].layer[0].SelfAttention.q.weight
     assert q.std().item() == pytest.approx((256 * 64) ** -0.5, rel=0.05)

@@ -240,7 +240,7 @@ CASES = [
 def test_a_run_stopped_at_any_step_spends_and_ends_as_the_one_that_was_not(
     settings: dict[str, Any], method: str, level: int, resolved: Any, tmp_path: Path
 ) -> None:
-    settings = {**settings, "method": method, "freeze_level": level, "save_every": 1}
+    settings = {**settings, "method": method, "freeze_level": level, "save_every_steps": 1}
     whole = run(resolved, tmp_path / "whole", **settings)
     events = [e for e in whole.events() if isinstance(e, Step)]
     assert 0 < whole.clock.examples < 15  # which 3 epochs of 5 examples would be
@@ -275,7 +275,7 @@ def test_what_was_spent_is_in_the_run_and_within_a_step_of_the_budget(
 
 
 def test_the_seconds_of_a_period_are_in_the_checkpoint(resolved: Any, tmp_path: Path) -> None:
-    settings = {"budget": {"seconds": 1e6}, "save_every": 1}
+    settings = {"budget": {"seconds": 1e6}, "save_every_steps": 1}
     runner = run(resolved, tmp_path / "run", **settings)
     steps = []
     for event in (going := runner.events()):

@@ -77,7 +77,7 @@ def test_each_piece_is_learned_once_an_epoch_and_steps_count_pieces(
 
 
 def test_a_budget_of_tokens_counts_what_each_epoch_hides(mixed: Period, make_lesson: Any) -> None:
-    settings = {"num_train_epochs": 3, "train_batch_size": 2, "objective": "salient_spans"}
+    settings = {"num_train_epochs": 3, "train_batch_size": 2, "document_objective": "salient_spans"}
     whole = list(make_lesson(**settings).trainer.learn(mixed))
     limit = sum(s.tokens for s in whole[: len(whole) // 2]) + 1
     steps = list(make_lesson(**settings, budget={"tokens": limit}).trainer.learn(mixed))
@@ -143,7 +143,7 @@ def test_cloze_is_asked_ahead_where_it_makes_the_matrix(
 
 def test_cloze_is_sampled_by_phase_and_other_learned_sets_are_not() -> None:
     source = stream("new", "cloze", per_period=20)
-    config = Config(eval_samples=7)
+    config = Config(max_probes_per_set=7)
     cells = ProbeSchedule(source, make_phases(source, config), config).cells
     assert [len(c.probes) for c in cells] == [20, 20, 7, 7]
 
@@ -164,7 +164,7 @@ def texts(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("objective", ["span_corruption", "salient_spans"])
 def test_a_plan_counts_pieces(objective: str, resolved: Any, texts: Path, make_runner: Any) -> None:
-    settings = {"dataset": str(texts), "objective": objective, "train_batch_size": 1}
+    settings = {"dataset": str(texts), "document_objective": objective, "train_batch_size": 1}
     plan = estimate_run(resolved(**settings, num_train_epochs=2).config)
     runner = make_runner(texts.parent / "run", **settings, num_train_epochs=2)
     events = list(runner.events())

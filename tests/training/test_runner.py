@@ -41,7 +41,7 @@ def test_the_folder_explains_the_run_before_it_starts(
     assert len(info["dataset"]["digest"]) == len(info["model"]["digest"]) == 64
     assert info["parameters"]["added"] == 0
     assert info["protocol"] == {
-        "prompt": "sentinel",
+        "prompt_format": "sentinel",
         "num_beams": 1,
         "max_new_tokens": 32,
         "precision": "fp32",

@@ -71,7 +71,7 @@ def make(resolved: Callable[..., Resolved], tmp_path: Path) -> Make:
     """A function of settings: a runner that begins or goes on in one folder."""
 
     def make(**settings: Any) -> Runner:
-        small = {"num_train_epochs": 2, "train_batch_size": 1, "save_every": 2, **settings}
+        small = {"num_train_epochs": 2, "train_batch_size": 1, "save_every_steps": 2, **settings}
         found = resolved(output_dir=str(tmp_path / "run"), **small)
         return Runner.begin(session.build_session(found.config), found)
 
@@ -152,7 +152,7 @@ def test_a_run_that_goes_on_tracks_no_step_and_no_row_twice_and_none_backwards(
 def test_a_run_that_stops_twice_before_the_point_it_had_reached_tracks_no_step_twice(
     make: Make, recorder: type[Recorder]
 ) -> None:
-    settings = {"save_every": 0}  # so that all of the first phase is taken again each time
+    settings = {"save_every_steps": 0}  # so that all of the first phase is taken again each time
     follow(make(**settings), "recorder", stop=5)
     follow(make(**settings), "recorder", stop=3)
     follow(make(**settings), "recorder")
