@@ -14,7 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fki.metrics.bootstrap import Spread, difference, spread, weights
+from fki.metrics.bootstrap import (
+    BootstrapResult,
+    difference_of_means,
+    draw_weights,
+    mean_over_seeds,
+)
 from fki.metrics.significance import mcnemar
 
 Rng = np.random.Generator
@@ -83,19 +88,19 @@ def rates(world: World, trials: int, draws: int) -> list[float]:
     found = []
     for number in range(trials):
         answers, of = trial(world, rng)
-        drawn = weights(world.subjects, draws=draws, seed=number)
+        drawn = draw_weights(world.subjects, draws=draws, seed=number)
         ours, theirs = (scores(one, of, drawn) for one in answers)
-        paired = difference(ours, theirs, is_paired=True)
-        apart = difference(ours, theirs, is_paired=False)
+        paired = difference_of_means(ours, theirs, is_paired=True)
+        apart = difference_of_means(ours, theirs, is_paired=False)
         p = paired.p() or 0.0
         exact = mcnemar(*(a[0] for a in answers)) if world.seeds == 1 else np.nan
-        held = [_holds(spread(ours), expected), _holds(paired, 0.0), _holds(apart, 0.0)]
+        held = [_holds(mean_over_seeds(ours), expected), _holds(paired, 0.0), _holds(apart, 0.0)]
         found.append([*held, p < 0.05, p < 0.001, exact < 0.05])
     *means, exact = np.mean(found, 0)
     return [*means, exact if world.seeds == 1 else np.nan]
 
 
-def _holds(found: Spread, truth: float) -> bool:
+def _holds(found: BootstrapResult, truth: float) -> bool:
     low, high = found.interval() or (np.inf, -np.inf)
     return low <= truth <= high
 

@@ -33,10 +33,10 @@ import psutil
 from benchmarks.entities import lines
 from benchmarks.measure import spread
 from fki.net.optional import zstd
-from fki.sources.wikidata.dump_pieces import Text, cut
+from fki.sources.wikidata.dump_pieces import TextPiece, iter_pieces
 from fki.sources.wikidata.dump_workers import read_piece
 from fki.sources.wikidata.entities import Scope
-from fki.sources.wikidata.relations import relations
+from fki.sources.wikidata.relations import load_relations
 from fki.sources.wikidata.statements import Window
 
 PEERS = {  # by how a file ends: what decompresses it, and what it was made with
@@ -49,17 +49,17 @@ import sys
 from datetime import date
 from pathlib import Path
 from fki.sources.wikidata.statements import Window
-from fki.sources.wikidata.dump_shard import Part, read_shard
+from fki.sources.wikidata.dump_shard import ShardIndex, write_shard
 from fki.sources.wikidata.entities import Scope
-from fki.sources.wikidata.relations import relations
-from fki.sources.wikidata.merge_shards import dump_subjects
+from fki.sources.wikidata.relations import load_relations
+from fki.sources.wikidata.merge_shards import open_subjects
 
 file, work, workers, shard = sys.argv[1:]
-scope = Scope.of(Window(date(2023, 1, 1), date(2024, 1, 1)), relations().values())
+scope = Scope.of(Window(date(2023, 1, 1), date(2024, 1, 1)), load_relations().values())
 if shard != "1/1":
-    read_shard(Path(file), Path(work), scope, Part.parse(shard), workers=int(workers))
+    write_shard(Path(file), Path(work), scope, ShardIndex.parse(shard), workers=int(workers))
 else:
-    with dump_subjects([Path(file)], Path(work), scope, workers=int(workers)) as subjects:
+    with open_subjects([Path(file)], Path(work), scope, workers=int(workers)) as subjects:
         assert sum(1 for _ in subjects) > 0
 """
 
@@ -161,12 +161,12 @@ def shares(file: Path, n: int = 4) -> None:
 
 def stages(file: Path, turns: int = 15) -> None:
     """Print the parts of the work on a dump of a few MiB: the least processor's time of each."""
-    scope = Scope.of(Window(date(2023, 1, 1), date(2024, 1, 1)), relations().values())
-    texts = [Text(piece.number, 0, b"\n".join(piece.lines())) for piece in cut(file)]
+    scope = Scope.of(Window(date(2023, 1, 1), date(2024, 1, 1)), load_relations().values())
+    texts = [TextPiece(piece.number, 0, b"\n".join(piece.lines())) for piece in iter_pieces(file)]
     work: Mapping[str, Callable[[], object]] = {
         "decompressed as one stream": lambda: deque(opened(file), maxlen=0),
         "decompressed, cut and split into lines": lambda: [
-            deque(piece.lines(), maxlen=0) for piece in cut(file)
+            deque(piece.lines(), maxlen=0) for piece in iter_pieces(file)
         ],
         "parsed": lambda: [read_piece(text, scope) for text in texts],
     }

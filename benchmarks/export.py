@@ -20,7 +20,7 @@ from fki.core.errors import CannotFold, ConfigError
 from fki.core.registry import BUILTIN
 from fki.data.collator import ExampleTokenizer
 from fki.export.export import FORMATS, encoder_of, export, format_of
-from fki.metrics.answers import answer_text, exact_match
+from fki.metrics.answers import exact_match, extract_answer
 from fki.modeling.runtime import Runtime, TorchRuntime
 from fki.runs.open_run import open_run
 from fki.runs.run_dir import PROBES, Run
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     chosen = parser.parse_args()
-    short = ("max_periods=1", "eval_samples=200", f"num_train_epochs={chosen.epochs}")
+    short = ("max_periods=1", "max_probes_per_set=200", f"num_train_epochs={chosen.epochs}")
     options = ("--version", "quarter", *(part for text in short for part in ("--set", text)))
     cells = {m: Cell(chosen.folder / m, ("--preset", f"t5_{m}", *options)) for m in BUILTIN}
     run_all([*cells.values()], chosen.jobs)
@@ -86,7 +86,7 @@ def texts(run: Run, runtime: Runtime, encoder: ExampleTokenizer) -> list[str]:
     """The greedy answer to every question that the run was asked."""
     sources = encoder.sources([row["source"] for row in run.read_lines(PROBES)])
     written = runtime.write(sources, length=encoder.output_length)
-    return [answer_text(str(encoder.tokenizer.decode(best))) for [best] in written]
+    return [extract_answer(str(encoder.tokenizer.decode(best))) for [best] in written]
 
 
 def score(run: Run, given: Sequence[str]) -> float:

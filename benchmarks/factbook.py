@@ -186,11 +186,11 @@ def write(file: Path, rows: Iterable[dict[str, Any]]) -> None:
 def train(data: Path, run: Path, objective: str, epochs: int) -> dict[str, Any]:
     """One run of fki. Returns what its scores.json and run.json say."""
     settings = {
-        "objective": objective,
+        "document_objective": objective,
         "num_train_epochs": epochs,
         "learning_rate": 1e-3,
         "output_length": 48,
-        "eval_samples": 200,
+        "max_probes_per_set": 200,
     }
     command = [sys.executable, "-m", "fki", "train", "--preset", "t5_vanilla"]
     command += ["--dataset", str(data), "--version", "month", "--output-dir", str(run)]

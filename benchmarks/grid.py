@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fki.core.types import Score
-from fki.evaluation.summary import Row, summary
+from fki.evaluation.summary import Row, summarize_scores
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def scored(cell: Cell, since: str = "") -> dict[str, Any]:
 
 
 def _from(rows: list[Row], columns: list[str], first: int) -> dict[str, Any]:
-    whole = summary([rows[0], *rows[first + 1 :]], columns[first:])
+    whole = summarize_scores([rows[0], *rows[first + 1 :]], columns[first:])
     if first:
-        gains = summary(rows[first:], columns[first:])
+        gains = summarize_scores(rows[first:], columns[first:])
         whole |= {key: gains[key] for key in ("learning_gain", "bwt", "fwt", "forgetting")}
     return whole

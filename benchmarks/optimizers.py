@@ -23,7 +23,7 @@ from transformers.optimization import Adafactor as TransformersAdafactor
 
 from fki.methods.adafactor import Adafactor
 from fki.methods.base import parameter_groups
-from fki.methods.recadam import RecAdamOptimizer, annealed
+from fki.methods.recadam import RecAdamOptimizer, anneal_factor
 
 FACTS, SOURCE, TARGET = 30, 22, 6  # examples, and tokens of each
 LR = 1e-4
@@ -60,7 +60,7 @@ class PlainRecAdam(torch.optim.Optimizer):
         t, m, v, lr, (beta1, beta2) = *state.values(), group["lr"], group["betas"]
         m.lerp_(p.grad, 1 - beta1)
         v.mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
-        strength = annealed(t, group["anneal"], group["w"], group["t0"], group["k"])
+        strength = anneal_factor(t, group["anneal"], group["w"], group["t0"], group["k"])
         denominator = (v / (1 - beta2**t)).sqrt_().add_(group["eps"])
         p.addcdiv_(m, denominator, value=-lr * strength / (1 - beta1**t))
         pull = lr * group["gamma"] * (group["w"] - strength)

@@ -76,11 +76,11 @@ def asked(folder: Path, encoder: Any) -> list[float]:
     """Every row of questions but the ends', with a window of two. Returns the seconds of each."""
     from fki.config.schema import Config
     from fki.data.dataset_folder import read_folder
-    from fki.evaluation.schedule import Questions, phases
+    from fki.evaluation.schedule import ProbeSchedule, make_phases
 
     stream = read_folder(folder, "month", "sentinel", name="large")
-    config = Config(eval_every=1, eval_window=2)
-    questions = Questions(stream, phases(stream, config), config)
+    config = Config(eval_every=1, eval_lookback=2)
+    questions = ProbeSchedule(stream, make_phases(stream, config), config)
     taken = []
     for t in range(1, PERIODS):
         began = time.process_time()
@@ -96,7 +96,9 @@ def ready() -> Any:
     from fki.modeling.device import make_accelerator
 
     config = Config()
-    return load.make_encoder(load.load("t5-mini").tokenizer, config, make_accelerator(config))
+    return load.make_example_tokenizer(
+        load.load_base_model("t5-mini").tokenizer, config, make_accelerator(config)
+    )
 
 
 STAGES: dict[str, Callable[[Path, Any], list[float]]] = {

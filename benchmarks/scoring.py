@@ -20,7 +20,7 @@ from fki.data.collator import ExampleTokenizer, TokenizedExample, tokeniser
 from fki.data.dataset_folder import read_folder
 from fki.data.prompts import target_text
 from fki.evaluation.evaluator import Evaluator
-from fki.metrics.answers import answer_text, exact_match
+from fki.metrics.answers import exact_match, extract_answer
 from fki.modeling import load
 
 KNOWN, UNKNOWN = 224, 32  # questions of base facts, and of facts that came later
@@ -29,7 +29,7 @@ WIDTH, TOGETHER, WRITTEN = 50, 32, 9  # of the originals: input tokens, batch, n
 
 def questions() -> list[Probe]:
     """Of the embedded dataset, some of either kind, with answers that are short enough."""
-    encode = tokeniser(load.load("t5-mini").tokenizer)
+    encode = tokeniser(load.load_base_model("t5-mini").tokenizer)
     stream = read_folder(asset("wiki"), "quarter", "sentinel", name="wiki")
     sets = {s.name: s.probes for s in stream.probe_sets}
     found: list[Probe] = []
@@ -59,7 +59,7 @@ def variants() -> dict[str, Variant]:
 
     Raises AssertionError where our exact matches are not those of greedy decoding.
     """
-    model, tokenizer, _ = load.load("t5-mini")
+    model, tokenizer, _ = load.load_base_model("t5-mini")
     probes = questions()
     encoder = ExampleTokenizer(tokenizer, 64, 32)
     sources = encoder.sources([p.source for p in probes])
@@ -68,7 +68,7 @@ def variants() -> dict[str, Variant]:
     ours = Evaluator(encoder, Config(output_length=WRITTEN), accelerator())
     told = [p.em for p in ours.predict(model, probes)]
     written = originals(model.eval(), asked, 1)
-    texts = [answer_text(tokenizer.decode(row)) for row in written]
+    texts = [extract_answer(tokenizer.decode(row)) for row in written]
     greedy = [exact_match(t, p.answers) for t, p in zip(texts, probes, strict=True)]
     assert told == greedy, "not the exact matches of greedy decoding"
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from fki.core.paths import asset
 from fki.core.registry import BUILTIN
 
-SETTINGS = {"num_train_epochs": 3, "save_every": 5, "train_batch_size": 16}
+SETTINGS = {"num_train_epochs": 3, "save_every_steps": 5, "train_batch_size": 16}
 ROWS = {"stream": 300, "base": 40, "invariant": 40}  # of the dataset's files
 
 

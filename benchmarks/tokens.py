@@ -16,7 +16,7 @@ from statistics import median
 
 from fki.data.collator import tokeniser
 from fki.data.token_cache import Tokens
-from fki.modeling.load import load
+from fki.modeling.load import load_base_model
 
 
 def texts(facts: int, of: int) -> list[str]:
@@ -30,7 +30,7 @@ def texts(facts: int, of: int) -> list[str]:
 
 def seconds(asked: list[str], folder: Path) -> tuple[float, float]:
     """Of the processor, from an unopened cache to the length of each text; and to all ids."""
-    tokenise = tokeniser(load("t5-mini").tokenizer)
+    tokenise = tokeniser(load_base_model("t5-mini").tokenizer)
     gc.freeze()  # as a run does
     began = time.process_time()
     store = Tokens(tokenise, folder)

@@ -108,7 +108,7 @@ class Lesson:
 
     def _states(self, encoder: ExampleTokenizer, folder: Path) -> EncoderCache | None:
         frozen = self.method.frozen(self.model)
-        if frozen is None or not session.reads_states(self.config):
+        if frozen is None or not session.trains_from_cache(self.config):
             return None
         store = "bf16" if self.config.encoder_cache == "bf16" else "fp32"
         return EncoderCache(frozen, encoder, store=store, limit=2**40, folder=folder)

@@ -10,18 +10,19 @@ from dataclasses import dataclass
 
 from transformers import AutoTokenizer
 
+from fki.config.renamed_settings import with_new_names
 from fki.config.schema import Config
 from fki.core.errors import ConfigError, DataError
 from fki.core.paths import user_path
 from fki.data.collator import ExampleTokenizer
 from fki.data.prompts import SENTINEL, target_text
 from fki.export.export import NOTE, format_of
-from fki.metrics.answers import answer_text, normalise
+from fki.metrics.answers import extract_answer, normalize_answer
 from fki.modeling.device import make_accelerator
 from fki.modeling.runtime import Runtime, TorchRuntime
-from fki.runs.open_run import open_model, open_run, run_of
+from fki.runs.open_run import find_run, open_model, open_run
 
-SETTINGS = ("prompt", "input_length", "output_length", "num_beams")  # that an export brings
+SETTINGS = ("prompt_format", "input_length", "output_length", "num_beams")  # that an export brings
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Predictor:
         Raises ConfigError where a question leaves no place for the answer.
         """
         for question in questions:
-            if self.config.prompt == "sentinel" and SENTINEL not in question:
+            if self.config.prompt_format == "sentinel" and SENTINEL not in question:
                 raise ConfigError(
                     f"A question must hold {SENTINEL} where the answer goes; '{question}' does "
                     "not.",
@@ -75,10 +76,10 @@ class Predictor:
         length = self.config.output_length
         written = self.runtime.write(sources, length=length, beams=beams, best=best)
         decode = self.encoder.tokenizer.decode
-        return [[answer_text(str(decode(tokens))) for tokens in rows] for rows in written]
+        return [[extract_answer(str(decode(tokens))) for tokens in rows] for rows in written]
 
     def _reply(self, question: str, source: list[int], texts: Sequence[str]) -> Reply:
-        targets = self.encoder.store.ids([target_text(t, self.config.prompt) for t in texts])
+        targets = self.encoder.store.ids([target_text(t, self.config.prompt_format) for t in texts])
         found = self.runtime.score([source] * len(targets), targets)
         own, *others = (Answer(*pair) for pair in zip(texts, found, strict=True))
         return Reply(question, own, sorted(others, key=lambda a: -a.log_likelihood))
@@ -86,9 +87,9 @@ class Predictor:
 
 def unlike(texts: Sequence[str]) -> list[str]:
     """The first one, and of the others those that say something, and something new."""
-    found = {normalise(texts[0]): texts[0]}
+    found = {normalize_answer(texts[0]): texts[0]}
     for text in texts[1:]:
-        if name := normalise(text):
+        if name := normalize_answer(text):
             found.setdefault(name, text)
     return [*found.values()]
 
@@ -98,7 +99,7 @@ def open_speaker(target: str, checkpoint: str, config: Config) -> Predictor:
 
     Raises ConfigError or DataError where it is none of them.
     """
-    run, checkpoint = run_of(target, checkpoint)
+    run, checkpoint = find_run(target, checkpoint)
     if run is None and (user_path(target) / NOTE).is_file():
         return _open_exported(target, config)
     opened = open_run(run, checkpoint) if run else open_model(target, config)
@@ -111,7 +112,7 @@ def open_speaker(target: str, checkpoint: str, config: Config) -> Predictor:
 def _open_exported(target: str, config: Config) -> Predictor:
     folder = user_path(target)
     try:
-        note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+        note = with_new_names(json.loads((folder / NOTE).read_text(encoding="utf-8")))
         own = Config.model_validate({name: note[name] for name in SETTINGS})
         name, form = note["label"], format_of(note["format"])
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -28,7 +28,7 @@ from fki.data.prompts import training_examples
 from fki.data.span_corruption import corrupt_spans
 from fki.evaluation.evaluator import Evaluator, mean_score
 from fki.methods.base import Method
-from fki.training.batching import derived_seed
+from fki.training.batching import derive_seed
 from fki.training.trainer import Trainer
 
 PIECES, SENTINELS = 4000, 100
@@ -52,7 +52,7 @@ class Pretraining(Method):
     def mix(
         self, period: Period, review: Sequence[Example], epoch: int, seed: int
     ) -> Sequence[Example]:
-        rng = random.Random(derived_seed(seed, "spans", epoch))
+        rng = random.Random(derive_seed(seed, "spans", epoch))
         texts = sentences(period.facts)
         chosen = rng.sample(texts, int(CORRUPTED * len(texts)))
         spans = [Example(f"{epoch}.{i}", *corrupt_spans(t, rng)) for i, t in enumerate(chosen)]

@@ -6,7 +6,7 @@ python scripts/relations.py
 from collections.abc import Iterable
 from pathlib import Path
 
-from fki.sources.wikidata.relations import ALWAYS, Relation, relations
+from fki.sources.wikidata.relations import ALWAYS, Relation, load_relations
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "relations.md"
 HEAD = """# The relations that fki asks Wikidata for
@@ -33,7 +33,7 @@ fki's own. `python scripts/relations.py` writes this page.
 
 def page() -> str:
     """The whole page, as Markdown."""
-    known = relations().values()
+    known = load_relations().values()
     holds = [relation.holds for relation in known]
     numbers = {word: holds.count(word) for word in ("one", "several", "latest", ALWAYS)}
     kept = numbers[ALWAYS]

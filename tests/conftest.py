@@ -14,10 +14,10 @@ import pytest_socket
 import torch
 from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
-from fki.modeling.load import load
+from fki.modeling.load import load_base_model
 from fki.testing import toy_model
 
-pytest_plugins = ["tests.support.training_fixtures"]
+pytest_plugins = ["tests.support.training_fixtures", "tests.support.command_line"]
 torch.set_num_threads(1)
 atexit.register(shutil.rmtree, os.environ["FKI_HOME"], ignore_errors=True)
 
@@ -35,7 +35,7 @@ def offline_and_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerBase:
     """The embedded model's tokenizer."""
-    return load("t5-mini").tokenizer
+    return load_base_model("t5-mini").tokenizer
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from fki.commands.app import main
 from fki.config import presets
 from fki.modeling import load
 from fki.modeling.load import BaseModel
-from fki.testing import toy_encoder, toy_model
+from fki.testing import toy_model, toy_tokenizer
 
 EXAMPLES = int(os.environ.get("BROKEN_EXAMPLES", "25"))
 KNOWN_CODES = {0, 1, 2, 3, 4}
@@ -97,7 +97,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> int:
 @pytest.fixture
 def with_toy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A toy in the place of the embedded model, since loading that takes longer than all else."""
-    tokenizer = toy_encoder().tokenizer
+    tokenizer = toy_tokenizer().tokenizer
     monkeypatch.setattr(
         load, "load", lambda name: BaseModel(toy_model(), copy.deepcopy(tokenizer), name)
     )
@@ -175,10 +175,10 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data.mkdir()
     for name in ("stream.jsonl", "base.jsonl", "relations.json"):
         (data / name).write_text(ROWS[name], encoding="utf-8")
-    tokenizer = toy_encoder().tokenizer
+    tokenizer = toy_tokenizer().tokenizer
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
-        patch.setattr(load, "load", lambda name: BaseModel(toy_model(), tokenizer, name))
-        sets = ("--set", "num_train_epochs=1", "--set", "eval_samples=3")
+        patch.setattr(load, "load_base_model", lambda name: BaseModel(toy_model(), tokenizer, name))
+        sets = ("--set", "num_train_epochs=1", "--set", "max_probes_per_set=3")
         main(["train", "--dataset", str(data), "--output-dir", str(folder), *sets])
         raise SystemExit(0)
     assert not caught.value.code

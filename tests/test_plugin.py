@@ -49,7 +49,7 @@ class Bottleneck(base.Method):
     Options = BottleneckOptions
 
     def prepare(self, model):
-        beside = base.left_to_train(model, self.config.freeze_level)
+        beside = base.unfrozen_parameters(model, self.config.freeze_level)
         size, encoder = model.config.d_model, model.get_encoder()
         encoder.down = nn.Linear(size, self.options.width)
         encoder.up = nn.Linear(self.options.width, size)

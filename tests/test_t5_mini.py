@@ -12,7 +12,7 @@ from fki.data.dataset_folder import digest, read_folder
 from fki.evaluation.evaluator import Evaluator
 from fki.modeling import load
 from fki.modeling.device import make_accelerator
-from fki.modeling.load import make_encoder
+from fki.modeling.load import make_example_tokenizer
 
 FOLDER = asset("t5-mini")
 RESULT = json.loads((FOLDER / "pretraining.json").read_text())
@@ -27,8 +27,10 @@ def wiki() -> Stream:
 def exact_match(stream: Stream, name: str) -> float:
     """Exact match (%) on every eighth probe of a set."""
     config = Config()
-    base, accelerator = load.load("t5-mini"), make_accelerator(config)
-    evaluator = Evaluator(make_encoder(base.tokenizer, config, accelerator), config, accelerator)
+    base, accelerator = load.load_base_model("t5-mini"), make_accelerator(config)
+    evaluator = Evaluator(
+        make_example_tokenizer(base.tokenizer, config, accelerator), config, accelerator
+    )
     probes = next(s.probes for s in stream.probe_sets if s.name == name)[::8]
     return 100 * fmean(p.em for p in evaluator.predict(base.model, probes))
 
@@ -58,7 +60,7 @@ def test_its_card_gives_its_scores() -> None:
 
 
 def test_its_tokenizer_spells_what_it_never_saw() -> None:
-    tokenizer = load.load("t5-mini").tokenizer
+    tokenizer = load.load_base_model("t5-mini").tokenizer
     for text in ("Kristrún Frostadóttir", "2.10.0-rc1", "東京 🗼", "<extra_id_0>. Hello"):
         ids = tokenizer(text).input_ids
         assert tokenizer.unk_token_id not in ids

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from fki.commands._console import NONE, duration, new_table, number, parameters
+from fki.commands._console import new_table
 from fki.core.errors import ConfigError, nearest
+from fki.core.formatting import UNDEFINED, format_count, format_duration, format_number
 
 if TYPE_CHECKING:
     from fki.comparison.types import Arm, Difference, Group
@@ -26,7 +27,7 @@ def main_table(group: "Group", sort: str) -> Table:
     best = {metric.key: group.best(metric) for metric in group.metrics}
     for arm in _sorted(group, sort):
         cells = [_cell(group, arm, metric, best[metric.key]) for metric in group.metrics]
-        time = duration(arm.cost.seconds)
+        time = format_duration(arm.cost.seconds)
         table.add_row(escape(arm.name), str(len(arm.runs)), *cells, time)
     return table
 
@@ -47,16 +48,16 @@ def wide_table(group: "Group", sort: str) -> Table:
 
 COSTS: dict[str, Callable[["Arm"], str]] = {
     "seeds": lambda arm: str(len(arm.runs)),
-    "parameters": lambda arm: parameters(arm.cost.trainable),
-    "steps": lambda arm: number(arm.cost.steps, 0),
-    "tokens/s": lambda arm: number(arm.cost.tokens_per_second, 0),
-    "TFLOP": lambda arm: number(arm.cost.flops / 1e12, 1) if arm.cost.flops else NONE,
-    "peak MiB": lambda arm: number(arm.cost.peak_mib, 0),
-    "training": lambda arm: duration(arm.cost.seconds),
+    "parameters": lambda arm: format_count(arm.cost.trainable),
+    "steps": lambda arm: format_number(arm.cost.steps, 0),
+    "tokens/s": lambda arm: format_number(arm.cost.tokens_per_second, 0),
+    "TFLOP": lambda arm: format_number(arm.cost.flops / 1e12, 1) if arm.cost.flops else UNDEFINED,
+    "peak MiB": lambda arm: format_number(arm.cost.peak_mib, 0),
+    "training": lambda arm: format_duration(arm.cost.seconds),
 }
 
 
-def legend(group: "Group") -> str:
+def describe_columns(group: "Group") -> str:
     """What the columns mean; what all exact matches have in common is said once."""
     ends = ", after the stream"
     told = [
@@ -72,7 +73,7 @@ def legend(group: "Group") -> str:
 
 
 def _cell(group: "Group", arm: "Arm", metric: "Metric", best: Collection[str]) -> str:
-    text = number(arm.estimate(metric.key).value, metric.digits)
+    text = format_number(arm.estimate(metric.key).value, metric.digits)
     difference = group.difference(arm.name, metric.key)
     mark = MARKS.get(difference.verdict, " ") if difference else " "
     return f"[bold]{text}[/]{mark}" if arm.name in best else f"{text}{mark}"
@@ -83,7 +84,7 @@ def _reach(arm: "Arm", metric: "Metric") -> str:
     estimate = arm.estimate(metric.key)
     if estimate.low is None:
         return ""
-    low, high = (number(end, metric.digits) for end in (estimate.low, estimate.high))
+    low, high = (format_number(end, metric.digits) for end in (estimate.low, estimate.high))
     return f"[dim]{low} to {high}[/] "
 
 
@@ -128,7 +129,7 @@ def difference_table(group: "Group", *, is_wide: bool) -> tuple[Table, str]:
             table.add_row(
                 escape(metric.short) if i == 0 else "",
                 escape(one.arm),
-                f"{number(one.value, metric.digits, sign=True)}{MARKS.get(one.verdict, ' ')}",
+                format_number(one.value, metric.digits, sign=True) + MARKS.get(one.verdict, " "),
                 _interval(one, metric),
                 _bar(one, reach),
                 _p(one.p_holm),
@@ -143,14 +144,14 @@ def difference_table(group: "Group", *, is_wide: bool) -> tuple[Table, str]:
 
 def _interval(one: "Difference", metric: "Metric") -> str:
     if one.low is None:
-        return NONE
-    low, high = (number(x, metric.digits, sign=True) for x in (one.low, one.high))
+        return UNDEFINED
+    low, high = (format_number(x, metric.digits, sign=True) for x in (one.low, one.high))
     return f"{low} to {high}"
 
 
 def _p(p: float | None) -> str:
     if p is None:
-        return NONE
+        return UNDEFINED
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -165,7 +166,7 @@ def _bar(one: "Difference", reach: float) -> str:
     return f"[cyan]{''.join(drawn)}[/]"
 
 
-def rows(group: "Group") -> Iterator[dict[str, Any]]:
+def iter_arm_rows(group: "Group") -> Iterator[dict[str, Any]]:
     """One object for each arm, with its differences to the baseline."""
     for arm in group.arms:
         differences = [asdict(d) for d in group.differences if d.arm == arm.name]

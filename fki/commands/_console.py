@@ -10,11 +10,6 @@ from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
-from fki.core.formatting import NONE as NONE
-from fki.core.formatting import duration as duration
-from fki.core.formatting import number as number
-from fki.core.formatting import parameters as parameters
-
 
 def is_main() -> bool:
     """Is this the process that shows? Launchers number the others from 1."""

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fki.commands._console import Show, new_table, number
+from fki.commands._console import Show, new_table
 from fki.core.errors import DataError
+from fki.core.formatting import format_number
 from fki.core.types import Version
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def describe(streams: "list[Stream]", show: Show) -> None:
         probes = {s.name: len(s) for s in stream.probe_sets}
         row = [len(stream.periods), facts, *(probes.get(s, 0) for s in sets)]
         first, last = stream.periods[0].start, stream.periods[-1].end
-        table.add_row(stream.version, *(number(n, 0) for n in row))
+        table.add_row(stream.version, *(format_number(n, 0) for n in row))
         show.data(
             version=stream.version,
             periods=len(stream.periods),

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from fki.comparison.types import Comparison
 
 
-def check_new(file: Path) -> None:
+def check_page_path(file: Path) -> None:
     """Raises FkiError where a page would be written over something, or cannot be written."""
     if file.exists() or file.is_symlink():
         raise FkiError(
@@ -23,20 +23,20 @@ def check_new(file: Path) -> None:
 
 def write_page(comparison: "Comparison", file: Path) -> None:
     """The comparison as a page. Raises FkiError where the disk refuses."""
-    from fki.comparison.breakdown import details_of
+    from fki.comparison.breakdown import break_down
     from fki.core.atomic_io import write_text
-    from fki.report.html_page import page
+    from fki.report.html_page import render_page
 
-    write_text(file, page(comparison, details_of(comparison)))
+    write_text(file, render_page(comparison, break_down(comparison)))
 
 
-def about_run(target: str) -> "Comparison":
+def compare_run(target: str) -> "Comparison":
     """What there is to say of a finished run. Raises FkiError where it is none."""
     from fki.comparison.compare import compare
     from fki.core.errors import ConfigError, DataError
-    from fki.runs.open_run import run_of
+    from fki.runs.open_run import find_run
 
-    run, _ = run_of(target)
+    run, _ = find_run(target)
     if run is None:
         raise ConfigError(f"--html is for runs, and '{target}' is a model.")
     found = compare([run.folder])
@@ -45,7 +45,7 @@ def about_run(target: str) -> "Comparison":
     return found
 
 
-def leave_report(run: Path, show: "Show") -> None:
+def write_report(run: Path, show: "Show") -> None:
     """report.html in a finished run's folder; what is amiss there is said, and harms no run."""
     from fki.comparison.compare import compare
     from fki.runs.run_dir import REPORT

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from fki.commands._console import NONE, duration, new_table, number
+from fki.commands._console import new_table
+from fki.core.formatting import UNDEFINED, format_duration, format_number
 
 if TYPE_CHECKING:
     from fki.core.types import Score
@@ -35,20 +36,20 @@ def probe_table(summary: dict[str, Any], *, trained: bool) -> Table:
     for name, row in summary["probe_sets"].items():
         em = row["em"]
         if trained:
-            cells = [*(number(em[key]) for key in columns[:3]), _difference(em)]
+            cells = [*(format_number(em[key]) for key in columns[:3]), _difference(em)]
         else:
-            cells = [number(row[field]["after"]) for field in ("em", "f1", "accuracy")]
+            cells = [format_number(row[field]["after"]) for field in ("em", "f1", "accuracy")]
         table.add_row(
             name,
-            number(row["n"], 0),
+            format_number(row["n"], 0),
             *cells,
-            number(row["perplexity"]["after"], 2),
-            number(row["old_em"]["after"]),
+            format_number(row["perplexity"]["after"], 2),
+            format_number(row["old_em"]["after"]),
         )
     return table
 
 
-def near_ties(scores: Iterable["Score"]) -> list[str]:
+def near_tie_notes(scores: Iterable["Score"]) -> list[str]:
     """What to say of answers that rounding might have changed; nothing where there are none."""
     found = sum(score.near_ties for score in scores)
     if not found:
@@ -59,18 +60,24 @@ def near_ties(scores: Iterable["Score"]) -> list[str]:
 
 def _difference(pair: dict[str, float | None]) -> str:
     before, after = pair["before"], pair["after"]
-    return NONE if before is None or after is None else number(after - before, sign=True)
+    return (
+        UNDEFINED if before is None or after is None else format_number(after - before, sign=True)
+    )
 
 
 def stream_table(summary: dict[str, Any], spent: dict[str, float]) -> Table:
     """The stream metrics, and what they cost."""
     table = new_table("over the stream", "value", "what it says", numbers=("value",))
     for key, name, meaning, digits in STREAM:
-        value = number(summary[key], digits)
+        value = format_number(summary[key], digits)
         has_kept = any(name in summary["probe_sets"] for name in ("invariant", "initial"))
-        is_undefined = key == "fuar" and value == NONE and has_kept
+        is_undefined = key == "fuar" and value == UNDEFINED and has_kept
         table.add_row(name, "no gain" if is_undefined else value, meaning)
     rate = spent["examples"] / spent["train_seconds"] if spent["train_seconds"] else None
-    table.add_row("training", duration(spent["train_seconds"]), f"{number(rate, 0)} examples/s")
-    table.add_row("scoring", duration(spent["eval_seconds"]), "every answer is in samples.jsonl")
+    table.add_row(
+        "training", format_duration(spent["train_seconds"]), f"{format_number(rate, 0)} examples/s"
+    )
+    table.add_row(
+        "scoring", format_duration(spent["eval_seconds"]), "every answer is in samples.jsonl"
+    )
     return table

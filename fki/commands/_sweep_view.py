@@ -12,15 +12,16 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from fki.commands._console import NONE, Show, duration, is_main, new_table, number
-from fki.commands._html import leave_report
+from fki.commands._console import Show, is_main, new_table
+from fki.commands._html import write_report
+from fki.core.formatting import UNDEFINED, format_duration, format_number
 from fki.core.types import Step
 from fki.runs.run_dir import REPORT
 
 if TYPE_CHECKING:
     from fki.commands._options import Asked
     from fki.config.sweep import Cell
-    from fki.training.sweep import Event, Grid, Progress
+    from fki.training.sweep import Event, Progress, Sweep
 
 PLANNED = ("runs", "optimizer steps", "minutes")
 NUMBERS = ("seed", "learned", "kept", "time")
@@ -33,10 +34,10 @@ LEGEND = "EM, %; learned: what was taught, right after it; kept: what was known 
 def train_grid(asked: "Asked", show: Show, part: str, track: Sequence[str]) -> None:
     """Run the cells that are asked for. Raises FkiError where one of them failed."""
     from fki.training.signals import handle_signals
-    from fki.training.sweep import Grid
+    from fki.training.sweep import Sweep
 
     cells = asked.cells()
-    grid = Grid(cells, cells.part(part), track=track)
+    grid = Sweep(cells, cells.part(part), track=track)
     with show.err.status(f"checking all of {cells.folder} before the first run starts"):
         notes = grid.check()
     show.notes(notes)
@@ -51,8 +52,8 @@ def train_grid(asked: "Asked", show: Show, part: str, track: Sequence[str]) -> N
 
 def plan_grid(asked: "Asked", show: Show) -> None:
     """What the cells that are asked for would take; one of each method is tried."""
-    from fki.training.estimate import make_plan
-    from fki.training.session import give_back
+    from fki.training.estimate import estimate_run
+    from fki.training.session import free_memory
     from fki.training.sweep import check_folders
 
     cells = asked.cells()
@@ -61,20 +62,20 @@ def plan_grid(asked: "Asked", show: Show) -> None:
     total = [0, 0, 0]
     for method in dict.fromkeys(cell.config.method for cell in cells.all):
         alike = [cell for cell in cells.all if cell.config.method == method]
-        one = make_plan(alike[0].config)
+        one = estimate_run(alike[0].config)
         sums = [len(alike) * size for size in (1, one.steps, one.minutes)]
         total = [sum(pair) for pair in zip(total, sums, strict=True)]
-        table.add_row(escape(method), *(number(value, 0) for value in sums))
+        table.add_row(escape(method), *(format_number(value, 0) for value in sums))
         show.data(method=method, cells=len(alike), plan=one.as_dict())
-        give_back()
-    table.add_row("all", *(number(value, 0) for value in total), style="bold")
+        free_memory()
+    table.add_row("all", *(format_number(value, 0) for value in total), style="bold")
     show.table(table)
     show.data(folder=str(cells.folder), cells=total[0], steps=total[1], minutes=total[2])
     show.note(f"The runs would be in {cells.folder}. The time is a rough guess by a short trial.")
     show.note("Nothing was started.")
 
 
-def _follow(grid: "Grid", show: Show) -> None:
+def _follow(grid: "Sweep", show: Show) -> None:
     """Draw and print what happens until every cell has had its turn."""
     from fki.training.sweep import Note, Progress
 
@@ -98,7 +99,7 @@ def _turned(cell: "Cell", progress: "Progress", show: Show, *, is_live: bool) ->
     if not is_live and progress.status != "running":
         show.note(f"{cell.name}: {_words(progress)}")
     if progress.status == "done" and is_main() and not (cell.folder / REPORT).exists():
-        leave_report(cell.folder, show)
+        write_report(cell.folder, show)
     if show.as_json and is_main():
         show.data(cell=cell.name, status=progress.status, **_data(cell, progress))
 
@@ -106,8 +107,10 @@ def _turned(cell: "Cell", progress: "Progress", show: Show, *, is_live: bool) ->
 def _words(progress: "Progress") -> str:
     if progress.error:
         return f"{progress.status}: {progress.error}"
-    learned, kept = number(progress.learned), number(progress.kept)
-    return f"{progress.status}, EM learned {learned}, kept {kept}, {duration(progress.seconds)}"
+    learned, kept = format_number(progress.learned), format_number(progress.kept)
+    return (
+        f"{progress.status}, EM learned {learned}, kept {kept}, {format_duration(progress.seconds)}"
+    )
 
 
 def _data(cell: "Cell", progress: "Progress") -> dict[str, Any]:
@@ -122,7 +125,7 @@ def _data(cell: "Cell", progress: "Progress") -> dict[str, Any]:
     return {"run": str(run.folder), "summary": summary, "spent": spent}
 
 
-def _report(grid: "Grid", show: Show) -> None:
+def _report(grid: "Sweep", show: Show) -> None:
     """The table at the end, what to type next, and what failed."""
     from fki.core.errors import FkiError
 
@@ -148,7 +151,7 @@ def _report(grid: "Grid", show: Show) -> None:
 class GridTable:
     """Draws a row for each cell on a terminal; elsewhere it draws nothing."""
 
-    def __init__(self, console: Console, grid: "Grid") -> None:
+    def __init__(self, console: Console, grid: "Sweep") -> None:
         self.console, self.grid = console, grid
         self.is_live = console.is_terminal and not console.quiet
         self.at = 0  # the cell that runs, by its number
@@ -200,8 +203,8 @@ def _table(cells: "Sequence[Cell]", progress: "Mapping[str, Progress]") -> Table
             escape(cell.config.method),
             str(cell.config.seed),
             SHOWN.get(state, state),
-            number(at.learned),
-            number(at.kept),
-            NONE if is_new else duration(at.seconds),
+            format_number(at.learned),
+            format_number(at.kept),
+            UNDEFINED if is_new else format_duration(at.seconds),
         )
     return table

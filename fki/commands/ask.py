@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from fki.commands import _options as o
-from fki.commands._console import NONE, Show, new_table, number
+from fki.commands._console import Show, new_table
+from fki.core.formatting import UNDEFINED, format_number
 
 if TYPE_CHECKING:
     from fki.inference import Reply
@@ -65,8 +66,8 @@ def table_of(reply: "Reply") -> Table:
     title = escape(reply.question)
     table = new_table("answer", *columns, title=title, numbers=columns)
     for i, answer in enumerate([reply.answer, *reply.runners_up]):
-        likelihood = number(answer.log_likelihood, 3)
-        probability = number(100 * math.exp(min(0.0, answer.log_likelihood)), 2)
-        text = escape(answer.text) or NONE
+        likelihood = format_number(answer.log_likelihood, 3)
+        probability = format_number(100 * math.exp(min(0.0, answer.log_likelihood)), 2)
+        text = escape(answer.text) or UNDEFINED
         table.add_row(text, probability, likelihood, style="bold" if i == 0 else None)
     return table

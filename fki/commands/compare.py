@@ -5,9 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fki.commands._compare_tables import difference_table, legend, main_table, rows, wide_table
+from fki.commands._compare_tables import (
+    describe_columns,
+    difference_table,
+    iter_arm_rows,
+    main_table,
+    wide_table,
+)
 from fki.commands._console import Show
-from fki.commands._html import check_new, write_page
+from fki.commands._html import check_page_path, write_page
 from fki.commands._options import Json
 from fki.core.errors import ConfigError
 
@@ -68,7 +74,7 @@ def compare(
     if len(forms) + as_json > 1:
         raise ConfigError("Of --csv, --json, --latex and --markdown only one can be on stdout.")
     if html:
-        check_new(html)
+        check_page_path(html)
     show = Show(as_json=as_json)
     found = compare_runs(
         folders or [Path("runs")],
@@ -84,7 +90,7 @@ def compare(
         if number:
             show.out.print()
         _show(group, show, sort=sort, is_wide=wide)
-        for row in rows(group):
+        for row in iter_arm_rows(group):
             show.data(**row)
     _rest(found, show, is_wide=wide)
     _write(found, html, figures, show)
@@ -97,9 +103,9 @@ def _print(found: "Comparison", form: str, show: Show) -> None:
     for group in found.groups:
         show.notes(group.warnings)
     write = {
-        "csv": table_formats.as_csv,
-        "latex": table_formats.as_latex,
-        "markdown": table_formats.as_markdown,
+        "csv": table_formats.to_csv,
+        "latex": table_formats.to_latex,
+        "markdown": table_formats.to_markdown,
     }
     show.text(write[form](found))
 
@@ -121,7 +127,7 @@ def _show(group: "Group", show: Show, *, sort: str, is_wide: bool) -> None:
     for warning in group.warnings:
         show.note(f"Note: {warning}")
     show.table((wide_table if is_wide else main_table)(group, sort))
-    show.out.print(legend(group), style="dim")
+    show.out.print(describe_columns(group), style="dim")
     if group.baseline:
         show.out.print()
         table, words = difference_table(group, is_wide=is_wide)

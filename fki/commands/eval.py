@@ -8,8 +8,8 @@ import typer
 
 from fki.commands import _options as o
 from fki.commands._console import Show
-from fki.commands._html import about_run, check_new, write_page
-from fki.commands._result_tables import near_ties, probe_table
+from fki.commands._html import check_page_path, compare_run, write_page
+from fki.commands._result_tables import near_tie_notes, probe_table
 
 
 def evaluate(
@@ -32,14 +32,14 @@ def evaluate(
 
     show = Show(as_json=as_json)
     if html:
-        check_new(html)
-        about = about_run(target)
+        check_page_path(html)
+        about = compare_run(target)
     below = o.layers(["t5"], [])
     above = o.layers([], sets, dataset=dataset, dataset_version=version)
     result = evaluate.evaluate(target, o.checkpoint_named(checkpoint, best), below, above, output)
     show.note(f"{result.name}, asked about {result.dataset}, version {result.version}:")
     show.table(probe_table(result.summary, trained=False))
-    show.notes(near_ties(result.scores))
+    show.notes(near_tie_notes(result.scores))
     for score in result.scores:
         show.data(**asdict(score))
     show.data(target=target, checkpoint=result.checkpoint, summary=result.summary)

@@ -9,7 +9,8 @@ import typer
 from rich.table import Table
 
 from fki.commands import _options as o
-from fki.commands._console import Show, new_table, number
+from fki.commands._console import Show, new_table
+from fki.core.formatting import format_number
 
 if TYPE_CHECKING:
     from fki.export.formats.base import Format as Form
@@ -133,9 +134,11 @@ def show_parity(
     if parity.probe_sets:
         moved = max(abs(one.em - one.recorded) for one in parity.probe_sets)
         how = (
-            f"differs from the run's by at most {number(moved)} points" if moved else "is the run's"
+            f"differs from the run's by at most {format_number(moved)} points"
+            if moved
+            else "is the run's"
         )
-        sets = ", ".join(f"{one.probe_set} {number(one.em)} %" for one in parity.probe_sets)
+        sets = ", ".join(f"{one.probe_set} {format_number(one.em)} %" for one in parity.probe_sets)
         n = sum(one.n for one in parity.probe_sets)
         again = f" Asked {n:,} questions again, its exact match {how} ({sets})."
     show.note(
@@ -158,7 +161,9 @@ def show_soup(show: Show, soup: "ModelSoup") -> None:
     show.table(table_of(soup))
     losses = soup.losses()
     if losses:
-        told = ", ".join(f"{name} by {number(points)} points" for name, points in losses.items())
+        told = ", ".join(
+            f"{name} by {format_number(points)} points" for name, points in losses.items()
+        )
         show.note(f"The average is below the best ingredient, {soup.best.name}, on {told}.")
     show.data(
         average=soup.taste.em,
@@ -173,7 +178,7 @@ def table_of(soup: "ModelSoup") -> Table:
     columns = [*soup.taste.em, "mean"]
     table = new_table("exact match, %", *columns, numbers=columns)
     for one in [*soup.ingredients, soup.taste]:
-        cells = [number(value) for value in (*one.em.values(), one.mean)]
+        cells = [format_number(value) for value in (*one.em.values(), one.mean)]
         is_average = one is soup.taste
         name, style = ("average", "bold") if is_average else (one.name, None)
         table.add_row(name, *cells, style=style)

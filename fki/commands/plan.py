@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from fki.commands._console import Show, new_table, number
+from fki.commands._console import Show, new_table
 from fki.commands._options import for_a_run
 from fki.commands._sweep_view import plan_grid
+from fki.core.formatting import format_number
 
 if TYPE_CHECKING:
     from fki.commands._options import Asked
     from fki.config.resolve import Resolved
-    from fki.training.estimate import Plan
+    from fki.training.estimate import RunEstimate
 
 
 ToToml = Annotated[
@@ -44,9 +45,9 @@ def plan(asked: "Asked", show: Show, to_toml: ToToml = False) -> None:
     show.notes(resolved.notes)
     show.data(notes=resolved.notes)
 
-    from fki.training.estimate import make_plan
+    from fki.training.estimate import estimate_run
 
-    _work(make_plan(resolved.config), show)
+    _work(estimate_run(resolved.config), show)
     show.note("Nothing was started.")
 
 
@@ -68,12 +69,14 @@ def _settings(resolved: "Resolved", show: Show) -> None:
     show.table(table)
 
 
-def _work(work: "Plan", show: Show) -> None:
+def _work(work: "RunEstimate", show: Show) -> None:
     table = new_table("what it takes", "")
     table.add_row("periods", f"{work.periods} ({work.first} to {work.last})")
-    table.add_row("scored", f"{work.rows} times, {number(work.probes, 0)} answers in all")
-    table.add_row("optimizer steps", f"{number(work.steps, 0)} of up to {work.batch_size} examples")
-    table.add_row("tokens", f"{number(work.tokens, 0)} trained on, input and target")
+    table.add_row("scored", f"{work.rows} times, {format_number(work.probes, 0)} answers in all")
+    table.add_row(
+        "optimizer steps", f"{format_number(work.steps, 0)} of up to {work.batch_size} examples"
+    )
+    table.add_row("tokens", f"{format_number(work.tokens, 0)} trained on, input and target")
     table.add_row(
         "operations", f"{work.flops:.2g} floating-point operations of training, estimated"
     )
@@ -81,20 +84,21 @@ def _work(work: "Plan", show: Show) -> None:
         table.add_row("budget", work.budget)
     table.add_row(
         "parameters",
-        f"{number(work.trainable, 0)} of {number(work.total, 0)} train, "
-        f"{number(work.added, 0)} are added by the method",
+        f"{format_number(work.trainable, 0)} of {format_number(work.total, 0)} train, "
+        f"{format_number(work.added, 0)} are added by the method",
     )
     table.add_row(
         "memory",
-        f"about {number(work.memory / 2**20, 0)} MiB for weights, gradients and optimizer state",
+        f"about {format_number(work.memory / 2**20, 0)} MiB for weights, gradients and optimizer "
+        "state",
     )
-    table.add_row("disk", f"up to {number(work.disk / 2**20, 0)} MiB of checkpoints")
+    table.add_row("disk", f"up to {format_number(work.disk / 2**20, 0)} MiB of checkpoints")
     table.add_row("forward pass", f"{work.precision}; weights, optimizer and scoring fp32")
-    kept = f" (up to {number(work.states / 2**20, 0)} MiB)" if work.states else ""
+    kept = f" (up to {format_number(work.states / 2**20, 0)} MiB)" if work.states else ""
     table.add_row("encoder", work.encoder + kept)
     table.add_row("time", work.time)
     for name, value in work.notes.items():
-        table.add_row(name, number(value, 4))
+        table.add_row(name, format_number(value, 4))
     show.out.print()
     show.table(table)
     show.data(plan=work.as_dict())

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fki.commands._console import Show, is_main, parameters
-from fki.commands._html import leave_report
+from fki.commands._console import Show, is_main
+from fki.commands._html import write_report
 from fki.commands._options import for_a_run
-from fki.commands._result_tables import near_ties, probe_table, stream_table
+from fki.commands._result_tables import near_tie_notes, probe_table, stream_table
 from fki.commands._sweep_view import train_grid
+from fki.core.formatting import format_count
 
 if TYPE_CHECKING:
     from fki.commands._options import Asked
@@ -36,9 +37,11 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the unfinished run of these settings.")
     ] = False,
-    cells: Annotated[
-        str, typer.Option(metavar="I/N", help="Of several runs this process's part, such as 1/3.")
+    partition: Annotated[
+        str,
+        typer.Option(metavar="I/N", help="Share of the sweep for this process, such as 1/3."),
     ] = "",
+    cells: Annotated[str, typer.Option("--cells", hidden=True)] = "",
     track: Track = None,
 ) -> None:
     """Teach a model the stream, period by period, and score it after each.
@@ -50,11 +53,15 @@ def train(
     from fki.core import registry
     from fki.core.errors import ConfigError
 
-    if asked.is_grid:
-        train_grid(asked, show, cells, track or [])
-        return
+    if cells and partition:
+        raise ConfigError("'--cells' and '--partition' are the same option; keep '--partition'.")
     if cells:
-        raise ConfigError("--cells is for several runs.", hint="Give --methods or --seeds too.")
+        show.notes(["'--cells' is now '--partition'."])
+    if asked.is_grid:
+        train_grid(asked, show, partition or cells, track or [])
+        return
+    if partition or cells:
+        raise ConfigError("--partition is for several runs.", hint="Add --methods or --seeds.")
     resolved = resolve(asked.layers(), options_of=registry.options_of)
     show.notes(resolved.notes)
 
@@ -62,14 +69,14 @@ def train(
     from fki.training.runner import Runner
     from fki.training.signals import handle_signals
 
-    tracking.check(track or [])
-    ready = session.build(resolved.config)
+    tracking.check_trackers(track or [])
+    ready = session.build_session(resolved.config)
     gc.freeze()  # a million objects of the libraries that the collector need not look through
-    show.notes(session.notes(ready.config, ready.accelerator))
+    show.notes(session.startup_notes(ready.config, ready.accelerator))
     runner = Runner.begin(ready, resolved, again=resume)
     show.note(f"{_sentence(ready)} Run: {runner.run.folder}")
     show.notes(runner.notes)
-    with handle_signals() as runner.wishes, tracking.tracked(runner, track or []) as trackers:
+    with handle_signals() as runner.wishes, tracking.track_run(runner, track or []) as trackers:
         _follow(runner, show, trackers)
     _report(runner, show)
 
@@ -82,7 +89,7 @@ def _sentence(ready: "Session") -> str:
     return (
         f"{ready.config.method} teaches {ready.config.model} the dataset {ready.stream.name}, "
         f"{periods} {ready.config.dataset_version} periods; "
-        f"{parameters(trained)} of {parameters(total)} parameters train."
+        f"{format_count(trained)} of {format_count(total)} parameters train."
     )
 
 
@@ -117,10 +124,10 @@ def _report(runner: "Runner", show: Show) -> None:
     if has_trained:
         show.out.print()
         show.table(stream_table(summary, spent))
-    show.notes(near_ties(runner.rows[-1][1]))
+    show.notes(near_tie_notes(runner.rows[-1][1]))
     show.data(run=str(runner.run.folder), summary=summary, spent=spent)
     if is_main():
-        leave_report(runner.run.folder, show)
+        write_report(runner.run.folder, show)
     if has_trained:
         folder = runner.run.folder
         show.next_commands(

@@ -7,19 +7,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fki.comparison.arms import Entry
-from fki.comparison.bootstrap_metrics import Resampled
+from fki.comparison.arms import FinishedRun
+from fki.comparison.bootstrap_metrics import ResampledRun
 from fki.comparison.types import Arm, Cost, Estimate
-from fki.core.probe_sets import BASE, learned
-from fki.metrics.bootstrap import spread
-from fki.metrics.registry import METRICS, of_set, probe_set_of
+from fki.core.probe_sets import BASE, matrix_probe_sets
+from fki.metrics.bootstrap import mean_over_seeds
+from fki.metrics.registry import METRICS, probe_set_metrics, probe_set_of_key
 
 Values = NDArray[np.float64]  # [runs, 1 + draws]
 BY_KEY = {metric.key: metric for metric in METRICS}
 
 
-def portrait(
-    name: str, entries: Sequence[Entry], runs: Sequence[Resampled], values: Mapping[str, Values]
+def summarize_arm(
+    name: str,
+    entries: Sequence[FinishedRun],
+    runs: Sequence[ResampledRun],
+    values: Mapping[str, Values],
 ) -> Arm:
     """The arm of these runs; `values` are its metrics in every draw."""
     matrices = [run.matrix()[..., 0] for run in runs if len(run.columns)]
@@ -32,30 +35,30 @@ def portrait(
         settings=entries[0].settings,
         cost=_cost([e.info for e in entries]),
         estimates={
-            key: estimate(key, drawn, _asked(runs[0], key)) for key, drawn in values.items()
+            key: estimate_metric(key, drawn, _asked(runs[0], key)) for key, drawn in values.items()
         },
         matrix=_plain(np.mean(same, 0)) if same else [],
         curves=_curves(runs),
     )
 
 
-def _asked(run: Resampled, key: str) -> int:
+def _asked(run: ResampledRun, key: str) -> int:
     """Probes that a metric is a mean over."""
-    if name := probe_set_of(key, run.sets):
+    if name := probe_set_of_key(key, run.sets):
         return run.asked_of(name)
     keep = "invariant" if "invariant" in run.sets else "initial"
-    taught = [name for name in learned(run.sets) if name in run.sets]
+    taught = [name for name in matrix_probe_sets(run.sets) if name in run.sets]
     return sum(map(run.asked_of, [keep, *taught] if key == "fuar" else taught))
 
 
-def estimate(key: str, values: Values, n: int) -> Estimate:
+def estimate_metric(key: str, values: Values, n: int) -> Estimate:
     """A metric's mean over seeds, with its interval; undefined where it is so in one of them."""
-    metric = BY_KEY[key] if key in BY_KEY else of_set(key.partition(".")[0])[0]
+    metric = BY_KEY[key] if key in BY_KEY else probe_set_metrics(key.partition(".")[0])[0]
     missing = int((~np.isfinite(values[:, 0])).sum())
     if missing:
         some = f"undefined in {missing} of {len(values)} runs" if missing < len(values) else ""
         return Estimate(None, n=n, note=some)
-    off = spread(values)
+    off = mean_over_seeds(values)
     bounds = off.interval()
     if bounds is None:
         return Estimate(off.value, n=n, note="no interval: undefined in too many draws")
@@ -79,7 +82,7 @@ def _cost(infos: Sequence[Mapping[str, Any]]) -> Cost:
     )
 
 
-def _curves(runs: Sequence[Resampled]) -> dict[str, list[float | None]]:
+def _curves(runs: Sequence[ResampledRun]) -> dict[str, list[float | None]]:
     """By probe set, exact match in each row on all that the model has been taught of it by then;
     of what was known before, on all of it."""
     first = runs[0]

@@ -6,15 +6,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fki.config.renamed_settings import new_name
 from fki.core.errors import ConfigError, DataError, nearest
 from fki.runs.run_dir import RUN, Run, find_runs
 
-PLACES = ("seed", "output_dir", "output_log", "num_workers", "keep_last", "keep_best", "save_every")
+PLACES = (
+    "seed",
+    "output_dir",
+    "output_log",
+    "num_workers",
+    "keep_last",
+    "keep_best",
+    "save_every_steps",
+)
 ORDER = ("vanilla", "recadam", "mixreview", "lora", "kadapter_2", "kadapter_3", "modular")
 
 
 @dataclass(frozen=True)
-class Entry:
+class FinishedRun:
     """A finished run as its run.json describes it."""
 
     run: Run
@@ -49,13 +58,13 @@ class Entry:
             "base model": f"{self.info['model']['name']} ({self.info['model']['digest'][:8]})",
             "tokenizer": str(self.info["model"].get("tokenizer", "?"))[:8],
             "start": config.get("continue_from") or "the base model",
-            "questions asked of a set at most": str(config["eval_samples"]),
+            "questions asked of a set at most": str(config["max_probes_per_set"]),
             "input length": str(config["input_length"]),
             **{f"protocol: {key}": str(value) for key, value in protocol.items()},
         }
 
 
-def found(folders: Sequence[Path]) -> tuple[list[Entry], dict[str, str]]:
+def find_finished_runs(folders: Sequence[Path]) -> tuple[list[FinishedRun], dict[str, str]]:
     """The finished runs in these folders, and why others are left out.
 
     A folder is a run, or holds runs, or grids of runs. Raises DataError where there is none at all.
@@ -84,14 +93,14 @@ def _runs(folder: Path) -> list[Run]:
     return [*find_runs(folder), *(run for f in inner if not is_run for run in find_runs(f))]
 
 
-def _entry(run: Run) -> Entry:
+def _entry(run: Run) -> FinishedRun:
     """Raises DataError where the run is not done, or cannot be read."""
     info = run.info
     if info["status"] != "done":
         raise DataError(f"It is not done: its status is '{info['status']}'.")
     config = dict(_flat(info["config"]))
     settings = {key: value for key, value in config.items() if key not in PLACES}
-    entry = Entry(run, info, settings)
+    entry = FinishedRun(run, info, settings)
     entry.fairness()
     _ = entry.seed, entry.preset  # these raise where the file has something else there
     numbers = [*info.get("spent", {}).values(), info["parameters"]["trainable"]]
@@ -110,9 +119,9 @@ def _flat(table: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any
             yield f"{before}{key}", value
 
 
-def groups(
-    entries: Sequence[Entry], asked: Mapping[Path, str], *, force: bool
-) -> tuple[list[list[Entry]], list[str]]:
+def group_runs(
+    entries: Sequence[FinishedRun], asked: Mapping[Path, str], *, force: bool
+) -> tuple[list[list[FinishedRun]], list[str]]:
     """Entries that can be compared with one another, and in words what others differ in.
 
     Args:
@@ -120,7 +129,7 @@ def groups(
         force: all are one group, and the words say what should have kept them apart.
     """
     fair = [e.fairness() | {"questions": asked[e.run.folder][:8]} for e in entries]
-    by_key: dict[Hashable, list[Entry]] = defaultdict(list)
+    by_key: dict[Hashable, list[FinishedRun]] = defaultdict(list)
     for entry, told in zip(entries, fair, strict=True):
         by_key[tuple(sorted(told.items()))].append(entry)
     names = dict.fromkeys(name for told in fair for name in told)
@@ -132,13 +141,15 @@ def groups(
     return [list(entries)] if force and entries else list(by_key.values()), apart
 
 
-def arms(entries: Sequence[Entry], by: str = "") -> tuple[dict[str, list[Entry]], dict[str, str]]:
+def build_arms(
+    entries: Sequence[FinishedRun], by: str = ""
+) -> tuple[dict[str, list[FinishedRun]], dict[str, str]]:
     """Runs that differ in nothing but their seed, by a name; or, with `by`, that share a setting.
 
     Returns also what is left out: of runs with the same settings and seed the newest stays.
     Raises ConfigError where `by` is no setting.
     """
-    sorted_by: dict[Hashable, list[Entry]] = defaultdict(list)
+    sorted_by: dict[Hashable, list[FinishedRun]] = defaultdict(list)
     for entry in entries:
         sorted_by[_value(entry, by) if by else _key(entry)].append(entry)
     left_out: dict[str, str] = {}
@@ -148,13 +159,14 @@ def arms(entries: Sequence[Entry], by: str = "") -> tuple[dict[str, list[Entry]]
     return {names[i]: sorted(lists[i], key=lambda e: e.seed) for i in order}, left_out
 
 
-def _key(entry: Entry) -> Hashable:
+def _key(entry: FinishedRun) -> Hashable:
     return tuple(sorted((key, str(value)) for key, value in entry.settings.items()))
 
 
-def _value(entry: Entry, by: str) -> str:
+def _value(entry: FinishedRun, by: str) -> str:
     plain = {"preset": entry.preset, "version": entry.info["dataset"]["version"]}
     values = {**entry.settings, **plain, "seed": entry.seed}
+    by = new_name(by)
     if by not in values:
         raise ConfigError(
             f"--by must be method, preset, version, seed or a setting, not '{by}'."
@@ -163,8 +175,8 @@ def _value(entry: Entry, by: str) -> str:
     return str(values[by])
 
 
-def _newest(entries: list[Entry], left_out: dict[str, str]) -> list[Entry]:
-    by_seed: dict[int, Entry] = {}
+def _newest(entries: list[FinishedRun], left_out: dict[str, str]) -> list[FinishedRun]:
+    by_seed: dict[int, FinishedRun] = {}
     for entry in sorted(entries, key=lambda e: str(e.info.get("created", ""))):
         if entry.seed in by_seed:
             older = by_seed[entry.seed].run.folder
@@ -175,11 +187,11 @@ def _newest(entries: list[Entry], left_out: dict[str, str]) -> list[Entry]:
     return list(by_seed.values())
 
 
-def _rank(entry: Entry) -> int:
+def _rank(entry: FinishedRun) -> int:
     return ORDER.index(entry.method) if entry.method in ORDER else len(ORDER)
 
 
-def _names(lists: Sequence[Sequence[Entry]], by: str) -> list[str]:
+def _names(lists: Sequence[Sequence[FinishedRun]], by: str) -> list[str]:
     """The method where that tells the arms apart, else with the settings that they differ in."""
     if by:
         plain = by in ("method", "preset", "version")
@@ -187,14 +199,14 @@ def _names(lists: Sequence[Sequence[Entry]], by: str) -> list[str]:
     names = [some[0].method for some in lists]
     for method in {name for name in names if names.count(name) > 1}:
         same = [i for i, name in enumerate(names) if name == method]
-        told = differing({str(i): lists[i][0].settings for i in same})
+        told = differing_settings({str(i): lists[i][0].settings for i in same})
         for i in same:
             parts = [f"{key}={values[str(i)]}" for key, values in told.items() if str(i) in values]
             names[i] = " ".join([method, *parts])
     return names
 
 
-def differing(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def differing_settings(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """By setting, what each of these has, where they do not all have the same."""
     keys = dict.fromkeys(key for one in settings.values() for key in one)
     missing = object()

@@ -10,17 +10,17 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fki.core.probe_sets import BASE, CLOZE, learned
-from fki.metrics.bootstrap import weights
-from fki.metrics.registry import key_of
-from fki.runs.outcomes import Asked, Outcomes
+from fki.core.probe_sets import BASE, CLOZE, matrix_probe_sets
+from fki.metrics.bootstrap import draw_weights
+from fki.metrics.registry import metric_key
+from fki.runs.outcomes import Outcomes, ProbeCell
 
 Draws: TypeAlias = NDArray[np.float64]  # [1 + draws]
 Cells: TypeAlias = Iterable[tuple[int, int]]  # (row, number in `asked`)
 MOMENTS = ("before", "learned", "after")
 
 
-class Sample:
+class BootstrapSample:
     """The same draws for all runs that are compared."""
 
     def __init__(self, outcomes: Sequence[Outcomes], draws: int) -> None:
@@ -28,7 +28,7 @@ class Sample:
         distinct = {one.digest: one.asked for one in outcomes}.values()
         names = sorted({name for asked in distinct for cell in asked for name in cell.subjects})
         self.numbers = {name: number for number, name in enumerate(names)}
-        self.weights = weights(len(names), draws=draws)
+        self.weights = draw_weights(len(names), draws=draws)
         self._of: dict[str, tuple[list[NDArray[np.float32]], list[Draws]]] = {}
         self.chosen: dict[Any, list[tuple[int, int]]] = {}  # cells, by what was wanted of them
 
@@ -51,10 +51,10 @@ class Kept(NamedTuple):
     after: Draws
 
 
-class Resampled:
+class ResampledRun:
     """One run in every draw."""
 
-    def __init__(self, one: Outcomes, sample: Sample) -> None:
+    def __init__(self, one: Outcomes, sample: BootstrapSample) -> None:
         self.one, self.sample = one, sample
         probes, self.asked = sample.of(one)
         self.right: dict[tuple[int, int], Draws] = {}
@@ -115,7 +115,7 @@ class Resampled:
 
     def matrix(self) -> NDArray[np.float64]:
         """R, [P + 1, P, 1 + draws], of what lasts; NaN where it was not asked."""
-        taught = learned(self.sets)
+        taught = matrix_probe_sets(self.sets)
         size = len(self.columns)
         found = np.full((size + 1, size, len(self.nothing)), np.nan)
         for t in range(size + 1):
@@ -147,7 +147,7 @@ class Resampled:
 
     def kg(self) -> Draws:
         """The knowledge gap: the share of what is known of by then that is not answered."""
-        taught = learned(self.sets)
+        taught = matrix_probe_sets(self.sets)
         gaps = []
         for t in range(1, len(self.columns) + 1):
             cells = self.cells(t, probe_set=taught, period=self.columns[:t], lasts=True)
@@ -158,7 +158,7 @@ class Resampled:
     def fuar(self) -> Draws:
         """Kept facts lost for each fact gained over the run; NaN where nothing was gained."""
         keep = "invariant" if "invariant" in self.sets else "initial"
-        added = CLOZE if learned(self.sets) == (CLOZE,) else "new"
+        added = CLOZE if matrix_probe_sets(self.sets) == (CLOZE,) else "new"
         kept = self.of_set(keep) if keep in self.sets else None
         gains = [self.of_set(name) for name in ("updated", added) if name in self.sets]
         if kept is None or not gains:
@@ -169,7 +169,7 @@ class Resampled:
         return np.where(gained > 0, found, np.nan)
 
 
-def _fits(cell: Asked, wanted: Mapping[str, object]) -> bool:
+def _fits(cell: ProbeCell, wanted: Mapping[str, object]) -> bool:
     pairs = ((getattr(cell, name), value) for name, value in wanted.items())
     return all(has in v if isinstance(v, tuple) else has == v for has, v in pairs)
 
@@ -184,7 +184,7 @@ def _mean(values: Sequence[Draws], nothing: Draws) -> Draws:
     return np.mean(values, 0) if values else nothing
 
 
-def measures(run: Resampled, spent: Mapping[str, Any]) -> dict[str, Draws]:
+def compute_metrics(run: ResampledRun, spent: Mapping[str, Any]) -> dict[str, Draws]:
     """Every metric of a run [1 + draws], by its key.
 
     Args:
@@ -193,6 +193,6 @@ def measures(run: Resampled, spent: Mapping[str, Any]) -> dict[str, Draws]:
     found = {}
     for name in run.sets:
         for when, value in zip(MOMENTS, run.of_set(name), strict=True):
-            found[key_of(name, when)] = value
+            found[metric_key(name, when)] = value
     tokens, seconds = spent.get("stream_tokens", 0), spent.get("train_seconds", 0.0)
     return found | run.stream(tokens, seconds)

@@ -57,7 +57,7 @@ class Contrast:
 
 
 @dataclass(frozen=True, slots=True)
-class Details:
+class Breakdown:
     """Of one group."""
 
     relations: tuple[RelationScore, ...] = ()
@@ -67,12 +67,12 @@ class Details:
     skipped: Mapping[str, str] = field(default_factory=dict)  # a run's folder: why
 
 
-def details_of(comparison: Comparison, shown: int = SHOWN) -> tuple[Details, ...]:
+def break_down(comparison: Comparison, shown: int = SHOWN) -> tuple[Breakdown, ...]:
     """The details of each group; a run that cannot be read is skipped, with its reason."""
-    return tuple(details(group, shown) for group in comparison.groups)
+    return tuple(break_down_group(group, shown) for group in comparison.groups)
 
 
-def details(group: Group, shown: int = SHOWN) -> Details:
+def break_down_group(group: Group, shown: int = SHOWN) -> Breakdown:
     """The relations of a group, and up to `shown` questions on which its arms differ most."""
     book = _Book()
     for arm in group.arms:
@@ -81,7 +81,7 @@ def details(group: Group, shown: int = SHOWN) -> Details:
     shares = book.shares([arm.name for arm in group.arms])
     differing = [key for key, row in shares.items() if max(row.values()) > min(row.values())]
     chosen = _spread(differing, shares, book.relations, shown)
-    return Details(
+    return Breakdown(
         relations=tuple(_relations([arm.name for arm in group.arms], book)),
         contrasts=tuple(_contrasts(chosen, group.arms, shares, book)),
         differing=len(differing),
@@ -103,7 +103,7 @@ class _Book:
     def add(self, arm: str, run: Run) -> None:
         """Count a run in, whole or not at all."""
         try:
-            rows = islice(last_row(run), MOST_PROBES)
+            rows = islice(read_last_row(run), MOST_PROBES)
             found = {_key(row): float(row["em"]) for row in rows}
             if not found.keys() <= self.relations.keys():
                 self._learn_relations(run)
@@ -146,7 +146,7 @@ class _Book:
         }
 
 
-def last_row(run: Run) -> Iterator[dict[str, Any]]:
+def read_last_row(run: Run) -> Iterator[dict[str, Any]]:
     """The samples of the last row of R. Raises DataError where the file cannot be read."""
     last = _last_after(run.folder / SAMPLES)
     rows = run.read_lines(SAMPLES, containing=json.dumps(last, ensure_ascii=False))
@@ -241,6 +241,6 @@ def _texts(arm: Arm, keys: Collection[Key], book: _Book) -> dict[Key, tuple[str,
     return {
         key: (str(row.get("text", "")), row["em"] == 1)
         for folder in readable[:1]
-        for row in last_row(Run(Path(folder)))
+        for row in read_last_row(Run(Path(folder)))
         if (key := _key(row)) in keys
     }

@@ -9,13 +9,27 @@ from typing import Any
 
 import numpy as np
 
-from fki.comparison.arm_summary import Values, portrait
-from fki.comparison.arms import Entry, arms, differing, found, groups
-from fki.comparison.bootstrap_metrics import Resampled, Sample, measures
+from fki.comparison.arm_summary import Values, summarize_arm
+from fki.comparison.arms import (
+    FinishedRun,
+    build_arms,
+    differing_settings,
+    find_finished_runs,
+    group_runs,
+)
+from fki.comparison.bootstrap_metrics import BootstrapSample, ResampledRun, compute_metrics
 from fki.comparison.types import Comparison, Difference, Group, Verdict
 from fki.core.errors import ConfigError, DataError, nearest
-from fki.metrics.bootstrap import DRAWS, difference
-from fki.metrics.registry import METRICS, SETS, Metric, is_usual, key_of, of_set, probe_set_of
+from fki.metrics.bootstrap import DRAWS, difference_of_means
+from fki.metrics.registry import (
+    METRICS,
+    SETS,
+    Metric,
+    is_default,
+    metric_key,
+    probe_set_metrics,
+    probe_set_of_key,
+)
 from fki.metrics.significance import cohens_h, holm, mcnemar
 from fki.runs import outcomes
 from fki.runs.outcomes import Outcomes
@@ -48,21 +62,21 @@ def compare(
         DataError: there are no runs.
         ConfigError: `by`, `baseline` or a metric is not known.
     """
-    entries, left_out = found(folders)
+    entries, left_out = find_finished_runs(folders)
     read: dict[Path, Outcomes] = {}
     for entry in entries:
         try:
-            read[entry.run.folder] = outcomes.read(entry.run)
+            read[entry.run.folder] = outcomes.read_outcomes(entry.run)
         except DataError as error:
             left_out[str(entry.run.folder)] = str(error)
         except (AttributeError, KeyError, TypeError, ValueError):
             left_out[str(entry.run.folder)] = "its scores or answers are not as fki writes them."
     usable = [entry for entry in entries if entry.run.folder in read]
-    sorted_in, apart = groups(usable, {f: one.digest for f, one in read.items()}, force=force)
+    sorted_in, apart = group_runs(usable, {f: one.digest for f, one in read.items()}, force=force)
     draws = FEWER if len(usable) > MANY else DRAWS
     made, known = [], set[str]()
     for some in sorted_in:
-        sides, dropped = arms(some, by)
+        sides, dropped = build_arms(some, by)
         left_out |= dropped
         known |= set(sides)
         maker = _Maker(sides, read, draws)
@@ -88,22 +102,24 @@ class _Maker:
     """Makes one group of arms."""
 
     def __init__(
-        self, sides: Mapping[str, Sequence[Entry]], read: Mapping[Path, Outcomes], draws: int
+        self, sides: Mapping[str, Sequence[FinishedRun]], read: Mapping[Path, Outcomes], draws: int
     ) -> None:
         self.sides = sides
         used = {e.run.folder: read[e.run.folder] for some in sides.values() for e in some}
-        sample = Sample([*used.values()], draws)
-        self.runs = {folder: Resampled(one, sample) for folder, one in used.items()}
+        sample = BootstrapSample([*used.values()], draws)
+        self.runs = {folder: ResampledRun(one, sample) for folder, one in used.items()}
         self.values: dict[str, dict[str, Values]] = {}  # by arm, then by metric
         for name, some in sides.items():
-            per_run = [measures(self.runs[e.run.folder], e.info.get("spent", {})) for e in some]
+            per_run = [
+                compute_metrics(self.runs[e.run.folder], e.info.get("spent", {})) for e in some
+            ]
             self.values[name] = {key: np.stack([one[key] for one in per_run]) for key in per_run[0]}
 
     def group(self, baseline: str, shown: Sequence[Metric], forced: Sequence[str]) -> Group:
         """With the differences to the baseline."""
         base = self._baseline(baseline)
         made = [
-            portrait(name, some, [self.runs[e.run.folder] for e in some], self.values[name])
+            summarize_arm(name, some, [self.runs[e.run.folder] for e in some], self.values[name])
             for name, some in self.sides.items()
         ]
         entry = next(iter(self.sides.values()))[0]
@@ -114,11 +130,13 @@ class _Maker:
             metrics=tuple(shown),
             baseline=base,
             differences=tuple(self._differences(base, shown)) if base else (),
-            settings=differing({name: some[0].settings for name, some in self.sides.items()}),
+            settings=differing_settings(
+                {name: some[0].settings for name, some in self.sides.items()}
+            ),
             warnings=tuple(self._warnings(forced)),
         )
 
-    def _entries(self) -> Iterable[Entry]:
+    def _entries(self) -> Iterable[FinishedRun]:
         return (entry for some in self.sides.values() for entry in some)
 
     def _baseline(self, asked: str) -> str:
@@ -132,7 +150,7 @@ class _Maker:
         """The metrics that are asked for, each once, or the usual ones, that some arm has."""
         by_key = {metric.key: metric for metric in METRICS}
         for own in {s for run in self.runs.values() for s in run.sets} - set(SETS):
-            by_key |= {metric.key: metric for metric in of_set(own)}
+            by_key |= {metric.key: metric for metric in probe_set_metrics(own)}
         for key in keys:
             if key not in by_key:
                 raise ConfigError(
@@ -140,7 +158,7 @@ class _Maker:
                     f"{nearest(key, list(by_key))}"
                 )
         has = {k for v in self.values.values() for k, x in v.items() if np.isfinite(x[:, 0]).any()}
-        usual = [key for key in by_key if everything or is_usual(key)]
+        usual = [key for key in by_key if everything or is_default(key)]
         return [by_key[key] for key in dict.fromkeys(keys or usual) if key in has]
 
     def _differences(self, base: str, shown: Sequence[Metric]) -> list[Difference]:
@@ -178,7 +196,7 @@ class _Maker:
         if not (np.isfinite(ours[:, 0]).all() and np.isfinite(theirs[:, 0]).all()):
             return told
         is_paired = seeds[0] == seeds[1] and len(set(seeds[0])) == len(seeds[0])
-        off = difference(ours, theirs, is_paired=is_paired)
+        off = difference_of_means(ours, theirs, is_paired=is_paired)
         low, high = off.interval() or (None, None)
         told |= {"value": off.value, "low": low, "high": high, "test": "paired bootstrap"}
         told |= {"p": off.p(), "is_better": (off.value > 0) == metric.higher_is_better}
@@ -190,8 +208,8 @@ class _Maker:
     def _mcnemar(self, name: str, base: str, key: str) -> float | None:
         """The exact p of two single runs that were asked the same of a probe set; else None."""
         pair = [self.runs[e.run.folder] for arm in (name, base) for e in self.sides[arm]]
-        probe_set = probe_set_of(key, pair[0].sets)
-        if probe_set is None or key != key_of(probe_set, "after"):
+        probe_set = probe_set_of_key(key, pair[0].sets)
+        if probe_set is None or key != metric_key(probe_set, "after"):
             return None
         if len(pair) != 2 or pair[0].one.digest != pair[1].one.digest:
             return None

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fki.comparison.arm_summary import estimate
-from fki.comparison.bootstrap_metrics import Resampled, Sample
+from fki.comparison.arm_summary import estimate_metric
+from fki.comparison.bootstrap_metrics import BootstrapSample, ResampledRun
 from fki.comparison.types import Estimate
 from fki.core.errors import DataError
 from fki.core.probe_sets import BASE
@@ -22,7 +22,7 @@ Key = tuple[str, str]  # probe set and id
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class ProbeSetRetention:
     """A probe set before the stream, right after its periods were learned, and at the end."""
 
     probe_set: str
@@ -33,7 +33,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class RelationLoss:
     """A relation, and how many of its questions were answered right in an earlier row alone."""
 
     relation: str
@@ -42,7 +42,7 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class ForgottenProbe:
     """A question that was answered right once."""
 
     question: str
@@ -51,39 +51,39 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class Retention:
     """What a run's own answers tell of a checkpoint."""
 
-    kept: tuple[Kept, ...] = ()
-    lost: tuple[Lost, ...] = ()  # the most lost first
-    examples: tuple[Example, ...] = ()
+    kept: tuple[ProbeSetRetention, ...] = ()
+    lost: tuple[RelationLoss, ...] = ()  # the most lost first
+    examples: tuple[ForgottenProbe, ...] = ()
 
 
-def record(run: Run, after: str, examples: int = 3) -> Record:
+def read_retention(run: Run, after: str, examples: int = 3) -> Retention:
     """Of a checkpoint; an empty one where the run was asked nothing then."""
     try:
-        whole = outcomes.read(run)
+        whole = outcomes.read_outcomes(run)
     except DataError:
-        return Record()
+        return Retention()
     if after not in whole.rows:
-        return Record()
+        return Retention()
     one = whole.up_to(after)
     gone = _gone(one)
     lost = {key for key, is_lost in gone.items() if is_lost}
-    return Record(
+    return Retention(
         tuple(_kept(one)),
         tuple(_lost(run, gone)),
         tuple(_examples(run, after, lost, examples)),
     )
 
 
-def _kept(one: Outcomes) -> Iterator[Kept]:
-    run = Resampled(one, Sample([one], DRAWS))
+def _kept(one: Outcomes) -> Iterator[ProbeSetRetention]:
+    run = ResampledRun(one, BootstrapSample([one], DRAWS))
     for name in run.sets:
         n = run.asked_of(name)
-        moments = [estimate(name, values[None], n) for values in run.of_set(name)]
+        moments = [estimate_metric(name, values[None], n) for values in run.of_set(name)]
         if n:
-            yield Kept(name, n, *moments)
+            yield ProbeSetRetention(name, n, *moments)
 
 
 def _gone(one: Outcomes) -> dict[Key, bool]:
@@ -101,7 +101,7 @@ def _gone(one: Outcomes) -> dict[Key, bool]:
     return found
 
 
-def _lost(run: Run, gone: Mapping[Key, bool]) -> Iterator[Lost]:
+def _lost(run: Run, gone: Mapping[Key, bool]) -> Iterator[RelationLoss]:
     once: Counter[str] = Counter()
     lost: Counter[str] = Counter()
     for row in run.read_lines(PROBES):
@@ -111,10 +111,10 @@ def _lost(run: Run, gone: Mapping[Key, bool]) -> Iterator[Lost]:
             lost[str(row.get("relation", ""))] += gone[key]
     for name, count in lost.most_common():
         if count:
-            yield Lost(name, once[name], count)
+            yield RelationLoss(name, once[name], count)
 
 
-def _examples(run: Run, after: str, lost: set[Key], most: int) -> Iterator[Example]:
+def _examples(run: Run, after: str, lost: set[Key], most: int) -> Iterator[ForgottenProbe]:
     """Some of the lost ones, of one relation each as long as there are any left."""
     by_relation: dict[str, list[tuple[Key, Mapping[str, Any]]]] = defaultdict(list)
     for row in run.read_lines(PROBES):
@@ -125,7 +125,7 @@ def _examples(run: Run, after: str, lost: set[Key], most: int) -> Iterator[Examp
     turns = [some[i] for i in range(most) for some in ranked if i < len(some)][:most]
     texts = _texts(run, after, {key for key, _ in turns})
     for key, probe in turns:
-        yield Example(str(probe["source"]), tuple(probe["answers"]), texts.get(key, ""))
+        yield ForgottenProbe(str(probe["source"]), tuple(probe["answers"]), texts.get(key, ""))
 
 
 def _texts(run: Run, after: str, keys: set[Key]) -> dict[Key, str]:

@@ -14,6 +14,7 @@ from typing import Any
 import tomli_w
 
 from fki.config.compat import ckl_config
+from fki.config.renamed_settings import new_name
 from fki.config.resolve import Layer, Resolved
 from fki.config.schema import SETTINGS, TABLES, Config, as_dict
 from fki.core import registry
@@ -230,7 +231,7 @@ def _from_sets(sets: Sequence[str]) -> Iterator[Layer]:
 
 def _value(key: str, text: str) -> Any:
     """The text as TOML, else as it is; a setting that takes text needs no quotes."""
-    field = Config.model_fields.get(key)
+    field = Config.model_fields.get(new_name(key))
     if field and field.annotation is str and text[:1] not in ("'", '"'):
         return text
     try:

@@ -4,11 +4,12 @@ A layer is a preset file, the environment or the command line.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from fki.config.renamed_settings import RENAMED, new_name, with_new_names
 from fki.config.schema import SETTINGS, TABLES, Config, as_dict, clashes
 from fki.config.validation import Problems, shown
 from fki.core import registry
@@ -49,11 +50,13 @@ def resolve(layers: Sequence[Layer], *, options_of: Callable[[str], type[BaseMod
     """
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
+    stated_twice = [*_stated_twice(layers)]
+    layers = [_rename(layer) for layer in layers]
     for layer in layers:
         values = _laid_over(values, layer.values)
         origins |= layer.origins
     problems = Problems(origins)
-    for key, text in _standing(layers, lambda layer: layer.problems):
+    for key, text in [*stated_twice, *_standing(layers, lambda layer: layer.problems)]:
         problems.add(key, text)
     told = [text for _, text in _standing(layers, lambda layer: layer.notes)]
     notes = (*told, *_name_method(values, problems))
@@ -93,6 +96,41 @@ def resolve_unimported(
     stated = {key for layer in layers if not layer.is_ours for key in layer.origins}
     is_checked = any("." in key and key.partition(".")[0] not in TABLES for key in stated)
     return resolve(layers, options_of=options_of if is_checked else lambda method: AsStated)
+
+
+def _rename(layer: Layer) -> Layer:
+    """The layer with each renamed setting under its present name, and a note for each."""
+    renamed = [old for old in RENAMED if _states(layer.values, old)]
+    if not renamed:
+        return layer
+    notes = tuple(
+        (RENAMED[old], f"{layer.origins[old]}: '{old}' is now '{RENAMED[old]}'.")
+        for old in renamed
+        if old in layer.origins
+    )
+    origins = {new_name(key): origin for key, origin in layer.origins.items()}
+    values = with_new_names(layer.values)
+    return replace(layer, values=values, origins=origins, notes=(*notes, *layer.notes))
+
+
+def _states(values: Mapping[str, Any], key: str) -> bool:
+    table, _, name = key.rpartition(".")
+    inner = values.get(table) if table else values
+    return isinstance(inner, Mapping) and name in inner
+
+
+def _stated_twice(layers: Sequence[Layer]) -> Iterator[tuple[str, str]]:
+    """(old name, problem) for each setting that one file, the environment or `--set` states under
+    both of its names."""
+    for old, new in RENAMED.items():
+        places = {_file(layer.origins[old]) for layer in layers if old in layer.origins}
+        if places & {_file(layer.origins[new]) for layer in layers if new in layer.origins}:
+            yield new, f"'{old}' and '{new}' are the same setting; keep '{new}'."
+
+
+def _file(origin: str) -> str:
+    """The file of an origin such as "t5.toml:7"; environment variables count as one file."""
+    return "environment" if origin.startswith("FKI_") else origin.partition(".toml:")[0]
 
 
 def _standing(

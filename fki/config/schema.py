@@ -68,9 +68,9 @@ class Config(BaseModel):
     max_periods: CountOrZero = 0
     """Only the first so many periods; 0: all."""
 
-    prompt: Prompt = "sentinel"
+    prompt_format: Prompt = "sentinel"
     """How a fact is asked: with a sentinel for its object, or with the wording up to its object."""
-    objective: Objective = "span_corruption"
+    document_objective: Objective = "span_corruption"
     """How documents are learned: random spans are hidden, or names, dates and numbers."""
     input_length: Annotated[int, Field(ge=2)] = 64
     """At most this many input tokens; a longer question is cut off, a document cut into pieces."""
@@ -128,9 +128,9 @@ class Config(BaseModel):
     """Padded input tokens that are answered at once; 0: eval_batch_size."""
     eval_every: CountOrZero = 0
     """Score after every so many periods; 0: such that there are at most 12 evaluations."""
-    eval_window: CountOrZero = 0
+    eval_lookback: CountOrZero = 0
     """How many past scored phases each evaluation looks back over; 0: all."""
-    eval_samples: CountOrZero = 500
+    max_probes_per_set: CountOrZero = 500
     """At most this many probes of a keep-set, and of cloze per phase, by a fixed seed; 0: all."""
     num_beams: Count = 1
     """Beams when an answer is generated; 1: greedy."""
@@ -149,7 +149,7 @@ class Config(BaseModel):
     """How many checkpoints are kept, the newest ones."""
     keep_best: CountOrZero = 0
     """How many more are kept, those of the best rows: most kept and most learned."""
-    save_every: CountOrZero = 0
+    save_every_steps: CountOrZero = 0
     """Save a checkpoint after every so many optimizer steps, too; 0: after each scored phase."""
 
     budget: Budget = Budget()

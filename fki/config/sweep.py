@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fki.config.renamed_settings import with_old_names
 from fki.config.resolve import Layer, Resolved, resolve
 from fki.config.schema import Config, as_dict
 from fki.core import registry
@@ -61,7 +62,7 @@ class Cells:
         i, n = (int(number) for number in numbers.groups()) if numbers else (0, 0)
         if not 1 <= i <= n:
             raise ConfigError(
-                f"--cells must be i/n with i from 1 to n, such as 1/3, not '{text}'.",
+                f"--partition must be i/n with i from 1 to n, such as 1/3, not '{text}'.",
                 hint="Each of n processes is given another i.",
             )
         return self.all[i - 1 :: n]
@@ -146,7 +147,7 @@ def _default_folder(base: Config, presets: Sequence[str]) -> Path:
     """runs/<presets>-<version>-<digest>: the same for the same settings, whatever the methods and
     seeds, so that a grid can grow."""
     shared = {key: value for key, value in as_dict(base).items() if key not in OWN}
-    text = json.dumps(shared, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(with_old_names(shared), sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     label = "-".join(Path(preset).stem for preset in presets)
     return Path("runs") / f"{label}-{base.dataset_version}-{digest}"

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 
-NONE = "-"
+UNDEFINED = "-"
 
 
-def number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
+def format_number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
     """A number for a cell, `-` where it is undefined."""
     if value is None:
-        return NONE
+        return UNDEFINED
     rounded = round(value, digits) + 0.0  # never -0.0
     return f"{rounded:{'+' if sign else ''},.{digits}f}"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`7 s`, `2:05` or `1:02:05`."""
     whole = round(seconds)
     if whole < 60:
@@ -23,7 +23,7 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def parameters(count: int) -> str:
+def format_count(count: int) -> str:
     """`1.3 M`, `223 M`, `47 k`."""
     for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
         if count >= size:
@@ -31,7 +31,7 @@ def parameters(count: int) -> str:
     return str(count)
 
 
-def listed(names: Sequence[str]) -> str:
+def format_list(names: Sequence[str]) -> str:
     """`a, b and c`; `a; b and c` where there are commas or brackets in them already."""
     comma = ";" if any(set(name) & set(",(") for name in names) else ","
     if len(names) < 2:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Version = Literal["day", "month", "quarter"]
-Asks = Literal["keep", "change", "learn"]
+ProbeRole = Literal["keep", "change", "learn"]
 Prompt = Literal["sentinel", "prefix"]
 Objective = Literal["span_corruption", "salient_spans"]
 
@@ -96,12 +96,12 @@ class ProbeSet:
     """Probes that ask the same thing: to keep, to change or to learn an answer."""
 
     name: str  # "invariant", "initial", "updated", "new", "paraphrase", "cloze", or the user's own
-    asks: Asks
+    asks: ProbeRole
     by_period: Mapping[str, Sequence[Probe]]  # "base", or a period's name
     listed: tuple[Probe, ...] = ()  # all of them, where their order is not that of the periods
 
     @classmethod
-    def of(cls, name: str, asks: Asks, probes: Iterable[Probe]) -> "ProbeSet":
+    def of(cls, name: str, asks: ProbeRole, probes: Iterable[Probe]) -> "ProbeSet":
         """The set of these probes."""
         found: dict[str, list[Probe]] = {}
         listed = tuple(probes)

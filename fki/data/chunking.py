@@ -160,9 +160,9 @@ class Pieces:
             )
         if self.is_salient and not self.tokenizer.is_fast:
             raise ConfigError(
-                "objective = 'salient_spans' needs a tokenizer that tells where in a text its "
-                f"tokens are, and {type(self.tokenizer).__name__} does not.",
-                hint="Add: --set objective=span_corruption",
+                "document_objective = 'salient_spans' needs a tokenizer that tells where in a text "
+                f"its tokens are, and {type(self.tokenizer).__name__} does not.",
+                hint="Add: --set document_objective=span_corruption",
             )
 
 

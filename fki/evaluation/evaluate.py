@@ -13,16 +13,16 @@ from fki.core.errors import ConfigError, FkiError
 from fki.core.types import Score
 from fki.data.open_dataset import open_stream
 from fki.evaluation.evaluator import Evaluator, mean_score
-from fki.evaluation.schedule import Questions, phases, some_at_a_time
-from fki.evaluation.summary import summary
+from fki.evaluation.schedule import ProbeSchedule, group_cells, make_phases
+from fki.evaluation.summary import summarize_scores
 from fki.modeling.device import make_accelerator
-from fki.modeling.load import make_encoder
-from fki.runs.open_run import LoadedModel, config_of, open_model, open_run, run_of
+from fki.modeling.load import make_example_tokenizer
+from fki.runs.open_run import LoadedModel, find_run, open_model, open_run, read_config
 from fki.runs.run_dir import SAMPLES, SCORES
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluated:
+class EvaluationResult:
     """What was asked of which model, and how it answered."""
 
     name: str
@@ -39,7 +39,7 @@ def evaluate(
     below: Sequence[Layer],
     above: Sequence[Layer],
     output: Path | None,
-) -> Evaluated:
+) -> EvaluationResult:
     """Ask a run (under its own settings) or a plain model every probe of a dataset.
 
     Args:
@@ -50,30 +50,30 @@ def evaluate(
         FkiError: `output` holds files or cannot be made, or the target, data or settings cannot be
             used.
     """
-    run, checkpoint = run_of(target, checkpoint)
-    layers = [Layer(as_dict(config_of(run)), {})] if run else below
+    run, checkpoint = find_run(target, checkpoint)
+    layers = [Layer(as_dict(read_config(run)), {})] if run else below
     resolved = resolve([*layers, *above], options_of=registry.options_of)
     config = resolved.config
     if run:
-        _refuse_another_model(resolved, config_of(run))
+        _check_same_model(resolved, read_config(run))
     if output is not None:
-        _make(output)
+        _make_output_folder(output)
     opened = open_run(run, checkpoint) if run else open_model(target, config)
-    scores, columns = ask_everything(opened, config, output)
-    result = Evaluated(
+    scores, columns = score_all_probes(opened, config, output)
+    result = EvaluationResult(
         opened.label,
         opened.checkpoint,
         config.dataset,
         config.dataset_version,
         scores,
-        summary([("now", scores)], columns),
+        summarize_scores([("now", scores)], columns),
     )
     if output is not None:
         write_json(output / SCORES, asdict(result))
     return result
 
 
-def _refuse_another_model(resolved: Resolved, own: Config) -> None:
+def _check_same_model(resolved: Resolved, own: Config) -> None:
     """Raises ConfigError where `--set` asks for another model than the run's."""
     for key in ("model", "method", "freeze_level"):
         wanted, has = getattr(resolved.config, key), getattr(own, key)
@@ -84,7 +84,7 @@ def _refuse_another_model(resolved: Resolved, own: Config) -> None:
             )
 
 
-def _make(output: Path) -> None:
+def _make_output_folder(output: Path) -> None:
     """Make the folder. Raises FkiError where it cannot be made or holds files."""
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -95,20 +95,20 @@ def _make(output: Path) -> None:
         raise FkiError(f"--output must be a new or empty folder, and {output} holds files.")
 
 
-def ask_everything(
+def score_all_probes(
     opened: LoadedModel, config: Config, output: Path | None
 ) -> tuple[list[Score], list[str]]:
     """Scores of all probe sets, and the names of the phases. Single answers go to `output`, some
     cells at a time."""
-    stream = open_stream(config.dataset, config.dataset_version, config.prompt)
-    plan = phases(stream, config)
+    stream = open_stream(config.dataset, config.dataset_version, config.prompt_format)
+    plan = make_phases(stream, config)
     accelerator = make_accelerator(config)
     evaluator = Evaluator(
-        make_encoder(opened.base.tokenizer, config, accelerator), config, accelerator
+        make_example_tokenizer(opened.base.tokenizer, config, accelerator), config, accelerator
     )
     opened.model.to(accelerator.device)
     scores = []
-    for cells in some_at_a_time(Questions(stream, plan, config).row(len(plan))):
+    for cells in group_cells(ProbeSchedule(stream, plan, config).row(len(plan))):
         for cell, predictions in zip(cells, evaluator.ask(opened.model, cells), strict=True):
             scores.append(mean_score(cell.probe_set, cell.column, predictions))
             if output is not None:

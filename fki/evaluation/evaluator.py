@@ -27,13 +27,13 @@ from fki.core.types import Batch, Prediction, Probe, Score
 from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.data.packing import micro_batches
 from fki.data.prompts import target_text
-from fki.evaluation.schedule import Cell
-from fki.metrics.answers import accuracy, answer_text, exact_match, f1
+from fki.evaluation.schedule import ProbeCell
+from fki.metrics.answers import accuracy, exact_match, extract_answer, f1
 from fki.metrics.likelihood import perplexity
-from fki.modeling.decoding import DecodedAnswer, EncodedInputs, force, write
+from fki.modeling.decoding import DecodedAnswer, EncodedInputs, decode, score_targets
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
 
-NEAR = 1e-4  # logits: two tokens as near as this are told apart by rounding
+NEAR_TIE = 1e-4  # logits: two tokens as near as this are told apart by rounding
 
 
 class ProbeScores(NamedTuple):
@@ -80,7 +80,7 @@ class Evaluator:
         everything = gather_object(found) if world > 1 else found
         return [prediction for _, prediction in sorted(everything, key=lambda pair: pair[0])]
 
-    def ask(self, model: Any, cells: Sequence[Cell]) -> Iterator[list[Prediction]]:
+    def ask(self, model: Any, cells: Sequence[ProbeCell]) -> Iterator[list[Prediction]]:
         """The predictions of each cell; all are asked together, so that batches are full."""
         probes = [probe for cell in cells for probe in cell.probes]
         names = [f"{c.probe_set} {c.column} {c.lasts}" for c in cells for _ in c.probes]
@@ -118,7 +118,7 @@ class Evaluator:
                 waiting = {}
         written |= self._write(model, waiting, encoded)
         return [
-            _prediction(probes[i], self._text(written[i]), told[i], written[i].margin)
+            _make_prediction(probes[i], self._text(written[i]), told[i], written[i].margin)
             for i in range(len(probes))
         ]
 
@@ -134,11 +134,11 @@ class Evaluator:
             mask = self.encoder.batch([encoded[i] for i in chosen]).attention_mask
             read = EncodedInputs(states, mask.to(states.device))
             length, beams = self.config.output_length, self.config.num_beams
-            found.update(zip(chosen, write(model, read, length=length, beams=beams), strict=True))
+            found.update(zip(chosen, decode(model, read, length=length, beams=beams), strict=True))
         return found
 
     def _text(self, written: DecodedAnswer) -> str:
-        return answer_text(self.decode(written.tokens))
+        return extract_answer(self.decode(written.tokens))
 
     def _groups(
         self, names: Sequence[str], encoded: Sequence[TokenizedExample]
@@ -163,10 +163,14 @@ class Evaluator:
     def _force(self, model: Any, read: EncodedInputs, probes: Sequence[Probe]) -> list[ProbeScores]:
         """Each probe's listed answers, forced on the model."""
         asked = [(i, answer) for i, probe in enumerate(probes) for answer in probe.answers]
-        targets = self.encoder.targets([target_text(a, self.config.prompt) for _, a in asked])
+        targets = self.encoder.targets(
+            [target_text(a, self.config.prompt_format) for _, a in asked]
+        )
         pairs = [(i, target) for (i, _), target in zip(asked, targets, strict=True)]
         best = [ProbeScores(float("-inf"), 0, None)] * len(probes)
-        for (i, target), forced in zip(pairs, force(model, read, pairs, self.encoder), strict=True):
+        for (i, target), forced in zip(
+            pairs, score_targets(model, read, pairs, self.encoder), strict=True
+        ):
             if not math.isfinite(forced.log_likelihood):
                 raise FkiError(
                     "The model's logits are no longer finite numbers: its training went astray.",
@@ -186,7 +190,9 @@ class Evaluator:
             yield [i for row in batch for i in row]
 
 
-def _prediction(probe: Probe, text: str, told: ProbeScores, margin: float | None) -> Prediction:
+def _make_prediction(
+    probe: Probe, text: str, told: ProbeScores, margin: float | None
+) -> Prediction:
     return Prediction(
         id=probe.id,
         text=text,
@@ -221,5 +227,5 @@ def mean_score(
         tokens=tokens,
         perplexity=perplexity(nats, tokens),
         lasts=lasts,
-        near_ties=sum(row["margin"] is not None and row["margin"] < NEAR for row in rows),
+        near_ties=sum(row["margin"] is not None and row["margin"] < NEAR_TIE for row in rows),
     )

@@ -18,12 +18,12 @@ from typing import NamedTuple
 from fki.config.schema import Config
 from fki.core.calendar import parse_date
 from fki.core.errors import ConfigError
-from fki.core.probe_sets import BASE, CLOZE, learned
+from fki.core.probe_sets import BASE, CLOZE, matrix_probe_sets
 from fki.core.types import Period, Probe, ProbeSet, Stream
 from fki.data.lazy import Lazy, Probes
 
-AUTOMATIC_ROWS = 12  # evaluations of a run whose `eval_every` is 0, at most
-TOGETHER = 2048  # probes that are asked at once; a signal is heeded after so many
+MAX_AUTOMATIC_ROWS = 12  # evaluations of a run whose `eval_every` is 0, at most
+PROBES_PER_GROUP = 2048  # probes that are asked at once; a signal is heeded after so many
 SAMPLE_SEED = 0  # the same probes for every run, whatever its seed, so that runs can be paired
 
 
@@ -34,7 +34,7 @@ class Phase(NamedTuple):
     periods: tuple[Period, ...]
 
 
-class Cell(NamedTuple):
+class ProbeCell(NamedTuple):
     """The probes of one set in one column that hold to the end of the run, or that do not."""
 
     probe_set: str
@@ -43,7 +43,7 @@ class Cell(NamedTuple):
     lasts: bool = True
 
 
-def phases(stream: Stream, config: Config) -> list[Phase]:
+def make_phases(stream: Stream, config: Config) -> list[Phase]:
     """The stream's periods from `since` on, in groups of `eval_every`.
 
     Raises ConfigError where there are none.
@@ -56,34 +56,34 @@ def phases(stream: Stream, config: Config) -> list[Phase]:
             f"{stream.periods[-1].name}.",
             hint=f"Give a date up to {stream.periods[-1].start}.",
         )
-    size = config.eval_every or math.ceil(len(periods) / AUTOMATIC_ROWS)
-    return [_phase(periods[i : i + size]) for i in range(0, len(periods), size)]
+    size = config.eval_every or math.ceil(len(periods) / MAX_AUTOMATIC_ROWS)
+    return [_make_phase(periods[i : i + size]) for i in range(0, len(periods), size)]
 
 
-def _phase(periods: tuple[Period, ...]) -> Phase:
+def _make_phase(periods: tuple[Period, ...]) -> Phase:
     first, last = periods[0].name, periods[-1].name
     return Phase(first if first == last else f"{first}..{last}", periods)
 
 
-class Questions:
+class ProbeSchedule:
     """All probes of a stream by column, and which of them a row asks."""
 
     def __init__(self, stream: Stream, plan: Sequence[Phase], config: Config) -> None:
         self.names = [phase.name for phase in plan]
-        self.window = config.eval_window
+        self.window = config.eval_lookback
         columns = {BASE: BASE} | {p.name: phase.name for phase in plan for p in phase.periods}
         self.cells = [
             cell
             for probe_set in stream.probe_sets
-            for cell in _cells(probe_set, columns, config.eval_samples)
+            for cell in _make_cells(probe_set, columns, config.max_probes_per_set)
         ]
-        self.learned = learned(cell.probe_set for cell in self.cells)
+        self.learned = matrix_probe_sets(cell.probe_set for cell in self.cells)
 
-    def row(self, t: int) -> list[Cell]:
+    def row(self, t: int) -> list[ProbeCell]:
         """What row t asks: everything at the first row, and at the last all that still holds;
-        between them the keep-sets, R's past phases within `eval_window` and its next one (what was
-        known before it came), and of other sets, such as paraphrase (or cloze beside facts), what
-        was just learned."""
+        between them the keep-sets, R's past phases within `eval_lookback` and its next one (what
+        was known before it came), and of other sets, such as paraphrase (or cloze beside facts),
+        what was just learned."""
         if t == 0:
             return self.cells
         gone = set(self.names[: t - 1])
@@ -104,19 +104,21 @@ class Questions:
         return self.names[t - 1] if t else BASE
 
 
-def _lasts(period: str, until: str, columns: Mapping[str, str]) -> bool | None:
+def _holds_to_end(period: str, until: str, columns: Mapping[str, str]) -> bool | None:
     """Does an answer of this period hold to the end of the run? None for one that changes again
     within its own phase."""
     change = columns.get(until)
     return True if change is None else None if change == columns[period] else False
 
 
-def _changes(probes: Sequence[Probe]) -> Iterable[str]:
+def _iter_changes(probes: Sequence[Probe]) -> Iterable[str]:
     """Each probe's `until`, by the short way where there is one."""
     return probes.changes() if isinstance(probes, Probes) else (p.until for p in probes)
 
 
-def _cells(probe_set: ProbeSet, columns: Mapping[str, str], samples: int) -> Iterator[Cell]:
+def _make_cells(
+    probe_set: ProbeSet, columns: Mapping[str, str], samples: int
+) -> Iterator[ProbeCell]:
     """The set's probes by column, sampled where documents or keep-sets bring many; periods not
     run are left out, and so is what changes again within its phase. Probes are gone through anew
     each time, so that only one period's are in memory."""
@@ -127,23 +129,23 @@ def _cells(probe_set: ProbeSet, columns: Mapping[str, str], samples: int) -> Ite
 
     def read(periods: Sequence[str], lasts: bool) -> Iterator[Probe]:
         probes = probe_set.of_periods(periods)
-        return (p for p in probes if _lasts(p.period, p.until, columns) is lasts)
+        return (p for p in probes if _holds_to_end(p.period, p.until, columns) is lasts)
 
     is_sampled = samples and (probe_set.asks == "keep" or probe_set.name == CLOZE)
     for column, periods in found.items():
         counts = Counter(
-            _lasts(period, until, columns)
+            _holds_to_end(period, until, columns)
             for period in periods
-            for until in _changes(probe_set.by_period[period])
+            for until in _iter_changes(probe_set.by_period[period])
         )
         for lasts in (found for found in counts if found is not None):  # what comes first is first
             kept: Sequence[Probe] = Lazy(counts[lasts], partial(read, periods, lasts))
             if is_sampled and len(kept) > samples:
-                kept = _sample(kept, samples)
-            yield Cell(probe_set.name, column, kept, lasts)
+                kept = _sample_probes(kept, samples)
+            yield ProbeCell(probe_set.name, column, kept, lasts)
 
 
-def _sample(probes: Sequence[Probe], size: int) -> list[Probe]:
+def _sample_probes(probes: Sequence[Probe], size: int) -> list[Probe]:
     """Some of the probes, drawn by their numbers, so that only they are in memory."""
     drawn = random.Random(SAMPLE_SEED).sample(range(len(probes)), size)
     wanted = set(drawn)
@@ -151,12 +153,12 @@ def _sample(probes: Sequence[Probe], size: int) -> list[Probe]:
     return [found[number] for number in drawn]
 
 
-def some_at_a_time(cells: Iterable[Cell]) -> Iterator[list[Cell]]:
+def group_cells(cells: Iterable[ProbeCell]) -> Iterator[list[ProbeCell]]:
     """The cells in their order, some `TOGETHER` probes at a time."""
-    some: list[Cell] = []
+    some: list[ProbeCell] = []
     for cell in cells:
         some.append(cell)
-        if sum(len(c.probes) for c in some) >= TOGETHER:
+        if sum(len(c.probes) for c in some) >= PROBES_PER_GROUP:
             yield some
             some = []
     if some:

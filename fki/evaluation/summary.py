@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fki.core.probe_sets import BASE, CLOZE, learned
+from fki.core.probe_sets import BASE, CLOZE, matrix_probe_sets
 from fki.core.types import Score
 from fki.metrics import continual as f
 from fki.metrics.likelihood import perplexity
@@ -11,21 +11,21 @@ from fki.metrics.likelihood import perplexity
 Row = tuple[str, Sequence[Score]]  # what it comes after, and its scores
 
 
-def matrix(rows: Sequence[Row], columns: Sequence[str]) -> list[list[float | None]]:
+def score_matrix(rows: Sequence[Row], columns: Sequence[str]) -> list[list[float | None]]:
     """R[t][i]: exact match (%) in row t on what phase i brought to last, None if not asked."""
-    sets = learned(s.probe_set for s in rows[0][1])
+    sets = matrix_probe_sets(s.probe_set for s in rows[0][1])
     lasting = [[s for s in scores if s.lasts] for _, scores in rows]
-    return [[pooled(scores, sets, column) for column in columns] for scores in lasting]
+    return [[pooled_mean(scores, sets, column) for column in columns] for scores in lasting]
 
 
-def counts(rows: Sequence[Row], columns: Sequence[str]) -> list[int]:
+def probe_counts(rows: Sequence[Row], columns: Sequence[str]) -> list[int]:
     """Probes of each phase."""
     scores = [s for s in rows[0][1] if s.lasts]
-    sets = learned(s.probe_set for s in scores)
+    sets = matrix_probe_sets(s.probe_set for s in scores)
     return [sum(s.n for s in scores if s.probe_set in sets and s.period == c) for c in columns]
 
 
-def pooled(
+def pooled_mean(
     scores: Sequence[Score], sets: Sequence[str], column: str | None = None, field: str = "em"
 ) -> float | None:
     """The mean over all probes of these sets (in one column), None where there are none."""
@@ -47,7 +47,7 @@ def _perplexity(scores: Sequence[Score], name: str) -> float | None:
     return perplexity(nats, sum(s.tokens for s in chosen))
 
 
-def summary(
+def summarize_scores(
     rows: Sequence[Row], columns: Sequence[str], *, tokens: int = 0, seconds: float = 0.0
 ) -> dict[str, Any]:
     """Before and after per probe set, and the stream metrics; None where undefined.
@@ -61,7 +61,7 @@ def summary(
     last = [s for s in rows[-1][1] if s.period in (BASE, *columns)]
     asked = {(s.probe_set, s.period, s.lasts) for s in last}
     first = [s for s in rows[0][1] if (s.probe_set, s.period, s.lasts) in asked]
-    grid = matrix(rows, columns)
+    grid = score_matrix(rows, columns)
     names = list(dict.fromkeys(s.probe_set for s in first))
     just_learned = _just_learned(rows)
     sets = {name: _change(name, first, just_learned, last) for name in names}
@@ -76,21 +76,21 @@ def summary(
         "acc": f.acc(grid) if is_trained else None,
         "fuar": _fuar(sets, keep) if is_trained else None,
         "kar": f.kar(grid, tokens, seconds) if is_trained else None,
-        "kg": f.kg(grid, counts(rows, columns)) if is_trained else None,
+        "kg": f.kg(grid, probe_counts(rows, columns)) if is_trained else None,
         "matrix": grid,
-        "counts": counts(rows, columns),
+        "counts": probe_counts(rows, columns),
         "columns": list(columns),
     }
 
 
-def so_far(rows: Sequence[Row]) -> tuple[float | None, float | None]:
+def learned_and_kept(rows: Sequence[Row]) -> tuple[float | None, float | None]:
     """Exact match (%) in two numbers: on what each phase taught, right after it, and on what was to
     be kept, in the last row. None where nothing was asked."""
     if not rows:
         return None, None
-    taught = learned(s.probe_set for s in rows[0][1])
+    taught = matrix_probe_sets(s.probe_set for s in rows[0][1])
     keep = {s.probe_set for s in rows[0][1] if s.period == BASE}
-    return pooled(_just_learned(rows), taught), pooled(rows[-1][1], [*keep], BASE)
+    return pooled_mean(_just_learned(rows), taught), pooled_mean(rows[-1][1], [*keep], BASE)
 
 
 def _just_learned(rows: Sequence[Row]) -> list[Score]:
@@ -106,7 +106,7 @@ def _change(
     moments = {"before": first, "learned": just_learned, "after": last}
     for field in ("em", "f1", "accuracy", "log_likelihood", "old_em"):
         found[field] = {
-            when: pooled(scores, [name], field=field) for when, scores in moments.items()
+            when: pooled_mean(scores, [name], field=field) for when, scores in moments.items()
         }
     found["perplexity"] = {when: _perplexity(scores, name) for when, scores in moments.items()}
     return found
@@ -120,5 +120,5 @@ def _fuar(sets: dict[str, dict[str, Any]], keep: str) -> float | None:
         before, after = em.get("before"), em.get("after")
         return None if before is None or after is None else (before, after)
 
-    added = CLOZE if learned(sets) == (CLOZE,) else "new"
+    added = CLOZE if matrix_probe_sets(sets) == (CLOZE,) else "new"
     return f.fuar([pair(keep)], [pair("updated")], [pair(added)])

@@ -17,16 +17,16 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from fki import __version__
 from fki.core.atomic_io import file_digest, write_json
 from fki.core.errors import CheckFailed, ConfigError, FkiError
-from fki.core.formatting import number
+from fki.core.formatting import format_number
 from fki.data.collator import ExampleTokenizer
 from fki.export.formats.base import Format
 from fki.export.parity import Parity, ParityCheck
 from fki.modeling.device import make_accelerator
-from fki.modeling.load import count_parameters, locate
+from fki.modeling.load import count_parameters, locate_model
 from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import LoadedModel
-from fki.runs.recorded_answers import MOST, RecordedProbes
-from fki.training.run_lifecycle import check_space
+from fki.runs.recorded_answers import MAX_PROBES_PER_SET, RecordedProbes
+from fki.training.run_lifecycle import check_disk_space
 
 FORMATS = {  # by the name that --to gives
     "hf": "fki.export.formats.hf:HF",
@@ -78,7 +78,7 @@ def export(
     output: Path,
     describe: Describe | None = None,
     *,
-    most: int = MOST,
+    most: int = MAX_PROBES_PER_SET,
     quiz: RecordedProbes | None = None,
 ) -> Parity:
     """Write `output`, with tokenizer, origin and card, and check it.
@@ -149,7 +149,7 @@ def _check_space(output: Path, needed: float) -> None:
     """Raises FkiError where the disk of a folder that may not be there yet has too little left."""
     there = next(folder for folder in output.absolute().parents if folder.is_dir())
     hint = "Free some space, or give an --output on another disk."
-    check_space(there, int(needed) + MARGIN, "the export needs", hint)
+    check_disk_space(there, int(needed) + MARGIN, "the export needs", hint)
 
 
 def check_output(output: Path) -> None:
@@ -175,8 +175,8 @@ def _failed(parity: Parity, kept: Path) -> CheckFailed:
     if parity.same_beams is not None:
         beams = f", the best of two or four beams to {parity.asked - parity.same_beams},"
     sets = "".join(
-        f" Exact match on {one.probe_set} is {number(one.em)} %, the run's {number(one.recorded)} "
-        f"% ({one.differing} of {one.n} probes differ)."
+        f" Exact match on {one.probe_set} is {format_number(one.em)} %, the run's "
+        f"{format_number(one.recorded)} % ({one.differing} of {one.n} probes differ)."
         for one in parity.apart
     )
     return CheckFailed(
@@ -206,7 +206,7 @@ def _write_note(opened: LoadedModel, form: Format, parity: Parity, folder: Path)
             "label": opened.label,
             "base_model": shown_name(opened.config.model),
             "method": opened.config.method,
-            "prompt": opened.config.prompt,
+            "prompt_format": opened.config.prompt_format,
             "input_length": opened.config.input_length,
             "output_length": opened.config.output_length,
             "num_beams": opened.config.num_beams,
@@ -219,4 +219,4 @@ def _write_note(opened: LoadedModel, form: Format, parity: Parity, folder: Path)
 
 def shown_name(model: str) -> str:
     """A base model's name for strangers: of a folder on this machine its last part alone."""
-    return Path(locate(model)).name if Path(locate(model)).is_dir() else model
+    return Path(locate_model(model)).name if Path(locate_model(model)).is_dir() else model

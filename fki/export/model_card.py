@@ -8,12 +8,12 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fki import __version__
-from fki.comparison.retention import Record, record
+from fki.comparison.retention import Retention, read_retention
 from fki.comparison.types import Estimate
 from fki.core import registry
 from fki.core.atomic_io import write_text
 from fki.core.errors import DataError
-from fki.core.formatting import listed, number
+from fki.core.formatting import format_list, format_number
 from fki.export.provenance import Base, Data, base_of, data_of, labels_of
 from fki.metrics.registry import SETS
 
@@ -59,7 +59,7 @@ def card(shipped: "ExportedFolder", place: str, soup: "ModelSoup | None" = None)
         relations=_relations(data),
         loading=loading(shipped.folder, place) if loading else "",
         has_code=(shipped.folder / "modeling_fki.py").is_file(),
-        prompt=opened.config.prompt,
+        prompt=opened.config.prompt_format,
         question=_question(shipped),
         kept=[_row(one, soup) for one in told.kept],
         meanings=[
@@ -78,7 +78,7 @@ def card(shipped: "ExportedFolder", place: str, soup: "ModelSoup | None" = None)
 
 
 def front(
-    shipped: "ExportedFolder", base: Base, data: Data, told: Record, place: str
+    shipped: "ExportedFolder", base: Base, data: Data, told: Retention, place: str
 ) -> ModelCardData:
     """What the Hub reads: licence, base, tags, and exact match by probe set."""
     method = shipped.opened.config.method
@@ -105,11 +105,11 @@ def front(
     )
 
 
-def _facts(opened: "LoadedModel") -> tuple[Base, Data, Record, dict[str, str]]:
+def _facts(opened: "LoadedModel") -> tuple[Base, Data, Retention, dict[str, str]]:
     """What the run, its base and its data tell. Raises DataError where they cannot be read."""
     assert opened.run is not None
     try:
-        told = record(opened.run, opened.checkpoint)
+        told = read_retention(opened.run, opened.checkpoint)
         return base_of(opened), data_of(opened), told, labels_of(opened)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise DataError(
@@ -132,7 +132,7 @@ def _idea(method: str) -> str:
 def _relations(data: Data) -> str:
     names = [name for name, _ in data.relations]
     left = len(names) - MOST
-    return listed([*names[:MOST], *([f"{left} more"] if left > 0 else [])])
+    return format_list([*names[:MOST], *([f"{left} more"] if left > 0 else [])])
 
 
 def _question(shipped: "ExportedFolder") -> str:
@@ -145,24 +145,24 @@ def _question(shipped: "ExportedFolder") -> str:
 def _row(one: Any, soup: "ModelSoup | None") -> dict[str, str | int]:
     cells = {when: _estimate(getattr(one, when)) for when in ("before", "learned", "after")}
     if soup is not None:
-        cells["best"] = number(soup.best.em.get(one.probe_set))
-        cells["average"] = number(soup.taste.em.get(one.probe_set))
-    return {"name": f"`{one.probe_set}`", "n": number(one.n, 0), **cells}
+        cells["best"] = format_number(soup.best.em.get(one.probe_set))
+        cells["average"] = format_number(soup.taste.em.get(one.probe_set))
+    return {"name": f"`{one.probe_set}`", "n": format_number(one.n, 0), **cells}
 
 
 def _estimate(found: Estimate) -> str:
-    value = number(found.value)
+    value = format_number(found.value)
     if found.low is None or found.high is None or found.low == found.high:
         return value
-    return f"{value} ({number(found.low)} to {number(found.high)})"
+    return f"{value} ({format_number(found.low)} to {format_number(found.high)})"
 
 
 def _loss(one: Any, labels: dict[str, str]) -> tuple[str, str, str, str]:
-    share = number(100 * one.lost / one.once, 0)
+    share = format_number(100 * one.lost / one.once, 0)
     return (
         _cell(labels.get(one.relation, one.relation)),
-        number(one.once, 0),
-        number(one.lost, 0),
+        format_number(one.once, 0),
+        format_number(one.lost, 0),
         share,
     )
 
@@ -213,8 +213,8 @@ def _checks(shipped: "ExportedFolder") -> Iterator[tuple[str, str]]:
 def _again(one: Any) -> dict[str, Any]:
     return {
         "probe_set": f"`{one.probe_set}`",
-        "n": number(one.n, 0),
-        "recorded": number(one.recorded),
-        "em": number(one.em),
+        "n": format_number(one.n, 0),
+        "recorded": format_number(one.recorded),
+        "em": format_number(one.em),
         "differing": one.differing,
     }

@@ -19,8 +19,13 @@ from fki.methods.base import Method
 from fki.modeling.device import make_accelerator
 from fki.modeling.runtime import TorchRuntime
 from fki.runs import checkpoint
-from fki.runs.open_run import LoadedModel, checkpoint_of, open_run
-from fki.runs.recorded_answers import RecordedAnswer, RecordedProbes, quiz_of, right
+from fki.runs.open_run import LoadedModel, open_run, select_checkpoint
+from fki.runs.recorded_answers import (
+    RecordedAnswer,
+    RecordedProbes,
+    percent_correct,
+    read_recorded_probes,
+)
 from fki.runs.run_dir import Run
 
 
@@ -67,14 +72,14 @@ def average(runs: Sequence[Run], names: Sequence[str], most: int) -> ModelSoup:
         ConfigError: it is a single one, or they are not of one base, tokenizer and method.
         DataError: a checkpoint cannot be read.
     """
-    chosen = [(run, checkpoint_of(run, name).name) for run in runs for name in names]
+    chosen = [(run, select_checkpoint(run, name).name) for run in runs for name in names]
     if len({(run.folder.resolve(), name) for run, name in chosen}) < max(2, len(chosen)):
         raise ConfigError(
             f"--average needs two different checkpoints or more, and has {listed(chosen)}.",
             hint="Try: --average 2024-Q1,2024-Q2   or several runs: --average newest",
         )
     _check_kin(runs)
-    quiz = replace(quiz_of(runs[0], _newest(runs[0], chosen), most), recorded=None)
+    quiz = replace(read_recorded_probes(runs[0], _newest(runs[0], chosen), most), recorded=None)
     first, tastes = None, []
     total: dict[str, Tensor] = {}
     for run, name in chosen:  # one after the other: only two models are in memory
@@ -102,7 +107,7 @@ def listed(chosen: Sequence[tuple[Run, str]]) -> str:
 def _newest(run: Run, chosen: Sequence[tuple[Run, str]]) -> str:
     """The newest of a run's checkpoints that are chosen."""
     names = {name for one, name in chosen if one is run}
-    return [f.name for f in checkpoint.listed(run.folder) if f.name in names][-1]
+    return [f.name for f in checkpoint.list_checkpoints(run.folder) if f.name in names][-1]
 
 
 def _check_kin(runs: Sequence[Run]) -> None:
@@ -126,7 +131,7 @@ def _kin(run: Run) -> dict[str, object]:
         "methods": method,
         "base models": str(model.get("digest"))[:12],
         "tokenizers": str(model.get("tokenizer"))[:12],
-        "prompts": config.get("prompt"),
+        "prompts": config.get("prompt_format"),
     }
 
 
@@ -161,4 +166,6 @@ def _tasted(
     encoder = encoder_of(opened, opened.base.tokenizer)
     runtime = TorchRuntime(model, encoder)
     said = quiz.answers(runtime, encoder, length=config.output_length, beams=config.num_beams)
-    return SoupScores(opened.label, {one: right(some) for one, some in said.items()}), said
+    return SoupScores(
+        opened.label, {one: percent_correct(some) for one, some in said.items()}
+    ), said

@@ -14,15 +14,15 @@ from fki.core.types import Probe
 from fki.data.collator import ExampleTokenizer
 from fki.data.prompts import target_text
 from fki.export.formats.base import Format
-from fki.metrics.answers import answer_text
+from fki.metrics.answers import extract_answer
 from fki.modeling.runtime import Runtime, TorchRuntime
 from fki.runs.recorded_answers import (
-    MOST,
+    MAX_PROBES_PER_SET,
     RecordedAnswer,
     RecordedProbes,
-    quiz_of,
-    right,
-    some_probes,
+    percent_correct,
+    read_recorded_probes,
+    sample_probes,
 )
 from fki.runs.run_dir import Run
 
@@ -104,12 +104,12 @@ class ParityCheck:
         runtime: TorchRuntime,
         *,
         checkpoint: str = "",
-        most: int = MOST,
+        most: int = MAX_PROBES_PER_SET,
         quiz: RecordedProbes | None = None,
     ) -> None:
         """`most`: of each probe set asked again; `quiz`: these, where they are known already."""
         self.config = config
-        self.probes = some_probes(run, ASKED)
+        self.probes = sample_probes(run, ASKED)
         self.expected = self._ask(runtime, runtime.encoder)
         self.beam_scores = {
             number: self._scores(runtime, runtime.encoder, rows)
@@ -117,7 +117,7 @@ class ParityCheck:
         }
         sources = runtime.encoder.sources([p.source for p in self.probes])
         self.margins = runtime.margins(sources, length=config.output_length)
-        self.quiz = quiz or quiz_of(run, checkpoint, most)
+        self.quiz = quiz or read_recorded_probes(run, checkpoint, most)
         self.recorded = self.quiz.recorded or self._answers(runtime, runtime.encoder)
 
     def sit(self, runtime: Runtime, encoder: ExampleTokenizer, form: Format) -> Parity:
@@ -161,7 +161,11 @@ class ParityCheck:
                     is_tie = a.margin is not None and a.margin < near
                     texts = a.text, b.text
                     differing += not (is_tie or self._near(runtime, encoder, probe, texts, near))
-            found.append(AskedAgain(name, len(theirs), right(ours), right(theirs), differing))
+            found.append(
+                AskedAgain(
+                    name, len(theirs), percent_correct(ours), percent_correct(theirs), differing
+                )
+            )
         return found
 
     def _answers(
@@ -229,12 +233,14 @@ class ParityCheck:
         self, runtime: Runtime, encoder: ExampleTokenizer, asked: Sequence[tuple[Probe, str]]
     ) -> list[float]:
         sources = encoder.sources([probe.source for probe, _ in asked])
-        targets = encoder.store.ids([target_text(text, self.config.prompt) for _, text in asked])
+        targets = encoder.store.ids(
+            [target_text(text, self.config.prompt_format) for _, text in asked]
+        )
         return runtime.score(sources, targets)
 
 
 def _text(encoder: ExampleTokenizer, tokens: Sequence[int]) -> str:
-    return answer_text(str(encoder.tokenizer.decode(tokens)))
+    return extract_answer(str(encoder.tokenizer.decode(tokens)))
 
 
 def _ended(encoder: ExampleTokenizer, tokens: list[int]) -> list[int]:

@@ -11,11 +11,11 @@ from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.repocard import metadata_load
 
 from fki.core.calendar import last_day, parse_date
-from fki.core.probe_sets import BASE, learned
+from fki.core.probe_sets import BASE, matrix_probe_sets
 from fki.data.dataset_folder import digest
 from fki.data.open_dataset import folder_of
 from fki.export.export import shown_name
-from fki.modeling.load import locate
+from fki.modeling.load import locate_model
 from fki.runs.open_run import LoadedModel
 from fki.runs.run_dir import PROBES, Run
 
@@ -48,7 +48,7 @@ class Data:
 
 def base_of(opened: LoadedModel) -> Base:
     """The base model, with the licence that its card states."""
-    source = locate(opened.config.model)
+    source = locate_model(opened.config.model)
     if Path(source).is_dir():
         return Base(shown_name(opened.config.model), _licence(Path(source) / CARD), False)
     cached = try_to_load_from_cache(source, CARD)
@@ -98,7 +98,7 @@ def _section(card: Path, title: str) -> str:
 def _relations(run: Run, periods: set[str], labels: dict[str, str]) -> tuple[tuple[str, int], ...]:
     """Those that the learned periods are asked about, the most asked first."""
     rows = [row for row in run.read_lines(PROBES) if row.get("period") != BASE]
-    brought = learned(str(row.get("probe_set")) for row in rows)
+    brought = matrix_probe_sets(str(row.get("probe_set")) for row in rows)
     counts = Counter(
         str(row["relation"])
         for row in rows

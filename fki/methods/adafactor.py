@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FLOOR = 1e-30  # added to the squared gradient: epsilon 1 of the paper
-CLIP = 1.0  # the most that the root mean square of an update may be, before the learning rate
+EPSILON = 1e-30  # added to the squared gradient: epsilon 1 of the paper
+CLIP_THRESHOLD = (
+    1.0  # the most that the root mean square of an update may be, before the learning rate
+)
 DECAY_RATE = -0.8  # the second moment forgets with 1 - t^DECAY_RATE
-PIECE = 2**18  # squares that a processor's cache holds, so that no memory is asked for
+CHUNK_SIZE = 2**18  # squares that a processor's cache holds, so that no memory is asked for
 
 
 class Adafactor(torch.optim.Optimizer):
@@ -39,11 +41,11 @@ class Adafactor(torch.optim.Optimizer):
                 state["step"] = state.get("step", 0) + 1
                 if group["weight_decay"]:
                     p.mul_(1 - group["weight_decay"] * group["lr"])
-                update = _of_matrix if p.ndim >= 2 else _of_vector
+                update = _update_matrix if p.ndim >= 2 else _update_vector
                 update(p, p.grad, state, group["lr"], 1 - state["step"] ** DECAY_RATE)
 
 
-def _of_matrix(p: Tensor, g: Tensor, state: dict[str, Any], lr: float, beta: float) -> None:
+def _update_matrix(p: Tensor, g: Tensor, state: dict[str, Any], lr: float, beta: float) -> None:
     """Update p, matrices in its last two dimensions; `beta` is the share that is remembered."""
     if "exp_avg_sq_row" not in state:
         state["exp_avg_sq_row"] = g.new_zeros(g.shape[:-1])
@@ -55,29 +57,29 @@ def _of_matrix(p: Tensor, g: Tensor, state: dict[str, Any], lr: float, beta: flo
     g.mul_(columns.rsqrt().unsqueeze(-2))
     # the update is g times by_row; its size follows from that of each row
     size = (torch.linalg.vector_norm(g, dim=-1) * by_row).norm() / g.numel() ** 0.5
-    by_row.mul_(lr / (size / CLIP).clamp_(min=1.0))
+    by_row.mul_(lr / (size / CLIP_THRESHOLD).clamp_(min=1.0))
     p.addcmul_(g, by_row.unsqueeze(-1), value=-1)
 
 
 def _mean_squares(g: Tensor) -> tuple[Tensor, Tensor]:
     """The mean squares of each row and of each column, of matrices in the last two dimensions."""
     height, width = g.shape[-2:]
-    piece = max(1, PIECE // width) if g.device.type == "cpu" else height
+    piece = max(1, CHUNK_SIZE // width) if g.device.type == "cpu" else height
     rows = []
     columns = g.new_zeros(g.shape[:-2] + g.shape[-1:])
     for part in torch.split(g, piece, dim=-2):
         squares = part.square()
         rows.append(squares.mean(-1))
         columns.add_(squares.sum(-2))
-    return torch.cat(rows, -1).add_(FLOOR), columns.div_(height).add_(FLOOR)
+    return torch.cat(rows, -1).add_(EPSILON), columns.div_(height).add_(EPSILON)
 
 
-def _of_vector(p: Tensor, g: Tensor, state: dict[str, Any], lr: float, beta: float) -> None:
+def _update_vector(p: Tensor, g: Tensor, state: dict[str, Any], lr: float, beta: float) -> None:
     """Update p, of one dimension or none, whose squared gradient is remembered whole."""
     if "exp_avg_sq" not in state:
         state["exp_avg_sq"] = torch.zeros_like(g)
     squares = state["exp_avg_sq"]
-    squares.mul_(beta).add_(FLOOR * (1 - beta)).addcmul_(g, g, value=1 - beta)
+    squares.mul_(beta).add_(EPSILON * (1 - beta)).addcmul_(g, g, value=1 - beta)
     g.mul_(squares.rsqrt())
     size = g.norm() / g.numel() ** 0.5
-    p.sub_(g.mul_(lr / (size / CLIP).clamp_(min=1.0)))
+    p.sub_(g.mul_(lr / (size / CLIP_THRESHOLD).clamp_(min=1.0)))

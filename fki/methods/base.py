@@ -18,7 +18,7 @@ from fki.core import registry
 from fki.core.errors import ConfigError
 from fki.core.types import Example, Period
 from fki.methods.adafactor import Adafactor
-from fki.modeling.encoder_cache import FrozenEncoder, frozen_encoder
+from fki.modeling.encoder_cache import FrozenEncoder, detect_frozen_encoder
 
 
 class Options(BaseModel):
@@ -48,7 +48,7 @@ class Method:
 
         Raises ConfigError where nothing is left to train.
         """
-        train_only(model, left_to_train(model, self.config.freeze_level))
+        train_only(model, unfrozen_parameters(model, self.config.freeze_level))
         if not any(p.requires_grad for p in model.parameters()):
             raise ConfigError(
                 f"freeze_level = 2 leaves nothing to train with method = '{self.config.method}', "
@@ -92,14 +92,14 @@ class Method:
 
     def frozen(self, model: nn.Module) -> FrozenEncoder | None:
         """The part of the prepared model's encoder that is the same for all of a run, if any."""
-        return frozen_encoder(model.get_encoder())  # type: ignore[operator]
+        return detect_frozen_encoder(model.get_encoder())  # type: ignore[operator]
 
     def notes(self, steps: int) -> dict[str, float]:
         """Resolved numbers worth showing for a period of `steps` optimizer steps."""
         return {}
 
 
-def left_to_train(model: PreTrainedModel, freeze_level: int) -> list[nn.Parameter]:
+def unfrozen_parameters(model: PreTrainedModel, freeze_level: int) -> list[nn.Parameter]:
     """The base parameters that train at a freeze level.
 
     0: all. 1: all but the encoder and the input embeddings, so a head that is tied to them is
@@ -121,14 +121,14 @@ def train_only(model: nn.Module, parameters: Iterable[nn.Parameter]) -> None:
         parameter.requires_grad_(True)
 
 
-def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Name -> parameter of all that trains, each once even where it is tied."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """The trainable parameters, those of one dimension apart because they do not decay."""
-    parameters = list(trainable(model).values())
+    parameters = list(trainable_parameters(model).values())
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},

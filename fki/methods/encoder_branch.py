@@ -13,30 +13,30 @@ from transformers import PreTrainedModel
 
 from fki.core.errors import CannotFold, ConfigError
 from fki.methods import base
-from fki.modeling.encoder_cache import FrozenEncoder, frozen_encoder
-from fki.modeling.modeling_fki import FkiT5Config, FkiT5ForConditionalGeneration, WithBranch
+from fki.modeling.encoder_cache import FrozenEncoder, detect_frozen_encoder
+from fki.modeling.modeling_fki import EncoderWithBranch, FkiT5Config, FkiT5ForConditionalGeneration
 
 
-class BesideOptions(base.Options):
+class BranchOptions(base.Options):
     """What the tables of both methods have."""
 
     scale: float | None = Field(None, ge=0)
     """The factor of the branch; by default the published one. 0: exactly the base model."""
-    start: Literal["base", "random"] = "base"
+    branch_init: Literal["base", "random"] = "base"
     """How the branch starts: at 0, so that all begins with the base model's answers; or as the
     originals did, with random weights, which cost the model some of them."""
 
 
-class Beside(base.Method):
+class BranchMethod(base.Method):
     """A method that puts a branch beside the encoder; subclasses say which."""
 
-    options: BesideOptions
+    options: BranchOptions
 
     def published_scale(self) -> float:
         """The factor of the branch where the options state none."""
         return 0.1
 
-    def encoder(self, inner: PreTrainedModel, scale: float) -> WithBranch:
+    def encoder(self, inner: PreTrainedModel, scale: float) -> EncoderWithBranch:
         """The encoder with its branch. Raises ConfigError where the options do not fit it."""
         raise NotImplementedError
 
@@ -56,13 +56,13 @@ class Beside(base.Method):
                 f"'{model.config.model_type}'.",
                 hint="Use vanilla, lora, mixreview or recadam with this model.",
             )
-        beside = base.left_to_train(model, self.config.freeze_level)
+        beside = base.unfrozen_parameters(model, self.config.freeze_level)
         known = set(map(id, model.parameters()))
         stated = self.options.scale
         scale = self.published_scale() if stated is None else stated
         with torch.device(inner.device):
             encoder = self.encoder(inner, scale)
-        if self.options.start == "base":
+        if self.options.branch_init == "base":
             self.start_at_base(encoder)
         model.encoder = encoder
         added = [p for p in encoder.parameters() if id(p) not in known]
@@ -72,7 +72,7 @@ class Beside(base.Method):
     def frozen(self, model: nn.Module) -> FrozenEncoder | None:
         """The inner encoder, with what the branch reads of it."""
         encoder = model.get_encoder()  # type: ignore[operator]
-        return frozen_encoder(encoder.inner, encoder.taps)
+        return detect_frozen_encoder(encoder.inner, encoder.taps)
 
     def fold(self, model: nn.Module) -> PreTrainedModel:
         """Raises CannotFold: no plain T5 has a second way through its encoder."""

@@ -19,11 +19,11 @@ from transformers import PreTrainedModel
 
 from fki.core.errors import ConfigError
 from fki.methods import base
-from fki.methods.encoder_branch import Beside, BesideOptions
+from fki.methods.encoder_branch import BranchMethod, BranchOptions
 from fki.modeling.modeling_fki import KAdapterEncoder
 
 
-class KAdapterOptions(BesideOptions):
+class KAdapterOptions(BranchOptions):
     """The table `[kadapter]`, which kadapter_2 and kadapter_3 share."""
 
     layers: list[int] = Field([])
@@ -32,7 +32,7 @@ class KAdapterOptions(BesideOptions):
     """One module of k blocks, or k modules of two blocks each."""
 
 
-class KAdapter(Beside):
+class KAdapter(BranchMethod):
     """K-Adapter with `k` blocks, or `k` modules in parallel."""
 
     table: ClassVar[str] = "kadapter"

@@ -38,7 +38,7 @@ class Lora(base.Method):
 
     def prepare(self, model: PreTrainedModel) -> nn.Module:
         """The model with additions, which train beside what `freeze_level` leaves of the base."""
-        beside = base.left_to_train(model, self.config.freeze_level)
+        beside = base.unfrozen_parameters(model, self.config.freeze_level)
         added = LoraConfig(
             r=self.options.r,
             lora_alpha=self.options.alpha,

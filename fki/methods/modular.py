@@ -13,21 +13,21 @@ from typing import Any, ClassVar, Literal
 from torch import nn
 
 from fki.methods import base
-from fki.methods.encoder_branch import Beside, BesideOptions
+from fki.methods.encoder_branch import BranchMethod, BranchOptions
 from fki.modeling.modeling_fki import ModularEncoder
 
 SMALL = {"d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8}  # t5-small
 SCALES = {"small": 0.05, "same": 0.1}  # as published for either
 
 
-class ModularOptions(BesideOptions):
+class ModularOptions(BranchOptions):
     """The table `[modular]`."""
 
     size: Literal["small", "same"] = "small"
     """The second encoder's shape: t5-small's, never above the first one's; or the first one's."""
 
 
-class Modular(Beside):
+class Modular(BranchMethod):
     """A second encoder beside the first."""
 
     table: ClassVar[str] = "modular"

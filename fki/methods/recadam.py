@@ -64,12 +64,14 @@ class RecAdam(base.Method):
                 "reset_optimizer_per_period = true, not false."
             )
         prepared = super().prepare(model)
-        self.anchors = {n: p.detach().clone() for n, p in base.trainable(prepared).items()}
+        self.anchors = {
+            n: p.detach().clone() for n, p in base.trainable_parameters(prepared).items()
+        }
         return prepared
 
     def optimizer(self, model: nn.Module, steps: int) -> torch.optim.Optimizer:
         """RecAdam over the trainable parameters, paired with their anchors by name."""
-        parameters = base.trainable(model)
+        parameters = base.trainable_parameters(model)
         is_previous = self.options.anchor == "previous_period"
         if is_previous:
             self.anchors = {n: p.detach().clone() for n, p in parameters.items()}
@@ -136,7 +138,7 @@ class RecAdamOptimizer(torch.optim.Adam):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """One update of every parameter that has a gradient."""
         self.taken += 1
-        strength = annealed(self.taken, self.anneal, self.w, self.t0, self.k)
+        strength = anneal_factor(self.taken, self.anneal, self.w, self.t0, self.k)
         rates = [group["lr"] for group in self.param_groups]
         for group, lr in zip(self.param_groups, rates, strict=True):
             group["lr"] = lr * strength
@@ -174,7 +176,7 @@ class RecAdamOptimizer(torch.optim.Adam):
         self.taken = max((int(s["step"]) for s in self.state.values() if "step" in s), default=0)
 
 
-def annealed(t: int, anneal: str, w: float, t0: float, k: float) -> float:
+def anneal_factor(t: int, anneal: str, w: float, t0: float, k: float) -> float:
     """lambda at step t: the share of learning, from near 0 to w."""
     if anneal == "sigmoid":
         return w / (1 + math.exp(min(-k * (t - t0), 700.0)))

@@ -18,7 +18,7 @@ _SPECIAL = re.compile(r"<extra_id_\d+>|<pad>|</s>|<unk>|_X_")
 _ARTICLES = frozenset({"a", "an", "the"})
 
 
-def answer_text(generated: str) -> str:
+def extract_answer(generated: str) -> str:
     """The answer within what a T5 generated, decoded with its special tokens kept.
 
     Everything up to `</s>`, without `<pad>`. Where `<extra_id_0>` occurs, the span that it
@@ -30,7 +30,7 @@ def answer_text(generated: str) -> str:
     return _SENTINEL.split(span if opened else text, maxsplit=1)[0].strip()
 
 
-def normalise(text: str) -> str:
+def normalize_answer(text: str) -> str:
     """The text in the form in which answers are compared.
 
     In this order: NFKC; special tokens and `_X_` out; casefold; characters of the Unicode
@@ -71,12 +71,14 @@ def _plain(text: str) -> str:
 
 
 def _is_match(prediction: str, answer: str) -> bool:
-    wanted = normalise(answer)
-    return normalise(prediction) == wanted if wanted else _plain(prediction) == _plain(answer)
+    wanted = normalize_answer(answer)
+    return (
+        normalize_answer(prediction) == wanted if wanted else _plain(prediction) == _plain(answer)
+    )
 
 
 def _overlap(prediction: str, answer: str) -> float:
-    given, wanted = normalise(prediction).split(), normalise(answer).split()
+    given, wanted = normalize_answer(prediction).split(), normalize_answer(answer).split()
     if not wanted:
         return float(_is_match(prediction, answer))
     shared = (Counter(given) & Counter(wanted)).total()

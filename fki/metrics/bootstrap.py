@@ -21,14 +21,14 @@ LEAST = 0.9  # of the draws must be defined, or there is no interval
 Floats = NDArray[np.float64]
 
 
-def weights(clusters: int, *, draws: int = DRAWS, seed: int = 0) -> NDArray[np.float32]:
+def draw_weights(clusters: int, *, draws: int = DRAWS, seed: int = 0) -> NDArray[np.float32]:
     """[1 + draws, clusters]: ones, which are the data as they are, and then the draws."""
     drawn = np.random.default_rng(seed).standard_exponential((draws, clusters), np.float32)
     return np.concatenate([np.ones((1, clusters), np.float32), drawn])
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class BootstrapResult:
     """A mean over seeds and what it may be off by: an error of these, and `scale` times Student's
     t of `freedom` degrees."""
 
@@ -78,17 +78,19 @@ class Spread:
         return float(min(1.0, tails.mean()))
 
 
-def spread(values: Floats) -> Spread:
+def mean_over_seeds(values: Floats) -> BootstrapResult:
     """Of one metric.
 
     Args:
         values: [seeds, 1 + draws], the metric of each seed's run for each row of `weights`.
     """
     one = _Runs.of(values)
-    return Spread(one.mean, _shared(one.errors, one.chance), one.variance**0.5, one.freedom)
+    return BootstrapResult(
+        one.mean, _shared(one.errors, one.chance), one.variance**0.5, one.freedom
+    )
 
 
-def difference(ours: Floats, theirs: Floats, *, is_paired: bool) -> Spread:
+def difference_of_means(ours: Floats, theirs: Floats, *, is_paired: bool) -> BootstrapResult:
     """Of one metric between two arms that were asked the same, and have the same weights.
 
     Where they are not paired, degrees of freedom are those of Welch (1947).
@@ -99,13 +101,13 @@ def difference(ours: Floats, theirs: Floats, *, is_paired: bool) -> Spread:
         is_paired: row i of both is of the same seed.
     """
     if is_paired:
-        return spread(ours - theirs)
+        return mean_over_seeds(ours - theirs)
     first, second = _Runs.of(ours), _Runs.of(theirs)
     errors = _shared(first.errors - second.errors, first.chance + second.chance)
     varying = [one for one in (first, second) if one.variance]
     whole = sum(one.variance for one in varying)
     freedom = whole**2 / sum(one.variance**2 / one.freedom for one in varying) if whole else 0.0
-    return Spread(first.mean - second.mean, errors, whole**0.5, freedom)
+    return BootstrapResult(first.mean - second.mean, errors, whole**0.5, freedom)
 
 
 class _Runs(NamedTuple):

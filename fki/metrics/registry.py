@@ -38,12 +38,12 @@ WHEN = {
 }
 
 
-def of_set(name: str) -> list[Metric]:
+def probe_set_metrics(name: str) -> list[Metric]:
     """Exact match of a probe set at the end, when it was learned, and before."""
     short, meaning = SETS.get(name, (name, "your own questions"))
     return [
         Metric(
-            key_of(name, when),
+            metric_key(name, when),
             name if when == "after" else f"{name}, {when}",
             short if when == "after" else f"{short} {when}",
             f"exact match on {meaning}, {words}",
@@ -53,16 +53,16 @@ def of_set(name: str) -> list[Metric]:
     ]
 
 
-def key_of(name: str, when: str) -> str:
+def metric_key(name: str, when: str) -> str:
     """The key of a probe set's exact match at some time; a set of one's own takes no metric's."""
     taken = name not in SETS and ("." in name or any(name == metric.key for metric in STREAM))
     key = f"probes/{name.replace('.', '_')}" if taken else name
     return key if when == "after" else f"{key}.{when}"
 
 
-def probe_set_of(key: str, names: Iterable[str]) -> str | None:
+def probe_set_of_key(key: str, names: Iterable[str]) -> str | None:
     """The probe set, of these, that a key is a mean over; None for a metric of the stream."""
-    return next((n for n in names if key in {key_of(n, when) for when in WHEN}), None)
+    return next((n for n in names if key in {metric_key(n, when) for when in WHEN}), None)
 
 
 STREAM = (
@@ -109,9 +109,9 @@ USUAL = (
     "forgetting",
     "fuar",
 )  # shown unless others are asked for, beside the sets
-METRICS = (*(metric for name in SETS for metric in of_set(name)), *STREAM)
+METRICS = (*(metric for name in SETS for metric in probe_set_metrics(name)), *STREAM)
 
 
-def is_usual(key: str) -> bool:
+def is_default(key: str) -> bool:
     """Is it shown where nothing else is asked for? Of probe sets, what is known at the end."""
     return key in USUAL or not ("." in key or any(metric.key == key for metric in STREAM))

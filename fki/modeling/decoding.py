@@ -16,7 +16,7 @@ from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.metrics.likelihood import token_nll
 from fki.modeling.seq2seq import scored_logits
 
-AT_ONCE = 2048  # target tokens, each of which needs a row of the vocabulary's logits
+MAX_TARGET_TOKENS = 2048  # target tokens, each of which needs a row of the vocabulary's logits
 
 
 class EncodedInputs(NamedTuple):
@@ -46,7 +46,7 @@ class DecodedAnswer(NamedTuple):
     margin: float | None  # as in Forced; None for beams
 
 
-def force(
+def score_targets(
     model: Any,
     read: EncodedInputs,
     pairs: Sequence[tuple[int, list[int]]],
@@ -54,7 +54,7 @@ def force(
 ) -> list[ForcedAnswer]:
     """Each pair, a row of `read` and a target, in a forward pass."""
     found: list[ForcedAnswer] = []
-    for some in _at_once(pairs):
+    for some in _batch_by_tokens(pairs):
         rows = read.rows([row for row, _ in some])
         batch = encoder.batch([TokenizedExample([0], target) for _, target in some]).to(
             rows.mask.device
@@ -63,16 +63,18 @@ def force(
         logits = scored_logits(
             model, batch, model, encoded=BaseModelOutput(last_hidden_state=rows.states)
         )
-        found += _forced(logits, batch)
+        found += _score_logits(logits, batch)
     return found
 
 
-def _at_once(pairs: Sequence[tuple[int, list[int]]]) -> Iterator[list[tuple[int, list[int]]]]:
+def _batch_by_tokens(
+    pairs: Sequence[tuple[int, list[int]]],
+) -> Iterator[list[tuple[int, list[int]]]]:
     """The pairs in their order, as many at a time as their logits allow."""
     some: list[tuple[int, list[int]]] = []
     tokens = 0
     for pair in pairs:
-        if some and tokens + len(pair[1]) > AT_ONCE:
+        if some and tokens + len(pair[1]) > MAX_TARGET_TOKENS:
             yield some
             some, tokens = [], 0
         some.append(pair)
@@ -81,11 +83,11 @@ def _at_once(pairs: Sequence[tuple[int, list[int]]]) -> Iterator[list[tuple[int,
         yield some
 
 
-def _forced(logits: Tensor, batch: Batch) -> list[ForcedAnswer]:
+def _score_logits(logits: Tensor, batch: Batch) -> list[ForcedAnswer]:
     """logits [N, V] of the batch's scored places."""
     labels = batch.labels.flatten()[batch.places]
     nll = token_nll(logits, labels)
-    likeliest, margin = nearest(logits)
+    likeliest, margin = top_token_and_margin(logits)
     rows, of = len(batch.labels), batch.places // batch.labels.shape[1]
     log_likelihood = -torch.zeros(rows, device=nll.device, dtype=nll.dtype).index_add_(0, of, nll)
     wrong = torch.zeros(rows, device=nll.device).index_add_(0, of, (likeliest != labels).float())
@@ -96,7 +98,7 @@ def _forced(logits: Tensor, batch: Batch) -> list[ForcedAnswer]:
     return [ForcedAnswer(*parts) for parts in told]
 
 
-def nearest(logits: Tensor) -> tuple[Tensor, Tensor]:
+def top_token_and_margin(logits: Tensor) -> tuple[Tensor, Tensor]:
     """The likeliest token [N], and how far its logit is above the second one's [N].
 
     Overwrites `logits` [N, V].
@@ -106,15 +108,15 @@ def nearest(logits: Tensor) -> tuple[Tensor, Tensor]:
     return likeliest, first - second
 
 
-def write(model: Any, read: EncodedInputs, *, length: int, beams: int = 1) -> list[DecodedAnswer]:
+def decode(model: Any, read: EncodedInputs, *, length: int, beams: int = 1) -> list[DecodedAnswer]:
     """What the model writes for each source, at most `length` tokens."""
     if beams == 1:
-        return _greedy(model, read, length)
-    best = write_beams(model, read, length=length, beams=beams)
+        return _decode_greedily(model, read, length)
+    best = beam_search(model, read, length=length, beams=beams)
     return [DecodedAnswer(tokens, None) for [tokens] in best]
 
 
-def write_beams(
+def beam_search(
     model: Any, read: EncodedInputs, *, length: int, beams: int, best: int = 1
 ) -> list[list[list[int]]]:
     """Of each source the `best` texts of the beams, the best one first."""
@@ -130,7 +132,7 @@ def write_beams(
     return [rows[i : i + best] for i in range(0, len(rows), best)]
 
 
-def _greedy(model: Any, read: EncodedInputs, length: int) -> list[DecodedAnswer]:
+def _decode_greedily(model: Any, read: EncodedInputs, length: int) -> list[DecodedAnswer]:
     """The likeliest token, again and again; rows that have ended are left out, a half at a time."""
     ends = torch.as_tensor(model.generation_config.eos_token_id, device=read.mask.device)
     alive = list(range(len(read.mask)))
@@ -148,7 +150,7 @@ def _greedy(model: Any, read: EncodedInputs, length: int) -> list[DecodedAnswer]
             use_cache=True,
         )
         past = out.past_key_values
-        likeliest, margin = nearest(out.logits[:, -1].float())
+        likeliest, margin = top_token_and_margin(out.logits[:, -1].float())
         has_ended = torch.isin(likeliest, ends)
         for i, token, near in zip(alive, likeliest.tolist(), margin.tolist(), strict=True):
             if i >= 0:

@@ -15,19 +15,19 @@ def make_accelerator(config: Config) -> Accelerator:
             hint="Set use_deepspeed = false; several GPUs: accelerate launch -m fki train ...",
         )
     return Accelerator(
-        mixed_precision=precision(config),
+        mixed_precision=resolve_precision(config),
         cpu=not torch.accelerator.is_available(),  # several processes then meet over gloo
     )
 
 
-def precision(config: Config) -> str:
+def resolve_precision(config: Config) -> str:
     """Of the forward pass in training: "no", which is fp32, or "bf16"."""
     if config.mixed_precision != "auto":
         return config.mixed_precision
-    return "bf16" if has_bf16() else "no"
+    return "bf16" if has_native_bf16() else "no"
 
 
-def has_bf16() -> bool:
+def has_native_bf16() -> bool:
     """Has the device that trains instructions of its own for bf16?"""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)

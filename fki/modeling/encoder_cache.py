@@ -22,11 +22,11 @@ from transformers.modeling_outputs import BaseModelOutput
 from fki.core.types import Batch
 from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.data.packing import micro_batches
-from fki.modeling.seq2seq import answering, encoder_mask
+from fki.modeling.seq2seq import encoder_attention_mask, replace_forward
 
-TOKENS = 4096  # padded, of a batch that is computed
-MARGIN = 256 * 2**20  # bytes that are left free on the disk
-STORED = {"fp32": np.float32, "bf16": np.int16}  # numpy has no bfloat16: its bits
+BATCH_TOKENS = 4096  # padded, of a batch that is computed
+DISK_RESERVE = 256 * 2**20  # bytes that are left free on the disk
+STORAGE_DTYPES = {"fp32": np.float32, "bf16": np.int16}  # numpy has no bfloat16: its bits
 
 
 class FrozenEncoder(NamedTuple):
@@ -73,7 +73,7 @@ class EncoderCache:
             self.groups.clear()
             self.weights = weights
         if name not in self.groups:
-            unique = list({key_of(s): s for s in sources}.values())
+            unique = list({source_key(s): s for s in sources}.values())
             size = sum(map(len, unique)) * self.bytes_a_token
             while self.groups and self.size + size > self.limit:
                 del self.groups[next(iter(self.groups))]
@@ -98,24 +98,24 @@ class EncoderCache:
     def bytes_a_token(self) -> int:
         """Of all its states."""
         width: int = self.frozen.encoder.config.d_model
-        return len(self.kept) * width * np.dtype(STORED[self.store]).itemsize
+        return len(self.kept) * width * np.dtype(STORAGE_DTYPES[self.store]).itemsize
 
     def _has_room(self, size: int) -> bool:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            return shutil.disk_usage(self.folder).free > size + MARGIN
+            return shutil.disk_usage(self.folder).free > size + DISK_RESERVE
         except OSError:
             return False
 
     def _computed(self, sources: Sequence[list[int]]) -> CachedStates:
         begins, end = {}, 0
         for source in sources:
-            begins[key_of(source)] = end
+            begins[source_key(source)] = end
             end += len(source)
         group = CachedStates(self._table(end), begins)
         for batch in self._batches(sources):
             states = self.computed(batch).to(group.table.dtype).cpu()
-            for row, start, key in placed(batch):
+            for row, start, key in iter_segments(batch):
                 size, begin = len(key) // 8, begins[key]
                 group.table[begin : begin + size] = states[:, row, start : start + size].swapaxes(
                     0, 1
@@ -126,15 +126,15 @@ class EncoderCache:
         """[tokens, S, D] in a file that has no name, so that nothing of it outlives the process."""
         shape = (tokens, len(self.kept), self.frozen.encoder.config.d_model)
         with tempfile.TemporaryFile(dir=self.folder) as file:
-            _reserve(file, tokens * self.bytes_a_token)
-            mapped = np.memmap(file, STORED[self.store], "r+", shape=shape)
+            _reserve_space(file, tokens * self.bytes_a_token)
+            mapped = np.memmap(file, STORAGE_DTYPES[self.store], "r+", shape=shape)
         table = torch.from_numpy(mapped)
         return table.view(torch.bfloat16) if self.store == "bf16" else table
 
     def _batches(self, sources: Sequence[list[int]]) -> Iterator[Batch]:
         encoded = [TokenizedExample(source, [0]) for source in sources]
         rows = [[i] for i in range(len(encoded))]
-        for part in micro_batches(encoded, rows, most=len(encoded), budget=TOKENS):
+        for part in micro_batches(encoded, rows, most=len(encoded), budget=BATCH_TOKENS):
             yield self.encoder.packed([[encoded[i] for i in row] for row in part])
 
     @torch.no_grad()
@@ -147,7 +147,7 @@ class EncoderCache:
         with torch.autocast(batch.input_ids.device.type, enabled=False):
             out = encoder(
                 input_ids=batch.input_ids,
-                attention_mask=encoder_mask(batch, encoder.config),
+                attention_mask=encoder_attention_mask(batch, encoder.config),
                 output_hidden_states=len(self.kept) > 1,
             )
         encoder.train(was_training)
@@ -165,13 +165,13 @@ class EncoderCache:
         known = self._known(batch, groups)
         states = self.computed(batch) if known is None else known
         device = next(self.frozen.encoder.parameters()).device
-        return answering(self.frozen.encoder, lambda: self._output(states.to(device)))
+        return replace_forward(self.frozen.encoder, lambda: self._output(states.to(device)))
 
     def _known(self, batch: Batch, groups: Sequence[CachedStates | None]) -> Tensor | None:
         """[S, B, T, D] in fp32, 0 where a row has ended; None where a source is not there."""
         rows, width = batch.input_ids.shape
         found = torch.zeros(rows, width, len(self.kept), self.frozen.encoder.config.d_model)
-        for row, start, key in placed(batch):
+        for row, start, key in iter_segments(batch):
             group, size = groups[row], len(key) // 8
             if group is None or key not in group.begins:
                 return None
@@ -186,7 +186,7 @@ class EncoderCache:
         return BaseModelOutput(last_hidden_state=states[-1], hidden_states=hidden)
 
 
-def _reserve(file: IO[bytes], size: int) -> None:
+def _reserve_space(file: IO[bytes], size: int) -> None:
     """Give a file its size. Raises OSError where the disk has no room: a memory map that finds none
     later would kill the process."""
     if hasattr(os, "posix_fallocate"):
@@ -195,12 +195,12 @@ def _reserve(file: IO[bytes], size: int) -> None:
         file.truncate(size)
 
 
-def key_of(source: Sequence[int]) -> bytes:
+def source_key(source: Sequence[int]) -> bytes:
     """A source's tokens, 8 bytes each."""
     return np.asarray(source, np.int64).tobytes()
 
 
-def placed(batch: Batch) -> Iterator[tuple[int, int, bytes]]:
+def iter_segments(batch: Batch) -> Iterator[tuple[int, int, bytes]]:
     """(row, first token, key) of each example of a batch."""
     ids = batch.input_ids.numpy()
     parts = (batch.attention_mask if batch.parts is None else batch.parts.sources).numpy()
@@ -211,7 +211,7 @@ def placed(batch: Batch) -> Iterator[tuple[int, int, bytes]]:
             start += size
 
 
-def frozen_encoder(encoder: Any, states: tuple[int, ...] = ()) -> FrozenEncoder | None:
+def detect_frozen_encoder(encoder: Any, states: tuple[int, ...] = ()) -> FrozenEncoder | None:
     """The encoder, where nothing in it trains."""
     trains = any(p.requires_grad for p in encoder.parameters())
     return None if trains else FrozenEncoder(encoder, states)

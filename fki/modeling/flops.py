@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from fki.core.types import Batch
 from fki.data.collator import TokenizedExample
-from fki.modeling.encoder_cache import EncoderCache, key_of
+from fki.modeling.encoder_cache import EncoderCache, source_key
 from fki.modeling.seq2seq import target_logits
 
-SOURCES, TARGETS = 64, 1  # tokens of the pass: what a layer saw, a * 64 + b, tells both
+SOURCE_TOKENS, TARGET_TOKENS = 64, 1  # tokens of the pass: what a layer saw, a * 64 + b, tells both
 
 
 class TokenCosts(NamedTuple):
@@ -45,13 +45,13 @@ class FlopEstimator:
         """Measured when they are first asked for: by then it is decided what trains."""
         kept = set(self.states.frozen.encoder.modules()) if self.states else set()
         source = target = once = 0.0
-        with _watched(self.model) as seen:
-            _pass(self.model)
+        with _record_layer_calls(self.model) as seen:
+            _run_forward(self.model)
         for layer, tokens, is_after_trained in seen:
             weights = [p for p in layer.parameters(recurse=False) if p.ndim >= 2]
             each = 2 + 2 * is_after_trained  # operations a weight and token, but for its gradient
             cost = sum(p.numel() * (each + 2 * p.requires_grad) for p in weights)
-            sources, targets = divmod(tokens, SOURCES)
+            sources, targets = divmod(tokens, SOURCE_TOKENS)
             if layer in kept:
                 once += cost * sources
             else:
@@ -86,7 +86,7 @@ class FlopMeter:
 
     def _fresh(self, example: TokenizedExample) -> int:
         """The tokens of a source that is asked for the first time; of each that has no room."""
-        key, size = key_of(example.source), len(example.source)
+        key, size = source_key(example.source), len(example.source)
         if key in self.known:
             return 0
         self.room -= size
@@ -97,13 +97,15 @@ class FlopMeter:
         return size
 
 
-Seen = tuple[nn.Module, int, bool]  # a layer, the tokens that it saw, was something trained before
+LayerCall = tuple[
+    nn.Module, int, bool
+]  # a layer, the tokens that it saw, was something trained before
 
 
 @contextmanager
-def _watched(model: nn.Module) -> Iterator[list[Seen]]:
+def _record_layer_calls(model: nn.Module) -> Iterator[list[LayerCall]]:
     """Inside of this each call of a layer with a weight matrix, embeddings apart, is noted."""
-    seen: list[Seen] = []
+    seen: list[LayerCall] = []
 
     def note(layer: nn.Module, given: Any, named: dict[str, Any], answer: Any) -> None:
         tensors = [t for t in (*given, *named.values()) if isinstance(t, Tensor)]
@@ -124,11 +126,11 @@ def _watched(model: nn.Module) -> Iterator[list[Seen]]:
             handle.remove()
 
 
-def _pass(model: nn.Module) -> None:
+def _run_forward(model: nn.Module) -> None:
     """One forward pass as in training, without dropout."""
     device = next(model.parameters()).device
-    ids = torch.ones(1, SOURCES, dtype=torch.long, device=device)
-    labels = torch.ones(1, TARGETS, dtype=torch.long, device=device)
+    ids = torch.ones(1, SOURCE_TOKENS, dtype=torch.long, device=device)
+    labels = torch.ones(1, TARGET_TOKENS, dtype=torch.long, device=device)
     places = torch.zeros(1, dtype=torch.long, device=device)
     was_training = model.training
     model.eval()

@@ -27,8 +27,8 @@ from fki.data.prompts import AFTER, SENTINEL
 from fki.data.token_cache import Tokens
 from fki.modeling.modeling_fki import FkiT5Config, FkiT5ForConditionalGeneration
 
-EMBEDDED = ("t5-mini",)
-PATIENCE = 5  # seconds to wait for the Hub's first sign of life
+EMBEDDED_MODELS = ("t5-mini",)
+HUB_TIMEOUT = 5  # seconds to wait for the Hub's first sign of life
 transformers_logging.disable_progress_bar()  # the command line draws its own
 # of an exported folder that brings this code along fki's own is run, never the folder's
 AutoConfig.register(FkiT5Config.model_type, FkiT5Config, exist_ok=True)
@@ -43,14 +43,14 @@ class BaseModel(NamedTuple):
     source: str
 
 
-def load(name: str) -> BaseModel:
+def load_base_model(name: str) -> BaseModel:
     """The model and tokenizer of this name.
 
     A folder wins over the Hub; code that comes with a model is never run.
     Raises NotDownloaded where it is neither here nor can be fetched, ConfigError where it is not a
     text-to-text model that fki can train.
     """
-    source = locate(name)
+    source = locate_model(name)
     _check_reachable(name, source)
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
@@ -65,7 +65,7 @@ def load(name: str) -> BaseModel:
     except FkiError:
         raise
     except Exception as error:  # whatever a library raises over a file that is no such file
-        raise _unavailable(name, source, error) from error
+        raise _loading_error(name, source, error) from error
     for sentinel in (SENTINEL, AFTER):
         if tokenizer.convert_tokens_to_ids(sentinel) in (None, tokenizer.unk_token_id):
             raise ConfigError(
@@ -73,13 +73,13 @@ def load(name: str) -> BaseModel:
                 hint="Use a T5 model and tokenizer.",
             )
     _check_finite(model, name)
-    model.generation_config = plain_generation(model.generation_config)
+    model.generation_config = strip_generation_config(model.generation_config)
     return BaseModel(model, tokenizer, source)
 
 
-def locate(name: str) -> str:
+def locate_model(name: str) -> str:
     """A folder's path for an embedded or local model, else the name itself, for the Hub."""
-    if name in EMBEDDED:
+    if name in EMBEDDED_MODELS:
         return str(asset(name))
     folder = user_path(name)
     if folder.is_dir():
@@ -87,7 +87,7 @@ def locate(name: str) -> str:
             raise ConfigError(f"The folder {folder} holds no model: it has no config.json.")
         return str(folder)
     if name.count("/") > 1 or name.startswith((".", "~", "/")):
-        raise NotDownloaded(f"There is no model folder {folder}.{nearest(name, EMBEDDED)}")
+        raise NotDownloaded(f"There is no model folder {folder}.{nearest(name, EMBEDDED_MODELS)}")
     return name
 
 
@@ -96,25 +96,25 @@ def _check_reachable(name: str, source: str) -> None:
     try:
         if Path(source).is_dir() or isinstance(try_to_load_from_cache(source, "config.json"), str):
             return
-        get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+        get_session().head(constants.ENDPOINT, timeout=HUB_TIMEOUT)
     except Exception as error:  # whatever the HTTP library of the day raises
-        raise _unavailable(name, source, error) from None
+        raise _loading_error(name, source, error) from None
 
 
-def _unavailable(name: str, source: str, error: Exception) -> FkiError:
+def _loading_error(name: str, source: str, error: Exception) -> FkiError:
     first = next(iter(str(error).strip().splitlines()), "")
     if not isinstance(error, (OSError, ValueError)):
         first = f"{type(error).__name__}: {first}"
     if Path(source).is_dir():
         return ConfigError(f"The model in {source} cannot be loaded: {first}")
     return NotDownloaded(
-        f"Model '{name}' is not on this machine and cannot be fetched.{nearest(name, EMBEDDED)} "
-        f"({first})",
+        f"Model '{name}' is not on this machine and cannot be fetched."
+        f"{nearest(name, EMBEDDED_MODELS)} ({first})",
         hint=f"With a network run: hf download {name}   or offline use: --set model=t5-mini",
     )
 
 
-def plain_generation(own: GenerationConfig) -> GenerationConfig:
+def strip_generation_config(own: GenerationConfig) -> GenerationConfig:
     """The same special tokens and nothing else: a minimal length, a penalty or a forbidden token
     that a model brings along would make greedy decoding write something else than the likeliest."""
     tokens = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
@@ -124,7 +124,7 @@ def plain_generation(own: GenerationConfig) -> GenerationConfig:
 def _check_finite(model: PreTrainedModel, name: str) -> None:
     bad = [n for n, p in model.named_parameters() if not bool(torch.isfinite(p).all())]
     if bad:
-        raise ConfigError(f"The weights of '{name}' are not all finite numbers, first in {bad[0]}.")
+        raise ConfigError(f"The weights of '{name}' contain NaN or infinity, first in {bad[0]}.")
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -144,7 +144,7 @@ def count_parameters(model: nn.Module) -> tuple[int, int]:
     return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
 
 
-def make_encoder(
+def make_example_tokenizer(
     tokenizer: PreTrainedTokenizerBase, config: Config, accelerator: Accelerator
 ) -> ExampleTokenizer:
     """The encoder for the configured lengths, padding as the device likes it."""
@@ -156,6 +156,6 @@ def make_encoder(
         config.input_length,
         config.output_length,
         multiple=multiple,
-        objective=config.objective,
+        objective=config.document_objective,
         tokens=Tokens(tokeniser(tokenizer), folder),
     )

@@ -22,7 +22,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.t5.modeling_t5 import T5Block, T5LayerNorm, T5Stack
 
 
-class WithBranch(nn.Module):
+class EncoderWithBranch(nn.Module):
     """An encoder with a branch, in the place of the encoder."""
 
     main_input_name = "input_ids"  # what `generate` looks for
@@ -91,7 +91,7 @@ class Adapter(nn.Module):
         return self.norm(x)
 
 
-class KAdapterEncoder(WithBranch):
+class KAdapterEncoder(EncoderWithBranch):
     """An encoder with one adapter beside it, or several that are averaged."""
 
     def __init__(self, inner: Any, scale: float, adapters: list[list[int]]) -> None:
@@ -110,7 +110,7 @@ class KAdapterEncoder(WithBranch):
         return {"kind": "kadapter", "scale": self.scale, "adapters": self.reads}
 
 
-class ModularEncoder(WithBranch):
+class ModularEncoder(EncoderWithBranch):
     """An encoder with a second one beside it, of another shape or of its own."""
 
     def __init__(self, inner: Any, scale: float, shape: dict[str, int]) -> None:

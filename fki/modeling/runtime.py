@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from fki.data.collator import ExampleTokenizer, TokenizedExample
-from fki.modeling.decoding import EncodedInputs, force, write, write_beams
+from fki.modeling.decoding import EncodedInputs, beam_search, decode, score_targets
 
-AT_ONCE = 64  # sources in a batch
+BATCH_SIZE = 64  # sources in a batch
 
 
 class Runtime(Protocol):
@@ -44,28 +44,28 @@ class TorchRuntime:
     ) -> list[list[list[int]]]:
         """Greedy where there is one beam."""
         found: list[list[list[int]]] = []
-        for some in parts(sources):
+        for some in iter_batches(sources):
             read = self._read(some)
             if beams == 1:
-                found += [[w.tokens] for w in write(self.model, read, length=length)]
+                found += [[w.tokens] for w in decode(self.model, read, length=length)]
             else:
-                found += write_beams(self.model, read, length=length, beams=beams, best=best)
+                found += beam_search(self.model, read, length=length, beams=beams, best=best)
         return found
 
     @torch.inference_mode()
     def margins(self, sources: Sequence[list[int]], *, length: int) -> list[float]:
         """How near the second likeliest token came, in logits, where greedy decoding writes."""
-        reads = map(self._read, parts(sources))
-        written = (w for read in reads for w in write(self.model, read, length=length))
+        reads = map(self._read, iter_batches(sources))
+        written = (w for read in reads for w in decode(self.model, read, length=length))
         return [float("inf") if w.margin is None else w.margin for w in written]
 
     @torch.inference_mode()
     def score(self, sources: Sequence[list[int]], targets: Sequence[list[int]]) -> list[float]:
         """Teacher-forced."""
         found: list[float] = []
-        for some, wanted in zip(parts(sources), parts(targets), strict=True):
+        for some, wanted in zip(iter_batches(sources), iter_batches(targets), strict=True):
             pairs = [*enumerate(wanted)]
-            forced = force(self.model, self._read(some), pairs, self.encoder)
+            forced = score_targets(self.model, self._read(some), pairs, self.encoder)
             found += [f.log_likelihood for f in forced]
         return found
 
@@ -78,6 +78,6 @@ class TorchRuntime:
         return EncodedInputs(states, mask)
 
 
-def parts(rows: Sequence[list[int]]) -> Iterator[Sequence[list[int]]]:
+def iter_batches(rows: Sequence[list[int]]) -> Iterator[Sequence[list[int]]]:
     """The rows in their order, some at a time."""
-    return (rows[i : i + AT_ONCE] for i in range(0, len(rows), AT_ONCE))
+    return (rows[i : i + BATCH_SIZE] for i in range(0, len(rows), BATCH_SIZE))

@@ -16,17 +16,21 @@ from transformers.modeling_outputs import BaseModelOutput
 from fki.core.types import Batch
 from fki.data.collator import shift_right
 
-PACKS = {"t5", "mt5", "umt5"}  # relative positions alone: where an example stands is no matter
+PACKABLE_MODELS = {
+    "t5",
+    "mt5",
+    "umt5",
+}  # relative positions alone: where an example stands is no matter
 
 
-def packs(model: Any) -> bool:
+def can_pack(model: Any) -> bool:
     """Can a row of this model's hold several examples?"""
-    return model.config.model_type in PACKS
+    return model.config.model_type in PACKABLE_MODELS
 
 
 def target_logits(model: nn.Module, batch: Batch, config: PretrainedConfig) -> Tensor:
     """Logits [B, U, V] of the labels' places; `config` is the T5's own."""
-    return model(**inputs(batch, config)).logits
+    return model(**forward_arguments(batch, config)).logits
 
 
 def scored_logits(
@@ -39,11 +43,14 @@ def scored_logits(
         plain: the same model unwrapped.
         encoded: what its encoder says of the batch, where that is known.
     """
-    with _gathering(plain.get_output_embeddings(), batch.places), _parted(plain, batch):
-        return model(**inputs(batch, plain.config, encoded)).logits[:, 0]
+    with (
+        _gather_positions(plain.get_output_embeddings(), batch.places),
+        _separate_segments(plain, batch),
+    ):
+        return model(**forward_arguments(batch, plain.config, encoded)).logits[:, 0]
 
 
-def inputs(
+def forward_arguments(
     batch: Batch, config: PretrainedConfig, encoded: BaseModelOutput | None = None
 ) -> dict[str, Any]:
     """The arguments of the model's forward."""
@@ -57,27 +64,27 @@ def inputs(
     if batch.parts is not None:
         sources, targets = batch.parts
         later = torch.ones(targets.shape[1], targets.shape[1], dtype=torch.bool).triu(1)
-        same = _same(targets, targets) & ~later.to(targets.device)
-        found["decoder_attention_mask"] = _mask(same, config)
-        found["attention_mask"] = _mask(_same(targets, sources), config)
+        same = _same_segment(targets, targets) & ~later.to(targets.device)
+        found["decoder_attention_mask"] = _attention_mask(same, config)
+        found["attention_mask"] = _attention_mask(_same_segment(targets, sources), config)
     if encoded is not None:
         return {"encoder_outputs": encoded, **found}
     return {"input_ids": batch.input_ids, **found}
 
 
-def encoder_mask(batch: Batch, config: PretrainedConfig) -> Tensor:
+def encoder_attention_mask(batch: Batch, config: PretrainedConfig) -> Tensor:
     """[B, T], or [B, 1, T, T] where rows hold several examples."""
     if batch.parts is None:
         return batch.attention_mask
-    return _mask(_same(batch.parts.sources, batch.parts.sources), config)
+    return _attention_mask(_same_segment(batch.parts.sources, batch.parts.sources), config)
 
 
-def _same(ours: Tensor, theirs: Tensor) -> Tensor:
+def _same_segment(ours: Tensor, theirs: Tensor) -> Tensor:
     """[B, 1, Q, K]: are query and key of one example?"""
     return (ours[:, :, None] == theirs[:, None, :])[:, None]
 
 
-def _mask(allowed: Tensor, config: PretrainedConfig) -> Tensor:
+def _attention_mask(allowed: Tensor, config: PretrainedConfig) -> Tensor:
     """As the attention of this model reads it: eager attention adds its mask."""
     if getattr(config, "_attn_implementation", "eager") != "eager":
         return allowed
@@ -87,7 +94,7 @@ def _mask(allowed: Tensor, config: PretrainedConfig) -> Tensor:
 
 
 @contextmanager
-def _gathering(head: nn.Module, places: Tensor) -> Iterator[None]:
+def _gather_positions(head: nn.Module, places: Tensor) -> Iterator[None]:
     """The head is given [N, 1, D], its input at these places of [B, U, D]."""
 
     def gather(module: nn.Module, arguments: tuple[Tensor, ...]) -> Tensor:
@@ -101,12 +108,12 @@ def _gathering(head: nn.Module, places: Tensor) -> Iterator[None]:
 
 
 @contextmanager
-def _parted(plain: Any, batch: Batch) -> Iterator[None]:
+def _separate_segments(plain: Any, batch: Batch) -> Iterator[None]:
     """The encoder keeps the examples of a row apart; what it was given is the decoder's mask."""
     if batch.parts is None:
         yield
         return
-    mask = encoder_mask(batch, plain.config)
+    mask = encoder_attention_mask(batch, plain.config)
 
     def replace(module: nn.Module, arguments: Any, named: dict[str, Any]) -> Any:
         return arguments, named | {"attention_mask": mask}
@@ -119,7 +126,7 @@ def _parted(plain: Any, batch: Batch) -> Iterator[None]:
 
 
 @contextmanager
-def answering(module: nn.Module, answer: Callable[[], BaseModelOutput]) -> Iterator[None]:
+def replace_forward(module: nn.Module, answer: Callable[[], BaseModelOutput]) -> Iterator[None]:
     """Inside of this the module computes nothing: whatever it is asked, it gives this answer."""
     module.forward = lambda *_, **__: answer()
     try:

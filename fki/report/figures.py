@@ -14,7 +14,15 @@ from matplotlib.transforms import Bbox
 from fki.comparison.types import Arm, Difference, Estimate, Group
 from fki.metrics.registry import Metric
 from fki.report import metric_roles
-from fki.report.style import GROUND, INK, SOFT, label, series, styled, thinned_ticks
+from fki.report.style import (
+    GROUND,
+    INK,
+    SOFT,
+    series_style,
+    set_row_ticks,
+    shorten_label,
+    with_figure_style,
+)
 
 Crosses: TypeAlias = Sequence[tuple[Estimate, Estimate]]  # along x and along y
 
@@ -30,8 +38,8 @@ LABEL_PLACES: list[
 NEAR = 12  # points, from which a line leads from a label to its mark
 
 
-@styled
-def pareto(group: Group) -> Figure | None:
+@with_figure_style
+def draw_pareto(group: Group) -> Figure | None:
     """What each arm learned against what it kept, with intervals; None where no arm has both."""
     learned, kept = (
         metric_roles.metric(group, metric_roles.LEARNED),
@@ -59,7 +67,10 @@ def pareto(group: Group) -> Figure | None:
     axes.set_ylabel(_named(kept))
     axes.margins(0.12)
     _label(
-        figure, axes, [label(arm.name) for _, arm, _, _ in places], [(x, y) for *_, x, y in places]
+        figure,
+        axes,
+        [shorten_label(arm.name) for _, arm, _, _ in places],
+        [(x, y) for *_, x, y in places],
     )
     return figure
 
@@ -78,7 +89,7 @@ def _stairs(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[fl
 
 
 def _cross(axes: Axes, number: int, x: Estimate, y: Estimate, *, is_best: bool) -> None:
-    colour, marker = series(number)
+    colour, marker = series_style(number)
     axes.errorbar(
         [x.value or 0.0],
         [y.value or 0.0],
@@ -138,8 +149,8 @@ def _covered(axes: Axes, x: Estimate, y: Estimate) -> list[Bbox]:
     return [mark, *(line.padded(1) for line in lines)]
 
 
-@styled
-def forest(group: Group) -> Figure | None:
+@with_figure_style
+def draw_forest(group: Group) -> Figure | None:
     """Differences to the baseline by metric, with intervals; None where there are none.
 
     A mark is full where the verdict is that there is a difference.
@@ -155,7 +166,7 @@ def forest(group: Group) -> Figure | None:
     columns = min(3, len(shown))
     rows = ceil(len(shown) / columns)
     height = rows * (0.75 + 0.24 * len(others))
-    longest = max(len(label(arm.name)) for _, arm in others)
+    longest = max(len(shorten_label(arm.name)) for _, arm in others)
     figure = Figure(figsize=(1.3 + 0.075 * longest + 2.6 * columns, height))
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)
@@ -180,7 +191,7 @@ def _differences(
         if difference is None or difference.value is None:
             axes.text(0, height, " undefined", fontsize=7.5, color=SOFT, va="center")
             continue
-        colour, marker = series(number)
+        colour, marker = series_style(number)
         is_told_apart = difference.verdict in ("better", "worse")
         axes.errorbar(
             [difference.value],
@@ -190,14 +201,14 @@ def _differences(
             marker=marker,
             markerfacecolor=colour if is_told_apart else GROUND,
         )
-    axes.set_yticks(range(len(others)), [label(arm.name) for _, arm in others])
+    axes.set_yticks(range(len(others)), [shorten_label(arm.name) for _, arm in others])
     axes.set_ylim(len(others) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.spines["left"].set_visible(False)
 
 
-@styled
-def curves(group: Group) -> Figure | None:
+@with_figure_style
+def draw_curves(group: Group) -> Figure | None:
     """Exact match over the stream, a panel for each probe set; None where there are none."""
     sets = list(dict.fromkeys(name for arm in group.arms for name in arm.curves))
     if not sets:
@@ -210,14 +221,14 @@ def curves(group: Group) -> Figure | None:
     for (number, arm), (panel, name) in product(
         enumerate(group.arms), zip(panels.flat, sets, strict=False)
     ):
-        colour, marker = series(number)
+        colour, marker = series_style(number)
         values = [nan if value is None else value for value in arm.curves.get(name, ())]
-        panel.plot(values, color=colour, marker=marker, markersize=4, label=label(arm.name))
+        panel.plot(values, color=colour, marker=marker, markersize=4, label=shorten_label(arm.name))
     for panel, name in zip(panels.flat, sets, strict=False):
         panel.set_title(name)
         panel.set_ylim(-3, 103)
         panel.grid(True, axis="y")
-        thinned_ticks(panel, group.rows, 5)
+        set_row_ticks(panel, group.rows, 5)
     for panel in panels.flat[len(sets) :]:
         panel.set_visible(False)
     handles, names = panels.flat[0].get_legend_handles_labels()

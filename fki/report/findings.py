@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from fki.comparison.types import Difference, Estimate, Group
-from fki.core.formatting import listed, number
+from fki.core.formatting import format_list, format_number
 from fki.metrics.registry import Metric
 from fki.report import metric_roles
 
@@ -35,7 +35,7 @@ ASPECTS = (
 )
 
 
-def findings(group: Group) -> list[Finding]:
+def describe_findings(group: Group) -> list[Finding]:
     """Who is ahead in learning, keeping and forgetting, and how others stand to the baseline."""
     found = []
     for aspect in ASPECTS:
@@ -57,12 +57,12 @@ def _ahead(group: Group, metric: Metric, aspect: Aspect) -> Iterator[str]:
     if len(known) < 2 or len(best) != 1:
         return
     [name] = best
-    told = f"{with_unit(known[name].value, metric)}{_interval(known[name], metric)}"
+    told = f"{format_with_unit(known[name].value, metric)}{_interval(known[name], metric)}"
     near = [n for n in known if n != name and not _apart(known[name], known[n])]
     if not near:
         yield f"{name} {aspect.did_best}: {told}."
     else:
-        overlap = f"its interval overlaps with that of {listed(near)}"
+        overlap = f"its interval overlaps with that of {format_list(near)}"
         yield f"{name} has the best mean, {told}, but {overlap}."
 
 
@@ -80,10 +80,10 @@ def _to_baseline(group: Group, metric: Metric, aspect: Aspect) -> Iterator[str]:
     told.sort(key=lambda d: d.value or 0.0, reverse=metric.higher_is_better)
     if told:
         parts = [f"{d.arm} {aspect.did} {_difference(d, metric)}" for d in told]
-        yield f"Against {group.baseline}, {listed(parts)}."
+        yield f"Against {group.baseline}, {format_list(parts)}."
     untold = [d.arm for d in rows if d.verdict == UNTOLD]
     if untold:
-        yield f"There is {UNTOLD} from {group.baseline} for {listed(untold)}."
+        yield f"There is {UNTOLD} from {group.baseline} for {format_list(untold)}."
 
 
 def _difference(difference: Difference, metric: Metric) -> str:
@@ -93,17 +93,17 @@ def _difference(difference: Difference, metric: Metric) -> str:
     if value < 0:
         low, high = difference.high, difference.low
         turned = Estimate(-value, None if low is None else -low, None if high is None else -high)
-        return f"{number(-value, metric.digits)}{unit} less{_interval(turned, metric)}"
-    return f"{number(value, metric.digits)}{unit} more{_interval(difference, metric)}"
+        return f"{format_number(-value, metric.digits)}{unit} less{_interval(turned, metric)}"
+    return f"{format_number(value, metric.digits)}{unit} more{_interval(difference, metric)}"
 
 
 def _interval(value: Estimate | Difference, metric: Metric) -> str:
     if value.low is None or value.high is None:
         return ""
-    low, high = (number(v, metric.digits) for v in (value.low, value.high))
+    low, high = (format_number(v, metric.digits) for v in (value.low, value.high))
     return f" (95 % interval {low} to {high})"
 
 
-def with_unit(value: float | None, metric: Metric) -> str:
+def format_with_unit(value: float | None, metric: Metric) -> str:
     """`97.1 %`."""
-    return f"{number(value, metric.digits)} {metric.unit}".rstrip()
+    return f"{format_number(value, metric.digits)} {metric.unit}".rstrip()

@@ -8,7 +8,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from fki.comparison.types import Arm, Group
-from fki.report.style import COLOURS, HEAT, INK, LINE, label, styled, thinned_ticks
+from fki.report.style import (
+    COLORS,
+    HEAT,
+    INK,
+    LINE,
+    set_row_ticks,
+    shorten_label,
+    with_figure_style,
+)
 
 Cells = Sequence[tuple[int, int, float]]  # row t, column i, R[t][i], of what is learned already
 
@@ -16,8 +24,8 @@ ANNOTATED = 13  # periods, up to which each cell says its number
 DRAWN = 40  # periods, up to which each cell is a shape of its own
 
 
-@styled
-def heat_map(group: Group, arm: Arm) -> Figure | None:
+@with_figure_style
+def draw_heatmap(group: Group, arm: Arm) -> Figure | None:
     """R[t][i] for i <= t, fuller of colour the more is known; None where nothing was asked."""
     cells = [
         (t, i, value)
@@ -33,11 +41,11 @@ def heat_map(group: Group, arm: Arm) -> Figure | None:
     (_shapes if len(periods) <= DRAWN else _picture)(axes, cells, len(periods))
     axes.set_xlim(0.5, len(periods) + 0.5)
     axes.set_ylim(len(periods) + 0.5, 0.5)
-    axes.set_title(label(arm.name))
+    axes.set_title(shorten_label(arm.name))
     axes.set_xlabel("exact match on what came in")
     axes.set_ylabel("after")
     names = ("", *periods)
-    thinned_ticks(axes, names, 13, slanted=True)
+    set_row_ticks(axes, names, 13, slanted=True)
     places = [int(place) for place in axes.get_xticks() if place > 0]
     axes.set_xticks(places, [names[p] for p in places])
     axes.set_yticks(places, [names[p] for p in places])
@@ -59,7 +67,7 @@ def _shapes(axes: Axes, cells: Cells, periods: int) -> None:
 
 def _picture(axes: Axes, cells: Cells, periods: int) -> None:
     """Many cells: one picture, in a colour that does for both grounds, and clear between."""
-    red, green, blue, _ = to_rgba(COLOURS["heat"].light)
+    red, green, blue, _ = to_rgba(COLORS["heat"].light)
     clear = (red, green, blue, 0.0)
     image = [[clear] * periods for _ in range(periods)]
     for t, i, value in cells:

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fki import __version__
-from fki.comparison.breakdown import Details
+from fki.comparison.breakdown import Breakdown
 from fki.comparison.types import Arm, Comparison, Cost, Group
-from fki.core.formatting import NONE, duration, number, parameters
+from fki.core.formatting import UNDEFINED, format_count, format_duration, format_number
 from fki.metrics.registry import Metric
 from fki.report import figures, findings, metric_roles, svg
-from fki.report.heatmap import heat_map
-from fki.report.style import COLOURS, key
+from fki.report.heatmap import draw_heatmap
+from fki.report.style import COLORS, legend_key
 
 
 class Section(NamedTuple):
@@ -21,7 +21,7 @@ class Section(NamedTuple):
 
     anchor: str
     group: Group
-    details: Details
+    details: Breakdown
     findings: list[findings.Finding]
     pareto: str | None
     forest: str | None
@@ -29,7 +29,7 @@ class Section(NamedTuple):
     heat_maps: list[str]
 
 
-def page(comparison: Comparison, details: Sequence[Details] = ()) -> str:
+def render_page(comparison: Comparison, details: Sequence[Breakdown] = ()) -> str:
     """The whole page.
 
     Args:
@@ -37,7 +37,7 @@ def page(comparison: Comparison, details: Sequence[Details] = ()) -> str:
     Returns:
         HTML that is the same for the same input, to the last byte.
     """
-    given = [*details, *[Details()] * len(comparison.groups)]
+    given = [*details, *[Breakdown()] * len(comparison.groups)]
     sections = [
         _section(f"group-{place}", group, given[place - 1])
         for place, group in enumerate(comparison.groups, 1)
@@ -56,23 +56,23 @@ def page(comparison: Comparison, details: Sequence[Details] = ()) -> str:
     )
 
 
-def _section(anchor: str, group: Group, details: Details) -> Section:
+def _section(anchor: str, group: Group, details: Breakdown) -> Section:
     def drawn(figure: Any, name: str, title: str) -> str | None:
         title = f"{group.title}: {title}"
-        return None if figure is None else svg.inline(figure, f"{anchor}-{name}", title)
+        return None if figure is None else svg.render_inline(figure, f"{anchor}-{name}", title)
 
     maps = (
-        drawn(heat_map(group, arm), f"matrix-{place}", f"exact match of {arm.name} by period")
+        drawn(draw_heatmap(group, arm), f"matrix-{place}", f"exact match of {arm.name} by period")
         for place, arm in enumerate(group.arms)
     )
     return Section(
         anchor,
         group,
         details,
-        findings.findings(group),
-        drawn(figures.pareto(group), "pareto", "what was learned against what was kept"),
-        drawn(figures.forest(group), "forest", f"differences to {group.baseline}"),
-        drawn(figures.curves(group), "curves", "exact match over the stream"),
+        findings.describe_findings(group),
+        drawn(figures.draw_pareto(group), "pareto", "what was learned against what was kept"),
+        drawn(figures.draw_forest(group), "forest", f"differences to {group.baseline}"),
+        drawn(figures.draw_curves(group), "curves", "exact match over the stream"),
         [drawing for drawing in maps if drawing is not None],
     )
 
@@ -86,27 +86,27 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     found.globals.update(
-        interval=lambda *args, **kwargs: signed(metric_roles.interval(*args, **kwargs)),
+        interval=lambda *args, **kwargs: typeset(metric_roles.interval(*args, **kwargs)),
         common_n=common_n,
-        costs=costs,
+        costs=format_costs,
         runs=lambda group: sum(len(arm.runs) for arm in group.arms),
-        key_of=lambda group, name: key([arm.name for arm in group.arms].index(name)),
+        key_of=lambda group, name: legend_key([arm.name for arm in group.arms].index(name)),
     )
     found.filters.update(
-        number=lambda *args, **kwargs: signed(number(*args, **kwargs)),
+        number=lambda *args, **kwargs: typeset(format_number(*args, **kwargs)),
         p=metric_roles.p_value,
-        question=question,
-        setting=setting,
-        sets=by_set,
-        signed=signed,
+        question=format_prompt,
+        setting=format_setting,
+        sets=group_by_probe_set,
+        signed=typeset,
     )
     return found
 
 
 def _variables() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """The page's colours by name, for a light and for a dark ground."""
-    light = [(name, colour.light) for name, colour in COLOURS.items()]
-    return light, [(name, colour.dark) for name, colour in COLOURS.items()]
+    light = [(name, colour.light) for name, colour in COLORS.items()]
+    return light, [(name, colour.dark) for name, colour in COLORS.items()]
 
 
 def _all_metrics(comparison: Comparison) -> list[Metric]:
@@ -114,20 +114,20 @@ def _all_metrics(comparison: Comparison) -> list[Metric]:
     return list({m.key: m for group in comparison.groups for m in group.metrics}.values())
 
 
-def signed(text: str) -> str:
+def typeset(text: str) -> str:
     """With the minus sign that numbers have in print, and no line's end before a percent sign."""
     return re.sub(r"(?<![\w-])-(?=\d)", "−", text).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
-def question(text: str) -> str:
+def format_prompt(text: str) -> str:
     """With a line to write on where the model is to answer."""
     return re.sub(r"<extra_id_\d+>", "____", text)
 
 
-def setting(value: Any) -> str:
+def format_setting(value: Any) -> str:
     """As in a preset, a list without brackets."""
     if value is None or value in ("", [], ()):
-        return NONE
+        return UNDEFINED
     if isinstance(value, bool):
         return str(value).lower()
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
@@ -141,22 +141,22 @@ def common_n(group: Group, metric: Metric) -> int | None:
     return counts.pop() if len(counts) == 1 else None
 
 
-def costs(arm: Arm) -> list[str]:
+def format_costs(arm: Arm) -> list[str]:
     """What a run of an arm took, as cells: see the template for their heads."""
     cost: Cost = arm.cost
     rate = cost.tokens_per_second
     return [
-        parameters(cost.trainable),
-        number(cost.steps, 0),
-        parameters(round(cost.tokens)),
-        duration(cost.seconds),
-        NONE if rate is None else number(rate, 0),
-        f"{cost.flops:.2e}" if cost.flops else NONE,
-        NONE if cost.peak_mib is None else f"{cost.peak_mib:,.0f}",
+        format_count(cost.trainable),
+        format_number(cost.steps, 0),
+        format_count(round(cost.tokens)),
+        format_duration(cost.seconds),
+        UNDEFINED if rate is None else format_number(rate, 0),
+        f"{cost.flops:.2e}" if cost.flops else UNDEFINED,
+        UNDEFINED if cost.peak_mib is None else f"{cost.peak_mib:,.0f}",
     ]
 
 
-def by_set(rows: Sequence[Any]) -> Iterator[tuple[str, list[Any]]]:
+def group_by_probe_set(rows: Sequence[Any]) -> Iterator[tuple[str, list[Any]]]:
     """What belongs to one probe set together, in order."""
     for name in dict.fromkeys(row.probe_set for row in rows):
         yield name, [row for row in rows if row.probe_set == name]

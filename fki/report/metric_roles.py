@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from fki.comparison.types import Difference, Estimate, Group
-from fki.core.formatting import NONE, number
+from fki.core.formatting import UNDEFINED, format_number
 from fki.metrics.registry import Metric
 
 LEARNED = ("learned", "learning_gain", "updated.learned", "new.learned", "cloze.learned")
@@ -32,11 +32,12 @@ def interval(value: Estimate | Difference, digits: int, *, sign: bool = False) -
     """`[96.0, 98.2]`, empty where there is none."""
     if value.low is None or value.high is None:
         return ""
-    return f"[{number(value.low, digits, sign=sign)}, {number(value.high, digits, sign=sign)}]"
+    low, high = (format_number(end, digits, sign=sign) for end in (value.low, value.high))
+    return f"[{low}, {high}]"
 
 
 def p_value(p: float | None) -> str:
     """`0.031`, `<0.001`, `-`."""
     if p is None:
-        return NONE
+        return UNDEFINED
     return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -10,17 +10,17 @@ from fki.comparison.types import Comparison, Group
 from fki.core.atomic_io import write_text
 from fki.core.errors import FkiError
 from fki.report import figures, svg
-from fki.report.heatmap import heat_map
+from fki.report.heatmap import draw_heatmap
 
 
-def figures_of(group: Group) -> Iterator[tuple[str, str, Figure]]:
+def iter_figures(group: Group) -> Iterator[tuple[str, str, Figure]]:
     """The name, the title and the figure, of each that there is something to draw in."""
     drawn = [
-        ("pareto", "learned against kept", figures.pareto(group)),
-        ("forest", f"differences to {group.baseline}", figures.forest(group)),
-        ("curves", "exact match over the stream", figures.curves(group)),
+        ("pareto", "learned against kept", figures.draw_pareto(group)),
+        ("forest", f"differences to {group.baseline}", figures.draw_forest(group)),
+        ("curves", "exact match over the stream", figures.draw_curves(group)),
         *(
-            (f"matrix-{arm.name}", f"the matrix R of {arm.name}", heat_map(group, arm))
+            (f"matrix-{arm.name}", f"the matrix R of {arm.name}", draw_heatmap(group, arm))
             for arm in group.arms
         ),
     ]
@@ -39,10 +39,10 @@ def save_figures(comparison: Comparison, folder: Path) -> list[Path]:
     """
     several = len(comparison.groups) > 1
     texts = {
-        _file(folder, f"{number}-{name}" if several else name, seen): svg.alone(figure, title)
+        _file(folder, f"{number}-{name}" if several else name, seen): svg.render_file(figure, title)
         for seen in [set[str]()]
         for number, group in enumerate(comparison.groups, 1)
-        for name, title, figure in figures_of(group)
+        for name, title, figure in iter_figures(group)
     }
     there = [file for file in texts if file.exists()]
     if there:

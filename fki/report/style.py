@@ -18,30 +18,30 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Colour(NamedTuple):
+class Color(NamedTuple):
     """What a name stands for on a light and on a dark ground."""
 
     light: str
     dark: str
 
 
-COLOURS = {
-    "ground": Colour("#ffffff", "#16181c"),
-    "ink": Colour("#1d2126", "#e7e9ec"),
-    "soft": Colour("#59616b", "#a3abb6"),  # ticks, notes
-    "line": Colour("#cfd4da", "#3b424c"),  # axes, grids
-    "heat": Colour("#3d9bd8", "#1c669c"),  # full; ink is read on all of its shades
-    "s0": Colour("#0072b2", "#5aaef0"),
-    "s1": Colour("#c94f00", "#ff8a50"),
-    "s2": Colour("#00875f", "#2fc79a"),
-    "s3": Colour("#a8487f", "#e79ac6"),
-    "s4": Colour("#9c6c00", "#e9b23c"),
-    "s5": Colour("#2f8fc9", "#9ad4ff"),
-    "s6": Colour("#555b66", "#b9c0cb"),
-    "s7": Colour("#7d7900", "#f0e442"),
+COLORS = {
+    "ground": Color("#ffffff", "#16181c"),
+    "ink": Color("#1d2126", "#e7e9ec"),
+    "soft": Color("#59616b", "#a3abb6"),  # ticks, notes
+    "line": Color("#cfd4da", "#3b424c"),  # axes, grids
+    "heat": Color("#3d9bd8", "#1c669c"),  # full; ink is read on all of its shades
+    "s0": Color("#0072b2", "#5aaef0"),
+    "s1": Color("#c94f00", "#ff8a50"),
+    "s2": Color("#00875f", "#2fc79a"),
+    "s3": Color("#a8487f", "#e79ac6"),
+    "s4": Color("#9c6c00", "#e9b23c"),
+    "s5": Color("#2f8fc9", "#9ad4ff"),
+    "s6": Color("#555b66", "#b9c0cb"),
+    "s7": Color("#7d7900", "#f0e442"),
 }
-STAND_INS = {name: f"#0bad{number:02x}" for number, name in enumerate(COLOURS)}
-SERIES = [STAND_INS[name] for name in COLOURS if name.startswith("s") and name[1:].isdigit()]
+STAND_INS = {name: f"#0bad{number:02x}" for number, name in enumerate(COLORS)}
+SERIES = [STAND_INS[name] for name in COLORS if name.startswith("s") and name[1:].isdigit()]
 MARKERS = {  # of matplotlib, and the sign that is most like it
     "o": "●",
     "s": "■",
@@ -93,7 +93,7 @@ SETTINGS: dict[str, Any] = {
 
 
 @contextmanager
-def own_style(**more: Any) -> Iterator[None]:
+def figure_style(**more: Any) -> Iterator[None]:
     """This style and these settings, whatever a user's matplotlibrc says.
 
     A letter that the font lacks is no reason to warn: a page has its own fonts.
@@ -103,34 +103,34 @@ def own_style(**more: Any) -> Iterator[None]:
         yield
 
 
-def styled(draw: Callable[P, R]) -> Callable[P, R]:
+def with_figure_style(draw: Callable[P, R]) -> Callable[P, R]:
     """Draw in the style above."""
 
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
-        with own_style():
+        with figure_style():
             return draw(*args, **kwargs)
 
     return drawn
 
 
-def label(name: str) -> str:
+def shorten_label(name: str) -> str:
     """A name as a figure has room for it, on one line."""
     line = "".join(sign if sign.isprintable() else " " for sign in name)
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
 
 
-def series(number: int) -> tuple[str, str]:
+def series_style(number: int) -> tuple[str, str]:
     """The colour and the marker of the arm at this place; no two of the first 24 share both."""
     return SERIES[number % len(SERIES)], list(MARKERS)[number % len(MARKERS)]
 
 
-def key(number: int) -> tuple[str, str]:
+def legend_key(number: int) -> tuple[str, str]:
     """The same for a page: the name of the colour, and a sign."""
-    return f"s{number % len(SERIES)}", MARKERS[series(number)[1]]
+    return f"s{number % len(SERIES)}", MARKERS[series_style(number)[1]]
 
 
-def thinned_ticks(axes: Axes, names: tuple[str, ...], most: int, *, slanted: bool = False) -> None:
+def set_row_ticks(axes: Axes, names: tuple[str, ...], most: int, *, slanted: bool = False) -> None:
     """Name the rows along x, every so many, the last one among them."""
     step = max(1, -(-len(names) // most))
     places = range(len(names) - 1, -1, -step)

@@ -6,7 +6,7 @@ from io import StringIO
 
 from matplotlib.figure import Figure
 
-from fki.report.style import COLOURS, STAND_INS, own_style
+from fki.report.style import COLORS, STAND_INS, figure_style
 
 SALT = "fki"  # ids follow from it and the drawing, and from nothing else
 NAMESPACE = "http://www.w3.org/2000/svg"
@@ -14,7 +14,7 @@ TAG = re.compile(r"<[^>]*>")  # matplotlib writes a '>' of a text or an attribut
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
-def inline(figure: Figure, name: str, title: str) -> str:
+def render_inline(figure: Figure, name: str, title: str) -> str:
     """The <svg> element to put into a page, with text as text in the page's own type.
 
     Args:
@@ -39,13 +39,13 @@ def inline(figure: Figure, name: str, title: str) -> str:
     return text.replace("<svg ", f'<svg role="img" aria-label="{_escaped(title)}" ', 1)
 
 
-def alone(figure: Figure, title: str) -> str:
+def render_file(figure: Figure, title: str) -> str:
     """A file that looks the same everywhere: light, on white, its letters drawn as paths."""
 
     def placed(tag: str) -> str:
-        return _coloured(tag, lambda colour: COLOURS[colour].light)
+        return _coloured(tag, lambda colour: COLORS[colour].light)
 
-    text = _element(_drawn(figure, "path", ground=COLOURS["ground"].light))
+    text = _element(_drawn(figure, "path", ground=COLORS["ground"].light))
     head, rest = TAG.sub(lambda tag: placed(tag[0]), text).split(">", 1)
     head = head.replace("<svg ", f'<svg xmlns="{NAMESPACE}" role="img" ', 1)
     return f"{head}>\n<title>{_escaped(title)}</title>{rest}"
@@ -53,7 +53,7 @@ def alone(figure: Figure, title: str) -> str:
 
 def _drawn(figure: Figure, fonts: str, ground: str = "none") -> str:
     out = StringIO()
-    with own_style(**{"svg.fonttype": fonts, "svg.hashsalt": SALT}):
+    with figure_style(**{"svg.fonttype": fonts, "svg.hashsalt": SALT}):
         figure.savefig(out, format="svg", metadata=NO_METADATA, facecolor=ground)
     return out.getvalue()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from fki.comparison.types import Arm, Comparison, Group
 from fki.metrics.registry import Metric
-from fki.report.tables import Table, differences, scores
+from fki.report.tables import Table, difference_table, score_table
 
 COLUMNS = (
     *("group", "arm", "method", "metric", "label", "unit"),
@@ -30,7 +30,7 @@ LATEX = {
 MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {sign: f"\\{sign}" for sign in r"\`*_[]|~#"}
 
 
-def as_csv(comparison: Comparison) -> str:
+def to_csv(comparison: Comparison) -> str:
     """One row per arm and metric, in full precision; what is undefined is empty.
 
     A group's warnings, and in what the groups differ, are in each of its rows.
@@ -61,13 +61,13 @@ def _row(group: Group, arm: Arm, metric: Metric) -> dict[str, Any]:
     return found
 
 
-def as_latex(comparison: Comparison) -> str:
+def to_latex(comparison: Comparison) -> str:
     """Tables for a paper that has booktabs, warnings among the text below them."""
     lines = [
         "% Needs \\usepackage[T1]{fontenc}, \\usepackage{booktabs} and \\usepackage{graphicx}."
     ]
     for group in comparison.groups:
-        for table in (scores(group), differences(group)):
+        for table in (score_table(group), difference_table(group)):
             if table.rows:
                 lines += [
                     "",
@@ -81,7 +81,7 @@ def as_latex(comparison: Comparison) -> str:
 def _latex_items(items: Mapping[str, str]) -> Iterator[str]:
     yield r"\begin{itemize}"
     for name, text in items.items():
-        yield rf"  \item \texttt{{{latex(name)}}}: {latex(text)}"
+        yield rf"  \item \texttt{{{escape_latex(name)}}}: {escape_latex(text)}"
     yield r"\end{itemize}"
 
 
@@ -93,27 +93,27 @@ def _latex_table(group: str, table: Table, warnings: Sequence[str]) -> Iterator[
 
     yield r"\begin{table}"
     yield r"  \centering"
-    yield rf"  \caption{{{latex(f'{group}: {table.title[0].lower()}{table.title[1:]}')}}}"
+    yield rf"  \caption{{{escape_latex(f'{group}: {table.title[0].lower()}{table.title[1:]}')}}}"
     yield r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
     yield rf"  \begin{{tabular}}{{{table.align}}}"
     yield r"    \toprule"
-    yield line(map(latex, table.head))
+    yield line(map(escape_latex, table.head))
     yield r"    \midrule"
-    yield from (line(_cells(row, latex, r"\textbf{{{}}}")) for row in table.rows)
+    yield from (line(_cells(row, escape_latex, r"\textbf{{{}}}")) for row in table.rows)
     yield r"    \bottomrule"
     yield r"  \end{tabular}}"
-    yield rf"  \par\smallskip\footnotesize {latex(table.note)}"
-    yield from (rf"  \par\textbf{{Warning:}} {latex(text)}" for text in warnings)
+    yield rf"  \par\smallskip\footnotesize {escape_latex(table.note)}"
+    yield from (rf"  \par\textbf{{Warning:}} {escape_latex(text)}" for text in warnings)
     yield r"\end{table}"
 
 
-def as_markdown(comparison: Comparison) -> str:
+def to_markdown(comparison: Comparison) -> str:
     """Tables, each group under its own heading, warnings first."""
     lines = [f"> **Warning:** {markdown(text)}\n" for text in comparison.apart]
     for group in comparison.groups:
         lines += [f"## {markdown(group.title)}\n"]
         lines += [f"> **Warning:** {markdown(text)}\n" for text in group.warnings]
-        for table in (scores(group), differences(group)):
+        for table in (score_table(group), difference_table(group)):
             if table.rows:
                 lines += [f"### {markdown(table.title)}\n", *_markdown_table(table), ""]
     if comparison.left_out:
@@ -138,7 +138,7 @@ def _cells(row: Sequence[tuple[str, bool]], escape: Callable[[str], str], bold: 
     return [bold.format(escape(text)) if is_best else escape(text) for text, is_best in row]
 
 
-def latex(text: str) -> str:
+def escape_latex(text: str) -> str:
     """Text that LaTeX prints as it is, on one line, numbers with a minus and not a hyphen."""
     return re.sub(r"(?<![\w-])-(?=\d)", "$-$", _replaced(text, LATEX))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fki.comparison.types import Arm, Difference, Group
-from fki.core.formatting import NONE, duration, number, parameters
+from fki.core.formatting import UNDEFINED, format_count, format_duration, format_number
 from fki.metrics.registry import Metric
 from fki.report import metric_roles
 
@@ -22,7 +22,7 @@ class Table:
     note: str
 
 
-def scores(group: Group) -> Table:
+def score_table(group: Group) -> Table:
     """An arm a row: the metrics with their intervals, the seeds and what it cost."""
     heads = tuple(_head(metric) for metric in group.metrics)
     cost = ("parameters", "time")
@@ -31,8 +31,8 @@ def scores(group: Group) -> Table:
             (arm.name, False),
             (str(len(arm.seeds)), False),
             *(_score(group, arm, metric) for metric in group.metrics),
-            (parameters(arm.cost.trainable), False),
-            (duration(arm.cost.seconds), False),
+            (format_count(arm.cost.trainable), False),
+            (format_duration(arm.cost.seconds), False),
         )
         for arm in group.arms
     )
@@ -48,11 +48,11 @@ def _head(metric: Metric) -> str:
 def _score(group: Group, arm: Arm, metric: Metric) -> Cell:
     value = arm.estimate(metric.key)
     interval = metric_roles.interval(value, metric.digits)
-    text = f"{number(value.value, metric.digits)} {interval}".strip()
+    text = f"{format_number(value.value, metric.digits)} {interval}".strip()
     return text, arm.name in group.best(metric)
 
 
-def differences(group: Group) -> Table:
+def difference_table(group: Group) -> Table:
     """An arm and metric a row: the difference to the baseline, p, effect and verdict."""
     title = f"Differences to {group.baseline}"
     head = ("metric", "arm", "difference", "95 % interval", "p", "p (Holm)", "effect", "verdict")
@@ -76,10 +76,10 @@ def _difference(metric: Metric, row: Difference) -> list[str]:
     return [
         _head(metric),
         row.arm,
-        number(row.value, metric.digits, sign=True),
-        metric_roles.interval(row, metric.digits, sign=True) or NONE,
+        format_number(row.value, metric.digits, sign=True),
+        metric_roles.interval(row, metric.digits, sign=True) or UNDEFINED,
         metric_roles.p_value(row.p),
         metric_roles.p_value(row.p_holm),
-        number(row.effect, 2, sign=True),
+        format_number(row.effect, 2, sign=True),
         row.verdict,
     ]

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from fki.core.errors import DataError, FkiError
 from fki.runs.run_dir import CHECKPOINTS, RUN
 from fki.core.atomic_io import sync, write_json, write_text
-from fki.methods.base import trainable
+from fki.methods.base import trainable_parameters
 
 WEIGHTS, OPTIMIZER, STATE, MANIFEST = (
     "weights.safetensors",
@@ -58,16 +58,16 @@ def save(
     try:
         shutil.rmtree(scratch, ignore_errors=True)  # of a process with our number, long gone
         scratch.mkdir(parents=True)
-        tensors = {n: p.detach().cpu().contiguous() for n, p in trainable(model).items()}
+        tensors = {n: p.detach().cpu().contiguous() for n, p in trainable_parameters(model).items()}
         save_file(tensors, scratch / WEIGHTS)
-        numbers, moments = _split(optimizer)
+        numbers, moments = _split_optimizer_state(optimizer)
         save_file(moments, scratch / OPTIMIZER)
         write_json(scratch / STATE, {**(state or {}), "optimizer": numbers})
         digests = {file.name: _digest(file) for file in sorted(scratch.iterdir())}
         for file in (*scratch.iterdir(), scratch):
             sync(file)
         write_json(scratch / MANIFEST, {"name": name, "order": order, "sha256": digests})
-        _put(scratch, folder)
+        _move_into_place(scratch, folder)
         write_text(root / LATEST, name + "\n")
     except (OSError, SafetensorError, FkiError) as error:
         raise FkiError(
@@ -81,7 +81,7 @@ def save(
     return folder
 
 
-def _put(scratch: Path, folder: Path) -> None:
+def _move_into_place(scratch: Path, folder: Path) -> None:
     """The scratch folder in its place; one of the same name, from before a restart, makes way."""
     if folder.exists():
         old = folder.with_name(f".{folder.name}.old.{os.getpid()}")
@@ -95,14 +95,14 @@ def _put(scratch: Path, folder: Path) -> None:
 
 def rotate(run: Path, keep_last: int, keep: Collection[str] = ()) -> None:
     """Remove all checkpoints but the newest and those that are named."""
-    for old in listed(run)[:-keep_last]:
+    for old in list_checkpoints(run)[:-keep_last]:
         if old.name not in keep:
             hidden = old.with_name(f".{old.name}.old.{os.getpid()}")
             os.replace(old, hidden)  # so that no half-removed one ever counts
             shutil.rmtree(hidden)
 
 
-def _split(optimizer: torch.optim.Optimizer | None) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _split_optimizer_state(optimizer: torch.optim.Optimizer | None) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """An optimizer's state as numbers and as tensors, both by "parameter.name"."""
     numbers: dict[str, Any] = {}
     tensors: dict[str, Tensor] = {}
@@ -123,15 +123,15 @@ def _digest(file: Path) -> str:
     return total.hexdigest()
 
 
-def listed(run: Path) -> list[Path]:
+def list_checkpoints(run: Path) -> list[Path]:
     """The run's checkpoints, oldest first."""
     found = [
-        (m, f.parent) for f in (run / CHECKPOINTS).glob(f"[!.]*/{MANIFEST}") if (m := _manifest(f))
+        (m, f.parent) for f in (run / CHECKPOINTS).glob(f"[!.]*/{MANIFEST}") if (m := _read_manifest(f))
     ]
     return [folder for _, folder in sorted(found, key=lambda pair: pair[0]["order"])]
 
 
-def _manifest(file: Path) -> dict[str, Any] | None:
+def _read_manifest(file: Path) -> dict[str, Any] | None:
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
         is_one = isinstance(manifest["order"], int) and isinstance(manifest["sha256"], dict)
@@ -142,7 +142,7 @@ def _manifest(file: Path) -> dict[str, Any] | None:
 
 def verify(folder: Path) -> None:
     """Raises DataError where a file is missing, altered, or a link to somewhere else."""
-    manifest = _manifest(folder / MANIFEST)
+    manifest = _read_manifest(folder / MANIFEST)
     names = {WEIGHTS, OPTIMIZER, STATE}
     if manifest is None or manifest["sha256"].keys() != names:
         raise DataError(f"The checkpoint {folder} is damaged: it has no whole {MANIFEST}.")
@@ -160,10 +160,10 @@ def verify(folder: Path) -> None:
             )
 
 
-def newest_whole(run: Path) -> tuple[Path | None, list[str]]:
+def find_newest_valid(run: Path) -> tuple[Path | None, list[str]]:
     """The newest checkpoint that verifies, and why newer ones were passed over."""
     problems = []
-    for folder in reversed(listed(run)):
+    for folder in reversed(list_checkpoints(run)):
         try:
             verify(folder)
         except DataError as error:
@@ -175,7 +175,7 @@ def newest_whole(run: Path) -> tuple[Path | None, list[str]]:
 
 def choose(run: Path, name: str = "") -> Path:
     """The named checkpoint of a run, or its newest. Raises DataError where there is none."""
-    found = listed(run)
+    found = list_checkpoints(run)
     if not found:
         raise DataError(f"{run} has no checkpoint.", hint="Was the run finished?")
     chosen = {folder.name: folder for folder in found}.get(name) if name else found[-1]
@@ -210,8 +210,8 @@ def load(folder: Path, model: nn.Module) -> None:
     numbers.
     """
     verify(folder)
-    tensors = _tensors(folder / WEIGHTS)
-    parameters = trainable(model)
+    tensors = _read_tensors(folder / WEIGHTS)
+    parameters = trainable_parameters(model)
     wrong = sorted(tensors.keys() ^ parameters.keys()) or [
         n for n, p in parameters.items() if p.shape != tensors[n].shape
     ]
@@ -236,7 +236,7 @@ def load_state(folder: Path) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]
     try:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
         optimizer: dict[int, dict[str, Any]] = {}
-        for key, value in {**state.pop("optimizer"), **_tensors(folder / OPTIMIZER)}.items():
+        for key, value in {**state.pop("optimizer"), **_read_tensors(folder / OPTIMIZER)}.items():
             parameter, _, name = key.partition(".")
             optimizer.setdefault(int(parameter), {})[name] = value
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -244,7 +244,7 @@ def load_state(folder: Path) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]
     return state, optimizer
 
 
-def _tensors(file: Path) -> dict[str, Tensor]:
+def _read_tensors(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:

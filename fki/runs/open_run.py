@@ -43,7 +43,7 @@ class LoadedModel:
         return f"{self.name} after {self.checkpoint}" if self.checkpoint else self.name
 
 
-def run_of(target: str, named: str = "") -> tuple[Run | None, str]:
+def find_run(target: str, named: str = "") -> tuple[Run | None, str]:
     """The run that a path means, RUN or RUN/checkpoints/NAME, and the checkpoint's name.
 
     None stands for a model. Raises DataError for a folder of runs, ConfigError where a checkpoint
@@ -64,7 +64,7 @@ def run_of(target: str, named: str = "") -> tuple[Run | None, str]:
     return None, ""
 
 
-def config_of(run: Run) -> Config:
+def read_config(run: Run) -> Config:
     """The config that a run was made with. Raises DataError where run.json does not hold one."""
     values = run.info.get("config")
     if not isinstance(values, dict):
@@ -75,7 +75,7 @@ def config_of(run: Run) -> Config:
         raise DataError(f"The config in {run.folder / RUN} cannot be used. {error}") from None
 
 
-def best_of(run: Run) -> str:
+def find_best_checkpoint(run: Run) -> str:
     """The name of the run's best checkpoint that is still there: most kept and most learned.
 
     Raises DataError where the run has no scores, or of no row a checkpoint.
@@ -87,7 +87,7 @@ def best_of(run: Run) -> str:
         ]
     except (KeyError, TypeError):
         raise DataError(f"{run.folder / SCORES} holds no rows of scores.") from None
-    kept = {folder.name for folder in checkpoint.listed(run.folder)}
+    kept = {folder.name for folder in checkpoint.list_checkpoints(run.folder)}
     for name in best_rows(rows, len(rows)):
         if name in kept:
             return name
@@ -97,11 +97,11 @@ def best_of(run: Run) -> str:
     )
 
 
-def checkpoint_of(run: Run, name: str = "") -> Path:
+def select_checkpoint(run: Run, name: str = "") -> Path:
     """A run's checkpoint: the newest unless named, or the `best`. Raises DataError where there is
     none of this name."""
     if name == BEST:
-        return checkpoint.choose(run.folder, best_of(run))
+        return checkpoint.choose(run.folder, find_best_checkpoint(run))
     return checkpoint.choose(run.folder, "" if name == NEWEST else name)
 
 
@@ -110,9 +110,9 @@ def open_run(run: Run, name: str = "") -> LoadedModel:
 
     Raises DataError where the base model is not the one that was trained, or weights do not fit.
     """
-    config = config_of(run)
-    folder = checkpoint_of(run, name)
-    base = load.load(config.model)
+    config = read_config(run)
+    folder = select_checkpoint(run, name)
+    base = load.load_base_model(config.model)
     expected = run.info.get("model", {}).get("digest")
     if expected and load.weights_digest(base.model) != expected:
         raise DataError(
@@ -128,5 +128,5 @@ def open_run(run: Run, name: str = "") -> LoadedModel:
 def open_model(name: str, config: Config) -> LoadedModel:
     """A plain model by folder or name, asked with the given config's protocol."""
     plain = config.model_copy(update={"model": name, "method": "vanilla", "freeze_level": 0})
-    base = load.load(name)
+    base = load.load_base_model(name)
     return LoadedModel(Path(name).name, "", plain, base, base.model, make_method(plain), None)

@@ -4,7 +4,7 @@
 it is missing or older than the answers, they are read instead.
 """
 
-from fki.core.probe_sets import learned
+from fki.core.probe_sets import matrix_probe_sets
 from collections.abc import Sequence
 from fki.core.types import Score
 from fki.core.probe_sets import BASE
@@ -25,7 +25,7 @@ from fki.core.errors import DataError, FkiError
 from fki.runs.run_dir import OUTCOMES, PROBES, SAMPLES, SCORES, Run
 
 
-class Asked(NamedTuple):
+class ProbeCell(NamedTuple):
     """The questions of one probe set and period, in the order in which they are asked."""
 
     probe_set: str
@@ -38,7 +38,7 @@ class Asked(NamedTuple):
 class Outcomes(NamedTuple):
     """All that a run was asked, and in which rows it answered what exactly right."""
 
-    asked: tuple[Asked, ...]
+    asked: tuple[ProbeCell, ...]
     digest: str  # of what was asked, and in which row
     rows: tuple[str, ...]  # "base", then the phases
     columns: tuple[str, ...]  # the phases
@@ -52,23 +52,23 @@ class Outcomes(NamedTuple):
         )
 
 
-_parsed: dict[str, tuple[Asked, ...]] = {}  # by digest: what many runs of a grid share
+_parsed: dict[str, tuple[ProbeCell, ...]] = {}  # by digest: what many runs of a grid share
 
 
-def read(run: Run) -> Outcomes:
+def read_outcomes(run: Run) -> Outcomes:
     """Of a finished run. Raises DataError where its files do not go together."""
-    found = _kept(run)
-    return _gathered(run) if found is None else found
+    found = _load_saved(run)
+    return _collect(run) if found is None else found
 
 
-def keep(run: Run) -> None:
+def save_outcomes(run: Run) -> None:
     """Keep what `read` finds in the run's folder; where the disk refuses, it is found again."""
     with suppress(OSError, FkiError):
         _write(run)
 
 
 def _write(run: Run) -> None:
-    found = _gathered(run)
+    found = _collect(run)
     told = [[*asked] for asked in found.asked]
     layout = [[[number, len(row[number])] for number in row] for row in found.right]
     everything = [row[number] for row in found.right for number in row]
@@ -88,7 +88,7 @@ def _bytes(value: Any) -> NDArray[np.uint8]:
     return np.frombuffer(json.dumps(value).encode(), np.uint8)
 
 
-def _kept(run: Run) -> Outcomes | None:
+def _load_saved(run: Run) -> Outcomes | None:
     """What outcomes.npz says; None where it is not there, not whole, or of other answers."""
     try:
         with (run.folder / OUTCOMES).open("rb") as file, np.load(file) as kept:
@@ -111,12 +111,12 @@ def _kept(run: Run) -> Outcomes | None:
     return Outcomes(_parsed[digest], digest, tuple(rows), tuple(columns), tuple(found))
 
 
-def _asked(told: list[Any]) -> Asked:
+def _asked(told: list[Any]) -> ProbeCell:
     probe_set, period, lasts, ids, subjects = told
-    return Asked(probe_set, period, lasts, tuple(ids), tuple(subjects))
+    return ProbeCell(probe_set, period, lasts, tuple(ids), tuple(subjects))
 
 
-def _gathered(run: Run) -> Outcomes:
+def _collect(run: Run) -> Outcomes:
     """From every answer of the run."""
     scores = run.read(SCORES)
     subjects = {
@@ -125,7 +125,7 @@ def _gathered(run: Run) -> Outcomes:
     }
     samples = run.read_lines(SAMPLES)
     numbers: dict[tuple[str, str, bool], int] = {}
-    asked: list[Asked] = []
+    asked: list[ProbeCell] = []
     rows: list[dict[int, NDArray[np.uint8]]] = []
     for row in scores["rows"]:
         cells = {}
@@ -136,7 +136,7 @@ def _gathered(run: Run) -> Outcomes:
             if key not in numbers:
                 numbers[key] = len(asked)
                 of = tuple(subjects.get((key[0], id), id) for id in ids)
-                asked.append(Asked(*key, ids, of))
+                asked.append(ProbeCell(*key, ids, of))
             elif asked[numbers[key]].ids != ids:
                 raise DataError(f"{run.folder / SAMPLES} asks other questions in {row['after']}.")
             cells[numbers[key]] = np.array([sample["em"] for sample in answers], np.uint8)
@@ -164,7 +164,7 @@ def best_rows(rows: Sequence[tuple[str, Sequence[Score]]], most: int) -> list[st
     ranked: list[tuple[float, str]] = []
     for after, scores in rows:
         reached.append(after)
-        brought = learned(s.probe_set for s in scores)
+        brought = matrix_probe_sets(s.probe_set for s in scores)
         parts = [
             [s for s in scores if s.period == BASE],
             [s for s in scores if s.probe_set in brought and s.period in reached[1:]],

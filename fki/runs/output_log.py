@@ -11,7 +11,7 @@ from fki.core.paths import user_path
 from fki.core.atomic_io import write_text
 
 
-def target(output_log: str) -> Path | None:
+def output_file(output_log: str) -> Path | None:
     """The file that is written: a .csv or .jsonl, or `scores.csv` in a folder; None for ""."""
     if not output_log:
         return None
@@ -22,7 +22,7 @@ def target(output_log: str) -> Path | None:
 def check(output_log: str) -> None:
     """Make the folder of the file. Raises ConfigError, before anything is trained, where it cannot
     be made or the file would be overwritten."""
-    file = target(output_log)
+    file = output_file(output_log)
     if file is None:
         return
     if file.exists():
@@ -41,7 +41,7 @@ def check(output_log: str) -> None:
 
 def write(output_log: str, rows: list[dict[str, Any]]) -> None:
     """Write one line per score: what it came after, the probe set, the period, the numbers."""
-    file = target(output_log)
+    file = output_file(output_log)
     if file is None:
         return
     lines = [{"after": row["after"], **score} for row in rows for score in row["scores"]]

@@ -16,10 +16,10 @@ from fki.core.types import Probe
 from fki.data.collator import ExampleTokenizer
 from fki.core.probe_sets import BASE
 from fki.modeling.runtime import Runtime
-from fki.metrics.answers import answer_text, exact_match
+from fki.metrics.answers import extract_answer, exact_match
 
-MOST = 500  # questions of a probe set
-PROBE = TypeAdapter(Probe)
+MAX_PROBES_PER_SET = 500  # questions of a probe set
+PROBE_ADAPTER = TypeAdapter(Probe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class RecordedProbes:
         for name, probes in self.probes.items():
             sources = encoder.sources([p.source for p in probes])
             written = runtime.write(sources, length=length, beams=beams)
-            texts = [answer_text(str(encoder.tokenizer.decode(rows[0]))) for rows in written]
+            texts = [extract_answer(str(encoder.tokenizer.decode(rows[0]))) for rows in written]
             found[name] = [
                 RecordedAnswer(text, bool(exact_match(text, probe.answers)))
                 for text, probe in zip(texts, probes, strict=True)
@@ -56,12 +56,12 @@ class RecordedProbes:
         return found
 
 
-def right(said: Sequence[RecordedAnswer]) -> float:
+def percent_correct(said: Sequence[RecordedAnswer]) -> float:
     """Exact match, %."""
     return 100 * fmean(one.is_right for one in said)
 
 
-def quiz_of(run: Run, after: str, most: int = MOST) -> RecordedProbes:
+def read_recorded_probes(run: Run, after: str, most: int = MAX_PROBES_PER_SET) -> RecordedProbes:
     """What the run asked after a checkpoint of what it had been taught or was to keep; or where it
     asked nothing then, all of its questions.
 
@@ -70,29 +70,29 @@ def quiz_of(run: Run, after: str, most: int = MOST) -> RecordedProbes:
     Raises:
         DataError: the run's questions or answers cannot be read.
     """
-    said = _recorded(run, after)
+    said = _read_answers(run, after)
     probes: dict[str, list[Probe]] = defaultdict(list)
     for row in run.read_lines(PROBES):
-        if not said or (_key(row) in said and _is_past(row, after)):
-            probes[str(row.get("probe_set", ""))].append(probe_of(row))
-    chosen = {name: spread(some, most) for name, some in probes.items()}
+        if not said or (_probe_key(row) in said and _is_past(row, after)):
+            probes[str(row.get("probe_set", ""))].append(parse_probe(row))
+    chosen = {name: sample_evenly(some, most) for name, some in probes.items()}
     if not said:
         return RecordedProbes(chosen)
     return RecordedProbes(chosen, {name: [said[name, p.id] for p in some] for name, some in chosen.items()})
 
 
-def _recorded(run: Run, after: str) -> dict[tuple[str, str], RecordedAnswer]:
+def _read_answers(run: Run, after: str) -> dict[tuple[str, str], RecordedAnswer]:
     """By probe set and id, what the run answered after a checkpoint."""
     if not after or not (run.folder / SAMPLES).is_file():
         return {}
     rows = run.read_lines(SAMPLES, containing=json.dumps(after, ensure_ascii=False))
     try:
-        return {_key(row): _said(row) for row in rows if row["after"] == after}
+        return {_probe_key(row): _parse_answer(row) for row in rows if row["after"] == after}
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{run.folder / SAMPLES} is not as fki writes it: {error!r}.") from None
 
 
-def _said(row: Mapping[str, Any]) -> RecordedAnswer:
+def _parse_answer(row: Mapping[str, Any]) -> RecordedAnswer:
     margin = row.get("margin")
     return RecordedAnswer(str(row["text"]), row["em"] == 1, None if margin is None else float(margin))
 
@@ -103,18 +103,18 @@ def _is_past(row: Mapping[str, Any], after: str) -> bool:
     return period == BASE or period <= after.rpartition("..")[2]
 
 
-def _key(row: Mapping[str, Any]) -> tuple[str, str]:
+def _probe_key(row: Mapping[str, Any]) -> tuple[str, str]:
     return str(row.get("probe_set", "")), str(row.get("id", ""))
 
 
-def spread(probes: Sequence[Probe], most: int) -> list[Probe]:
+def sample_evenly(probes: Sequence[Probe], most: int) -> list[Probe]:
     """At most so many, evenly spread over all of them; 0: all."""
     if not most or len(probes) <= most:
         return list(probes)
     return [probes[i * len(probes) // most] for i in range(most)]
 
 
-def some_probes(run: Run, number: int) -> list[Probe]:
+def sample_probes(run: Run, number: int) -> list[Probe]:
     """A few of the questions that the run itself was asked, evenly spread over all of them.
 
     Raises DataError where there are none: an export that cannot be checked does not count.
@@ -125,13 +125,13 @@ def some_probes(run: Run, number: int) -> list[Probe]:
     rows: Iterator[dict[str, Any]] = islice(
         run.read_lines(PROBES), None, None, max(1, total // number)
     )
-    return [probe_of(row) for row in rows]
+    return [parse_probe(row) for row in rows]
 
 
-def probe_of(row: dict[str, Any]) -> Probe:
+def parse_probe(row: dict[str, Any]) -> Probe:
     """A line of probes.jsonl as a probe. Raises DataError where it is none."""
     try:
-        probe: Probe = PROBE.validate_python(row)
+        probe: Probe = PROBE_ADAPTER.validate_python(row)
     except ValidationError:
         raise DataError(f"{PROBES} holds a line that is no probe: {row}.") from None
     if not probe.answers:

@@ -23,7 +23,7 @@ PLACES = ("output_dir", "output_log")  # settings that may differ: where things 
 
 
 @dataclass(slots=True)
-class Clock:
+class RunTotals:
     """What was spent so far."""
 
     train_seconds: float = 0.0
@@ -36,7 +36,7 @@ class Clock:
 
 
 @dataclass(slots=True)
-class Position:
+class RunPosition:
     """What has been done: `phase` phases trained and scored (row 0 is phase 0), then, of the next
     one, `period` periods and `step` optimizer steps of the one after, which took `seconds`. -1:
     nothing."""
@@ -48,38 +48,38 @@ class Position:
 
 
 @dataclass(slots=True)
-class State:
+class RunState:
     """Where a run is, and what it has scored."""
 
-    position: Position = field(default_factory=Position)
-    clock: Clock = field(default_factory=Clock)
+    position: RunPosition = field(default_factory=RunPosition)
+    clock: RunTotals = field(default_factory=RunTotals)
     rows: list[tuple[str, list[Score]]] = field(default_factory=list)
 
     def as_dict(self, run: Run) -> dict[str, Any]:
         """As a checkpoint keeps it, with the length of each log."""
-        sizes = {name: size_of(run.folder / name) for name in LOGS}
+        sizes = {name: file_size(run.folder / name) for name in LOGS}
         return {**asdict(self), "sizes": sizes}
 
 
-def size_of(file: Path) -> int:
+def file_size(file: Path) -> int:
     """Bytes, 0 where there is no file."""
     return file.stat().st_size if file.exists() else 0
 
 
-def unfinished(config: Config) -> Run | None:
+def find_unfinished_run(config: Config) -> Run | None:
     """The run that the same command began and did not finish, in `output_dir` or else in runs/.
 
     Raises ConfigError where `output_dir` holds a run with other settings.
     """
     if not config.output_dir:
         runs = find_runs(Path("runs"))
-        same = [run for run in runs if not differing(run, config) and not is_done(run)]
+        same = [run for run in runs if not differing_settings(run, config) and not is_done(run)]
         return max(same, key=lambda run: str(run.info.get("created", "")), default=None)
     folder = Path(os.path.expanduser(config.output_dir))
     if not (folder / RUN).is_file():
         return None
     run = Run(folder)
-    if keys := differing(run, config):
+    if keys := differing_settings(run, config):
         raise ConfigError(
             f"{folder} holds a run with other settings: {', '.join(keys)}.",
             hint="Give another --output-dir, or the settings that it was begun with.",
@@ -92,7 +92,7 @@ def is_done(run: Run) -> bool:
     return run.info.get("status") == "done"
 
 
-def differing(run: Run, config: Config) -> list[str]:
+def differing_settings(run: Run, config: Config) -> list[str]:
     """The settings in which a run differs from a config, all that decide its results."""
     try:
         theirs = run.info.get("config")
@@ -117,7 +117,7 @@ def flat(values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def check_same(run: Run, dataset: str, model: str) -> None:
+def check_unchanged(run: Run, dataset: str, model: str) -> None:
     """Raises DataError where data or base model are no longer those that the run began with."""
     for what, now in (("dataset", dataset), ("model", model)):
         before = run.info.get(what, {}).get("digest")
@@ -129,22 +129,22 @@ def check_same(run: Run, dataset: str, model: str) -> None:
             )
 
 
-def check_own_files(run: Run) -> None:
+def check_no_links(run: Run) -> None:
     """Raises DataError where a file that would be written is a link to somewhere else."""
     for file in (run.folder / name for name in (*LOGS, PROBES, RUN, CHECKPOINTS)):
         if file.is_symlink():
             raise DataError(f"{file} is a link, and fki writes into the run's own folder only.")
 
 
-def restored(content: Mapping[str, Any]) -> tuple[State, dict[str, int]]:
+def parse_state(content: Mapping[str, Any]) -> tuple[RunState, dict[str, int]]:
     """The state that a checkpoint kept, and the lengths of the logs.
 
     Raises DataError where it is not as fki writes it.
     """
     try:
-        state = State(
-            Position(**content["position"]),
-            Clock(**content["clock"]),
+        state = RunState(
+            RunPosition(**content["position"]),
+            RunTotals(**content["clock"]),
             [(str(after), [Score(**score) for score in row]) for after, row in content["rows"]],
         )
         return state, {name: int(content["sizes"][name]) for name in LOGS}
@@ -152,28 +152,28 @@ def restored(content: Mapping[str, Any]) -> tuple[State, dict[str, int]]:
         raise DataError(f"A checkpoint's state is not as fki writes it: {error!r}.") from None
 
 
-class Logged(NamedTuple):
+class LogExtent(NamedTuple):
     """How far a run's log goes: optimizer steps, and scored rows."""
 
     steps: int = 0
     rows: int = 0
 
 
-def logged(run: Run) -> Logged:
+def read_log_extent(run: Run) -> LogExtent:
     """How far metrics.jsonl goes, up to a line that a kill left unfinished."""
     steps, rows = 0, set()
     with suppress(FileNotFoundError, ValueError), (run.folder / METRICS).open("rb") as lines:
         for found in map(json.loads, lines):
             steps = max(steps, found.get("step", 0))
             rows |= {found["after"]} if "after" in found else set()
-    return Logged(steps, len(rows))
+    return LogExtent(steps, len(rows))
 
 
-def cut_logs(run: Run, sizes: Mapping[str, int]) -> None:
+def truncate_logs(run: Run, sizes: Mapping[str, int]) -> None:
     """Cut the logs to these lengths. Raises DataError where one is shorter."""
     for name in LOGS:
         file, size = run.folder / name, sizes.get(name, 0)
-        if size_of(file) < size:
+        if file_size(file) < size:
             raise DataError(f"{file} is shorter than when the checkpoint was written.")
         if file.exists():
             os.truncate(file, size)

@@ -20,6 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from fki.config.renamed_settings import with_new_names
 from fki.core.errors import DataError, FkiError
 from fki.core.paths import user_path
 
@@ -37,6 +38,7 @@ TABLES = (  # of run.json
     "holder",
     "tracked",
 )
+WITH_SETTINGS = ("config", "origins", "protocol")  # tables of run.json whose keys are settings
 
 
 
@@ -69,8 +71,8 @@ class Run:
             if output_dir:
                 folder.mkdir(parents=True, exist_ok=True)
             else:
-                folder = _make_new(folder)
-            is_empty = is_free(folder)
+                folder = _make_numbered(folder)
+            is_empty = is_unused(folder)
         except OSError as error:
             raise FkiError(f"The run folder {folder} cannot be made: {error.strerror}.") from None
         if not is_empty:
@@ -91,12 +93,16 @@ class Run:
 
     @property
     def info(self) -> dict[str, Any]:
-        """What run.json says. Raises DataError where it cannot be read or is not ours."""
+        """The content of run.json, with settings under their present names.
+
+        Raises DataError where it cannot be read or is not a run's.
+        """
         info = self.read(RUN)
         for key in TABLES:
             if not isinstance(info.get(key, {}), dict):
                 raise DataError(f"{self.folder / RUN}: '{key}' must be an object.")
-        return info
+        renamed = {key: with_new_names(info[key]) for key in WITH_SETTINGS if key in info}
+        return info | renamed
 
     def read(self, name: str) -> dict[str, Any]:
         """A JSON file of this run as a dict. Raises DataError where it cannot be read."""
@@ -135,12 +141,12 @@ class Run:
         write_json(file, {**(self.info if file.exists() else {}), **values})
 
 
-def is_free(folder: Path) -> bool:
+def is_unused(folder: Path) -> bool:
     """Does a folder hold nothing, but for what a process puts there that is about to begin?"""
     return all(file.name.startswith((LOCK, f".{RUN}.")) for file in folder.iterdir())
 
 
-def _make_new(folder: Path) -> Path:
+def _make_numbered(folder: Path) -> Path:
     """The folder, or with a number behind it where there is one already."""
     for number in range(1, 1000):
         candidate = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")

@@ -10,10 +10,10 @@ from fki.testing.toy_models import (
     generate,
     logits,
     toy_batch,
-    toy_encoder,
     toy_model,
     toy_period,
     toy_review,
+    toy_tokenizer,
     write,
 )
 
@@ -25,9 +25,9 @@ __all__ = [
     "learn",
     "logits",
     "toy_batch",
-    "toy_encoder",
     "toy_model",
     "toy_period",
     "toy_review",
+    "toy_tokenizer",
     "write",
 ]

@@ -12,14 +12,14 @@ from transformers import PreTrainedModel
 
 from fki.config.schema import Config
 from fki.core import registry
-from fki.methods.base import Method, trainable
+from fki.methods.base import Method, trainable_parameters
 from fki.modeling.seq2seq import target_logits
 from fki.testing.toy_models import toy_batch, toy_model
 
 STEPS = 4  # optimizer steps of a lesson
 
 
-class Ready(NamedTuple):
+class PreparedMethod(NamedTuple):
     """A prepared method; `base` are the base model's parameters by their names of before."""
 
     method: Method
@@ -41,7 +41,7 @@ class Case:
         model = toy_model(untied=self.untied) if self.model is None else copy.deepcopy(self.model)
         return model.eval()
 
-    def prepare(self, level: int, *, seed: int = 0) -> Ready:
+    def prepare(self, level: int, *, seed: int = 0) -> PreparedMethod:
         """The method prepared at a freeze level. Raises ConfigError where it refuses."""
         base = self.fresh()
         settings = {"freeze_level": level, "optimizer": "adamw", "learning_rate": 1e-2}
@@ -50,9 +50,9 @@ class Case:
         method = cls(config, cls.Options(**self.options))
         parameters = dict(base.named_parameters())
         torch.manual_seed(seed)
-        return Ready(method, method.prepare(base).eval(), parameters)
+        return PreparedMethod(method, method.prepare(base).eval(), parameters)
 
-    def taught(self, level: int = 1, *, seed: int = 0) -> Ready:
+    def taught(self, level: int = 1, *, seed: int = 0) -> PreparedMethod:
         """The same after a few optimizer steps."""
         ready = self.prepare(level, seed=seed)
         learn(ready)
@@ -65,7 +65,7 @@ class Case:
         return [0, 1, 2] if any(id(p) not in base for p in ready.model.parameters()) else [0, 1]
 
 
-def learn(ready: Ready) -> set[str]:
+def learn(ready: PreparedMethod) -> set[str]:
     """A few optimizer steps on the toy batch. Returns the parameters that got a gradient."""
     method, model, _ = ready
     optimizer, batch, reached = method.optimizer(model, STEPS), toy_batch(), set()
@@ -76,7 +76,9 @@ def learn(ready: Ready) -> set[str]:
         found = target_logits(model, batch, model.config)
         loss = functional.cross_entropy(found.flatten(0, 1), batch.labels.flatten())
         loss.backward()  # type: ignore[no-untyped-call]
-        reached |= {n for n, p in trainable(model).items() if p.grad is not None and p.grad.any()}
+        reached |= {
+            n for n, p in trainable_parameters(model).items() if p.grad is not None and p.grad.any()
+        }
         optimizer.step()
     model.eval()
     return reached

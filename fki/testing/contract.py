@@ -27,7 +27,7 @@ from transformers import PreTrainedModel, T5ForConditionalGeneration
 from fki.core import registry
 from fki.core.errors import CannotFold, ConfigError
 from fki.data.collator import IGNORE
-from fki.methods.base import trainable
+from fki.methods.base import trainable_parameters
 from fki.modeling.encoder_cache import EncoderCache
 from fki.runs import checkpoint
 from fki.testing.case import STEPS, Case, learn
@@ -36,10 +36,10 @@ from fki.testing.toy_models import (
     logits,
     scored,
     toy_batch,
-    toy_encoder,
     toy_model,
     toy_period,
     toy_review,
+    toy_tokenizer,
     write,
 )
 
@@ -51,10 +51,10 @@ __all__ = [
     "learn",
     "logits",
     "toy_batch",
-    "toy_encoder",
     "toy_model",
     "toy_period",
     "toy_review",
+    "toy_tokenizer",
     "write",
 ]
 
@@ -81,7 +81,7 @@ def check_method(
             check(Case(name, untied, options or {}, model))
 
 
-def _promise(breaches: Callable[[Case], Iterator[str]]) -> Check:
+def _check(breaches: Callable[[Case], Iterator[str]]) -> Check:
     """Make a check of a generator of breaches, whose docstring begins with the promise."""
 
     def check(case: Case) -> None:
@@ -92,7 +92,7 @@ def _promise(breaches: Callable[[Case], Iterator[str]]) -> Check:
     return CHECKS.setdefault(breaches.__name__, check)
 
 
-@_promise
+@_check
 def it_starts_as_the_base(case: Case) -> Iterator[str]:
     """Prepared and not yet taught, it has the base model's logits: row 0 is the untouched model."""
     for level in case.levels():
@@ -101,7 +101,7 @@ def it_starts_as_the_base(case: Case) -> Iterator[str]:
             yield f"not at freeze_level {level}"
 
 
-@_promise
+@_check
 def what_trains_moves(case: Case) -> Iterator[str]:
     """What trains gets a gradient and moves; all else stays bitwise the same."""
     for level in case.levels():
@@ -115,7 +115,7 @@ def what_trains_moves(case: Case) -> Iterator[str]:
                 yield f"at freeze_level {level} {name}, requires_grad {p.requires_grad}, does not"
 
 
-@_promise
+@_check
 def freeze_level_decides_the_base(case: Case) -> Iterator[str]:
     """Base that trains: 0 all, 1 not encoder, embeddings or a head tied to them, 2 none.
 
@@ -140,18 +140,18 @@ def freeze_level_decides_the_base(case: Case) -> Iterator[str]:
                 yield f"at freeze_level {level} {name}, which is added, is frozen"
 
 
-@_promise
+@_check
 def the_optimizer_holds_what_trains(case: Case) -> Iterator[str]:
     """The optimizer has each parameter that trains once, and no other."""
     for level in case.levels():
         ready = case.prepare(level)
         groups = ready.method.optimizer(ready.model, STEPS).param_groups
         held = sorted(id(p) for group in groups for p in group["params"])
-        if held != sorted(map(id, trainable(ready.model).values())):
+        if held != sorted(map(id, trainable_parameters(ready.model).values())):
             yield f"not at freeze_level {level}"
 
 
-@_promise
+@_check
 def a_checkpoint_brings_it_all_back(case: Case) -> Iterator[str]:
     """Saved, then loaded into a freshly prepared model of any seed, the logits are equal."""
     for level in case.levels():
@@ -163,7 +163,7 @@ def a_checkpoint_brings_it_all_back(case: Case) -> Iterator[str]:
             yield f"not at freeze_level {level}"
 
 
-@_promise
+@_check
 def folding_keeps_the_logits(case: Case) -> Iterator[str]:
     """`fold` gives a plain T5 with the same logits, `bundle` any model, or each says CannotFold."""
     for level in case.levels():
@@ -180,7 +180,7 @@ def folding_keeps_the_logits(case: Case) -> Iterator[str]:
                 yield f"`{name}` does not at freeze_level {level}"
 
 
-@_promise
+@_check
 def padding_changes_nothing(case: Case) -> Iterator[str]:
     """Longer padding of inputs and labels keeps the logits of the real positions."""
     ready, batch = case.taught(), toy_batch()
@@ -196,7 +196,7 @@ def padding_changes_nothing(case: Case) -> Iterator[str]:
         yield "they change; is every part that the method adds given the mask?"
 
 
-@_promise
+@_check
 def the_cache_changes_nothing(case: Case) -> Iterator[str]:
     """With a cache or without one, greedy or with two beams, generation has the same logits."""
     ready = case.taught()
@@ -210,7 +210,7 @@ def the_cache_changes_nothing(case: Case) -> Iterator[str]:
             yield f"not with num_beams = {beams}"
 
 
-@_promise
+@_check
 def company_changes_nothing(case: Case) -> Iterator[str]:
     """A source in a batch gets the answer that it gets alone."""
     ready = case.taught()
@@ -220,10 +220,10 @@ def company_changes_nothing(case: Case) -> Iterator[str]:
             yield f"not with num_beams = {beams}"
 
 
-@_promise
+@_check
 def sharing_a_row_changes_nothing(case: Case) -> Iterator[str]:
     """Examples that are packed into one row have their own logits, unless `packs` is False."""
-    ready, encoder = case.taught(), toy_encoder()
+    ready, encoder = case.taught(), toy_tokenizer()
     encoded = encoder.encode(toy_period().examples)
     if ready.method.packs:
         found = scored(ready.model, encoder.packed([encoded]))
@@ -232,11 +232,11 @@ def sharing_a_row_changes_nothing(case: Case) -> Iterator[str]:
             yield "they change; is every attention that the method adds given the mask as it is?"
 
 
-@_promise
+@_check
 def a_frozen_encoder_can_be_read_from_memory(case: Case) -> Iterator[str]:
     """What `frozen` names says all that the model needs of it, whatever it is asked."""
     for level in case.levels():
-        ready, encoder = case.taught(level), toy_encoder()
+        ready, encoder = case.taught(level), toy_tokenizer()
         frozen = ready.method.frozen(ready.model)
         if frozen is not None:
             states = EncoderCache(frozen, encoder, store="fp32", limit=2**20, folder=Path())
@@ -246,26 +246,26 @@ def a_frozen_encoder_can_be_read_from_memory(case: Case) -> Iterator[str]:
                     yield f"not at freeze_level {level}"
 
 
-@_promise
+@_check
 def generation_uses_what_is_trained(case: Case) -> Iterator[str]:
     """Greedy decoding has the logits that the tokens it writes have when they are forced."""
     ready = case.taught()
     found = generate(ready.model, return_dict_in_generate=True, output_logits=True)
     tokens, at_each_step = found.sequences[:, 1:], torch.stack(found.logits, dim=1)
-    real = (tokens == toy_encoder().pad).cumsum(1) == 0
+    real = (tokens == toy_tokenizer().pad).cumsum(1) == 0
     forced = logits(ready.model, toy_batch()._replace(labels=tokens))
     if not _alike(forced[real], at_each_step[real]):
         yield "they differ; is a part that the method adds skipped in generate?"
 
 
-@_promise
+@_check
 def one_seed_gives_one_result(case: Case) -> Iterator[str]:
     """Two runs with one seed end in bitwise equal weights."""
     first, second = (case.taught(seed=3).model.state_dict() for _ in range(2))
     yield from (f"{n} differs" for n in first if not torch.equal(first[n], second[n]))
 
 
-@_promise
+@_check
 def mixing_is_pure_and_leaves_nothing_out(case: Case) -> Iterator[str]:
     """`mix` follows from (period, epoch, seed) alone and has all examples of the period."""
     period, review = toy_period(), toy_review()
@@ -280,7 +280,7 @@ def mixing_is_pure_and_leaves_nothing_out(case: Case) -> Iterator[str]:
             yield f"epoch {epoch} lacks an example"
 
 
-@_promise
+@_check
 def a_misspelt_option_is_refused(case: Case) -> Iterator[str]:
     """`Options` needs no argument, and refuses a name that it does not know."""
     options = registry.options_of(case.name)

@@ -26,7 +26,7 @@ def toy_model(*, untied: bool = False) -> T5ForConditionalGeneration:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         config = T5Config(
-            vocab_size=len(toy_encoder().tokenizer),
+            vocab_size=len(toy_tokenizer().tokenizer),
             d_model=16,
             d_kv=8,
             num_heads=2,
@@ -44,9 +44,9 @@ def toy_model(*, untied: bool = False) -> T5ForConditionalGeneration:
 
 
 @cache
-def toy_encoder() -> ExampleTokenizer:
+def toy_tokenizer() -> ExampleTokenizer:
     """An encoder over the embedded model's tokenizer."""
-    return ExampleTokenizer(load.load("t5-mini").tokenizer, 64, 32)
+    return ExampleTokenizer(load.load_base_model("t5-mini").tokenizer, 64, 32)
 
 
 def toy_period() -> Period:
@@ -67,8 +67,8 @@ def toy_review() -> tuple[Example, ...]:
 
 def toy_batch(chosen: list[int] | None = None) -> Batch:
     """The period's examples, all or the chosen ones, as one batch."""
-    encoded = toy_encoder().encode(toy_period().examples)
-    return toy_encoder().batch([encoded[i] for i in chosen] if chosen else encoded)
+    encoded = toy_tokenizer().encode(toy_period().examples)
+    return toy_tokenizer().batch([encoded[i] for i in chosen] if chosen else encoded)
 
 
 @torch.no_grad()
@@ -94,4 +94,4 @@ def generate(model: nn.Module, chosen: list[int] | None = None, **settings: Any)
 def write(model: nn.Module, chosen: list[int] | None = None, **settings: Any) -> list[list[int]]:
     """The tokens that the model writes for the toy examples, without start and padding."""
     rows = generate(model, chosen, **settings)[:, 1:].tolist()
-    return [[t for t in row if t != toy_encoder().pad] for row in rows]
+    return [[t for t in row if t != toy_tokenizer().pad] for row in rows]

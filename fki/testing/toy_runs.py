@@ -11,7 +11,7 @@ PERIODS = ("2024-Q1", "2024-Q2", "2024-Q3")
 PROBES = {"invariant": 40, "initial": 30, "updated": 12, "new": 15}  # of each period
 
 
-def asked(row: int) -> list[tuple[str, str, bool]]:
+def row_cells(row: int) -> list[tuple[str, str, bool]]:
     """The cells of a row: what is kept, and each period from its own row's predecessor on."""
     cells = [("invariant", "base", True), ("initial", "base", True)]
     for name in ("updated", "new"):
@@ -21,7 +21,7 @@ def asked(row: int) -> list[tuple[str, str, bool]]:
     return cells
 
 
-def probes(cell: tuple[str, str, bool]) -> list[dict[str, str]]:
+def cell_probes(cell: tuple[str, str, bool]) -> list[dict[str, str]]:
     """Its questions; two of each subject."""
     name, period, lasts = cell
     found = []
@@ -51,18 +51,18 @@ def write_run(
     samples: list[dict[str, Any]] = []
     for t, after in enumerate(("base", *PERIODS)):
         scores = []
-        for cell in asked(t):
-            right = [float(rng.random() < chances[cell[0]][t]) for _ in probes(cell)]
+        for cell in row_cells(t):
+            right = [float(rng.random() < chances[cell[0]][t]) for _ in cell_probes(cell)]
             samples += [
                 {"after": after, "probe_set": cell[0], "id": probe["id"], "text": "x", "em": em}
-                for probe, em in zip(probes(cell), right, strict=True)
+                for probe, em in zip(cell_probes(cell), right, strict=True)
             ]
             scores.append(
                 {"probe_set": cell[0], "period": cell[1], "lasts": cell[2], "n": len(right)}
                 | {"em": 100 * sum(right) / len(right)}
             )
         rows.append({"after": after, "scores": scores})
-    questions = [probe for cell in asked(0) for probe in probes(cell)]
+    questions = [probe for cell in row_cells(0) for probe in cell_probes(cell)]
     folder.mkdir(parents=True)
     lines: dict[str, list[dict[str, Any]]] = {"samples.jsonl": samples, "probes.jsonl": questions}
     for name, some in lines.items():
@@ -77,7 +77,7 @@ def write_run(
 
 
 def _info(method: str, seed: int, config: Mapping[str, Any]) -> dict[str, Any]:
-    settings = {"method": method, "seed": seed, "eval_every": 0, "eval_samples": 500}
+    settings = {"method": method, "seed": seed, "eval_every": 0, "max_probes_per_set": 500}
     return {
         "fki": "0",
         "created": f"2026-01-0{1 + seed % 9}",
@@ -87,7 +87,7 @@ def _info(method: str, seed: int, config: Mapping[str, Any]) -> dict[str, Any]:
         "dataset": {"name": "toy", "version": "quarter", "digest": "d", "periods": [*PERIODS]},
         "model": {"name": "t5-toy", "digest": "m"},
         "parameters": {"trainable": 1000},
-        "protocol": {"prompt": "sentinel", "num_beams": 1},
+        "protocol": {"prompt_format": "sentinel", "num_beams": 1},
         "spent": {"train_seconds": 10.0 + seed, "stream_tokens": 5000, "tokens": 9000, "steps": 9},
         "environment": {"python": "3", "device": "cpu", "packages": {"torch": "2"}},
     }

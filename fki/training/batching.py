@@ -45,8 +45,8 @@ class Batcher:
 
     def batches(self, examples: int, period: str, epoch: int) -> Iterator[list[int]]:
         """An epoch's optimizer batches, in order, as numbers of its examples."""
-        seed = derived_seed(self.config.seed, "order", period, epoch)
-        return optimizer_batches(examples, self.batch_size, seed)
+        seed = derive_seed(self.config.seed, "order", period, epoch)
+        return iter_shuffled_batches(examples, self.batch_size, seed)
 
     def cuts(
         self,
@@ -63,7 +63,7 @@ class Batcher:
         cuts, most = [self._passes(examples, share) for share in shares], self.most
         loader = iter(
             DataLoader(
-                RowsOf(examples),
+                PackedRows(examples),
                 batch_sampler=[rows for cut in cuts for rows in cut],
                 collate_fn=self.encoder.packed,
                 num_workers=self.config.num_workers,
@@ -72,7 +72,7 @@ class Batcher:
         )
         for batch, share, cut in zip(batches, shares, cuts, strict=True):
             whole, own = [examples[i] for i in batch], [examples[i] for i in share]
-            micro = [next(loader) for _ in cut] or [unscored(self.encoder.batch(whole[:1]))]
+            micro = [next(loader) for _ in cut] or [mask_all_labels(self.encoder.batch(whole[:1]))]
             yield OptimizerBatch(whole, own, micro, most)
 
     def halve(self) -> None:
@@ -83,7 +83,7 @@ class Batcher:
         """The same batch, in passes as small as they are to be by now."""
         if cut.most <= self.most:
             return cut
-        rows = RowsOf(cut.share)
+        rows = PackedRows(cut.share)
         passes = self._passes(cut.share, range(len(cut.share)))
         micro = [self.encoder.packed([rows[row] for row in part]) for part in passes]
         return cut._replace(micro=micro, most=self.most)
@@ -94,7 +94,7 @@ class Batcher:
         return micro_batches(examples, rows, most=self.most, budget=budget)
 
 
-class RowsOf(Dataset[list[TokenizedExample]]):
+class PackedRows(Dataset[list[TokenizedExample]]):
     """The examples of each row."""
 
     def __init__(self, examples: Sequence[TokenizedExample]) -> None:
@@ -104,23 +104,23 @@ class RowsOf(Dataset[list[TokenizedExample]]):
         return [self.examples[i] for i in row]
 
 
-def unscored(batch: Batch) -> Batch:
+def mask_all_labels(batch: Batch) -> Batch:
     """The same batch with no label scored: what a process without a share trains on."""
     return batch._replace(labels=torch.full_like(batch.labels, IGNORE), places=batch.places[:0])
 
 
-def derived_seed(seed: int, *parts: str | int) -> int:
+def derive_seed(seed: int, *parts: str | int) -> int:
     """A 63-bit seed that depends on all parts and on nothing else."""
     text = "|".join(map(str, (seed, *parts)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def shuffled(n: int, seed: int) -> list[int]:
+def shuffle_indices(n: int, seed: int) -> list[int]:
     """The numbers below n in an order that depends on the seed alone."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
 
 
-def optimizer_batches(n: int, size: int, seed: int) -> Iterator[list[int]]:
+def iter_shuffled_batches(n: int, size: int, seed: int) -> Iterator[list[int]]:
     """The numbers below n, shuffled, `size` at a time; each is in exactly one batch."""
-    order = shuffled(n, seed)
+    order = shuffle_indices(n, seed)
     return (order[i : i + size] for i in range(0, n, size))

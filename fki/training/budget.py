@@ -14,7 +14,7 @@ from fki.config.schema import Budget, Config
 from fki.core.types import Example, Period
 from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.modeling.flops import FlopEstimator, FlopMeter
-from fki.training.batching import Batcher, derived_seed
+from fki.training.batching import Batcher, derive_seed
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ class PeriodPlanner:
         self, period: Period, epoch: int, examples: Sequence[Example]
     ) -> list[TokenizedExample]:
         """An epoch's examples as tokens; what is hidden in texts follows from period and epoch."""
-        seed = derived_seed(self.config.seed, "text", period.name, epoch)
+        seed = derive_seed(self.config.seed, "text", period.name, epoch)
         return self.encoder.encode(examples, seed)
 
     def expected(self, period: Period) -> int:

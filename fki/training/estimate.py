@@ -11,14 +11,14 @@ from fki.core.types import Period
 from fki.modeling import load
 from fki.training import session
 from fki.training.budget import BudgetUsage
-from fki.training.run_lifecycle import space_needed
+from fki.training.run_lifecycle import peak_checkpoint_bytes
 from fki.training.session import Session
 
-TIMED = 64  # questions of the trial
+TIMED_PROBES = 64  # questions of the trial
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RunEstimate:
     """Sizes are in bytes; `time` is in words because it is a rough guess."""
 
     periods: int
@@ -48,20 +48,20 @@ class Plan:
         return asdict(self)
 
 
-def make_plan(config: Config) -> Plan:
+def estimate_run(config: Config) -> RunEstimate:
     """Load everything as `train` would, count, and time a few forward passes.
 
     Raises FkiError for whatever would stop `train` before its first step.
     """
-    ready = session.build(config)
+    ready = session.build_session(config)
     periods = [p for phase in ready.phases for p in phase.periods]
     rows = 1 if config.check_validation else len(ready.phases) + 1
     probes = sum(len(c.probes) for t in range(rows) for c in ready.questions.row(t))
-    uses = _uses(ready)
+    uses = _estimate_usage(ready)
     total, trainable = load.count_parameters(ready.model)
     states = 1 if config.optimizer == "adafactor" else 3
-    minutes = _guess(ready, probes, sum(used.steps for used in uses))
-    return Plan(
+    minutes = _estimate_minutes(ready, probes, sum(used.steps for used in uses))
+    return RunEstimate(
         periods=len(periods),
         first=periods[0].name,
         last=periods[-1].name,
@@ -71,31 +71,31 @@ def make_plan(config: Config) -> Plan:
         batch_size=ready.trainer.cutter.batch_size,
         tokens=sum(used.tokens for used in uses),
         flops=sum(used.flops for used in uses),
-        budget=budget_use(config.budget, uses),
+        budget=describe_budget_use(config.budget, uses),
         total=total,
         trainable=trainable,
         added=ready.added,
         memory=4 * (total + states * trainable),
-        disk=0 if config.check_validation else space_needed(ready),
+        disk=0 if config.check_validation else peak_checkpoint_bytes(ready),
         precision=_precision(ready),
-        encoder=encoder_use(ready),
-        states=_states_needed(ready),
+        encoder=describe_encoder_use(ready),
+        states=_encoder_cache_bytes(ready),
         time=f"roughly {minutes} min on this machine, by a short trial",
         minutes=minutes,
         notes=ready.method.notes(max((used.steps for used in uses), default=0)),
     )
 
 
-def _uses(ready: Session) -> list[BudgetUsage]:
+def _estimate_usage(ready: Session) -> list[BudgetUsage]:
     """What each period's training would use: where there is a budget, batch by batch with what the
     method mixes in; else from the period's own examples."""
     budget, trainer = ready.config.budget, ready.trainer
     if budget.steps or budget.tokens or budget.flops:
         return [trainer.course(period, counts=True).used for period in ready.periods]
-    return [_use(ready, period) for period in ready.periods]
+    return [_estimate_period(ready, period) for period in ready.periods]
 
 
-def _use(ready: Session, period: Period) -> BudgetUsage:
+def _estimate_period(ready: Session, period: Period) -> BudgetUsage:
     epochs, courses = ready.config.num_train_epochs, ready.trainer.courses
     encoded, meter = ready.encoder.encode(period.examples), courses.work.meter()
     tokens = sum(len(e.source) + len(e.target) for e in encoded)
@@ -106,7 +106,7 @@ def _use(ready: Session, period: Period) -> BudgetUsage:
     return BudgetUsage(steps, tokens * epochs, first + later * (epochs - 1))
 
 
-def budget_use(budget: Budget, uses: Sequence[BudgetUsage]) -> str:
+def describe_budget_use(budget: Budget, uses: Sequence[BudgetUsage]) -> str:
     """In words: how much of its budget the run would use; "" without one."""
     limits = {name: limit for name, limit in budget.model_dump().items() if limit}
     time = limits.pop("seconds", 0)
@@ -128,7 +128,7 @@ def _precision(ready: Session) -> str:
     return "bf16" if ready.accelerator.mixed_precision == "bf16" else "fp32"
 
 
-def encoder_use(ready: Session) -> str:
+def describe_encoder_use(ready: Session) -> str:
     """In words: is the encoder run in each epoch, or read?"""
     if ready.method.frozen(ready.model) is None:
         return "learns, and is run in each epoch"
@@ -137,7 +137,7 @@ def encoder_use(ready: Session) -> str:
     return "is frozen: run once a period, without dropout, and read from disk in each epoch"
 
 
-def _states_needed(ready: Session) -> int:
+def _encoder_cache_bytes(ready: Session) -> int:
     """Bytes on disk of what a frozen encoder says: of the largest period, and of all questions."""
     trained, asked = ready.trainer.states, ready.evaluator.states
     found = 0
@@ -151,13 +151,13 @@ def _states_needed(ready: Session) -> int:
     return min(found, ready.config.encoder_cache_mib * 2**20)
 
 
-def _guess(ready: Session, probes: int, steps: int) -> int:
+def _estimate_minutes(ready: Session, probes: int, steps: int) -> int:
     """A rough duration in minutes, at least one, from a trial on this machine: the largest
     period's first optimizer batch, and some questions that the model does not know."""
     asked = [
         cell.probes for cell in ready.questions.cells if cell.probe_set in ready.questions.learned
     ]
-    some = (asked or [ready.questions.cells[0].probes])[-1][:TIMED]
+    some = (asked or [ready.questions.cells[0].probes])[-1][:TIMED_PROBES]
     ready.evaluator.predict(ready.model, some[:1])
     began = time.perf_counter()
     ready.evaluator.predict(ready.model, some)

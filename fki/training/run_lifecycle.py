@@ -26,10 +26,10 @@ from fki.runs.run_dir import CONFIG, LOCK, PROBES, RUN, Run
 from fki.training.session import Session
 
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "tokenizers", "safetensors")
-MARGIN = 64 * 2**20  # bytes for logs and answers
+LOG_BYTES = 64 * 2**20  # bytes for logs and answers
 
 
-def hold(run: Run) -> FileLock:
+def lock_run(run: Run) -> FileLock:
     """A lock that keeps every other process out of the folder until this one ends, however it ends.
 
     Raises Busy, saying who, where another process is in it.
@@ -49,18 +49,18 @@ def hold(run: Run) -> FileLock:
     return lock
 
 
-def is_held(run: Run) -> bool:
+def is_locked(run: Run) -> bool:
     """Is another process in the run's folder right now?"""
     if not (run.folder / LOCK).exists():
         return False
     try:
-        hold(run).release()
+        lock_run(run).release()
     except RunLocked:
         return True
     return False
 
 
-def take(
+def create_or_reopen(
     session: Session, resolved: Resolved, *, again: bool
 ) -> tuple[FileLock, Path, Path | None, list[str]]:
     """The folder that a run begins or goes on in, and what is known written into it.
@@ -69,34 +69,34 @@ def take(
     told of it. Raises what `Runner.begin` does.
     """
     config = resolved.config
-    run = resume.unfinished(config) if again or config.output_dir else None
+    run = resume.find_unfinished_run(config) if again or config.output_dir else None
     if run is None and again:
         raise FkiError(
             "There is no unfinished run with these settings to go on with.",
             hint="Without --resume a new run is begun.",
         )
     if run is None:
-        run, lock = _new(config)
-        start(run, session, resolved)
+        run, lock = _create_locked(config)
+        write_run_files(run, session, resolved)
         return lock, run.folder, None, []
     if resume.is_done(run):
         raise RunLocked(
             f"The run in {run.folder} is done.",
             hint=f"Run: fki compare {run.folder}   or give another --output-dir.",
         )
-    lock = hold(run)
+    lock = lock_run(run)
     if resume.is_done(run):
         lock.release()
         raise RunLocked(f"Another process has just finished the run in {run.folder}.")
-    resume.check_own_files(run)
-    resume.check_same(run, session.stream.digest, session.base_digest)
-    saved, problems = checkpoint.newest_whole(run.folder)
-    start(run, session, resolved)
+    resume.check_no_links(run)
+    resume.check_unchanged(run, session.stream.digest, session.base_digest)
+    saved, problems = checkpoint.find_newest_valid(run.folder)
+    write_run_files(run, session, resolved)
     place = f"its checkpoint {saved.name}" if saved else "its beginning: it has no whole checkpoint"
     return lock, run.folder, saved, [*problems, f"The run in {run.folder} goes on from {place}."]
 
 
-def _new(config: Config) -> tuple[Run, FileLock]:
+def _create_locked(config: Config) -> tuple[Run, FileLock]:
     """A new run's folder, held. Raises Busy where another process was quicker."""
     try:
         run = Run.create(
@@ -107,20 +107,20 @@ def _new(config: Config) -> tuple[Run, FileLock]:
         if config.output_dir and (folder / RUN).is_file():
             raise RunLocked(f"Another process has just begun the run in {folder}.") from None
         raise
-    lock = hold(run)
+    lock = lock_run(run)
     if (run.folder / RUN).is_file():
         lock.release()
         raise RunLocked(f"Another process has just been in {run.folder}.")
     return run, lock
 
 
-def start(run: Run, session: Session, resolved: Resolved) -> None:
+def write_run_files(run: Run, session: Session, resolved: Resolved) -> None:
     """Write run.json, then config.toml and probes.jsonl. Raises FkiError for too small a disk."""
-    check_space(run.folder, space_needed(session) + MARGIN, "the run needs")
+    check_disk_space(run.folder, peak_checkpoint_bytes(session) + LOG_BYTES, "the run needs")
     before = run.info if (run.folder / RUN).exists() else {}
     created = {"created": before["created"]} if "created" in before else {}
     holder = {"pid": os.getpid(), "host": platform.node()}
-    described = describe(session, resolved) | created
+    described = describe_run(session, resolved) | created
     run.update(**described, holder=holder, status="running")
     write_text(run.folder / CONFIG, to_toml(resolved.config))
     probes = (
@@ -131,17 +131,17 @@ def start(run: Run, session: Session, resolved: Resolved) -> None:
     write_lines(run.folder / PROBES, probes)
 
 
-def space_needed(session: Session) -> int:
+def peak_checkpoint_bytes(session: Session) -> int:
     """Bytes that the checkpoints of a run take at most, one that is being written among them."""
-    return space_kept(session) + checkpoint_size(session)
+    return kept_checkpoint_bytes(session) + checkpoint_bytes(session)
 
 
-def space_kept(session: Session) -> int:
+def kept_checkpoint_bytes(session: Session) -> int:
     """Bytes that the checkpoints of a run take at most once it is done."""
-    return checkpoint_size(session) * (session.config.keep_last + session.config.keep_best)
+    return checkpoint_bytes(session) * (session.config.keep_last + session.config.keep_best)
 
 
-def checkpoint_size(session: Session) -> int:
+def checkpoint_bytes(session: Session) -> int:
     """Bytes that one checkpoint takes at most."""
     _, trainable = load.count_parameters(session.model)
     config = session.config
@@ -149,10 +149,12 @@ def checkpoint_size(session: Session) -> int:
     return 4 * trainable * (1 + moments)
 
 
-LESS = "Free some space, give another --output-dir, or keep fewer checkpoints: --set keep_last=1"
+DISK_HINT = (
+    "Free some space, give another --output-dir, or keep fewer checkpoints: --set keep_last=1"
+)
 
 
-def check_space(folder: Path, needed: int, what: str, hint: str = LESS) -> None:
+def check_disk_space(folder: Path, needed: int, what: str, hint: str = DISK_HINT) -> None:
     """Raises FkiError where the disk of an existing folder has fewer bytes left than needed."""
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -163,7 +165,7 @@ def check_space(folder: Path, needed: int, what: str, hint: str = LESS) -> None:
         )
 
 
-def finish(run: Run, status: str, **more: Any) -> None:
+def mark_finished(run: Run, status: str, **more: Any) -> None:
     """Mark how a run ended; a disk that refuses does not hide what happened before."""
     try:
         run.update(status=status, ended=_now(), **more)
@@ -176,7 +178,7 @@ def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def describe(session: Session, resolved: Resolved) -> dict[str, Any]:
+def describe_run(session: Session, resolved: Resolved) -> dict[str, Any]:
     """What run.json says of a session before it starts."""
     total, train = load.count_parameters(session.model)
     stream = session.stream
@@ -199,17 +201,17 @@ def describe(session: Session, resolved: Resolved) -> dict[str, Any]:
         },
         "parameters": {"added": session.added, "total": total, "trainable": train},
         "protocol": {
-            "prompt": session.config.prompt,
+            "prompt_format": session.config.prompt_format,
             "num_beams": session.config.num_beams,
             "max_new_tokens": session.config.output_length,
             "precision": "fp32",
             "superseded": "not asked",  # a fact that changes again, once it was learned
         },
-        "environment": environment(session),
+        "environment": describe_environment(session),
     }
 
 
-def environment(session: Session) -> dict[str, Any]:
+def describe_environment(session: Session) -> dict[str, Any]:
     """Versions and hardware."""
     return {
         "python": platform.python_version(),

@@ -16,20 +16,20 @@ from fki.core.atomic_io import append_lines, write_json
 from fki.core.errors import FkiError, Interrupted
 from fki.core.types import Period, Score, Step
 from fki.evaluation.evaluator import mean_score
-from fki.evaluation.schedule import some_at_a_time
-from fki.evaluation.summary import summary
+from fki.evaluation.schedule import group_cells
+from fki.evaluation.summary import summarize_scores
 from fki.runs import checkpoint, outcomes, output_log, resume
 from fki.runs.outcomes import best_rows
-from fki.runs.resume import Clock, Logged, State
+from fki.runs.resume import LogExtent, RunState, RunTotals
 from fki.runs.run_dir import METRICS, SAMPLES, SCORES, Run
 from fki.training import peak_memory
-from fki.training.run_lifecycle import finish, take
+from fki.training.run_lifecycle import create_or_reopen, mark_finished
 from fki.training.session import Session
 from fki.training.signals import SignalRequests
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class RowScored:
     """A row of the matrix R has been scored."""
 
     after: str  # "base" or a phase
@@ -45,11 +45,11 @@ class Runner:
 
     session: Session
     run: Run
-    state: State = field(default_factory=State)
+    state: RunState = field(default_factory=RunState)
     wishes: SignalRequests = field(default_factory=SignalRequests)
     notes: list[str] = field(default_factory=list)  # what the user should be told
     heeded: int = 0  # steps when signals were last heeded
-    logged: Logged = field(default_factory=Logged)  # before the logs were cut
+    logged: LogExtent = field(default_factory=LogExtent)  # before the logs were cut
     optimizer_state: dict[int, Any] | None = None  # what the next period goes on with
     lock: FileLock | None = None  # held while the run goes on
 
@@ -65,25 +65,25 @@ class Runner:
                 is too small; Busy where another process holds the run.
         """
         output_log.check(resolved.config.output_log)
-        lock, folder, saved, notes = _taken(session, resolved, again=again)
+        lock, folder, saved, notes = _open_on_main_process(session, resolved, again=again)
         runner = cls(session, Run(folder), notes=notes, lock=lock)
-        runner.logged = resume.logged(runner.run)
+        runner.logged = resume.read_log_extent(runner.run)
         if saved is not None:
             runner.restore(saved)
         elif session.is_main:
-            resume.cut_logs(runner.run, {})
+            resume.truncate_logs(runner.run, {})
         return runner
 
     def restore(self, saved: Path) -> None:
         """Go on from a checkpoint: weights, optimizer, position, scores, logs."""
         checkpoint.load(saved, self.session.model)
         content, self.optimizer_state = checkpoint.load_state(saved)
-        self.state, sizes = resume.restored(content)
+        self.state, sizes = resume.parse_state(content)
         self.heeded = self.clock.steps
         for period in self._learned():
             self.session.trainer.pass_over(period)
         if self.session.is_main:
-            resume.cut_logs(self.run, sizes)
+            resume.truncate_logs(self.run, sizes)
 
     def _learned(self) -> list[Period]:
         """The periods that are done, in order."""
@@ -92,7 +92,7 @@ class Runner:
         return [*done, *(phases[at.phase].periods[: at.period] if at.phase < len(phases) else ())]
 
     @property
-    def clock(self) -> Clock:
+    def clock(self) -> RunTotals:
         """What was spent so far."""
         return self.state.clock
 
@@ -101,13 +101,13 @@ class Runner:
         """What has been scored so far."""
         return self.state.rows
 
-    def events(self) -> Generator[Step | Scored, None, None]:
+    def events(self) -> Generator[Step | RowScored, None, None]:
         """Run everything that is left, yielding each step and each scored row.
 
         The run is marked done, failed or interrupted, whatever ends it. Raises Interrupted where a
         signal asked to stop; what is needed to go on is then on disk.
         """
-        peak_memory.reset_peak()
+        peak_memory.reset_peak_memory()
         try:
             yield from self._events()
         except (KeyboardInterrupt, GeneratorExit, Interrupted) as stop:
@@ -122,7 +122,7 @@ class Runner:
         if self.session.is_main:
             output_log.write(self.session.config.output_log, self.scores()["rows"])
 
-    def _events(self) -> Generator[Step | Scored, None, None]:
+    def _events(self) -> Generator[Step | RowScored, None, None]:
         if self.state.position.phase < 0:
             yield self._score(0)
         if self.session.config.check_validation:
@@ -151,7 +151,11 @@ class Runner:
 
     def _heed(self, name: str) -> None:
         """Save where it is time or asked for. Raises Interrupted where the run is to stop."""
-        every, before, self.heeded = self.session.config.save_every, self.heeded, self.clock.steps
+        every, before, self.heeded = (
+            self.session.config.save_every_steps,
+            self.heeded,
+            self.clock.steps,
+        )
         is_time = every > 0 and self.heeded // every > before // every
         if self._asked("stop"):
             self._save(name)
@@ -184,11 +188,11 @@ class Runner:
                 keep=best_rows(self.rows, config.keep_best),
             )
 
-    def _score(self, t: int) -> Scored:
+    def _score(self, t: int) -> RowScored:
         """Ask row t's questions; keep every prediction."""
         began = time.perf_counter()
         after, scores = self.session.questions.row_name(t), []
-        for cells in some_at_a_time(self.session.questions.row(t)):
+        for cells in group_cells(self.session.questions.row(t)):
             samples = []
             answers = self.session.evaluator.ask(self.session.model, cells)
             for cell, predictions in zip(cells, answers, strict=True):
@@ -210,7 +214,7 @@ class Runner:
         if self.session.is_main:
             append_lines(self.run.folder / METRICS, [{"after": after, **asdict(s)} for s in scores])
             write_json(self.run.folder / SCORES, self.scores())
-        return Scored(after, t, len(self.session.phases) + 1, scores, seconds)
+        return RowScored(after, t, len(self.session.phases) + 1, scores, seconds)
 
     def _log(self, step: Step) -> None:
         self.clock.train_seconds += step.seconds
@@ -242,7 +246,7 @@ class Runner:
             "rows": [
                 {"after": after, "scores": [asdict(s) for s in row]} for after, row in self.rows
             ],
-            "summary": summary(
+            "summary": summarize_scores(
                 self.rows,
                 reached,
                 tokens=self.clock.stream_tokens,
@@ -261,14 +265,16 @@ class Runner:
         """Mark how the run ended, and let go of its folder."""
         if self.session.is_main:
             if status == "done":
-                outcomes.keep(self.run)
+                outcomes.save_outcomes(self.run)
             spent = asdict(self.clock)
-            finish(self.run, status, spent=spent, peak_mib=peak_memory.peak_mib(), **more)
+            mark_finished(
+                self.run, status, spent=spent, peak_mib=peak_memory.peak_memory_mib(), **more
+            )
         if self.lock:
             self.lock.release()
 
 
-def _taken(
+def _open_on_main_process(
     session: Session, resolved: Resolved, *, again: bool
 ) -> tuple[FileLock | None, Path, Path | None, list[str]]:
     """As `folder.take` by the main process; the others are told, of an error too, so that none
@@ -277,7 +283,7 @@ def _taken(
     told: list[Any] = [None]
     try:
         if session.is_main:
-            lock, *told[0] = take(session, resolved, again=again)
+            lock, *told[0] = create_or_reopen(session, resolved, again=again)
     except FkiError as error:
         if session.accelerator.num_processes == 1:
             raise

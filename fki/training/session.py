@@ -19,12 +19,12 @@ from fki.data.open_dataset import open_stream
 from fki.data.prompts import target_text, training_examples
 from fki.data.replay_corpus import read_corpus
 from fki.evaluation.evaluator import Evaluator
-from fki.evaluation.schedule import Phase, Questions, phases
+from fki.evaluation.schedule import Phase, ProbeSchedule, make_phases
 from fki.methods.base import Method, make_method
 from fki.modeling import load
-from fki.modeling.device import has_bf16, make_accelerator
+from fki.modeling.device import has_native_bf16, make_accelerator
 from fki.modeling.encoder_cache import EncoderCache
-from fki.modeling.load import BaseModel, make_encoder
+from fki.modeling.load import BaseModel, make_example_tokenizer
 from fki.modeling.modeling_fki import FkiT5ForConditionalGeneration
 from fki.runs import checkpoint
 from fki.training.trainer import Trainer
@@ -44,7 +44,7 @@ class Session:
     evaluator: Evaluator
     accelerator: Accelerator
     phases: list[Phase]
-    questions: Questions
+    questions: ProbeSchedule
     base_digest: str
     added: int  # parameters that the method adds
 
@@ -66,21 +66,21 @@ class Session:
         return bool(self.accelerator.is_main_process)
 
 
-def build(config: Config) -> Session:
+def build_session(config: Config) -> Session:
     """Read the data, load and prepare the model. Raises FkiError before anything is trained."""
-    stream = open_stream(config.dataset, config.dataset_version, config.prompt)
-    base = load.load(config.model)
+    stream = open_stream(config.dataset, config.dataset_version, config.prompt_format)
+    base = load.load_base_model(config.model)
     _check_trains(base, config)
     accelerator = make_accelerator(config)
-    plan = phases(stream, config)
-    questions = Questions(stream, plan, config)
+    plan = make_phases(stream, config)
+    questions = ProbeSchedule(stream, plan, config)
     method = make_method(config)
-    review = _review(stream, method)
+    review = _load_review(stream, method)
     with accelerator.main_process_first():  # which tokenises; the others read
-        encoder = make_encoder(base.tokenizer, config, accelerator)
+        encoder = make_example_tokenizer(base.tokenizer, config, accelerator)
         taught = [period.examples for phase in plan for period in phase.periods]
         _check_answers_fit([*taught, review] if method.corpus else taught, encoder)
-        _check_questions_fit(questions, encoder, config)
+        _check_probes_fit(questions, encoder, config)
         encoder.store.flush()
     digest = load.weights_digest(base.model)
     before, _ = load.count_parameters(base.model)
@@ -91,8 +91,8 @@ def build(config: Config) -> Session:
     for setting, path in stated.items():
         if path:
             checkpoint.load(checkpoint.find(user_path(path), setting), model)
-    states = make_states(model, method, encoder, config)
-    to_learn = states if reads_states(config) else None
+    states = make_encoder_cache(model, method, encoder, config)
+    to_learn = states if trains_from_cache(config) else None
     trainer = Trainer(model, method, config, encoder, accelerator, review, to_learn)
     to_ask = states if config.encoder_cache != "bf16" else None
     evaluator = Evaluator(encoder, config, accelerator, to_ask)
@@ -123,17 +123,17 @@ def _check_trains(base: BaseModel, config: Config) -> None:
         )
 
 
-def give_back() -> None:
+def free_memory() -> None:
     """Free the memory of sessions that nobody holds any more: their parts refer to one another."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
-def _review(stream: Stream, method: Method) -> Sequence[Example]:
+def _load_review(stream: Stream, method: Method) -> Sequence[Example]:
     """Old text for methods that review: their corpus, else what was known before the stream, which
     is read when it is gone through."""
-    prompt = method.config.prompt
+    prompt = method.config.prompt_format
 
     def read() -> Iterator[Example]:
         return (e for f in stream.base for e in training_examples(f, prompt, period=BASE))
@@ -141,7 +141,7 @@ def _review(stream: Stream, method: Method) -> Sequence[Example]:
     return read_corpus(user_path(method.corpus), prompt) if method.corpus else Lazy(None, read)
 
 
-def make_states(
+def make_encoder_cache(
     model: nn.Module, method: Method, encoder: ExampleTokenizer, config: Config
 ) -> EncoderCache | None:
     """What keeps the states of the frozen encoder; None where none is frozen or kept."""
@@ -157,7 +157,7 @@ def make_states(
     )
 
 
-def reads_states(config: Config) -> bool:
+def trains_from_cache(config: Config) -> bool:
     """Do epochs read the states of a frozen encoder? For a single epoch keeping them is no use."""
     is_wanted = config.encoder_cache in ("fp32", "bf16")
     return is_wanted or (config.encoder_cache == "auto" and config.num_train_epochs > 1)
@@ -172,21 +172,21 @@ def _check_answers_fit(taught: Iterable[Iterable[Example]], encoder: ExampleToke
         encoder.count(examples)
 
 
-def _check_questions_fit(questions: Questions, encoder: ExampleTokenizer, config: Config) -> None:
+def _check_probes_fit(questions: ProbeSchedule, encoder: ExampleTokenizer, config: Config) -> None:
     """Tokenise all that is asked, a cell at a time. Raises ConfigError for a cut answer."""
     for cell in questions.cells:
         answers = [answer for probe in cell.probes for answer in probe.answers]
-        encoder.check_fit([target_text(answer, config.prompt) for answer in answers])
+        encoder.check_fit([target_text(answer, config.prompt_format) for answer in answers])
         encoder.store.sizes([probe.source for probe in cell.probes])
 
 
-def notes(config: Config, accelerator: Accelerator) -> list[str]:
+def startup_notes(config: Config, accelerator: Accelerator) -> list[str]:
     """What to say before the start: whose weights it starts from, and where `ngpu` is not the
     number of processes that were started."""
     found, world = [], accelerator.num_processes
     if config.continue_from:
         found.append(f"a new run from the weights of {config.continue_from}; row 0 is theirs.")
-    if config.mixed_precision == "bf16" and not has_bf16():
+    if config.mixed_precision == "bf16" and not has_native_bf16():
         found.append(
             "mixed_precision = bf16, but this device only imitates it, which is slower than fp32: "
             "auto uses bf16 where it is quicker."

@@ -18,14 +18,20 @@ from accelerate.utils import broadcast_object_list
 from fki.config.sweep import Cell, Cells
 from fki.core.errors import ConfigError, DataError, FkiError, Interrupted, RunLocked
 from fki.core.types import Score, Step
-from fki.evaluation.summary import so_far
+from fki.evaluation.summary import learned_and_kept
 from fki.modeling.device import make_accelerator
 from fki.runs import output_log, resume
-from fki.runs.run_dir import CHECKPOINTS, RUN, SCORES, Run, is_free
+from fki.runs.run_dir import CHECKPOINTS, RUN, SCORES, Run, is_unused
 from fki.training import session, tracking
-from fki.training.run_lifecycle import MARGIN, check_space, checkpoint_size, is_held, space_kept
-from fki.training.runner import Runner, Scored
-from fki.training.session import give_back
+from fki.training.run_lifecycle import (
+    LOG_BYTES,
+    check_disk_space,
+    checkpoint_bytes,
+    is_locked,
+    kept_checkpoint_bytes,
+)
+from fki.training.runner import RowScored, Runner
+from fki.training.session import free_memory
 from fki.training.signals import SignalRequests
 
 T = TypeVar("T")
@@ -52,12 +58,12 @@ class Note:
     text: str
 
 
-Event = Step | Scored | Note | Progress  # Progress: the cell has begun or come to an end
-Happening = tuple[Cell, Event]
+Event = Step | RowScored | Note | Progress  # Progress: the cell has begun or come to an end
+CellEvent = tuple[Cell, Event]
 
 
 @dataclass(slots=True)
-class Grid:
+class Sweep:
     """The cells of a grid, and how far those are that this process runs."""
 
     cells: Cells
@@ -73,7 +79,7 @@ class Grid:
         Returns what the user should know. Raises FkiError for whatever would stop a cell before its
         first step, ConfigError where a folder holds something else than its cell.
         """
-        tracking.check(self.track)
+        tracking.check_trackers(self.track)
         check_folders(self.cells)
         accelerator = make_accelerator(self.cells.all[0].config)
         self.world = accelerator.num_processes
@@ -88,7 +94,7 @@ class Grid:
         """The names of the cells that are so."""
         return [name for name, progress in self.progress.items() if progress.status == status]
 
-    def events(self) -> Generator[Happening, None, None]:
+    def events(self) -> Generator[CellEvent, None, None]:
         """Run every cell that is left, yielding what happens to which.
 
         A cell that fails is marked so, and the next one begins. A cell that another process is at
@@ -101,7 +107,7 @@ class Grid:
             [cell for cell in self.mine if self.progress[cell.name].status == "elsewhere"]
         )
 
-    def _run_all(self, cells: Iterable[Cell]) -> Generator[Happening, None, None]:
+    def _run_all(self, cells: Iterable[Cell]) -> Generator[CellEvent, None, None]:
         for cell in cells:
             before = self.progress[cell.name].status
             try:
@@ -114,36 +120,36 @@ class Grid:
                 if self.world > 1:
                     raise
                 _mark_failed(self.progress[cell.name], error)
-            session.give_back()
+            session.free_memory()
             after = self.progress[cell.name]
             if after.status != before or before == "done":
                 yield cell, after
 
-    def _run(self, cell: Cell) -> Generator[Happening, None, None]:
+    def _run(self, cell: Cell) -> Generator[CellEvent, None, None]:
         """Run a cell to its end, or read the scores of one that is done."""
         if self._agreed(lambda: is_done(cell)):
             self._read(cell)
             return
-        if self._agreed(lambda: is_held(Run(cell.folder))):
+        if self._agreed(lambda: is_locked(Run(cell.folder))):
             raise RunLocked(f"Another process is running in {cell.folder}.")
         if self._agreed(lambda: self.wishes.stop):
             raise self.interrupted(cell)
         progress = self.progress[cell.name]
         progress.status = "running"
         yield cell, progress
-        ready = session.build(cell.config)
+        ready = session.build_session(cell.config)
         runner = Runner.begin(ready, cell.resolved)
         runner.wishes = self.wishes
         yield from ((cell, Note(text)) for text in runner.notes)
-        with tracking.tracked(runner, self.track) as trackers:
-            for event in _followed(runner, progress):
+        with tracking.track_run(runner, self.track) as trackers:
+            for event in _follow_run(runner, progress):
                 yield from ((cell, Note(text)) for text in trackers.log(event))
                 yield cell, event
         self._read(cell)
 
     def _read(self, cell: Cell) -> None:
         """What a run that is done says of itself. Raises DataError where it does not."""
-        self.progress[cell.name] = self._agreed(lambda: _said(Run(cell.folder)))
+        self.progress[cell.name] = self._agreed(lambda: _read_finished(Run(cell.folder)))
 
     def _agreed(self, ask: Callable[[], T]) -> T:
         """What the main process finds, in all of them; the others need not see its disk."""
@@ -163,12 +169,12 @@ class Grid:
         )
 
 
-def _followed(runner: Runner, progress: Progress) -> Generator[Step | Scored, None, None]:
+def _follow_run(runner: Runner, progress: Progress) -> Generator[Step | RowScored, None, None]:
     """What a run does, and how far it is by that."""
     expected = runner.session.steps
     total, names = sum(expected.values()), list(expected)
     progress.share = min(1.0, runner.clock.steps / total) if total else 0.0
-    progress.learned, progress.kept = so_far(runner.rows)
+    progress.learned, progress.kept = learned_and_kept(runner.rows)
     with closing(runner.events()) as events:
         for event in events:
             progress.seconds = runner.clock.train_seconds + runner.clock.eval_seconds
@@ -177,14 +183,14 @@ def _followed(runner: Runner, progress: Progress) -> Generator[Step | Scored, No
                 within = expected[event.period] * event.step / event.steps  # may mix in more
                 progress.share = (before + within) / total
             else:
-                progress.learned, progress.kept = so_far(runner.rows)
+                progress.learned, progress.kept = learned_and_kept(runner.rows)
             yield event
 
 
-def _said(run: Run) -> Progress:
+def _read_finished(run: Run) -> Progress:
     try:
         spent, rows = run.info["spent"], run.read(SCORES)["rows"]
-        learned, kept = so_far(
+        learned, kept = learned_and_kept(
             [(row["after"], [Score(**score) for score in row["scores"]]) for row in rows]
         )
         seconds = spent["train_seconds"] + spent["eval_seconds"]
@@ -217,7 +223,7 @@ def check_folders(cells: Cells) -> None:
             f"Several runs need a folder to put theirs in, and {folder} is {what}.",
             hint="Give another --output-dir.",
         )
-    problems = [text for cell in cells.all if (text := _problem(cell))]
+    problems = [text for cell in cells.all if (text := _folder_problem(cell))]
     if problems:
         raise ConfigError(
             "\n".join(problems),
@@ -225,16 +231,16 @@ def check_folders(cells: Cells) -> None:
         )
 
 
-def _problem(cell: Cell) -> str:
+def _folder_problem(cell: Cell) -> str:
     """What keeps a cell from its folder; "" for nothing."""
     try:
-        run = resume.unfinished(cell.config)
+        run = resume.find_unfinished_run(cell.config)
     except ConfigError as error:
         return str(error)
     if run is None and cell.folder.exists():
         if not cell.folder.is_dir():
             return f"{cell.folder} is a file."
-        if not is_free(cell.folder):
+        if not is_unused(cell.folder):
             return f"{cell.folder} holds files, and no run."
     return ""
 
@@ -248,32 +254,35 @@ def check_runs(folder: Path, left: Sequence[Cell]) -> list[str]:
     notes, kept, largest = list[str](), 0, 0
     for method in dict.fromkeys(cell.config.method for cell in left):
         cells = [cell for cell in left if cell.config.method == method]
-        ready = session.build(cells[0].config)
+        ready = session.build_session(cells[0].config)
         for cell in cells:
             output_log.check(cell.config.output_log)
-            notes += [*cell.resolved.notes, *session.notes(cell.config, ready.accelerator)]
+            notes += [*cell.resolved.notes, *session.startup_notes(cell.config, ready.accelerator)]
             if (cell.folder / RUN).is_file():
-                resume.check_same(Run(cell.folder), ready.stream.digest, ready.base_digest)
+                resume.check_unchanged(Run(cell.folder), ready.stream.digest, ready.base_digest)
             if not cell.config.check_validation:
-                kept += max(0, space_kept(ready) - _held_bytes(cell)) + MARGIN
-                largest = max(largest, checkpoint_size(ready))
+                kept += (
+                    max(0, kept_checkpoint_bytes(ready) - _existing_checkpoint_bytes(cell))
+                    + LOG_BYTES
+                )
+                largest = max(largest, checkpoint_bytes(ready))
         del ready
-        give_back()
-    _check_place(folder, kept + largest)
+        free_memory()
+    _check_writable(folder, kept + largest)
     return list(dict.fromkeys(notes))
 
 
-def _held_bytes(cell: Cell) -> int:
+def _existing_checkpoint_bytes(cell: Cell) -> int:
     """What the cell's checkpoints take already."""
     files = (cell.folder / CHECKPOINTS).rglob("*")
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def _check_place(folder: Path, needed: int) -> None:
+def _check_writable(folder: Path, needed: int) -> None:
     """Raises FkiError where runs cannot be put into a folder."""
     place = folder.absolute()
     while not place.exists():
         place = place.parent
     if not (place.is_dir() and os.access(place, os.W_OK)):
         raise FkiError(f"{folder} cannot be made or written to.", hint="Give another --output-dir.")
-    check_space(place, needed, "the runs that are left need")
+    check_disk_space(place, needed, "the runs that are left need")

@@ -23,28 +23,28 @@ from accelerate.utils import LoggerType
 from fki.config.schema import as_dict
 from fki.core.errors import ConfigError, FkiError, nearest
 from fki.core.types import Score, Step
-from fki.evaluation.summary import pooled
-from fki.runs.resume import Logged, flat
+from fki.evaluation.summary import pooled_mean
+from fki.runs.resume import LogExtent, flat
 from fki.runs.run_dir import TRACKING
-from fki.training.runner import Runner, Scored
+from fki.training.runner import RowScored, Runner
 
 PROJECT = "fki"  # of wandb and trackio, the experiment of mlflow
-NAMES = ("tensorboard", "wandb", "trackio", "mlflow")
-FIELDS = ("em", "f1", "accuracy", "log_likelihood")
-SECRET = {"key", "token", "secret", "password", "passwd", "credential", "credentials", "auth"}
-USER = re.compile(r"(?<=://)[^/@\s]*@")  # the user and password of a URL
+TRACKERS = ("tensorboard", "wandb", "trackio", "mlflow")
+TRACKED_SCORES = ("em", "f1", "accuracy", "log_likelihood")
+SECRET_WORDS = {"key", "token", "secret", "password", "passwd", "credential", "credentials", "auth"}
+URL_USER = re.compile(r"(?<=://)[^/@\s]*@")  # the user and password of a URL
 
 
-def check(names: Sequence[str]) -> None:
+def check_trackers(names: Sequence[str]) -> None:
     """Raises ConfigError where a tracker is not known, or its package is not installed."""
     registered = [name for name in LOGGER_TYPE_TO_CLASS if name not in LoggerType.list()]
     for name in names:
-        if name not in (*NAMES, *registered):
+        if name not in (*TRACKERS, *registered):
             raise ConfigError(
-                f"--track must be {', '.join(NAMES[:-1])} or {NAMES[-1]}, not '{name}'."
-                f"{nearest(name, NAMES)}"
+                f"--track must be {', '.join(TRACKERS[:-1])} or {TRACKERS[-1]}, not '{name}'."
+                f"{nearest(name, TRACKERS)}"
             )
-        if name in NAMES and name not in map(str, get_available_trackers()):
+        if name in TRACKERS and name not in map(str, get_available_trackers()):
             raise ConfigError(
                 f"--track {name} needs the package {name}, which is not installed.",
                 hint=f"Run: pip install {name}",
@@ -57,7 +57,7 @@ class Tracking:
 
     runner: Runner
     trackers: list[GeneralTracker] = field(default_factory=list)
-    seen: dict[str, Logged] = field(default_factory=dict)
+    seen: dict[str, LogExtent] = field(default_factory=dict)
 
     def start(self, names: Sequence[str]) -> None:
         """Start the trackers, and write down what they need to go on.
@@ -67,10 +67,12 @@ class Tracking:
         run, before = self.runner.run, self.runner.run.info.get("tracked", {})
         number = hashlib.sha256(f"{run.info['created']}|{run.folder.name}".encode()).hexdigest()[:8]
         ids = {name: before.get(name, {}).get("id", number) for name in names}
-        config = public(flat(as_dict(self.runner.session.config)))
+        config = redact_settings(flat(as_dict(self.runner.session.config)))
         try:
             accelerator = Accelerator(log_with=list(names), project_dir=str(run.folder / TRACKING))
-            accelerator.init_trackers(PROJECT, init_kwargs=_arguments(run.folder, ids, before))
+            accelerator.init_trackers(
+                PROJECT, init_kwargs=_tracker_arguments(run.folder, ids, before)
+            )
             self.trackers = accelerator.trackers
             for tracker in self.trackers:
                 if tracker.name not in before:
@@ -86,11 +88,11 @@ class Tracking:
             known, logged = before.get(name), self.runner.logged
             steps = max(known["steps"], logged.steps) if known else 0
             rows = max(known["rows"], logged.rows) if known else 0
-            self.seen[name] = Logged(steps, rows)
+            self.seen[name] = LogExtent(steps, rows)
         told = {name: {"id": ids[name], **self.seen[name]._asdict()} for name in names}
         run.update(tracked=before | told)
 
-    def log(self, event: Step | Scored) -> list[str]:
+    def log(self, event: Step | RowScored) -> list[str]:
         """Track a step or a scored row. Returns what to say of trackers that failed."""
         steps, notes = self.runner.clock.steps, []
         values = step_values(event) if isinstance(event, Step) else row_values(event.scores)
@@ -114,7 +116,7 @@ class Tracking:
 
 
 @contextmanager
-def tracked(runner: Runner, names: Sequence[str]) -> Iterator[Tracking]:
+def track_run(runner: Runner, names: Sequence[str]) -> Iterator[Tracking]:
     """Inside of this the run is tracked; where no tracker is named, or this is not the process that
     writes, nothing is. Raises FkiError where a tracker does not start; the run has failed then."""
     tracking = Tracking(runner)
@@ -132,7 +134,7 @@ def tracked(runner: Runner, names: Sequence[str]) -> Iterator[Tracking]:
         tracking.finish()
 
 
-def _arguments(
+def _tracker_arguments(
     folder: Path, ids: Mapping[str, str], before: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
     """What each tracker needs to be told, so that it goes on with the run that it has begun."""
@@ -145,21 +147,21 @@ def _arguments(
     }
 
 
-def public(settings: Mapping[str, Any]) -> dict[str, Any]:
+def redact_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as trackers take them, without what is nobody else's business: what is named like a
     secret, the user in a URL, and where on this machine a file is."""
     return {
-        key: _public(value)
+        key: _redact_value(value)
         for key, value in settings.items()
-        if not SECRET & set(re.split(r"[._]", key.lower()))
+        if not SECRET_WORDS & set(re.split(r"[._]", key.lower()))
     }
 
 
-def _public(value: Any) -> Any:
+def _redact_value(value: Any) -> Any:
     if isinstance(value, list):
-        return ", ".join(str(_public(part)) for part in value)
+        return ", ".join(str(_redact_value(part)) for part in value)
     if isinstance(value, str):
-        plain = USER.sub("", value)
+        plain = URL_USER.sub("", value)
         is_place = plain.startswith(("~", ".")) or Path(plain).is_absolute()
         return Path(plain).name if is_place else plain
     return value
@@ -180,6 +182,8 @@ def row_values(scores: Sequence[Score]) -> dict[str, float]:
     """The mean scores of each probe set over all that a row asks of it."""
     names = dict.fromkeys(score.probe_set for score in scores)
     found = {
-        f"{name}/{field}": pooled(scores, [name], field=field) for name in names for field in FIELDS
+        f"{name}/{field}": pooled_mean(scores, [name], field=field)
+        for name in names
+        for field in TRACKED_SCORES
     }
     return {name: value for name, value in found.items() if value is not None}

@@ -22,18 +22,20 @@ from fki.config.schema import Config
 from fki.core.errors import FkiError
 from fki.core.types import Batch, Example, Period, Step
 from fki.data.collator import ExampleTokenizer
-from fki.methods.base import Method, trainable
+from fki.methods.base import Method, trainable_parameters
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
 from fki.modeling.flops import FlopEstimator
-from fki.modeling.seq2seq import packs, scored_logits
-from fki.training.batching import Batcher, OptimizerBatch, derived_seed
+from fki.modeling.seq2seq import can_pack, scored_logits
+from fki.training.batching import Batcher, OptimizerBatch, derive_seed
 from fki.training.budget import PeriodPlan, PeriodPlanner
-from fki.training.lr_schedule import Rate
+from fki.training.lr_schedule import LinearWarmupDecay
 
-AHEAD = 8  # steps that a GPU is asked for before their losses are read, which waits for it
-MOST_SKIPPED = 10  # steps in a row that `on_nan = "skip"` leaves out before it gives up
-NAMED = 5  # examples of a batch that an error names
-TRAINED = "trained"  # the group of states of what is being learned
+MAX_PENDING_STEPS = (
+    8  # steps that a GPU is asked for before their losses are read, which waits for it
+)
+MAX_SKIPPED_STEPS = 10  # steps in a row that `on_nan = "skip"` leaves out before it gives up
+MAX_NAMED_EXAMPLES = 5  # examples of a batch that an error names
+TRAINING_GROUP = "trained"  # the group of states of what is being learned
 
 
 class PendingStep(NamedTuple):
@@ -67,9 +69,9 @@ class Trainer:
         accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         # whether a step is to be left out, or is the last, has to be known before the next is taken
         waits = config.on_nan == "skip" or config.budget.seconds > 0
-        self.ahead = AHEAD if accelerator.device.type == "cuda" and not waits else 1
-        can_pack = method.packs and packs(model)
-        self.cutter = Batcher(encoder, config, accelerator, packs=can_pack)
+        self.ahead = MAX_PENDING_STEPS if accelerator.device.type == "cuda" and not waits else 1
+        is_packed = method.packs and can_pack(model)
+        self.cutter = Batcher(encoder, config, accelerator, packs=is_packed)
         self.courses = PeriodPlanner(config, encoder, self.cutter, FlopEstimator(model, states))
         self.optimizer: torch.optim.Optimizer | None = None
 
@@ -113,7 +115,7 @@ class Trainer:
         steps, step, skipped = course.steps, after, 0
         goes_on = after > 0 or not self.config.reset_optimizer_per_period
         optimizer = self._optimizer_for(steps, state if goes_on else None)
-        rate = Rate(steps if self.config.use_lr_scheduling else 0)
+        rate = LinearWarmupDecay(steps if self.config.use_lr_scheduling else 0)
         before = self._recall(course.epochs)
         self.model.train()
         cuts = self._cuts(period, course, after)
@@ -153,7 +155,7 @@ class Trainer:
         self,
         cut: OptimizerBatch,
         optimizer: torch.optim.Optimizer,
-        rate: Rate,
+        rate: LinearWarmupDecay,
         period: str,
         step: int,
     ) -> PendingStep:
@@ -161,7 +163,7 @@ class Trainer:
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * rate(step - 1)
         rank = self.accelerator.process_index
-        seed = derived_seed(self.config.seed, "dropout", period, step, rank)
+        seed = derive_seed(self.config.seed, "dropout", period, step, rank)
         read, note = self._gradients(cut, seed)
         if self.ahead > 1 or bool(read.isfinite().all()):
             optimizer.step()
@@ -195,9 +197,13 @@ class Trainer:
         self, cut: OptimizerBatch, place: str, loss: float, norm: float, skipped: int
     ) -> str:
         """What to say of a step that is left out. Raises FkiError where none may be."""
-        ids = ", ".join(e.id for e in cut.batch[:NAMED])
-        more = f" and {len(cut.batch) - NAMED} more" if len(cut.batch) > NAMED else ""
-        if self.config.on_nan == "stop" or skipped > MOST_SKIPPED:
+        ids = ", ".join(e.id for e in cut.batch[:MAX_NAMED_EXAMPLES])
+        more = (
+            f" and {len(cut.batch) - MAX_NAMED_EXAMPLES} more"
+            if len(cut.batch) > MAX_NAMED_EXAMPLES
+            else ""
+        )
+        if self.config.on_nan == "stop" or skipped > MAX_SKIPPED_STEPS:
             raise FkiError(
                 f"The loss is no longer a finite number: {loss} in {place} (gradient norm {norm}), "
                 f"learning {ids}{more}.",
@@ -223,21 +229,23 @@ class Trainer:
         began = time.perf_counter()
         if self.states:
             asked = dict.fromkeys(e.source for epoch in epochs for e in epoch if not e.is_text)
-            self.states.drop(TRAINED)
-            self.group = self.states.group(TRAINED, self.encoder.sources([*asked]))
+            self.states.drop(TRAINING_GROUP)
+            self.group = self.states.group(TRAINING_GROUP, self.encoder.sources([*asked]))
         return time.perf_counter() - began
 
     def trial(self, period: Period) -> float:
         """Seconds that the gradients of one optimizer batch take; no weight moves."""
         cut = next(self.cutter.cuts(self.encoder.encode(period.examples), period.name, 0))
         if self.states:
-            self.group = self.states.group(TRAINED, [example.source for example in cut.batch])
+            self.group = self.states.group(
+                TRAINING_GROUP, [example.source for example in cut.batch]
+            )
         began = time.perf_counter()
         self.backward(cut).tolist()
         self.plain.zero_grad(set_to_none=True)
         seconds = time.perf_counter() - began
         if self.states:
-            self.states.drop(TRAINED)
+            self.states.drop(TRAINING_GROUP)
         return seconds
 
     def _gradients(self, cut: OptimizerBatch, dropout: int) -> tuple[Tensor, str]:
@@ -286,7 +294,7 @@ class Trainer:
         if world > 1:
             total = self.accelerator.reduce(total, "sum")
         norm = self.accelerator.clip_grad_norm_(
-            trainable(self.plain).values(), self.config.max_grad_norm or math.inf
+            trainable_parameters(self.plain).values(), self.config.max_grad_norm or math.inf
         )
         return torch.stack([total / scored, torch.as_tensor(norm, device=total.device)])
 

@@ -1,52 +1,15 @@
-"""The command line in-process, a dataset of six facts, and one run that all tests share."""
+"""A dataset of six facts, and one run that all tests of the commands share."""
 
 import json
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
 from fki.commands.app import main
 
-SHORT = ("max_periods=1", "num_train_epochs=1", "eval_samples=5", "seed=7")
+SHORT = ("max_periods=1", "num_train_epochs=1", "max_probes_per_set=5", "seed=7")
 HEADS = [("Atlantis", "Ann", "Bo"), ("Utopia", "Cy", "Di"), ("Arcadia", "Ed", "Flo")]
-
-
-class Shown(NamedTuple):
-    """How a command ended and what it wrote."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """The JSON lines on stdout."""
-        return [json.loads(line) for line in self.out.splitlines()]
-
-    @property
-    def words(self) -> str:
-        """All of stderr on one line."""
-        return re.sub(r"\s+", " ", self.err)
-
-
-Fki = Callable[..., Shown]
-
-
-@pytest.fixture
-def fki(capsys: pytest.CaptureFixture[str]) -> Fki:
-    """Run the command line; an exception that is no exit fails the test."""
-
-    def run(*arguments: str | Path) -> Shown:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main([str(a) for a in arguments])
-            raise SystemExit(0)
-        return Shown(int(caught.value.code or 0), *capsys.readouterr())
-
-    return run
 
 
 def write_dataset(folder: Path) -> Path:

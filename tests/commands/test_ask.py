@@ -16,7 +16,7 @@ from fki.core.types import Probe
 from fki.data.collator import ExampleTokenizer
 from fki.evaluation.evaluator import Evaluator
 from fki.inference import Answer, Reply, unlike
-from fki.modeling.load import load
+from fki.modeling.load import load_base_model
 
 Fki = Callable[..., Any]
 FRANCE, JAPAN = "The capital of France is <extra_id_0>.", "The capital of Japan is <extra_id_0>."
@@ -69,7 +69,7 @@ def test_a_run_and_its_exported_folder_say_the_same(
 
 def test_a_log_likelihood_is_the_one_that_scoring_has(fki: Fki) -> None:
     [row] = fki("ask", "t5-mini", FRANCE, "--json").rows
-    config, base = Config(), load("t5-mini")
+    config, base = Config(), load_base_model("t5-mini")
     encoder = ExampleTokenizer(base.tokenizer, config.input_length, config.output_length)
     answers = [row["answer"], *row["runners_up"]]
     probes = [Probe(a["text"], "base", FRANCE, (a["text"],)) for a in answers]

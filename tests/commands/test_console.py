@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from fki.commands._progress import RunProgress
-from fki.commands._result_tables import near_ties, probe_table
+from fki.commands._result_tables import near_tie_notes, probe_table
 from fki.core.types import Score, Step
 
 SETS = ("invariant", "initial", "updated", "new", "paraphrase")
@@ -65,4 +65,6 @@ def test_the_learning_rate_makes_room_on_a_narrow_terminal(width: int, has_rate:
 )
 def test_near_ties_are_told_where_there_are_any(ties: list[int], begins: str | None) -> None:
     scores = [Score("new", "x", 9, 0.0, 0.0, 0.0, -1.0, near_ties=n) for n in ties]
-    assert [text[: len(begins or "")] for text in near_ties(scores)] == ([begins] if begins else [])
+    assert [text[: len(begins or "")] for text in near_tie_notes(scores)] == (
+        [begins] if begins else []
+    )

@@ -32,7 +32,7 @@ def texts(tmp_path: Path) -> Path:
 def test_texts_alone_are_learned_scored_and_compared(
     fki: Fki, texts: Path, short: list[str], objective: str
 ) -> None:
-    options = [*short, "--set", f"objective={objective}", "--set", "max_periods=2"]
+    options = [*short, "--set", f"document_objective={objective}", "--set", "max_periods=2"]
     shown = fki("train", "--dataset", texts, *options, "--output-dir", "runs/a", "--json")
     *scores, end = shown.rows
     assert shown.code == 0 and {row["probe_set"] for row in scores} == {"cloze"}
@@ -54,7 +54,7 @@ def test_the_tables_show_perplexity(fki: Fki, texts: Path, short: list[str]) -> 
 
 
 def test_an_objective_that_there_is_not_is_refused(fki: Fki, texts: Path) -> None:
-    shown = fki("plan", "--dataset", texts, "--set", "objective=salient_span")
+    shown = fki("plan", "--dataset", texts, "--set", "document_objective=salient_span")
     assert shown.code == 2 and "Did you mean 'salient_spans'?" in shown.words
 
 

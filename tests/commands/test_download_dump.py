@@ -114,7 +114,7 @@ def test_a_dump_and_the_query_service_tell_the_same_of_any_world(
 def test_shards_make_the_dataset_of_the_whole(
     fki: Fki, dump: Path, short: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fki.sources.wikidata.dump_pieces.PACKED", 500)
+    monkeypatch.setattr("fki.sources.wikidata.dump_pieces.BZIP2_PIECE_BYTES", 500)
     assert fki(*DUMP, dump, *WINDOW, "--output", "whole").code == 0
     for n in (1, 2, 3):
         read = fki(*DUMP, dump, *WINDOW, "--shard", f"{n}/3", "--output", f"s{n}")

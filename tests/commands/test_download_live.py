@@ -127,7 +127,7 @@ def test_a_user_who_stops_it_is_told_that_it_goes_on(
     command = (*LIVE, *QUARTER, *WHO, "--relations", "P6")
     with sparql(world) as site:
         with monkeypatch.context() as patch:
-            patch.setattr("fki.sources.wikidata.query_crawl.Harvest._labels", stop)
+            patch.setattr("fki.sources.wikidata.query_crawl.QueryCrawl._labels", stop)
             stopped = fki(*command, "--endpoint", site.url)
         assert stopped.code == 75 and "goes on where it was" in stopped.words
         asked = len(site.queries)

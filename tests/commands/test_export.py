@@ -14,7 +14,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from fki.core.atomic_io import file_digest
-from fki.core.formatting import number
+from fki.core.formatting import format_number
 from fki.data.dataset_folder import digest
 
 Fki = Callable[..., Any]
@@ -62,7 +62,7 @@ def test_the_figures_of_the_card_are_the_runs(card: str, trained: Path) -> None:
         _, n, before, learned, after = shown[name]
         assert n == str(told["n"])
         for cell, when in ((before, "before"), (learned, "learned"), (after, "after")):
-            assert cell.partition(" (")[0] == number(told["em"][when])
+            assert cell.partition(" (")[0] == format_number(told["em"][when])
     results = ModelCard(card).data.eval_results or []
     for result in results:
         told = summary["probe_sets"][result.dataset_config]
@@ -210,7 +210,7 @@ def test_an_average_is_scored_beside_its_ingredients_before_it_is_written(
     assert "the average of run after 2023-Q1, run after 2023-Q2" in card
     table = {row[0].strip("`"): row for row in rows(card, "What it knows")}
     for name, em in soup["average"].items():
-        assert table[name][-1] == number(em)
-        assert table[name][-2] == number(soup["ingredients"][soup["best"]][name])
+        assert table[name][-1] == format_number(em)
+        assert table[name][-2] == format_number(soup["ingredients"][soup["best"]][name])
     people = fki("export", "run", "--average", "2023-Q1,best,newest", "--output", "two")
     assert people.code == 2 and "two different checkpoints" in people.words  # best is one of them

@@ -26,7 +26,7 @@ TWO = ("--methods", "vanilla,recadam", "--seeds", "1", "--output-dir", "grid")
 @pytest.fixture
 def several(dataset: Path) -> list[str]:
     """Options of two runs that take a second each."""
-    sets = ("max_periods=1", "num_train_epochs=1", "eval_samples=5")
+    sets = ("max_periods=1", "num_train_epochs=1", "max_probes_per_set=5")
     return [*TWO, "--dataset", str(dataset), *(part for s in sets for part in ("--set", s))]
 
 
@@ -112,7 +112,7 @@ WRONG = {
     "a method and several": (("--method", "lora"), "--method and --methods cannot both"),
     "a seed and several": (("--seed", "1"), "--seed and --seeds cannot both"),
     "no number of seeds": (("--seeds", "x"), "--seeds must be a count of at least 1"),
-    "a part that there is not": (("--cells", "3/2"), "--cells must be i/n"),
+    "a part that there is not": (("--partition", "3/2"), "--partition must be i/n"),
     "a misspelt setting": (("--set", "sed=1"), "Did you mean 'seed'?"),
     "an option out of range": (("--set", "recadam.gamma=-1"), "recadam.gamma must be"),
     "a method that would train nothing": (("--set", "freeze_level=2"), "Use freeze_level = 0"),
@@ -139,8 +139,8 @@ def test_other_settings_in_a_cells_folder_end_with_2(fki: Fki, several: list[str
 
 
 def test_a_part_of_one_run_is_an_error(fki: Fki) -> None:
-    shown = fki("train", "--cells", "1/2")
-    assert shown.code == 2 and "Give --methods or --seeds too" in shown.words
+    shown = fki("train", "--partition", "1/2")
+    assert shown.code == 2 and "Add --methods or --seeds" in shown.words
 
 
 def test_a_plan_adds_up_what_all_cells_take(fki: Fki, several: list[str], tmp_path: Path) -> None:

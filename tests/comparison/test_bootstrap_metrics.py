@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fki.comparison.bootstrap_metrics import Resampled, Sample
+from fki.comparison.bootstrap_metrics import BootstrapSample, ResampledRun
 from fki.metrics import continual as f
 from fki.runs import outcomes
 from fki.runs.run_dir import Run
@@ -19,7 +19,7 @@ TOKENS, SECONDS = 5000, 10.0
 
 @pytest.fixture
 def one(tmp_path: Path) -> outcomes.Outcomes:
-    return outcomes.read(Run(write_run(tmp_path / "run")))
+    return outcomes.read_outcomes(Run(write_run(tmp_path / "run")))
 
 
 def by_hand(one: outcomes.Outcomes, weight: dict[str, float]) -> dict[str, Any]:
@@ -73,9 +73,9 @@ def by_hand(one: outcomes.Outcomes, weight: dict[str, float]) -> dict[str, Any]:
 def test_a_draw_is_the_metric_of_probes_that_weigh_so_much(
     one: outcomes.Outcomes, draw: int
 ) -> None:
-    sample = Sample([one], DRAWS)
+    sample = BootstrapSample([one], DRAWS)
     weight = {name: float(sample.weights[draw, i]) for name, i in sample.numbers.items()}
-    found = Resampled(one, sample).stream(TOKENS, SECONDS)
+    found = ResampledRun(one, sample).stream(TOKENS, SECONDS)
     for key, value in by_hand(one, weight).items():
         assert found[key][draw] == pytest.approx(value, rel=1e-5), key
 
@@ -83,8 +83,8 @@ def test_a_draw_is_the_metric_of_probes_that_weigh_so_much(
 def test_with_every_probe_once_all_numbers_are_those_of_the_runs_own_scores(
     finished: Runner,
 ) -> None:
-    one = outcomes.read(finished.run)
-    run = Resampled(one, Sample([one], 2))
+    one = outcomes.read_outcomes(finished.run)
+    run = ResampledRun(one, BootstrapSample([one], 2))
     summary, clock = finished.scores()["summary"], finished.clock
     found = run.stream(clock.stream_tokens, clock.train_seconds)
     for key, draws in found.items():
@@ -99,13 +99,13 @@ def test_with_every_probe_once_all_numbers_are_those_of_the_runs_own_scores(
 
 
 def test_runs_that_were_asked_the_same_have_the_same_draws(tmp_path: Path) -> None:
-    both = [outcomes.read(Run(write_run(tmp_path / str(s), seed=s))) for s in (0, 1)]
-    sample = Sample(both, 3)
+    both = [outcomes.read_outcomes(Run(write_run(tmp_path / str(s), seed=s))) for s in (0, 1)]
+    sample = BootstrapSample(both, 3)
     first, second = (sample.of(one) for one in both)
     assert first[1] is second[1]
 
 
 def test_fuar_is_undefined_where_nothing_was_gained(tmp_path: Path) -> None:
     shares = {"updated": (0.9, 0.5, 0.4, 0.0), "new": (0.9, 0.5, 0.4, 0.0)}
-    one = outcomes.read(Run(write_run(tmp_path / "run", shares=shares)))
-    assert np.isnan(Resampled(one, Sample([one], 5)).fuar()).all()
+    one = outcomes.read_outcomes(Run(write_run(tmp_path / "run", shares=shares)))
+    assert np.isnan(ResampledRun(one, BootstrapSample([one], 5)).fuar()).all()

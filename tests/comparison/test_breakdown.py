@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fki.comparison import breakdown as module
-from fki.comparison.breakdown import Details, details, details_of
+from fki.comparison.breakdown import Breakdown, break_down, break_down_group
 from fki.comparison.types import Arm, Comparison, Cost, Group
 
 PROBES = {  # by probe set and id: the relation
@@ -63,7 +63,9 @@ def two(tmp_path: Path) -> Group:
 
 
 def test_a_relations_score_is_the_mean_over_probes_and_seeds_of_the_last_row(two: Group) -> None:
-    found = [(r.probe_set, r.relation, r.n, r.em, r.example) for r in details(two).relations]
+    found = [
+        (r.probe_set, r.relation, r.n, r.em, r.example) for r in break_down_group(two).relations
+    ]
     assert found == [
         ("invariant", "capital", 2, {"one": 75.0, "other": 0.0}, "invariant a?"),
         ("invariant", "language", 1, {"one": 0.0, "other": 100.0}, "invariant c?"),
@@ -72,7 +74,7 @@ def test_a_relations_score_is_the_mean_over_probes_and_seeds_of_the_last_row(two
 
 
 def test_questions_on_which_arms_differ_come_with_what_the_first_seed_said(two: Group) -> None:
-    found = details(two)
+    found = break_down_group(two)
     assert (found.asked, found.differing) == (4, 3)
     assert [c.question for c in found.contrasts] == ["invariant a?", "invariant b?", "invariant c?"]
     one, other = found.contrasts[1].said.values()
@@ -82,17 +84,17 @@ def test_questions_on_which_arms_differ_come_with_what_the_first_seed_said(two: 
 
 
 def test_each_relation_has_its_turn_before_a_second_question_of_one(two: Group) -> None:
-    chosen = details(two, shown=2).contrasts
+    chosen = break_down_group(two, shown=2).contrasts
     assert [(c.relation, c.question) for c in chosen] == [
         ("capital", "invariant a?"),
         ("language", "invariant c?"),
     ]
-    assert details(two, shown=0).contrasts == ()
+    assert break_down_group(two, shown=0).contrasts == ()
 
 
 def test_the_same_runs_have_the_same_details(two: Group) -> None:
-    assert details(two) == details(two)
-    assert details_of(Comparison((two, two), {})) == (details(two), details(two))
+    assert break_down_group(two) == break_down_group(two)
+    assert break_down(Comparison((two, two), {})) == (break_down_group(two), break_down_group(two))
 
 
 @pytest.mark.parametrize(
@@ -120,18 +122,18 @@ def test_a_broken_file_is_skipped_with_its_reason(
         (broken / file).unlink()
     else:
         (broken / file).write_text(content, encoding="utf-8")
-    found = details(two)
+    found = break_down_group(two)
     assert list(found.skipped) == [str(broken)] and reason in found.skipped[str(broken)]
     assert found.relations[0].em == {"one": 50.0, "other": 0.0}
     assert found.contrasts[0].said["one"].share == 1.0
 
 
 def test_a_group_of_which_nothing_can_be_read_has_no_details(tmp_path: Path) -> None:
-    found = details(group(arm("one", str(tmp_path / "nowhere"))))
-    assert found == Details(skipped=found.skipped) and len(found.skipped) == 1
+    found = break_down_group(group(arm("one", str(tmp_path / "nowhere"))))
+    assert found == Breakdown(skipped=found.skipped) and len(found.skipped) == 1
 
 
 def test_only_so_many_probes_are_held(two: Group, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_PROBES", 2)
-    found = details(two)
+    found = break_down_group(two)
     assert found.asked == 2 and [r.n for r in found.relations] == [2]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fki.comparison.arms import found
+from fki.comparison.arms import find_finished_runs
 from fki.comparison.compare import compare
 from fki.comparison.types import Comparison, Difference
 from fki.core.errors import ConfigError, DataError
@@ -200,7 +200,7 @@ def test_an_unknown_setting_or_metric_is_told_the_nearest(tmp_path: Path) -> Non
 def test_runs_of_a_grid_are_found_in_the_folder_above_it(tmp_path: Path) -> None:
     made(tmp_path / "runs" / "t5-quarter-abc", {"vanilla": None}, seeds=2)
     write_run(tmp_path / "runs" / "alone", "lora")
-    entries, _ = found([tmp_path / "runs"])
+    entries, _ = find_finished_runs([tmp_path / "runs"])
     assert sorted(e.run.folder.name for e in entries) == ["alone", "vanilla-s0", "vanilla-s1"]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fki.comparison.compare import compare
-from fki.comparison.retention import record
+from fki.comparison.retention import read_retention
 from fki.runs.run_dir import Run
 from fki.testing.toy_runs import PERIODS, write_run
 
@@ -41,7 +41,7 @@ def samples(run: Run) -> dict[str, dict[tuple[str, str], bool]]:
 def test_at_the_end_it_has_the_scores_and_intervals_of_the_comparison(run: Run) -> None:
     [group] = compare([run.folder]).groups
     [arm] = group.arms
-    kept = record(run, PERIODS[-1]).kept
+    kept = read_retention(run, PERIODS[-1]).kept
     assert [one.probe_set for one in kept] == ["invariant", "initial", "updated", "new"]
     for one in kept:
         assert one.after == arm.estimate(one.probe_set)
@@ -56,7 +56,7 @@ def test_of_an_earlier_checkpoint_it_has_what_that_had_been_taught(run: Run) -> 
     for score in row["scores"]:
         if score["period"] in ("base", PERIODS[0]):
             known[score["probe_set"]].append(score)
-    for one in record(run, PERIODS[0]).kept:
+    for one in read_retention(run, PERIODS[0]).kept:
         scores: list[Any] = known[one.probe_set]
         n = sum(s["n"] for s in scores)
         assert one.n == n
@@ -68,7 +68,7 @@ def test_forgotten_is_what_was_right_in_some_row_and_is_wrong_now(run: Run) -> N
     now = by_row[PERIODS[-1]]
     once = {key for row in by_row.values() for key, is_right in row.items() if is_right} & set(now)
     lost = {key for key in once if not now[key]}
-    told = record(run, PERIODS[-1])
+    told = read_retention(run, PERIODS[-1])
     assert sum(one.once for one in told.lost) == len(once)
     assert sum(one.lost for one in told.lost) == len(lost)
     assert [one.lost for one in told.lost] == sorted((x.lost for x in told.lost), reverse=True)
@@ -78,5 +78,5 @@ def test_forgotten_is_what_was_right_in_some_row_and_is_wrong_now(run: Run) -> N
 
 
 def test_of_a_checkpoint_that_was_not_scored_nothing_is_told(run: Run) -> None:
-    empty = record(run, "2024-Q1-step3")
+    empty = read_retention(run, "2024-Q1-step3")
     assert not (empty.kept or empty.lost or empty.examples)

@@ -138,9 +138,9 @@ def test_all_problems_are_told_at_once() -> None:
             "seed must be a whole number of at least 0 and less than 4294967296, not a table.",
         ),
         (
-            "prompt",
+            "prompt_format",
             "prefixes",
-            "prompt must be 'sentinel' or 'prefix', not 'prefixes'. Did you mean 'prefix'?",
+            "prompt_format must be 'sentinel' or 'prefix', not 'prefixes'. Did you mean 'prefix'?",
         ),
         ("method", 3, "method must be text that is not empty, not 3."),
         ("lora", 3, "lora must be a table, [lora], not 3."),

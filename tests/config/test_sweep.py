@@ -65,8 +65,8 @@ def test_without_seeds_or_methods_the_settings_say_which(make: Make) -> None:
 
 @pytest.mark.parametrize("method", registry.BUILTIN)
 def test_a_cell_has_the_settings_of_the_methods_own_preset(make: Make, method: str) -> None:
-    [cell] = make(method, "1,", sets=("eval_samples=9",)).all
-    alone = layers_of(f"t5_{method}", sets=("eval_samples=9",), seed=1)()
+    [cell] = make(method, "1,", sets=("max_probes_per_set=9",)).all
+    alone = layers_of(f"t5_{method}", sets=("max_probes_per_set=9",), seed=1)()
     found = resolve(alone, options_of=registry.options_of).config
     assert cell.config == found.model_copy(update={"output_dir": str(cell.folder)})
 
@@ -108,7 +108,7 @@ def test_the_parts_are_all_cells_and_each_is_in_one(make: Make) -> None:
 
 @pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
 def test_a_part_that_there_is_not_is_an_error(make: Make, part: str) -> None:
-    with pytest.raises(ConfigError, match=r"--cells must be i/n"):
+    with pytest.raises(ConfigError, match=r"--partition must be i/n"):
         make("lora", "3").part(part)
 
 

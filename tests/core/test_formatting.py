@@ -2,7 +2,7 @@
 
 import pytest
 
-from fki.core.formatting import duration, number, parameters
+from fki.core.formatting import format_count, format_duration, format_number
 
 
 @pytest.mark.parametrize(
@@ -20,11 +20,11 @@ from fki.core.formatting import duration, number, parameters
 def test_a_number_is_rounded_and_never_minus_nothing(
     value: float | None, digits: int, sign: bool, text: str
 ) -> None:
-    assert number(value, digits, sign=sign) == text
+    assert format_number(value, digits, sign=sign) == text
 
 
 def test_times_and_counts_are_short() -> None:
-    assert [duration(s) for s in (6.6, 125, 3725)] == ["7 s", "2:05", "1:02:05"]
-    assert [parameters(n) for n in (999, 47_000, 1_456_384, 3 * 10**9)] == [
+    assert [format_duration(s) for s in (6.6, 125, 3725)] == ["7 s", "2:05", "1:02:05"]
+    assert [format_count(n) for n in (999, 47_000, 1_456_384, 3 * 10**9)] == [
         *("999", "47 k", "1.46 M", "3 G")
     ]

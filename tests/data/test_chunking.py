@@ -172,7 +172,7 @@ def test_a_tokenizer_without_offsets_cannot_learn_salient_spans(tokenizer: Any) 
     pieces = Pieces(Slow(), 64, 32, "salient_spans", list)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="tells where in a text") as caught:
         pieces.of(["a b"])
-    assert "objective=span_corruption" in str(caught.value.hint)
+    assert "document_objective=span_corruption" in str(caught.value.hint)
 
 
 def test_a_text_is_tokenised_once_whatever_the_epoch(tokenizer: Any) -> None:

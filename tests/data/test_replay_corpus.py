@@ -28,7 +28,7 @@ def write(file: Path, *rows: dict[str, Any] | str) -> Path:
 def test_the_base_knowledge_is_reviewed_in_the_prompt_of_the_run(
     make_runner: MakeRunner, tmp_path: Path
 ) -> None:
-    runner = make_runner(tmp_path / "run", prompt="prefix", **mixreview())
+    runner = make_runner(tmp_path / "run", prompt_format="prefix", **mixreview())
     review = runner.session.trainer.review
     assert {(e.target, e.is_invariant) for e in review} == {
         ("Ada", False),

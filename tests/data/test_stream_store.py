@@ -24,7 +24,7 @@ from fki.data.dataset_folder import read_folder
 from fki.data.lazy import Lazy, Probes
 from fki.data.stream import cut, fill, stream_of
 from fki.data.stream_store import shelved
-from fki.evaluation.schedule import Questions, phases
+from fki.evaluation.schedule import ProbeSchedule, make_phases
 
 TWO = ("[X] is led by [Y].", "[Y] leads [X].")
 DAYS = st.dates(date(2023, 1, 1), date(2023, 6, 30))
@@ -312,10 +312,10 @@ def test_a_stream_four_times_as_long_takes_no_more_memory(tmp_path: Path, what: 
         base = [Fact(f"b{i}", "r", (f"o{i}",), TWO) for i in range(known)]
         file, rows = tmp_path / f"{what} {times}.sqlite", large(100, periods)
         made = shelved(file, lambda shelf: fill(shelf, "month", base, rows, "sentinel"))
-        config = Config(eval_every=1, eval_window=2, eval_samples=50)
+        config = Config(eval_every=1, eval_lookback=2, max_probes_per_set=50)
         tracemalloc.start()
         found = stream_of(made, "toy", "month", prompt="sentinel", digest="")
-        questions = Questions(found, phases(found, config), config)
+        questions = ProbeSchedule(found, make_phases(found, config), config)
         for t in range(1, periods):
             for cell in questions.row(t):
                 assert sum(1 for _ in cell.probes) == len(cell.probes)

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from fki.data import token_cache
 from fki.data.collator import tokeniser
 from fki.data.token_cache import Tokens
-from fki.testing import toy_encoder
+from fki.testing import toy_tokenizer
 
 TEXTS = ["The mayor of Oz is <extra_id_0>.", "Ys", "", "é\u0301ñ 東京", "long " * 400, "Ys"]
 
@@ -30,7 +30,7 @@ class Counting:
 
     def __call__(self, texts: list[str]) -> list[list[int]]:
         self.asked += texts
-        return tokeniser(toy_encoder().tokenizer)(texts)
+        return tokeniser(toy_tokenizer().tokenizer)(texts)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def make(tmp_path: Path) -> Callable[[], Tokens]:
 
 def plain(texts: list[str]) -> list[list[int]]:
     """The ids of each text, asked for by itself."""
-    return [toy_encoder().tokenizer(text, truncation=False).input_ids for text in texts]
+    return [toy_tokenizer().tokenizer(text, truncation=False).input_ids for text in texts]
 
 
 def test_ids_are_the_tokenizers_own_fresh_from_memory_and_from_disk(make: Any) -> None:
@@ -229,7 +229,7 @@ def test_keys_are_of_the_whole_text() -> None:
 
 
 def test_a_tokenizer_is_the_same_one_after_a_call_and_another_with_another_vocabulary() -> None:
-    tokenizer = toy_encoder().tokenizer
+    tokenizer = toy_tokenizer().tokenizer
     before = token_cache.identity(tokenizer)
     tokenizer(["one", "two"], truncation=True, max_length=3, padding="max_length")
     assert token_cache.identity(tokenizer) == before != ""

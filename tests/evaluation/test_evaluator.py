@@ -15,11 +15,11 @@ from fki.data.prompts import target_text
 from fki.evaluation import evaluator
 from fki.evaluation.evaluator import Evaluator, mean_score
 from fki.methods.base import Method
-from fki.metrics.answers import answer_text
+from fki.metrics.answers import extract_answer
 from fki.modeling import decoding
 from fki.modeling.decoding import EncodedInputs
 from fki.modeling.seq2seq import target_logits
-from fki.testing import toy_encoder, toy_model, toy_period
+from fki.testing import toy_model, toy_period, toy_tokenizer
 from fki.training.trainer import Trainer
 
 KNOWN = ("Ada Quill", "Bo", "Dorothy Gale-Baum")
@@ -35,7 +35,7 @@ def ask(accelerator: Accelerator) -> Callable[..., list[Prediction]]:
 
     def predict(model: Any, probes: list[Probe], **settings: Any) -> list[Prediction]:
         config = Config.model_validate({"output_length": 12, **settings})
-        return Evaluator(toy_encoder(), config, accelerator).predict(model, probes)
+        return Evaluator(toy_tokenizer(), config, accelerator).predict(model, probes)
 
     return predict
 
@@ -46,7 +46,7 @@ def memorised() -> Any:
     config = Config(optimizer="adamw", learning_rate=2e-2, num_train_epochs=200)
     method = Method(config)
     model: Any = method.prepare(toy_model())
-    list(Trainer(model, method, config, toy_encoder(), Accelerator(cpu=True)).learn(toy_period()))
+    list(Trainer(model, method, config, toy_tokenizer(), Accelerator(cpu=True)).learn(toy_period()))
     return model.eval()
 
 
@@ -66,11 +66,11 @@ def probes() -> list[Probe]:
 
 def plainly(model: Any, source: str, **settings: Any) -> str:
     """The answer of `generate` to one source, with nothing clever."""
-    (ids,) = toy_encoder().sources([source])
+    (ids,) = toy_tokenizer().sources([source])
     out = model.generate(
         input_ids=torch.tensor([ids]), max_new_tokens=12, do_sample=False, **settings
     )
-    return answer_text(toy_encoder().tokenizer.decode(out[0, 1:]))
+    return extract_answer(toy_tokenizer().tokenizer.decode(out[0, 1:]))
 
 
 def test_what_was_memorised_is_answered(memorised: Any, probes: list[Probe], ask: Any) -> None:
@@ -118,9 +118,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[EncodedInputs, dict[s
 
     def write(model: Any, read: EncodedInputs, **settings: Any) -> Any:
         given.append((read, settings))
-        return decoding.write(model, read, **settings)
+        return decoding.decode(model, read, **settings)
 
-    monkeypatch.setattr(evaluator, "write", write)
+    monkeypatch.setattr(evaluator, "decode", write)
     return given
 
 
@@ -166,7 +166,7 @@ def test_only_what_greedy_decoding_is_certain_to_write_is_not_generated(
 
 def margin_by_hand(model: Any, source: str, tokens: list[int]) -> float:
     """How near the second likeliest token came where it came nearest."""
-    (ids,), margins = toy_encoder().sources([source]), []
+    (ids,), margins = toy_tokenizer().sources([source]), []
     for end in range(len(tokens)):
         written = torch.tensor([[0, *tokens[:end]]])
         with torch.no_grad():
@@ -182,7 +182,7 @@ def test_the_margin_is_that_of_the_nearest_choice(
 ) -> None:
     model = memorised if is_trained else toy_model()
     for p, found in zip(probes, ask(model, probes), strict=True):
-        (ids,) = toy_encoder().sources([p.source])
+        (ids,) = toy_tokenizer().sources([p.source])
         out = model.generate(input_ids=torch.tensor([ids]), max_new_tokens=12, do_sample=False)
         expected = margin_by_hand(model, p.source, out[0, 1:].tolist())
         assert found.margin == pytest.approx(expected, abs=1e-4)
@@ -207,13 +207,13 @@ def test_the_token_budget_changes_no_answer(
 
 def test_an_answer_that_goes_on_is_not_taken_for_its_beginning(memorised: Any, ask: Any) -> None:
     source = toy_period().examples[0].source
-    (found,) = ask(memorised, [probe("1", source, "<extra_id_0> Ada")], prompt="prefix")
+    (found,) = ask(memorised, [probe("1", source, "<extra_id_0> Ada")], prompt_format="prefix")
     assert found.text == "Ada Quill"
 
 
 def by_hand(model: Any, source: str, answer: str) -> float:
     """log p(answer, EOS | source), one token after the other."""
-    encoder = toy_encoder()
+    encoder = toy_tokenizer()
     (ids,), (target,) = (
         encoder.sources([source]),
         encoder.targets([target_text(answer, "sentinel")]),
@@ -276,7 +276,7 @@ def test_dropout_is_off_while_asking(probes: list[Probe], ask: Any) -> None:
 
 def test_the_targets_logits_start_from_the_start_token_and_never_see_the_next_one() -> None:
     model: Any = toy_model()
-    encoder = toy_encoder()
+    encoder = toy_tokenizer()
     long, short = (
         encoder.batch([TokenizedExample([5, 6, 1], t)]) for t in ([7, 8, 9, 1], [7, 8, 3, 1])
     )
@@ -303,7 +303,7 @@ def test_a_mean_score_is_in_percent_and_over_probes_with_an_old_answer_where_it_
 
 
 def test_perplexity_is_that_of_every_token_by_hand(ask: Any, probes: list[Probe]) -> None:
-    model, encoder = toy_model(), toy_encoder()
+    model, encoder = toy_model(), toy_tokenizer()
     nats, tokens = 0.0, 0
     for question in probes:
         best = (float("-inf"), 0)

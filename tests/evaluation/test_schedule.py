@@ -8,7 +8,7 @@ import pytest
 
 from fki.config.schema import Config
 from fki.core.types import Fact, Period, Probe, ProbeSet, Stream
-from fki.evaluation.schedule import Questions, phases
+from fki.evaluation.schedule import ProbeSchedule, make_phases
 
 DAY = date(2024, 1, 1)
 
@@ -29,33 +29,33 @@ def stream(n: int, *, to_keep: int = 5, per_period: int = 2) -> Stream:
     return Stream("toy", "day", periods, (), sets, "")
 
 
-def questions(source: Stream, **settings: Any) -> Questions:
+def questions(source: Stream, **settings: Any) -> ProbeSchedule:
     config = Config.model_validate(settings)
-    return Questions(source, phases(source, config), config)
+    return ProbeSchedule(source, make_phases(source, config), config)
 
 
-def asked(found: Questions, t: int) -> list[str]:
+def asked(found: ProbeSchedule, t: int) -> list[str]:
     """The columns of new facts in a row, as numbers of days."""
     return [c.column[-2:] for c in found.row(t) if c.probe_set == "new"]
 
 
 @pytest.mark.parametrize("n", [1, 5, 12, 13, 24, 25, 100, 1096])
 def test_a_stream_of_any_length_has_at_most_12_phases_by_default(n: int) -> None:
-    found = phases(stream(n), Config())
+    found = make_phases(stream(n), Config())
     assert 1 <= len(found) <= 12
     assert [p for phase in found for p in phase.periods] == list(stream(n).periods)
     assert n > 12 or len(found) == n
 
 
 def test_eval_every_is_the_number_of_periods_in_a_phase_and_the_last_may_be_shorter() -> None:
-    found = phases(stream(7), Config(eval_every=3))
+    found = make_phases(stream(7), Config(eval_every=3))
     assert [len(phase.periods) for phase in found] == [3, 3, 1]
     assert found[0].name == "2024-01-01..2024-01-03"
     assert found[2].name == "2024-01-07"
 
 
 def test_max_periods_keeps_the_first() -> None:
-    found = phases(stream(30), Config(max_periods=2))
+    found = make_phases(stream(30), Config(max_periods=2))
     assert [phase.name for phase in found] == ["2024-01-01", "2024-01-02"]
 
 
@@ -71,7 +71,7 @@ def test_the_probes_of_all_periods_of_a_phase_are_one_cell() -> None:
 
 @pytest.mark.parametrize("window", [0, 1, 2])
 def test_the_first_and_the_last_row_ask_everything(window: int) -> None:
-    found = questions(stream(6), eval_window=window)
+    found = questions(stream(6), eval_lookback=window)
     assert found.row(0) == found.row(6) == found.cells
     assert len(found.cells) == 7
 
@@ -94,12 +94,12 @@ def test_a_row_between_asks_the_past_and_the_next_phase() -> None:
 def test_a_window_asks_that_many_past_phases_and_the_next(
     window: int, t: int, columns: str
 ) -> None:
-    assert asked(questions(stream(6), eval_window=window), t) == columns.split()
+    assert asked(questions(stream(6), eval_lookback=window), t) == columns.split()
 
 
 @pytest.mark.parametrize("t", range(7))
 def test_every_row_asks_what_is_to_be_kept(t: int) -> None:
-    found = questions(stream(6), eval_window=1)
+    found = questions(stream(6), eval_lookback=1)
     assert sum(c.probe_set == "invariant" for c in found.row(t)) == 1
 
 
@@ -109,7 +109,7 @@ def test_a_row_is_named_after_what_it_comes_after() -> None:
 
 
 def test_only_what_is_to_be_kept_is_sampled() -> None:
-    found = questions(stream(3, to_keep=50, per_period=20), eval_samples=7)
+    found = questions(stream(3, to_keep=50, per_period=20), max_probes_per_set=7)
     assert [len(c.probes) for c in found.cells] == [7, 20, 20, 20]
     (sample,) = [c for c in found.cells if c.probe_set == "invariant"]
     assert len({p.id for p in sample.probes}) == 7
@@ -117,14 +117,14 @@ def test_only_what_is_to_be_kept_is_sampled() -> None:
 
 @pytest.mark.parametrize(("samples", "n"), [(0, 50), (50, 50), (99, 50), (49, 49)])
 def test_a_sample_is_no_larger_than_its_set_and_0_is_all(samples: int, n: int) -> None:
-    found = questions(stream(1, to_keep=50), eval_samples=samples)
+    found = questions(stream(1, to_keep=50), max_probes_per_set=samples)
     assert len(found.cells[0].probes) == n
 
 
 def test_the_sample_is_the_same_for_every_seed_and_method() -> None:
     source = stream(3, to_keep=50)
     runs = [
-        questions(source, eval_samples=7, seed=seed, method=method).cells
+        questions(source, max_probes_per_set=7, seed=seed, method=method).cells
         for seed, method in ((0, "vanilla"), (1, "vanilla"), (2, "lora"))
     ]
     assert runs[0] == runs[1] == runs[2]
@@ -157,7 +157,7 @@ def changing(*heads: str) -> Stream:
     return replace(base, periods=tuple(periods), probe_sets=sets)
 
 
-def about_x(found: Questions, t: int) -> list[str]:
+def about_x(found: ProbeSchedule, t: int) -> list[str]:
     """The days of the heads of X that a row asks for."""
     return [p.period[-2:] for c in found.row(t) for p in c.probes if p.subject == "X"]
 

@@ -18,9 +18,9 @@ from fki.export.model_card import write_card
 from fki.export.provenance import data_of
 from fki.modeling.runtime import TorchRuntime
 from fki.runs import checkpoint
-from fki.runs.open_run import LoadedModel, open_model, open_run, run_of
+from fki.runs.open_run import LoadedModel, find_run, open_model, open_run
 from fki.runs.run_dir import Run
-from fki.testing import logits, toy_encoder, toy_model
+from fki.testing import logits, toy_model, toy_tokenizer
 
 
 @pytest.fixture(scope="module", params=["vanilla", "lora"])
@@ -60,7 +60,7 @@ def test_the_exported_folder_brings_tokenizer_length_and_origin(
     export(opened, HF, tmp_path / "out")
     text = "The mayor of Oz is <extra_id_0>."
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
-    assert tokenizer(text).input_ids == toy_encoder().sources([text])[0]
+    assert tokenizer(text).input_ids == toy_tokenizer().sources([text])[0]
     plain: Any = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out")
     assert plain.generation_config.max_new_tokens == 32
     assert plain.config.use_cache is True
@@ -153,7 +153,7 @@ def test_a_base_model_with_other_weights_is_refused(run: Run, tmp_path: Path) ->
     with torch.no_grad():
         other.shared.weight[0, 0] += 1
     other.save_pretrained(tmp_path / "model")
-    toy_encoder().tokenizer.save_pretrained(tmp_path / "model")
+    toy_tokenizer().tokenizer.save_pretrained(tmp_path / "model")
     info = run.info
     try:
         run.update(config={**info["config"], "model": str(tmp_path / "model")})
@@ -166,8 +166,8 @@ def test_a_base_model_with_other_weights_is_refused(run: Run, tmp_path: Path) ->
 def test_a_model_folder_is_no_run_and_opens_as_it_is(
     toy_folder: Path, run: Run, opened: LoadedModel
 ) -> None:
-    assert run_of(str(run.folder))[0] is not None
-    assert run_of(str(toy_folder)) == (None, "")
+    assert find_run(str(run.folder))[0] is not None
+    assert find_run(str(toy_folder)) == (None, "")
     plain = open_model(str(toy_folder), opened.config)
     assert plain.run is None
     assert torch.equal(logits(plain.model.eval()), logits(toy_model()))
@@ -176,9 +176,9 @@ def test_a_model_folder_is_no_run_and_opens_as_it_is(
 def test_a_checkpoint_within_a_period_is_asked_itself_and_claims_no_whole_period(
     tmp_path: Path, make_runner: Callable[..., Any]
 ) -> None:
-    runner = make_runner(tmp_path / "run", keep_last=9, save_every=1, max_periods=2)
+    runner = make_runner(tmp_path / "run", keep_last=9, save_every_steps=1, max_periods=2)
     list(runner.events())
-    names = [folder.name for folder in checkpoint.listed(runner.run.folder)]
+    names = [folder.name for folder in checkpoint.list_checkpoints(runner.run.folder)]
     [name, *_] = [name for name in names if name.startswith("2024-Q2-step")]
     opened = open_run(runner.run, name)
     assert data_of(opened).periods == ("2024-Q1",)

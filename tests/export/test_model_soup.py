@@ -11,7 +11,7 @@ from fki.core.errors import ConfigError, DataError
 from fki.export.export import export, format_of
 from fki.export.model_soup import ModelSoup, SoupScores, average
 from fki.runs.open_run import open_run
-from fki.runs.recorded_answers import quiz_of, right
+from fki.runs.recorded_answers import percent_correct, read_recorded_probes
 from fki.runs.run_dir import Run
 from fki.testing import logits
 from fki.training.runner import Runner
@@ -82,13 +82,15 @@ def test_the_mean_of_the_factors_of_lora_would_be_another_model(two: MakeRun) ->
 def test_all_are_asked_the_same_and_a_single_one_as_the_run_was(two: MakeRun) -> None:
     run = two("vanilla")
     soup = average([run], ["2024-Q1", "2024-Q2"], 0)
-    recorded = quiz_of(run, "2024-Q2", 0).recorded
+    recorded = read_recorded_probes(run, "2024-Q2", 0).recorded
     assert recorded is not None
     newest = soup.ingredients[1]
     assert newest.name.endswith("after 2024-Q2")
-    assert newest.em == {name: right(said) for name, said in recorded.items()}
+    assert newest.em == {name: percent_correct(said) for name, said in recorded.items()}
     assert [*soup.taste.em] == [*newest.em] and soup.quiz.recorded is not None
-    assert soup.taste.em == {name: right(said) for name, said in soup.quiz.recorded.items()}
+    assert soup.taste.em == {
+        name: percent_correct(said) for name, said in soup.quiz.recorded.items()
+    }
 
 
 def test_seeds_can_be_averaged(two: MakeRun) -> None:
@@ -113,7 +115,7 @@ def test_what_is_not_alike_is_not_averaged(two: MakeRun, untied_folder: Path) ->
     for other, what in (
         (two("recadam"), "methods differ"),
         (two("vanilla", model=str(untied_folder)), "base models differ"),
-        (two("vanilla", prompt="prefix"), "prompts differ"),
+        (two("vanilla", prompt_format="prefix"), "prompts differ"),
     ):
         with pytest.raises(ConfigError, match=what):
             average([two("vanilla"), other], ["newest"], 0)

@@ -7,7 +7,7 @@ import pytest
 
 from fki.core.types import Probe
 from fki.export.parity import AskedAgain, Parity
-from fki.runs.recorded_answers import spread
+from fki.runs.recorded_answers import sample_evenly
 
 EXACT = Parity(
     asked=100,
@@ -57,7 +57,7 @@ def test_of_few_probes_one_near_tie_may_go_either_way() -> None:
 @pytest.mark.parametrize("most", [0, 1, 3, 10, 11])
 def test_probes_are_spread_evenly_over_all(most: int) -> None:
     probes = [Probe(str(i), "base", "?", ("a",)) for i in range(10)]
-    chosen = [int(p.id) for p in spread(probes, most)]
+    chosen = [int(p.id) for p in sample_evenly(probes, most)]
     assert len(chosen) == (min(most, 10) or 10) and chosen == sorted(set(chosen))
     gaps = {b - a for a, b in pairwise(chosen)}
     assert not gaps or max(gaps) - min(gaps) <= 1

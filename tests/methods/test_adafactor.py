@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from transformers.optimization import Adafactor as Reference
 
-from fki.methods.adafactor import PIECE, Adafactor
+from fki.methods.adafactor import CHUNK_SIZE, Adafactor
 
-SHAPES = [(), (7,), (5, 3), (1, 4), (2, 4, 3), (PIECE // 64 + 30, 100)]
+SHAPES = [(), (7,), (5, 3), (1, 4), (2, 4, 3), (CHUNK_SIZE // 64 + 30, 100)]
 LR = 1e-2
 
 

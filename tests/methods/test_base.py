@@ -9,7 +9,7 @@ from transformers import T5ForConditionalGeneration
 from fki.config.schema import Config
 from fki.core.errors import ConfigError
 from fki.methods.adafactor import Adafactor
-from fki.methods.base import Method, parameter_groups, trainable
+from fki.methods.base import Method, parameter_groups, trainable_parameters
 from fki.modeling.load import count_parameters
 from fki.testing import toy_model, toy_period, toy_review
 
@@ -91,7 +91,7 @@ def test_what_has_one_dimension_does_not_decay() -> None:
 def test_only_what_trains_is_in_the_optimizer(optimizer: str) -> None:
     method, model = prepared(1, optimizer=optimizer)
     held = {id(p) for g in method.optimizer(model, 1).param_groups for p in g["params"]}
-    assert held == {id(p) for p in trainable(model).values()}
+    assert held == {id(p) for p in trainable_parameters(model).values()}
 
 
 def test_adafactors_learning_rate_is_absolute() -> None:

@@ -9,7 +9,7 @@ from transformers import T5ForConditionalGeneration
 
 from fki.config.schema import Config
 from fki.core.errors import CannotFold, ConfigError
-from fki.methods.base import trainable
+from fki.methods.base import trainable_parameters
 from fki.methods.kadapter import KAdapter, KAdapter2, KAdapter3, KAdapterOptions
 from fki.modeling.load import count_parameters
 from fki.modeling.modeling_fki import Adapter
@@ -34,7 +34,7 @@ def prepared(cls: type[KAdapter], model: Any, *, level: int = 1, **options: Any)
 
 def random_start(name: str, **options: Any) -> Any:
     """A toy with a branch that does something before it is taught."""
-    return Case(name, options={"start": "random", **options}).prepare(1).model
+    return Case(name, options={"branch_init": "random", **options}).prepare(1).model
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
@@ -114,7 +114,7 @@ def test_the_output_is_the_formula(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("untied", [False, True])
 def test_with_scale_0_it_is_bitwise_the_base(name: str, untied: bool) -> None:
-    model = Case(name, untied, {"scale": 0.0, "start": "random"}).prepare(1).model
+    model = Case(name, untied, {"scale": 0.0, "branch_init": "random"}).prepare(1).model
     assert torch.equal(logits(model), logits(toy_model(untied=untied)))
 
 
@@ -168,7 +168,7 @@ def test_new_blocks_start_with_t5s_own_initialisation(published: Published) -> N
     # the originals' had the linear layers' own, 1.7 times as wide
     torch.manual_seed(0)
     base = T5ForConditionalGeneration(toy_model().config.__class__(**wide_config()))
-    [adapter] = prepared(KAdapter2, base, start="random").encoder.adapters
+    [adapter] = prepared(KAdapter2, base, branch_init="random").encoder.adapters
     attention = adapter.blocks[0].layer[0].SelfAttention
     assert attention.q.weight.std().item() == pytest.approx((256 * 64) ** -0.5, rel=0.05)
     assert attention.k.weight.std().item() == pytest.approx(256**-0.5, rel=0.05)
@@ -184,7 +184,7 @@ def wide_config() -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_only_the_encoder_has_adapters_and_level_2_trains_them_alone(name: str) -> None:
-    names = trainable(Case(name).prepare(2).model)
+    names = trainable_parameters(Case(name).prepare(2).model)
     assert names and all(n.startswith("encoder.adapters.") for n in names)
 
 

@@ -10,7 +10,7 @@ from peft.tuners.lora import LoraLayer
 from transformers import T5ForConditionalGeneration
 
 from fki.config.schema import Config
-from fki.methods.base import trainable
+from fki.methods.base import trainable_parameters
 from fki.methods.lora import Lora, LoraOptions
 from fki.testing import Case, logits, toy_model
 
@@ -28,7 +28,7 @@ def test_the_published_sizes_get_the_sites_and_parameters_of_the_table(
 ) -> None:
     lora = Lora(Config(method="lora", freeze_level=2), LoraOptions())
     model = lora.prepare(published(size))
-    added = sum(p.numel() for p in trainable(model).values())
+    added = sum(p.numel() for p in trainable_parameters(model).values())
     assert (len(sites(model)), added) == ADDED[size]
 
 
@@ -83,7 +83,7 @@ def test_folding_leaves_the_head_tied_or_untied_as_it_was(untied: bool) -> None:
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_the_additions_train_at_every_freeze_level(level: int) -> None:
-    names = trainable(Case("lora").prepare(level).model)
+    names = trainable_parameters(Case("lora").prepare(level).model)
     assert sum("lora_" in name for name in names) == 2 * 12  # A and B at 12 sites
     beside = [name for name in names if "lora_" not in name]
     assert bool(beside) == (level < 2)
@@ -92,7 +92,9 @@ def test_the_additions_train_at_every_freeze_level(level: int) -> None:
 
 def test_level_1_trains_the_whole_decoder_beside_the_additions(published: Published) -> None:
     lora = Lora(Config(method="lora", freeze_level=1), LoraOptions())
-    trained = sum(p.numel() for p in trainable(lora.prepare(published("t5-large"))).values())
+    trained = sum(
+        p.numel() for p in trainable_parameters(lora.prepare(published("t5-large"))).values()
+    )
     assert trained == 402_728_448 + 1_179_648
 
 

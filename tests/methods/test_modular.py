@@ -10,7 +10,7 @@ from transformers.models.t5.modeling_t5 import T5Stack
 
 from fki.config.schema import Config
 from fki.core.errors import CannotFold
-from fki.methods.base import trainable
+from fki.methods.base import trainable_parameters
 from fki.methods.modular import Modular, ModularOptions
 from fki.modeling.load import count_parameters
 from fki.testing import Case, generate, logits, toy_batch, toy_model
@@ -31,7 +31,7 @@ def prepared(model: Any, *, level: int = 1, **options: Any) -> Any:
 
 def random_start(**options: Any) -> Any:
     """A toy whose second encoder does something before it is taught."""
-    return Case("modular", options={"start": "random", **options}).prepare(1).model
+    return Case("modular", options={"branch_init": "random", **options}).prepare(1).model
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
@@ -63,7 +63,7 @@ def test_the_output_is_the_sum_at_the_published_scale(size: str, scale: float) -
 @pytest.mark.parametrize("size", ["small", "same"])
 @pytest.mark.parametrize("untied", [False, True])
 def test_with_scale_0_it_is_bitwise_the_base(size: str, untied: bool) -> None:
-    options = {"scale": 0.0, "start": "random", "size": size}
+    options = {"scale": 0.0, "branch_init": "random", "size": size}
     model = Case("modular", untied, options).prepare(1).model
     assert torch.equal(logits(model), logits(toy_model(untied=untied)))
 
@@ -93,8 +93,10 @@ def test_a_small_second_encoder_has_embeddings_of_its_own_and_the_same_size_shar
     small, same = prepared(toy_model()), prepared(toy_model(), size="same")
     assert small.encoder.second.embed_tokens is not small.shared
     assert same.encoder.second.embed_tokens.weight is same.shared.weight
-    assert any("second.embed_tokens" in name for name in trainable(small))
-    assert not any("embed_tokens" in name or "shared" in name for name in trainable(same))
+    assert any("second.embed_tokens" in name for name in trainable_parameters(small))
+    assert not any(
+        "embed_tokens" in name or "shared" in name for name in trainable_parameters(same)
+    )
 
 
 def test_small_is_t5_smalls_shape_and_never_above_the_first_encoders(published: Published) -> None:
@@ -110,7 +112,7 @@ def test_small_is_t5_smalls_shape_and_never_above_the_first_encoders(published: 
 def test_new_weights_have_t5s_own_initialisation(published: Published) -> None:
     torch.manual_seed(0)
     config = toy_model().config.__class__(vocab_size=200, d_model=256, d_kv=64, d_ff=512)
-    second = prepared(T5ForConditionalGeneration(config), start="random").encoder.second
+    second = prepared(T5ForConditionalGeneration(config), branch_init="random").encoder.second
     assert second.embed_tokens.weight.std().item() == pytest.approx(1.0, rel=0.05)
     q = second.block[0].layer[0].SelfAttention.q.weight
     assert q.std().item() == pytest.approx((256 * 64) ** -0.5, rel=0.05)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from fki.config.schema import Config
 from fki.core.errors import DataError
-from fki.methods.base import trainable
-from fki.methods.recadam import RecAdam, RecAdamOptimizer, RecAdamOptions, annealed
+from fki.methods.base import trainable_parameters
+from fki.methods.recadam import RecAdam, RecAdamOptimizer, RecAdamOptions, anneal_factor
 from fki.testing import Case, learn, toy_model
 
 SETTINGS: dict[str, Any] = {
@@ -119,7 +119,7 @@ def test_where_the_published_pull_diverges_ours_holds() -> None:
     p = torch.tensor([1.001]).requires_grad_()
     optimizer = recadam(p, torch.ones(1), lr=1e-3, gamma=5000.0, t0=250.0, k=0.5)
     for t in range(1, 60):
-        explicit -= 5.0 * (1 - annealed(t, "sigmoid", 1.0, 250.0, 0.5)) * (explicit - anchor)
+        explicit -= 5.0 * (1 - anneal_factor(t, "sigmoid", 1.0, 250.0, 0.5)) * (explicit - anchor)
         p.grad = torch.zeros(1)
         optimizer.step()
     assert abs(explicit - anchor) > 1e30
@@ -161,7 +161,7 @@ def test_an_anchor_is_a_copy_and_not_the_weight_itself() -> None:
     ready = Case("recadam").prepare(0)
     start = dict(toy_model().named_parameters())
     learn(ready)
-    for name, p in trainable(ready.model).items():
+    for name, p in trainable_parameters(ready.model).items():
         anchor = ready.method.anchors[name]
         assert anchor.data_ptr() != p.data_ptr()
         assert torch.equal(anchor, start[name])
@@ -170,38 +170,40 @@ def test_an_anchor_is_a_copy_and_not_the_weight_itself() -> None:
 
 def test_only_what_trains_has_an_anchor() -> None:
     ready = Case("recadam").prepare(1)
-    assert ready.method.anchors.keys() == trainable(ready.model).keys()
+    assert ready.method.anchors.keys() == trainable_parameters(ready.model).keys()
 
 
 def test_after_a_lesson_every_parameter_is_nearer_to_its_anchor_than_without_a_pull() -> None:
     def distance(gamma: float) -> float:
         ready = Case("recadam", options={"gamma": gamma, "t0_fraction": 2.0}).taught(0)
         anchors = ready.method.anchors
-        return sum((p - anchors[n]).norm().item() for n, p in trainable(ready.model).items())
+        return sum(
+            (p - anchors[n]).norm().item() for n, p in trainable_parameters(ready.model).items()
+        )
 
     assert distance(5000.0) < 0.1 * distance(0.0)
 
 
 def test_a_sigmoid_is_half_way_at_t0_and_starts_near_0() -> None:
     t0, k = method().schedule(100)
-    assert annealed(round(t0), "sigmoid", 0.8, t0, k) == pytest.approx(0.4)
-    assert annealed(1, "sigmoid", 1.0, t0, k) < 1e-4
-    assert annealed(100, "sigmoid", 1.0, t0, k) > 0.999
+    assert anneal_factor(round(t0), "sigmoid", 0.8, t0, k) == pytest.approx(0.4)
+    assert anneal_factor(1, "sigmoid", 1.0, t0, k) < 1e-4
+    assert anneal_factor(100, "sigmoid", 1.0, t0, k) > 0.999
 
 
 def test_a_line_reaches_w_at_t0_and_stays() -> None:
-    values = [annealed(t, "linear", 0.8, 4.0, 1.0) for t in (1, 2, 4, 5, 100)]
+    values = [anneal_factor(t, "linear", 0.8, 4.0, 1.0) for t in (1, 2, 4, 5, 100)]
     assert values == pytest.approx([0.2, 0.4, 0.8, 0.8, 0.8])
 
 
 def test_a_constant_is_w() -> None:
-    assert {annealed(t, "constant", 0.7, 4.0, 1.0) for t in (1, 50)} == {0.7}
+    assert {anneal_factor(t, "constant", 0.7, 4.0, 1.0) for t in (1, 50)} == {0.7}
 
 
 @pytest.mark.parametrize("anneal", ["sigmoid", "linear", "constant"])
 @pytest.mark.parametrize(("t0", "k"), [(1.0, 10.0), (1e6, 1e6), (250.0, 0.5)])
 def test_lambda_only_rises_and_stays_between_0_and_w(anneal: str, t0: float, k: float) -> None:
-    values = [annealed(t, anneal, 0.9, t0, k) for t in range(1, 600)]
+    values = [anneal_factor(t, anneal, 0.9, t0, k) for t in range(1, 600)]
     assert values == sorted(values)
     assert values[0] >= 0
     assert values[-1] <= 0.9
@@ -283,7 +285,7 @@ class PlainLoop:
         t, (b1, b2) = t + 1, betas
         m, v = b1 * m + (1 - b1) * p.grad, b2 * v + (1 - b2) * p.grad**2
         self.state[id(p)] = t, m, v
-        lam = annealed(self.taken, s["anneal"], s["w"], s["t0"], s["k"])
+        lam = anneal_factor(self.taken, s["anneal"], s["w"], s["t0"], s["k"])
         p -= lr * lam * (m / (1 - b1**t)) / ((v / (1 - b2**t)).sqrt() + s["eps"])
         c = lr * s["gamma"] * (s["w"] - lam)
         p.copy_((p + c * anchor) / (1 + c) * (1 - lr * weight_decay))

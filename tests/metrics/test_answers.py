@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from fki.metrics.answers import accuracy, answer_text, exact_match, f1, normalise
+from fki.metrics.answers import accuracy, exact_match, extract_answer, f1, normalize_answer
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from fki.metrics.answers import accuracy, answer_text, exact_match, f1, normalis
     ],
 )
 def test_an_answer_is_what_stands_between_the_sentinels(generated: str, answer: str) -> None:
-    assert answer_text(generated) == answer
+    assert extract_answer(generated) == answer
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_an_answer_is_what_stands_between_the_sentinels(generated: str, answer: 
     ],
 )
 def test_special_tokens_leave_nothing_behind(text: str, normal: str) -> None:
-    assert normalise(text) == normal
+    assert normalize_answer(text) == normal
 
 
 @pytest.mark.parametrize(
@@ -72,17 +72,17 @@ def test_compatible_and_caseless_forms_are_equal(one: str, other: str) -> None:
 
 
 def test_plus_is_a_symbol_and_hash_is_punctuation() -> None:
-    assert normalise("C++") == "c++"
-    assert normalise("C#") == normalise("C") == "c"
+    assert normalize_answer("C++") == "c++"
+    assert normalize_answer("C#") == normalize_answer("C") == "c"
     assert exact_match("C++", ["C#"]) == exact_match("C#", ["C++"]) == 0.0
     assert exact_match("C", ["C#"]) == 1.0  # the price of the rule: # is Po
-    assert normalise("$+<=>^`|~") == "$+<=>^`|~"  # S*, unlike string.punctuation
+    assert normalize_answer("$+<=>^`|~") == "$+<=>^`|~"  # S*, unlike string.punctuation
 
 
 def test_articles_are_whole_words() -> None:
-    assert normalise("The  Beatles, a band") == "beatles band"
-    assert normalise("Theatre of another") == "theatre of another"
-    assert normalise("A+") == "a+"
+    assert normalize_answer("The  Beatles, a band") == "beatles band"
+    assert normalize_answer("Theatre of another") == "theatre of another"
+    assert normalize_answer("A+") == "a+"
 
 
 @pytest.mark.parametrize("answer", ["A", "The A", "!!!"])
@@ -90,7 +90,7 @@ def test_articles_are_whole_words() -> None:
 def test_answers_of_which_nothing_is_left_match_themselves_only(
     prediction: str, answer: str
 ) -> None:
-    assert normalise(prediction) == normalise(answer) == ""
+    assert normalize_answer(prediction) == normalize_answer(answer) == ""
     assert exact_match(prediction, [answer]) == f1(prediction, [answer]) == (prediction == answer)
 
 
@@ -152,4 +152,4 @@ def test_f1_counts_a_repeated_word_as_often_as_both_have_it() -> None:
 
 def test_normalising_twice_changes_nothing() -> None:
     for text in ("The <extra_id_0> Beatles!", "Straße—C++", "ﬁlm, a B", "２０２３"):
-        assert normalise(normalise(text)) == normalise(text)
+        assert normalize_answer(normalize_answer(text)) == normalize_answer(text)

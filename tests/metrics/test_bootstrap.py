@@ -7,7 +7,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from fki.metrics.bootstrap import Spread, difference, spread, weights
+from fki.metrics.bootstrap import (
+    BootstrapResult,
+    difference_of_means,
+    draw_weights,
+    mean_over_seeds,
+)
 from fki.metrics.significance import cohens_h, holm, mcnemar
 
 Floats = NDArray[np.float64]
@@ -22,17 +27,17 @@ def means(right: Floats, drawn: NDArray[np.float32]) -> Floats:
 def test_the_first_row_of_weights_is_the_data_as_they_are_and_the_others_follow_from_the_seed() -> (
     None
 ):
-    drawn = weights(7, draws=5)
+    drawn = draw_weights(7, draws=5)
     assert drawn.shape == (6, 7) and (drawn[0] == 1).all() and (drawn > 0).all()
-    assert (drawn == weights(7, draws=5)).all()
-    assert (drawn[1:] != weights(7, draws=5, seed=1)[1:]).all()
+    assert (drawn == draw_weights(7, draws=5)).all()
+    assert (drawn[1:] != draw_weights(7, draws=5, seed=1)[1:]).all()
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9])
 def test_the_interval_of_one_run_is_that_of_scipys_bootstrap(share: float) -> None:
     rng = np.random.default_rng(0)
     right = (rng.random((1, 400)) < share).astype(float)
-    low, high = spread(means(right, weights(400))).interval() or (0, 0)
+    low, high = mean_over_seeds(means(right, draw_weights(400))).interval() or (0, 0)
     theirs = stats.bootstrap((right[0],), np.mean, n_resamples=4000, rng=rng, method="percentile")
     expected = theirs.confidence_interval
     width = expected.high - expected.low
@@ -42,15 +47,17 @@ def test_the_interval_of_one_run_is_that_of_scipys_bootstrap(share: float) -> No
 def test_probes_of_one_subject_are_not_taken_for_independent() -> None:
     rng = np.random.default_rng(0)
     per_subject = (rng.random(100) < 0.5).astype(float)  # five probes each, all alike
-    alone = spread(means(np.repeat(per_subject, 5)[None], weights(500))).interval() or (0, 0)
-    drawn = weights(100)
-    whole = spread(means(per_subject[None], drawn)).interval() or (0, 0)
+    alone = mean_over_seeds(
+        means(np.repeat(per_subject, 5)[None], draw_weights(500))
+    ).interval() or (0, 0)
+    drawn = draw_weights(100)
+    whole = mean_over_seeds(means(per_subject[None], drawn)).interval() or (0, 0)
     assert whole[1] - whole[0] > 1.9 * (alone[1] - alone[0])  # sqrt 5
 
 
 def test_what_seeds_vary_follows_students_t() -> None:
     values = np.array([10.0, 12.0, 17.0])
-    found = spread(np.repeat(values[:, None], 4001, axis=1))
+    found = mean_over_seeds(np.repeat(values[:, None], 4001, axis=1))
     error = values.std(ddof=1) / math.sqrt(3)
     assert (found.value, found.scale, found.freedom) == (13.0, pytest.approx(error), 2)
     low, high = found.interval() or (0, 0)
@@ -61,17 +68,17 @@ def test_what_seeds_vary_follows_students_t() -> None:
 
 def test_the_p_of_one_run_is_the_normal_tail_beyond_it() -> None:
     errors = np.random.default_rng(0).normal(0, 1.5, 500)
-    assert Spread(-4.0, errors).p() == pytest.approx(2 * stats.norm.sf(4 / errors.std()))
-    assert Spread(0.0, errors).p() == 1.0
+    assert BootstrapResult(-4.0, errors).p() == pytest.approx(2 * stats.norm.sf(4 / errors.std()))
+    assert BootstrapResult(0.0, errors).p() == 1.0
     still = np.zeros(500)  # no draw says anything else
-    assert Spread(0.0, still).p() == 1.0 and Spread(2.0, still).p() == 0.0
+    assert BootstrapResult(0.0, still).p() == 1.0 and BootstrapResult(2.0, still).p() == 0.0
 
 
 def test_the_p_with_seeds_is_the_mean_of_students_tails_over_the_draws() -> None:
     rng = np.random.default_rng(0)
     errors = rng.normal(0, 1, 50)
     brute = [stats.t.sf((2 - e) / 0.7, 4) + stats.t.cdf((-2 - e) / 0.7, 4) for e in errors]
-    assert Spread(2.0, errors, 0.7, 4).p() == pytest.approx(np.mean(brute))
+    assert BootstrapResult(2.0, errors, 0.7, 4).p() == pytest.approx(np.mean(brute))
 
 
 def test_what_two_arms_have_in_common_cancels() -> None:
@@ -79,28 +86,28 @@ def test_what_two_arms_have_in_common_cancels() -> None:
     theirs = (rng.random((1, 300)) < 0.5).astype(float)
     ours = theirs.copy()
     ours[0, np.flatnonzero(theirs[0] == 0)[:20]] = 1  # the same, and 20 more
-    drawn = weights(300)
-    off = difference(means(ours, drawn), means(theirs, drawn), is_paired=True)
+    drawn = draw_weights(300)
+    off = difference_of_means(means(ours, drawn), means(theirs, drawn), is_paired=True)
     low, high = off.interval() or (0, 0)
     assert off.value == pytest.approx(20 / 300) and 0.03 < low < high < 0.10
     assert (off.p() or 1) < 0.01
-    alone = spread(means(ours, drawn)).interval() or (0, 0)
+    alone = mean_over_seeds(means(ours, drawn)).interval() or (0, 0)
     assert high - low < 0.7 * (alone[1] - alone[0])
 
 
 def test_an_arm_against_itself_is_no_different() -> None:
-    values = means(np.random.default_rng(0).random((3, 50)), weights(50))
-    off = difference(values, values, is_paired=True)
+    values = means(np.random.default_rng(0).random((3, 50)), draw_weights(50))
+    off = difference_of_means(values, values, is_paired=True)
     assert off.value == 0 and off.p() == 1 and off.interval() == (0, 0)
 
 
 @pytest.mark.parametrize("is_paired", [True, False])
 def test_a_difference_the_other_way_round_is_its_mirror_image(is_paired: bool) -> None:
     rng = np.random.default_rng(0)
-    drawn = weights(80)
+    drawn = draw_weights(80)
     first, second = means(rng.random((3, 80)), drawn), means(rng.random((3, 80)) ** 2, drawn)
-    one = difference(first, second, is_paired=is_paired)
-    other = difference(second, first, is_paired=is_paired)
+    one = difference_of_means(first, second, is_paired=is_paired)
+    other = difference_of_means(second, first, is_paired=is_paired)
     assert one.value == -other.value
     low, high = one.interval() or (0, 0)
     assert (other.interval() or (0, 0)) == pytest.approx((-high, -low), rel=0.2, abs=0.01)
@@ -110,7 +117,7 @@ def test_a_difference_the_other_way_round_is_its_mirror_image(is_paired: bool) -
 def test_seeds_that_are_not_paired_have_the_variance_of_both_arms() -> None:
     ours, theirs = np.array([1.0, 2, 4, 3, 6]), np.array([8.0, 9, 7, 12, 11])
     wide = [np.repeat(x[:, None], 4001, axis=1) for x in (ours, theirs)]
-    off = difference(*wide, is_paired=False)
+    off = difference_of_means(*wide, is_paired=False)
     welch = stats.ttest_ind(ours, theirs, equal_var=False)
     expected = welch.confidence_interval()
     assert (off.interval() or (0, 0)) == pytest.approx((expected.low, expected.high), rel=0.02)
@@ -120,7 +127,7 @@ def test_seeds_that_are_not_paired_have_the_variance_of_both_arms() -> None:
 def test_chance_is_counted_once_with_the_uncertainty_of_few_seeds() -> None:
     rng = np.random.default_rng(0)
     right = (rng.random((3, 300)) < 0.5).astype(float)  # nothing is shared: all is chance
-    found = spread(means(right, weights(300)))
+    found = mean_over_seeds(means(right, draw_weights(300)))
     assert found.scale == pytest.approx(right.mean(1).std(ddof=1) / math.sqrt(3))
     assert found.errors.std() < 0.3 * math.sqrt(0.25 / 300 / 3)
 
@@ -128,9 +135,9 @@ def test_chance_is_counted_once_with_the_uncertainty_of_few_seeds() -> None:
 def test_there_is_no_interval_where_too_many_draws_are_undefined() -> None:
     values = np.ones((1, 1001))
     values[0, 1:61] = np.nan
-    assert spread(values).interval() == (1.0, 1.0)
+    assert mean_over_seeds(values).interval() == (1.0, 1.0)
     values[0, 1:151] = np.nan
-    assert spread(values).interval() is None and spread(values).p() is None
+    assert mean_over_seeds(values).interval() is None and mean_over_seeds(values).p() is None
 
 
 def test_holm_is_the_step_down_procedure_worked_by_hand() -> None:

@@ -17,7 +17,7 @@ from fki.core.types import Period, Probe
 from fki.data.collator import TokenizedExample
 from fki.evaluation.evaluator import Evaluator
 from fki.modeling.encoder_cache import CachedStates, EncoderCache, FrozenEncoder
-from fki.testing import toy_encoder, toy_model
+from fki.testing import toy_model, toy_tokenizer
 from fki.training import session
 from fki.training.trainer import Trainer
 
@@ -34,7 +34,7 @@ def make_states(tmp_path: Path) -> Callable[..., EncoderCache]:
         encoder = toy_model().requires_grad_(False).get_encoder()
         return EncoderCache(
             FrozenEncoder(encoder, (1,)),
-            toy_encoder(),
+            toy_tokenizer(),
             store=store,
             limit=limit,
             folder=tmp_path / folder,
@@ -45,7 +45,7 @@ def make_states(tmp_path: Path) -> Callable[..., EncoderCache]:
 
 def read(states: EncoderCache, group: CachedStates | None, rows: list[list[list[int]]]) -> Any:
     """What the encoder says of packed rows while it is recalled."""
-    batch = toy_encoder().packed([[TokenizedExample(s, [1]) for s in row] for row in rows])
+    batch = toy_tokenizer().packed([[TokenizedExample(s, [1]) for s in row] for row in rows])
     with states.recalled(batch, [group] * len(rows)):
         return states.frozen.encoder(input_ids=batch.input_ids)
 
@@ -155,9 +155,9 @@ def lesson(method: str, **settings: Any) -> tuple[Any, Trainer, EncoderCache | N
     made = cls(config, cls.Options())
     torch.manual_seed(0)
     model = made.prepare(toy_model())
-    encoder = toy_encoder()
-    kept = session.make_states(model, made, encoder, config)
-    states = kept if session.reads_states(config) else None
+    encoder = toy_tokenizer()
+    kept = session.make_encoder_cache(model, made, encoder, config)
+    states = kept if session.trains_from_cache(config) else None
     return model, Trainer(model, made, config, encoder, Accelerator(cpu=True), (), states), kept
 
 
@@ -250,10 +250,10 @@ def test_answers_from_kept_states_are_the_models_own(
         for e in period.examples
     ]
     config, runs = Config(output_length=12), list[int]()
-    plain = Evaluator(toy_encoder(), config, accelerator).predict(model, probes)
+    plain = Evaluator(toy_tokenizer(), config, accelerator).predict(model, probes)
     inner = getattr(model.encoder, "inner", model.encoder)
     inner.block[0].register_forward_hook(lambda *_: runs.append(1))
-    evaluator = Evaluator(toy_encoder(), config, accelerator, kept)
+    evaluator = Evaluator(toy_tokenizer(), config, accelerator, kept)
     for _ in range(2):
         found = evaluator.predict(model, probes, ["a"] * 4 + ["b"] * 2)
         assert [p.text for p in found] == [p.text for p in plain]

@@ -13,7 +13,7 @@ from fki.data.collator import TokenizedExample
 from fki.modeling.encoder_cache import EncoderCache
 from fki.modeling.flops import FlopEstimator, FlopMeter, TokenCosts
 from fki.modeling.seq2seq import target_logits
-from fki.testing import toy_batch, toy_encoder, toy_model
+from fki.testing import toy_batch, toy_model, toy_tokenizer
 from fki.testing.case import Case
 
 MATRIX = {torch.ops.aten.mm, torch.ops.aten.addmm}
@@ -58,7 +58,7 @@ def kept_states(level: int, limit: int = 2**20) -> tuple[Any, EncoderCache]:
     frozen = ready.method.frozen(ready.model)
     assert frozen is not None
     return ready.model, EncoderCache(
-        frozen, toy_encoder(), store="fp32", limit=limit, folder=Path()
+        frozen, toy_tokenizer(), store="fp32", limit=limit, folder=Path()
     )
 
 

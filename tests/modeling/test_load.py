@@ -31,48 +31,48 @@ def test_a_folder_is_loaded_in_fp32_whatever_it_was_saved_in(
     tmp_path: Path, tokenizer: PreTrainedTokenizerBase
 ) -> None:
     name = save(tmp_path / "m", tokenizer, toy_model().to(torch.bfloat16))
-    assert {p.dtype for p in load.load(name).model.parameters()} == {torch.float32}
+    assert {p.dtype for p in load.load_base_model(name).model.parameters()} == {torch.float32}
 
 
 def test_the_embedded_model_has_a_tied_head() -> None:
-    model = load.load("t5-mini").model
+    model = load.load_base_model("t5-mini").model
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
 
 
 def test_an_untied_head_stays_untied(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     untied = toy_model(untied=True)
-    loaded = load.load(save(tmp_path / "m", tokenizer, untied)).model
+    loaded = load.load_base_model(save(tmp_path / "m", tokenizer, untied)).model
     assert torch.equal(loaded.get_output_embeddings().weight, untied.lm_head.weight)
     assert not torch.equal(loaded.get_output_embeddings().weight, untied.shared.weight)
 
 
 def test_a_hub_model_that_is_absent_offline_says_what_to_type() -> None:
     with pytest.raises(NotDownloaded, match="'t5-base' is not on this machine") as error:
-        load.load("t5-base")
+        load.load_base_model("t5-base")
     assert error.value.exit_code == 3
     assert "hf download t5-base" in str(error.value.hint)
 
 
 def test_a_misspelt_embedded_name_gets_the_right_one() -> None:
     with pytest.raises(NotDownloaded, match="Did you mean 't5-mini'"):
-        load.load("t5-mimi")
+        load.load_base_model("t5-mimi")
 
 
 def test_a_folder_that_is_not_there_is_not_sought_on_the_hub() -> None:
     with pytest.raises(NotDownloaded, match="no model folder"):
-        load.load("./nowhere")
+        load.load_base_model("./nowhere")
 
 
 def test_a_folder_without_a_config_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no config\.json"):
-        load.load(str(tmp_path))
+        load.load_base_model(str(tmp_path))
 
 
 @pytest.mark.parametrize("config", [GPT2Config(), BertConfig()], ids=lambda c: c.model_type)
 def test_a_model_that_is_no_encoder_decoder_is_refused(tmp_path: Path, config: GPT2Config) -> None:
     config.save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match="must be an encoder-decoder"):
-        load.load(str(tmp_path))
+        load.load_base_model(str(tmp_path))
 
 
 def test_weights_that_are_no_numbers_are_refused(
@@ -82,7 +82,7 @@ def test_weights_that_are_no_numbers_are_refused(
     with torch.no_grad():
         model.encoder.block[0].layer[0].layer_norm.weight[0] = float("nan")
     with pytest.raises(ConfigError, match="not all finite"):
-        load.load(save(tmp_path / "m", tokenizer, model))
+        load.load_base_model(save(tmp_path / "m", tokenizer, model))
 
 
 def test_code_that_comes_with_a_model_is_not_run(
@@ -96,7 +96,7 @@ def test_code_that_comes_with_a_model_is_not_run(
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
     with pytest.raises(ConfigError):
-        load.load(str(folder))
+        load.load_base_model(str(folder))
     assert not (tmp_path / "ran").exists()
 
 
@@ -118,7 +118,7 @@ def test_a_pickle_in_the_place_of_weights_is_not_run(
     (folder / "model.safetensors").unlink()
     torch.save({"shared.weight": Evil(tmp_path / "ran")}, folder / "pytorch_model.bin")
     with pytest.raises(ConfigError):
-        load.load(str(folder))
+        load.load_base_model(str(folder))
     assert not (tmp_path / "ran").exists()
 
 
@@ -147,12 +147,12 @@ def test_a_folder_with_a_broken_file_is_an_error_in_words(
     name = save(tmp_path / "m", tokenizer, toy_model())
     (tmp_path / "m" / file).write_bytes(content)
     with pytest.raises(ConfigError, match=r"The model in .* cannot be loaded: \w+"):
-        load.load(name)
+        load.load_base_model(name)
 
 
 def test_a_name_that_no_hub_could_have_is_an_error_in_words() -> None:
     with pytest.raises(NotDownloaded, match="'my model!' is not on this machine"):
-        load.load("my model!")
+        load.load_base_model("my model!")
 
 
 def test_a_model_s_own_ways_of_generating_are_left_behind(
@@ -161,6 +161,6 @@ def test_a_model_s_own_ways_of_generating_are_left_behind(
     model = toy_model()
     model.generation_config.min_new_tokens = 30
     model.generation_config.no_repeat_ngram_size = 2
-    loaded = load.load(save(tmp_path / "m", tokenizer, model)).model.generation_config
+    loaded = load.load_base_model(save(tmp_path / "m", tokenizer, model)).model.generation_config
     assert not loaded.min_new_tokens and not loaded.no_repeat_ngram_size
     assert (loaded.eos_token_id, loaded.decoder_start_token_id) == (1, 0)

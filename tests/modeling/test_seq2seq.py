@@ -12,9 +12,9 @@ from fki.core import registry
 from fki.core.registry import BUILTIN
 from fki.core.types import Batch
 from fki.data.collator import IGNORE, TokenizedExample, shift_right
-from fki.methods.base import trainable
-from fki.modeling.seq2seq import answering, packs, scored_logits, target_logits
-from fki.testing import toy_encoder, toy_model
+from fki.methods.base import trainable_parameters
+from fki.modeling.seq2seq import can_pack, replace_forward, scored_logits, target_logits
+from fki.testing import toy_model, toy_tokenizer
 
 EXAMPLES = [
     TokenizedExample([5, 6, 7, 1], [8, 9, 1]),
@@ -30,7 +30,7 @@ def alone(model: Any, chosen: list[int]) -> torch.Tensor:
     """[N, V] of each example, asked for by itself in the plain way, one after another."""
     parts = []
     for i in chosen:
-        batch = toy_encoder().batch([EXAMPLES[i]])
+        batch = toy_tokenizer().batch([EXAMPLES[i]])
         parts.append(target_logits(model, batch, model.config)[0])
     return torch.cat(parts)
 
@@ -42,13 +42,13 @@ def taught(method: str, **shape: Any) -> Any:
     model = made.prepare(toy_model(**shape))
     torch.manual_seed(1)
     with torch.no_grad():
-        for p in trainable(model).values():
+        for p in trainable_parameters(model).values():
             p.add_(0.05 * torch.randn_like(p))
     return model.eval()
 
 
 def packed() -> Batch:
-    return toy_encoder().packed([[EXAMPLES[i] for i in row] for row in ROWS])
+    return toy_tokenizer().packed([[EXAMPLES[i] for i in row] for row in ROWS])
 
 
 @pytest.mark.parametrize("untied", [False, True])
@@ -76,14 +76,14 @@ def test_an_example_sees_nothing_of_its_neighbours_in_the_row() -> None:
     other = TokenizedExample([99, 98, 97, 1], [96, 95, 1])  # as long as the first one
     rows = [[first, EXAMPLES[2]] for first in (EXAMPLES[0], other)]
     with torch.no_grad():
-        one, two = (scored_logits(model, toy_encoder().packed([row]), model) for row in rows)
+        one, two = (scored_logits(model, toy_tokenizer().packed([row]), model) for row in rows)
     n = len(EXAMPLES[0].target)
     assert torch.equal(one[n:], two[n:])
     assert not torch.equal(one[:n], two[:n])
 
 
 def test_the_head_at_the_scored_places_has_the_same_gradients_to_the_last_bit() -> None:
-    batch = toy_encoder().batch(EXAMPLES)
+    batch = toy_tokenizer().batch(EXAMPLES)
     grads = []
     for is_gathered in (True, False):
         model = toy_model().train(False)
@@ -102,7 +102,7 @@ def test_the_head_at_the_scored_places_has_the_same_gradients_to_the_last_bit() 
 
 def test_a_model_is_as_before_after_a_packed_pass() -> None:
     model: Any = toy_model().eval()
-    batch = toy_encoder().batch(EXAMPLES)
+    batch = toy_tokenizer().batch(EXAMPLES)
     before = target_logits(model, batch, model.config)
     scored_logits(model, packed(), model)
     assert torch.equal(target_logits(model, batch, model.config), before)
@@ -112,7 +112,7 @@ def test_what_answers_for_a_module_is_gone_afterwards_also_after_an_error() -> N
     module: Any = torch.nn.Linear(2, 2)
     x = torch.ones(1, 2)
     before = module(x)
-    with pytest.raises(RuntimeError), answering(module, lambda: "known"):  # type: ignore[arg-type,return-value]
+    with pytest.raises(RuntimeError), replace_forward(module, lambda: "known"):  # type: ignore[arg-type,return-value]
         assert module(x) == "known"
         raise RuntimeError
     assert torch.equal(module(x), before)
@@ -124,7 +124,7 @@ def test_what_answers_for_a_module_is_gone_afterwards_also_after_an_error() -> N
 def test_only_models_with_relative_positions_alone_are_packed(kind: str, can: bool) -> None:
     model: T5ForConditionalGeneration = toy_model()
     model.config.model_type = kind
-    assert packs(model) is can
+    assert can_pack(model) is can
 
 
 def test_a_packed_row_begins_each_target_with_the_start_token() -> None:

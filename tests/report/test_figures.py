@@ -15,9 +15,9 @@ from matplotlib.patches import Rectangle
 from fki.comparison.types import Arm, Comparison, Estimate, Group
 from fki.core.errors import FkiError
 from fki.report import figures, metric_roles, svg
-from fki.report.heatmap import ANNOTATED, heat_map
-from fki.report.save_figures import figures_of, save_figures
-from fki.report.style import COLOURS, STAND_INS, series
+from fki.report.heatmap import ANNOTATED, draw_heatmap
+from fki.report.save_figures import iter_figures, save_figures
+from fki.report.style import COLORS, STAND_INS, series_style
 
 
 def marks(axes: Axes) -> list[ErrorbarContainer]:
@@ -37,7 +37,7 @@ def with_periods(group: Group, count: int) -> tuple[Group, Arm]:
 
 
 def test_the_pareto_plot_has_a_mark_two_intervals_and_a_name_for_each_arm(group: Group) -> None:
-    [axes] = drawn(figures.pareto(group)).axes
+    [axes] = drawn(figures.draw_pareto(group)).axes
     crosses = marks(axes)
     assert [(c.has_xerr, c.has_yerr) for c in crosses] == [(True, True)] * 3
     found = [tuple(float(v[0]) for v in c.lines[0].get_data()) for c in crosses]
@@ -47,7 +47,7 @@ def test_the_pareto_plot_has_a_mark_two_intervals_and_a_name_for_each_arm(group:
 
 
 def test_an_interval_on_the_plot_is_that_of_the_estimate(group: Group) -> None:
-    [axes] = drawn(figures.pareto(group)).axes
+    [axes] = drawn(figures.draw_pareto(group)).axes
     across = marks(axes)[0].lines[2][0].get_segments()[0]
     assert [round(float(x), 2) for x, _ in across] == [87.14, 88.34]
 
@@ -57,7 +57,7 @@ def test_labels_lie_apart(group: Group) -> None:
         replace(arm, estimates={**arm.estimates, "invariant": Estimate(50.0 + n / 10, 49, 51)})
         for n, arm in enumerate(group.arms)
     ]
-    figure = drawn(figures.pareto(replace(group, arms=tuple(near))))
+    figure = drawn(figures.draw_pareto(replace(group, arms=tuple(near))))
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in figure.axes[0].texts]
     assert not any(a.overlaps(b) for n, a in enumerate(boxes) for b in boxes[n + 1 :])
@@ -72,14 +72,14 @@ def test_the_front_is_what_no_other_point_beats() -> None:
 
 def test_an_arm_without_a_value_is_not_on_the_plot(group: Group) -> None:
     arm = replace(group.arms[0], estimates={"invariant": Estimate(None)})
-    [axes] = drawn(figures.pareto(replace(group, arms=(arm, *group.arms[1:])))).axes
+    [axes] = drawn(figures.draw_pareto(replace(group, arms=(arm, *group.arms[1:])))).axes
     assert len(marks(axes)) == 2
-    assert figures.pareto(replace(group, arms=(arm,))) is None
-    assert figures.pareto(replace(group, metrics=())) is None
+    assert figures.draw_pareto(replace(group, arms=(arm,))) is None
+    assert figures.draw_pareto(replace(group, metrics=())) is None
 
 
 def test_the_forest_plot_has_a_panel_a_metric_and_a_mark_an_arm(group: Group) -> None:
-    panels = [a for a in drawn(figures.forest(group)).axes if a.get_visible()]
+    panels = [a for a in drawn(figures.draw_forest(group)).axes if a.get_visible()]
     assert [panel.get_title("left") for panel in panels] == [m.short for m in group.metrics]
     assert [len(marks(panel)) for panel in panels] == [2, 2, 2, 1]
     assert "undefined" in panels[3].texts[0].get_text()
@@ -87,26 +87,26 @@ def test_the_forest_plot_has_a_panel_a_metric_and_a_mark_an_arm(group: Group) ->
 
 
 def test_a_mark_is_full_where_the_arm_is_told_apart(group: Group) -> None:
-    first = drawn(figures.forest(group)).axes[0]
+    first = drawn(figures.draw_forest(group)).axes[0]
     fills = [mark.lines[0].get_markerfacecolor() for mark in marks(first)]
-    assert fills == [STAND_INS["ground"], series(2)[0]]
+    assert fills == [STAND_INS["ground"], series_style(2)[0]]
 
 
 def test_there_is_no_forest_plot_without_a_baseline(group: Group) -> None:
-    assert figures.forest(replace(group, baseline="", differences=())) is None
+    assert figures.draw_forest(replace(group, baseline="", differences=())) is None
 
 
 def test_curves_have_a_panel_a_set_and_a_line_an_arm(group: Group) -> None:
-    panels = [a for a in drawn(figures.curves(group)).axes if a.get_visible()]
+    panels = [a for a in drawn(figures.draw_curves(group)).axes if a.get_visible()]
     assert [panel.get_title("left") for panel in panels] == ["invariant", "new"]
     assert [len(panel.lines) for panel in panels] == [3, 3]
     first, *rest = panels[1].lines[0].get_ydata()
     assert first != first and list(rest) == [90.0, 60.0, 40.0]
-    assert figures.curves(replace(group, arms=(replace(group.arms[0], curves={}),))) is None
+    assert figures.draw_curves(replace(group, arms=(replace(group.arms[0], curves={}),))) is None
 
 
 def test_a_heat_map_shows_the_lower_triangle_with_its_numbers(group: Group) -> None:
-    [axes] = drawn(heat_map(group, group.arms[0])).axes
+    [axes] = drawn(draw_heatmap(group, group.arms[0])).axes
     cells = [p for p in axes.patches if isinstance(p, Rectangle)]
     assert len(cells) == 6
     assert [t.get_text() for t in axes.texts] == ["95", "50", "96", "25", "48", "97"]
@@ -116,30 +116,32 @@ def test_a_heat_map_shows_the_lower_triangle_with_its_numbers(group: Group) -> N
 @pytest.mark.parametrize("count", [ANNOTATED, ANNOTATED + 1, 60])
 def test_a_heat_map_of_many_periods_has_no_numbers(group: Group, count: int) -> None:
     many, arm = with_periods(group, count)
-    [axes] = drawn(heat_map(many, arm)).axes
+    [axes] = drawn(draw_heatmap(many, arm)).axes
     assert len(axes.texts) == (count * (count + 1) // 2 if count <= ANNOTATED else 0)
     assert len(axes.get_yticks()) <= 13
     assert bool(axes.images) == (count > 40)
 
 
 def test_a_matrix_that_was_never_asked_has_no_heat_map(group: Group) -> None:
-    assert heat_map(group, replace(group.arms[0], matrix=[[None] * 3] * 4)) is None
+    assert draw_heatmap(group, replace(group.arms[0], matrix=[[None] * 3] * 4)) is None
 
 
 def test_every_colour_in_a_page_is_a_variable_and_every_text_has_one(group: Group) -> None:
-    for name, title, figure in figures_of(group):
-        text = svg.inline(figure, "a", title)
+    for name, title, figure in iter_figures(group):
+        text = svg.render_inline(figure, "a", title)
         assert not re.findall(
             r"#[0-9a-fA-F]{3,8}\b", re.sub(r"&#\d+;|href=\S+|url\S+", "", text)
         ), name
         assert "black" not in text and "rgb(" not in text
         texts = re.findall(r"<text [^>]*>", text)
         assert texts and all("fill: var(--fki-" in tag for tag in texts), name
-        assert set(re.findall(r"--fki-([\w-]+)", text)) <= COLOURS.keys()
+        assert set(re.findall(r"--fki-([\w-]+)", text)) <= COLORS.keys()
 
 
 def test_the_ids_of_two_figures_never_clash(group: Group) -> None:
-    one, two = (svg.inline(drawn(figures.forest(group)), name, "t") for name in ("a", "b"))
+    one, two = (
+        svg.render_inline(drawn(figures.draw_forest(group)), name, "t") for name in ("a", "b")
+    )
     ids = [set(re.findall(r'\bid="([^"]+)"', text)) for text in (one, two)]
     assert ids[0] and not ids[0] & ids[1]
     assert len(ids[0]) == len(re.findall(r'\bid="', one))
@@ -148,32 +150,32 @@ def test_the_ids_of_two_figures_never_clash(group: Group) -> None:
 
 
 def test_one_figure_is_the_same_text_each_time(group: Group) -> None:
-    for draw in (figures.pareto, figures.forest, figures.curves):
-        one, two = (svg.inline(drawn(draw(group)), "a", "t") for _ in range(2))
-        assert one == two and svg.alone(drawn(draw(group)), "t") == svg.alone(
+    for draw in (figures.draw_pareto, figures.draw_forest, figures.draw_curves):
+        one, two = (svg.render_inline(drawn(draw(group)), "a", "t") for _ in range(2))
+        assert one == two and svg.render_file(drawn(draw(group)), "t") == svg.render_file(
             drawn(draw(group)), "t"
         )
 
 
 def test_a_figure_reaches_for_nothing_outside(group: Group) -> None:
-    for _, title, figure in figures_of(group):
-        assert "http" not in svg.inline(figure, "a", title)
-        assert "<style" not in svg.inline(figure, "a", title)
+    for _, title, figure in iter_figures(group):
+        assert "http" not in svg.render_inline(figure, "a", title)
+        assert "<style" not in svg.render_inline(figure, "a", title)
 
 
 def test_a_users_matplotlibrc_changes_nothing(group: Group) -> None:
     import matplotlib
 
-    plain = svg.inline(drawn(figures.pareto(group)), "a", "t")
+    plain = svg.render_inline(drawn(figures.draw_pareto(group)), "a", "t")
     with matplotlib.rc_context({"text.color": "red", "axes.grid": True, "font.size": 20}):
-        assert svg.inline(drawn(figures.pareto(group)), "a", "t") == plain
+        assert svg.render_inline(drawn(figures.draw_pareto(group)), "a", "t") == plain
 
 
 @pytest.mark.parametrize("name", ["知識", "a$b_{c}$ -->", "x" * 200, "two\nlines\x00"])
 def test_any_name_can_be_drawn(group: Group, name: str, tmp_path: Path) -> None:
     arms = (replace(group.arms[0], name=name), *group.arms[1:])
     odd = replace(group, arms=arms, baseline="recadam", differences=())
-    [axes] = drawn(figures.pareto(odd)).axes
+    [axes] = drawn(figures.draw_pareto(odd)).axes
     assert len(axes.texts[0].get_text()) <= 44
     for file in save_figures(Comparison((odd,), {}), tmp_path):
         ElementTree.fromstring(file.read_text(encoding="utf-8"))
@@ -192,7 +194,7 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("ground", ["light", "dark"])
 def test_marks_and_text_stand_out_from_the_ground(ground: str) -> None:
-    colours = {name: getattr(colour, ground) for name, colour in COLOURS.items()}
+    colours = {name: getattr(colour, ground) for name, colour in COLORS.items()}
     for name in ("ink", "soft"):
         assert contrast(colours[name], colours["ground"]) >= 4.5, name
     for name in (n for n in colours if re.fullmatch(r"s\d", n)):
@@ -202,7 +204,7 @@ def test_marks_and_text_stand_out_from_the_ground(ground: str) -> None:
 
 
 def test_the_first_24_arms_are_told_apart() -> None:
-    assert len({series(number) for number in range(24)}) == 24
+    assert len({series_style(number) for number in range(24)}) == 24
 
 
 def test_each_figure_is_saved_as_an_svg_of_its_own(comparison: Comparison, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from fki.report import findings
 
 
 def lines(group: Group) -> dict[str, str]:
-    return {finding.topic: finding.text for finding in findings.findings(group)}
+    return {finding.topic: finding.text for finding in findings.describe_findings(group)}
 
 
 def test_findings_say_who_is_ahead_and_how_others_stand_to_the_baseline(group: Group) -> None:
@@ -56,7 +56,7 @@ def test_a_difference_in_other_units_than_percent_is_told_in_them(group: Group) 
 
 
 def test_lists_read_as_one_says_them() -> None:
-    assert [formatting.listed(list(names)) for names in ("", "a", "ab", "abc")] == [
+    assert [formatting.format_list(list(names)) for names in ("", "a", "ab", "abc")] == [
         *("", "a", "a and b", "a, b and c")
     ]
-    assert formatting.listed(["a, 1", "b, 2", "c"]) == "a, 1; b, 2 and c"
+    assert formatting.format_list(["a, 1", "b, 2", "c"]) == "a, 1; b, 2 and c"

@@ -6,11 +6,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from fki.comparison.breakdown import Answer, Contrast, Details, RelationScore
+from fki.comparison.breakdown import Answer, Breakdown, Contrast, RelationScore
 from fki.comparison.types import Comparison, Group
-from fki.core.formatting import number
+from fki.core.formatting import format_number
 from fki.report import metric_roles
-from fki.report.html_page import page, question, setting, signed
+from fki.report.html_page import format_prompt, format_setting, render_page, typeset
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 HOSTILE = "<script>alert(\"1\")</script> & 'x'"
@@ -60,10 +60,10 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def details(group: Group) -> Details:
+def details(group: Group) -> Breakdown:
     names = [arm.name for arm in group.arms]
     said = {names[0]: Answer("", False, 0.0), names[2]: Answer("Paris", True, 0.5)}
-    return Details(
+    return Breakdown(
         relations=(
             RelationScore(
                 "invariant", "P36", 1200, dict.fromkeys(names, 12.34), "It is <extra_id_0>."
@@ -82,9 +82,9 @@ def details(group: Group) -> Details:
 
 
 def test_a_page_is_balanced_and_needs_nothing_but_itself(
-    comparison: Comparison, details: Details
+    comparison: Comparison, details: Breakdown
 ) -> None:
-    text = page(comparison, [details])
+    text = render_page(comparison, [details])
     found = Page(text)
     tags = {tag for tag, _ in found.tags}
     assert not tags & {"script", "link", "iframe", "img", "object", "embed", "form"}
@@ -97,86 +97,86 @@ def test_a_page_is_balanced_and_needs_nothing_but_itself(
 
 
 def test_the_same_comparison_is_the_same_page_to_the_last_byte(
-    comparison: Comparison, details: Details
+    comparison: Comparison, details: Breakdown
 ) -> None:
-    assert page(comparison, [details]) == page(comparison, [details])
+    assert render_page(comparison, [details]) == render_page(comparison, [details])
 
 
 def test_every_id_is_there_once(comparison: Comparison) -> None:
     twice = Comparison(comparison.groups * 2, {})
-    ids = [a["id"] for _, a in Page(page(twice)).tags if "id" in a]
+    ids = [a["id"] for _, a in Page(render_page(twice)).tags if "id" in a]
     assert len(ids) > 100 and len(set(ids)) == len(ids)
-    links = [a["href"] for tag, a in Page(page(twice)).tags if tag == "a"]
+    links = [a["href"] for tag, a in Page(render_page(twice)).tags if tag == "a"]
     assert links == ["#group-1", "#group-2"]
     assert {str(link)[1:] for link in links} <= set(ids)
 
 
 def test_the_table_says_each_estimate_with_its_interval(comparison: Comparison) -> None:
     [group] = comparison.groups
-    found = Page(page(comparison))
+    found = Page(render_page(comparison))
     for arm in group.arms:
         cells = found.row(0, arm.name)[2:]
         for metric, cell in zip(group.metrics, cells, strict=True):
             value = arm.estimate(metric.key)
-            assert cell.split()[0] == number(value.value, metric.digits)
-            assert signed(metric_roles.interval(value, metric.digits)) in cell
+            assert cell.split()[0] == format_number(value.value, metric.digits)
+            assert typeset(metric_roles.interval(value, metric.digits)) in cell
     assert found.row(0, "vanilla")[1] == "2"
     assert "no gain in 1 of 2 seeds" in found.row(0, '<b>"&$')[5]
     assert found.tables[0][0][2].split() == ["inv", "%", "↑n", "=", "500"]
 
 
 def test_the_best_of_each_column_is_bold(comparison: Comparison) -> None:
-    rows = page(comparison).split("<tbody>")[1].split("</tbody>")[0].split("<tr>")[1:]
+    rows = render_page(comparison).split("<tbody>")[1].split("</tbody>")[0].split("<tr>")[1:]
     bold = [[" best" in cell for cell in row.split("<td")[2:]] for row in rows]
     assert bold == [[False, True, False, False], [False] * 4, [True, False, True, True]]
 
 
 def test_the_cost_of_an_arm_is_told(comparison: Comparison) -> None:
-    cells = Page(page(comparison)).row(1, "recadam")[1:]
+    cells = Page(render_page(comparison)).row(1, "recadam")[1:]
     told = ["recadam", "0, 1", "1.46 M", "1,308", "1.31 M", "2:39", "8,253", "2.50e+13", "-"]
     assert cells == told
 
 
 def test_each_difference_is_told_with_p_effect_and_verdict(comparison: Comparison) -> None:
     [group] = comparison.groups
-    rows = [row for row in Page(page(comparison)).tables[2] if len(row) == 8][1:]
+    rows = [row for row in Page(render_page(comparison)).tables[2] if len(row) == 8][1:]
     assert len(rows) == len(group.differences)
     by_metric = [d for m in group.metrics for d in group.differences if d.metric == m.key]
     for row, difference in zip(rows, by_metric, strict=True):
         digits = next(m.digits for m in group.metrics if m.key == difference.metric)
         assert row[0].strip().endswith(difference.arm)
         assert row[1:] == [
-            signed(number(difference.value, digits, sign=True)),
-            signed(metric_roles.interval(difference, digits, sign=True)) or "-",
+            typeset(format_number(difference.value, digits, sign=True)),
+            typeset(metric_roles.interval(difference, digits, sign=True)) or "-",
             metric_roles.p_value(difference.p),
             metric_roles.p_value(difference.p_holm),
-            signed(number(difference.effect, 2, sign=True)),
+            typeset(format_number(difference.effect, 2, sign=True)),
             difference.verdict,
             difference.test or "-",
         ]
 
 
 def test_warnings_stand_before_any_number(comparison: Comparison) -> None:
-    text = Page(page(comparison)).text
+    text = Page(render_page(comparison)).text
     first = text.index("Scores")
     assert 0 < text.index("The groups differ in their data.") < first
     assert 0 < text.index("50 % <fewer>") < first
 
 
 def test_what_was_left_out_is_told_with_the_reason(comparison: Comparison) -> None:
-    text = Page(page(comparison)).text
+    text = Page(render_page(comparison)).text
     assert "runs/broken_1" in text and "it has no scores.json & is <odd>." in text
     assert "python 3.11.7, torch 2.13.0, linux, cpu" in text
 
 
 def test_every_metric_is_explained(comparison: Comparison) -> None:
-    text = Page(page(comparison)).text
+    text = Page(render_page(comparison)).text
     for metric in comparison.groups[0].metrics:
         assert metric.meaning in text
 
 
 def test_settings_that_differ_are_told_by_arm(comparison: Comparison) -> None:
-    assert Page(page(comparison)).row(-1, "learning_rate") == [
+    assert Page(render_page(comparison)).row(-1, "learning_rate") == [
         "learning_rate",
         "0.001",
         "-",
@@ -184,8 +184,8 @@ def test_settings_that_differ_are_told_by_arm(comparison: Comparison) -> None:
     ]
 
 
-def test_relations_and_answers_are_told(comparison: Comparison, details: Details) -> None:
-    text = page(comparison, [details])
+def test_relations_and_answers_are_told(comparison: Comparison, details: Breakdown) -> None:
+    text = render_page(comparison, [details])
     found = Page(text)
     assert found.row(3, "P36")[1:] == ["1200", "12.3", "12.3", "12.3", "It is ____."]
     assert found.row(4, HOSTILE)[1:] == ["3", "-", "-", "-", HOSTILE]
@@ -208,7 +208,7 @@ def test_hostile_names_stay_text(comparison: Comparison) -> None:
         warnings=(HOSTILE,),
         baseline=HOSTILE,
     )
-    text = page(Comparison((hostile,), {HOSTILE: HOSTILE}, (HOSTILE,), (HOSTILE,)))
+    text = render_page(Comparison((hostile,), {HOSTILE: HOSTILE}, (HOSTILE,), (HOSTILE,)))
     assert "<script" not in text
     assert Page(text).text.count(HOSTILE) > 10
 
@@ -216,25 +216,25 @@ def test_hostile_names_stay_text(comparison: Comparison) -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_page_without_a_baseline_has_no_differences(group: Group, count: int) -> None:
     few = replace(group, arms=group.arms[:count], baseline="", differences=())
-    found = Page(page(Comparison((few,), {})))
+    found = Page(render_page(Comparison((few,), {})))
     assert "Differences" not in found.text and "Against" not in found.text
     assert f"{count} arm" in found.text
 
 
 def test_a_page_of_nothing_says_so() -> None:
-    found = Page(page(Comparison((), {"runs/a": "it is not finished."})))
+    found = Page(render_page(Comparison((), {"runs/a": "it is not finished."})))
     assert "no finished run to compare" in found.text and "it is not finished." in found.text
 
 
 def test_an_arm_of_which_nothing_is_defined_is_shown(group: Group) -> None:
     arm = replace(group.arms[0], estimates={}, matrix=[], curves={})
-    found = Page(page(Comparison((replace(group, arms=(arm,), differences=()),), {})))
+    found = Page(render_page(Comparison((replace(group, arms=(arm,), differences=()),), {})))
     assert found.row(0, "vanilla")[2:] == ["-"] * 4
     assert "svg" not in [tag for tag, _ in found.tags]
 
 
 def test_tables_have_heads_with_scopes_and_figures_have_names(comparison: Comparison) -> None:
-    found = Page(page(comparison))
+    found = Page(render_page(comparison))
     heads = [a for tag, a in found.tags if tag == "th"]
     assert heads and all(a.get("scope") in ("col", "row", "rowgroup") for a in heads)
     drawings = [a for tag, a in found.tags if tag == "svg"]
@@ -244,7 +244,7 @@ def test_tables_have_heads_with_scopes_and_figures_have_names(comparison: Compar
 
 
 def test_the_page_is_for_light_dark_paper_and_phones(comparison: Comparison) -> None:
-    text = page(comparison)
+    text = render_page(comparison)
     for rule in (
         "prefers-color-scheme: dark",
         "@media print",
@@ -258,11 +258,11 @@ def test_the_page_is_for_light_dark_paper_and_phones(comparison: Comparison) -> 
 
 
 def test_small_words_of_a_page() -> None:
-    assert signed("from -1.5 to t5-mini, 2023-01: 5 %") == (
+    assert typeset("from -1.5 to t5-mini, 2023-01: 5 %") == (
         "from −1.5 to t5-mini, 2023-01: 5\N{NO-BREAK SPACE}%"
     )
-    assert question("a <extra_id_0> b <extra_id_12>") == "a ____ b ____"
-    assert [setting(v) for v in (None, [], True, ["q", "v"], 0, 0.001)] == [
+    assert format_prompt("a <extra_id_0> b <extra_id_12>") == "a ____ b ____"
+    assert [format_setting(v) for v in (None, [], True, ["q", "v"], 0, 0.001)] == [
         *("-", "-", "true", "q, v", "0", "0.001")
     ]
     assert [metric_roles.p_value(p) for p in (None, 0.0004, 0.0312, 1.0)] == [

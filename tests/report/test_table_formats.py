@@ -11,16 +11,16 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from fki.comparison.types import Comparison
-from fki.core.formatting import number
+from fki.core.formatting import format_number
 from fki.report import metric_roles, table_formats
-from fki.report.table_formats import as_csv, as_latex, as_markdown
+from fki.report.table_formats import to_csv, to_latex, to_markdown
 
 ODD = r"a_b | <i>&amp; *x* [y](z) `c` #1 ~50 % $2 {k} \n ^ " + '"q"'
 
 
 def test_csv_has_a_row_for_each_arm_and_metric_in_full_precision(comparison: Comparison) -> None:
     [group] = comparison.groups
-    rows = list(csv.DictReader(StringIO(as_csv(comparison))))
+    rows = list(csv.DictReader(StringIO(to_csv(comparison))))
     assert len(rows) == len(group.arms) * len(group.metrics)
     for row in rows:
         arm = group.arm(row["arm"])
@@ -49,7 +49,7 @@ def cells(tokens: list[Token]) -> list[list[str]]:
 
 def test_markdown_reads_back_as_the_tables(comparison: Comparison) -> None:
     [group] = comparison.groups
-    read = MarkdownIt("commonmark").enable("table").parse(as_markdown(comparison))
+    read = MarkdownIt("commonmark").enable("table").parse(to_markdown(comparison))
     rows = cells(read)
     scores = {
         row[0]: row for row in rows if len(row) == 8 and row[0] in [a.name for a in group.arms]
@@ -59,7 +59,7 @@ def test_markdown_reads_back_as_the_tables(comparison: Comparison) -> None:
         for metric, cell in zip(group.metrics, scores[arm.name][2:6], strict=True):
             value = arm.estimate(metric.key)
             interval = metric_roles.interval(value, metric.digits)
-            text = f"{number(value.value, metric.digits)} {interval}"
+            text = f"{format_number(value.value, metric.digits)} {interval}"
             assert cell == text.strip()
     verdicts = [row[-1] for row in rows if len(row) == 8 and row[-1] in {"better", "worse"}]
     assert len(verdicts) == sum(d.verdict in ("better", "worse") for d in group.differences)
@@ -68,7 +68,7 @@ def test_markdown_reads_back_as_the_tables(comparison: Comparison) -> None:
 def test_markdown_shows_odd_text_as_it_is(comparison: Comparison) -> None:
     [group] = comparison.groups
     odd = replace(group, arms=(replace(group.arms[0], name=ODD),), differences=())
-    read = MarkdownIt("commonmark").enable("table").parse(as_markdown(Comparison((odd,), {})))
+    read = MarkdownIt("commonmark").enable("table").parse(to_markdown(Comparison((odd,), {})))
     assert cells(read)[1][0] == ODD
 
 
@@ -80,16 +80,16 @@ def unescaped(text: str) -> str:
 
 
 def test_latex_escapes_every_sign_that_means_something_to_it() -> None:
-    text = table_formats.latex(ODD)
+    text = table_formats.escape_latex(ODD)
     assert unescaped(text) == ODD
     plain = re.sub(r"\\text\w+\{\}|\\[&%$#_{}]|\{\[\}", "", text)
     assert not re.search(r"[\\&%$#_{}^~<>|\"\[]", plain)
-    assert table_formats.latex("-1.5 to 2, t5-mini, a\nb") == "$-$1.5 to 2, t5-mini, a b"
+    assert table_formats.escape_latex("-1.5 to 2, t5-mini, a\nb") == "$-$1.5 to 2, t5-mini, a b"
 
 
 def test_latex_tables_are_sound(comparison: Comparison) -> None:
     [group] = comparison.groups
-    text = as_latex(comparison)
+    text = to_latex(comparison)
     for name in ("table", "tabular", "itemize"):
         assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") > 0
     bare = re.sub(r"\\[{}]", "", text)
@@ -104,20 +104,20 @@ def test_latex_tables_are_sound(comparison: Comparison) -> None:
     assert r"\textbf{99.3 {[}98.8, 100.0]}" in text
 
 
-@pytest.mark.parametrize("write", [as_csv, as_latex, as_markdown])
+@pytest.mark.parametrize("write", [to_csv, to_latex, to_markdown])
 def test_every_format_says_the_warnings(comparison: Comparison, write: object) -> None:
     assert callable(write)
     text = str(write(comparison)).replace("\\", "")
     assert "Two seeds only" in text and "The groups differ in their data." in text
 
 
-@pytest.mark.parametrize("write", [as_latex, as_markdown])
+@pytest.mark.parametrize("write", [to_latex, to_markdown])
 def test_every_text_says_what_was_left_out(comparison: Comparison, write: object) -> None:
     assert callable(write)
     assert "runs/broken_1" in str(write(comparison)).replace("\\", "")
 
 
-@pytest.mark.parametrize("write", [as_csv, as_latex, as_markdown])
+@pytest.mark.parametrize("write", [to_csv, to_latex, to_markdown])
 def test_nothing_to_compare_can_be_written(write: object) -> None:
     assert callable(write)
     assert isinstance(write(Comparison((), {})), str)
@@ -126,5 +126,5 @@ def test_nothing_to_compare_can_be_written(write: object) -> None:
 def test_without_a_baseline_there_is_one_table(comparison: Comparison) -> None:
     [group] = comparison.groups
     alone = Comparison((replace(group, baseline="", differences=()),), {})
-    assert as_latex(alone).count(r"\begin{tabular}") == 1
-    assert "Differences" not in as_markdown(alone)
+    assert to_latex(alone).count(r"\begin{tabular}") == 1
+    assert "Differences" not in to_markdown(alone)

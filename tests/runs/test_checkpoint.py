@@ -12,7 +12,7 @@ from torch import nn
 from fki.config.schema import Config
 from fki.core import registry
 from fki.core.errors import DataError, FkiError
-from fki.methods.base import trainable
+from fki.methods.base import trainable_parameters
 from fki.runs import checkpoint
 from fki.testing import Case, toy_model
 
@@ -46,7 +46,7 @@ def test_loading_keeps_what_is_tied_tied(tmp_path: Path) -> None:
 def test_it_holds_all_that_trains_and_nothing_else(tmp_path: Path) -> None:
     ready = Case("lora").prepare(2)
     folder = checkpoint.save(tmp_path, "a", ready.model, order=1, keep_last=1)
-    assert load_file(folder / checkpoint.WEIGHTS).keys() == trainable(ready.model).keys()
+    assert load_file(folder / checkpoint.WEIGHTS).keys() == trainable_parameters(ready.model).keys()
 
 
 def test_it_is_safetensors_and_a_manifest_and_never_a_pickle(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_another_freeze_level_is_refused(tmp_path: Path) -> None:
 def test_the_newest_stay_in_the_order_of_the_run_and_not_of_the_alphabet(tmp_path: Path) -> None:
     for order, name in enumerate(["c", "b", "d", "a"]):
         save(tmp_path, name, order=order, keep_last=2)
-    assert [f.name for f in checkpoint.listed(tmp_path)] == ["d", "a"]
+    assert [f.name for f in checkpoint.list_checkpoints(tmp_path)] == ["d", "a"]
     assert {f.name for f in (tmp_path / "checkpoints").iterdir()} == {"d", "a", "LATEST"}
     assert (tmp_path / "checkpoints" / "LATEST").read_text() == "a\n"
 
@@ -112,7 +112,7 @@ def test_the_newest_stay_in_the_order_of_the_run_and_not_of_the_alphabet(tmp_pat
 def test_those_that_are_named_stay_beside_the_newest(tmp_path: Path) -> None:
     for order, name in enumerate("abcd"):
         checkpoint.save(tmp_path, name, model(), order=order, keep_last=1, keep=["b"])
-    assert [f.name for f in checkpoint.listed(tmp_path)] == ["b", "d"]
+    assert [f.name for f in checkpoint.list_checkpoints(tmp_path)] == ["b", "d"]
 
 
 def test_one_is_chosen_by_name_and_the_newest_without(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_what_a_killed_run_left_behind_is_passed_over(tmp_path: Path) -> None:
     torn = whole.with_name("d")
     torn.mkdir()
     (torn / "manifest.json").write_text('{"order":')
-    assert checkpoint.listed(tmp_path) == [whole]
+    assert checkpoint.list_checkpoints(tmp_path) == [whole]
 
 
 def test_a_disk_that_refuses_leaves_the_older_checkpoints_and_no_scratch(
@@ -162,7 +162,7 @@ def test_the_newest_that_verifies_counts_and_the_user_is_told_of_the_others(tmp_
     folders = [save(tmp_path, name, order=order) for order, name in enumerate("abc")]
     file = folders[2] / checkpoint.WEIGHTS
     file.write_bytes(file.read_bytes()[:-1])
-    found, problems = checkpoint.newest_whole(tmp_path)
+    found, problems = checkpoint.find_newest_valid(tmp_path)
     assert found == folders[1]
     assert len(problems) == 1 and "c is damaged: the checksum of weights" in problems[0]
 

@@ -7,7 +7,7 @@ import pytest
 
 from fki.core.atomic_io import write_json
 from fki.core.errors import DataError
-from fki.runs.open_run import best_of, open_run
+from fki.runs.open_run import find_best_checkpoint, open_run
 from fki.runs.run_dir import Run
 from fki.training.runner import Runner
 
@@ -33,7 +33,7 @@ def score(run: Run, em: dict[str, float]) -> None:
 @pytest.mark.parametrize("best", ["2024-Q1", "2024-Q2"])
 def test_the_best_checkpoint_is_that_of_the_best_row(run: Run, best: str) -> None:
     score(run, {"2024-Q1": 10.0, "2024-Q2": 10.0} | {best: 20.0})
-    assert best_of(run) == best
+    assert find_best_checkpoint(run) == best
     assert open_run(run, "best").checkpoint == best
     assert open_run(run).checkpoint == "2024-Q2"
     assert open_run(run, "2024-Q1").checkpoint == "2024-Q1"
@@ -41,14 +41,14 @@ def test_the_best_checkpoint_is_that_of_the_best_row(run: Run, best: str) -> Non
 
 def test_the_best_is_sought_among_the_checkpoints_that_are_there(run: Run) -> None:
     score(run, {"2024-Q1": 10.0, "2024-Q2": 5.0, "2024-Q3": 90.0})
-    assert best_of(run) == "2024-Q1"
+    assert find_best_checkpoint(run) == "2024-Q1"
     score(run, {"2024-Q3": 90.0})
     with pytest.raises(DataError, match="no checkpoint of a row"):
-        best_of(run)
+        find_best_checkpoint(run)
 
 
 @pytest.mark.parametrize("rows", [None, [{"after": "x"}], [{"after": "x", "scores": [{}]}]])
 def test_scores_that_are_none_have_no_best(run: Run, tmp_path: Path, rows: object) -> None:
     write_json(tmp_path / "scores.json", {"rows": rows} if rows else {})
     with pytest.raises(DataError, match="holds no rows"):
-        best_of(Run(tmp_path))
+        find_best_checkpoint(Run(tmp_path))

@@ -26,7 +26,7 @@ def same(one: outcomes.Outcomes, other: outcomes.Outcomes) -> bool:
 
 
 def test_every_answer_is_in_its_place(run: Run) -> None:
-    found = outcomes.read(run)
+    found = outcomes.read_outcomes(run)
     assert found.rows == ("base", *PERIODS) and found.columns == PERIODS
     told = {
         (found.rows[t], found.asked[number].probe_set, id): int(right)
@@ -43,42 +43,42 @@ def test_every_answer_is_in_its_place(run: Run) -> None:
 def test_what_is_kept_is_what_was_found(
     run: Run, is_parsed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = outcomes.read(run)
-    outcomes.keep(run)
+    found = outcomes.read_outcomes(run)
+    outcomes.save_outcomes(run)
     if not is_parsed:
         monkeypatch.setattr(outcomes, "_parsed", {})
     (run.folder / SAMPLES).unlink()  # it is read no more
-    assert same(outcomes.read(run), found)
+    assert same(outcomes.read_outcomes(run), found)
 
 
 def test_a_run_keeps_it_when_it_ends(finished: Runner) -> None:
-    kept = outcomes._kept(finished.run)
-    assert kept is not None and same(kept, outcomes._gathered(finished.run))
+    kept = outcomes._load_saved(finished.run)
+    assert kept is not None and same(kept, outcomes._collect(finished.run))
 
 
 @pytest.mark.parametrize("harm", ["cut", "empty", "other answers"])
 def test_what_is_kept_and_not_whole_or_of_other_answers_is_not_used(run: Run, harm: str) -> None:
-    outcomes.keep(run)
-    file, before = run.folder / OUTCOMES, outcomes.read(run)
+    outcomes.save_outcomes(run)
+    file, before = run.folder / OUTCOMES, outcomes.read_outcomes(run)
     if harm == "other answers":
         text = (run.folder / SAMPLES).read_text(encoding="utf-8").replace('"x"', '"yes"')
         (run.folder / SAMPLES).write_text(text, encoding="utf-8")
         file.write_bytes(file.read_bytes()[:-1])
     else:
         file.write_bytes(file.read_bytes()[: 100 if harm == "cut" else 0])
-    assert same(outcomes.read(run), before)
+    assert same(outcomes.read_outcomes(run), before)
 
 
 def test_answers_of_another_run_are_refused(run: Run, tmp_path: Path) -> None:
     lines = (run.folder / SAMPLES).read_text(encoding="utf-8").splitlines(keepends=True)
     (run.folder / SAMPLES).write_text("".join(lines[:-1]), encoding="utf-8")
     with pytest.raises(DataError, match="not of the same run"):
-        outcomes.read(run)
+        outcomes.read_outcomes(run)
     changed = json.loads(lines[200]) | {"id": "another"}
     lines[200] = json.dumps(changed) + "\n"
     (run.folder / SAMPLES).write_text("".join(lines), encoding="utf-8")
     with pytest.raises(DataError, match="asks other questions"):
-        outcomes.read(run)
+        outcomes.read_outcomes(run)
 
 
 def test_a_disk_that_refuses_keeps_nothing_and_hides_nothing(
@@ -88,5 +88,5 @@ def test_a_disk_that_refuses_keeps_nothing_and_hides_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez_compressed", full)
-    outcomes.keep(run)
-    assert outcomes.read(run).rows == ("base", *PERIODS)
+    outcomes.save_outcomes(run)
+    assert outcomes.read_outcomes(run).rows == ("base", *PERIODS)

@@ -36,7 +36,7 @@ def make(resolved: Callable[..., Resolved], tmp_path: Path) -> Make:
     def make(name: str, *, again: bool = False, **settings: Any) -> Runner:
         small = {"num_train_epochs": 2, "train_batch_size": 1, "learning_rate": 1e-2}
         found = resolved(output_dir=str(tmp_path / name), **small, **settings)
-        return Runner.begin(session.build(found.config), found, again=again)
+        return Runner.begin(session.build_session(found.config), found, again=again)
 
     return make
 
@@ -84,7 +84,7 @@ POINTS: list[tuple[str, Any, str, int]] = [
 def test_killed_anywhere_it_ends_as_if_it_had_not_been(
     point: str, target: Any, name: str, call: int, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {"save_every": 2, "keep_last": 1}
+    settings = {"save_every_steps": 2, "keep_last": 1}
     whole = make("whole", **settings)
     list(whole.events())
     with monkeypatch.context() as patch:
@@ -114,7 +114,7 @@ def test_killed_anywhere_it_ends_as_if_it_had_not_been(
 def test_every_method_goes_on_in_the_middle_of_a_period(
     settings: dict[str, Any], make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {"save_every": 1, **settings}
+    settings = {"save_every_steps": 1, **settings}
     whole = make("whole", **settings)
     steps = sum(isinstance(event, Step) for event in whole.events())
     with monkeypatch.context() as patch:
@@ -160,7 +160,7 @@ def test_a_second_signal_stops_at_once(make: Make, monkeypatch: pytest.MonkeyPat
         list(runner.events())
     assert runner.clock.steps == 0
     assert runner.run.info["status"] == "interrupted"
-    assert not checkpoint.listed(runner.run.folder)
+    assert not checkpoint.list_checkpoints(runner.run.folder)
 
 
 def test_a_signal_saves_and_the_run_goes_on(make: Make) -> None:
@@ -169,7 +169,7 @@ def test_a_signal_saves_and_the_run_goes_on(make: Make) -> None:
         for event in runner.events():
             if isinstance(event, Step) and event.step == 3 and event.period == "2024-Q1":
                 os.kill(os.getpid(), signal.SIGUSR1)
-    names = [folder.name for folder in checkpoint.listed(runner.run.folder)]
+    names = [folder.name for folder in checkpoint.list_checkpoints(runner.run.folder)]
     assert names == ["2024-Q1-step3", "2024-Q1", "2024-Q2"]
     assert runner.run.info["status"] == "done"
 
@@ -177,7 +177,7 @@ def test_a_signal_saves_and_the_run_goes_on(make: Make) -> None:
 def test_a_damaged_checkpoint_is_passed_over_and_the_user_is_told(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {"save_every": 1, "keep_last": 2}
+    settings = {"save_every_steps": 1, "keep_last": 2}
     whole = make("whole", **settings)
     list(whole.events())
     with monkeypatch.context() as patch:
@@ -266,20 +266,20 @@ def test_a_disk_that_is_too_small_stops_before_the_start(
 def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on_later(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = make("whole", save_every=1)
+    whole = make("whole", save_every_steps=1)
     list(whole.events())
 
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    runner = make("stopped", save_every=1)
+    runner = make("stopped", save_every_steps=1)
     with monkeypatch.context() as patch, pytest.raises(FkiError, match="No space left") as caught:
         for event in runner.events():
             if isinstance(event, Step) and event.step == 3:
                 patch.setattr(os, "fsync", full)
     assert "--resume" in str(caught.value.hint)
-    assert checkpoint.newest_whole(runner.run.folder)[0] is not None
-    again = make("stopped", again=True, save_every=1)
+    assert checkpoint.find_newest_valid(runner.run.folder)[0] is not None
+    again = make("stopped", again=True, save_every_steps=1)
     assert again.clock.steps == 2
     list(again.events())
     assert ending(again) == ending(whole)
@@ -299,17 +299,17 @@ def poison(call: int, patch: pytest.MonkeyPatch) -> None:
 def test_a_loss_that_is_no_number_names_step_and_examples(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner = make("run", save_every=1)
+    runner = make("run", save_every_steps=1)
     poison(3, monkeypatch)
     with pytest.raises(FkiError, match=r"nan in 2024-Q1, epoch 1, step 3 of 6 .* learning 2024-Q1"):
         list(runner.events())
-    assert checkpoint.newest_whole(runner.run.folder)[0].name == "2024-Q1-step2"  # type: ignore[union-attr]
+    assert checkpoint.find_newest_valid(runner.run.folder)[0].name == "2024-Q1-step2"  # type: ignore[union-attr]
 
 
 def test_where_losses_are_read_some_at_a_time_the_run_is_the_same(make: Make) -> None:
-    alone = make("alone", save_every=1)
+    alone = make("alone", save_every_steps=1)
     list(alone.events())
-    together = make("together", save_every=1)
+    together = make("together", save_every_steps=1)
     together.session.trainer.ahead = 2
     steps = [event for event in together.events() if isinstance(event, Step)]
     settled = [step.is_settled for step in steps]
@@ -322,14 +322,14 @@ def test_where_losses_are_read_some_at_a_time_only_whole_states_are_saved(
 ) -> None:
     whole = make("whole")
     list(whole.events())
-    runner = make("stopped", save_every=3)
+    runner = make("stopped", save_every_steps=3)
     runner.session.trainer.ahead = 2
     poison(6, monkeypatch)
     with pytest.raises(FkiError, match=r"nan in 2024-Q1, epoch 2, step 6 of 6"):
         list(runner.events())
-    assert checkpoint.newest_whole(runner.run.folder)[0].name == "2024-Q1-step4"  # type: ignore[union-attr]
+    assert checkpoint.find_newest_valid(runner.run.folder)[0].name == "2024-Q1-step4"  # type: ignore[union-attr]
     monkeypatch.undo()
-    again = make("stopped", again=True, save_every=3)
+    again = make("stopped", again=True, save_every_steps=3)
     list(again.events())
     assert ending(again) == ending(whole)
 
@@ -346,7 +346,7 @@ def test_a_step_may_be_left_out(make: Make, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_too_many_steps_in_a_row_may_not(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     runner = make("run", on_nan="skip", gradient_accumulation_steps=1)
-    monkeypatch.setattr("fki.training.trainer.MOST_SKIPPED", 2)
+    monkeypatch.setattr("fki.training.trainer.MAX_SKIPPED_STEPS", 2)
     monkeypatch.setattr(Trainer, "backward", lambda self, cut: torch.tensor([torch.inf, 1]))
     with pytest.raises(FkiError, match=r"inf in 2024-Q1, epoch 1, step 3"):
         list(runner.events())
@@ -387,7 +387,7 @@ def test_one_example_too_large_for_memory_is_an_error(
 def test_the_best_checkpoints_stay(make: Make) -> None:
     runner = make("run", keep_last=1, keep_best=1)
     list(runner.events())
-    names = [folder.name for folder in checkpoint.listed(runner.run.folder)]
+    names = [folder.name for folder in checkpoint.list_checkpoints(runner.run.folder)]
     assert names == ["2024-Q1", "2024-Q2"]  # the newest, and the best of the rows before it
 
 
@@ -398,7 +398,7 @@ def test_a_new_run_starts_from_anothers_weights_on_new_periods(make: Make) -> No
     theirs = load_file(checkpoint.choose(first.run.folder) / checkpoint.WEIGHTS)
     for name, tensor in theirs.items():
         assert torch.equal(second.session.model.get_parameter(name), tensor)
-    [said] = session.notes(second.session.config, second.session.accelerator)
+    [said] = session.startup_notes(second.session.config, second.session.accelerator)
     assert "from the weights of" in said
     list(second.events())
     assert second.run.info["dataset"]["periods"] == ["2024-Q2"]

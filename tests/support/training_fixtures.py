@@ -19,7 +19,7 @@ from fki.core.types import Batch, Example, Fact, Period
 from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.methods.base import Method
 from fki.runs.run_dir import Run
-from fki.testing import toy_encoder, toy_model
+from fki.testing import toy_model, toy_tokenizer
 from fki.training import session
 from fki.training.runner import Runner
 from fki.training.trainer import Trainer
@@ -91,7 +91,7 @@ def make_lesson(accelerator: Accelerator) -> Callable[..., Lesson]:
                 module.p = 0.0
             elif isinstance(getattr(module, "dropout", None), float):
                 module.dropout = 0.0
-        encoder = Seen(toy_encoder().tokenizer, 64, 32)
+        encoder = Seen(toy_tokenizer().tokenizer, 64, 32)
         encoder.made, encoder.batches = [], []
         trainer = Trainer(model, method, config, encoder, with_accelerator or accelerator)
         return Lesson(trainer, model, method, encoder)
@@ -128,7 +128,7 @@ def _day(name: str) -> Any:
 @pytest.fixture(scope="session")
 def encoded(make_period: Callable[..., Period]) -> Callable[[int], list[TokenizedExample]]:
     """A function of a number: as many encoded examples."""
-    return lambda n: toy_encoder().encode(make_period(n).examples)
+    return lambda n: toy_tokenizer().encode(make_period(n).examples)
 
 
 @pytest.fixture(scope="session")
@@ -136,7 +136,7 @@ def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder with the toy T5 and the embedded tokenizer."""
     folder = tmp_path_factory.mktemp("models") / "toy"
     toy_model().save_pretrained(folder)
-    toy_encoder().tokenizer.save_pretrained(folder)
+    toy_tokenizer().tokenizer.save_pretrained(folder)
     return folder
 
 
@@ -145,7 +145,7 @@ def untied_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same of a T5 v1.1: gated, its head not tied to the embeddings."""
     folder = tmp_path_factory.mktemp("models") / "untied"
     toy_model(untied=True).save_pretrained(folder)
-    toy_encoder().tokenizer.save_pretrained(folder)
+    toy_tokenizer().tokenizer.save_pretrained(folder)
     return folder
 
 
@@ -200,7 +200,7 @@ def make_runner(resolved: Callable[..., Resolved]) -> Callable[..., Runner]:
 
     def make(folder: Path, **settings: Any) -> Runner:
         found = resolved(output_dir=str(folder), **settings)
-        return Runner.begin(session.build(found.config), found)
+        return Runner.begin(session.build_session(found.config), found)
 
     return make
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from fki.core import registry
 from fki.core.types import Example, Period
 from fki.methods.base import Method
-from fki.modeling.encoder_cache import FrozenEncoder, frozen_encoder
-from fki.testing import CHECKS, Case, check_method, logits, toy_encoder, toy_model
+from fki.modeling.encoder_cache import FrozenEncoder, detect_frozen_encoder
+from fki.testing import CHECKS, Case, check_method, logits, toy_model, toy_tokenizer
 
 
 class TrainsTheEncoder(Method):
@@ -79,7 +79,7 @@ class ReadsWhatItDoesNotName(Method):
         return super().prepare(model)
 
     def frozen(self, model: Any) -> FrozenEncoder | None:
-        return frozen_encoder(model.encoder.inner)
+        return detect_frozen_encoder(model.encoder.inner)
 
 
 class AddsABlock(nn.Module):
@@ -230,7 +230,7 @@ def test_the_toys_are_tied_and_untied_as_they_say() -> None:
     assert tied.lm_head.weight is tied.shared.weight
     assert untied.lm_head.weight is not untied.shared.weight
     assert (tied.config.scale_decoder_outputs, untied.config.scale_decoder_outputs) == (True, False)
-    assert tied.config.vocab_size == len(toy_encoder().tokenizer)
+    assert tied.config.vocab_size == len(toy_tokenizer().tokenizer)
 
 
 def test_the_untied_toy_is_what_transformers_reads_from_a_folder(tmp_path: Any) -> None:

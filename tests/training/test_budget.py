@@ -14,11 +14,11 @@ from fki.config.schema import Budget, Config
 from fki.core.types import Period, Step
 from fki.methods.mixreview import MixReview, MixReviewOptions
 from fki.methods.recadam import RecAdam, RecAdamOptimizer
-from fki.testing import toy_encoder, toy_model
+from fki.testing import toy_model, toy_tokenizer
 from fki.training import session
 from fki.training.budget import BudgetUsage
-from fki.training.estimate import budget_use, make_plan
-from fki.training.lr_schedule import Rate
+from fki.training.estimate import describe_budget_use, estimate_run
+from fki.training.lr_schedule import LinearWarmupDecay
 from fki.training.runner import Runner
 from fki.training.trainer import Trainer
 
@@ -68,7 +68,7 @@ def test_tokens_and_operations_end_a_period_at_the_step_that_uses_them_up(
 
 def test_tokens_are_counted_by_hand(make_lesson: Any, make_period: MakePeriod) -> None:
     period = make_period(1)
-    [example] = toy_encoder().encode(period.examples)
+    [example] = toy_tokenizer().encode(period.examples)
     size = len(example.source) + len(example.target)
     settings = {"num_train_epochs": 9, "budget": {"tokens": 3 * size}}
     assert len(steps_of(make_lesson(**settings), period)) == 3
@@ -117,13 +117,13 @@ def test_the_schedule_has_the_length_that_the_budget_leaves(
     for budget in ({"steps": 6}, {"tokens": sum(s.tokens for s in whole[:6])}):
         lesson = make_lesson(**small(budget, use_lr_scheduling=True, learning_rate=0.1))
         rates = [s.learning_rate for s in steps_of(lesson, make_period(N))]
-        assert rates == pytest.approx([0.1 * Rate(6)(step) for step in range(6)])
+        assert rates == pytest.approx([0.1 * LinearWarmupDecay(6)(step) for step in range(6)])
         assert rates[-1] == 0.0
 
 
 def lesson_of(method: Any, config: Config, accelerator: Any, review: Any = ()) -> Trainer:
     model = method.prepare(toy_model())
-    return Trainer(model, method, config, toy_encoder(), accelerator, review)
+    return Trainer(model, method, config, toy_tokenizer(), accelerator, review)
 
 
 def test_recadam_anneals_over_the_steps_that_the_budget_leaves(
@@ -204,7 +204,7 @@ def test_seconds_end_a_period_and_schedules_are_those_without_them(
     steps = steps_of(lesson, period)
     assert len(steps) == taken
     assert [s.learning_rate for s in steps] == pytest.approx(
-        [0.1 * Rate(12)(i) for i in range(taken)]
+        [0.1 * LinearWarmupDecay(12)(i) for i in range(taken)]
     )
 
 
@@ -225,7 +225,7 @@ def test_every_period_has_the_same_budget(make_lesson: Any, make_period: MakePer
 
 def run(resolved: Callable[..., Resolved], folder: Path, **settings: Any) -> Runner:
     found = resolved(output_dir=str(folder), train_batch_size=1, num_train_epochs=3, **settings)
-    return Runner.begin(session.build(found.config), found)
+    return Runner.begin(session.build_session(found.config), found)
 
 
 CASES = [
@@ -240,7 +240,7 @@ CASES = [
 def test_a_run_stopped_at_any_step_spends_and_ends_as_the_one_that_was_not(
     settings: dict[str, Any], method: str, level: int, resolved: Any, tmp_path: Path
 ) -> None:
-    settings = {**settings, "method": method, "freeze_level": level, "save_every": 1}
+    settings = {**settings, "method": method, "freeze_level": level, "save_every_steps": 1}
     whole = run(resolved, tmp_path / "whole", **settings)
     events = [e for e in whole.events() if isinstance(e, Step)]
     assert 0 < whole.clock.examples < 15  # which 3 epochs of 5 examples would be
@@ -275,7 +275,7 @@ def test_what_was_spent_is_in_the_run_and_within_a_step_of_the_budget(
 
 
 def test_the_seconds_of_a_period_are_in_the_checkpoint(resolved: Any, tmp_path: Path) -> None:
-    settings = {"budget": {"seconds": 1e6}, "save_every": 1}
+    settings = {"budget": {"seconds": 1e6}, "save_every_steps": 1}
     runner = run(resolved, tmp_path / "run", **settings)
     steps = []
     for event in (going := runner.events()):
@@ -294,7 +294,7 @@ def test_the_seconds_of_a_period_are_in_the_checkpoint(resolved: Any, tmp_path: 
 def test_a_plan_says_what_a_method_will_use(
     method: str, budget: dict[str, Any], resolved: Any, tmp_path: Path
 ) -> None:
-    plan = make_plan(
+    plan = estimate_run(
         resolved(train_batch_size=1, num_train_epochs=3, method=method, budget=budget).config
     )
     runner = run(resolved, tmp_path / "run", method=method, budget=budget)
@@ -308,9 +308,9 @@ def test_a_plan_says_what_a_method_will_use(
 
 def test_a_plan_tells_of_a_budget_in_words() -> None:
     uses = [BudgetUsage(4, 90, 1.0), BudgetUsage(2, 110, 1.0)]
-    found = budget_use(Budget(tokens=100, seconds=5.0), uses)
+    found = describe_budget_use(Budget(tokens=100, seconds=5.0), uses)
     assert found == (
         "100% of its tokens; it ends 1 of 2 periods, and the epochs the others; "
         "up to 5 seconds a period, which schedules cannot know before"
     )
-    assert budget_use(Budget(), uses) == ""
+    assert describe_budget_use(Budget(), uses) == ""

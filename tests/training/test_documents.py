@@ -12,13 +12,13 @@ import pytest
 
 from fki.config.schema import Config
 from fki.core.errors import ConfigError
-from fki.core.probe_sets import learned
+from fki.core.probe_sets import matrix_probe_sets
 from fki.core.types import Document, Example, Period, Probe, ProbeSet, Stream
 from fki.data.documents import text_examples
-from fki.evaluation.schedule import Questions, phases
-from fki.testing import toy_encoder
+from fki.evaluation.schedule import ProbeSchedule, make_phases
+from fki.testing import toy_tokenizer
 from fki.training import session
-from fki.training.estimate import make_plan
+from fki.training.estimate import estimate_run
 
 DAY = date(2024, 1, 1)
 SENTENCE = "The mayor of Avalon met Ada Quill of Ys on 3 March 2023 with 45% of the votes. "
@@ -37,7 +37,7 @@ def mixed(make_period: Callable[..., Period]) -> Period:
 
 def rebuilt(batches: list[Any]) -> Counter[tuple[int, ...]]:
     """The tokens of each example with its hidden spans put back, and how often it came."""
-    tokenizer = toy_encoder().tokenizer
+    tokenizer = toy_tokenizer().tokenizer
     marks = tokenizer.convert_tokens_to_ids([f"<extra_id_{i}>" for i in range(100)])
     found: Counter[tuple[int, ...]] = Counter()
     for batch in batches:
@@ -77,7 +77,7 @@ def test_each_piece_is_learned_once_an_epoch_and_steps_count_pieces(
 
 
 def test_a_budget_of_tokens_counts_what_each_epoch_hides(mixed: Period, make_lesson: Any) -> None:
-    settings = {"num_train_epochs": 3, "train_batch_size": 2, "objective": "salient_spans"}
+    settings = {"num_train_epochs": 3, "train_batch_size": 2, "document_objective": "salient_spans"}
     whole = list(make_lesson(**settings).trainer.learn(mixed))
     limit = sum(s.tokens for s in whole[: len(whole) // 2]) + 1
     steps = list(make_lesson(**settings, budget={"tokens": limit}).trainer.learn(mixed))
@@ -123,8 +123,10 @@ def stream(*sets: str, per_period: int = 2) -> Stream:
 
 
 def test_cloze_makes_the_matrix_where_there_are_no_facts() -> None:
-    assert learned(["invariant", "cloze"]) == learned(["cloze"]) == ("cloze",)
-    assert learned(["new", "cloze"]) == learned(["updated"]) == ("updated", "new")
+    assert matrix_probe_sets(["invariant", "cloze"]) == matrix_probe_sets(["cloze"]) == ("cloze",)
+    assert (
+        matrix_probe_sets(["new", "cloze"]) == matrix_probe_sets(["updated"]) == ("updated", "new")
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,14 +137,14 @@ def test_cloze_is_asked_ahead_where_it_makes_the_matrix(
     sets: tuple[str, ...], columns: list[str]
 ) -> None:
     source, config = stream(*sets), Config()
-    row = Questions(source, phases(source, config), config).row(1)
+    row = ProbeSchedule(source, make_phases(source, config), config).row(1)
     assert [c.column for c in row if c.probe_set == "cloze"] == columns
 
 
 def test_cloze_is_sampled_by_phase_and_other_learned_sets_are_not() -> None:
     source = stream("new", "cloze", per_period=20)
-    config = Config(eval_samples=7)
-    cells = Questions(source, phases(source, config), config).cells
+    config = Config(max_probes_per_set=7)
+    cells = ProbeSchedule(source, make_phases(source, config), config).cells
     assert [len(c.probes) for c in cells] == [20, 20, 7, 7]
 
 
@@ -162,8 +164,8 @@ def texts(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("objective", ["span_corruption", "salient_spans"])
 def test_a_plan_counts_pieces(objective: str, resolved: Any, texts: Path, make_runner: Any) -> None:
-    settings = {"dataset": str(texts), "objective": objective, "train_batch_size": 1}
-    plan = make_plan(resolved(**settings, num_train_epochs=2).config)
+    settings = {"dataset": str(texts), "document_objective": objective, "train_batch_size": 1}
+    plan = estimate_run(resolved(**settings, num_train_epochs=2).config)
     runner = make_runner(texts.parent / "run", **settings, num_train_epochs=2)
     events = list(runner.events())
     assert plan.steps == sum(runner.session.steps.values()) == runner.clock.steps > 8
@@ -173,7 +175,7 @@ def test_a_plan_counts_pieces(objective: str, resolved: Any, texts: Path, make_r
 
 def test_a_cloze_answer_that_does_not_fit_stops_before_a_run(resolved: Any, texts: Path) -> None:
     with pytest.raises(ConfigError, match="answers do not fit"):
-        session.build(resolved(dataset=str(texts), output_length=4).config)
+        session.build_session(resolved(dataset=str(texts), output_length=4).config)
 
 
 def test_a_method_that_replays_texts_learns_them_too(mixed: Period, make_lesson: Any) -> None:

@@ -16,8 +16,8 @@ from fki.core.errors import FkiError, Interrupted
 from fki.core.types import Step
 from fki.metrics.continual import kar
 from fki.runs import checkpoint
-from fki.testing import toy_encoder
-from fki.training.runner import Runner, Scored
+from fki.testing import toy_tokenizer
+from fki.training.runner import RowScored, Runner
 
 MakeRunner = Callable[..., Runner]
 
@@ -41,7 +41,7 @@ def test_the_folder_explains_the_run_before_it_starts(
     assert len(info["dataset"]["digest"]) == len(info["model"]["digest"]) == 64
     assert info["parameters"]["added"] == 0
     assert info["protocol"] == {
-        "prompt": "sentinel",
+        "prompt_format": "sentinel",
         "num_beams": 1,
         "max_new_tokens": 32,
         "precision": "fp32",
@@ -62,10 +62,10 @@ def test_a_run_is_a_scored_row_then_steps_and_a_row_for_each_phase(
     make_runner: MakeRunner, tmp_path: Path
 ) -> None:
     events = list(make_runner(tmp_path / "run").events())
-    kinds = [e.after if isinstance(e, Scored) else e.period for e in events]
+    kinds = [e.after if isinstance(e, RowScored) else e.period for e in events]
     assert kinds == ["base", "2024-Q1", "2024-Q1", "2024-Q2", "2024-Q2"]
     assert [isinstance(e, Step) for e in events] == [False, True, False, True, False]
-    assert [(e.row, e.rows) for e in events if isinstance(e, Scored)] == [(0, 3), (1, 3), (2, 3)]
+    assert [(e.row, e.rows) for e in events if isinstance(e, RowScored)] == [(0, 3), (1, 3), (2, 3)]
 
 
 def test_stopping_at_the_first_event_leaves_a_whole_folder(
@@ -78,7 +78,7 @@ def test_stopping_at_the_first_event_leaves_a_whole_folder(
     assert runner.run.info["status"] == "interrupted"
     assert len(runner.run.read("scores.json")["rows"]) == 1
     assert lines(runner, "samples.jsonl")
-    assert not checkpoint.listed(runner.run.folder)
+    assert not checkpoint.list_checkpoints(runner.run.folder)
 
 
 def test_the_matrix_has_a_row_before_and_after_each_phase_and_a_column_per_phase(
@@ -137,7 +137,10 @@ def test_kar_counts_the_seconds_of_the_optimizer_loop_alone(finished: Runner) ->
 
 def test_a_finished_run_is_done_with_its_newest_checkpoints(finished: Runner) -> None:
     assert finished.run.info["status"] == "done"
-    assert [f.name for f in checkpoint.listed(finished.run.folder)] == ["2024-Q1", "2024-Q2"]
+    assert [f.name for f in checkpoint.list_checkpoints(finished.run.folder)] == [
+        "2024-Q1",
+        "2024-Q2",
+    ]
 
 
 def test_ctrl_c_in_a_step_marks_the_run_interrupted_with_its_own_exit_code(
@@ -247,10 +250,10 @@ def test_check_validation_scores_once_and_trains_nothing(
 ) -> None:
     runner = make_runner(tmp_path / "run", check_validation=True)
     (only,) = runner.events()
-    assert isinstance(only, Scored)
+    assert isinstance(only, RowScored)
     assert runner.run.info["status"] == "done"
     assert runner.run.read("scores.json")["summary"]["learning_gain"] is None
-    assert not checkpoint.listed(runner.run.folder)
+    assert not checkpoint.list_checkpoints(runner.run.folder)
 
 
 def test_the_embedded_model_runs_a_period(make_runner: MakeRunner, tmp_path: Path) -> None:
@@ -272,7 +275,7 @@ def test_the_next_method_and_a_resumed_run_tokenise_nothing(
     make_runner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    kind = type(toy_encoder().tokenizer)
+    kind = type(toy_tokenizer().tokenizer)
     plain = kind.__call__
 
     def counting(self: Any, texts: Any, *arguments: Any, **named: Any) -> Any:

@@ -19,12 +19,12 @@ from fki.runs import checkpoint
 from fki.runs.run_dir import Run
 from fki.training import session
 from fki.training import sweep as grids
-from fki.training.run_lifecycle import hold
+from fki.training.run_lifecycle import lock_run
 from fki.training.runner import Runner
-from fki.training.sweep import Grid, Note, Progress
+from fki.training.sweep import Note, Progress, Sweep
 from fki.training.trainer import Trainer
 
-Make = Callable[..., Grid]
+Make = Callable[..., Sweep]
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def make(toy_folder: Path, dataset: Path, tmp_path: Path) -> Make:
 
     def make(
         methods: str = "vanilla,lora", seeds: str = "2", part: str = "", **settings: Any
-    ) -> Grid:
+    ) -> Sweep:
         values = {
             "model": str(toy_folder),
             "dataset": str(dataset),
@@ -46,19 +46,19 @@ def make(toy_folder: Path, dataset: Path, tmp_path: Path) -> Make:
         cells = core.make_cells(
             lambda **flags: [Layer(values, {}), Layer(flags, {})], methods, seeds, ["t5"]
         )
-        return Grid(cells, cells.part(part))
+        return Sweep(cells, cells.part(part))
 
     return make
 
 
-def run(grid: Grid) -> Grid:
+def run(grid: Sweep) -> Sweep:
     """The grid, when all of it has had its turn."""
     grid.check()
     list(grid.events())
     return grid
 
 
-def statuses(grid: Grid) -> dict[str, str]:
+def statuses(grid: Sweep) -> dict[str, str]:
     return {name: progress.status for name, progress in grid.progress.items()}
 
 
@@ -103,7 +103,9 @@ def test_every_cell_is_the_run_that_is_made_alone_to_the_last_bit(
 def test_what_is_done_is_not_done_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run(make())
     before = {file: file.stat().st_mtime_ns for file in first.cells.folder.rglob("*")}
-    monkeypatch.setattr(session, "build", lambda config: pytest.fail("nothing is left to do"))
+    monkeypatch.setattr(
+        session, "build_session", lambda config: pytest.fail("nothing is left to do")
+    )
     again = run(make())
     assert {file: file.stat().st_mtime_ns for file in first.cells.folder.rglob("*")} == before
     assert again.progress == first.progress
@@ -145,7 +147,7 @@ def test_a_second_signal_while_a_cell_is_made_ready_is_a_stop_too(
     def pressed(config: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(session, "build", pressed)
+    monkeypatch.setattr(session, "build_session", pressed)
     with pytest.raises(Interrupted):
         list(grid.events())
 
@@ -250,7 +252,7 @@ def test_a_cell_that_another_process_is_at_is_passed_over(make: Make) -> None:
     grid = make()
     folder = grid.mine[1].folder
     folder.mkdir(parents=True)
-    lock = hold(Run(folder))
+    lock = lock_run(Run(folder))
     run(grid)
     assert grid.with_status("elsewhere") == ["lora-s0"]
     assert len(grid.with_status("done")) == 3
@@ -263,7 +265,7 @@ def test_a_cell_that_another_process_lets_go_of_is_taken_up_at_the_end(make: Mak
     grid = make()
     grid.check()
     grid.mine[0].folder.mkdir(parents=True)
-    lock = hold(Run(grid.mine[0].folder))
+    lock = lock_run(Run(grid.mine[0].folder))
     seen = []
     for cell, event in grid.events():
         if isinstance(event, Progress):
@@ -285,15 +287,15 @@ def test_a_cell_that_another_process_finishes_meanwhile_is_done(make: Make) -> N
 def test_a_cell_that_another_process_finishes_while_it_is_made_ready_is_done(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours, original = make("vanilla", "1"), session.build
+    ours, original = make("vanilla", "1"), session.build_session
     ours.check()
 
     def late(config: Any) -> Any:
-        monkeypatch.setattr(session, "build", original)
+        monkeypatch.setattr(session, "build_session", original)
         run(make("vanilla", "1"))
         return original(config)
 
-    monkeypatch.setattr(session, "build", late)
+    monkeypatch.setattr(session, "build_session", late)
     ended = [e.status for _, e in ours.events() if isinstance(e, Progress)]
     assert ended == ["running", "elsewhere", "done"]
 
@@ -309,7 +311,7 @@ def test_parts_of_a_grid_make_the_whole(make: Make) -> None:
 def test_the_memory_of_a_cell_is_free_before_the_next_one(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, models, alive = session.build, list[Any](), list[int]()
+    original, models, alive = session.build_session, list[Any](), list[int]()
 
     def build(config: Any) -> Any:
         gc.disable()  # so that it is the grid that frees
@@ -318,7 +320,7 @@ def test_the_memory_of_a_cell_is_free_before_the_next_one(
         models.extend(weakref.ref(part) for part in (ready.model, ready.trainer, ready.encoder))
         return ready
 
-    monkeypatch.setattr(session, "build", build)
+    monkeypatch.setattr(session, "build_session", build)
     fail("recadam", lambda: FkiError("The loss is odd."), monkeypatch)
     try:
         run(make("vanilla,recadam,kadapter_2,lora", "2"))

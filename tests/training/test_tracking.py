@@ -15,7 +15,7 @@ from accelerate.tracking import GeneralTracker, register_tracker_class
 from fki.config.resolve import Resolved
 from fki.core.errors import ConfigError, FkiError
 from fki.core.types import Score, Step
-from fki.runs.resume import Logged, logged
+from fki.runs.resume import LogExtent, read_log_extent
 from fki.training import session, tracking
 from fki.training.runner import Runner
 from fki.training.signals import handle_signals
@@ -71,9 +71,9 @@ def make(resolved: Callable[..., Resolved], tmp_path: Path) -> Make:
     """A function of settings: a runner that begins or goes on in one folder."""
 
     def make(**settings: Any) -> Runner:
-        small = {"num_train_epochs": 2, "train_batch_size": 1, "save_every": 2, **settings}
+        small = {"num_train_epochs": 2, "train_batch_size": 1, "save_every_steps": 2, **settings}
         found = resolved(output_dir=str(tmp_path / "run"), **small)
-        return Runner.begin(session.build(found.config), found)
+        return Runner.begin(session.build_session(found.config), found)
 
     return make
 
@@ -81,7 +81,7 @@ def make(resolved: Callable[..., Resolved], tmp_path: Path) -> Make:
 def follow(runner: Runner, *names: str, stop: int = 0) -> list[str]:
     """Run to the end, or until this many steps have been taken and none of it could be saved."""
     notes = []
-    with tracking.tracked(runner, names) as trackers, closing(runner.events()) as events:
+    with tracking.track_run(runner, names) as trackers, closing(runner.events()) as events:
         for event in events:
             notes += trackers.log(event)
             if isinstance(event, Step) and runner.clock.steps == stop:
@@ -152,7 +152,7 @@ def test_a_run_that_goes_on_tracks_no_step_and_no_row_twice_and_none_backwards(
 def test_a_run_that_stops_twice_before_the_point_it_had_reached_tracks_no_step_twice(
     make: Make, recorder: type[Recorder]
 ) -> None:
-    settings = {"save_every": 0}  # so that all of the first phase is taken again each time
+    settings = {"save_every_steps": 0}  # so that all of the first phase is taken again each time
     follow(make(**settings), "recorder", stop=5)
     follow(make(**settings), "recorder", stop=3)
     follow(make(**settings), "recorder")
@@ -215,25 +215,25 @@ def test_only_the_process_that_writes_tracks(
 ) -> None:
     runner = make()
     monkeypatch.setattr(session.Session, "is_main", property(lambda self: False))
-    with tracking.tracked(runner, ["recorder"]) as trackers:
+    with tracking.track_run(runner, ["recorder"]) as trackers:
         assert not trackers.trackers
     assert not recorder.places
 
 
 def test_an_unknown_tracker_is_told_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"must be tensorboard, .* Did you mean 'tensorboard'"):
-        tracking.check(["tensorbord"])
-    tracking.check(["recorder"])
-    tracking.check([])
+        tracking.check_trackers(["tensorbord"])
+    tracking.check_trackers(["recorder"])
+    tracking.check_trackers([])
 
 
-@pytest.mark.parametrize("name", tracking.NAMES)
+@pytest.mark.parametrize("name", tracking.TRACKERS)
 def test_a_tracker_without_its_package_says_what_to_install(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tracking, "get_available_trackers", list)
     with pytest.raises(ConfigError, match=f"--track {name} needs the package {name}") as caught:
-        tracking.check([name])
+        tracking.check_trackers([name])
     assert caught.value.hint == f"Run: pip install {name}"
 
 
@@ -261,7 +261,7 @@ def test_what_is_nobody_elses_business_is_not_tracked() -> None:
         "model": "google/flan-t5-xl",
         "mine.files": ["../private/a.csv", "b"],
     }
-    assert tracking.public(settings) == {
+    assert tracking.redact_settings(settings) == {
         "mine.tokens": 3,
         "mine.url": "https://host/path",
         "mine.corpus": "old.jsonl",
@@ -272,12 +272,12 @@ def test_what_is_nobody_elses_business_is_not_tracked() -> None:
 
 def test_the_log_of_a_run_tells_how_far_it_went(make: Make) -> None:
     runner = make()
-    assert logged(runner.run) == Logged(0, 0)
+    assert read_log_extent(runner.run) == LogExtent(0, 0)
     follow(runner, stop=7)
-    assert logged(runner.run) == Logged(7, 2)
+    assert read_log_extent(runner.run) == LogExtent(7, 2)
     with (runner.run.folder / "metrics.jsonl").open("a") as log:
         log.write('{"step": 8, "peri')  # as a kill leaves it
-    assert logged(runner.run) == Logged(7, 2)
+    assert read_log_extent(runner.run) == LogExtent(7, 2)
 
 
 def test_a_signal_leaves_the_tracker_closed_and_goes_on_from_there(

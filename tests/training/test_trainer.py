@@ -18,10 +18,10 @@ from fki.data.collator import IGNORE, TokenizedExample
 from fki.evaluation.evaluator import Evaluator
 from fki.modeling import device
 from fki.modeling.seq2seq import target_logits
-from fki.testing import toy_encoder, toy_model
+from fki.testing import toy_model, toy_tokenizer
 from fki.training import session
-from fki.training.batching import derived_seed, shuffled
-from fki.training.lr_schedule import START, Rate
+from fki.training.batching import derive_seed, shuffle_indices
+from fki.training.lr_schedule import START_DIVISOR, LinearWarmupDecay
 from fki.training.trainer import Trainer
 
 MakePeriod = Callable[..., Period]
@@ -30,7 +30,7 @@ N = 7
 
 def by_hand(model: Any, examples: list[TokenizedExample]) -> tuple[float, dict[str, torch.Tensor]]:
     """The mean loss over all target tokens of one padded batch, and its gradient."""
-    batch = toy_encoder().batch(examples)
+    batch = toy_tokenizer().batch(examples)
     logits = target_logits(model, batch, model.config)
     loss = functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten())
     loss.backward()
@@ -135,13 +135,13 @@ def test_a_periods_order_does_not_depend_on_what_was_learned_before(
 
 
 def test_a_shuffle_is_a_permutation() -> None:
-    assert sorted(shuffled(50, 1)) == list(range(50))
-    assert shuffled(50, 1) == shuffled(50, 1) != shuffled(50, 2)
-    assert shuffled(0, 1) == []
+    assert sorted(shuffle_indices(50, 1)) == list(range(50))
+    assert shuffle_indices(50, 1) == shuffle_indices(50, 1) != shuffle_indices(50, 2)
+    assert shuffle_indices(0, 1) == []
 
 
 def test_derived_seeds_tell_their_parts_apart() -> None:
-    seeds = {derived_seed(s, *p) for s in (0, 1) for p in (("a", 1), ("a", 2), ("b", 1), ())}
+    seeds = {derive_seed(s, *p) for s in (0, 1) for p in (("a", 1), ("a", 2), ("b", 1), ())}
     assert len(seeds) == 8
     assert all(0 <= seed < 2**63 for seed in seeds)
 
@@ -149,12 +149,12 @@ def test_derived_seeds_tell_their_parts_apart() -> None:
 @pytest.mark.parametrize("steps", range(1, 41))
 def test_a_schedule_of_any_length_ends_at_its_floor(steps: int) -> None:
     # the originals' schedules were too long, or a division by zero
-    factors = [Rate(steps)(step) for step in range(steps)]
+    factors = [LinearWarmupDecay(steps)(step) for step in range(steps)]
     if steps < 3:
         assert factors == [1.0] * steps
         return
     peak = factors.index(1.0)
-    assert factors[0] == pytest.approx(1 / START)
+    assert factors[0] == pytest.approx(1 / START_DIVISOR)
     assert factors[-1] == 0.0
     assert factors[: peak + 1] == sorted(factors[: peak + 1])
     assert factors[peak:] == sorted(factors[peak:], reverse=True)
@@ -162,7 +162,7 @@ def test_a_schedule_of_any_length_ends_at_its_floor(steps: int) -> None:
 
 
 def test_a_constant_rate_is_constant() -> None:
-    assert {Rate(0)(step) for step in range(50)} == {1.0}
+    assert {LinearWarmupDecay(0)(step) for step in range(50)} == {1.0}
 
 
 def test_the_trainer_takes_the_schedule_through_the_whole_period_and_starts_it_anew(
@@ -173,7 +173,7 @@ def test_the_trainer_takes_the_schedule_through_the_whole_period_and_starts_it_a
     )
     for name in ("2024-01", "2024-02"):
         rates = [s.learning_rate for s in lesson.trainer.learn(make_period(4, name))]
-        assert rates == pytest.approx([0.1 * Rate(10)(step) for step in range(10)])
+        assert rates == pytest.approx([0.1 * LinearWarmupDecay(10)(step) for step in range(10)])
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_dropout_follows_from_the_seed(accelerator: Accelerator, make_period: Ma
         method = Method(config)
         model: Any = method.prepare(toy_model())
         torch.manual_seed(disturb)
-        list(Trainer(model, method, config, toy_encoder(), accelerator).learn(make_period(4)))
+        list(Trainer(model, method, config, toy_tokenizer(), accelerator).learn(make_period(4)))
         return model.state_dict()
 
     first, second, third = weights(1, 5), weights(1, 6), weights(2, 5)
@@ -347,7 +347,7 @@ def test_answers_are_scored_in_fp32_while_training_is_in_bf16(
 
     probe = Probe("1", "base", "The mayor of Oz is <extra_id_0>.", ("Dorothy Gale",))
     lesson = make_lesson(with_accelerator=bf16, mixed_precision="bf16")
-    evaluator = Evaluator(toy_encoder(), Config(output_length=32), bf16)
+    evaluator = Evaluator(toy_tokenizer(), Config(output_length=32), bf16)
     found = evaluator.predict(lesson.model, [probe])[0].log_likelihood
     expected = evaluator.predict(toy_model(), [probe])[0].log_likelihood
     assert found == pytest.approx(expected, abs=1e-5)
@@ -360,8 +360,8 @@ def test_answers_are_scored_in_fp32_while_training_is_in_bf16(
 def test_bf16_is_used_where_it_is_asked_for_or_where_auto_finds_it(
     asked: str, has: bool, used: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device, "has_bf16", lambda: has)
-    assert device.precision(Config.model_validate({"mixed_precision": asked})) == used
+    monkeypatch.setattr(device, "has_native_bf16", lambda: has)
+    assert device.resolve_precision(Config.model_validate({"mixed_precision": asked})) == used
 
 
 @pytest.mark.parametrize(("found", "has"), [({"avx512_bf16": True}, True), ({"avx2": True}, False)])
@@ -370,13 +370,13 @@ def test_a_processor_says_whether_it_has_bf16(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
-    assert device.has_bf16() is has
+    assert device.has_native_bf16() is has
 
 
 def test_bf16_that_is_only_imitated_is_told(
     accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device, "has_bf16", lambda: False)
-    (said,) = session.notes(Config(mixed_precision="bf16"), accelerator)
+    monkeypatch.setattr(device, "has_native_bf16", lambda: False)
+    (said,) = session.startup_notes(Config(mixed_precision="bf16"), accelerator)
     assert "slower than fp32" in said
-    assert session.notes(Config(), accelerator) == []
+    assert session.startup_notes(Config(), accelerator) == []

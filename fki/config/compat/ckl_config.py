@@ -23,6 +23,7 @@ from fki.config.compat.ckl_keys import (
     THEIR_DATA,
 )
 from fki.config.compat.json_positions import Member, members
+from fki.config.renamed_settings import new_name
 from fki.config.resolve import Layer
 from fki.config.validation import shown
 from fki.core import registry
@@ -58,7 +59,7 @@ class Reading:
     def take(self, member: Member) -> None:
         """Read one key of theirs."""
         name, value, line = member
-        key = RENAMED.get(name, name)
+        key = RENAMED.get(name, new_name(name))
         place = f"{self.file}:{line}"
         if name in self.names.values() or name in self.ignored:
             self.places[key] = place

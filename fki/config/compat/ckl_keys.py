@@ -7,6 +7,7 @@ comments name one where the others differ. A key that is not in these tables is 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from fki.config import renamed_settings
 from fki.config.schema import SETTINGS, TABLES
 from fki.core import registry
 
@@ -46,7 +47,8 @@ IGNORED = {  # key: why it is left out; keys with one reason are told together
     "red_flag": "rows that change nothing are always left out",
     **dict.fromkeys(("alpha", "temperature", "distil_epoch"), "these are kd's, a method fki lacks"),
 }
-KNOWN = (*(key for key in SETTINGS if key not in TABLES), *RENAMED, *IGNORED)
+OLD_NAMES = tuple(name for name in renamed_settings.RENAMED if "." not in name)
+KNOWN = (*(key for key in SETTINGS if key not in TABLES), *RENAMED, *IGNORED, *OLD_NAMES)
 
 # All methods but RecAdam, whose optimizer is its own, ran Adafactor; gradients were clipped at 0.5
 # (TemporalWiki's at 0.1).

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from fki.export.formats.base import Format, library
 from fki.export.formats.plain_t5 import head_scale, plain_t5, vocabulary
-from fki.modeling.runtime import parts
+from fki.modeling.runtime import iter_batches
 from fki.runs.open_run import LoadedModel
 
 ctranslate2: Any = library("ctranslate2", extra="ctranslate2")
@@ -68,7 +68,7 @@ class CTranslate2Runtime:
     ) -> list[list[list[int]]]:
         """Greedy where there is one beam."""
         found = []
-        for some in parts(sources):
+        for some in iter_batches(sources):
             found += self.model.translate_batch(
                 self._named(some),
                 beam_size=beams,
@@ -84,7 +84,7 @@ class CTranslate2Runtime:
     def score(self, sources: Sequence[list[int]], targets: Sequence[list[int]]) -> list[float]:
         """Teacher-forced. CTranslate2 adds the end itself, also to what was cut off before it."""
         found: list[float] = []
-        for some, wanted in zip(parts(sources), parts(targets), strict=True):
+        for some, wanted in zip(iter_batches(sources), iter_batches(targets), strict=True):
             without_end = [[token for token in target if token != self.end] for target in wanted]
             told = self.model.score_batch(
                 self._named(some), self._named(without_end), max_input_length=0

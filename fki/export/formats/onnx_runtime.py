@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.export.formats.base import library
 from fki.export.formats.beam_search import best_of_beams, log_softmax
-from fki.modeling.runtime import parts
+from fki.modeling.runtime import iter_batches
 
 onnxruntime: Any = library("onnxruntime", extra="onnx")
 
@@ -60,13 +60,13 @@ class OnnxRuntime:
         """Greedy where there is one beam."""
         if beams > 1:
             return [self._beams(source, length, beams)[:best] for source in sources]
-        return [[row] for some in parts(sources) for row in self._greedy(some, length)]
+        return [[row] for some in iter_batches(sources) for row in self._greedy(some, length)]
 
     def score(self, sources: Sequence[list[int]], targets: Sequence[list[int]]) -> list[float]:
         """Teacher-forced."""
         return [
             value
-            for some, wanted in zip(parts(sources), parts(targets), strict=True)
+            for some, wanted in zip(iter_batches(sources), iter_batches(targets), strict=True)
             for value in self._forced(some, wanted)
         ]
 

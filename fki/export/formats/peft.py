@@ -15,7 +15,7 @@ from fki.core.errors import ConfigError
 from fki.data.collator import ExampleTokenizer
 from fki.export.formats.base import Format
 from fki.export.formats.hf import write_plain
-from fki.modeling.load import locate
+from fki.modeling.load import locate_model
 from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import LoadedModel
 
@@ -31,7 +31,7 @@ def write(opened: LoadedModel, folder: Path) -> None:
             f"'{opened.config.method}', which makes none.",
             hint="Try: --to hf",
         )
-    ships_base = opened.config.freeze_level < 2 or Path(locate(opened.config.model)).is_dir()
+    ships_base = opened.config.freeze_level < 2 or Path(locate_model(opened.config.model)).is_dir()
     for settings in model.peft_config.values():
         settings.base_model_name_or_path = BASE if ships_base else opened.config.model
     model.save_pretrained(folder, save_embedding_layers=False)

@@ -25,7 +25,7 @@ NOTES = (
 )
 
 
-def made_of(
+def build_draft(
     subjects: Iterable[Subject],
     relations: Sequence[Relation],
     window: Window,

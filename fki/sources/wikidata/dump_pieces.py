@@ -19,16 +19,16 @@ from fki.core.errors import DataError
 from fki.net.bzip2 import STEP, blocks, damaged
 from fki.net.optional import zstd
 
-PACKED = 2 * 2**20  # bytes of a bzip2 file in a piece: some 30 MiB of a dump
-PLAIN = 16 * 2**20  # bytes of plain text in a piece
-TEXT = 4 * 2**20  # bytes of text in a piece of a file that is decompressed as a whole
+BZIP2_PIECE_BYTES = 2 * 2**20  # bytes of a bzip2 file in a piece: some 30 MiB of a dump
+PLAIN_PIECE_BYTES = 16 * 2**20  # bytes of plain text in a piece
+TEXT_PIECE_BYTES = 4 * 2**20  # bytes of text in a piece of a file that is decompressed as a whole
 KINDS = {b"BZh": "bzip2", b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}  # by first bytes
 
-Texts = Iterable[tuple[bool, bytes]]  # is it of the piece, or behind it?
+Chunks = Iterable[tuple[bool, bytes]]  # is it of the piece, or behind it?
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class DumpPiece:
     """Some of the dump's lines."""
 
     number: int
@@ -40,7 +40,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Text(Piece):
+class TextPiece(DumpPiece):
     """Lines that are decompressed already."""
 
     text: bytes
@@ -51,7 +51,7 @@ class Text(Piece):
 
 
 @dataclass(frozen=True, slots=True)
-class Bytes(Piece):
+class PlainPiece(DumpPiece):
     """A part of a file of plain text."""
 
     file: Path
@@ -60,9 +60,9 @@ class Bytes(Piece):
 
     def lines(self) -> Iterator[bytes]:
         """The lines that begin in it."""
-        return whole_lines(self._texts(), is_first=self.first == 0)
+        return iter_whole_lines(self._texts(), is_first=self.first == 0)
 
-    def _texts(self) -> Texts:
+    def _texts(self) -> Chunks:
         with self.file.open("rb") as content:
             content.seek(at := self.first)
             while text := content.read(min(STEP, self.last - at) if at < self.last else STEP):
@@ -71,15 +71,15 @@ class Bytes(Piece):
 
 
 @dataclass(frozen=True, slots=True)
-class Blocks(Bytes):
+class Bzip2Piece(PlainPiece):
     """A part of a bzip2 file."""
 
-    def _texts(self) -> Texts:
+    def _texts(self) -> Chunks:
         for bit, text in blocks(self.file, self.first):
             yield bit < 8 * self.last, text
 
 
-def whole_lines(texts: Texts, is_first: bool) -> Iterator[bytes]:
+def iter_whole_lines(texts: Chunks, is_first: bool) -> Iterator[bytes]:
     """The lines that begin in the piece's texts, the last one with its end from behind it."""
     begun, is_ours = [], is_first
     for is_own, text in texts:
@@ -111,33 +111,35 @@ def kind_of(file: Path) -> str:
     return next((kind for sign, kind in KINDS.items() if first.startswith(sign)), "plain")
 
 
-def cut(file: Path) -> Iterator[Piece]:
+def iter_pieces(file: Path) -> Iterator[DumpPiece]:
     """The pieces of a dump, in order. Raises DataError where it is damaged or no file."""
     kind, size = kind_of(file), file.stat().st_size
     if kind in ("gzip", "zstd"):
-        yield from _texts(file, kind)
+        yield from _iter_text_pieces(file, kind)
         return
-    made, step = (Blocks, PACKED) if kind == "bzip2" else (Bytes, PLAIN)
+    made, step = (
+        (Bzip2Piece, BZIP2_PIECE_BYTES) if kind == "bzip2" else (PlainPiece, PLAIN_PIECE_BYTES)
+    )
     for number, first in enumerate(range(0, size, step)):
         last = min(first + step, size)
         yield made(number, last, file, first, last)
 
 
-def _texts(file: Path, kind: str) -> Iterator[Text]:
+def _iter_text_pieces(file: Path, kind: str) -> Iterator[TextPiece]:
     """What is decompressed from the beginning on, cut at ends of lines."""
     rest, number = b"", 0
     faults = (EOFError, OSError, zlib.error, *([zstd().ZstdError] if kind == "zstd" else ()))
     with file.open("rb") as packed, _opened(packed, kind) as content:
         try:
-            while part := content.read(TEXT):
+            while part := content.read(TEXT_PIECE_BYTES):
                 text, found, rest = (rest + part).rpartition(b"\n")
                 if found:
-                    yield Text(number, packed.tell(), text)
+                    yield TextPiece(number, packed.tell(), text)
                     number += 1
         except faults as error:
             raise damaged(file, str(error)) from None
         if rest:
-            yield Text(number, packed.tell(), rest)
+            yield TextPiece(number, packed.tell(), rest)
 
 
 def _opened(packed: IO[bytes], kind: str) -> Any:

@@ -28,24 +28,24 @@ from fki.core.atomic_io import file_digest, sync, write_json
 from fki.core.errors import ConfigError, DataError, FkiError
 from fki.net.downloads import Progress, Watch
 from fki.net.optional import needed
-from fki.sources.wikidata.dump_pieces import cut, kind_of
-from fki.sources.wikidata.entities import BROKEN, Scope
+from fki.sources.wikidata.dump_pieces import iter_pieces, kind_of
+from fki.sources.wikidata.entities import NOT_AN_ENTITY, Scope
 from fki.sources.wikidata.statements import Window
 
 MANIFEST, CLAIMS, LABELS = "shard.json", "claims.jsonl", "labels.tsv"
 FORMAT = 1  # of a shard
-PLACES, PLACE = 16, 64 * 2**10  # of a dump that are looked at, and bytes of each
-BROKEN_SHOWN = 10
+SAMPLE_COUNT, SAMPLE_BYTES = 16, 64 * 2**10  # of a dump that are looked at, and bytes of each
+MAX_BROKEN_LINES = 10
 
 
-class Part(NamedTuple):
+class ShardIndex(NamedTuple):
     """The share of a dump that one machine reads: every piece whose number leaves i - 1 by n."""
 
     i: int = 1
     n: int = 1
 
     @classmethod
-    def parse(cls, text: str) -> "Part":
+    def parse(cls, text: str) -> "ShardIndex":
         """Reads "2/8". Raises ConfigError for anything else."""
         i, _, n = text.partition("/")
         if i.isascii() and n.isascii() and i.isdigit() and n.isdigit() and 1 <= int(i) <= int(n):
@@ -56,7 +56,7 @@ class Part(NamedTuple):
         return f"{self.i}/{self.n}"
 
 
-WHOLE = Part()
+WHOLE_DUMP = ShardIndex()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +66,17 @@ class Shard:
     folder: Path
     dump: dict[str, Any]  # name, bytes, identity
     scope: Scope
-    part: Part
+    part: ShardIndex
     counts: Counter[str]
     dropped: Counter[str]
     broken: list[str]
 
 
-def read_shard(
+def write_shard(
     dump: Path,
     folder: Path,
     scope: Scope,
-    part: Part = WHOLE,
+    part: ShardIndex = WHOLE_DUMP,
     *,
     workers: int = 1,
     watch: Watch | None = None,
@@ -88,20 +88,20 @@ def read_shard(
     where the disk refuses.
     """
     needed("msgspec")
-    identity = {"name": dump.name, "identity": identity_of(dump), "bytes": dump.stat().st_size}
-    with scratch(folder) as room:
+    identity = {"name": dump.name, "identity": dump_fingerprint(dump), "bytes": dump.stat().st_size}
+    with scratch_folder(folder) as room:
         if folder.exists():
-            return _kept(folder, identity, scope, part)
+            return _reuse_shard(folder, identity, scope, part)
         fresh = room / "shard"
         fresh.mkdir()
-        told = _fill(fresh, dump, scope, part, workers, watch)
-        write_json(fresh / MANIFEST, _manifest(identity, scope, part) | told)
+        told = _write_files(fresh, dump, scope, part, workers, watch)
+        write_json(fresh / MANIFEST, _describe_shard(identity, scope, part) | told)
         os.replace(fresh, folder)
     return open_shard(folder, is_checked=False)
 
 
 @contextmanager
-def scratch(folder: Path) -> Iterator[Path]:
+def scratch_folder(folder: Path) -> Iterator[Path]:
     """An empty folder beside this one, for one process at a time, and gone afterwards.
 
     What a process left there that was killed goes too. Raises FkiError where the disk refuses.
@@ -123,26 +123,26 @@ def scratch(folder: Path) -> Iterator[Path]:
         ) from None
 
 
-def identity_of(dump: Path) -> str:
+def dump_fingerprint(dump: Path) -> str:
     """A digest of a dump's size and of some of its bytes. Raises DataError where it is no file."""
     kind_of(dump)
     size = dump.stat().st_size
     told = hashlib.sha256(str(size).encode())
     with dump.open("rb") as content:
-        for number in range(PLACES):
-            content.seek(max(0, size - PLACE) * number // (PLACES - 1))
-            told.update(content.read(PLACE))
+        for number in range(SAMPLE_COUNT):
+            content.seek(max(0, size - SAMPLE_BYTES) * number // (SAMPLE_COUNT - 1))
+            told.update(content.read(SAMPLE_BYTES))
     return told.hexdigest()
 
 
-def _fill(
-    fresh: Path, dump: Path, scope: Scope, part: Part, workers: int, watch: Watch | None
+def _write_files(
+    fresh: Path, dump: Path, scope: Scope, part: ShardIndex, workers: int, watch: Watch | None
 ) -> dict[str, Any]:
     """Write the files of a shard. Returns what the manifest says of them."""
     from fki.sources.wikidata.dump_workers import read_pieces
 
     size, counts, dropped, broken = dump.stat().st_size, Counter[str](), Counter[str](), list[str]()
-    pieces = (piece for piece in cut(dump) if piece.number % part.n == part.i - 1)
+    pieces = (piece for piece in iter_pieces(dump) if piece.number % part.n == part.i - 1)
     reads = closing(read_pieces(pieces, scope, workers))  # workers end before the files close
     with (
         (fresh / CLAIMS).open("wb") as claims,
@@ -154,20 +154,20 @@ def _fill(
             labels.write(read.labels)
             counts.update(read.counts)
             dropped.update(read.dropped)
-            broken = [*broken, *read.broken][:BROKEN_SHOWN]
+            broken = [*broken, *read.broken][:MAX_BROKEN_LINES]
             if watch:
                 watch(Progress(dump.name, read.done, size, None))
     if part.n == 1:
-        check_whole(dump.name, counts, dropped)
+        check_complete(dump.name, counts, dropped)
     for name in (CLAIMS, LABELS):
         sync(fresh / name)
     files = {name: {"sha256": file_digest(fresh / name)} for name in (CLAIMS, LABELS)}
     return {"counts": counts, "dropped": dropped, "broken": broken, "files": files}
 
 
-def check_whole(name: str, counts: Counter[str], dropped: Counter[str]) -> None:
+def check_complete(name: str, counts: Counter[str], dropped: Counter[str]) -> None:
     """Raises DataError where what was read is no dump, or its list has no end."""
-    if counts["lines"] == dropped[BROKEN]:
+    if counts["lines"] == dropped[NOT_AN_ENTITY]:
         raise DataError(
             f"{name} is no JSON dump of Wikidata: no line of {counts['lines']:,} is an entity.",
             hint="fki reads a latest-all.json.bz2, .gz or .zst: one entity a line.",
@@ -179,7 +179,7 @@ def check_whole(name: str, counts: Counter[str], dropped: Counter[str]) -> None:
         )
 
 
-def _manifest(dump: dict[str, Any], scope: Scope, part: Part) -> dict[str, Any]:
+def _describe_shard(dump: dict[str, Any], scope: Scope, part: ShardIndex) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "fki": __version__,
@@ -205,7 +205,7 @@ def open_shard(folder: Path, is_checked: bool = True) -> Shard:
             folder,
             told["dump"],
             Scope(Window(since, until), dict(told["relations"])),
-            Part(*told["shard"]),
+            ShardIndex(*told["shard"]),
             Counter(told["counts"]),
             Counter(told["dropped"]),
             told["broken"],
@@ -225,7 +225,7 @@ def open_shard(folder: Path, is_checked: bool = True) -> Shard:
     return shard
 
 
-def difference(shard: Shard, dump: dict[str, Any], scope: Scope) -> str:
+def describe_mismatch(shard: Shard, dump: dict[str, Any], scope: Scope) -> str:
     """Why a shard is not of this dump, window and relations; "" where it is."""
     sure = ("bytes", "identity")  # a name may differ between machines
     if [shard.dump[key] for key in sure] != [dump[key] for key in sure]:
@@ -238,10 +238,12 @@ def difference(shard: Shard, dump: dict[str, Any], scope: Scope) -> str:
     return ""
 
 
-def _kept(folder: Path, dump: dict[str, Any], scope: Scope, part: Part) -> Shard:
+def _reuse_shard(folder: Path, dump: dict[str, Any], scope: Scope, part: ShardIndex) -> Shard:
     """The shard in a folder, which must be the one that would be written there."""
     shard = open_shard(folder)
-    what = difference(shard, dump, scope) or (f"shard {shard.part}" if shard.part != part else "")
+    what = describe_mismatch(shard, dump, scope) or (
+        f"shard {shard.part}" if shard.part != part else ""
+    )
     if what:
         raise DataError(
             f"{folder} is there already, and is {what}.", hint="Give another folder for this one."

@@ -20,18 +20,18 @@ from pathlib import Path
 import msgspec
 
 from fki.core.errors import FkiError
-from fki.sources.wikidata.dump_pieces import Piece
-from fki.sources.wikidata.entities import BROKEN, Scope, read_entity
+from fki.sources.wikidata.dump_pieces import DumpPiece
+from fki.sources.wikidata.entities import NOT_AN_ENTITY, Scope, read_entity
 from fki.sources.wikidata.statements import Claim
 
-AHEAD = 2  # pieces that are under way for each worker, so that none waits
-NAMED = 10  # broken lines that are shown
+PIECES_PER_WORKER = 2  # pieces that are under way for each worker, so that none waits
+MAX_BROKEN_LINES = 10  # broken lines that are shown
 
-Record = tuple[int, str, str, list[Claim]]  # piece, subject, its label, its claims
+SubjectRecord = tuple[int, str, str, list[Claim]]  # piece, subject, its label, its claims
 
 
 @dataclass(slots=True)
-class Read:
+class PieceResult:
     """What is kept of a piece."""
 
     done: int  # bytes of the file, up to the piece's end
@@ -42,7 +42,9 @@ class Read:
     broken: list[str] = field(default_factory=list)  # the first lines that could not be read
 
 
-def read_pieces(pieces: Iterable[Piece], scope: Scope, workers: int) -> Generator[Read, None, None]:
+def read_pieces(
+    pieces: Iterable[DumpPiece], scope: Scope, workers: int
+) -> Generator[PieceResult, None, None]:
     """What is kept of each piece, in order, whatever the number of workers.
 
     One worker is this process. Raises DataError where the dump is damaged, FkiError where a worker
@@ -52,14 +54,14 @@ def read_pieces(pieces: Iterable[Piece], scope: Scope, workers: int) -> Generato
         yield from (read_piece(piece, scope) for piece in pieces)
         return
     # a fresh interpreter holds less than a fork of this process may come to
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin)
-    waiting: deque[Future[Read]] = deque()
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker)
+    waiting: deque[Future[PieceResult]] = deque()
     try:
-        with _deaf():
+        with _block_interrupts():
             pool.submit(int)  # it begins the processes
         for piece in pieces:
             waiting.append(pool.submit(read_piece, piece, scope))
-            if len(waiting) >= AHEAD * workers:
+            if len(waiting) >= PIECES_PER_WORKER * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -73,7 +75,7 @@ def read_pieces(pieces: Iterable[Piece], scope: Scope, workers: int) -> Generato
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
+def _block_interrupts() -> Iterator[None]:
     """Without Ctrl-C; a process that is begun meanwhile stays so from its first line on."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
@@ -85,7 +87,7 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin() -> None:
+def _start_worker() -> None:
     """A worker leaves Ctrl-C to the process that began it, and ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -97,9 +99,9 @@ def _begin() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def read_piece(piece: Piece, scope: Scope) -> Read:
+def read_piece(piece: DumpPiece, scope: Scope) -> PieceResult:
     """The claims and labels of a piece's lines, and what became of the others."""
-    read, claims, labels = Read(piece.done), bytearray(), bytearray()
+    read, claims, labels = PieceResult(piece.done), bytearray(), bytearray()
     for line in piece.lines():
         text = line.strip().removesuffix(b",")
         if not text:
@@ -111,8 +113,8 @@ def read_piece(piece: Piece, scope: Scope) -> Read:
         try:
             subject = read_entity(text, scope, read.dropped)
         except ValueError as error:
-            read.dropped[BROKEN] += 1
-            if len(read.broken) < NAMED:
+            read.dropped[NOT_AN_ENTITY] += 1
+            if len(read.broken) < MAX_BROKEN_LINES:
                 read.broken.append(f"{text[:60].decode(errors='replace')}: {error}")
             continue
         if subject is None:
@@ -121,18 +123,18 @@ def read_piece(piece: Piece, scope: Scope) -> Read:
         labels += f"{subject.id}\t{subject.label}\n".encode()
         if subject.claims:
             read.counts["claims"] += len(subject.claims)
-            claims += encode((piece.number, subject.id, subject.label, subject.claims))
+            claims += encode_record((piece.number, subject.id, subject.label, subject.claims))
     read.claims, read.labels = bytes(claims), bytes(labels)
     return read
 
 
-def encode(record: Record) -> bytes:
+def encode_record(record: SubjectRecord) -> bytes:
     """A line of its own."""
     return msgspec.json.encode(record) + b"\n"
 
 
-def records(file: Path) -> Iterator[Record]:
+def iter_records(file: Path) -> Iterator[SubjectRecord]:
     """What `encode` wrote, a line after the other."""
-    decode = msgspec.json.Decoder(Record).decode
+    decode = msgspec.json.Decoder(SubjectRecord).decode
     with file.open("rb") as lines:
         yield from map(decode, lines)

@@ -29,24 +29,28 @@ from fki.sources.wikidata.statements import (
     TWO_DATES,
     UNKNOWN_END,
     Claim,
+    PartialDate,
     Subject,
-    When,
     Window,
-    read_time,
+    parse_time,
 )
 
-ITEM = re.compile(r"Q[1-9][0-9]{0,9}")  # Wikibase's ids are below 2 ** 31
-UNITS = {"year": 4, "month": 7, "day": 10}  # characters of a day that a precision vouches for
+ITEM_ID = re.compile(r"Q[1-9][0-9]{0,9}")  # Wikibase's ids are below 2 ** 31
+PRECISION_CHARS = {
+    "year": 4,
+    "month": 7,
+    "day": 10,
+}  # characters of a day that a precision vouches for
 
-BROKEN = "a line that is no entity"
-OTHER = "an entity that is no item"
-GONE = "an entity that is missing or was merged into another"
-NAMELESS = "an item without an English label"
+NOT_AN_ENTITY = "a line that is no entity"
+NOT_AN_ITEM = "an entity that is no item"
+MISSING_OR_REDIRECT = "an entity that is missing or was merged into another"
+NO_LABEL = "an item without an English label"
 DEPRECATED = "a deprecated statement"
-UNKNOWN = "a statement whose value is unknown, or that there is none"
-NO_ITEM = "a statement whose value is no item"
-STRANGE = "a statement that is not in Wikidata's form"
-AWAY = "a statement that does not matter for the window"
+NO_VALUE = "a statement whose value is unknown, or that there is none"
+VALUE_NOT_AN_ITEM = "a statement whose value is no item"
+MALFORMED = "a statement that is not in Wikidata's form"
+OUTSIDE_WINDOW = "a statement that does not matter for the window"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +115,11 @@ class _Entity(Struct):
     missing: Raw = Raw()
 
 
-_read_time = lru_cache(2**15)(read_time)  # dates are few
-_read_entity = msgspec.json.Decoder(_Entity).decode
-_read_statements = msgspec.json.Decoder(list[_Statement]).decode
-_read_each = msgspec.json.Decoder(list[Raw]).decode
-_read_statement = msgspec.json.Decoder(_Statement).decode
+_parse_time = lru_cache(2**15)(parse_time)  # dates are few
+_decode_entity = msgspec.json.Decoder(_Entity).decode
+_decode_statements = msgspec.json.Decoder(list[_Statement]).decode
+_decode_each = msgspec.json.Decoder(list[Raw]).decode
+_decode_statement = msgspec.json.Decoder(_Statement).decode
 
 
 def read_entity(line: bytes, scope: Scope, dropped: Counter[str]) -> Subject | None:
@@ -125,118 +129,121 @@ def read_entity(line: bytes, scope: Scope, dropped: Counter[str]) -> Subject | N
     Raises ValueError where the line is no entity.
     """
     try:
-        entity = _read_entity(line)
+        entity = _decode_entity(line)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(str(error)) from None
     if bytes(entity.redirect) or bytes(entity.missing):
-        dropped[GONE] += 1
+        dropped[MISSING_OR_REDIRECT] += 1
         return None
     if not entity.id:
         raise ValueError("it has no id")
-    if entity.type != "item" or not ITEM.fullmatch(entity.id):
-        dropped[OTHER] += 1
+    if entity.type != "item" or not ITEM_ID.fullmatch(entity.id):
+        dropped[NOT_AN_ITEM] += 1
         return None
     labels = entity.labels
     term = (labels.en or labels.mul) if isinstance(labels, _Labels) else None
     label = " ".join(term.value.split()) if term else ""
     if not label:
-        dropped[NAMELESS] += 1
+        dropped[NO_LABEL] += 1
         return None
     said = entity.claims if isinstance(entity.claims, dict) else {}
-    return Subject(entity.id, label, [*_claims(said, scope, dropped)])
+    return Subject(entity.id, label, [*_iter_claims(said, scope, dropped)])
 
 
-def _claims(said: dict[str, Raw], scope: Scope, dropped: Counter[str]) -> Iterator[Claim]:
+def _iter_claims(said: dict[str, Raw], scope: Scope, dropped: Counter[str]) -> Iterator[Claim]:
     """All claims of each relation of which one matters; with any, also of what never changes."""
     holds = scope.holds
     wanted = sorted(said.keys() & holds.keys(), key=lambda relation: int(relation[1:]))
     is_any = False
     for relation in wanted:
         if holds[relation] != ALWAYS:
-            found = [*_of_relation(relation, said[relation], dropped)]
-            if matter(found, holds[relation], scope.window):
+            found = [*_iter_relation(relation, said[relation], dropped)]
+            if are_relevant(found, holds[relation], scope.window):
                 is_any = True
                 yield from found
             else:
-                dropped[AWAY] += len(found)
+                dropped[OUTSIDE_WINDOW] += len(found)
     for relation in wanted if is_any else ():
         if holds[relation] == ALWAYS:
-            yield from _of_relation(relation, said[relation], dropped)
+            yield from _iter_relation(relation, said[relation], dropped)
 
 
-def _of_relation(relation: str, raw: Raw, dropped: Counter[str]) -> Iterator[Claim]:
+def _iter_relation(relation: str, raw: Raw, dropped: Counter[str]) -> Iterator[Claim]:
     """The statements of one subject and relation that are claims; the others are counted."""
-    for statement in _statements(raw, dropped):
+    for statement in _iter_statements(raw, dropped):
         snak = statement.mainsnak
         value = snak.datavalue.value if snak.datavalue else None
         if statement.rank == "deprecated":
             dropped[DEPRECATED] += 1
         elif snak.snaktype != "value":
-            dropped[UNKNOWN] += 1
-        elif not isinstance(value, _Value) or not (named := _item(value)):
-            dropped[NO_ITEM] += 1
+            dropped[NO_VALUE] += 1
+        elif not isinstance(value, _Value) or not (named := _item_id(value)):
+            dropped[VALUE_NOT_AN_ITEM] += 1
         else:
-            yield _claim(relation, named, statement)
+            yield _parse_claim(relation, named, statement)
 
 
-def _statements(raw: Raw, dropped: Counter[str]) -> Iterator[_Statement]:
+def _iter_statements(raw: Raw, dropped: Counter[str]) -> Iterator[_Statement]:
     """The statements of a relation; where one is strange, the others."""
     try:
-        yield from _read_statements(raw)
+        yield from _decode_statements(raw)
         return
     except (msgspec.DecodeError, RecursionError):
         pass
     try:
-        texts = _read_each(raw)
+        texts = _decode_each(raw)
     except (msgspec.DecodeError, RecursionError):
         texts = [Raw()]
     for text in texts:
         try:
-            yield _read_statement(text)
+            yield _decode_statement(text)
         except (msgspec.DecodeError, RecursionError):
-            dropped[STRANGE] += 1
+            dropped[MALFORMED] += 1
 
 
-def _item(value: _Value) -> str:
+def _item_id(value: _Value) -> str:
     """The item that a value names, "" where it names none; old dumps give its number only."""
     named = value.id or f"Q{value.number}"
-    return named if value.kind == "item" and ITEM.fullmatch(named) else ""
+    return named if value.kind == "item" and ITEM_ID.fullmatch(named) else ""
 
 
-def _claim(relation: str, item: str, statement: _Statement) -> Claim:
+def _parse_claim(relation: str, item: str, statement: _Statement) -> Claim:
     is_preferred = statement.rank == "preferred"
     said = statement.qualifiers
     if not isinstance(said, _Qualifiers):
         return Claim(relation, item, "", is_preferred=is_preferred)
-    start, end, point = _when(said.start), _when(said.end), _when(said.point)
+    start, end, point = _latest_time(said.start), _latest_time(said.end), _latest_time(said.point)
     fault = ""
-    if any(len(snaks) > 1 and _are_two(snaks) for snaks in (said.start, said.end, said.point)):
+    if any(
+        len(snaks) > 1 and _are_different(snaks) for snaks in (said.start, said.end, said.point)
+    ):
         fault = TWO_DATES
     elif end is None and any(snak.snaktype != "novalue" for snak in said.end):
         fault = UNKNOWN_END
     return Claim(relation, item, "", start, end, point, is_preferred, fault)
 
 
-def _when(snaks: list[_Snak]) -> When | None:
+def _latest_time(snaks: list[_Snak]) -> PartialDate | None:
     """The time that a qualifier names, the last of several, as far as it can be read."""
     told = [
-        (value.time.replace("-00", "-01"), int(value.precision or 0)) for value in _times(snaks)
+        (value.time.replace("-00", "-01"), int(value.precision or 0))
+        for value in _iter_times(snaks)
     ]
-    return _read_time(*max(told)) if told else None
+    return _parse_time(*max(told)) if told else None
 
 
-def _times(snaks: list[_Snak]) -> Iterator[_Value]:
+def _iter_times(snaks: list[_Snak]) -> Iterator[_Value]:
     for snak in snaks:
         if snak.datavalue and isinstance(snak.datavalue.value, _Value):
             yield snak.datavalue.value
 
 
-def _are_two(snaks: list[_Snak]) -> bool:
+def _are_different(snaks: list[_Snak]) -> bool:
     """Do they name different days? A year is its first of January here, as in RDF."""
-    return len({value.time.replace("-00", "-01") for value in _times(snaks)}) > 1
+    return len({value.time.replace("-00", "-01") for value in _iter_times(snaks)}) > 1
 
 
-def matter(claims: Iterable[Claim], holds: str, window: Window) -> bool:
+def are_relevant(claims: Iterable[Claim], holds: str, window: Window) -> bool:
     """May what one relation says of a subject change in the window, or hold on its eve?
 
     All that is said matters then, since the holder before is the old answer. Statements without a
@@ -252,6 +259,6 @@ def matter(claims: Iterable[Claim], holds: str, window: Window) -> bool:
     return False
 
 
-def _is_before(end: When | None, since: str) -> bool:
-    size = UNITS[end.precision] if end else 0
+def _is_before(end: PartialDate | None, since: str) -> bool:
+    size = PRECISION_CHARS[end.precision] if end else 0
     return end is not None and end.day[:size] < since[:size]

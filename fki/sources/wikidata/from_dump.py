@@ -11,19 +11,19 @@ from fki.core.paths import data_home, user_path
 from fki.net.resolve_source import file_at
 from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.request import DownloadRequest, ProgressReporter
-from fki.sources.wikidata.dataset import made_of
-from fki.sources.wikidata.dump_shard import Part, open_shard, read_shard
+from fki.sources.wikidata.dataset import build_draft
+from fki.sources.wikidata.dump_shard import ShardIndex, open_shard, write_shard
 from fki.sources.wikidata.entities import Scope
-from fki.sources.wikidata.merge_shards import dump_subjects
-from fki.sources.wikidata.relations import chosen
+from fki.sources.wikidata.merge_shards import open_subjects
+from fki.sources.wikidata.relations import select_relations
 
-CORES = max(1, (os.cpu_count() or 2) - 1)  # one is left to decompress and to write
-READ = ("places", "since", "until", "relations", "limit", "workers", "contact")
+DEFAULT_WORKERS = max(1, (os.cpu_count() or 2) - 1)  # one is left to decompress and to write
+OPTIONS = ("places", "since", "until", "relations", "limit", "workers", "contact")
 
 
 def named(wanted: DownloadRequest) -> str:
     """What the dataset is called. Raises ConfigError where no dump is named."""
-    return _windowed(wanted).dataset
+    return _add_shard_window(wanted).dataset
 
 
 def settled(wanted: DownloadRequest) -> DownloadRequest:
@@ -36,20 +36,20 @@ def settled(wanted: DownloadRequest) -> DownloadRequest:
 @contextmanager
 def make(wanted: DownloadRequest, told: ProgressReporter) -> Iterator[DatasetDraft]:
     """The dataset of a window. Raises ConfigError or DataError where the dump cannot be used."""
-    wanted.only(*READ)
-    asked = _windowed(wanted)
-    relations = chosen(asked.relations or "all")
+    wanted.only(*OPTIONS)
+    asked = _add_shard_window(wanted)
+    relations = select_relations(asked.relations or "all")
     scope = Scope.of(asked.window(), relations)
     places = [file_at(place, told.fetched) for place in wanted.places]
-    with dump_subjects(
+    with open_subjects(
         places,
         data_home() / "downloads",
         scope,
-        workers=wanted.workers or CORES,
+        workers=wanted.workers or DEFAULT_WORKERS,
         watch=told.fetched,
     ) as subjects:
         origin = subjects.origins[0]
-        made = made_of(subjects, relations, asked.window(), asked, origin)
+        made = build_draft(subjects, relations, asked.window(), asked, origin)
         made.command = wanted.typed
         made.dropped.update(subjects.dropped)
         made.notes += [f"A line that could not be read: {line}" for line in subjects.broken]
@@ -58,8 +58,8 @@ def make(wanted: DownloadRequest, told: ProgressReporter) -> Iterator[DatasetDra
 
 def shard(wanted: DownloadRequest, output: str, told: ProgressReporter) -> Path:
     """A share of a dump, read on this machine into a folder that others are merged with."""
-    wanted.only(*READ, "shard")
-    part = Part.parse(wanted.shard)
+    wanted.only(*OPTIONS, "shard")
+    part = ShardIndex.parse(wanted.shard)
     if len(wanted.places) != 1:
         raise ConfigError(
             "A shard is of one dump.",
@@ -67,15 +67,20 @@ def shard(wanted: DownloadRequest, output: str, told: ProgressReporter) -> Path:
         )
     if not output:
         raise ConfigError("A shard needs a folder.", hint="Add --output shard-1")
-    scope = Scope.of(wanted.window(), chosen(wanted.relations or "all"))
+    scope = Scope.of(wanted.window(), select_relations(wanted.relations or "all"))
     dump = file_at(wanted.places[0], told.fetched)
-    found = read_shard(
-        dump, user_path(output), scope, part, workers=wanted.workers or CORES, watch=told.fetched
+    found = write_shard(
+        dump,
+        user_path(output),
+        scope,
+        part,
+        workers=wanted.workers or DEFAULT_WORKERS,
+        watch=told.fetched,
     )
     return found.folder
 
 
-def _windowed(wanted: DownloadRequest) -> DownloadRequest:
+def _add_shard_window(wanted: DownloadRequest) -> DownloadRequest:
     """What is wanted; shards tell themselves what they were read for."""
     if not wanted.places:
         raise ConfigError(

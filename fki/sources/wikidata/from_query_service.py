@@ -12,12 +12,12 @@ from fki.net.resolve_source import SourceRecord
 from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.request import DownloadRequest, ProgressReporter
 from fki.sources.wikidata import sparql
-from fki.sources.wikidata.dataset import made_of
-from fki.sources.wikidata.query_crawl import Harvest
-from fki.sources.wikidata.query_service import ENDPOINT, Service, stopping
-from fki.sources.wikidata.relations import chosen
+from fki.sources.wikidata.dataset import build_draft
+from fki.sources.wikidata.query_crawl import QueryCrawl
+from fki.sources.wikidata.query_service import ENDPOINT, QueryService, interruptible_sleep
+from fki.sources.wikidata.relations import select_relations
 
-READ = Patience(read=90.0)  # the service itself gives up after 60 s
+PATIENCE = Patience(read=90.0)  # the service itself gives up after 60 s
 
 
 def named(wanted: DownloadRequest) -> str:
@@ -37,24 +37,24 @@ def make(wanted: DownloadRequest, told: ProgressReporter) -> Iterator[DatasetDra
     Raises ConfigError for what cannot be asked for, DataError where the service cannot be asked.
     """
     wanted.only("since", "until", "relations", "limit", "endpoint", "contact")
-    window, relations = wanted.window(), chosen(wanted.relations or "all")
+    window, relations = wanted.window(), select_relations(wanted.relations or "all")
     endpoint = wanted.endpoint or ENDPOINT
     job = hashlib.sha256(f"{endpoint}|{wanted.typed}".encode()).hexdigest()[:16]
     stop, contact = Event(), wanted.needed_contact()
-    with Web(contact=contact, patience=READ, sleep=stopping(stop)) as web:
-        service = Service(web, data_home() / "downloads" / f"wikidata-{job}", endpoint, stop)
-        harvest = Harvest(service, window, relations, wanted.limit, told=told.counted)
+    with Web(contact=contact, patience=PATIENCE, sleep=interruptible_sleep(stop)) as web:
+        service = QueryService(web, data_home() / "downloads" / f"wikidata-{job}", endpoint, stop)
+        harvest = QueryCrawl(service, window, relations, wanted.limit, told=told.counted)
         told.note(
             f"{endpoint} is asked at least {harvest.least:,} questions, at most three at once; "
             "an interrupted command goes on where it was."
         )
         subjects = [*harvest.subjects()]
-        updated = service.rows(sparql.UPDATED)
+        updated = service.rows(sparql.LAST_UPDATE)
     asked = datetime.fromtimestamp(service.begun, timezone.utc).isoformat(timespec="minutes")
     state = f", which was up to date to {updated[0]['when']}" if updated else ""
     origin = SourceRecord(
         "Wikidata Query Service", "cc0-1.0", f"asked from {asked}{state}", endpoint
     )
-    made = made_of(subjects, relations, window, wanted, origin)
+    made = build_draft(subjects, relations, window, wanted, origin)
     yield made
     service.forget()

@@ -13,7 +13,7 @@ def hash_rank(*names: str) -> int:
     return int.from_bytes(hashlib.sha256("|".join(names).encode()).digest()[:8], "big")
 
 
-def drawn(names: Iterable[str], most: int) -> list[str]:
+def sample_names(names: Iterable[str], most: int) -> list[str]:
     """At most so many different names, those of the lowest lots; 0 for all. In order of name."""
     found = sorted(set(names))
     return sorted(sorted(found, key=hash_rank)[:most]) if most else found

@@ -28,24 +28,24 @@ from fki.sources.wikidata.dump_shard import (
     CLAIMS,
     LABELS,
     Shard,
-    check_whole,
-    difference,
-    identity_of,
+    check_complete,
+    describe_mismatch,
+    dump_fingerprint,
     open_shard,
-    read_shard,
-    scratch,
+    scratch_folder,
+    write_shard,
 )
 from fki.sources.wikidata.entities import Scope
 from fki.sources.wikidata.statements import Subject
 
-LICENCE = "cc0-1.0"  # of all of Wikidata's structured data
-CHUNK = 2**20  # ids whose bits are kept together
-CACHE = 32 * 2**10  # KiB of the table of labels that are held in memory
-RECENT = 2**15  # labels that are held too: a few items are named by most claims
+LICENSE = "cc0-1.0"  # of all of Wikidata's structured data
+CHUNK_IDS = 2**20  # ids whose bits are kept together
+CACHE_KIB = 32 * 2**10  # KiB of the table of labels that are held in memory
+CACHED_LABELS = 2**15  # labels that are held too: a few items are named by most claims
 
 
 @dataclass(frozen=True, slots=True)
-class Subjects:
+class DumpSubjects:
     """The subjects of a dump with claims that matter for a window; to be gone through as often as
     needed. An object that has no English label, or is not in the dump, has ""."""
 
@@ -58,21 +58,21 @@ class Subjects:
 
     def __iter__(self) -> Iterator[Subject]:
         """One subject after the other, in the order of the dump."""
-        from fki.sources.wikidata.dump_workers import records
+        from fki.sources.wikidata.dump_workers import iter_records
 
-        for _, subject, label, claims in records(self.file):
+        for _, subject, label, claims in iter_records(self.file):
             yield Subject(subject, label, claims)
 
 
 @contextmanager
-def dump_subjects(
+def open_subjects(
     places: Sequence[Path],
     work: Path,
     scope: Scope | None = None,
     *,
     workers: int = 1,
     watch: Watch | None = None,
-) -> Iterator[Subjects]:
+) -> Iterator[DumpSubjects]:
     """The subjects of a dump, one file, or of all shards of one, for as long as they are needed.
 
     A file is read into a folder of its own under `work`, from where a repeated run takes it, until
@@ -88,33 +88,33 @@ def dump_subjects(
             f"There is nothing at {away[0]}.", hint="Give a dump, or all of its shards."
         )
     if all(place.is_dir() for place in places):
-        shards = together([open_shard(place) for place in places], scope)
+        shards = order_shards([open_shard(place) for place in places], scope)
     elif len(places) > 1 or scope is None:
         raise DataError(
             "A dump is one file, or the folders of all of its shards.",
             hint="Run: fki download wiki FILE --from dump",
         )
     else:
-        own = [work / _key(identity_of(places[0]), scope)]
-        shards = [read_shard(places[0], own[0], scope, workers=workers, watch=watch)]
-    key = _key(shards[0].dump["identity"], shards[0].scope)
-    with scratch(work / f"{key}-joined") as room:
-        yield join(shards, room)
+        own = [work / _work_name(dump_fingerprint(places[0]), scope)]
+        shards = [write_shard(places[0], own[0], scope, workers=workers, watch=watch)]
+    key = _work_name(shards[0].dump["identity"], shards[0].scope)
+    with scratch_folder(work / f"{key}-joined") as room:
+        yield merge_shards(shards, room)
     for folder in own:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _key(identity: str, scope: Scope) -> str:
+def _work_name(identity: str, scope: Scope) -> str:
     """The name of the folder for a dump and what is asked of it."""
     asked = [identity, *map(str, scope.window), *sorted(scope.holds.items())]
     return "dump-" + hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
 
 
-def together(shards: Sequence[Shard], scope: Scope | None = None) -> list[Shard]:
+def order_shards(shards: Sequence[Shard], scope: Scope | None = None) -> list[Shard]:
     """All shards of one dump, in order. Raises DataError where they are not that."""
     first = shards[0]
     for shard in shards:
-        if what := difference(shard, first.dump, scope or first.scope):
+        if what := describe_mismatch(shard, first.dump, scope or first.scope):
             raise DataError(
                 f"{shard.folder} is {what}.",
                 hint="Give the shards of one dump, read for the same window and relations.",
@@ -138,38 +138,38 @@ def together(shards: Sequence[Shard], scope: Scope | None = None) -> list[Shard]
     return [by_part[i] for i in range(1, n + 1)]
 
 
-def join(shards: Sequence[Shard], room: Path) -> Subjects:
+def merge_shards(shards: Sequence[Shard], room: Path) -> DumpSubjects:
     """The shards' claims in a file in `room`, labels filled in, in the order of the dump.
 
     Raises DataError where together they are no whole dump.
     """
-    from fki.sources.wikidata.dump_workers import encode, records
+    from fki.sources.wikidata.dump_workers import encode_record, iter_records
 
     counts = sum((shard.counts for shard in shards), Counter[str]())
     dropped = sum((shard.dropped for shard in shards), Counter[str]())
-    check_whole(shards[0].dump["name"], counts, dropped)
+    check_complete(shards[0].dump["name"], counts, dropped)
     files = [shard.folder / CLAIMS for shard in shards]
-    named = Ids()
+    named = IdSet()
     for file in files:
-        for _, _, _, claims in records(file):
+        for _, _, _, claims in iter_records(file):
             for claim in claims:
                 named.add(int(claim.object[1:]))
     whole = room / "subjects.jsonl"
     with whole.open("wb") as out, closing(sqlite3.connect(room / "labels.sqlite")) as table:
-        _fill(table, (label for shard in shards for label in _labels(shard, named)))
-        label_of = _lookup(table)
-        for piece, subject, label, claims in merge(*map(records, files), key=itemgetter(0)):
+        _fill_labels(table, (label for shard in shards for label in _iter_labels(shard, named)))
+        label_of = _make_lookup(table)
+        for piece, subject, label, claims in merge(*map(iter_records, files), key=itemgetter(0)):
             full = [replace(claim, object_label=label_of(claim.object)) for claim in claims]
-            out.write(encode((piece, subject, label, full)))
+            out.write(encode_record((piece, subject, label, full)))
     dump = shards[0].dump
     origin = SourceRecord(
-        dump["name"], LICENCE, f"{dump['bytes']} bytes, sampled {dump['identity']}"
+        dump["name"], LICENSE, f"{dump['bytes']} bytes, sampled {dump['identity']}"
     )
     broken = [line for shard in shards for line in shard.broken]
-    return Subjects(whole, shards[0].scope, [origin], counts, dropped, broken)
+    return DumpSubjects(whole, shards[0].scope, [origin], counts, dropped, broken)
 
 
-class Ids:
+class IdSet:
     """A set of numbers, a bit each, where there are many near one another."""
 
     def __init__(self) -> None:
@@ -177,19 +177,19 @@ class Ids:
 
     def add(self, number: int) -> None:
         """One more."""
-        chunk, bit = divmod(number, CHUNK)
+        chunk, bit = divmod(number, CHUNK_IDS)
         bits = self.chunks.get(chunk)
         if bits is None:
-            bits = self.chunks[chunk] = bytearray(CHUNK // 8)
+            bits = self.chunks[chunk] = bytearray(CHUNK_IDS // 8)
         bits[bit >> 3] |= 1 << (bit & 7)
 
     def __contains__(self, number: int) -> bool:
-        chunk, bit = divmod(number, CHUNK)
+        chunk, bit = divmod(number, CHUNK_IDS)
         bits = self.chunks.get(chunk)
         return bits is not None and bool(bits[bit >> 3] & 1 << (bit & 7))
 
 
-def _labels(shard: Shard, named: Ids) -> Iterator[tuple[int, str]]:
+def _iter_labels(shard: Shard, named: IdSet) -> Iterator[tuple[int, str]]:
     """The labels of a shard that claims name."""
     with (shard.folder / LABELS).open(encoding="utf-8", newline="\n") as lines:
         for line in lines:
@@ -198,19 +198,19 @@ def _labels(shard: Shard, named: Ids) -> Iterator[tuple[int, str]]:
                 yield number, label.rstrip("\n")
 
 
-def _fill(table: sqlite3.Connection, labels: Iterable[tuple[int, str]]) -> None:
+def _fill_labels(table: sqlite3.Connection, labels: Iterable[tuple[int, str]]) -> None:
     """A table that nobody needs after this process."""
     table.executescript(
-        f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{CACHE};"
+        f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{CACHE_KIB};"
         "CREATE TABLE labels (id INTEGER PRIMARY KEY, label TEXT NOT NULL)"
     )
     table.executemany("INSERT OR IGNORE INTO labels VALUES (?, ?)", labels)
 
 
-def _lookup(table: sqlite3.Connection) -> Any:
+def _make_lookup(table: sqlite3.Connection) -> Any:
     """From an item's id to its label, "" where it has none."""
 
-    @lru_cache(maxsize=RECENT)
+    @lru_cache(maxsize=CACHED_LABELS)
     def label_of(item: str) -> str:
         found = table.execute("SELECT label FROM labels WHERE id = ?", (int(item[1:]),)).fetchone()
         return found[0] if found else ""

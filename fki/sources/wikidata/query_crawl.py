@@ -13,32 +13,37 @@ from functools import partial
 from typing import TypeVar
 
 from fki.sources.wikidata import sparql
-from fki.sources.wikidata.hash_sampling import drawn
-from fki.sources.wikidata.query_service import Answer, Service, TooMuch, divided
+from fki.sources.wikidata.hash_sampling import sample_names
+from fki.sources.wikidata.query_service import QueryService, QueryTooSlow, Rows, query_divided
 from fki.sources.wikidata.relations import ALWAYS, Relation
 from fki.sources.wikidata.statements import (
     TWO_DATES,
     UNKNOWN_END,
     Claim,
+    PartialDate,
     Subject,
-    When,
     Window,
-    read_time,
+    parse_time,
 )
 
-PAGE = 5_000  # subjects in an answer
-SUBJECTS, ITEMS = 100, 400  # asked about at once: their statements; their labels
-PART = timedelta(days=92)  # the longest time that one question is about
-BEFORE = timedelta(days=365)  # how long before the window what still stands began
+PAGE_SIZE = 5_000  # subjects in an answer
+SUBJECTS_PER_QUERY, LABELS_PER_QUERY = (
+    100,
+    400,
+)  # asked about at once: their statements; their labels
+LONGEST_PART = timedelta(days=92)  # the longest time that one question is about
+LOOKBACK = timedelta(days=365)  # how long before the window what still stands began
 
-Told = Callable[[str, int, int], None]  # the round, its questions that are answered, all of them
+ReportRound = Callable[
+    [str, int, int], None
+]  # the round, its questions that are answered, all of them
 Row = dict[str, str]
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Harvest:
+class QueryCrawl:
     """Subjects with their statements, from a query service.
 
     Args:
@@ -46,12 +51,12 @@ class Harvest:
         kept: subjects that did not, of each relation.
     """
 
-    service: Service
+    service: QueryService
     window: Window
     relations: Sequence[Relation]
     most: int = 0
     kept: int = 100
-    told: Told = lambda *_: None
+    told: ReportRound = lambda *_: None
 
     @property
     def dated(self) -> list[str]:
@@ -61,7 +66,7 @@ class Harvest:
     @property
     def least(self) -> int:
         """How many questions it takes until it is known how much changed."""
-        return len(self.dated) * (len(parts_of(self.window)) + 1)
+        return len(self.dated) * (len(split_window(self.window)) + 1)
 
     def subjects(self) -> Iterator[Subject]:
         """Each subject once, with what is said about it. Raises DataError."""
@@ -80,8 +85,8 @@ class Harvest:
 
     def _knows_hints(self) -> bool:
         try:
-            return self.service.knows(sparql.KNOWS_HINTS)
-        except TooMuch:
+            return self.service.knows(sparql.SUPPORTS_HINTS)
+        except QueryTooSlow:
             return False
 
     def _round(self, name: str, work: Callable[[T], list[R]], parts: Sequence[T]) -> list[R]:
@@ -98,25 +103,29 @@ class Harvest:
 
     def _changed(self, hints: bool) -> list[tuple[str, str]]:
         """(relation, subject) of those with a statement that begins or ends in the window."""
-        parts = [(r, part) for r in self.dated for part in parts_of(self.window)]
+        parts = [(r, part) for r in self.dated for part in split_window(self.window)]
 
         def work(part: tuple[str, Window]) -> list[tuple[str, str]]:
-            relation, some_days = part[0], days(part[1])
-            rows = divided(partial(self._pages, relation, hints), some_days)
-            return [(relation, subject) for subject in _items(rows)]
+            relation, some_days = part[0], days_of(part[1])
+            rows = query_divided(partial(self._pages, relation, hints), some_days)
+            return [(relation, subject) for subject in _subject_ids(rows)]
 
         found = self._round("What changed", work, parts)
         return [
-            (r, s) for r in self.dated for s in drawn((s for k, s in found if k == r), self.most)
+            (r, s)
+            for r in self.dated
+            for s in sample_names((s for k, s in found if k == r), self.most)
         ]
 
-    def _pages(self, relation: str, hints: bool, wanted: list[date]) -> Answer:
+    def _pages(self, relation: str, hints: bool, wanted: list[date]) -> Rows:
         """All subjects of some days, page by page."""
-        rows: Answer = []
+        rows: Rows = []
         until = wanted[-1] + timedelta(days=1)
-        while len(rows) % PAGE == 0:
+        while len(rows) % PAGE_SIZE == 0:
             page = self.service.rows(
-                sparql.changed(relation, wanted[0], until, most=PAGE, after=len(rows), hints=hints)
+                sparql.select_changed(
+                    relation, wanted[0], until, most=PAGE_SIZE, after=len(rows), hints=hints
+                )
             )
             rows += page
             if not page:
@@ -127,18 +136,18 @@ class Harvest:
         """(relation, subject) of some whose statements began before the window, and stand."""
 
         def work(relation: str) -> list[tuple[str, str]]:
-            since = self.window.since - BEFORE
+            since = self.window.since - LOOKBACK
             while since < self.window.since:
                 try:
                     rows = self.service.rows(
-                        sparql.unchanged(
+                        sparql.select_unchanged(
                             relation, since, self.window.since, most=self.kept, hints=hints
                         )
                     )
-                except TooMuch:  # of a shorter time, then
+                except QueryTooSlow:  # of a shorter time, then
                     since += (self.window.since - since + timedelta(days=1)) / 2
                     continue
-                return [(relation, subject) for subject in _items(rows)]
+                return [(relation, subject) for subject in _subject_ids(rows)]
             return []
 
         return self._round("What did not", work, self.dated if self.kept else [])
@@ -148,104 +157,108 @@ class Harvest:
         parts = [
             (relation, batch)
             for relation in self.dated
-            for batch in batches({s for r, s in keys if r == relation}, SUBJECTS)
+            for batch in split_batches({s for r, s in keys if r == relation}, SUBJECTS_PER_QUERY)
         ]
 
         def work(part: tuple[str, list[str]]) -> list[tuple[str, Claim]]:
             relation, batch = part
 
-            def ask(some: list[str]) -> Answer:
-                return self.service.rows(sparql.statements(relation, some))
+            def ask(some: list[str]) -> Rows:
+                return self.service.rows(sparql.select_statements(relation, some))
 
-            return [*_claims(relation, divided(ask, batch))]
+            return [*_iter_claims(relation, query_divided(ask, batch))]
 
         return self._round("Since when", work, parts)
 
     def _never_changing(self, subjects: set[str]) -> list[tuple[str, Claim]]:
         relations = [r.id for r in self.relations if r.holds == ALWAYS]
 
-        def ask(some: list[str]) -> Answer:
-            return self.service.rows(sparql.always(relations, some))
+        def ask(some: list[str]) -> Rows:
+            return self.service.rows(sparql.select_constant(relations, some))
 
         def work(batch: list[str]) -> list[tuple[str, Claim]]:
-            rows = divided(ask, batch)
+            rows = query_divided(ask, batch)
             return [
                 (subject, Claim(row["relation"].rpartition("/")[2], object_, ""))
                 for row in rows
-                if (subject := _item(row, "subject")) and (object_ := _item(row, "object"))
+                if (subject := _item_id(row, "subject")) and (object_ := _item_id(row, "object"))
             ]
 
         return self._round(
-            "What never does", work, batches(subjects, SUBJECTS) if relations else []
+            "What never does",
+            work,
+            split_batches(subjects, SUBJECTS_PER_QUERY) if relations else [],
         )
 
     def _labels(self, items: set[str]) -> dict[str, str]:
         """English labels, else those for all languages."""
 
-        def ask(some: list[str]) -> Answer:
-            return self.service.rows(sparql.labels(some))
+        def ask(some: list[str]) -> Rows:
+            return self.service.rows(sparql.select_labels(some))
 
-        rows = self._round("Names", partial(divided, ask), batches(items, ITEMS))
+        rows = self._round(
+            "Names", partial(query_divided, ask), split_batches(items, LABELS_PER_QUERY)
+        )
         first = sorted(rows, key=lambda row: sparql.LANGUAGES.index(row["language"]), reverse=True)
-        return {_item(row, "item"): " ".join(row["label"].split()) for row in first}
+        return {_item_id(row, "item"): " ".join(row["label"].split()) for row in first}
 
 
-def parts_of(window: Window) -> list[Window]:
+def split_window(window: Window) -> list[Window]:
     """A window in parts that one question may be about."""
-    starts = days(window)[:: PART.days]
+    starts = days_of(window)[:: LONGEST_PART.days]
     return [Window(*both) for both in zip(starts, [*starts[1:], window.until], strict=True)]
 
 
-def days(window: Window) -> list[date]:
+def days_of(window: Window) -> list[date]:
     """Each day of a window."""
     return [window.since + timedelta(days=n) for n in range((window.until - window.since).days)]
 
 
-def batches(names: Iterable[str], size: int) -> list[list[str]]:
+def split_batches(names: Iterable[str], size: int) -> list[list[str]]:
     """Names in their order, so many at a time, so that the same names make the same questions."""
     every = sorted(names)
     return [every[i : i + size] for i in range(0, len(every), size)]
 
 
-def _item(row: Row, name: str) -> str:
+def _item_id(row: Row, name: str) -> str:
     """The item that a cell names, "" for a text, a number, a property or nobody knows what."""
-    found = sparql.ITEM.fullmatch(row.get(name, ""))
+    found = sparql.ITEM_URI.fullmatch(row.get(name, ""))
     return found[1] if found else ""
 
 
-def _items(rows: Answer) -> list[str]:
-    return [item for row in rows if (item := _item(row, "subject"))]
+def _subject_ids(rows: Rows) -> list[str]:
+    return [item for row in rows if (item := _item_id(row, "subject"))]
 
 
-def _claims(relation: str, rows: Answer) -> Iterator[tuple[str, Claim]]:
+def _iter_claims(relation: str, rows: Rows) -> Iterator[tuple[str, Claim]]:
     """Each statement once, though it has a row for each of its dates."""
     grouped: dict[str, list[Row]] = {}
     for row in rows:
-        if _item(row, "subject") and _item(row, "object"):
+        if _item_id(row, "subject") and _item_id(row, "object"):
             grouped.setdefault(row["statement"], []).append(row)
     for same in grouped.values():
         row = same[0]
         claim = Claim(
             relation,
-            _item(row, "object"),
+            _item_id(row, "object"),
             "",
-            start=_when(same, "start"),
-            end=_when(same, "end"),
-            point=_when(same, "point"),
+            start=_latest_date(same, "start"),
+            end=_latest_date(same, "end"),
+            point=_latest_date(same, "point"),
             is_preferred=row["rank"].endswith("PreferredRank"),
-            fault=_fault(same),
+            fault=_find_fault(same),
         )
-        yield _item(row, "subject"), claim
+        yield _item_id(row, "subject"), claim
 
 
-def _fault(rows: list[Row]) -> str:
+def _find_fault(rows: list[Row]) -> str:
     """Why the time of a statement, whose rows these are, cannot be told; "" where it can."""
     if any(len({row.get(name) for row in rows}) > 1 for name in ("start", "end", "point")):
         return TWO_DATES
-    return UNKNOWN_END if rows[0].get("ended") and _when(rows, "end") is None else ""
+    return UNKNOWN_END if rows[0].get("ended") and _latest_date(rows, "end") is None else ""
 
 
-def _when(rows: list[Row], name: str) -> When | None:
+def _latest_date(rows: list[Row], name: str) -> PartialDate | None:
     """The date of this name, the last of several."""
     told = [(row[name], int(row[f"{name}Precision"])) for row in rows if row.get(name)]
-    return read_time(*max(told)) if told else None
+    return parse_time(*max(told)) if told else None

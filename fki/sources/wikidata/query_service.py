@@ -24,35 +24,37 @@ from fki.net.http import TryLater, Web
 from fki.sources.wikidata.sparql import PREFIXES
 
 ENDPOINT = "https://query.wikidata.org/sparql"
-AT_ONCE = 3  # questions
-SLOW = {500, 504}  # what the service answers to a question that takes it too long
-STALE = 3 * 24 * 3600.0  # seconds, after which a journal no longer tells the world as it is
-BEGUN = "begun.json"
+MAX_CONCURRENT = 3  # questions
+TIMEOUT_STATUSES = {500, 504}  # what the service answers to a question that takes it too long
+JOURNAL_LIFETIME = (
+    3 * 24 * 3600.0
+)  # seconds, after which a journal no longer tells the world as it is
+START_FILE = "begun.json"
 
-Answer = list[dict[str, str]]
+Rows = list[dict[str, str]]
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-class TooMuch(Exception):
+class QueryTooSlow(Exception):
     """A question that the service could not answer in its time."""
 
 
-class Stopped(Exception):
+class CrawlStopped(Exception):
     """Another thread of the same job has failed, or the user has stopped it."""
 
 
-def stopping(stop: Event) -> Callable[[float], None]:
+def interruptible_sleep(stop: Event) -> Callable[[float], None]:
     """A pause, in seconds, that ends with Stopped as soon as the event is set."""
 
     def pause(seconds: float) -> None:
         if stop.wait(seconds):
-            raise Stopped
+            raise CrawlStopped
 
     return pause
 
 
-class Service:
+class QueryService:
     """A SPARQL endpoint with the journal of one job. Raises DataError where it cannot be asked.
 
     Args:
@@ -64,12 +66,12 @@ class Service:
     ) -> None:
         self.web, self.journal, self.endpoint = web, journal, endpoint
         self.stop = stop or Event()
-        self.begun = _begin(journal)
+        self.begun = _open_journal(journal)
 
-    def rows(self, query: str) -> Answer:
+    def rows(self, query: str) -> Rows:
         """The answer's rows, as texts by variable. Raises TooMuch where it takes too long."""
         file = self.journal / f"{hashlib.sha256(query.encode()).hexdigest()[:32]}.json"
-        if (known := _read(file)) is not None:
+        if (known := _read_rows(file)) is not None:
             return known
         rows = self._ask(query)
         write_text(file, json.dumps(rows, ensure_ascii=False, separators=(",", ":")))
@@ -80,10 +82,10 @@ class Service:
         told: bool = self._sent(ask, lambda body: json.loads(body)["boolean"])
         return told
 
-    def _ask(self, query: str) -> Answer:
+    def _ask(self, query: str) -> Rows:
         names = set(re.findall(r"\?(\w+)", query.partition("{")[0]))
 
-        def read(body: bytes) -> Answer:
+        def read(body: bytes) -> Rows:
             told = json.loads(body)
             if missing := names - {*told["head"]["vars"]}:
                 raise DataError(
@@ -109,15 +111,15 @@ class Service:
                 ) as response:
                     body: bytes = response.read()
             except TryLater as fault:
-                slow += fault.status in SLOW
+                slow += fault.status in TIMEOUT_STATUSES
                 if slow > 1:
-                    raise TooMuch from None
+                    raise QueryTooSlow from None
                 raise
             try:
                 return read(body)
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 if body[:1] == b"{":  # it broke off in the middle: its time was over
-                    raise TooMuch from None
+                    raise QueryTooSlow from None
                 raise DataError(
                     f"{self.endpoint} does not answer as a SPARQL service does: {body[:80]!r}."
                 ) from None
@@ -129,7 +131,7 @@ class Service:
         self, work: Callable[[T], R], parts: Iterable[T], told: Callable[[], None]
     ) -> Iterator[R]:
         """What `work` makes of each part, in their order, at most three at once."""
-        with _pool(self.stop) as pool:
+        with _stopping_pool(self.stop) as pool:
             tasks: list[Future[R]] = [pool.submit(work, part) for part in parts]
             for task in as_completed(tasks):
                 task.result()
@@ -141,14 +143,14 @@ class Service:
         shutil.rmtree(self.journal, ignore_errors=True)
 
 
-def divided(ask: Callable[[list[T]], list[R]], parts: list[T]) -> list[R]:
+def query_divided(ask: Callable[[list[T]], list[R]], parts: list[T]) -> list[R]:
     """The answers about some things at once, in halves where that is too much.
 
     Raises DataError where even one is too much.
     """
     try:
         return ask(parts)
-    except TooMuch:
+    except QueryTooSlow:
         if len(parts) == 1:
             raise DataError(
                 f"The service does not answer in its time, though it is asked about {parts[0]} "
@@ -156,13 +158,13 @@ def divided(ask: Callable[[list[T]], list[R]], parts: list[T]) -> list[R]:
                 hint="It may be busy: run the same command later, it goes on where it was.",
             ) from None
     middle = len(parts) // 2
-    return divided(ask, parts[:middle]) + divided(ask, parts[middle:])
+    return query_divided(ask, parts[:middle]) + query_divided(ask, parts[middle:])
 
 
 @contextmanager
-def _pool(stop: Event) -> Iterator[ThreadPoolExecutor]:
+def _stopping_pool(stop: Event) -> Iterator[ThreadPoolExecutor]:
     """Threads that end early where one of them fails, or the user stops the command."""
-    pool = ThreadPoolExecutor(AT_ONCE)
+    pool = ThreadPoolExecutor(MAX_CONCURRENT)
     try:
         yield pool
     except BaseException:
@@ -172,23 +174,23 @@ def _pool(stop: Event) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _read(file: Path) -> Answer | None:
+def _read_rows(file: Path) -> Rows | None:
     """An answer that was kept; None where there is none that can be used."""
     try:
-        found: Answer = json.loads(file.read_text(encoding="utf-8"))
+        found: Rows = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return found
 
 
-def _begin(journal: Path) -> float:
+def _open_journal(journal: Path) -> float:
     """Open a journal, a new one where it is too old; seconds since 1970 when it was begun."""
-    file = journal / BEGUN
+    file = journal / START_FILE
     try:
         begun = float(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         begun = 0.0
-    if time.time() - begun > STALE:
+    if time.time() - begun > JOURNAL_LIFETIME:
         shutil.rmtree(journal, ignore_errors=True)
         begun = time.time()
     try:

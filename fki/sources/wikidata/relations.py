@@ -19,7 +19,7 @@ TABLE = Path(__file__).with_name("relations.toml")
 ALL = "all"
 ALWAYS = "always"  # what never changes, and a model must keep
 
-Holds = Literal["one", "several", "latest", "always"]
+UpdateRule = Literal["one", "several", "latest", "always"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,12 @@ class Relation:
 
     id: str  # "P6"
     label: str  # Wikidata's own: "head of government"
-    holds: Holds  # how its statements follow each other; the table's head explains the words
+    holds: UpdateRule  # how its statements follow each other; the table's head explains the words
     wordings: tuple[str, str]  # trained on, and only asked
 
 
 @cache
-def relations() -> Mapping[str, Relation]:
+def load_relations() -> Mapping[str, Relation]:
     """Every relation by its property's number, in the order of the table."""
     table = tomllib.loads(TABLE.read_text(encoding="utf-8"))
     return MappingProxyType(
@@ -44,7 +44,7 @@ def relations() -> Mapping[str, Relation]:
     )
 
 
-def chosen(names: str | Sequence[str]) -> list[Relation]:
+def select_relations(names: str | Sequence[str]) -> list[Relation]:
     """The relations of these names, each once, in the order of the names.
 
     Args:
@@ -59,21 +59,21 @@ def chosen(names: str | Sequence[str]) -> list[Relation]:
         raise ConfigError(
             "No relation is chosen.", hint="Numbers or labels such as P6,capital - or all."
         )
-    known = {name.casefold(): r for r in relations().values() for name in (r.id, r.label)}
+    known = {name.casefold(): r for r in load_relations().values() for name in (r.id, r.label)}
     found: dict[str, Relation] = {}
     for name in wanted:
         if name.casefold() == ALL:
-            found |= relations()
+            found |= load_relations()
         elif relation := known.get(name.casefold()):
             found[relation.id] = relation
         else:
-            raise _unknown(name)
+            raise _unknown_relation(name)
     return list(found.values())
 
 
-def _unknown(name: str) -> ConfigError:
+def _unknown_relation(name: str) -> ConfigError:
     """The nearest is sought among the labels: a number close by is another relation altogether."""
-    labels = {relation.label: relation.id for relation in relations().values()}
+    labels = {relation.label: relation.id for relation in load_relations().values()}
     near = closest(name, labels)
     meant = f" Did you mean '{near}' ({labels[near]})?" if near else ""
     return ConfigError(

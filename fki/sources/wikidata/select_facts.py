@@ -18,18 +18,30 @@ from fki.sources.dataset_writer import Row
 from fki.sources.wikidata.hash_sampling import HashSample, hash_rank
 from fki.sources.wikidata.relations import ALWAYS, Relation
 from fki.sources.wikidata.statements import Claim, Subject, Window
-from fki.sources.wikidata.timeline import FIRST, LAST, MOST_OBJECTS, Named, State, Timeline, Unclear
-from fki.sources.wikidata.timeline import timeline as timeline_of
+from fki.sources.wikidata.timeline import (
+    MAX_OBJECTS,
+    OPEN_END,
+    UNKNOWN_START,
+    FactState,
+    LabeledItem,
+    Timeline,
+    UnclearTimeline,
+)
+from fki.sources.wikidata.timeline import build_timeline as timeline_of
 
-LONGEST_ANSWER = 5  # words
-LONGEST_PROMPT = 180  # characters
-KEPT = 500  # keys of a relation that are held ready to be asked as unchanged, or never changing
-LEAST = 20  # unchanged keys of each relation, where there are so many, and as many as change
+MAX_ANSWER_WORDS = 5  # words
+MAX_PROMPT_CHARS = 180  # characters
+KEYS_PER_RELATION = (
+    500  # keys of a relation that are held ready to be asked as unchanged, or never changing
+)
+MIN_UNCHANGED = (
+    20  # unchanged keys of each relation, where there are so many, and as many as change
+)
 
-SAME_NAME = "two subjects with one label"
+SHARED_LABEL = "two subjects with one label"
 
 
-class Packed(Collection[Row]):
+class CompactRows(Collection[Row]):
     """Rows in little memory, to be gone through again and again."""
 
     def __init__(self) -> None:
@@ -37,7 +49,7 @@ class Packed(Collection[Row]):
 
     def append(self, row: Row) -> None:
         """One more."""
-        self._rows.append(pack(row))
+        self._rows.append(encode_compact(row))
 
     def sort(self, order: Callable[[Row], Any]) -> None:
         """Put them into an order."""
@@ -65,8 +77,12 @@ class FactSelector:
         self.window = window
         self.dropped: Counter[str] = Counter()
         self._changed: dict[str, HashSample[bytes]] = defaultdict(lambda: HashSample(most))
-        self._unchanged: dict[str, HashSample[bytes]] = defaultdict(lambda: HashSample(KEPT))
-        self._always: dict[str, HashSample[bytes]] = defaultdict(lambda: HashSample(KEPT))
+        self._unchanged: dict[str, HashSample[bytes]] = defaultdict(
+            lambda: HashSample(KEYS_PER_RELATION)
+        )
+        self._always: dict[str, HashSample[bytes]] = defaultdict(
+            lambda: HashSample(KEYS_PER_RELATION)
+        )
 
     def add(self, subject: Subject) -> None:
         """Keep what can be told of a subject."""
@@ -78,21 +94,21 @@ class FactSelector:
             for relation in known.keys() - set(dated):
                 self._add_always(subject, relation, known[relation])
 
-    def tables(self) -> dict[str, Packed]:
+    def tables(self) -> dict[str, CompactRows]:
         """The rows, in order of date, relation and subject."""
         keys = [key for draw in self._changed.values() for key in draw.lowest(len(draw))]
         for relation, draw in self._unchanged.items():
             changed = self._changed.get(relation)
-            keys += draw.lowest(max(LEAST, len(changed) if changed else 0))
+            keys += draw.lowest(max(MIN_UNCHANGED, len(changed) if changed else 0))
         keys += [key for draw in self._always.values() for key in draw.lowest(len(draw))]
         since = self.window.since.isoformat()
-        tables = {name: Packed() for name in ("base", "stream", "invariant")}
+        tables = {name: CompactRows() for name in ("base", "stream", "invariant")}
         for row in self._unambiguous(keys):
             is_dated = self.relations[row["relation"]].holds != ALWAYS
             is_known = row["start"] is None or row["start"] < since
             tables["invariant" if not is_dated else "base" if is_known else "stream"].append(row)
         for table in tables.values():
-            table.sort(_order)
+            table.sort(_row_order)
         return tables
 
     def _add_key(self, subject: Subject, relation: str, claims: list[Claim]) -> bool:
@@ -103,30 +119,32 @@ class FactSelector:
             if not found.changes and found.before is None:
                 return False
             rows = [*self._rows(subject, relation, found)]
-        except Unclear as reason:
+        except UnclearTimeline as reason:
             self.dropped[str(reason)] += 1
             return False
         draws = self._changed if found.changes else self._unchanged
-        draws[relation].offer(f"{relation}|{subject.id}", pack(rows))
+        draws[relation].offer(f"{relation}|{subject.id}", encode_compact(rows))
         return True
 
     def _add_always(self, subject: Subject, relation: str, claims: list[Claim]) -> None:
         best = [c for c in claims if c.is_preferred] or claims
-        objects = tuple(sorted({Named(c.object, c.object_label) for c in best}))
+        objects = tuple(sorted({LabeledItem(c.object, c.object_label) for c in best}))
         try:
-            if len(objects) > MOST_OBJECTS:
-                raise Unclear(f"more than {MOST_OBJECTS} objects at once")
-            rows = [*self._of_state(subject, relation, State(objects, FIRST, LAST, ""))]
-        except Unclear as reason:
+            if len(objects) > MAX_OBJECTS:
+                raise UnclearTimeline(f"more than {MAX_OBJECTS} objects at once")
+            rows = [
+                *self._of_state(subject, relation, FactState(objects, UNKNOWN_START, OPEN_END, ""))
+            ]
+        except UnclearTimeline as reason:
             self.dropped[str(reason)] += 1
             return
-        self._always[relation].offer(f"{relation}|{subject.id}", pack(rows))
+        self._always[relation].offer(f"{relation}|{subject.id}", encode_compact(rows))
 
     def _rows(self, subject: Subject, relation: str, found: Timeline) -> Iterator[Row]:
         for state in ([found.before] if found.before else []) + [*found.changes]:
             yield from self._of_state(subject, relation, state)
 
-    def _of_state(self, subject: Subject, relation: str, state: State) -> Iterator[Row]:
+    def _of_state(self, subject: Subject, relation: str, state: FactState) -> Iterator[Row]:
         """A row for each object; those that start on one day hold together.
 
         Raises Unclear where one cannot be asked.
@@ -148,43 +166,43 @@ class FactSelector:
     def _check(self, subject: str, relation: str, answer: str) -> None:
         """Raises Unclear where a question would have no name to ask by, or give itself away."""
         if not subject.strip() or not answer.strip():
-            raise Unclear("no English label")
-        if len(answer.split()) > LONGEST_ANSWER:
-            raise Unclear(f"an answer of more than {LONGEST_ANSWER} words")
+            raise UnclearTimeline("no English label")
+        if len(answer.split()) > MAX_ANSWER_WORDS:
+            raise UnclearTimeline(f"an answer of more than {MAX_ANSWER_WORDS} words")
         prompts = (w.replace(SUBJECT, subject) for w in self.relations[relation].wordings)
-        if any(len(prompt) > LONGEST_PROMPT for prompt in prompts):
-            raise Unclear(f"a question of more than {LONGEST_PROMPT} characters")
+        if any(len(prompt) > MAX_PROMPT_CHARS for prompt in prompts):
+            raise UnclearTimeline(f"a question of more than {MAX_PROMPT_CHARS} characters")
         if subject.casefold() in answer.casefold() or answer.casefold() in subject.casefold():
-            raise Unclear("an answer within its question, or the reverse")
+            raise UnclearTimeline("an answer within its question, or the reverse")
         if SPECIAL.search(f"{subject} {answer}") or {SUBJECT, OBJECT} & {subject, answer}:
-            raise Unclear("a sign that fki or T5 keeps for itself")
+            raise UnclearTimeline("a sign that fki or T5 keeps for itself")
 
     def _unambiguous(self, keys: list[bytes]) -> Iterator[Row]:
         """All rows but those of keys that share their words with another key."""
         first: dict[int, str] = {}  # the subject that words belong to, by their hash
         shared: set[int] = set()
         for row in (json.loads(key)[0] for key in keys):
-            if first.setdefault(_words(row), row["subject_id"]) != row["subject_id"]:
-                shared.add(_words(row))
+            if first.setdefault(_label_hash(row), row["subject_id"]) != row["subject_id"]:
+                shared.add(_label_hash(row))
         for rows in map(json.loads, keys):
-            if _words(rows[0]) in shared:
-                self.dropped[SAME_NAME] += 1
+            if _label_hash(rows[0]) in shared:
+                self.dropped[SHARED_LABEL] += 1
             else:
                 yield from rows
 
 
-def pack(value: object) -> bytes:
+def encode_compact(value: object) -> bytes:
     """A fifth of what rows take in memory."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _words(row: Row) -> int:
+def _label_hash(row: Row) -> int:
     return hash_rank(row["relation"], row["subject"].casefold())
 
 
-def _order(row: Row) -> tuple[str, str, str, str]:
+def _row_order(row: Row) -> tuple[str, str, str, str]:
     return row["start"] or "", row["relation"], row["subject"], row["object"]
 
 
 def _iso(day: date) -> str | None:
-    return None if day in (FIRST, LAST) else day.isoformat()
+    return None if day in (UNKNOWN_START, OPEN_END) else day.isoformat()

@@ -13,7 +13,7 @@ from datetime import date
 from fki.sources.wikidata.statements import END, POINT, START
 
 ENTITY = "http://www.wikidata.org/entity/"
-ITEM = re.compile(re.escape(ENTITY) + r"(Q[1-9]\d*)")
+ITEM_URI = re.compile(re.escape(ENTITY) + r"(Q[1-9]\d*)")
 LANGUAGES = ("en", "mul")  # mul: a label that holds for all languages, such as a person's name
 
 PREFIXES = """\
@@ -30,11 +30,13 @@ PREFIX xsd: <http://www.w3.org/2001/XMLSchema#>
 PREFIX hint: <http://www.bigdata.com/queryHints#>
 """
 
-KNOWS_HINTS = 'ASK { hint:Query hint:optimizer "None" }'  # a hint, or else no triple that is there
-UPDATED = "SELECT ?when { <http://www.wikidata.org> schema:dateModified ?when }"
+SUPPORTS_HINTS = (
+    'ASK { hint:Query hint:optimizer "None" }'  # a hint, or else no triple that is there
+)
+LAST_UPDATE = "SELECT ?when { <http://www.wikidata.org> schema:dateModified ?when }"
 
 
-def changed(
+def select_changed(
     relation: str, since: date, until: date, *, most: int, after: int = 0, hints: bool = False
 ) -> str:
     """Subjects with a statement that starts, ends or is dated in [since, until), a page of them.
@@ -42,29 +44,31 @@ def changed(
     What is dated by the year alone is not asked for: its first of January is no date.
     """
     qualifiers = " UNION ".join(
-        f"{{ ?statement pq:{q} ?time . {_within(since, until, hints)} "
+        f"{{ ?statement pq:{q} ?time . {_time_filter(since, until, hints)} "
         f"?statement pqv:{q}/wikibase:timePrecision ?precision }}"
         for q in (START, END, POINT)
     )
     return f"""SELECT DISTINCT ?subject {{
   {qualifiers}
   FILTER(?precision > 9)
-  {_statement(relation)}
+  {_statement_pattern(relation)}
 }} ORDER BY ?subject LIMIT {most} OFFSET {after}"""
 
 
-def unchanged(relation: str, since: date, until: date, *, most: int, hints: bool = False) -> str:
+def select_unchanged(
+    relation: str, since: date, until: date, *, most: int, hints: bool = False
+) -> str:
     """Subjects with a statement that started in [since, until) and has no end, drawn by a hash."""
     return f"""SELECT ?subject {{
   {{ SELECT DISTINCT ?subject {{
-    ?statement pq:{START} ?time . {_within(since, until, hints)}
-    {_statement(relation)}
+    ?statement pq:{START} ?time . {_time_filter(since, until, hints)}
+    {_statement_pattern(relation)}
     FILTER NOT EXISTS {{ ?statement pq:{END} ?end }}
   }} }}
 }} ORDER BY SHA256(STR(?subject)) LIMIT {most}"""
 
 
-def statements(relation: str, subjects: Iterable[str]) -> str:
+def select_statements(relation: str, subjects: Iterable[str]) -> str:
     """All statements of a relation about some subjects, with their dates."""
     times = "\n".join(
         f"  OPTIONAL {{ ?statement pqv:{q} ?{n}Node . "
@@ -73,33 +77,33 @@ def statements(relation: str, subjects: Iterable[str]) -> str:
     )
     return f"""SELECT ?subject ?statement ?object ?rank ?ended
   ?start ?startPrecision ?end ?endPrecision ?point ?pointPrecision {{
-  VALUES ?subject {{ {_items(subjects)} }}
-  {_statement(relation)}
+  VALUES ?subject {{ {_list_items(subjects)} }}
+  {_statement_pattern(relation)}
 {times}
   OPTIONAL {{ ?statement pq:{END} ?ended }}
 }}"""
 
 
-def always(relations: Sequence[str], subjects: Iterable[str]) -> str:
+def select_constant(relations: Sequence[str], subjects: Iterable[str]) -> str:
     """What some subjects are said to be by relations that never change: the best statements."""
     properties = " ".join(f"wdt:{relation}" for relation in relations)
     return f"""SELECT DISTINCT ?subject ?relation ?object {{
-  VALUES ?subject {{ {_items(subjects)} }}
+  VALUES ?subject {{ {_list_items(subjects)} }}
   VALUES ?relation {{ {properties} }}
   ?subject ?relation ?object
 }}"""
 
 
-def labels(items: Iterable[str]) -> str:
+def select_labels(items: Iterable[str]) -> str:
     """Labels that an English text can use."""
     languages = ", ".join(f'"{language}"' for language in LANGUAGES)
     return f"""SELECT ?item ?label ?language {{
-  VALUES ?item {{ {_items(items)} }}
+  VALUES ?item {{ {_list_items(items)} }}
   ?item rdfs:label ?label . BIND(LANG(?label) AS ?language) FILTER(?language IN ({languages}))
 }}"""
 
 
-def _statement(relation: str) -> str:
+def _statement_pattern(relation: str) -> str:
     return (
         f"?subject p:{relation} ?statement . "
         f"?statement ps:{relation} ?object ; wikibase:rank ?rank . "
@@ -107,11 +111,11 @@ def _statement(relation: str) -> str:
     )
 
 
-def _within(since: date, until: date, hints: bool) -> str:
+def _time_filter(since: date, until: date, hints: bool) -> str:
     first, behind = (f'"{day}T00:00:00Z"^^xsd:dateTime' for day in (since, until))
     hint = "hint:Prior hint:rangeSafe true . " if hints else ""
     return f"{hint}FILTER(?time >= {first} && ?time < {behind})"
 
 
-def _items(items: Iterable[str]) -> str:
+def _list_items(items: Iterable[str]) -> str:
     return " ".join(f"wd:{item}" for item in items)

@@ -12,7 +12,7 @@ START, END, POINT = "P580", "P582", "P585"
 PRECISIONS = {9: "year", 10: "month", 11: "day"}  # Wikidata's numbers; coarser ones say too little
 
 
-class When(NamedTuple):
+class PartialDate(NamedTuple):
     """A date as it is known: its first day, and how exact it is ("day", "month" or "year")."""
 
     day: str  # ISO; the first day of a month or year
@@ -29,9 +29,9 @@ class Claim:
     relation: str  # "P6"
     object: str  # "Q3052772"
     object_label: str  # English, or the one for all languages; "" where there is none
-    start: When | None = None
-    end: When | None = None
-    point: When | None = None
+    start: PartialDate | None = None
+    end: PartialDate | None = None
+    point: PartialDate | None = None
     is_preferred: bool = False
     fault: str = ""
     """Why its time cannot be told: it has two starts, or ended nobody knows when."""
@@ -56,12 +56,12 @@ class Window(NamedTuple):
     since: date  # the first
     until: date  # the first that is no longer wanted
 
-    def holds(self, when: When | None) -> bool:
+    def holds(self, when: PartialDate | None) -> bool:
         """Does a date begin within it?"""
         return when is not None and self.since.isoformat() <= when.day < self.until.isoformat()
 
 
-def read_time(time: str, precision: int) -> When | None:
+def parse_time(time: str, precision: int) -> PartialDate | None:
     """Wikidata's "+2025-10-05T00:00:00Z" and 11 as a date; None where it says less than a year, is
     before the year 1, or is no date."""
     known = PRECISIONS.get(precision)
@@ -72,6 +72,6 @@ def read_time(time: str, precision: int) -> When | None:
     month = month if known != "year" and month != "00" else "01"
     day = day if known == "day" and day != "00" else "01"
     try:
-        return When(date(int(year), int(month), int(day)).isoformat(), known)
+        return PartialDate(date(int(year), int(month), int(day)).isoformat(), known)
     except ValueError:
         return None

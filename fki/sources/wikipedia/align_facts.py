@@ -22,13 +22,13 @@ from fki.data.row_files import Problems, parse, raise_for
 from fki.data.row_schema import fact_reader, stream_reader
 from fki.sources.dataset_writer import Row
 from fki.sources.wikidata.hash_sampling import hash_rank
-from fki.sources.wikipedia.diff import key, tells
+from fki.sources.wikipedia.diff import contains_phrase, normalize
 from fki.sources.wikipedia.xml_export import Page
 
-MOST_OBJECTS, LONGEST = 15, 5  # objects of a subject and relation; words of an object
-OF_SUBJECT, OF_RELATION = 0.01, 0.05  # shares of a set
-Key = tuple[str, str]
-States = dict[Key, list[Fact]]
+MAX_OBJECTS, MAX_OBJECT_WORDS = 15, 5  # objects of a subject and relation; words of an object
+MAX_SUBJECT_SHARE, MAX_RELATION_SHARE = 0.01, 0.05  # shares of a set
+FactKey = tuple[str, str]
+FactsByKey = dict[FactKey, list[Fact]]
 
 
 def read_facts(dataset: str) -> Iterator[Fact]:
@@ -53,7 +53,7 @@ def read_facts(dataset: str) -> Iterator[Fact]:
     raise_for(problems, folder)
 
 
-class Told(NamedTuple):
+class ArticleMentions(NamedTuple):
     """What an article tells of the facts about its subject: objects, by the text they stand in."""
 
     page: int
@@ -63,21 +63,21 @@ class Told(NamedTuple):
 
 
 @dataclass(slots=True)
-class Probes:
+class AlignedProbes:
     """Sets of questions, and why other facts make none."""
 
     tables: dict[str, list[Row]] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
 
 
-class Aligner:
+class FactAligner:
     """Facts by their subject, and what the articles with that title tell of them."""
 
     def __init__(self, facts: Iterable[Fact]) -> None:
-        self.subjects: dict[str, States] = {}
-        self.told: dict[str, Told] = {}
+        self.subjects: dict[str, FactsByKey] = {}
+        self.told: dict[str, ArticleMentions] = {}
         for fact in facts:
-            states = self.subjects.setdefault(_title(fact.subject), {})
+            states = self.subjects.setdefault(_article_title(fact.subject), {})
             states.setdefault(fact.key, []).append(fact)
 
     def wants(self, title: str) -> bool:
@@ -89,51 +89,51 @@ class Aligner:
         facts = chain.from_iterable(self.subjects.get(page.title, {}).values())
         objects = {name for fact in facts for name in fact.objects}
         if objects:
-            added, stayed = key("\n".join(new)), key("\n".join(unchanged))
-            self.told[page.title] = Told(
+            added, stayed = normalize("\n".join(new)), normalize("\n".join(unchanged))
+            self.told[page.title] = ArticleMentions(
                 page.id,
                 page.timestamp[:10],
-                frozenset(o for o in objects if tells(added, o)),
-                frozenset(o for o in objects if tells(stayed, o)),
+                frozenset(o for o in objects if contains_phrase(added, o)),
+                frozenset(o for o in objects if contains_phrase(stayed, o)),
             )
 
-    def probes(self, before: str, after: str, is_kept: Callable[[int], bool]) -> Probes:
+    def probes(self, before: str, after: str, is_kept: Callable[[int], bool]) -> AlignedProbes:
         """The questions.
 
         Args:
             before, after: ISO dates of the two snapshots.
             is_kept: is what changed in the page of this id in the stream?
         """
-        found = Probes()
+        found = AlignedProbes()
         for title, states in self.subjects.items():
             told = self.told.get(title)
             for facts in states.values():
-                name, row = _asked(facts, told, before, after, is_kept)
+                name, row = _make_probe(facts, told, before, after, is_kept)
                 if row is None:
                     found.dropped[name] += 1
                 else:
                     found.tables.setdefault(f"probes/{name}", []).append(row)
         for name, rows in found.tables.items():
-            found.tables[name] = _balanced(rows, found.dropped)
+            found.tables[name] = _cap_shares(rows, found.dropped)
         return found
 
 
-def _asked(
+def _make_probe(
     facts: list[Fact],
-    told: Told | None,
+    told: ArticleMentions | None,
     before: str,
     after: str,
     is_kept: Callable[[int], bool],
 ) -> tuple[str, Row | None]:
     """The set that asks about a subject and relation, and the question; or why there is none."""
-    old, new = _objects(facts, before), _objects(facts, after)
+    old, new = _objects_on(facts, before), _objects_on(facts, after)
     name = "initial" if set(old) == set(new) else "updated" if old else "new"
     if not new:
         return "facts: no longer true", None
     if told is None:
         return "facts: no article with the subject's name, or none that was read", None
-    if max(len(old), len(new)) > MOST_OBJECTS:
-        return f"facts: more than {MOST_OBJECTS} objects", None
+    if max(len(old), len(new)) > MAX_OBJECTS:
+        return f"facts: more than {MAX_OBJECTS} objects", None
     if name != "initial" and not is_kept(told.page):
         return "facts: the article's changes are not in the stream", None
     where = told.unchanged if name == "initial" else told.new
@@ -141,12 +141,12 @@ def _asked(
     if not answers:
         return f"facts ({name}): the object is not in the text", None
     subject = facts[0].subject
-    answers = [a for a in answers if not _overlap(subject, a)]
+    answers = [a for a in answers if not _contain_each_other(subject, a)]
     if not answers:
         return "facts: subject and object contain each other", None
-    answers = [a for a in answers if len(a.split()) <= LONGEST]
+    answers = [a for a in answers if len(a.split()) <= MAX_OBJECT_WORDS]
     if not answers:
-        return f"facts: an object of more than {LONGEST} words", None
+        return f"facts: an object of more than {MAX_OBJECT_WORDS} words", None
     row: Row = {"prompt": source_text(facts[-1].wordings[0], subject, "sentinel")}
     row |= {"answers": answers, "subject": subject, "relation": facts[0].relation}
     if name != "initial":
@@ -156,7 +156,7 @@ def _asked(
     return name, row
 
 
-def _objects(facts: list[Fact], day: str) -> tuple[str, ...]:
+def _objects_on(facts: list[Fact], day: str) -> tuple[str, ...]:
     """What held on a day: the latest that had begun and not ended; of one day, all together."""
     holds = [
         f
@@ -168,14 +168,14 @@ def _objects(facts: list[Fact], day: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(o for f in last for o in f.objects))
 
 
-def _overlap(subject: str, object_: str) -> bool:
+def _contain_each_other(subject: str, object_: str) -> bool:
     a, b = subject.casefold(), object_.casefold()
     return a in b or b in a
 
 
-def _balanced(rows: list[Row], dropped: Counter[str]) -> list[Row]:
+def _cap_shares(rows: list[Row], dropped: Counter[str]) -> list[Row]:
     """The rows, none of a subject or a relation beyond its share; SHA-256 decides which."""
-    most = {"subject": OF_SUBJECT * len(rows), "relation": OF_RELATION * len(rows)}
+    most = {"subject": MAX_SUBJECT_SHARE * len(rows), "relation": MAX_RELATION_SHARE * len(rows)}
     counts: Mapping[str, Counter[str]] = {"subject": Counter(), "relation": Counter()}
     kept = []
     for row in sorted(rows, key=lambda r: hash_rank(r["subject"], r["relation"])):
@@ -183,13 +183,13 @@ def _balanced(rows: list[Row], dropped: Counter[str]) -> list[Row]:
         for column in counts:
             counts[column][row[column]] += not full
         if full:
-            share = OF_SUBJECT if full[0] == "subject" else OF_RELATION
+            share = MAX_SUBJECT_SHARE if full[0] == "subject" else MAX_RELATION_SHARE
             dropped[f"facts: a {full[0]} with more than {share:.0%} of a set"] += 1
         else:
             kept.append(row)
     return sorted(kept, key=lambda r: (r["subject"], r["relation"]))
 
 
-def _title(subject: str) -> str:
+def _article_title(subject: str) -> str:
     """The title that an article of this name has: Wikipedia's begin with a capital."""
     return subject[:1].upper() + subject[1:]

@@ -7,18 +7,18 @@ from fki.net.downloads import Watch
 from fki.net.http import Web
 from fki.net.optional import needed
 from fki.sources.dataset_writer import DatasetDraft
-from fki.sources.wikipedia.dataset import wikipedia
-from fki.sources.wikipedia.dump_index import HOST, SMALL, dump_snapshots
-from fki.sources.wikipedia.snapshots import snapshots
+from fki.sources.wikipedia.dataset import build_draft
+from fki.sources.wikipedia.dump_index import DEFAULT_HOST, DEFAULT_WIKI, fetch_snapshots
+from fki.sources.wikipedia.snapshots import find_snapshots
 
 
-def make(
+def build_from_places(
     places: Sequence[str] = (),
     since: str = "",
     until: str = "",
     *,
-    wiki: str = SMALL,
-    host: str = HOST,
+    wiki: str = DEFAULT_WIKI,
+    host: str = DEFAULT_HOST,
     contact: str = "",
     facts: str = "",
     limit: int = 0,
@@ -47,10 +47,10 @@ def make(
     """
     needed("wikitextparser")
     if places:
-        old, new = snapshots(places, since, until, watch)
+        old, new = find_snapshots(places, since, until, watch)
     elif since and until:
         with Web(contact=contact) as web:
-            old, new = dump_snapshots(
+            old, new = fetch_snapshots(
                 web, since, until, wiki=wiki, host=host, watch=watch, note=note
             )
     else:
@@ -59,6 +59,6 @@ def make(
             hint="Run: fki download wikipedia --from OLD.xml.bz2 NEW.xml.bz2   "
             "or: fki download wikipedia --since 2026-01-01 --until 2026-02-01",
         )
-    return wikipedia(
+    return build_draft(
         old, new, facts=facts, limit=limit, workers=workers, watch=watch, command=command
     )

@@ -12,32 +12,32 @@ from fki.data.lazy import Lazy
 from fki.data.prompts import SENTINEL
 from fki.sources.dataset_writer import Row
 from fki.sources.wikidata.hash_sampling import HashSample, hash_rank
-from fki.sources.wikipedia.align_facts import Aligner
-from fki.sources.wikipedia.join_pages import Pair
-from fki.sources.wikipedia.workers import Done, Job
+from fki.sources.wikipedia.align_facts import FactAligner
+from fki.sources.wikipedia.join_pages import PagePair
+from fki.sources.wikipedia.workers import PageJob, PageResult
 from fki.sources.wikipedia.xml_export import Page
 
-CONTROL = 1000  # questions about unchanged text, each of another article
-TRIED = 20  # paragraphs of an article that are looked at for one that can be asked about
-NAMED = 10  # pages that could not be cleaned, in the notes
-UNREADABLE = "pages: text that is hidden, too long or no wikitext"
+CONTROL_PROBES = 1000  # questions about unchanged text, each of another article
+PARAGRAPHS_TRIED = 20  # paragraphs of an article that are looked at for one that can be asked about
+MAX_NAMED_PAGES = 10  # pages that could not be cleaned, in the notes
+NO_WIKITEXT = "pages: text that is hidden, too long or no wikitext"
 SCHEMA = """
 PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
 CREATE TABLE document (day TEXT, page INTEGER, number INTEGER, row TEXT);
 """
 
 
-class Gathered:
+class ChangeCollector:
     """Documents, questions about unchanged text, and what articles tell of facts.
 
     Args:
         limit: articles whose changes are kept, drawn by SHA-256; 0 for all.
     """
 
-    def __init__(self, aligner: Aligner, limit: int = 0) -> None:
+    def __init__(self, aligner: FactAligner, limit: int = 0) -> None:
         self.aligner, self.limit = aligner, limit
         self.changes: HashSample[int] = HashSample(limit)
-        self.control: HashSample[Row] = HashSample(CONTROL)
+        self.control: HashSample[Row] = HashSample(CONTROL_PROBES)
         self.open: dict[int, Page] = {}  # what the workers have, without texts
         self.counts: Counter[str] = Counter()  # articles: new, changed, unchanged
         self.dropped: Counter[str] = Counter()
@@ -45,22 +45,22 @@ class Gathered:
         self.db = sqlite3.connect("")  # SQLite's own: spilled to disk, gone when it is closed
         self.db.executescript(SCHEMA)
 
-    def job(self, pair: Pair, apart: tuple[str, ...]) -> Job | None:
+    def job(self, pair: PagePair, apart: tuple[str, ...]) -> PageJob | None:
         """What a worker is to do for an article; None where nothing of it is wanted."""
         old, new = pair
         if new.text is None or (old and old.text is None) or "<extra_id_" in new.title:
-            self.dropped[UNREADABLE] += 1
+            self.dropped[NO_WIKITEXT] += 1
             return None
         is_same = old and (old.revision == new.revision or old.text == new.text)
         self.counts["unchanged" if is_same else "changed" if old else "new"] += 1
-        is_wanted = self.control.wants(_control(new)) or self.aligner.wants(new.title)
+        is_wanted = self.control.wants(_control_name(new)) or self.aligner.wants(new.title)
         if not is_wanted and (is_same or not self._draws(new)):
             return None
         text, new.text = new.text, None
         self.open[new.id] = new
-        return Job(new.id, text, None if is_same else (old.text if old else ""), apart)
+        return PageJob(new.id, text, None if is_same else (old.text if old else ""), apart)
 
-    def keep(self, done: Done) -> None:
+    def keep(self, done: PageResult) -> None:
         """Keep what came of it."""
         page = self.open.pop(done.key)
         if done.fault:
@@ -72,8 +72,8 @@ class Gathered:
                 self.changes.offer(str(page.id), page.id)
             self._write(page, done.new)
         self.aligner.look(page, done.new, done.unchanged)
-        if self.control.wants(_control(page)) and (row := _question(page, done.unchanged)):
-            self.control.offer(_control(page), row)
+        if self.control.wants(_control_name(page)) and (row := _make_cloze(page, done.unchanged)):
+            self.control.offer(_control_name(page), row)
 
     def _draws(self, page: Page) -> bool:
         """May the page's changes be among those that are kept?"""
@@ -118,16 +118,16 @@ class Gathered:
 
     def questions(self) -> list[Row]:
         """About what did not change, one of an article."""
-        return sorted(self.control.lowest(CONTROL), key=lambda row: row["title"])
+        return sorted(self.control.lowest(CONTROL_PROBES), key=lambda row: row["title"])
 
 
-def _control(page: Page) -> str:
+def _control_name(page: Page) -> str:
     return f"control {page.id}"
 
 
-def _question(page: Page, unchanged: list[str]) -> Row | None:
+def _make_cloze(page: Page, unchanged: list[str]) -> Row | None:
     """A cloze question about one of the paragraphs; SHA-256 says which is tried first."""
-    for text in sorted(unchanged, key=hash_rank)[:TRIED]:
+    for text in sorted(unchanged, key=hash_rank)[:PARAGRAPHS_TRIED]:
         document = Document(text, date.min, title=page.title)  # its date is no matter here
         if SENTINEL in text or SUBJECT in text or OBJECT in text:
             continue

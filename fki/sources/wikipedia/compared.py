@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.request import DownloadRequest, ProgressReporter
-from fki.sources.wikipedia.build import make as made_of
-from fki.sources.wikipedia.dump_index import HOST, SMALL
+from fki.sources.wikipedia.build import build_from_places as made_of
+from fki.sources.wikipedia.dump_index import DEFAULT_HOST, DEFAULT_WIKI
 
 READ = ("places", "since", "until", "limit", "facts", "wiki", "workers", "mirror", "contact")
 
@@ -15,7 +15,9 @@ READ = ("places", "since", "until", "limit", "facts", "wiki", "workers", "mirror
 def named(wanted: DownloadRequest) -> str:
     """What the dataset is called: by the dates of the snapshots, where they were given."""
     days = [day for day in (wanted.since, wanted.until) if day]
-    return "-".join([wanted.wiki or (SMALL if days and not wanted.source else "wikipedia"), *days])
+    return "-".join(
+        [wanted.wiki or (DEFAULT_WIKI if days and not wanted.source else "wikipedia"), *days]
+    )
 
 
 def settled(wanted: DownloadRequest) -> DownloadRequest:
@@ -33,8 +35,8 @@ def make(wanted: DownloadRequest, told: ProgressReporter) -> Iterator[DatasetDra
         places,
         wanted.since,
         wanted.until,
-        wiki=wanted.wiki or SMALL,
-        host=wanted.mirror or HOST,
+        wiki=wanted.wiki or DEFAULT_WIKI,
+        host=wanted.mirror or DEFAULT_HOST,
         contact=wanted.needed_contact() if are_dates else "",
         facts=wanted.facts,
         limit=wanted.limit,

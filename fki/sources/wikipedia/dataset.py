@@ -9,12 +9,12 @@ from fki.core.errors import DataError
 from fki.net.downloads import Progress, Watch
 from fki.net.optional import needed
 from fki.sources.dataset_writer import DatasetDraft
-from fki.sources.wikipedia.align_facts import Aligner, read_facts
-from fki.sources.wikipedia.collect_changes import NAMED, Gathered
-from fki.sources.wikipedia.join_pages import Pair, joined
-from fki.sources.wikipedia.snapshots import LICENCE, Snapshot
-from fki.sources.wikipedia.workers import Job, Limits, Workers
-from fki.sources.wikipedia.xml_export import Page, Site, read_pages
+from fki.sources.wikipedia.align_facts import FactAligner, read_facts
+from fki.sources.wikipedia.collect_changes import MAX_NAMED_PAGES, ChangeCollector
+from fki.sources.wikipedia.join_pages import PagePair, join_pages
+from fki.sources.wikipedia.snapshots import LICENSE, WikiSnapshot
+from fki.sources.wikipedia.workers import PageJob, PageLimits, PageWorkers
+from fki.sources.wikipedia.xml_export import Page, SiteInfo, iter_pages
 
 NOTES = (
     "A document is what a paragraph says that the older revision of the article does not say: all "
@@ -28,14 +28,14 @@ NOTES = (
 )
 
 
-def wikipedia(
-    old: Snapshot,
-    new: Snapshot,
+def build_draft(
+    old: WikiSnapshot,
+    new: WikiSnapshot,
     *,
     facts: str = "",
     limit: int = 0,
     workers: int = 0,
-    limits: Limits | None = None,
+    limits: PageLimits | None = None,
     watch: Watch | None = None,
     command: str = "",
 ) -> DatasetDraft:
@@ -51,15 +51,15 @@ def wikipedia(
         DataError: a file is no export, is broken or not safe to read, or nothing changed.
     """
     needed("wikitextparser")
-    gathered = Gathered(Aligner(read_facts(facts) if facts else ()), limit)
-    sites = Site(), Site()
-    read = _reading(old, new, watch)
-    pairs = joined(_articles(old, sites[0], read), _articles(new, sites[1], read))
+    gathered = ChangeCollector(FactAligner(read_facts(facts) if facts else ()), limit)
+    sites = SiteInfo(), SiteInfo()
+    read = _count_read_bytes(old, new, watch)
+    pairs = join_pages(_iter_articles(old, sites[0], read), _iter_articles(new, sites[1], read))
     try:
-        with Workers(workers, limits) as crew:
-            for done in crew.map(_jobs(gathered, pairs, sites[1])):
+        with PageWorkers(workers, limits) as crew:
+            for done in crew.map(_iter_jobs(gathered, pairs, sites[1])):
                 gathered.keep(done)
-        return _made(gathered, old, new, sites, command)
+        return _assemble_draft(gathered, old, new, sites, command)
     except sqlite3.Error as error:
         raise DataError(
             f"What was found cannot be kept on disk: {error}.",
@@ -67,18 +67,24 @@ def wikipedia(
         ) from None
 
 
-def _articles(snapshot: Snapshot, site: Site, read: Callable[[int], None]) -> Iterator[Page]:
-    pages = read_pages(snapshot.files, snapshot.before, site, read)
+def _iter_articles(
+    snapshot: WikiSnapshot, site: SiteInfo, read: Callable[[int], None]
+) -> Iterator[Page]:
+    pages = iter_pages(snapshot.files, snapshot.before, site, read)
     return (page for page in pages if page.is_article)
 
 
-def _jobs(gathered: Gathered, pairs: Iterator[Pair], site: Site) -> Iterator[Job]:
+def _iter_jobs(
+    gathered: ChangeCollector, pairs: Iterator[PagePair], site: SiteInfo
+) -> Iterator[PageJob]:
     for pair in pairs:
         if job := gathered.job(pair, site.apart):
             yield job
 
 
-def _reading(old: Snapshot, new: Snapshot, watch: Watch | None) -> Callable[[int], None]:
+def _count_read_bytes(
+    old: WikiSnapshot, new: WikiSnapshot, watch: Watch | None
+) -> Callable[[int], None]:
     """A function that tells how much of both snapshots has been read."""
     total, done = sum(f.stat().st_size for f in [*old.files, *new.files]), 0
 
@@ -91,8 +97,12 @@ def _reading(old: Snapshot, new: Snapshot, watch: Watch | None) -> Callable[[int
     return read
 
 
-def _made(
-    gathered: Gathered, old: Snapshot, new: Snapshot, sites: tuple[Site, Site], command: str
+def _assemble_draft(
+    gathered: ChangeCollector,
+    old: WikiSnapshot,
+    new: WikiSnapshot,
+    sites: tuple[SiteInfo, SiteInfo],
+    command: str,
 ) -> DatasetDraft:
     """Raises DataError where nothing changed, or the snapshots do not belong together."""
     before, after = (s.day or site.latest[:10] for s, site in zip((old, new), sites, strict=True))
@@ -129,21 +139,21 @@ def _made(
         f"{count['changed']:,}; that did not: {count['unchanged']:,}. The texts are by Wikipedia's "
         "authors, whom each article's history names; `id` is the page, its revision and the "
         "paragraph.",
-        LICENCE,
+        LICENSE,
         [replace(o, name=f"{age}: {o.name}") for age, s in (("older", old), ("newer", new))
          for o in s.sources()],
         {stem: rows for stem, rows in tables.items() if len(rows)},
         dropped=gathered.dropped + asked.dropped,
-        notes=[*NOTES, *_unclean(gathered.failed)],
+        notes=[*NOTES, *_name_failures(gathered.failed)],
         command=command,
     )  # fmt: skip
 
 
-def _unclean(failed: list[str]) -> list[str]:
+def _name_failures(failed: list[str]) -> list[str]:
     """Which pages went beyond a limit."""
     if not failed:
         return []
-    names, more = ", ".join(sorted(failed)[:NAMED]), len(failed) - NAMED
+    names, more = ", ".join(sorted(failed)[:MAX_NAMED_PAGES]), len(failed) - MAX_NAMED_PAGES
     return [
         f"Pages that could not be cleaned: {names}" + (f", and {more} more." if more > 0 else ".")
     ]

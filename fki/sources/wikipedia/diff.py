@@ -13,71 +13,71 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 WORD = re.compile(r"\w+")
-STOP = re.compile(r"[.!?…][\"'”’)\]]*\s+|[。！？]")
-OPENS = re.compile(r"[\"'“‘(\[]*(\w)")
+SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+|[。！？]")
+NEXT_WORD = re.compile(r"[\"'“‘(\[]*(\w)")
 INITIAL = re.compile(r"(?:^|[\s(.])[A-Z]\.$")
-BEFORE_MORE = (
+ABBREVIATIONS = (
     "mr mrs ms dr prof st sr jr gen col lt capt maj sgt rev hon gov sen rep pres no nos vs ca cf "
     "e.g i.e viz mt ft vol vols pp ed eds approx jan feb mar apr aug sept sep oct nov dec u.s "
     "d.c fig inc ltd op art"
 )
-ABBREVIATED = frozenset(BEFORE_MORE.split())
-WIDEST = 12  # characters before a full stop in which its word is looked for
-SHORTEST = 3  # words of a sentence; shorter ones are scraps
+ABBREVIATION_SET = frozenset(ABBREVIATIONS.split())
+LOOKBACK_CHARS = 12  # characters before a full stop in which its word is looked for
+MIN_WORDS = 3  # words of a sentence; shorter ones are scraps
 
 
-class Compared(NamedTuple):
+class ParagraphDiff(NamedTuple):
     """The paragraphs of the newer revision."""
 
     new: list[str]  # new ones, and of changed ones the new sentences
     unchanged: list[str]
 
 
-def compare(old: Sequence[str], new: Sequence[str]) -> Compared:
+def diff_paragraphs(old: Sequence[str], new: Sequence[str]) -> ParagraphDiff:
     """What is new and what is unchanged in the paragraphs of an article."""
-    known = {key(paragraph) for paragraph in old}
-    told = {key(sentence) for paragraph in old for sentence in sentences(paragraph)}
-    found = Compared([], [])
+    known = {normalize(paragraph) for paragraph in old}
+    told = {normalize(sentence) for paragraph in old for sentence in split_sentences(paragraph)}
+    found = ParagraphDiff([], [])
     for paragraph in new:
-        if key(paragraph) in known:
+        if normalize(paragraph) in known:
             found.unchanged.append(paragraph)
             continue
-        added = [s for s in sentences(paragraph) if key(s) not in told]
+        added = [s for s in split_sentences(paragraph) if normalize(s) not in told]
         if not added:
             found.unchanged.append(paragraph)
-        elif len(" ".join(added).split()) >= SHORTEST:
+        elif len(" ".join(added).split()) >= MIN_WORDS:
             found.new.append(" ".join(added))
     return found
 
 
-def key(text: str) -> str:
+def normalize(text: str) -> str:
     """A text's words alone: what is equal in case, spaces and punctuation has one key."""
     return " ".join(WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
 
 
-def tells(text_key: str, phrase: str) -> bool:
+def contains_phrase(text_key: str, phrase: str) -> bool:
     """Do these words, whole and in this order, stand in the text that has this key?"""
-    wanted = key(phrase)
+    wanted = normalize(phrase)
     return bool(wanted) and f" {wanted} " in f" {text_key} "
 
 
-def sentences(paragraph: str) -> Iterator[str]:
+def split_sentences(paragraph: str) -> Iterator[str]:
     """A paragraph cut behind full stops that end something, as far as rules can tell."""
     start = 0
-    for stop in STOP.finditer(paragraph):
-        before = paragraph[max(start, stop.start() - WIDEST) : stop.start() + 1]
-        after = OPENS.match(paragraph, stop.end())
+    for stop in SENTENCE_END.finditer(paragraph):
+        before = paragraph[max(start, stop.start() - LOOKBACK_CHARS) : stop.start() + 1]
+        after = NEXT_WORD.match(paragraph, stop.end())
         begins = after is None or not after[1].islower()
-        if begins and not _is_abbreviation(before):
+        if begins and not _ends_in_abbreviation(before):
             yield paragraph[start : stop.end()].strip()
             start = stop.end()
     if rest := paragraph[start:].strip():
         yield rest
 
 
-def _is_abbreviation(text: str) -> bool:
+def _ends_in_abbreviation(text: str) -> bool:
     """Does a text end in a full stop that belongs to a word: "Dr.", "J.", "e.g."?"""
     if not text.endswith("."):
         return False
     last = text.rpartition(" ")[2].strip(".(\"'“").casefold()
-    return last in ABBREVIATED or bool(INITIAL.search(text))
+    return last in ABBREVIATION_SET or bool(INITIAL.search(text))

@@ -16,16 +16,18 @@ from fki.core.paths import data_home
 from fki.net.downloads import Remote, Watch, fetch_file
 from fki.net.http import Web
 from fki.net.resolve_source import SourceRecord
-from fki.sources.wikipedia.snapshots import LICENCE, Snapshot, in_order
+from fki.sources.wikipedia.snapshots import LICENSE, WikiSnapshot, page_order
 
-HOST = "https://dumps.wikimedia.org"
-SMALL = "simplewiki"  # Wikipedia in Simple English: a few hundred MiB, where enwiki has 25 GiB
+DEFAULT_HOST = "https://dumps.wikimedia.org"
+DEFAULT_WIKI = (
+    "simplewiki"  # Wikipedia in Simple English: a few hundred MiB, where enwiki has 25 GiB
+)
 JOBS = ("articlesdump", "articlesmultistreamdump")  # the same pages; the first one is smaller
-WIKI = re.compile(r"[a-z][a-z0-9_]*wiki[a-z]*")
-FILE = re.compile(r"[\w.-]+\.xml(-p\d+p\d+)?\.bz2")
+WIKI_NAME = re.compile(r"[a-z][a-z0-9_]*wiki[a-z]*")
+DUMP_FILE = re.compile(r"[\w.-]+\.xml(-p\d+p\d+)?\.bz2")
 
 
-class Part(NamedTuple):
+class DumpFile(NamedTuple):
     """A file of a dump."""
 
     remote: Remote
@@ -33,16 +35,16 @@ class Part(NamedTuple):
     size: int  # bytes
 
 
-def dump_snapshots(
+def fetch_snapshots(
     web: Web,
     since: str,
     until: str,
     *,
-    wiki: str = SMALL,
-    host: str = HOST,
+    wiki: str = DEFAULT_WIKI,
+    host: str = DEFAULT_HOST,
     watch: Watch | None = None,
     note: Callable[[str], None] = lambda _: None,
-) -> tuple[Snapshot, Snapshot]:
+) -> tuple[WikiSnapshot, WikiSnapshot]:
     """The snapshots of two dates, fetched and checked.
 
     Args:
@@ -52,33 +54,33 @@ def dump_snapshots(
         ConfigError: not two dates in order, or no name of a wiki.
         DataError: there is no such dump, it is not finished, or it cannot be fetched.
     """
-    days = [_day(since), _day(until)]
+    days = [_parse_day(since), _parse_day(until)]
     if days[0] >= days[1]:
         raise ConfigError(f"The older date comes first, and {days[0]} is not before {days[1]}.")
-    if not WIKI.fullmatch(wiki):
+    if not WIKI_NAME.fullmatch(wiki):
         raise ConfigError(
             f"'{wiki}' is no name of a wiki.", hint="Try: simplewiki, enwiki, dewiki, ..."
         )
     place = f"{host.rstrip('/')}/{wiki}"
-    there = dates(web, place)
-    parts = [_parts(web, place, wiki, day, there) for day in days]
+    there = list_dates(web, place)
+    parts = [_list_files(web, place, wiki, day, there) for day in days]
     size = sum(part.size for some in parts for part in some)
     note(f"{sum(map(len, parts))} files of {wiki}, {size / 2**20:,.0f} MiB together.")
-    old, new = (_fetched(web, day, some, watch) for day, some in zip(days, parts, strict=True))
+    old, new = (_fetch_files(web, day, some, watch) for day, some in zip(days, parts, strict=True))
     return old, new
 
 
-def dates(web: Web, place: str) -> list[date]:
+def list_dates(web: Web, place: str) -> list[date]:
     """The dates that a wiki has dumps of. Raises DataError where it has none."""
     page = web.answer(f"{place}/").decode("utf-8", "replace")
     stamps = sorted({*re.findall(r"href=[\"']?(?:[^\"'>]*/)?(\d{8})/?[\"'>]", page)})
-    found = [day for stamp in stamps if (day := _stamped(stamp))]
+    found = [day for stamp in stamps if (day := _parse_stamp(stamp))]
     if not found:
         raise DataError(f"{place}/ lists no dumps.", hint="Is it the name of a wiki?")
     return found
 
 
-def _parts(web: Web, place: str, wiki: str, day: date, there: list[date]) -> list[Part]:
+def _list_files(web: Web, place: str, wiki: str, day: date, there: list[date]) -> list[DumpFile]:
     """The files with all articles of a day. Raises DataError where they are not all there."""
     if day not in there:
         raise DataError(
@@ -89,7 +91,7 @@ def _parts(web: Web, place: str, wiki: str, day: date, there: list[date]) -> lis
     try:
         jobs = json.loads(web.answer(f"{folder}/dumpstatus.json"))["jobs"]
         done = [jobs[job]["files"] for job in JOBS if jobs.get(job, {}).get("status") == "done"]
-        found = [_part(folder, n, f) for n, f in done[0].items() if FILE.fullmatch(n)]
+        found = [_parse_file(folder, n, f) for n, f in done[0].items() if DUMP_FILE.fullmatch(n)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{folder}/dumpstatus.json cannot be read: {error!r}.") from None
     except IndexError:
@@ -102,35 +104,35 @@ def _parts(web: Web, place: str, wiki: str, day: date, there: list[date]) -> lis
     return found
 
 
-def _part(folder: str, name: str, told: dict[str, Any]) -> Part:
+def _parse_file(folder: str, name: str, told: dict[str, Any]) -> DumpFile:
     sums = {kind: str(told[kind]) for kind in ("sha1", "md5") if told.get(kind)}
     if not sums:
         raise DataError(
             f"{folder}/dumpstatus.json has no checksum of {name}.",
             hint="Fetch the files by yourself and give them: --from OLD NEW",
         )
-    return Part(Remote(f"{folder}/{name}", **sums), name, int(told["size"]))
+    return DumpFile(Remote(f"{folder}/{name}", **sums), name, int(told["size"]))
 
 
-def _fetched(web: Web, day: date, parts: list[Part], watch: Watch | None) -> Snapshot:
+def _fetch_files(web: Web, day: date, parts: list[DumpFile], watch: Watch | None) -> WikiSnapshot:
     """The files of a dump, under `downloads` in the data folder."""
     folder = data_home() / "downloads" / "wikipedia"
     files = [fetch_file(web, part.remote, folder / part.name, watch) for part in parts]
     origins = [
         SourceRecord(
             part.name,
-            LICENCE,
+            LICENSE,
             f"sha1 {part.remote.sha1}" if part.remote.sha1 else f"md5 {part.remote.md5}",
             part.remote.url,
         )
         for part in parts
     ]
-    return Snapshot(sorted(files, key=in_order), day=day.isoformat(), origins=origins)
+    return WikiSnapshot(sorted(files, key=page_order), day=day.isoformat(), origins=origins)
 
 
-def _day(text: str) -> date:
+def _parse_day(text: str) -> date:
     """A date as 2026-01-01 or, as the dumps have it, 20260101."""
-    if day := _stamped(text):
+    if day := _parse_stamp(text):
         return day
     try:
         day, exactness = parse_date(text)
@@ -141,7 +143,7 @@ def _day(text: str) -> date:
     return day
 
 
-def _stamped(text: str) -> date | None:
+def _parse_stamp(text: str) -> date | None:
     try:
         return date(int(text[:4]), int(text[4:6]), int(text[6:])) if len(text) == 8 else None
     except ValueError:

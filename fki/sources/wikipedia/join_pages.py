@@ -23,21 +23,21 @@ CREATE TABLE new (id INTEGER PRIMARY KEY, revision INTEGER, page BLOB);
 """
 
 
-class Pair(NamedTuple):
+class PagePair(NamedTuple):
     """An article of the newer snapshot, with what it was in the older one."""
 
     old: Page | None
     new: Page
 
 
-def joined(old: Iterator[Page], new: Iterator[Page]) -> Iterator[Pair]:
+def join_pages(old: Iterator[Page], new: Iterator[Page]) -> Iterator[PagePair]:
     """Every page of `new`, once, with the page of `old` that has its id."""
-    aside = Aside()
+    aside = UnmatchedPages()
     before, after = aside.in_order("old", old), aside.in_order("new", new)
     a, b = next(before, None), next(after, None)
     while a and b:
         if a.id == b.id:
-            yield Pair(a, b)
+            yield PagePair(a, b)
             a, b = next(before, None), next(after, None)
         elif a.id < b.id:
             aside.put("old", a)
@@ -46,20 +46,20 @@ def joined(old: Iterator[Page], new: Iterator[Page]) -> Iterator[Pair]:
             aside.put("new", b)
             b = next(after, None)
     while b:  # behind all pages of `old`, and so behind those that were set aside
-        yield Pair(None, b)
+        yield PagePair(None, b)
         b = next(after, None)
     if a and aside.holds("new"):
         deque(before, 0)  # what is in order is behind them; what is not is set aside
     yield from aside.pairs()
 
 
-class Aside:
+class UnmatchedPages:
     """Pages on disk, in a file without a name, and which ids came in order."""
 
     def __init__(self) -> None:
         self.db = sqlite3.connect("")  # SQLite's own: spilled to disk, gone when it is closed
         self.db.executescript(SCHEMA)
-        self.seen: dict[Side, Seen] = {"old": Seen(), "new": Seen()}
+        self.seen: dict[Side, IdSet] = {"old": IdSet(), "new": IdSet()}
 
     def in_order(self, side: Side, pages: Iterator[Page]) -> Iterator[Page]:
         """The pages whose ids rise; the others are set aside, and the same one again is not."""
@@ -86,14 +86,14 @@ class Aside:
         """Is any page set aside?"""
         return self.db.execute(f"SELECT 1 FROM {side} LIMIT 1").fetchone() is not None
 
-    def pairs(self) -> Iterator[Pair]:
+    def pairs(self) -> Iterator[PagePair]:
         """What was set aside, in the order of ids."""
         query = "SELECT old.page, new.page FROM new LEFT JOIN old USING (id) ORDER BY new.id"
         for old, new in self.db.execute(query):
-            yield Pair(_unpacked(old) if old else None, _unpacked(new))
+            yield PagePair(_decode_page(old) if old else None, _decode_page(new))
 
 
-class Seen:
+class IdSet:
     """A set of page ids in a bit each."""
 
     def __init__(self) -> None:
@@ -108,5 +108,5 @@ class Seen:
         return block is not None and bool(block[id >> 3 & 1023] >> (id & 7) & 1)
 
 
-def _unpacked(packed: bytes) -> Page:
+def _decode_page(packed: bytes) -> Page:
     return Page(**json.loads(zlib.decompress(packed)))

@@ -12,14 +12,16 @@ from fki.core.errors import ConfigError, DataError
 from fki.net.downloads import Watch
 from fki.net.resolve_source import SourceRecord, file_at
 
-LICENCE = "cc-by-sa-4.0"
-STAMP = re.compile(r"(?<!\d)(20\d\d)(\d\d)(\d\d)(?!\d)")  # as in enwiki-20260101-pages-articles
-RANGE = re.compile(r"-p0*(\d+)p0*\d+")  # as in -pages-articles2.xml-p41243p151573.bz2
-ENDS = (".xml", ".bz2", ".gz", ".zst")
+LICENSE = "cc-by-sa-4.0"
+DATE_STAMP = re.compile(
+    r"(?<!\d)(20\d\d)(\d\d)(\d\d)(?!\d)"
+)  # as in enwiki-20260101-pages-articles
+PAGE_RANGE = re.compile(r"-p0*(\d+)p0*\d+")  # as in -pages-articles2.xml-p41243p151573.bz2
+SUFFIXES = (".xml", ".bz2", ".gz", ".zst")
 
 
 @dataclass(slots=True)
-class Snapshot:
+class WikiSnapshot:
     """A wiki as it was at a time."""
 
     files: list[Path]  # in the order of their pages
@@ -31,12 +33,12 @@ class Snapshot:
         """The files, with what pins them down."""
         if self.origins:
             return self.origins
-        return [SourceRecord(f.name, LICENCE, f"sha256 {file_digest(f)}") for f in self.files]
+        return [SourceRecord(f.name, LICENSE, f"sha256 {file_digest(f)}") for f in self.files]
 
 
-def snapshots(
+def find_snapshots(
     places: Sequence[str], since: str = "", until: str = "", watch: Watch | None = None
-) -> tuple[Snapshot, Snapshot]:
+) -> tuple[WikiSnapshot, WikiSnapshot]:
     """The older and the newer snapshot at some places: files, folders with parts, addresses.
 
     Two places are the two, the older one first; more are told apart by the dates in their names.
@@ -49,14 +51,14 @@ def snapshots(
                 f"One place, {places[0]}, holds two snapshots only where it is a history.",
                 hint="Give the older and the newer file, or --since and --until as well.",
             )
-        groups = [_files(places, watch)] * 2
+        groups = [_find_files(places, watch)] * 2
     elif len(places) == 2:
-        groups = [_files([place], watch) for place in places]
+        groups = [_find_files([place], watch) for place in places]
     else:
-        groups = _by_date(_files(places, watch))
-    days = [_day(cut).isoformat() if cut else "" for cut in (since, until)]
+        groups = _group_by_date(_find_files(places, watch))
+    days = [_parse_day(cut).isoformat() if cut else "" for cut in (since, until)]
     old, new = (
-        Snapshot(files, day if len(places) == 1 else "", day or _told(files))
+        WikiSnapshot(files, day if len(places) == 1 else "", day or _date_in_names(files))
         for files, day in zip(groups, days, strict=True)
     )
     if old.day and new.day and old.day >= new.day:
@@ -67,12 +69,12 @@ def snapshots(
     return old, new
 
 
-def _files(places: Iterable[str], watch: Watch | None) -> list[Path]:
+def _find_files(places: Iterable[str], watch: Watch | None) -> list[Path]:
     """The files of some places, in the order of their pages. Raises DataError for none."""
     found: list[Path] = []
     for place in places:
         path = file_at(place, watch)
-        inside = [f for f in path.iterdir() if _is_dump(f)] if path.is_dir() else [path]
+        inside = [f for f in path.iterdir() if _is_export(f)] if path.is_dir() else [path]
         if not inside or not path.exists():
             raise DataError(
                 f"There is no MediaWiki export at {path}.",
@@ -80,26 +82,26 @@ def _files(places: Iterable[str], watch: Watch | None) -> list[Path]:
                 "with the parts of one.",
             )
         found += inside
-    return sorted(set(found), key=in_order)
+    return sorted(set(found), key=page_order)
 
 
-def _is_dump(file: Path) -> bool:
+def _is_export(file: Path) -> bool:
     """Is it a part of a snapshot? Its name may end in the range of its pages."""
-    is_packed = file.suffix in ENDS or RANGE.fullmatch(file.suffix.replace(".xml", ""))
+    is_packed = file.suffix in SUFFIXES or PAGE_RANGE.fullmatch(file.suffix.replace(".xml", ""))
     return ".xml" in file.name and bool(is_packed) and file.is_file() and file.name[0] != "."
 
 
-def in_order(file: Path) -> tuple[list[int], str]:
+def page_order(file: Path) -> tuple[list[int], str]:
     """By the first page that a name tells, then by name."""
-    told = RANGE.search(file.name)
+    told = PAGE_RANGE.search(file.name)
     return [int(told[1])] if told else [], file.name
 
 
-def _by_date(files: list[Path]) -> list[list[Path]]:
+def _group_by_date(files: list[Path]) -> list[list[Path]]:
     """Files of two dates, the older ones first."""
     groups: dict[str, list[Path]] = {}
     for file in files:
-        groups.setdefault(_told([file]), []).append(file)
+        groups.setdefault(_date_in_names([file]), []).append(file)
     if len(groups) != 2 or "" in groups:
         raise ConfigError(
             f"More than two places must be parts of two snapshots, and their names tell "
@@ -109,21 +111,21 @@ def _by_date(files: list[Path]) -> list[list[Path]]:
     return [groups[day] for day in sorted(groups)]
 
 
-def _told(files: Sequence[Path]) -> str:
+def _date_in_names(files: Sequence[Path]) -> str:
     """The day that the files' names tell, or that of their folder; "" for none or several."""
-    days = {_stamp(f.name) or _stamp(f.parent.name) for f in files}
+    days = {_date_in_name(f.name) or _date_in_name(f.parent.name) for f in files}
     return days.pop() if len(days) == 1 else ""
 
 
-def _stamp(name: str) -> str:
-    found = STAMP.search(name)
+def _date_in_name(name: str) -> str:
+    found = DATE_STAMP.search(name)
     try:
         return date(*map(int, found.groups())).isoformat() if found else ""
     except ValueError:
         return ""
 
 
-def _day(text: str) -> date:
+def _parse_day(text: str) -> date:
     try:
         return parse_date(text)[0]
     except ValueError as error:

@@ -10,14 +10,14 @@ from collections.abc import Callable
 
 Arguments = list[str]  # the positional ones, as plain text
 
-FIRST = (  # what they show is their first argument
+SHOW_FIRST = (  # what they show is their first argument
     "nowrap|nobr|small|smaller|big|large|larger|sc|smallcaps|angbr|angle bracket|linktext|nihongo"
     "|ill|interlanguage link|abbr|tooltip|sic|quote|blockquote|cquote|quotation|bq|format price|nq"
     "|em|strong|keypress|vanchor|visible anchor|music|not a typo|as written|nastaliq|formatnum|gaps"
 )
-SECOND = "lang|langx|color|font color|wikt-lang"
-LAST = "transl|transliteration|translit|tlit|rtl-lang"
-SIGNS = {
+SHOW_SECOND = "lang|langx|color|font color|wikt-lang"
+SHOW_LAST = "transl|transliteration|translit|tlit|rtl-lang"
+SYMBOLS = {
     "'s": "'s",
     "'": "'",
     "ʼ": "'",
@@ -49,40 +49,48 @@ SIGNS = {
 }
 PREFIXES = ("lang-", "script/")
 SHIPS = frozenset({"uss", "hms", "hmas", "hmcs", "ss", "ms", "mv", "rms", "ins", "usat", "uscgc"})
-RANGES = {"to": " to ", "-": "–", "–": "–", "and": " and ", "or": " or ", "by": " by ", "x": " × "}
+RANGE_WORDS = {
+    "to": " to ",
+    "-": "–",
+    "–": "–",
+    "and": " and ",
+    "or": " or ",
+    "by": " by ",
+    "x": " × ",
+}
 NUMBER = re.compile(r"[\d.,/+−-]+")
 
 
-def is_known(name: str) -> bool:
+def has_text(name: str) -> bool:
     """Does a template stand for words?"""
-    return name in TABLE or name in SIGNS or name in SHIPS or name.startswith(PREFIXES)
+    return name in RENDERERS or name in SYMBOLS or name in SHIPS or name.startswith(PREFIXES)
 
 
-def words(name: str, arguments: Arguments, named: dict[str, str]) -> str:
+def render_template(name: str, arguments: Arguments, named: dict[str, str]) -> str:
     """What a template shows within a sentence; empty for one that is no part of it."""
-    if make := TABLE.get(name):
+    if make := RENDERERS.get(name):
         return make(arguments, named)
-    if name in SIGNS:
-        return SIGNS[name]
+    if name in SYMBOLS:
+        return SYMBOLS[name]
     if name in SHIPS:
         return " ".join([name.upper() if name != "ss" else "SS", *arguments[:1]])
-    return _at(arguments, 0) if name.startswith(PREFIXES) else ""
+    return _argument(arguments, 0) if name.startswith(PREFIXES) else ""
 
 
-def _at(arguments: Arguments, place: int) -> str:
+def _argument(arguments: Arguments, place: int) -> str:
     return arguments[place] if -len(arguments) <= place < len(arguments) else ""
 
 
-def _first(arguments: Arguments, named: dict[str, str]) -> str:
-    return _at(arguments, 0) or named.get("text", "") or named.get("1", "")
+def _first_argument(arguments: Arguments, named: dict[str, str]) -> str:
+    return _argument(arguments, 0) or named.get("text", "") or named.get("1", "")
 
 
 def _convert(arguments: Arguments, _: dict[str, str]) -> str:
     """{{convert|10|to|20|km|mi}} as "10 to 20 km": the unit that the writer gave."""
     shown = ""
     for argument in arguments:
-        if argument in RANGES:
-            shown += RANGES[argument]
+        if argument in RANGE_WORDS:
+            shown += RANGE_WORDS[argument]
         elif NUMBER.fullmatch(argument):
             shown += argument
         else:
@@ -121,29 +129,29 @@ def _value(arguments: Arguments, named: dict[str, str]) -> str:
     """{{val|6.241|e=18|u=C}} as "6.241×10^18 C"."""
     power = f"×10^{named['e']}" if named.get("e") else ""
     unit = named.get("u") or named.get("ul") or ""
-    return f"{_at(arguments, 0)}{power} {unit}".strip()
+    return f"{_argument(arguments, 0)}{power} {unit}".strip()
 
 
-def _dollars(sign: str) -> Callable[[Arguments, dict[str, str]], str]:
-    return lambda arguments, _: sign + _at(arguments, 0)
+def _currency(sign: str) -> Callable[[Arguments, dict[str, str]], str]:
+    return lambda arguments, _: sign + _argument(arguments, 0)
 
 
-TABLE: dict[str, Callable[[Arguments, dict[str, str]], str]] = {
-    **dict.fromkeys(FIRST.split("|"), _first),
-    **dict.fromkeys(SECOND.split("|"), lambda arguments, named: _at(arguments, 1)),
-    **dict.fromkeys(LAST.split("|"), lambda arguments, named: _at(arguments, -1)),
+RENDERERS: dict[str, Callable[[Arguments, dict[str, str]], str]] = {
+    **dict.fromkeys(SHOW_FIRST.split("|"), _first_argument),
+    **dict.fromkeys(SHOW_SECOND.split("|"), lambda arguments, named: _argument(arguments, 1)),
+    **dict.fromkeys(SHOW_LAST.split("|"), lambda arguments, named: _argument(arguments, -1)),
     **dict.fromkeys(("convert", "cvt"), _convert),
     **dict.fromkeys(("as of", "asof"), _as_of),
     **dict.fromkeys(("circa", "c.", "ca.", "c"), _circa),
     **dict.fromkeys(("frac", "fraction", "sfrac"), _fraction),
     "val": _value,
-    "e": lambda arguments, _: f"×10^{_at(arguments, 0)}",
-    "us$": _dollars("US$"),
-    "usd": _dollars("US$"),
-    "gbp": _dollars("£"),
-    "£": _dollars("£"),
-    "eur": _dollars("€"),
-    "€": _dollars("€"),
-    "a$": _dollars("A$"),
-    "inr": _dollars("₹"),
+    "e": lambda arguments, _: f"×10^{_argument(arguments, 0)}",
+    "us$": _currency("US$"),
+    "usd": _currency("US$"),
+    "gbp": _currency("£"),
+    "£": _currency("£"),
+    "eur": _currency("€"),
+    "€": _currency("€"),
+    "a$": _currency("A$"),
+    "inr": _currency("₹"),
 }

@@ -18,25 +18,26 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any, NamedTuple
 
-from fki.sources.wikipedia.diff import compare
-from fki.sources.wikipedia.wikitext import paragraphs
+from fki.sources.wikipedia.diff import diff_paragraphs
+from fki.sources.wikipedia.wikitext import extract_paragraphs
 
 READY = "ready"
-SIZE = struct.Struct("<I")
-BEGIN = (
-    "import sys; sys.path[:] = {path!r}; from fki.sources.wikipedia.workers import serve; serve()"
+LENGTH_HEADER = struct.Struct("<I")
+WORKER_CODE = (
+    "import sys; sys.path[:] = {path!r}; "
+    "from fki.sources.wikipedia.workers import run_worker; run_worker()"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class PageLimits:
     """What one page may take."""
 
     seconds: float = 10.0  # of the processor
     mebibytes: int = 1024  # of address space; an idle worker has about 100
 
 
-class Job(NamedTuple):
+class PageJob(NamedTuple):
     """A page to clean, and what it is to be compared with."""
 
     key: int  # the page's id
@@ -45,7 +46,7 @@ class Job(NamedTuple):
     apart: tuple[str, ...] = ()  # what this wiki calls files and categories
 
 
-class Done(NamedTuple):
+class PageResult(NamedTuple):
     """What came of a job."""
 
     key: int
@@ -54,34 +55,34 @@ class Done(NamedTuple):
     fault: str = ""  # why nothing did
 
 
-def work(job: Job) -> Done:
+def clean_page(job: PageJob) -> PageResult:
     """Clean the page and compare it."""
-    now = paragraphs(job.new, job.apart)
+    now = extract_paragraphs(job.new, job.apart)
     if job.old is None:
-        return Done(job.key, [], now)
-    return Done(job.key, *compare(paragraphs(job.old, job.apart), now))
+        return PageResult(job.key, [], now)
+    return PageResult(job.key, *diff_paragraphs(extract_paragraphs(job.old, job.apart), now))
 
 
-class Workers:
+class PageWorkers:
     """Processes for jobs. Use them in a `with`."""
 
-    def __init__(self, count: int = 0, limits: Limits | None = None) -> None:
+    def __init__(self, count: int = 0, limits: PageLimits | None = None) -> None:
         self.count = count or max(1, (os.cpu_count() or 2) - 1)
-        self.limits = limits or Limits()
+        self.limits = limits or PageLimits()
         self.idle: list[subprocess.Popen[bytes]] = []
-        self.busy: dict[subprocess.Popen[bytes], Job] = {}
+        self.busy: dict[subprocess.Popen[bytes], PageJob] = {}
         self.selector = selectors.DefaultSelector()
 
-    def __enter__(self) -> "Workers":
+    def __enter__(self) -> "PageWorkers":
         return self
 
     def __exit__(self, *_: object) -> None:
         for process in [*self.idle, *self.busy]:
             process.kill()
-            _reap(process)
+            _close_process(process)
         self.selector.close()
 
-    def map(self, jobs: Iterable[Job]) -> Iterator[Done]:
+    def map(self, jobs: Iterable[PageJob]) -> Iterator[PageResult]:
         """What comes of each job, in the order in which they are done."""
         for job in jobs:
             while len(self.busy) == self.count:
@@ -90,36 +91,36 @@ class Workers:
         while self.busy:
             yield from self._done()
 
-    def _give(self, job: Job) -> None:
+    def _give(self, job: PageJob) -> None:
         process = self.idle.pop() if self.idle else self._start()
         self.busy[process] = job
-        self.selector.register(_out(process), selectors.EVENT_READ, process)
+        self.selector.register(_stdout_of(process), selectors.EVENT_READ, process)
         with suppress(BrokenPipeError):  # it has died: reading from it will tell
             assert process.stdin
-            send(process.stdin, job)
+            send_message(process.stdin, job)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        code = BEGIN.format(path=[os.path.abspath(place) for place in sys.path])
+        code = WORKER_CODE.format(path=[os.path.abspath(place) for place in sys.path])
         limits = [str(self.limits.seconds), str(self.limits.mebibytes)]
         command = [sys.executable, "-I", "-c", code, *limits]
         pipe, none = subprocess.PIPE, subprocess.DEVNULL
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=none)
-        if receive(_out(process)) != READY:
-            raise RuntimeError(f"a worker ended before it began, with {_reap(process)}")
+        if receive_message(_stdout_of(process)) != READY:
+            raise RuntimeError(f"a worker ended before it began, with {_close_process(process)}")
         return process
 
-    def _done(self) -> Iterator[Done]:
+    def _done(self) -> Iterator[PageResult]:
         """Wait for one at least."""
         for selected, _ in self.selector.select():
             process = selected.data
             self.selector.unregister(selected.fileobj)
             job = self.busy.pop(process)
-            answer = receive(_out(process))
+            answer = receive_message(_stdout_of(process))
             if answer is None:
-                yield Done(job.key, [], [], self._why(_reap(process)))
+                yield PageResult(job.key, [], [], self._why(_close_process(process)))
                 continue
             self.idle.append(process)
-            yield Done(*answer)
+            yield PageResult(*answer)
 
     def _why(self, code: int) -> str:
         if code == -signal.SIGPROF:
@@ -127,25 +128,25 @@ class Workers:
         return f"more than {self.limits.mebibytes:,} MiB of memory"
 
 
-def serve() -> None:
+def run_worker() -> None:
     """A worker: jobs come in, what comes of them goes out, until the parent hangs up."""
     seconds, mebibytes = float(sys.argv[1]), int(sys.argv[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
-    _bound(mebibytes * 2**20)
-    send(sys.stdout.buffer, READY)
-    while job := receive(sys.stdin.buffer):
+    _limit_memory(mebibytes * 2**20)
+    send_message(sys.stdout.buffer, READY)
+    while job := receive_message(sys.stdin.buffer):
         signal.setitimer(signal.ITIMER_PROF, seconds)  # then SIGPROF, which ends the process
         try:
-            done = work(Job(*job))
+            done = clean_page(PageJob(*job))
         except MemoryError:
             os._exit(1)
         except Exception as error:  # the parser's: one page of millions must not stop the rest
-            done = Done(job[0], [], [], f"the parser's {type(error).__name__}")
+            done = PageResult(job[0], [], [], f"the parser's {type(error).__name__}")
         signal.setitimer(signal.ITIMER_PROF, 0)
-        send(sys.stdout.buffer, done)
+        send_message(sys.stdout.buffer, done)
 
 
-def _bound(size: int) -> None:
+def _limit_memory(size: int) -> None:
     """No more memory than this, where the system can see to it."""
     import resource
 
@@ -153,28 +154,28 @@ def _bound(size: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
 
 
-def send(pipe: IO[bytes], value: Any) -> None:
+def send_message(pipe: IO[bytes], value: Any) -> None:
     """A value, as its length and JSON."""
     packed = json.dumps(value).encode()
-    pipe.write(SIZE.pack(len(packed)) + packed)
+    pipe.write(LENGTH_HEADER.pack(len(packed)) + packed)
     pipe.flush()
 
 
-def receive(pipe: IO[bytes]) -> Any:
+def receive_message(pipe: IO[bytes]) -> Any:
     """The next value; None where the other end is gone."""
-    head = pipe.read(SIZE.size)
-    if len(head) < SIZE.size:
+    head = pipe.read(LENGTH_HEADER.size)
+    if len(head) < LENGTH_HEADER.size:
         return None
-    body = pipe.read(SIZE.unpack(head)[0])
-    return json.loads(body) if len(body) == SIZE.unpack(head)[0] else None
+    body = pipe.read(LENGTH_HEADER.unpack(head)[0])
+    return json.loads(body) if len(body) == LENGTH_HEADER.unpack(head)[0] else None
 
 
-def _out(process: subprocess.Popen[bytes]) -> IO[bytes]:
+def _stdout_of(process: subprocess.Popen[bytes]) -> IO[bytes]:
     assert process.stdout
     return process.stdout
 
 
-def _reap(process: subprocess.Popen[bytes]) -> int:
+def _close_process(process: subprocess.Popen[bytes]) -> int:
     """The exit code of a process that has ended, its pipes closed."""
     with suppress(BrokenPipeError), process:  # there may be words left that it will never read
         pass

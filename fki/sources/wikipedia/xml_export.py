@@ -14,12 +14,12 @@ from xml.parsers.expat import ExpatError, ParserCreate
 from fki.core.errors import DataError
 from fki.net.decompress import PIECE, Unreadable, opened
 
-BIGGEST = 2**23  # characters of a text; MediaWiki allows 2 MiB
-LONGEST = 2**24  # bytes of one tag
-HIGHEST = 2**32  # of page ids, which MediaWiki keeps in 32 bits
-FORMAT = "http://www.mediawiki.org/xml/export-"
+MAX_TEXT_CHARS = 2**23  # characters of a text; MediaWiki allows 2 MiB
+MAX_TAG_BYTES = 2**24  # bytes of one tag
+MAX_PAGE_ID = 2**32  # of page ids, which MediaWiki keeps in 32 bits
+XML_NAMESPACE = "http://www.mediawiki.org/xml/export-"
 ARTICLES, FILES, CATEGORIES = 0, 6, 14  # namespaces
-FIELDS = {  # of a page, and where they stand in it
+PAGE_FIELDS = {  # of a page, and where they stand in it
     ("title",): "title",
     ("ns",): "ns",
     ("id",): "id",
@@ -53,7 +53,7 @@ class Page:
 
 
 @dataclass(slots=True)
-class Site:
+class SiteInfo:
     """What an export says of its wiki."""
 
     name: str = ""  # "enwiki"
@@ -66,10 +66,10 @@ class Site:
         return tuple(filter(None, map(self.namespaces.get, (FILES, CATEGORIES))))
 
 
-def read_pages(
+def iter_pages(
     files: Iterable[Path],
     before: str = "",
-    site: Site | None = None,
+    site: SiteInfo | None = None,
     read: Callable[[int], None] = lambda _: None,
 ) -> Generator[Page, None, None]:
     """All pages of one snapshot, each with its latest revision.
@@ -84,16 +84,16 @@ def read_pages(
     for file in files:
         at = 0
         with opened(file) as (pieces, raw):
-            for pages in _Reader(file, before, site or Site()).pages(pieces):
+            for pages in _PageParser(file, before, site or SiteInfo()).pages(pieces):
                 yield from pages
                 read(raw.tell() - at)
                 at = raw.tell()
 
 
-class _Reader:
+class _PageParser:
     """The parser of one file, with the page that it is in."""
 
-    def __init__(self, file: Path, before: str, site: Site) -> None:
+    def __init__(self, file: Path, before: str, site: SiteInfo) -> None:
         self.file, self.before, self.site = file, before, site
         self.path: list[str] = []  # the open tags, the root left out
         self.depth = 0
@@ -130,8 +130,8 @@ class _Reader:
             if not piece:
                 return
             fed += len(piece)
-            if fed - self.parser.CurrentByteIndex > LONGEST:
-                raise self._fault(f"a tag is longer than {LONGEST:,} bytes")
+            if fed - self.parser.CurrentByteIndex > MAX_TAG_BYTES:
+                raise self._fault(f"a tag is longer than {MAX_TAG_BYTES:,} bytes")
 
     def _fault(self, what: str) -> DataError:
         where = f"after the page '{self.last}'" if self.last else "before its first page"
@@ -146,8 +146,8 @@ class _Reader:
     def _open(self, name: str, attributes: dict[str, str]) -> None:
         self.depth += 1
         if self.depth == 1:
-            namespace = attributes.get("xmlns", FORMAT)
-            if name != "mediawiki" or not namespace.startswith(FORMAT):
+            namespace = attributes.get("xmlns", XML_NAMESPACE)
+            if name != "mediawiki" or not namespace.startswith(XML_NAMESPACE):
                 raise self._fault("it is no export of MediaWiki")
             return
         if self.depth > 8:
@@ -164,13 +164,13 @@ class _Reader:
             case ["page", "revision", "text"]:
                 self.values["sha1"] = attributes.get("sha1", "") or self.values.get("sha1", "")
                 if "deleted" in attributes:
-                    self.length = BIGGEST + 1
+                    self.length = MAX_TEXT_CHARS + 1
             case ["siteinfo", "namespaces", "namespace"]:
-                self.namespace = _number(attributes.get("key", ""))
+                self.namespace = _parse_int(attributes.get("key", ""))
 
     def _text(self, text: str) -> None:
         self.length += len(text)
-        if self.length <= BIGGEST:
+        if self.length <= MAX_TEXT_CHARS:
             self.parts.append(text)
         else:
             self.parts.clear()
@@ -185,8 +185,8 @@ class _Reader:
                 self._end_page()
             case ["page", "revision"]:
                 self._end_revision()
-            case ["page", *inner] if key := FIELDS.get(tuple(inner)):
-                if self.length <= BIGGEST:
+            case ["page", *inner] if key := PAGE_FIELDS.get(tuple(inner)):
+                if self.length <= MAX_TEXT_CHARS:
                     self.values[key] = text
             case ["siteinfo", "dbname"]:
                 self.site.name = text
@@ -202,15 +202,15 @@ class _Reader:
         if self.before and time >= self.before:
             return
         is_text = get("model", "wikitext") == "wikitext"
-        number = _number(get("revision", ""))
+        number = _parse_int(get("revision", ""))
         if self.best and (self.best.timestamp, self.best.revision) > (time, number):
             return
         self.best = Page(
-            id=_number(get("id", "")),
+            id=_parse_int(get("id", "")),
             title=get("title", ""),
-            ns=_number(get("ns", "")),
+            ns=_parse_int(get("ns", "")),
             revision=number,
-            parent=_number(get("parent", "") or "0"),
+            parent=_parse_int(get("parent", "") or "0"),
             timestamp=time,
             text=get("text") if is_text else None,
             sha1=get("sha1", ""),
@@ -220,14 +220,14 @@ class _Reader:
         page = self.best
         if page is None:
             return
-        if not (0 < page.id < HIGHEST and page.title and len(page.timestamp) >= 10):
+        if not (0 < page.id < MAX_PAGE_ID and page.title and len(page.timestamp) >= 10):
             raise self._fault("a page has no id, title or time")
         self.last, page.redirect = page.title, self.redirect
         self.site.latest = max(self.site.latest, page.timestamp)
         self.found.append(page)
 
 
-def _number(text: str) -> int:
+def _parse_int(text: str) -> int:
     try:
         return int(text)
     except ValueError:

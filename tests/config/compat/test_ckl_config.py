@@ -146,7 +146,7 @@ def test_each_value_has_the_line_that_it_is_on(file: Path) -> None:
     assert origins["modular.size"] == origins["method"]
     assert origins["output_length"] == "--set"
     assert origins["optimizer"] == origins["max_grad_norm"] == "the originals' default"
-    assert origins["prompt"] == origins["checkpoint_path"] == "default"
+    assert origins["prompt_format"] == origins["checkpoint_path"] == "default"
 
 
 @pytest.mark.parametrize("key", [*RENAMED, *IGNORED])

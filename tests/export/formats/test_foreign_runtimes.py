@@ -19,7 +19,7 @@ from fki.export.parity import Parity
 from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import open_run
 from fki.runs.run_dir import Run
-from fki.testing import toy_encoder, toy_model
+from fki.testing import toy_model, toy_tokenizer
 
 for needed in ("onnx", "onnxruntime", "ctranslate2"):
     pytest.importorskip(needed)
@@ -76,8 +76,8 @@ print(json.dumps(found))
 
 def written(run: Run) -> list[list[int]]:
     """What the run writes."""
-    runtime = TorchRuntime(open_run(run).model, toy_encoder())
-    return [rows[0] for rows in runtime.write(toy_encoder().sources(SOURCES), length=LENGTH)]
+    runtime = TorchRuntime(open_run(run).model, toy_tokenizer())
+    return [rows[0] for rows in runtime.write(toy_tokenizer().sources(SOURCES), length=LENGTH)]
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_int8_is_near_to_the_run_and_a_third_of_its_size(run_of: RunOf, tmp_path
 def mt5_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An mT5: untied, more rows than tokens, a decoder of another depth, heads of another width."""
     torch.manual_seed(0)
-    tokenizer = toy_encoder().tokenizer
+    tokenizer = toy_tokenizer().tokenizer
     model = MT5ForConditionalGeneration(
         MT5Config(
             vocab_size=len(tokenizer) + 12,
@@ -163,7 +163,7 @@ def test_an_mt5_with_more_embeddings_than_tokens_goes_everywhere(
 def test_an_answer_that_was_cut_off_is_scored_without_an_end(
     run_of: RunOf, tmp_path: Path, form: str
 ) -> None:
-    opened, encoder = open_run(run_of("vanilla")), toy_encoder()
+    opened, encoder = open_run(run_of("vanilla")), toy_tokenizer()
     format_of(form).write(opened, tmp_path)
     end = encoder.tokenizer.eos_token_id
     sources, targets = encoder.sources(SOURCES), [[5, 6, 7], [5, 6, end]]

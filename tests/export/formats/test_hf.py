@@ -33,7 +33,7 @@ from fki.modeling import modeling_fki
 from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import LoadedModel, open_model, open_run
 from fki.runs.run_dir import Run
-from fki.testing import Case, logits, toy_encoder, toy_model
+from fki.testing import Case, logits, toy_model, toy_tokenizer
 from fki.training import session
 from fki.training.runner import Runner
 
@@ -95,7 +95,7 @@ def alone(folders: list[Path], cache: Path) -> dict[str, list[list[list[int]]]]:
 
 def written(run: Run) -> list[list[list[int]]]:
     """What the run writes, greedy and by two beams."""
-    runtime, sources = TorchRuntime(open_run(run).model, toy_encoder()), toy_encoder().sources
+    runtime, sources = TorchRuntime(open_run(run).model, toy_tokenizer()), toy_tokenizer().sources
     return [
         [
             [t for t in rows[0] if t != 0]
@@ -204,7 +204,7 @@ def test_a_model_with_a_branch_is_not_trained_further(
 ) -> None:
     folder = exported["hf", "modular", False].folder
     with pytest.raises(ConfigError, match="does not train further") as caught:
-        session.build(resolved(model=str(folder), method="lora").config)
+        session.build_session(resolved(model=str(folder), method="lora").config)
     assert "--continue-from" in (caught.value.hint or "")
 
 
@@ -313,7 +313,7 @@ def test_a_precision_with_fewer_bits_is_half_as_large_and_answers_in_it(
     whole, half = ((tmp_path / n / "model.safetensors").stat().st_size for n in ("whole", "half"))
     assert half < 0.6 * whole
     assert 1e-3 < parity.largest_difference <= parity.tolerance == ROUNDED[dtype][0]
-    assert HF.load(tmp_path / "half", toy_encoder()).model.dtype is getattr(torch, dtype)
+    assert HF.load(tmp_path / "half", toy_tokenizer()).model.dtype is getattr(torch, dtype)
 
 
 def test_a_large_model_is_written_in_parts(run_of: Callable[..., Run], tmp_path: Path) -> None:

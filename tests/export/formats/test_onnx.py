@@ -13,7 +13,7 @@ from fki.export.export import export, format_of
 from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import open_run
 from fki.runs.run_dir import Run
-from fki.testing import toy_encoder
+from fki.testing import toy_tokenizer
 
 onnx: Any = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -29,7 +29,8 @@ def random_sources(number: int) -> list[list[int]]:
     rng = np.random.default_rng(0)
     lengths = rng.integers(1, 40, number)
     return [
-        [*rng.integers(3, 4000, n).tolist(), toy_encoder().tokenizer.eos_token_id] for n in lengths
+        [*rng.integers(3, 4000, n).tolist(), toy_tokenizer().tokenizer.eos_token_id]
+        for n in lengths
     ]
 
 
@@ -39,7 +40,7 @@ def graphs(run_of: RunOf, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any
     opened = open_run(run_of("kadapter_2"))
     folder = tmp_path_factory.mktemp("graphs")
     format_of("onnx").write(opened, folder)
-    encoder = toy_encoder()
+    encoder = toy_tokenizer()
     return TorchRuntime(opened.model, encoder), onnx_runtime.load(folder, encoder)
 
 

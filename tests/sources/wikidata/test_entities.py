@@ -12,8 +12,15 @@ pytest.importorskip("msgspec")
 from benchmarks.entities import item
 from fki.sources.wikidata import entities
 from fki.sources.wikidata.entities import Scope, read_entity
-from fki.sources.wikidata.relations import relations
-from fki.sources.wikidata.statements import TWO_DATES, UNKNOWN_END, Claim, Subject, When, Window
+from fki.sources.wikidata.relations import load_relations
+from fki.sources.wikidata.statements import (
+    TWO_DATES,
+    UNKNOWN_END,
+    Claim,
+    PartialDate,
+    Subject,
+    Window,
+)
 
 HOLDS = {"P6": "one", "P39": "several", "P166": "latest", "P19": "always"}
 SCOPE = Scope(Window(date(2023, 1, 1), date(2025, 1, 1)), HOLDS)
@@ -86,7 +93,9 @@ def test_a_statement_with_its_times_is_a_claim() -> None:
     )  # fmt: skip
     assert only(statement) == Claim(
         "P6", "Q8", "",
-        When("2023-05-01", "month"), When("2024-01-01", "year"), When("2023-05-06", "day"),
+        start=PartialDate("2023-05-01", "month"),
+        end=PartialDate("2024-01-01", "year"),
+        point=PartialDate("2023-05-06", "day"),
         is_preferred=True,
     )  # fmt: skip
 
@@ -121,7 +130,7 @@ def test_what_never_changes_is_read_of_those_of_whom_anything_else_is() -> None:
 
 
 def test_a_scope_knows_how_each_relation_holds() -> None:
-    scope = Scope.of(SCOPE.window, relations().values())
+    scope = Scope.of(SCOPE.window, load_relations().values())
     assert scope.holds["P6"] == "one" and scope.holds["P19"] == "always"
 
 
@@ -140,16 +149,16 @@ def test_a_label_is_the_english_one_or_that_of_all_languages(labels: Json, label
 
 @pytest.mark.parametrize("labels", [{"de": term("Garten", "de")}, {}, [], {"en": term(" ")}])
 def test_an_item_without_an_english_label_is_counted(labels: Any) -> None:
-    assert read(land(said(), labels=labels)) == (None, Counter({entities.NAMELESS: 1}))
+    assert read(land(said(), labels=labels)) == (None, Counter({entities.NO_LABEL: 1}))
 
 
 @pytest.mark.parametrize(
     ("entity", "why"),
     [
-        ({"type": "property", "id": "P6", "labels": {"en": term("head")}}, entities.OTHER),
-        ({"type": "lexeme", "id": "L1", "lemmas": {"en": term("run")}}, entities.OTHER),
-        ({"entity": "Q1", "redirect": "Q2"}, entities.GONE),
-        ({"id": "Q1", "missing": ""}, entities.GONE),
+        ({"type": "property", "id": "P6", "labels": {"en": term("head")}}, entities.NOT_AN_ITEM),
+        ({"type": "lexeme", "id": "L1", "lemmas": {"en": term("run")}}, entities.NOT_AN_ITEM),
+        ({"entity": "Q1", "redirect": "Q2"}, entities.MISSING_OR_REDIRECT),
+        ({"id": "Q1", "missing": ""}, entities.MISSING_OR_REDIRECT),
     ],
 )
 def test_what_is_no_item_is_counted(entity: Json, why: str) -> None:
@@ -180,18 +189,18 @@ PLACE = {"latitude": 1.5, "longitude": 2, "precision": 0.01, "globe": "http://ex
     ("statement", "why"),
     [
         (said(rank="deprecated"), entities.DEPRECATED),
-        (said({"snaktype": "somevalue"}), entities.UNKNOWN),
-        (said({"snaktype": "novalue"}), entities.UNKNOWN),
-        (said({"snaktype": "value"}), entities.NO_ITEM),
-        (said(holds("Ann")), entities.NO_ITEM),
-        (said(holds(3.5)), entities.NO_ITEM),
-        (said(holds(PLACE)), entities.NO_ITEM),
-        (said(holds(PLACE | {"precision": None})), entities.NO_ITEM),
-        (said(holds({"entity-type": "property", "id": "P6"})), entities.NO_ITEM),
-        (said(holds({"entity-type": "item", "id": "Q"})), entities.NO_ITEM),
-        (said(holds({"entity-type": "item", "id": HUGE})), entities.NO_ITEM),
-        ({"mainsnak": 5}, entities.STRANGE),
-        ({"rank": "normal"}, entities.STRANGE),
+        (said({"snaktype": "somevalue"}), entities.NO_VALUE),
+        (said({"snaktype": "novalue"}), entities.NO_VALUE),
+        (said({"snaktype": "value"}), entities.VALUE_NOT_AN_ITEM),
+        (said(holds("Ann")), entities.VALUE_NOT_AN_ITEM),
+        (said(holds(3.5)), entities.VALUE_NOT_AN_ITEM),
+        (said(holds(PLACE)), entities.VALUE_NOT_AN_ITEM),
+        (said(holds(PLACE | {"precision": None})), entities.VALUE_NOT_AN_ITEM),
+        (said(holds({"entity-type": "property", "id": "P6"})), entities.VALUE_NOT_AN_ITEM),
+        (said(holds({"entity-type": "item", "id": "Q"})), entities.VALUE_NOT_AN_ITEM),
+        (said(holds({"entity-type": "item", "id": HUGE})), entities.VALUE_NOT_AN_ITEM),
+        ({"mainsnak": 5}, entities.MALFORMED),
+        ({"rank": "normal"}, entities.MALFORMED),
     ],
 )
 def test_a_statement_that_says_nothing_is_counted_by_reason(statement: Json, why: str) -> None:
@@ -199,7 +208,7 @@ def test_a_statement_that_says_nothing_is_counted_by_reason(statement: Json, why
 
 
 def test_a_relation_that_is_no_list_is_counted() -> None:
-    assert read(land(claims={"P6": 5}))[1] == Counter({entities.STRANGE: 1})
+    assert read(land(claims={"P6": 5}))[1] == Counter({entities.MALFORMED: 1})
 
 
 SOME, NONE = {"snaktype": "somevalue"}, {"snaktype": "novalue"}
@@ -269,7 +278,7 @@ def test_what_may_hold_on_the_eve_or_change_in_the_window_is_kept(statement: Jso
     ],
 )
 def test_what_lies_outside_the_window_is_kept_beside_what_does_not(statement: Json) -> None:
-    assert claims(statement) == ([], Counter({entities.AWAY: 1}))
+    assert claims(statement) == ([], Counter({entities.OUTSIDE_WINDOW: 1}))
     assert len(claims(statement, said(**since("+2023-06-01")))[0]) == 2
 
 
@@ -284,7 +293,7 @@ def test_the_latest_matters_by_its_point_in_time_though_it_starts_later() -> Non
 
 def test_one_strange_statement_leaves_the_others() -> None:
     found, dropped = beside(said(to("Q2")), {"mainsnak": []}, said(to("Q3")))
-    assert [claim.object for claim in found] == ["Q2", "Q3"] and dropped[entities.STRANGE] == 1
+    assert [claim.object for claim in found] == ["Q2", "Q3"] and dropped[entities.MALFORMED] == 1
 
 
 def test_made_up_items_have_all_that_real_ones_have() -> None:

@@ -22,10 +22,10 @@ from fki.core.errors import ConfigError, DataError, FkiError
 from fki.net import bzip2, optional
 from fki.net.downloads import Progress
 from fki.sources.wikidata import dump_pieces, dump_shard, dump_workers, entities
-from fki.sources.wikidata.dump_shard import Part, read_shard
+from fki.sources.wikidata.dump_shard import ShardIndex, write_shard
 from fki.sources.wikidata.entities import Scope
-from fki.sources.wikidata.merge_shards import Subjects, dump_subjects
-from fki.sources.wikidata.statements import Claim, Subject, When, Window, read_time
+from fki.sources.wikidata.merge_shards import DumpSubjects, open_subjects
+from fki.sources.wikidata.statements import Claim, PartialDate, Subject, Window, parse_time
 
 HOLDS = dict.fromkeys(PLAIN, "always") | dict.fromkeys(DATED, "several") | {"P6": "latest"}
 WANTED = Scope(Window(date(2015, 1, 1), date(2020, 1, 1)), HOLDS)
@@ -38,9 +38,9 @@ Json = dict[str, Any]
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces that a small dump has many of."""
-    monkeypatch.setattr(dump_pieces, "PACKED", 6_000)
-    monkeypatch.setattr(dump_pieces, "PLAIN", 50_000)
-    monkeypatch.setattr(dump_pieces, "TEXT", 50_000)
+    monkeypatch.setattr(dump_pieces, "BZIP2_PIECE_BYTES", 6_000)
+    monkeypatch.setattr(dump_pieces, "PLAIN_PIECE_BYTES", 50_000)
+    monkeypatch.setattr(dump_pieces, "TEXT_PIECE_BYTES", 50_000)
 
 
 def text_of(lines: Sequence[str]) -> bytes:
@@ -153,9 +153,9 @@ def claims_of(relation: str, said: list[Json], labels: dict[str, str]) -> Iterat
         yield Claim(relation, named, labels.get(named, ""), *times, is_preferred=is_preferred)
 
 
-def time(snaks: list[Json] | None) -> When | None:
+def time(snaks: list[Json] | None) -> PartialDate | None:
     value = snaks[0]["datavalue"]["value"] if snaks else None
-    return read_time(value["time"], value["precision"]) if value else None
+    return parse_time(value["time"], value["precision"]) if value else None
 
 
 def touches(claim: Claim, holds: str, window: Window) -> bool:
@@ -171,9 +171,9 @@ def touches(claim: Claim, holds: str, window: Window) -> bool:
 
 def subjects_of(
     places: Sequence[Path], work: Path, scope: Scope | None = WANTED, **options: Any
-) -> tuple[list[Subject], Subjects, bytes]:
+) -> tuple[list[Subject], DumpSubjects, bytes]:
     """All of it in memory, and the bytes of the file that it was read from."""
-    with dump_subjects(places, work, scope, **options) as subjects:
+    with open_subjects(places, work, scope, **options) as subjects:
         return list(subjects), subjects, subjects.file.read_bytes()
 
 
@@ -189,9 +189,13 @@ def test_a_dump_says_what_brute_force_finds(
     found, subjects, _ = subjects_of([packed(name)], tmp_path / "work")
     assert found == twin(text) and len(found) > 30
     assert subjects.counts["lines"] == ITEMS
-    assert subjects.dropped[entities.BROKEN] == 1 and len(subjects.broken) == 1
+    assert subjects.dropped[entities.NOT_AN_ENTITY] == 1 and len(subjects.broken) == 1
     assert subjects.broken[0].startswith('{"type": "item", "id": "Q61"')
-    assert subjects.dropped[entities.OTHER] == subjects.dropped[entities.GONE] == 1
+    assert (
+        subjects.dropped[entities.NOT_AN_ITEM]
+        == subjects.dropped[entities.MISSING_OR_REDIRECT]
+        == 1
+    )
     assert {c.object_label == "" for s in found for c in s.claims} == {True, False}
     [origin] = subjects.origins
     assert origin.name == f"dump.{name}" and origin.licence == "cc0-1.0"
@@ -200,7 +204,7 @@ def test_a_dump_says_what_brute_force_finds(
 def test_the_subjects_are_gone_through_as_often_as_needed(
     packed: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    with dump_subjects([packed("json")], tmp_path / "work", WANTED) as subjects:
+    with open_subjects([packed("json")], tmp_path / "work", WANTED) as subjects:
         assert list(subjects) == list(subjects)
 
 
@@ -212,7 +216,7 @@ def test_two_workers_and_three_shards_leave_the_same_bytes(
     alone = subjects_of([file], tmp_path / "alone")
     both = subjects_of([file], tmp_path / "both", workers=2)
     parts = [tmp_path / f"part{i}" for i in (1, 2, 3)]
-    read = [read_shard(file, parts[i - 1], WANTED, Part(i, 3)) for i in (1, 2, 3)]
+    read = [write_shard(file, parts[i - 1], WANTED, ShardIndex(i, 3)) for i in (1, 2, 3)]
     assert min(shard.counts["items"] for shard in read) > ITEMS // 6
     shared = subjects_of(parts[::-1], tmp_path / "shared", None)
     assert alone[2] == both[2] == shared[2]
@@ -221,7 +225,7 @@ def test_two_workers_and_three_shards_leave_the_same_bytes(
         assert other.origins == alone[1].origins and other.scope == WANTED
     one, two = tmp_path / "one", tmp_path / "two"
     for folder, workers in ((one, 1), (two, 2)):
-        read_shard(file, folder, WANTED, workers=workers)
+        write_shard(file, folder, WANTED, workers=workers)
     for part in (dump_shard.CLAIMS, dump_shard.LABELS, dump_shard.MANIFEST):
         assert (one / part).read_bytes() == (two / part).read_bytes()
 
@@ -229,11 +233,11 @@ def test_two_workers_and_three_shards_leave_the_same_bytes(
 def test_more_shards_than_pieces_are_no_trouble(
     packed: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dump_pieces, "PACKED", 2**20)
+    monkeypatch.setattr(dump_pieces, "BZIP2_PIECE_BYTES", 2**20)
     file = packed("json.bz2")
     parts = [tmp_path / f"part{i}" for i in (1, 2)]
     for i, part in enumerate(parts, 1):
-        read_shard(file, part, WANTED, Part(i, 2))
+        write_shard(file, part, WANTED, ShardIndex(i, 2))
     assert subjects_of(parts, tmp_path)[2] == subjects_of([file], tmp_path / "work")[2]
 
 
@@ -245,12 +249,15 @@ def test_every_line_is_in_one_piece_wherever_the_cuts_fall(
     lines = [b"a" * (n % 23) for n in range(60)]
     file = tmp_path / "some"
     file.write_bytes(b"[" + b"\n".join(lines) + b"end" + ending)
-    for name in ("PLAIN", "TEXT"):
+    for name in ("PLAIN_PIECE_BYTES", "TEXT_PIECE_BYTES"):
         monkeypatch.setattr(dump_pieces, name, size)
     expected = [b"[" + lines[0], *lines[1:-1], lines[-1] + b"end"]
-    plain = [line for piece in dump_pieces.cut(file) for line in piece.lines()]
+    plain = [line for piece in dump_pieces.iter_pieces(file) for line in piece.lines()]
     file.write_bytes(gzip.compress(file.read_bytes()))
-    for found in (plain, [line for piece in dump_pieces.cut(file) for line in piece.lines()]):
+    for found in (
+        plain,
+        [line for piece in dump_pieces.iter_pieces(file) for line in piece.lines()],
+    ):
         assert found[: len(expected)] == expected and not any(found[len(expected) :])
 
 
@@ -262,9 +269,9 @@ def test_every_block_is_in_one_piece_wherever_the_cuts_fall(
     content = b"\n".join(content[at : at + 997] for at in range(0, len(content), 997)) + b"\n"
     file = tmp_path / "some.bz2"
     file.write_bytes(streams(small_blocks, content, 101_000))
-    monkeypatch.setattr(dump_pieces, "PACKED", size)
+    monkeypatch.setattr(dump_pieces, "BZIP2_PIECE_BYTES", size)
     monkeypatch.setattr(bzip2, "STEP", 10_007)
-    lines = (line for piece in dump_pieces.cut(file) for line in piece.lines())
+    lines = (line for piece in dump_pieces.iter_pieces(file) for line in piece.lines())
     assert b"\n".join(lines) + b"\n" == content
 
 
@@ -292,8 +299,8 @@ def test_a_line_of_twenty_megabytes_is_read(
     lines[5] = lines[5][:-1] + ', "more": "' + "long " * 4_000_000 + '"}'
     text = text_of(lines)
     monkeypatch.undo()
-    monkeypatch.setattr(dump_pieces, "PLAIN", 2**20)
-    monkeypatch.setattr(dump_pieces, "TEXT", 2**20)
+    monkeypatch.setattr(dump_pieces, "PLAIN_PIECE_BYTES", 2**20)
+    monkeypatch.setattr(dump_pieces, "TEXT_PIECE_BYTES", 2**20)
     for name in ("json", "json.bz2", "json.gz"):
         file = tmp_path / f"dump.{name}"
         file.write_bytes(PACKERS[name](text))
@@ -327,7 +334,7 @@ def test_a_dump_that_ends_with_a_stream_but_not_with_its_list_was_cut_short(
         subjects_of([file], tmp_path / "work")
     parts = [tmp_path / f"part{i}" for i in (1, 2)]
     for i, part in enumerate(parts, 1):
-        read_shard(file, part, WANTED, Part(i, 2))
+        write_shard(file, part, WANTED, ShardIndex(i, 2))
     with pytest.raises(DataError, match="its list of entities has no end"):
         subjects_of(parts, tmp_path / "work")
 
@@ -368,7 +375,7 @@ def test_what_is_not_there_is_an_error(tmp_path: Path) -> None:
     for places in ([tmp_path / "none"], [tmp_path, tmp_path / "none"]):
         assert "There is nothing at" in refusal(places)
     with pytest.raises(DataError, match="cannot be read"):
-        read_shard(tmp_path / "none", tmp_path / "part", WANTED)
+        write_shard(tmp_path / "none", tmp_path / "part", WANTED)
 
 
 def test_progress_tells_compressed_bytes_to_the_end(
@@ -385,11 +392,11 @@ def test_what_was_read_is_kept_until_it_has_been_used(
     packed: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, work = packed("json.bz2"), tmp_path / "work"
-    with pytest.raises(ValueError), dump_subjects([file], work, WANTED) as subjects:
+    with pytest.raises(ValueError), open_subjects([file], work, WANTED) as subjects:
         first = subjects.file.read_bytes()
         raise ValueError("no room for the dataset")
 
-    def refuse(*_: object) -> Iterator[dump_workers.Read]:
+    def refuse(*_: object) -> Iterator[dump_workers.PieceResult]:
         raise AssertionError("it was read again")
 
     monkeypatch.setattr(dump_workers, "read_pieces", refuse)
@@ -406,7 +413,7 @@ def test_a_run_that_is_interrupted_leaves_nothing_to_be_used(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        read_shard(packed("json.bz2"), tmp_path / "new" / "part", WANTED, workers=2, watch=stop)
+        write_shard(packed("json.bz2"), tmp_path / "new" / "part", WANTED, workers=2, watch=stop)
     assert left(tmp_path / "new") == []
 
 
@@ -417,7 +424,7 @@ def test_a_process_that_is_begun_as_a_worker_never_hears_of_ctrl_c() -> None:
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
         return done.stdout.strip() == b"True"
 
-    with dump_workers._deaf():
+    with dump_workers._block_interrupts():
         assert is_deaf()
     assert not is_deaf()
 
@@ -429,7 +436,7 @@ def test_what_a_killed_run_left_is_in_nobody_s_way(
     room = tmp_path / ".part.fki" / "shard"
     room.mkdir(parents=True)
     (room / dump_shard.CLAIMS).write_text("half a line")
-    read = read_shard(file, tmp_path / "part", WANTED)
+    read = write_shard(file, tmp_path / "part", WANTED)
     assert read == dump_shard.open_shard(tmp_path / "part")
     assert not room.parent.exists()
 
@@ -441,13 +448,13 @@ def test_a_folder_that_cannot_be_written_is_an_error(
     file = packed("json")
     (tmp_path / "closed").mkdir(mode=0o500)
     with pytest.raises(FkiError, match="cannot be written"):
-        read_shard(file, tmp_path / "closed" / "part", WANTED)
+        write_shard(file, tmp_path / "closed" / "part", WANTED)
 
 
 def test_a_file_in_the_way_is_an_error(packed: Callable[[str], Path], tmp_path: Path) -> None:
     (tmp_path / "way").write_text("mine")
     with pytest.raises(FkiError, match="cannot be written"):
-        read_shard(packed("json"), tmp_path / "way" / "part", WANTED)
+        write_shard(packed("json"), tmp_path / "way" / "part", WANTED)
     assert (tmp_path / "way").read_text() == "mine"
 
 
@@ -456,7 +463,7 @@ def parts(packed: Callable[[str], Path], tmp_path: Path) -> list[Path]:
     """Two shards of one dump."""
     folders = [tmp_path / f"part{i}" for i in (1, 2)]
     for i, folder in enumerate(folders, 1):
-        read_shard(packed("json"), folder, WANTED, Part(i, 2))
+        write_shard(packed("json"), folder, WANTED, ShardIndex(i, 2))
     return folders
 
 
@@ -474,12 +481,12 @@ def test_shards_that_do_not_belong_together_are_refused(
     other.write_bytes(text.replace(b"Q2", b"Q3"))
     window = replace(WANTED, window=Window(date(2016, 1, 1), date(2020, 1, 1)))
     made = {
-        name: read_shard(of, tmp_path / name, asked, part).folder
+        name: write_shard(of, tmp_path / name, asked, part).folder
         for name, of, asked, part in (
-            ("another", other, WANTED, Part(2, 2)),
-            ("window", file, window, Part(2, 2)),
-            ("relations", file, FEWER, Part(2, 2)),
-            ("third", file, WANTED, Part(2, 3)),
+            ("another", other, WANTED, ShardIndex(2, 2)),
+            ("window", file, window, ShardIndex(2, 2)),
+            ("relations", file, FEWER, ShardIndex(2, 2)),
+            ("third", file, WANTED, ShardIndex(2, 3)),
         )
     }
     assert "another is of another dump (other.json" in refusal([one, made["another"]])
@@ -516,23 +523,23 @@ def test_a_shard_of_another_form_is_refused(parts: list[Path]) -> None:
 def test_a_folder_with_something_else_is_left_alone(parts: list[Path], tmp_path: Path) -> None:
     file = tmp_path / "dump.json"
     with pytest.raises(DataError, match="is there already, and is shard 1/2"):
-        read_shard(file, parts[0], WANTED, Part(2, 2))
+        write_shard(file, parts[0], WANTED, ShardIndex(2, 2))
     with pytest.raises(DataError, match="is there already, and is of other relations"):
-        read_shard(file, parts[0], FEWER, Part(1, 2))
-    assert read_shard(file, parts[0], WANTED, Part(1, 2)).part == Part(1, 2)
+        write_shard(file, parts[0], FEWER, ShardIndex(1, 2))
+    assert write_shard(file, parts[0], WANTED, ShardIndex(1, 2)).part == ShardIndex(1, 2)
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "letter").write_text("dear")
     with pytest.raises(DataError, match="is no shard"):
-        read_shard(file, mine, WANTED)
+        write_shard(file, mine, WANTED)
     assert (mine / "letter").read_text() == "dear"
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2", "1/2/3", "²/3", ""])
 def test_a_share_is_one_of_n(text: str) -> None:
-    assert Part.parse("2/8") == Part(2, 8)
+    assert ShardIndex.parse("2/8") == ShardIndex(2, 8)
     with pytest.raises(ConfigError, match="is no shard"):
-        Part.parse(text)
+        ShardIndex.parse(text)
 
 
 def test_a_missing_library_is_said_with_what_to_type(
@@ -553,7 +560,7 @@ def test_a_worker_that_is_ended_from_outside_is_an_error(
         list(dump_workers.read_pieces(pieces, WANTED, 2))
 
 
-class End(dump_pieces.Text):
+class End(dump_pieces.TextPiece):
     """A piece that no worker survives."""
 
     def lines(self) -> Iterator[bytes]:
@@ -566,11 +573,11 @@ from datetime import date
 from pathlib import Path
 from fki.sources.wikidata.statements import Window
 from fki.sources.wikidata.entities import Scope
-from fki.sources.wikidata.merge_shards import dump_subjects
+from fki.sources.wikidata.merge_shards import open_subjects
 
 if __name__ == "__main__":
     scope = Scope(Window(date(2015, 1, 1), date(2020, 1, 1)), {"P6": "one"})
-    with dump_subjects([Path(sys.argv[1])], Path(sys.argv[2]), scope) as subjects:
+    with open_subjects([Path(sys.argv[1])], Path(sys.argv[2]), scope) as subjects:
         count = sum(1 for _ in subjects)
     status = Path("/proc/self/status").read_text()
     print(count, next(l.split()[1] for l in status.splitlines() if l.startswith("VmHWM")))

@@ -11,12 +11,25 @@ import pytest
 pytest.importorskip("pyoxigraph")
 from fki.core.errors import DataError
 from fki.net.http import Patience, Web
-from fki.sources.wikidata import query_crawl as harvest_module
-from fki.sources.wikidata.query_crawl import Harvest, parts_of
-from fki.sources.wikidata.query_service import BEGUN, STALE, Service, Stopped, stopping
+from fki.sources.wikidata import query_crawl
+from fki.sources.wikidata.query_crawl import QueryCrawl, split_window
+from fki.sources.wikidata.query_service import (
+    JOURNAL_LIFETIME,
+    START_FILE,
+    CrawlStopped,
+    QueryService,
+    interruptible_sleep,
+)
 from fki.sources.wikidata.relations import Relation
 from fki.sources.wikidata.select_facts import FactSelector
-from fki.sources.wikidata.statements import TWO_DATES, UNKNOWN_END, Claim, Subject, When, Window
+from fki.sources.wikidata.statements import (
+    TWO_DATES,
+    UNKNOWN_END,
+    Claim,
+    PartialDate,
+    Subject,
+    Window,
+)
 from tests.support.sparql_server import Sparql, World, page, sparql
 
 WINDOW = Window(date(2025, 10, 1), date(2026, 1, 1))
@@ -62,15 +75,15 @@ def pauses() -> list[float]:
 
 
 @pytest.fixture
-def open_harvest(tmp_path: Path, pauses: list[float]) -> Iterator[Callable[..., Harvest]]:
+def open_harvest(tmp_path: Path, pauses: list[float]) -> Iterator[Callable[..., QueryCrawl]]:
     clients: list[Web] = []
 
-    def open_(site: Sparql, journal: str = "journal", **more: Any) -> Harvest:
+    def open_(site: Sparql, journal: str = "journal", **more: Any) -> QueryCrawl:
         clients.append(
             Web(contact="me@example.org", patience=Patience(read=10.0), sleep=pauses.append)
         )
-        service = Service(clients[-1], tmp_path / journal, site.url)
-        return Harvest(service, WINDOW, more.pop("relations", RELATIONS), **more)
+        service = QueryService(clients[-1], tmp_path / journal, site.url)
+        return QueryCrawl(service, WINDOW, more.pop("relations", RELATIONS), **more)
 
     yield open_
     for client in clients:
@@ -99,7 +112,7 @@ ALL = {
 
 @pytest.mark.parametrize("hints", [False, True])
 def test_what_changed_comes_with_what_held_before_and_what_stands(
-    open_harvest: Callable[..., Harvest], hints: bool
+    open_harvest: Callable[..., QueryCrawl], hints: bool
 ) -> None:
     with sparql(world(), hints=hints) as site:
         assert told([*open_harvest(site).subjects()]) == ALL
@@ -107,7 +120,7 @@ def test_what_changed_comes_with_what_held_before_and_what_stands(
         assert asked and all(("rangeSafe" in q) == hints for q in asked)
 
 
-def test_rows_are_those_of_the_embedded_dataset(open_harvest: Callable[..., Harvest]) -> None:
+def test_rows_are_those_of_the_embedded_dataset(open_harvest: Callable[..., QueryCrawl]) -> None:
     with sparql(world()) as site:
         sieve = FactSelector(RELATIONS, WINDOW)
         for subject in open_harvest(site).subjects():
@@ -132,7 +145,7 @@ def test_rows_are_those_of_the_embedded_dataset(open_harvest: Callable[..., Harv
 
 
 def test_a_second_harvest_of_one_journal_asks_nothing_but_what_the_service_can(
-    open_harvest: Callable[..., Harvest],
+    open_harvest: Callable[..., QueryCrawl],
 ) -> None:
     with sparql(world()) as site:
         first = told([*open_harvest(site).subjects()])
@@ -142,7 +155,7 @@ def test_a_second_harvest_of_one_journal_asks_nothing_but_what_the_service_can(
 
 
 def test_a_harvest_killed_anywhere_goes_on_where_it_was(
-    open_harvest: Callable[..., Harvest],
+    open_harvest: Callable[..., QueryCrawl],
 ) -> None:
     with sparql(world()) as site:
         [*open_harvest(site, "whole").subjects()]
@@ -168,29 +181,29 @@ def test_a_harvest_killed_anywhere_goes_on_where_it_was(
 
 
 def test_a_journal_that_is_too_old_is_begun_anew(
-    open_harvest: Callable[..., Harvest], tmp_path: Path
+    open_harvest: Callable[..., QueryCrawl], tmp_path: Path
 ) -> None:
     with sparql(world()) as site:
         [*open_harvest(site).subjects()]
         asked = len(site.queries)
-        began = tmp_path / "journal" / BEGUN
-        began.write_text(str(float(began.read_text()) - STALE - 1))
+        began = tmp_path / "journal" / START_FILE
+        began.write_text(str(float(began.read_text()) - JOURNAL_LIFETIME - 1))
         [*open_harvest(site).subjects()]
         assert len(site.queries) == 2 * asked
 
 
 def test_a_damaged_answer_in_the_journal_is_asked_for_again(
-    open_harvest: Callable[..., Harvest], tmp_path: Path
+    open_harvest: Callable[..., QueryCrawl], tmp_path: Path
 ) -> None:
     with sparql(world()) as site:
         [*open_harvest(site).subjects()]
-        kept = [f for f in (tmp_path / "journal").iterdir() if f.name != BEGUN]
+        kept = [f for f in (tmp_path / "journal").iterdir() if f.name != START_FILE]
         kept[0].write_text("[{")
         assert told([*open_harvest(site).subjects()]) == ALL
 
 
 def test_at_most_three_questions_are_asked_at_once_by_a_named_client(
-    open_harvest: Callable[..., Harvest],
+    open_harvest: Callable[..., QueryCrawl],
 ) -> None:
     with sparql(world()) as site:
         site.delay = 0.02
@@ -200,7 +213,7 @@ def test_at_most_three_questions_are_asked_at_once_by_a_named_client(
 
 
 def test_a_busy_service_is_waited_for_as_long_as_it_says(
-    open_harvest: Callable[..., Harvest], pauses: list[float]
+    open_harvest: Callable[..., QueryCrawl], pauses: list[float]
 ) -> None:
     with sparql(world()) as site:
         site.failures = [(429, {"Retry-After": "17"}), (503, {}), (500, {})]
@@ -210,7 +223,7 @@ def test_a_busy_service_is_waited_for_as_long_as_it_says(
 
 @pytest.mark.parametrize("breaks_off", [False, True])
 def test_a_question_that_takes_too_long_is_divided(
-    open_harvest: Callable[..., Harvest], breaks_off: bool
+    open_harvest: Callable[..., QueryCrawl], breaks_off: bool
 ) -> None:
     def is_slow(query: str) -> bool:
         head = query.rpartition("PREFIX")[2]
@@ -221,7 +234,7 @@ def test_a_question_that_takes_too_long_is_divided(
         assert told([*open_harvest(site).subjects()]) == ALL
 
 
-def test_one_subject_that_is_too_much_is_named(open_harvest: Callable[..., Harvest]) -> None:
+def test_one_subject_that_is_too_much_is_named(open_harvest: Callable[..., QueryCrawl]) -> None:
     with sparql(world()) as site:
         site.is_slow = lambda query: "VALUES ?subject" in query and "wd:Q1 " in query
         with pytest.raises(DataError, match="Q1 alone"):
@@ -229,22 +242,22 @@ def test_one_subject_that_is_too_much_is_named(open_harvest: Callable[..., Harve
 
 
 def test_many_subjects_come_page_by_page(
-    open_harvest: Callable[..., Harvest], monkeypatch: pytest.MonkeyPatch
+    open_harvest: Callable[..., QueryCrawl], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = world()
     for n in range(20, 45):
         it.name(f"Q{n}", f"Person {n}")
         it.say(f"Q{n}", "P54", "Q6", start="2025-10-20")
-    monkeypatch.setattr(harvest_module, "PAGE", 10)
-    monkeypatch.setattr(harvest_module, "SUBJECTS", 7)
-    monkeypatch.setattr(harvest_module, "ITEMS", 6)
+    monkeypatch.setattr(query_crawl, "PAGE_SIZE", 10)
+    monkeypatch.setattr(query_crawl, "SUBJECTS_PER_QUERY", 7)
+    monkeypatch.setattr(query_crawl, "LABELS_PER_QUERY", 6)
     with sparql(it) as site:
         found = told([*open_harvest(site).subjects()])
         assert len(found) == 5 + 25 and found["Person 44", "P54"] == [("Reds", "2025-10-20", "")]
 
 
 def test_a_limit_draws_the_same_subjects_again(
-    open_harvest: Callable[..., Harvest],
+    open_harvest: Callable[..., QueryCrawl],
 ) -> None:
     it = world()
     for n in range(20, 45):
@@ -259,7 +272,7 @@ def test_a_limit_draws_the_same_subjects_again(
 
 
 def test_odd_statements_are_left_out_or_said_to_be_unclear(
-    open_harvest: Callable[..., Harvest],
+    open_harvest: Callable[..., QueryCrawl],
 ) -> None:
     it = world()
     it.say("Q2", "P6", '"a text"', start="2025-11-11")
@@ -279,11 +292,13 @@ def test_odd_statements_are_left_out_or_said_to_be_unclear(
         ("Bo Bridge", TWO_DATES),
         ("Cy Crane", ""),
     ]
-    assert claims["Cy Crane", ""].start == When("2025-03-05", "day")
-    assert claims["Bo Bridge", TWO_DATES].start == When("2025-12-05", "day")  # the last of them
+    assert claims["Cy Crane", ""].start == PartialDate("2025-03-05", "day")
+    assert claims["Bo Bridge", TWO_DATES].start == PartialDate(
+        "2025-12-05", "day"
+    )  # the last of them
 
 
-def test_a_name_has_no_spaces_but_plain_ones(open_harvest: Callable[..., Harvest]) -> None:
+def test_a_name_has_no_spaces_but_plain_ones(open_harvest: Callable[..., QueryCrawl]) -> None:
     it = world()
     it.name("Q10", "Di\u00a0 Dove")
     it.say("Q2", "P6", "Q10", start="2025-12-01")
@@ -295,13 +310,13 @@ def test_a_name_has_no_spaces_but_plain_ones(open_harvest: Callable[..., Harvest
 def test_a_subject_that_comes_twice_is_told_once() -> None:
     sieve = FactSelector([LEADER], WINDOW)
     for day in ("2025-11-03", "2025-11-03", "2025-12-04"):
-        new = Claim("P6", "Q4", "Bo Bridge", start=When(day, "day"))
+        new = Claim("P6", "Q4", "Bo Bridge", start=PartialDate(day, "day"))
         sieve.add(Subject("Q1", "Avalon", [new]))
     assert [row["start"] for row in sieve.tables()["stream"]] == ["2025-11-03"]
 
 
 def test_what_is_dated_by_the_year_alone_is_not_asked_for(
-    open_harvest: Callable[..., Harvest],
+    open_harvest: Callable[..., QueryCrawl],
 ) -> None:
     it = World()
     it.name("Q1", "Avalon")
@@ -316,7 +331,7 @@ def test_what_is_dated_by_the_year_alone_is_not_asked_for(
 
 @pytest.mark.parametrize("answer", [b"<html>Welcome</html>", b"[1]", b"[" * 100_000])
 def test_something_that_is_no_sparql_service_is_said_to_be_none(
-    open_harvest: Callable[..., Harvest], answer: bytes
+    open_harvest: Callable[..., QueryCrawl], answer: bytes
 ) -> None:
     with sparql(world()) as site, page(answer) as other:
         harvest = open_harvest(site)
@@ -327,7 +342,7 @@ def test_something_that_is_no_sparql_service_is_said_to_be_none(
 
 
 def test_an_answer_without_what_was_asked_for_is_refused(
-    open_harvest: Callable[..., Harvest],
+    open_harvest: Callable[..., QueryCrawl],
 ) -> None:
     told = b'{"head": {"vars": ["x"]}, "boolean": true, "results": {"bindings": []}}'
     with sparql(world()) as site, page(told) as other:
@@ -338,14 +353,14 @@ def test_an_answer_without_what_was_asked_for_is_refused(
 
 
 def test_the_order_of_subjects_decides_nothing(
-    open_harvest: Callable[..., Harvest], monkeypatch: pytest.MonkeyPatch
+    open_harvest: Callable[..., QueryCrawl], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = world()
     for n in range(20, 60):
         it.name(f"Q{n}", f"Person {n}")
         it.say(f"Q{n}", "P54", "Q6", start="2025-03-20")
         it.say(f"Q{n}", "P19", "Q9")
-    monkeypatch.setattr("fki.sources.wikidata.select_facts.KEPT", 7)
+    monkeypatch.setattr("fki.sources.wikidata.select_facts.KEYS_PER_RELATION", 7)
     with sparql(it) as site:
         subjects = [*open_harvest(site).subjects()]
     tables = []
@@ -361,21 +376,24 @@ def test_an_interruption_does_not_wait_for_a_server_that_wants_to_be_left_alone(
     tmp_path: Path,
 ) -> None:
     stop = threading.Event()
-    with sparql(world()) as site, Web(contact="me@example.org", sleep=stopping(stop)) as web:
-        service = Service(web, tmp_path / "journal", site.url, stop)
+    with (
+        sparql(world()) as site,
+        Web(contact="me@example.org", sleep=interruptible_sleep(stop)) as web,
+    ):
+        service = QueryService(web, tmp_path / "journal", site.url, stop)
 
         def told(what: str, done: int, total: int) -> None:
             if not done:
                 site.failures = [(200, {"MediaWiki-API-Error": "maxlag", "Retry-After": "500"})] * 9
                 threading.Timer(0.2, stop.set).start()
 
-        with pytest.raises(Stopped):
-            [*Harvest(service, WINDOW, RELATIONS, told=told).subjects()]
+        with pytest.raises(CrawlStopped):
+            [*QueryCrawl(service, WINDOW, RELATIONS, told=told).subjects()]
 
 
 def test_a_long_window_is_asked_about_in_parts() -> None:
     window = Window(date(2025, 10, 15), date(2026, 3, 5))
-    assert [(str(m.since), str(m.until)) for m in parts_of(window)] == [
+    assert [(str(m.since), str(m.until)) for m in split_window(window)] == [
         ("2025-10-15", "2026-01-15"),
         ("2026-01-15", "2026-03-05"),
     ]

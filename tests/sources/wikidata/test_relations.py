@@ -11,10 +11,10 @@ import pytest
 from fki.core.errors import ConfigError
 from fki.core.types import OBJECT, SUBJECT
 from fki.data.dataset_folder import read_wordings
-from fki.sources.wikidata.relations import ALWAYS, Relation, chosen, relations
+from fki.sources.wikidata.relations import ALWAYS, Relation, load_relations, select_relations
 
 ROOT = Path(__file__).resolve().parents[3]
-ALL = list(relations().values())
+ALL = list(load_relations().values())
 WORDINGS = [(r.id, wording) for r in ALL for wording in r.wordings]
 
 
@@ -102,12 +102,12 @@ def test_the_wordings_are_what_a_dataset_folder_takes(tmp_path: Path) -> None:
     ids=str,
 )
 def test_relations_are_chosen_by_number_or_label(names: str | list[str], found: list[str]) -> None:
-    assert ids(chosen(names)) == found
+    assert ids(select_relations(names)) == found
 
 
 @pytest.mark.parametrize("names", ["all", ["All"], "P19,all,P6"], ids=str)
 def test_all_means_every_relation_once(names: str | list[str]) -> None:
-    assert sorted(ids(chosen(names))) == sorted(relations())
+    assert sorted(ids(select_relations(names))) == sorted(load_relations())
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_all_means_every_relation_once(names: str | list[str]) -> None:
 )
 def test_an_unknown_relation_is_told_the_nearest(name: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        chosen(f"P6,{name}")
+        select_relations(f"P6,{name}")
     assert str(caught.value).endswith(said)
     assert caught.value.hint and "docs/relations.md" in caught.value.hint
 
@@ -128,12 +128,12 @@ def test_an_unknown_relation_is_told_the_nearest(name: str, said: str) -> None:
 @pytest.mark.parametrize("names", ["", " , ", []], ids=str)
 def test_no_name_is_no_choice(names: str | list[str]) -> None:
     with pytest.raises(ConfigError, match="No relation is chosen"):
-        chosen(names)
+        select_relations(names)
 
 
 def test_the_table_cannot_be_changed_by_who_reads_it() -> None:
     with pytest.raises(TypeError):
-        relations()["P6"] = ALL[1]  # type: ignore[index]
+        load_relations()["P6"] = ALL[1]  # type: ignore[index]
 
 
 def test_the_page_of_the_relations_is_up_to_date() -> None:

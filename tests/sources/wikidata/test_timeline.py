@@ -8,17 +8,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fki.sources.wikidata.statements import TWO_DATES, UNKNOWN_END, Claim, When, Window, read_time
-from fki.sources.wikidata.timeline import FIRST, HANDOVER, LAST, Timeline, Unclear, timeline
+from fki.sources.wikidata.statements import (
+    TWO_DATES,
+    UNKNOWN_END,
+    Claim,
+    PartialDate,
+    Window,
+    parse_time,
+)
+from fki.sources.wikidata.timeline import (
+    MAX_HANDOVER,
+    OPEN_END,
+    UNKNOWN_START,
+    Timeline,
+    UnclearTimeline,
+    build_timeline,
+)
 
 WINDOW = Window(date(2025, 10, 1), date(2026, 1, 1))
 BEGIN = date(2025, 9, 1)  # where the twin starts to look
 
 
-def when(text: str) -> When | None:
+def when(text: str) -> PartialDate | None:
     """2025, 2025-10 or 2025-10-05 as a date."""
     precision = {4: "year", 7: "month", 10: "day"}.get(len(text))
-    return When((text + "-01-01")[:10], precision) if precision else None
+    return PartialDate((text + "-01-01")[:10], precision) if precision else None
 
 
 def claim(
@@ -37,13 +51,13 @@ def claim(
 
 def found(claims: Sequence[Claim], holds: str = "one") -> list[tuple[str, str, str]]:
     """(objects, start, end) of what held before and of each change."""
-    line = timeline(claims, holds, WINDOW)
+    line = build_timeline(claims, holds, WINDOW)
     states = ([line.before] if line.before else []) + [*line.changes]
     return [
         (
             "+".join(o.id for o in state.objects),
             state.start.isoformat(),
-            "" if state.end == LAST else state.end.isoformat(),
+            "" if state.end == OPEN_END else state.end.isoformat(),
         )
         for state in states
     ]
@@ -57,13 +71,13 @@ def test_a_successor_ends_what_was_before() -> None:
 def test_one_left_open_gives_way_to_a_preferred_one_only() -> None:
     open_one = claim("A", "2020-05-01")
     assert found([open_one, claim("B", "2025-11-03", preferred=True)])[1][0] == "B"
-    with pytest.raises(Unclear, match="two at once"):
+    with pytest.raises(UnclearTimeline, match="two at once"):
         found([open_one, claim("B", "2025-11-03")])
 
 
 def test_a_handover_of_some_days_is_a_succession_and_one_of_months_is_not() -> None:
     assert found([claim("A", "2020-05-01", "2025-11-20"), claim("B", "2025-11-03")])[1][0] == "B"
-    with pytest.raises(Unclear, match="two at once"):
+    with pytest.raises(UnclearTimeline, match="two at once"):
         found([claim("A", "2020-05-01", "2025-12-31"), claim("B", "2025-10-03")])
 
 
@@ -73,20 +87,20 @@ def test_two_that_held_at_once_long_ago_do_not_matter() -> None:
 
 
 def test_a_year_is_never_read_as_its_first_of_january() -> None:
-    with pytest.raises(Unclear, match="year only"):
+    with pytest.raises(UnclearTimeline, match="year only"):
         found([claim("A", "2020-05-01", "2025"), claim("B", "2025")])
     assert found([claim("A", "2020")]) == [("A", "2020-01-01", "")]
 
 
 def test_a_month_that_straddles_the_edge_of_the_window_is_too_coarse() -> None:
     window = Window(date(2025, 10, 15), date(2025, 12, 1))
-    with pytest.raises(Unclear, match="month only"):
-        timeline([claim("A", "2025-10")], "one", window)
-    assert timeline([claim("A", "2025-11")], "one", window).changes[0].precision == "month"
+    with pytest.raises(UnclearTimeline, match="month only"):
+        build_timeline([claim("A", "2025-10")], "one", window)
+    assert build_timeline([claim("A", "2025-11")], "one", window).changes[0].precision == "month"
 
 
 def test_an_end_without_a_successor_leaves_the_key_out() -> None:
-    with pytest.raises(Unclear, match="nothing follows"):
+    with pytest.raises(UnclearTimeline, match="nothing follows"):
         found([claim("A", "2020-05-01", "2025-11-03")])
     assert found([claim("A", "2020-05-01", "2026-02-01")]) == [("A", "2020-05-01", "")]
 
@@ -97,13 +111,13 @@ def test_what_comes_after_the_window_is_not_known_in_it() -> None:
 
 def test_an_undated_statement_beside_dated_ones_is_unclear_unless_it_says_the_same() -> None:
     assert found([claim("A"), claim("A", "2020-05-01")]) == [("A", "2020-05-01", "")]
-    with pytest.raises(Unclear, match="undated"):
+    with pytest.raises(UnclearTimeline, match="undated"):
         found([claim("B"), claim("A", "2020-05-01")])
 
 
 def test_an_unknown_end_matters_only_where_nothing_came_since() -> None:
     over = Claim("P6", "A", "a", start=when("2020-01-01"), fault=UNKNOWN_END)
-    with pytest.raises(Unclear, match="nobody knows when"):
+    with pytest.raises(UnclearTimeline, match="nobody knows when"):
         found([over])
     assert found([over, claim("B", "2021-01-01")]) == [("B", "2021-01-01", "")]
 
@@ -116,7 +130,7 @@ def test_statements_that_go_on_with_one_object_are_one() -> None:
 def test_two_terms_that_are_not_far_apart_are_one() -> None:
     terms = [claim("A", "2020-01-01", "2025-10-09"), claim("A", "2025-10-10")]
     assert found(terms) == [("A", "2020-01-01", "")]
-    with pytest.raises(Unclear, match="comes back"):
+    with pytest.raises(UnclearTimeline, match="comes back"):
         found([claim("A", "2020-01-01", "2025-10-09"), claim("A", "2025-12-10")])
     other = [claim("A", "2020-01-01", "2025-10-09"), claim("B", "2025-12-10")]
     assert [row[0] for row in found(other)] == ["A", "B"]
@@ -129,7 +143,7 @@ def test_several_hold_at_once_and_a_leaver_changes_the_set() -> None:
 
 def test_more_than_fifteen_at_once_are_no_answer() -> None:
     crowd = [claim(f"O{n}", "2020-01-01") for n in range(16)]
-    with pytest.raises(Unclear, match="more than 15"):
+    with pytest.raises(UnclearTimeline, match="more than 15"):
         found(crowd, "several")
 
 
@@ -145,7 +159,7 @@ def test_the_latest_stays_so_though_nobody_knows_when_it_ended() -> None:
 
 def test_the_latest_is_unclear_where_one_that_may_be_later_has_two_dates() -> None:
     twice = Claim("P166", "B", "b", point=when("2025-12-10"), fault=TWO_DATES)
-    with pytest.raises(Unclear, match="two dates"):
+    with pytest.raises(UnclearTimeline, match="two dates"):
         found([claim("A", point="2024-05-01"), twice], "latest")
     long_ago = Claim("P166", "B", "b", point=when("2020-12-10"), fault=TWO_DATES)
     assert found([claim("A", point="2024-05-01"), long_ago], "latest")[0][0] == "A"
@@ -156,7 +170,7 @@ def test_the_latest_is_unclear_where_another_one_of_that_year_or_month_may_be(
     coarse: str, day: str
 ) -> None:
     prizes = [claim("A", point=coarse), claim("B", point=day)]
-    with pytest.raises(Unclear, match="which came last"):
+    with pytest.raises(UnclearTimeline, match="which came last"):
         found(prizes, "latest")
 
 
@@ -166,26 +180,26 @@ def test_what_is_shared_on_one_day_is_the_latest_together() -> None:
 
 
 def test_the_latest_is_as_exact_as_the_date_that_puts_it_in_its_place() -> None:
-    line = timeline([claim("A", "2020-01-01", point="2025-11")], "latest", WINDOW)
+    line = build_timeline([claim("A", "2020-01-01", point="2025-11")], "latest", WINDOW)
     assert line.changes[0].precision == "month"
 
 
 def test_a_statement_that_ends_before_it_begins_matters_only_where_nothing_came_since() -> None:
-    with pytest.raises(Unclear, match="before it begins"):
+    with pytest.raises(UnclearTimeline, match="before it begins"):
         found([claim("A", "2020-05-01"), claim("B", "2025-11-05", "2015-11-20")])
     long_ago = claim("B", "2010-05-01", "2001-05-01")
     assert found([long_ago, claim("A", "2020-05-01")]) == [("A", "2020-05-01", "")]
 
 
 def test_since_when_must_be_known_of_what_held_before() -> None:
-    with pytest.raises(Unclear, match="since when"):
+    with pytest.raises(UnclearTimeline, match="since when"):
         found([claim("A", "", "2025-11-03"), claim("B", "2025-11-03")])
 
 
 def test_a_change_on_the_first_day_is_within_and_one_on_the_last_is_not() -> None:
-    assert timeline([claim("A", "2025-10-01")], "one", WINDOW).before is None
-    assert len(timeline([claim("A", "2025-10-01")], "one", WINDOW).changes) == 1
-    assert timeline([claim("A", "2026-01-01")], "one", WINDOW) == Timeline(None, ())
+    assert build_timeline([claim("A", "2025-10-01")], "one", WINDOW).before is None
+    assert len(build_timeline([claim("A", "2025-10-01")], "one", WINDOW).changes) == 1
+    assert build_timeline([claim("A", "2026-01-01")], "one", WINDOW) == Timeline(None, ())
 
 
 days = st.dates(BEGIN, date(2026, 1, 31))
@@ -201,10 +215,10 @@ def test_several_are_what_a_look_at_every_day_finds(
 ) -> None:
     claims = [claim(o, s.isoformat(), e.isoformat() if e else "") for o, s, e in spans]
     every = [BEGIN + timedelta(days=n) for n in range((WINDOW.until - BEGIN).days)]
-    seen = {d: frozenset(o for o, s, e in spans if s <= d < (e or LAST)) for d in every}
+    seen = {d: frozenset(o for o, s, e in spans if s <= d < (e or OPEN_END)) for d in every}
     filled = [d for d in every if seen[d]]
     for last, back in pairwise(filled):  # two terms that are not far apart are one
-        if seen[last] == seen[back] and back - last <= HANDOVER + timedelta(days=1):
+        if seen[last] == seen[back] and back - last <= MAX_HANDOVER + timedelta(days=1):
             seen |= {d: seen[last] for d in every if last < d < back}
     seen = {d: objects for d, objects in seen.items() if d >= WINDOW.since - timedelta(days=1)}
     filled = [d for d in seen if seen[d]]
@@ -213,10 +227,10 @@ def test_several_are_what_a_look_at_every_day_finds(
         for last, back in pairwise(filled)
     )
     if comes_back or (filled and filled[-1] < every[-1]):
-        with pytest.raises(Unclear, match=r"nothing follows|comes back"):
-            timeline(claims, "several", WINDOW)
+        with pytest.raises(UnclearTimeline, match=r"nothing follows|comes back"):
+            build_timeline(claims, "several", WINDOW)
         return
-    line = timeline(claims, "several", WINDOW)
+    line = build_timeline(claims, "several", WINDOW)
     states = ([line.before] if line.before else []) + [*line.changes]
     for day, objects in seen.items():
         held = [s for s in states if s.holds_on(day)]
@@ -239,7 +253,7 @@ def test_one_at_a_time_is_what_a_look_at_every_day_finds(starts: list[date]) -> 
         )
         for n, s in enumerate(starts)
     ]
-    line = timeline(claims, "one", WINDOW)
+    line = build_timeline(claims, "one", WINDOW)
     states = ([line.before] if line.before else []) + [*line.changes]
     day = WINDOW.since - timedelta(days=1)
     while day < WINDOW.until:
@@ -251,11 +265,11 @@ def test_one_at_a_time_is_what_a_look_at_every_day_finds(starts: list[date]) -> 
 @pytest.mark.parametrize(
     ("time", "precision", "expected"),
     [
-        ("+2025-10-05T00:00:00Z", 11, When("2025-10-05", "day")),
-        ("2025-10-05T00:00:00Z", 11, When("2025-10-05", "day")),
-        ("+2025-10-00T00:00:00Z", 10, When("2025-10-01", "month")),
-        ("+2025-00-00T00:00:00Z", 9, When("2025-01-01", "year")),
-        ("+2025-07-19T00:00:00Z", 9, When("2025-01-01", "year")),
+        ("+2025-10-05T00:00:00Z", 11, PartialDate("2025-10-05", "day")),
+        ("2025-10-05T00:00:00Z", 11, PartialDate("2025-10-05", "day")),
+        ("+2025-10-00T00:00:00Z", 10, PartialDate("2025-10-01", "month")),
+        ("+2025-00-00T00:00:00Z", 9, PartialDate("2025-01-01", "year")),
+        ("+2025-07-19T00:00:00Z", 9, PartialDate("2025-01-01", "year")),
         ("+2025-02-30T00:00:00Z", 11, None),
         ("-0044-03-15T00:00:00Z", 11, None),
         ("+1900-00-00T00:00:00Z", 7, None),
@@ -264,11 +278,11 @@ def test_one_at_a_time_is_what_a_look_at_every_day_finds(starts: list[date]) -> 
     ],
 )
 def test_times_are_read_as_exactly_as_they_are_known(
-    time: str, precision: int, expected: When | None
+    time: str, precision: int, expected: PartialDate | None
 ) -> None:
-    assert read_time(time, precision) == expected
+    assert parse_time(time, precision) == expected
 
 
 def test_a_window_holds_its_first_day_and_not_its_last() -> None:
     assert WINDOW.holds(when("2025-10-01")) and not WINDOW.holds(when("2026-01-01"))
-    assert not WINDOW.holds(None) and WINDOW.since > FIRST
+    assert not WINDOW.holds(None) and WINDOW.since > UNKNOWN_START

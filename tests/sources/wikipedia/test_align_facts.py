@@ -7,7 +7,7 @@ import pytest
 
 from fki.core.errors import DataError
 from fki.core.types import Fact
-from fki.sources.wikipedia.align_facts import Aligner, Probes, read_facts
+from fki.sources.wikipedia.align_facts import AlignedProbes, FactAligner, read_facts
 from fki.sources.wikipedia.xml_export import Page
 
 BEFORE, AFTER = "2024-01-01", "2024-02-01"
@@ -25,8 +25,8 @@ def fact(
     return Fact(subject, relation, objects, wordings, day(start), day(end))
 
 
-def asked(*facts: Fact, is_kept: bool = True, new: list[str] = NEW) -> Probes:
-    aligner = Aligner(facts)
+def asked(*facts: Fact, is_kept: bool = True, new: list[str] = NEW) -> AlignedProbes:
+    aligner = FactAligner(facts)
     page = Page(7, "Avalon", 0, 70, 0, "2024-01-20T00:00:00Z", None, "")
     aligner.look(page, new, UNCHANGED)
     return aligner.probes(BEFORE, AFTER, lambda page: page == 7 and is_kept)
@@ -112,7 +112,7 @@ def test_no_subject_and_no_relation_takes_more_than_its_share() -> None:
     facts = [fact(f"r{n % 50}", "Eden", subject=f"S{n}") for n in range(1000)]
     facts += [fact(f"r{n}", "Eden", subject="Everything") for n in range(50)]
     facts += [fact("common", "Eden", subject=f"T{n}") for n in range(950)]
-    aligner = Aligner(facts)
+    aligner = FactAligner(facts)
     for title in [*aligner.subjects]:
         aligner.look(Page(1, title, 0, 1, 0, "2024-01-20", None, ""), [], UNCHANGED)
     found = aligner.probes(BEFORE, AFTER, lambda _: True)
@@ -127,7 +127,7 @@ def test_no_subject_and_no_relation_takes_more_than_its_share() -> None:
 
 
 def test_an_article_begins_with_a_capital_where_its_subject_does_not() -> None:
-    aligner = Aligner([fact("maker", "Eden", subject="iAvalon")])
+    aligner = FactAligner([fact("maker", "Eden", subject="iAvalon")])
     assert aligner.wants("IAvalon") and not aligner.wants("iAvalon")
 
 

@@ -18,9 +18,9 @@ from fki.sources.dataset_writer import DatasetDraft, write_dataset
 
 pytest.importorskip("wikitextparser")
 from fki.sources.wikipedia import collect_changes
-from fki.sources.wikipedia.dataset import wikipedia
-from fki.sources.wikipedia.snapshots import Snapshot, snapshots
-from fki.sources.wikipedia.workers import Limits
+from fki.sources.wikipedia.dataset import build_draft
+from fki.sources.wikipedia.snapshots import WikiSnapshot, find_snapshots
+from fki.sources.wikipedia.workers import PageLimits
 from tests.support.wiki_export import export, page, real, revision, save
 
 STAYS = "It lies in the kingdom of Eden, near Utopia."
@@ -56,7 +56,7 @@ def two(folder: Path, old: Sequence[str] = OLD, new: Sequence[str] = NEW) -> lis
 
 
 def made(places: list[str], since: str = "", until: str = "", **options: Any) -> DatasetDraft:
-    return wikipedia(*snapshots(places, since, until), **({"workers": 1} | options))
+    return build_draft(*find_snapshots(places, since, until), **({"workers": 1} | options))
 
 
 def rows(found: DatasetDraft, table: str = "stream") -> list[dict[str, Any]]:
@@ -157,7 +157,7 @@ def test_an_unchanged_or_undone_revision_is_not_cleaned_at_all(
     same = page(9, text=slow, title="Slow")
     undone = page(10, text=slow, title="Slow", number=1), page(10, text=slow, number=2)
     places = two(tmp_path, [*OLD, same, undone[0]], [*NEW, same, undone[1]])
-    found = made(places, limits=Limits(seconds=0.5))
+    found = made(places, limits=PageLimits(seconds=0.5))
     assert not found.dropped and len(rows(found)) == 3
     assert "that did not: 2." in found.about
 
@@ -165,7 +165,7 @@ def test_an_unchanged_or_undone_revision_is_not_cleaned_at_all(
 def test_a_page_beyond_the_limits_is_counted_and_named(tmp_path: Path) -> None:
     slow = page(9, text="[[File:a.jpg|" * 5_000 + "]]" * 5_000, title="Slow one")
     hidden = page(10, revision("", 1, attributes='deleted="deleted"'), title="Hidden")
-    found = made(two(tmp_path, OLD, [*NEW, slow, hidden]), limits=Limits(seconds=0.5))
+    found = made(two(tmp_path, OLD, [*NEW, slow, hidden]), limits=PageLimits(seconds=0.5))
     assert found.dropped == {
         "pages: more than 0.5 s of the processor": 1,
         "pages: text that is hidden, too long or no wikitext": 1,
@@ -194,7 +194,7 @@ def test_a_snapshot_may_be_in_parts_in_a_folder_or_one_by_one(tmp_path: Path) ->
     parted = made(places)
     whole = made([str(tmp_path / "20240101"), str(tmp_path / "20240201")])
     assert rows(parted) == rows(whole) == rows(made(two(tmp_path)))
-    assert [f.name[-11:] for f in snapshots(places)[0].files] == [
+    assert [f.name[-11:] for f in find_snapshots(places)[0].files] == [
         ".xml-p2p2.bz2"[-11:],
         "-p10p10.bz2",
     ]
@@ -220,7 +220,7 @@ def test_places_that_are_no_two_snapshots_are_an_error(
     other = str(save(tmp_path / "other.xml", export(*OLD)))
     known = {"old": old, "new": new, "other": other, "empty": str(tmp_path / "empty")}
     with pytest.raises((ConfigError, DataError), match=says):
-        snapshots([known.get(place, place) for place in places], since)
+        find_snapshots([known.get(place, place) for place in places], since)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_snapshots_that_make_no_dataset_are_an_error(
 ) -> None:
     files = [save(tmp_path / name, xml) for name, xml in (("a.xml", old), ("b.xml", new))]
     with pytest.raises(DataError, match=says):
-        wikipedia(*(Snapshot([file]) for file in files), workers=1)
+        build_draft(*(WikiSnapshot([file]) for file in files), workers=1)
 
 
 def test_dates_that_are_given_with_two_files_name_them_and_cut_nothing(tmp_path: Path) -> None:
@@ -298,10 +298,10 @@ def later_copy(xml: str) -> str:
 def test_of_a_real_export_only_the_edited_sentences_are_new(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fki.sources.wikipedia.collect_changes.CONTROL", 20)
+    monkeypatch.setattr("fki.sources.wikipedia.collect_changes.CONTROL_PROBES", 20)
     old = real()
     new = save(tmp_path / "new.xml.bz2", later_copy(bz2.decompress(old.read_bytes()).decode()))
-    found = wikipedia(Snapshot([old]), Snapshot([new]), workers=2)
+    found = build_draft(WikiSnapshot([old]), WikiSnapshot([new]), workers=2)
     assert found.name.startswith("enwiki-2016-0") and not found.dropped
     assert "new: 0; that changed: 61; that did not: 45." in found.about
     texts = [row["text"] for row in rows(found)]
@@ -316,9 +316,9 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tests.support.wiki_export import export, page
 from fki.sources.wikipedia import collect_changes
-from fki.sources.wikipedia.dataset import wikipedia
-from fki.sources.wikipedia.snapshots import Snapshot
-collect_changes.CONTROL = 5
+from fki.sources.wikipedia.dataset import build_draft
+from fki.sources.wikipedia.snapshots import WikiSnapshot
+collect_changes.CONTROL_PROBES = 5
 count, folder = int(sys.argv[1]), Path(sys.argv[3])
 text = "Word after word is written here. " * 300
 files = []
@@ -331,7 +331,7 @@ for name in ("old", "new"):
             is_new = name == "new" and n % 50 == 0
             out.write(page(n, text=text + "It is new." * is_new, number=n * 10 + is_new))
         out.write("</mediawiki>" + tail)
-made = wikipedia(*(Snapshot([file]) for file in files), workers=1)
+made = build_draft(*(WikiSnapshot([file]) for file in files), workers=1)
 assert len(made.tables["stream"]) == count // 50
 print(files[0].stat().st_size, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """

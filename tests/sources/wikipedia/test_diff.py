@@ -7,8 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fki.sources.wikipedia.diff import Compared, compare, key, sentences, tells
-from fki.sources.wikipedia.join_pages import Pair, Seen, joined
+from fki.sources.wikipedia.diff import (
+    ParagraphDiff,
+    contains_phrase,
+    diff_paragraphs,
+    normalize,
+    split_sentences,
+)
+from fki.sources.wikipedia.join_pages import IdSet, PagePair, join_pages
 from fki.sources.wikipedia.xml_export import Page
 
 FIRST = "Avalon is a city in Eden. It has 3,000 people."
@@ -24,7 +30,7 @@ OLD = [FIRST, SECOND, THIRD]
         [THIRD, FIRST, SECOND],
         [FIRST.upper(), SECOND.replace(" ", "  "), THIRD.replace(".", " !")],
         [" ".join(OLD)],
-        [*sentences(FIRST), *sentences(SECOND), THIRD],
+        [*split_sentences(FIRST), *split_sentences(SECOND), THIRD],
         ["“Avalon” is a city in Eden; it has 3,000 people.", SECOND],
         [FIRST, SECOND.replace(" 2019", "\u00a02019")],
         [SECOND.partition(". ")[0] + "."],
@@ -32,7 +38,7 @@ OLD = [FIRST, SECOND, THIRD]
     ids=["same", "moved", "layout", "joined", "split", "punctuation", "spaces", "shortened"],
 )
 def test_nothing_is_new_where_words_stay_as_they_were(new: list[str]) -> None:
-    assert compare(OLD, new) == Compared([], new)
+    assert diff_paragraphs(OLD, new) == ParagraphDiff([], new)
 
 
 @pytest.mark.parametrize(
@@ -48,14 +54,16 @@ def test_nothing_is_new_where_words_stay_as_they_were(new: list[str]) -> None:
     ids=["number", "name", "at the end", "at the beginning", "merged", "a scrap"],
 )
 def test_only_what_was_not_said_before_is_new(new: list[str], told: list[str]) -> None:
-    assert compare(OLD, new).new == told
+    assert diff_paragraphs(OLD, new).new == told
 
 
 def test_a_number_is_not_found_within_another_one() -> None:
-    assert compare(["It has 12 towers now."], ["It has 1 tower now."]).new
-    assert compare(["It has 1.2 towers now."], ["It has 12 towers now."]).new
-    assert tells(key("It has 12 towers."), "12 towers") and not tells(key("It has 120."), "12")
-    assert not tells(key("anything"), "...")
+    assert diff_paragraphs(["It has 12 towers now."], ["It has 1 tower now."]).new
+    assert diff_paragraphs(["It has 1.2 towers now."], ["It has 12 towers now."]).new
+    assert contains_phrase(normalize("It has 12 towers."), "12 towers") and not contains_phrase(
+        normalize("It has 120."), "12"
+    )
+    assert not contains_phrase(normalize("anything"), "...")
 
 
 @pytest.mark.parametrize(
@@ -70,18 +78,18 @@ def test_a_number_is_not_found_within_another_one() -> None:
     ],
 )
 def test_sentences_end_where_a_full_stop_ends_something(text: str, count: int) -> None:
-    found = [*sentences(text)]
+    found = [*split_sentences(text)]
     assert len(found) == count
     assert "".join(found).replace(" ", "") == text.replace(" ", "")
 
 
 def plain(old: list[str], new: list[str]) -> list[str]:
     """The definition, without anything clever."""
-    told = [key(p) for p in old] + [key(s) for p in old for s in sentences(p)]
+    told = [normalize(p) for p in old] + [normalize(s) for p in old for s in split_sentences(p)]
     found = []
     for paragraph in new:
-        added = [s for s in sentences(paragraph) if key(s) not in told]
-        if key(paragraph) not in told[: len(old)] and len(" ".join(added).split()) >= 3:
+        added = [s for s in split_sentences(paragraph) if normalize(s) not in told]
+        if normalize(paragraph) not in told[: len(old)] and len(" ".join(added).split()) >= 3:
             found.append(" ".join(added))
     return found
 
@@ -93,11 +101,11 @@ TEXT = st.lists(WORDS, min_size=1, max_size=12).map(" ".join)
 @given(old=st.lists(TEXT, max_size=5), new=st.lists(TEXT, max_size=5))
 @settings(max_examples=300, deadline=None)
 def test_the_difference_is_that_of_its_definition(old: list[str], new: list[str]) -> None:
-    found = compare(old, new)
+    found = diff_paragraphs(old, new)
     assert found.new == plain(old, new)
-    assert compare(new, new) == Compared([], new)
+    assert diff_paragraphs(new, new) == ParagraphDiff([], new)
     assert set(found.unchanged) <= set(new)
-    assert compare([*old, *new], new).new == []
+    assert diff_paragraphs([*old, *new], new).new == []
 
 
 def some(id: int, revision: int) -> Page:
@@ -105,11 +113,11 @@ def some(id: int, revision: int) -> Page:
 
 
 def both(old: list[Page], new: list[Page]) -> list[tuple[str | None, str]]:
-    def texts(pair: Pair) -> tuple[str | None, str]:
+    def texts(pair: PagePair) -> tuple[str | None, str]:
         assert pair.old is None or pair.old.id == pair.new.id
         return (pair.old.text if pair.old else None), str(pair.new.text)
 
-    return [texts(pair) for pair in joined(iter(old), iter(new))]
+    return [texts(pair) for pair in join_pages(iter(old), iter(new))]
 
 
 IDS = st.lists(st.integers(1, 40), unique=True, max_size=25)
@@ -146,7 +154,7 @@ def test_pages_in_order_are_read_in_step_and_none_is_kept() -> None:
             read.append(f"{side}{n}")
             yield some(n, 1)
 
-    pairs = joined(pages("old"), pages("new"))
+    pairs = join_pages(pages("old"), pages("new"))
     assert next(pairs).new.id == 1 and next(pairs).new.id == 2
     assert read == ["old1", "new1", "old2", "new2"]
 
@@ -159,13 +167,13 @@ def test_once_all_new_pages_are_met_the_rest_of_the_old_ones_is_not_read() -> No
             read.append(n)
             yield some(n, 1)
 
-    assert len([*joined(old(), iter([some(1, 1), some(2, 1)]))]) == 2
+    assert len([*join_pages(old(), iter([some(1, 1), some(2, 1)]))]) == 2
     assert len(read) < 5
 
 
 @given(ids=st.sets(st.integers(1, 2**32 - 1), max_size=30), other=st.integers(1, 2**32 - 1))
 def test_ids_that_were_seen_are_known(ids: set[int], other: int) -> None:
-    seen = Seen()
+    seen = IdSet()
     for n in ids:
         seen.add(n)
     assert all(n in seen for n in ids) and (other in seen) == (other in ids)

@@ -12,9 +12,9 @@ import pytest
 
 from fki.core.errors import ConfigError, DataError
 from fki.net.http import Patience, Web
-from fki.sources.wikipedia.build import make
-from fki.sources.wikipedia.dump_index import dump_snapshots
-from fki.sources.wikipedia.xml_export import read_pages
+from fki.sources.wikipedia.build import build_from_places
+from fki.sources.wikipedia.dump_index import fetch_snapshots
+from fki.sources.wikipedia.xml_export import iter_pages
 from tests.support.web_server import serving
 from tests.support.wiki_export import export, page, save
 
@@ -77,7 +77,7 @@ def mirror(tmp_path: Path) -> Iterator[Mirror]:
 
 def fetch(mirror: Mirror, since: str = OLD, until: str = NEW, **options: Any) -> Any:
     with Web(patience=Patience(tries=2), sleep=lambda _: None) as web:
-        return dump_snapshots(
+        return fetch_snapshots(
             web, since, until, **{"wiki": "testwiki", "host": mirror.host, **options}
         )
 
@@ -86,8 +86,8 @@ def fetch(mirror: Mirror, since: str = OLD, until: str = NEW, **options: Any) ->
 def test_two_dates_become_two_snapshots(mirror: Mirror, dates: tuple[str, str]) -> None:
     notes: list[str] = []
     old, new = fetch(mirror, *dates, note=notes.append)
-    assert [p.text for p in read_pages(old.files)] == ["It is 20240101, as all can see."] * 2
-    assert [p.id for p in read_pages(new.files)] == [9, 10]
+    assert [p.text for p in iter_pages(old.files)] == ["It is 20240101, as all can see."] * 2
+    assert [p.id for p in iter_pages(new.files)] == [9, 10]
     assert (old.day, new.day) == ("2024-01-01", "2024-02-01")
     [origin, _] = new.sources()
     assert origin.url.startswith(f"{mirror.host}/testwiki/{NEW}/")
@@ -168,12 +168,14 @@ def test_a_wiki_that_is_not_there_is_an_error(mirror: Mirror) -> None:
 def test_two_dates_are_enough_for_a_dataset(mirror: Mirror) -> None:
     pytest.importorskip("wikitextparser")
     notes: list[str] = []
-    found = make((), OLD, NEW, wiki="testwiki", host=mirror.host, workers=1, note=notes.append)
+    found = build_from_places(
+        (), OLD, NEW, wiki="testwiki", host=mirror.host, workers=1, note=notes.append
+    )
     assert found.name == "testwiki-2024-01-01-2024-02-01"
     assert [row["text"] for row in found.tables["stream"]] == [f"It is {NEW}, as all can see."] * 2
     assert {o.url.split("/")[4] for o in found.origins} == {OLD, NEW} and notes
     with pytest.raises(ConfigError, match="Two snapshots are needed"):
-        make((), OLD)
+        build_from_places((), OLD)
 
 
 def test_an_address_with_a_checksum_is_a_place_too(mirror: Mirror) -> None:
@@ -181,9 +183,11 @@ def test_an_address_with_a_checksum_is_a_place_too(mirror: Mirror) -> None:
     paths = sorted(path for path in mirror.files if "articles9" in path)
     sums = [hashlib.sha256(mirror.files[path]).hexdigest() for path in paths]
     places = [f"{mirror.host}{path}#sha256={told}" for path, told in zip(paths, sums, strict=True)]
-    assert [row["id"] for row in make(places, workers=1).tables["stream"]] == [f"9-{NEW}-0"]
+    assert [row["id"] for row in build_from_places(places, workers=1).tables["stream"]] == [
+        f"9-{NEW}-0"
+    ]
     with pytest.raises(DataError, match="sha256"):
-        make([places[0], places[1][:-3] + "000"], workers=1)
+        build_from_places([places[0], places[1][:-3] + "000"], workers=1)
 
 
 def test_without_the_parser_nothing_is_fetched(
@@ -191,5 +195,5 @@ def test_without_the_parser_nothing_is_fetched(
 ) -> None:
     monkeypatch.setitem(sys.modules, "wikitextparser", None)
     with pytest.raises(DataError, match="not installed") as caught:
-        make((), OLD, NEW, wiki="testwiki", host=mirror.host)
+        build_from_places((), OLD, NEW, wiki="testwiki", host=mirror.host)
     assert mirror.asked == [] and 'pip install "fki[dumps]"' in str(caught.value.hint)

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from fki.sources.wikipedia.xml_export import read_pages
+from fki.sources.wikipedia.xml_export import iter_pages
 
 pytest.importorskip("wikitextparser")
-from fki.sources.wikipedia.wikitext import paragraphs
+from fki.sources.wikipedia.wikitext import extract_paragraphs
 from tests.support.wiki_export import real
 
 LONG = "is a bridge over the river Quill."
@@ -46,7 +46,7 @@ LONG = "is a bridge over the river Quill."
     ],
 )  # fmt: skip
 def test_a_sentence_reads_as_in_the_article(wikitext: str, text: str) -> None:
-    assert paragraphs(wikitext, ["Datei", "Kategorie"]) == [text]
+    assert extract_paragraphs(wikitext, ["Datei", "Kategorie"]) == [text]
 
 
 def test_only_running_text_is_kept() -> None:
@@ -78,7 +78,7 @@ Text under a heading below the references.
 == Legacy ==
 It was closed by Bo in 2009.
 """
-    assert paragraphs(article) == [
+    assert extract_paragraphs(article) == [
         "Avalon is a bridge over a river.",
         "It was opened by Ada in 1999.",
         "A list item that is a whole sentence.",
@@ -92,19 +92,19 @@ It was closed by Bo in 2009.
     "wikitext", ["", "{{", "[[", "{|", "'''", "<ref>", "{{{", "==", "\n\n", "<"]
 )
 def test_broken_wikitext_is_no_error(wikitext: str) -> None:
-    assert paragraphs(wikitext) == []
+    assert extract_paragraphs(wikitext) == []
 
 
 def test_templates_that_are_nested_without_end_are_not_followed() -> None:
     def nested(depth: int) -> str:
         return f"Avalon {'{{nowrap|' * depth}and{'}}' * depth} Eden are two cities."
 
-    assert paragraphs(nested(5)) == ["Avalon and Eden are two cities."]
-    assert paragraphs(nested(50)) == ["Avalon Eden are two cities."]
+    assert extract_paragraphs(nested(5)) == ["Avalon and Eden are two cities."]
+    assert extract_paragraphs(nested(50)) == ["Avalon Eden are two cities."]
 
 
 def test_a_sentinel_of_the_model_never_gets_into_a_text() -> None:
-    assert paragraphs("This is a text with &lt;extra_id_0&gt; in it.") == []
+    assert extract_paragraphs("This is a text with &lt;extra_id_0&gt; in it.") == []
 
 
 RESIDUES = re.compile(
@@ -113,9 +113,9 @@ RESIDUES = re.compile(
 
 
 def test_real_articles_leave_no_markup_behind() -> None:
-    articles = [p for p in read_pages([real()]) if p.is_article]
-    texts = [text for page in articles[:60] for text in paragraphs(page.text or "")]
+    articles = [p for p in iter_pages([real()]) if p.is_article]
+    texts = [text for page in articles[:60] for text in extract_paragraphs(page.text or "")]
     assert len(texts) > 2000
     assert [text for text in texts if RESIDUES.search(text)] == []
-    anarchism = paragraphs(next(p.text or "" for p in articles if p.title == "Anarchism"))
+    anarchism = extract_paragraphs(next(p.text or "" for p in articles if p.title == "Anarchism"))
     assert anarchism[0].startswith("Anarchism is a political philosophy that advocates")

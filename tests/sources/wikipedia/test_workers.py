@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("wikitextparser")
-from fki.sources.wikipedia.workers import Done, Job, Limits, Workers, work
+from fki.sources.wikipedia.workers import PageJob, PageLimits, PageResult, PageWorkers, clean_page
 
 GOOD = "Avalon is a bridge over the river Quill."
 MANY = "<div>" * 40_000 + "</div>" * 40_000  # nested tags take memory
@@ -16,51 +16,51 @@ SLOW = "[[File:a.jpg|" * 5_000 + "]]" * 5_000  # nested links take time
 
 
 def test_a_job_is_done_as_in_this_process() -> None:
-    jobs = [Job(n, f"{GOOD}\n\nIt is {n} m long now.", GOOD) for n in range(20)]
-    with Workers(2) as workers:
+    jobs = [PageJob(n, f"{GOOD}\n\nIt is {n} m long now.", GOOD) for n in range(20)]
+    with PageWorkers(2) as workers:
         found = sorted(workers.map(jobs))
-    assert found == [work(job) for job in jobs]
-    assert found[3] == Done(3, ["It is 3 m long now."], [GOOD])
+    assert found == [clean_page(job) for job in jobs]
+    assert found[3] == PageResult(3, ["It is 3 m long now."], [GOOD])
 
 
 def test_an_unchanged_page_and_a_new_one_are_cleaned_alone() -> None:
-    assert work(Job(1, GOOD, None)) == Done(1, [], [GOOD])
-    assert work(Job(1, GOOD, "")) == Done(1, [GOOD], [])
+    assert clean_page(PageJob(1, GOOD, None)) == PageResult(1, [], [GOOD])
+    assert clean_page(PageJob(1, GOOD, "")) == PageResult(1, [GOOD], [])
 
 
 @pytest.mark.parametrize(
     ("wikitext", "limits", "fault"),
     [
-        (SLOW, Limits(seconds=0.5), "more than 0.5 s of the processor"),
-        (MANY, Limits(seconds=60, mebibytes=256), "more than 256 MiB of memory"),
+        (SLOW, PageLimits(seconds=0.5), "more than 0.5 s of the processor"),
+        (MANY, PageLimits(seconds=60, mebibytes=256), "more than 256 MiB of memory"),
     ],
     ids=["time", "memory"],
 )
 def test_a_page_beyond_a_limit_is_a_failure_and_the_others_are_not(
-    wikitext: str, limits: Limits, fault: str
+    wikitext: str, limits: PageLimits, fault: str
 ) -> None:
-    jobs = [Job(1, GOOD, ""), Job(2, wikitext, ""), Job(3, GOOD, "")]
-    with Workers(1, limits) as workers:
+    jobs = [PageJob(1, GOOD, ""), PageJob(2, wikitext, ""), PageJob(3, GOOD, "")]
+    with PageWorkers(1, limits) as workers:
         found = {done.key: done for done in workers.map(jobs)}
-    assert found[2] == Done(2, [], [], fault)
+    assert found[2] == PageResult(2, [], [], fault)
     assert found[1].new == found[3].new == [GOOD]
 
 
 def test_a_fault_of_the_parser_is_the_page_s_failure() -> None:
-    with Workers(1) as workers:
+    with PageWorkers(1) as workers:
         no_text: Any = 7
-        first, second = workers.map([Job(1, no_text, ""), Job(2, GOOD, "")])
+        first, second = workers.map([PageJob(1, no_text, ""), PageJob(2, GOOD, "")])
     assert first.fault == "the parser's TypeError"
     assert second.new == [GOOD]
 
 
 def test_no_worker_outlives_the_work_even_where_that_fails() -> None:
-    def jobs() -> Iterator[Job]:
-        yield Job(1, GOOD, "")
-        yield Job(2, SLOW, "")
+    def jobs() -> Iterator[PageJob]:
+        yield PageJob(1, GOOD, "")
+        yield PageJob(2, SLOW, "")
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), Workers(2, Limits(seconds=600)) as workers:
+    with pytest.raises(KeyboardInterrupt), PageWorkers(2, PageLimits(seconds=600)) as workers:
         for _ in workers.map(jobs()):
             pass
     assert workers.busy
@@ -73,5 +73,5 @@ def test_no_worker_outlives_the_work_even_where_that_fails() -> None:
 def test_a_module_in_the_user_s_folder_is_not_taken_for_the_library_s() -> None:
     with open("json.py", "w", encoding="utf-8") as file:
         file.write("raise SystemExit")
-    with Workers(1) as workers:
-        assert [done.new for done in workers.map([Job(1, GOOD, "")])] == [[GOOD]]
+    with PageWorkers(1) as workers:
+        assert [done.new for done in workers.map([PageJob(1, GOOD, "")])] == [[GOOD]]

@@ -7,20 +7,26 @@ from pathlib import Path
 import pytest
 
 from fki.core.errors import DataError
-from fki.sources.wikipedia.xml_export import BIGGEST, LONGEST, Page, Site, read_pages
+from fki.sources.wikipedia.xml_export import (
+    MAX_TAG_BYTES,
+    MAX_TEXT_CHARS,
+    Page,
+    SiteInfo,
+    iter_pages,
+)
 from tests.support.wiki_export import export, page, real, revision, save
 
 
 def read(file: Path, **options: str) -> list[Page]:
-    return [*read_pages([file], **options)]
+    return [*iter_pages([file], **options)]
 
 
 @pytest.mark.parametrize("version", ["0.10", "0.11"])
 @pytest.mark.parametrize("suffix", [".xml", ".xml.bz2", ".xml.gz", ".xml.zst"])
 def test_every_version_and_packing_is_read_alike(tmp_path: Path, version: str, suffix: str) -> None:
     xml = export(page(7, text="A & <b>", title="Ø & Co", number=71), version=version)
-    site = Site()
-    [found] = read_pages([save(tmp_path / f"dump{suffix}", xml)], site=site)
+    site = SiteInfo()
+    [found] = iter_pages([save(tmp_path / f"dump{suffix}", xml)], site=site)
     assert found == Page(7, "Ø & Co", 0, 71, 1, "2024-01-15T10:00:00Z", "A & <b>", "")
     assert (site.name, site.apart, site.latest) == (
         "testwiki",
@@ -45,7 +51,7 @@ def test_several_streams_in_one_file_are_one_export(tmp_path: Path) -> None:
 
 def test_a_reader_that_stops_early_leaves_no_thread_behind(tmp_path: Path) -> None:
     pages = [page(n, text="word " * 20_000) for n in range(1, 60)]
-    reading = read_pages([save(tmp_path / "dump.xml.gz", export(*pages))])
+    reading = iter_pages([save(tmp_path / "dump.xml.gz", export(*pages))])
     before = threading.active_count()
     assert next(reading).id == 1 and threading.active_count() == before + 1
     reading.close()
@@ -73,7 +79,7 @@ def test_a_text_that_is_hidden_too_long_or_no_wikitext_is_none(tmp_path: Path) -
     pages = (
         page(1, revision("", 1, attributes='deleted="deleted"')),
         page(2, revision('{"a": 1}', 2, model="json")),
-        page(3, revision("x" * (BIGGEST + 1), 3)),
+        page(3, revision("x" * (MAX_TEXT_CHARS + 1), 3)),
         page(4, revision("", 4)),
     )
     found = read(save(tmp_path / "dump.xml", export(*pages)))
@@ -104,7 +110,9 @@ def test_entities_are_refused_before_anything_is_expanded(tmp_path: Path, name: 
 
 
 def test_an_endless_tag_does_not_fill_the_memory(tmp_path: Path) -> None:
-    xml = export(page(1, text="x")).replace("<siteinfo>", f"<siteinfo a='{' ' * (2 * LONGEST)}'>")
+    xml = export(page(1, text="x")).replace(
+        "<siteinfo>", f"<siteinfo a='{' ' * (2 * MAX_TAG_BYTES)}'>"
+    )
     with pytest.raises(DataError, match="a tag is longer than"):
         read(save(tmp_path / "dump.xml.bz2", xml))
 
@@ -178,8 +186,8 @@ def test_a_7z_file_and_a_missing_one_are_errors_with_a_way_out(tmp_path: Path) -
 def test_a_real_dump_is_read_whole_and_its_texts_have_the_checksums_it_tells() -> None:
     import hashlib
 
-    site = Site()
-    pages = [*read_pages([real()], site=site)]
+    site = SiteInfo()
+    pages = [*iter_pages([real()], site=site)]
     assert (len(pages), sum(p.is_article for p in pages), site.name) == (206, 106, "enwiki")
     assert [p.id for p in pages] == sorted(p.id for p in pages)
     for found in pages:
@@ -189,5 +197,5 @@ def test_a_real_dump_is_read_whole_and_its_texts_have_the_checksums_it_tells() -
 
 
 def test_a_real_dump_in_utf_16_is_read_too() -> None:
-    pages = read_pages([real("bgwiki-latest-pages-articles-shortened.xml.bz2")])
+    pages = iter_pages([real("bgwiki-latest-pages-articles-shortened.xml.bz2")])
     assert next(pages).title == "Григориански календар"
