@@ -133,6 +133,14 @@ def presets(_: str = "") -> str:
     return "\n".join(rows)
 
 
+def renamed_settings(_: str = "") -> str:
+    """Every earlier name of a setting, and its name."""
+    from fki.config.renamed_settings import RENAMED
+
+    rows = [f"| `{old}` | `{new}` |" for old, new in RENAMED.items()]
+    return "\n".join(["| earlier name | name |", "|---|---|", *rows])
+
+
 def commands(_: str = "") -> str:
     """Every command: its purpose, its arguments and its options, as the command line has them."""
     from fki.commands.app import app
@@ -316,6 +324,7 @@ PARTS: dict[str, Callable[[str], str]] = {
     "settings": settings,
     "method_options": method_options,
     "presets": presets,
+    "renamed_settings": renamed_settings,
     "commands": commands,
     "exit_codes": exit_codes,
     "schema": schema,

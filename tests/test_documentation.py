@@ -175,7 +175,7 @@ def test_every_command_in_the_documentation_is_valid() -> None:
     commands = documented_commands()
     assert len(commands) > 40
     for page, line in commands:
-        words = re.split(r"\s(?:\||>|&&|;)", line)[0]
+        words = re.split(r"\s(?:\||>|&&|;)|\s{2,}", line)[0]
         name, *arguments = shlex.split(words, comments=True)[1:]
         if "..." in arguments or name not in group.commands:
             assert "..." in line, f"{page}: {line}"
