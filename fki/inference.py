@@ -16,7 +16,7 @@ from fki.core.errors import ConfigError, DataError
 from fki.core.paths import user_path
 from fki.data.collator import ExampleTokenizer
 from fki.data.prompts import SENTINEL, target_text
-from fki.export.export import NOTE, format_of
+from fki.export.export import EXPORT_INFO, format_of
 from fki.metrics.answers import extract_answer, normalize_answer
 from fki.modeling.device import make_accelerator
 from fki.modeling.runtime import Runtime, TorchRuntime
@@ -26,7 +26,7 @@ SETTINGS = ("prompt_format", "input_length", "output_length", "num_beams")  # th
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ScoredAnswer:
     """A text and how likely the model finds it."""
 
     text: str
@@ -34,12 +34,12 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class RankedAnswers:
     """What a model says to a question."""
 
     question: str
-    answer: Answer  # what it writes
-    runners_up: list[Answer]  # the likeliest first; none where the runtime has no beams
+    answer: ScoredAnswer  # what it writes
+    runners_up: list[ScoredAnswer]  # the likeliest first; none where the runtime has no beams
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Predictor:
     encoder: ExampleTokenizer
     config: Config
 
-    def reply(self, questions: Sequence[str], runners_up: int = 4) -> list[Reply]:
+    def reply(self, questions: Sequence[str], runners_up: int = 4) -> list[RankedAnswers]:
         """A reply to each question.
 
         Raises ConfigError where a question leaves no place for the answer.
@@ -68,7 +68,9 @@ class Predictor:
         if runners_up and self.runtime.has_beams:
             beams = 2 * (runners_up + 1)  # some of which read alike
             more = self._write(sources, beams=beams, best=beams)
-            texts = [unlike([*a, *b])[: runners_up + 1] for a, b in zip(texts, more, strict=True)]
+            texts = [
+                distinct_texts([*a, *b])[: runners_up + 1] for a, b in zip(texts, more, strict=True)
+            ]
         return [self._reply(*parts) for parts in zip(questions, sources, texts, strict=True)]
 
     def _write(self, sources: Sequence[list[int]], *, beams: int, best: int = 1) -> list[list[str]]:
@@ -78,14 +80,14 @@ class Predictor:
         decode = self.encoder.tokenizer.decode
         return [[extract_answer(str(decode(tokens))) for tokens in rows] for rows in written]
 
-    def _reply(self, question: str, source: list[int], texts: Sequence[str]) -> Reply:
+    def _reply(self, question: str, source: list[int], texts: Sequence[str]) -> RankedAnswers:
         targets = self.encoder.store.ids([target_text(t, self.config.prompt_format) for t in texts])
         found = self.runtime.score([source] * len(targets), targets)
-        own, *others = (Answer(*pair) for pair in zip(texts, found, strict=True))
-        return Reply(question, own, sorted(others, key=lambda a: -a.log_likelihood))
+        own, *others = (ScoredAnswer(*pair) for pair in zip(texts, found, strict=True))
+        return RankedAnswers(question, own, sorted(others, key=lambda a: -a.log_likelihood))
 
 
-def unlike(texts: Sequence[str]) -> list[str]:
+def distinct_texts(texts: Sequence[str]) -> list[str]:
     """The first one, and of the others those that say something, and something new."""
     found = {normalize_answer(texts[0]): texts[0]}
     for text in texts[1:]:
@@ -94,14 +96,14 @@ def unlike(texts: Sequence[str]) -> list[str]:
     return [*found.values()]
 
 
-def open_speaker(target: str, checkpoint: str, config: Config) -> Predictor:
+def open_predictor(target: str, checkpoint: str, config: Config) -> Predictor:
     """A run, an exported folder, or any model, which is asked under `config`.
 
     Raises ConfigError or DataError where it is none of them.
     """
     run, checkpoint = find_run(target, checkpoint)
-    if run is None and (user_path(target) / NOTE).is_file():
-        return _open_exported(target, config)
+    if run is None and (user_path(target) / EXPORT_INFO).is_file():
+        return _open_export(target, config)
     opened = open_run(run, checkpoint) if run else open_model(target, config)
     own = opened.config
     encoder = ExampleTokenizer(opened.base.tokenizer, own.input_length, own.output_length)
@@ -109,14 +111,14 @@ def open_speaker(target: str, checkpoint: str, config: Config) -> Predictor:
     return Predictor(opened.label, TorchRuntime(model, encoder), encoder, own)
 
 
-def _open_exported(target: str, config: Config) -> Predictor:
+def _open_export(target: str, config: Config) -> Predictor:
     folder = user_path(target)
     try:
-        note = with_new_names(json.loads((folder / NOTE).read_text(encoding="utf-8")))
+        note = with_new_names(json.loads((folder / EXPORT_INFO).read_text(encoding="utf-8")))
         own = Config.model_validate({name: note[name] for name in SETTINGS})
         name, form = note["label"], format_of(note["format"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder / NOTE} cannot be read: {error!r}.") from None
+        raise DataError(f"{folder / EXPORT_INFO} cannot be read: {error!r}.") from None
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     encoder = ExampleTokenizer(tokenizer, own.input_length, own.output_length)
     return Predictor(f"{name}, by {form.runtime}", form.load(folder, encoder), encoder, own)

@@ -16,7 +16,7 @@ from fki.commands._console import Show, new_table
 from fki.core.formatting import UNDEFINED, format_number
 
 if TYPE_CHECKING:
-    from fki.inference import Reply
+    from fki.inference import RankedAnswers
 
 AT_ONCE = 64  # lines of a file or pipe
 
@@ -37,11 +37,11 @@ def ask(
     """Ask a run, an exported folder or any model, and see what else it had in mind."""
     from fki.config.resolve import resolve
     from fki.core import registry
-    from fki.inference import open_speaker
+    from fki.inference import open_predictor
 
     show = Show(as_json=as_json)
     config = resolve(o.layers(["t5"], []), options_of=registry.options_of).config
-    speaker = open_speaker(target, o.checkpoint_named(checkpoint, best), config)
+    speaker = open_predictor(target, o.checkpoint_named(checkpoint, best), config)
     show.note(f"{speaker.name}:")
     for some in batches(questions):
         for reply in speaker.reply(some, runners_up):
@@ -60,7 +60,7 @@ def batches(questions: list[str]) -> Iterator[list[str]]:
         yield some
 
 
-def table_of(reply: "Reply") -> Table:
+def table_of(reply: "RankedAnswers") -> Table:
     """The answer, and the others in the order of their likelihood."""
     columns = ("probability, %", "log-likelihood")
     title = escape(reply.question)

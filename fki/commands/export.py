@@ -75,14 +75,14 @@ def export(
     from functools import partial
 
     from fki.export import hub_upload
-    from fki.export.export import check_output, export, format_of
+    from fki.export.export import check_output_dir, export, format_of
     from fki.export.model_card import write_card
-    from fki.export.model_soup import average as averaged
+    from fki.export.model_soup import average_checkpoints as averaged
     from fki.runs.open_run import open_run
     from fki.runs.run_dir import Run
 
     show = Show(as_json=as_json)
-    check_output(output)
+    check_output_dir(output)
     form = format_of(to.value, dtype=dtype and dtype.value, max_shard_size=max_shard_size)
     soup: ModelSoup | None = None
     if average:
@@ -96,7 +96,7 @@ def export(
     parity = export(opened, form, output, describe, most=probes, quiz=soup.quiz if soup else None)
     show_parity(show, opened, form, parity, output)
     if push:
-        address = hub_upload.push(output, push, is_public=public)
+        address = hub_upload.push_folder(output, push, is_public=public)
         show.note(f"Uploaded, {'for all to see' if public else 'private'}: {address}")
         show.data(pushed=push, private=not public, address=address)
     show.next_commands(f'fki ask {output} "The capital of France is <extra_id_0>."')
@@ -120,7 +120,7 @@ def check(runs: list[Path], to: Format, average: str, named: str, push: str, pub
     if push:
         from fki.export import hub_upload
 
-        hub_upload.check(push, is_public=public)
+        hub_upload.check_repo(push, is_public=public)
 
 
 def show_parity(

@@ -1,7 +1,6 @@
 """`fki train`: learn the stream period by period, scored after each."""
 
 import gc
-from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,12 +12,12 @@ from fki.commands._options import for_a_run
 from fki.commands._result_tables import near_tie_notes, probe_table, stream_table
 from fki.commands._sweep_view import train_grid
 from fki.core.formatting import format_count
+from fki.core.types import RowScored, Step
 
 if TYPE_CHECKING:
     from fki.commands._options import Asked
     from fki.training.runner import Runner
     from fki.training.session import Session
-    from fki.training.tracking import Tracking
 
 Track = Annotated[
     list[str] | None,
@@ -67,7 +66,6 @@ def train(
 
     from fki.training import session, tracking
     from fki.training.runner import Runner
-    from fki.training.signals import handle_signals
 
     tracking.check_trackers(track or [])
     ready = session.build_session(resolved.config)
@@ -76,8 +74,7 @@ def train(
     runner = Runner.begin(ready, resolved, again=resume)
     show.note(f"{_sentence(ready)} Run: {runner.run.folder}")
     show.notes(runner.notes)
-    with handle_signals() as runner.wishes, tracking.track_run(runner, track or []) as trackers:
-        _follow(runner, show, trackers)
+    _follow(runner, track or [], show)
     _report(runner, show)
 
 
@@ -93,27 +90,22 @@ def _sentence(ready: "Session") -> str:
     )
 
 
-def _follow(runner: "Runner", show: Show, trackers: "Tracking") -> None:
-    """Draw and print what happens until the run is done. Raises Interrupted on Ctrl-C."""
+def _follow(runner: "Runner", track: list[str], show: Show) -> None:
+    """Draw and print each event of the run until it is done."""
     from fki.commands._progress import RunProgress
-    from fki.core.types import Step
+    from fki.training.follow import follow_run
 
-    with (
-        RunProgress(show.err, runner.session.steps, runner.clock.steps) as progress,
-        closing(runner.events()) as events,
-    ):
-        try:
-            for event in events:
-                show.notes(trackers.log(event))
-                if isinstance(event, Step):
-                    progress.step(event)
-                    show.notes([event.note] if event.note else [])
-                    continue
-                progress.scored(event.after, event.scores)
-                for score in event.scores:
-                    show.data(after=event.after, **asdict(score))
-        except KeyboardInterrupt:
-            raise runner.interrupted() from None
+    with RunProgress(show.err, runner.session.steps, runner.clock.steps) as progress:
+
+        def show_event(event: Step | RowScored) -> None:
+            if isinstance(event, Step):
+                progress.step(event)
+                return
+            progress.scored(event.after, event.scores)
+            for score in event.scores:
+                show.data(after=event.after, **asdict(score))
+
+        follow_run(runner, track, show_event, lambda note: show.notes([note]))
 
 
 def _report(runner: "Runner", show: Show) -> None:

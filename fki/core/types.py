@@ -219,3 +219,14 @@ class Score:
     perplexity: float | None = None  # exp of nats per token, over all tokens of the probes
     lasts: bool = True  # the answers hold to the end of the run
     near_ties: int = 0  # answers that another way of rounding might have changed
+
+
+@dataclass(frozen=True, slots=True)
+class RowScored:
+    """A row of the matrix R has been scored."""
+
+    after: str  # "base" or a phase
+    row: int  # from 0, the untouched model
+    rows: int  # of the whole run
+    scores: list[Score]
+    seconds: float  # that scoring took

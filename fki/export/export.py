@@ -36,7 +36,7 @@ FORMATS = {  # by the name that --to gives
     "ctranslate2_int8": "fki.export.formats.ctranslate2:INT8",
     "gguf": "fki.export.formats.gguf:GGUF",
 }
-NOTE = "fki_export.json"  # where an exported folder comes from
+EXPORT_INFO = "fki_export.json"  # where an exported folder comes from
 
 
 MARGIN = 16 * 2**20  # bytes for tokenizer, card and note
@@ -53,7 +53,7 @@ class ExportedFolder:
     files: Mapping[str, str]  # SHA-256 by name
 
 
-Describe = Callable[[ExportedFolder], None]  # writes a card into the folder
+CardWriter = Callable[[ExportedFolder], None]  # writes a card into the folder
 
 
 def format_of(name: str, **options: Any) -> Format:
@@ -76,7 +76,7 @@ def export(
     opened: LoadedModel,
     form: Format,
     output: Path,
-    describe: Describe | None = None,
+    describe: CardWriter | None = None,
     *,
     most: int = MAX_PROBES_PER_SET,
     quiz: RecordedProbes | None = None,
@@ -92,7 +92,7 @@ def export(
         CannotFold, ConfigError: the method's model has no equivalent in the format.
         GateFailed: the folder, loaded by its own runtime, answers differently.
     """
-    check_output(output)
+    check_output_dir(output)
     assert opened.run is not None
     model = opened.model.float().to(make_accelerator(opened.config).device)
     _check_space(output, count_parameters(model)[0] * form.size)
@@ -112,14 +112,14 @@ def export(
         form.write(opened, scratch)
         encoder = encoder_of(opened, AutoTokenizer.from_pretrained(scratch))
         parity = exam.sit(form.load(scratch, encoder), encoder, form)
-        _write_note(opened, form, parity, scratch)
+        _write_export_info(opened, form, parity, scratch)
         if not parity.holds:
-            kept = unused(output.with_name(f"{output.name}.failed-check"))
+            kept = find_unused_path(output.with_name(f"{output.name}.failed-check"))
             os.replace(scratch, kept)
-            raise _failed(parity, kept)
+            raise _build_check_error(parity, kept)
         if describe is not None:
-            describe(ExportedFolder(scratch, opened, form, parity, digests(scratch)))
-        _open_up(scratch)
+            describe(ExportedFolder(scratch, opened, form, parity, file_digests(scratch)))
+        _make_readable(scratch)
         if output.exists():
             output.rmdir()
         os.replace(scratch, output)
@@ -130,16 +130,16 @@ def export(
     return parity
 
 
-def _open_up(folder: Path) -> None:
+def _make_readable(folder: Path) -> None:
     """Let whoever may read one file of the folder read all: safetensors writes for its owner
     alone."""
-    mode = (folder / NOTE).stat().st_mode
+    mode = (folder / EXPORT_INFO).stat().st_mode
     for file in folder.rglob("*"):
         if file.is_file():
             file.chmod(mode)
 
 
-def digests(folder: Path) -> dict[str, str]:
+def file_digests(folder: Path) -> dict[str, str]:
     """SHA-256 of each file, by name."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     return {file.relative_to(folder).as_posix(): file_digest(file) for file in files}
@@ -152,7 +152,7 @@ def _check_space(output: Path, needed: float) -> None:
     check_disk_space(there, int(needed) + MARGIN, "the export needs", hint)
 
 
-def check_output(output: Path) -> None:
+def check_output_dir(output: Path) -> None:
     """Raises FkiError where it is not a folder of its own, new or empty."""
     if output.name in ("", ".."):
         raise FkiError(
@@ -170,7 +170,7 @@ def encoder_of(opened: LoadedModel, tokenizer: PreTrainedTokenizerBase) -> Examp
     return ExampleTokenizer(tokenizer, opened.config.input_length, opened.config.output_length)
 
 
-def _failed(parity: Parity, kept: Path) -> CheckFailed:
+def _build_check_error(parity: Parity, kept: Path) -> CheckFailed:
     beams = ""
     if parity.same_beams is not None:
         beams = f", the best of two or four beams to {parity.asked - parity.same_beams},"
@@ -187,24 +187,24 @@ def _failed(parity: Parity, kept: Path) -> CheckFailed:
     )
 
 
-def unused(path: Path) -> Path:
+def find_unused_path(path: Path) -> Path:
     """The path, or with a number behind it where there is one already."""
     numbered = (path.with_name(f"{path.name}-{n}") for n in count(2))
     return path if not path.exists() else next(p for p in numbered if not p.exists())
 
 
-def _write_note(opened: LoadedModel, form: Format, parity: Parity, folder: Path) -> None:
+def _write_export_info(opened: LoadedModel, form: Format, parity: Parity, folder: Path) -> None:
     """Where the folder comes from, what it was checked for, and its files."""
     info = opened.run.info if opened.run else {}
     write_json(
-        folder / NOTE,
+        folder / EXPORT_INFO,
         {
             "fki": __version__,
             "format": form.name,
             "run": opened.name,
             "checkpoint": opened.checkpoint,
             "label": opened.label,
-            "base_model": shown_name(opened.config.model),
+            "base_model": display_name(opened.config.model),
             "method": opened.config.method,
             "prompt_format": opened.config.prompt_format,
             "input_length": opened.config.input_length,
@@ -212,11 +212,11 @@ def _write_note(opened: LoadedModel, form: Format, parity: Parity, folder: Path)
             "num_beams": opened.config.num_beams,
             "dataset": info.get("dataset", {}),
             "check": asdict(parity) if parity.holds else "failed",
-            "files": digests(folder),
+            "files": file_digests(folder),
         },
     )
 
 
-def shown_name(model: str) -> str:
+def display_name(model: str) -> str:
     """A base model's name for strangers: of a folder on this machine its last part alone."""
     return Path(locate_model(model)).name if Path(locate_model(model)).is_dir() else model

@@ -15,11 +15,11 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from fki.core.errors import ConfigError, FkiError
 
 REPO = re.compile(r"[\w.-]+/[\w.-]+")
-OURS = {".gitattributes"}  # what the Hub itself puts into a new repository
+HUB_FILES = {".gitattributes"}  # what the Hub itself puts into a new repository
 Result = TypeVar("Result")
 
 
-def check(repo: str, *, is_public: bool) -> None:
+def check_repo(repo: str, *, is_public: bool) -> None:
     """Can a folder be pushed there? Nothing is written.
 
     Raises:
@@ -38,11 +38,11 @@ def check(repo: str, *, is_public: bool) -> None:
         raise FkiError(
             "--push needs the Hub, and HF_HUB_OFFLINE forbids it.", hint="Unset HF_HUB_OFFLINE."
         )
-    _told("the token", HfApi().whoami)  # of a wrong one the Hub says no more than "not found"
-    _told(repo, lambda: _look(repo, is_public=is_public))
+    _call_hub("the token", HfApi().whoami)  # of a wrong one the Hub says no more than "not found"
+    _call_hub(repo, lambda: _inspect_repo(repo, is_public=is_public))
 
 
-def push(folder: Path, repo: str, *, is_public: bool) -> str:
+def push_folder(folder: Path, repo: str, *, is_public: bool) -> str:
     """Upload a folder. Returns its address.
 
     Raises FkiError where the Hub refuses; the folder stays as it is.
@@ -50,9 +50,11 @@ def push(folder: Path, repo: str, *, is_public: bool) -> str:
 
     def upload() -> str:
         api = HfApi()
-        if _look(repo, is_public=is_public) is None:
+        if _inspect_repo(repo, is_public=is_public) is None:
             api.create_repo(repo, private=not is_public)
-        parent = _look(repo, is_public=is_public)  # a commit in between makes the upload fail
+        parent = _inspect_repo(
+            repo, is_public=is_public
+        )  # a commit in between makes the upload fail
         api.upload_folder(
             repo_id=repo,
             folder_path=folder,
@@ -62,10 +64,10 @@ def push(folder: Path, repo: str, *, is_public: bool) -> str:
         return f"{constants.ENDPOINT}/{repo}"
 
     again = f"The folder {folder} is whole and checked. By hand: hf upload {repo} {folder}"
-    return _told(repo, upload, again)
+    return _call_hub(repo, upload, again)
 
 
-def _look(repo: str, *, is_public: bool) -> str | None:
+def _inspect_repo(repo: str, *, is_public: bool) -> str | None:
     """The head of a repository that holds nothing, None where there is none.
 
     Raises FkiError where it holds something, or others can see it and that was not asked for.
@@ -74,7 +76,7 @@ def _look(repo: str, *, is_public: bool) -> str | None:
         found = HfApi().model_info(repo)
     except RepositoryNotFoundError:
         return None
-    files = {file.rfilename for file in found.siblings or []} - OURS
+    files = {file.rfilename for file in found.siblings or []} - HUB_FILES
     if files:
         raise FkiError(
             f"{repo} is on the Hub already and holds {len(files)} files, such as "
@@ -89,7 +91,7 @@ def _look(repo: str, *, is_public: bool) -> str | None:
     return found.sha or ""
 
 
-def _told(what: str, ask: Callable[[], Result], hint: str = "") -> Result:
+def _call_hub(what: str, ask: Callable[[], Result], hint: str = "") -> Result:
     """What is asked of the Hub. Raises FkiError for whatever the client raises."""
     try:
         return ask()

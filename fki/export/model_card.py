@@ -14,7 +14,13 @@ from fki.core import registry
 from fki.core.atomic_io import write_text
 from fki.core.errors import DataError
 from fki.core.formatting import format_list, format_number
-from fki.export.provenance import Base, Data, base_of, data_of, labels_of
+from fki.export.provenance import (
+    BaseModelInfo,
+    TrainingData,
+    describe_base,
+    describe_data,
+    read_relation_labels,
+)
 from fki.metrics.registry import SETS
 
 if TYPE_CHECKING:
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
     from fki.runs.open_run import LoadedModel
 
 CARD = "README.md"
-MOST = 8  # relations that the first paragraph names
+MAX_RELATIONS = 8  # relations that the first paragraph names
 SETTINGS = (
     "learning_rate",
     "optimizer",
@@ -40,45 +46,45 @@ def write_card(shipped: "ExportedFolder", place: str, soup: "ModelSoup | None" =
     Args:
         place: what a reader will call the folder: its name, or `owner/name`.
     """
-    write_text(shipped.folder / CARD, card(shipped, place, soup))
+    write_text(shipped.folder / CARD, render_card(shipped, place, soup))
 
 
-def card(shipped: "ExportedFolder", place: str, soup: "ModelSoup | None" = None) -> str:
+def render_card(shipped: "ExportedFolder", place: str, soup: "ModelSoup | None" = None) -> str:
     """Markdown with a front matter that the Hub reads."""
     opened = shipped.opened
-    base, data, told, labels = _facts(opened)
+    base, data, told, labels = _collect_facts(opened)
     loading = shipped.form.loading
-    text = _template().render(
+    text = _load_template().render(
         title=Path(place).name,
         place=place,
         base=base,
         data=data,
         method=opened.config.method,
-        idea=_idea(opened.config.method),
+        idea=_method_summary(opened.config.method),
         averaged=opened.label if opened.averaged else "",
-        relations=_relations(data),
+        relations=_list_relations(data),
         loading=loading(shipped.folder, place) if loading else "",
         has_code=(shipped.folder / "modeling_fki.py").is_file(),
         prompt=opened.config.prompt_format,
-        question=_question(shipped),
-        kept=[_row(one, soup) for one in told.kept],
+        question=_first_question(shipped),
+        kept=[_score_row(one, soup) for one in told.kept],
         meanings=[
             (one.probe_set, SETS[one.probe_set][1]) for one in told.kept if one.probe_set in SETS
         ],
-        losses=[_loss(one, labels) for one in told.lost[:5]] if soup is None else [],
-        examples=[_example(one) for one in told.examples],
-        made=[*_made(shipped, base)],
+        losses=[_forgetting_row(one, labels) for one in told.lost[:5]] if soup is None else [],
+        examples=[_example_row(one) for one in told.examples],
+        made=[*_training_rows(shipped, base)],
         runtime=shipped.form.runtime,
         precision=shipped.form.precision,
-        checks=[*_checks(shipped)],
-        again=[_again(one) for one in shipped.parity.probe_sets],
+        checks=[*_check_rows(shipped)],
+        again=[_parity_row(one) for one in shipped.parity.probe_sets],
         files=shipped.files.items(),
     )
-    return f"---\n{front(shipped, base, data, told, place).to_yaml()}\n---\n\n{text}"
+    return f"---\n{build_metadata(shipped, base, data, told, place).to_yaml()}\n---\n\n{text}"
 
 
-def front(
-    shipped: "ExportedFolder", base: Base, data: Data, told: Retention, place: str
+def build_metadata(
+    shipped: "ExportedFolder", base: BaseModelInfo, data: TrainingData, told: Retention, place: str
 ) -> ModelCardData:
     """What the Hub reads: licence, base, tags, and exact match by probe set."""
     method = shipped.opened.config.method
@@ -105,83 +111,85 @@ def front(
     )
 
 
-def _facts(opened: "LoadedModel") -> tuple[Base, Data, Retention, dict[str, str]]:
+def _collect_facts(
+    opened: "LoadedModel",
+) -> tuple[BaseModelInfo, TrainingData, Retention, dict[str, str]]:
     """What the run, its base and its data tell. Raises DataError where they cannot be read."""
     assert opened.run is not None
     try:
         told = read_retention(opened.run, opened.checkpoint)
-        return base_of(opened), data_of(opened), told, labels_of(opened)
+        return describe_base(opened), describe_data(opened), told, read_relation_labels(opened)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"A file in {opened.run.folder} is not as fki writes it: {error!r}."
         ) from error
 
 
-def _template() -> Any:
+def _load_template() -> Any:
     environment = Environment(
         loader=PackageLoader("fki.export"), undefined=StrictUndefined, trim_blocks=False
     )
     return environment.get_template("card.md")
 
 
-def _idea(method: str) -> str:
+def _method_summary(method: str) -> str:
     text = registry.summary_of(method)
     return text[0].lower() + text[1:]
 
 
-def _relations(data: Data) -> str:
+def _list_relations(data: TrainingData) -> str:
     names = [name for name, _ in data.relations]
-    left = len(names) - MOST
-    return format_list([*names[:MOST], *([f"{left} more"] if left > 0 else [])])
+    left = len(names) - MAX_RELATIONS
+    return format_list([*names[:MAX_RELATIONS], *([f"{left} more"] if left > 0 else [])])
 
 
-def _question(shipped: "ExportedFolder") -> str:
+def _first_question(shipped: "ExportedFolder") -> str:
     """One that the run was asked."""
     assert shipped.opened.run is not None
     row = next(shipped.opened.run.read_lines("probes.jsonl"))
     return str(row["source"])
 
 
-def _row(one: Any, soup: "ModelSoup | None") -> dict[str, str | int]:
-    cells = {when: _estimate(getattr(one, when)) for when in ("before", "learned", "after")}
+def _score_row(one: Any, soup: "ModelSoup | None") -> dict[str, str | int]:
+    cells = {when: _format_estimate(getattr(one, when)) for when in ("before", "learned", "after")}
     if soup is not None:
         cells["best"] = format_number(soup.best.em.get(one.probe_set))
         cells["average"] = format_number(soup.taste.em.get(one.probe_set))
     return {"name": f"`{one.probe_set}`", "n": format_number(one.n, 0), **cells}
 
 
-def _estimate(found: Estimate) -> str:
+def _format_estimate(found: Estimate) -> str:
     value = format_number(found.value)
     if found.low is None or found.high is None or found.low == found.high:
         return value
     return f"{value} ({format_number(found.low)} to {format_number(found.high)})"
 
 
-def _loss(one: Any, labels: dict[str, str]) -> tuple[str, str, str, str]:
+def _forgetting_row(one: Any, labels: dict[str, str]) -> tuple[str, str, str, str]:
     share = format_number(100 * one.lost / one.once, 0)
     return (
-        _cell(labels.get(one.relation, one.relation)),
+        _escape_cell(labels.get(one.relation, one.relation)),
         format_number(one.once, 0),
         format_number(one.lost, 0),
         share,
     )
 
 
-def _example(one: Any) -> dict[str, str]:
+def _example_row(one: Any) -> dict[str, str]:
     return {
-        "question": _cell(one.question),
-        "answers": _cell(one.answers[0]),
-        "said": _cell(one.said),
+        "question": _escape_cell(one.question),
+        "answers": _escape_cell(one.answers[0]),
+        "said": _escape_cell(one.said),
     }
 
 
-def _cell(text: str) -> str:
+def _escape_cell(text: str) -> str:
     """A text that is nothing but a text in Markdown, and in a table."""
     plain = " ".join(text.split()).replace("|", "\\|")
     return f"`{plain}`" if set(plain) & set("<>*_[]`\\") else plain
 
 
-def _made(shipped: "ExportedFolder", base: Base) -> Iterator[tuple[str, str]]:
+def _training_rows(shipped: "ExportedFolder", base: BaseModelInfo) -> Iterator[tuple[str, str]]:
     opened = shipped.opened
     config = opened.config
     assert opened.run is not None
@@ -197,7 +205,7 @@ def _made(shipped: "ExportedFolder", base: Base) -> Iterator[tuple[str, str]]:
     yield "made with", f"fki {__version__}"
 
 
-def _checks(shipped: "ExportedFolder") -> Iterator[tuple[str, str]]:
+def _check_rows(shipped: "ExportedFolder") -> Iterator[tuple[str, str]]:
     parity = shipped.parity
     said = {"greedy": parity.same_answers, "the best of 2 and of 4 beams": parity.same_beams}
     for how, same in said.items():
@@ -210,7 +218,7 @@ def _checks(shipped: "ExportedFolder") -> Iterator[tuple[str, str]]:
     )
 
 
-def _again(one: Any) -> dict[str, Any]:
+def _parity_row(one: Any) -> dict[str, Any]:
     return {
         "probe_set": f"`{one.probe_set}`",
         "n": format_number(one.n, 0),

@@ -62,7 +62,7 @@ class ModelSoup:
         return {name: points for name, points in lost.items() if points > 0}
 
 
-def average(runs: Sequence[Run], names: Sequence[str], most: int) -> ModelSoup:
+def average_checkpoints(runs: Sequence[Run], names: Sequence[str], most: int) -> ModelSoup:
     """The mean of each of these checkpoints of each of these runs.
 
     Args:
@@ -75,17 +75,20 @@ def average(runs: Sequence[Run], names: Sequence[str], most: int) -> ModelSoup:
     chosen = [(run, select_checkpoint(run, name).name) for run in runs for name in names]
     if len({(run.folder.resolve(), name) for run, name in chosen}) < max(2, len(chosen)):
         raise ConfigError(
-            f"--average needs two different checkpoints or more, and has {listed(chosen)}.",
+            "--average needs two different checkpoints or more, and has "
+            f"{format_checkpoints(chosen)}.",
             hint="Try: --average 2024-Q1,2024-Q2   or several runs: --average newest",
         )
-    _check_kin(runs)
-    quiz = replace(read_recorded_probes(runs[0], _newest(runs[0], chosen), most), recorded=None)
+    _check_compatible(runs)
+    quiz = replace(
+        read_recorded_probes(runs[0], _newest_checkpoint(runs[0], chosen), most), recorded=None
+    )
     first, tastes = None, []
     total: dict[str, Tensor] = {}
     for run, name in chosen:  # one after the other: only two models are in memory
         opened = open_run(run, name)
-        tastes.append(_tasted(opened, quiz)[0])
-        model, method = _whole(opened)
+        tastes.append(_score_probes(opened, quiz)[0])
+        model, method = _fold_or_keep(opened)
         _check_shapes(total, model, opened)
         for name, tensor in model.state_dict().items():
             total[name] = total[name] + tensor if name in total else tensor.float().clone()
@@ -93,26 +96,26 @@ def average(runs: Sequence[Run], names: Sequence[str], most: int) -> ModelSoup:
     assert first is not None
     first.model.load_state_dict({name: tensor / len(chosen) for name, tensor in total.items()})
     averaged = tuple(taste.name for taste in tastes)
-    made = replace(first, checkpoint=_newest(runs[0], chosen), averaged=averaged)
-    taste, answers = _tasted(made, quiz)
+    made = replace(first, checkpoint=_newest_checkpoint(runs[0], chosen), averaged=averaged)
+    taste, answers = _score_probes(made, quiz)
     return ModelSoup(made, replace(quiz, recorded=answers), taste, tastes)
 
 
-def listed(chosen: Sequence[tuple[Run, str]]) -> str:
+def format_checkpoints(chosen: Sequence[tuple[Run, str]]) -> str:
     """Checkpoints in words; with their runs where these are several."""
     is_one = len({run for run, _ in chosen}) == 1
     return ", ".join(name if is_one else f"{run.folder.name} {name}" for run, name in chosen)
 
 
-def _newest(run: Run, chosen: Sequence[tuple[Run, str]]) -> str:
+def _newest_checkpoint(run: Run, chosen: Sequence[tuple[Run, str]]) -> str:
     """The newest of a run's checkpoints that are chosen."""
     names = {name for one, name in chosen if one is run}
     return [f.name for f in checkpoint.list_checkpoints(run.folder) if f.name in names][-1]
 
 
-def _check_kin(runs: Sequence[Run]) -> None:
+def _check_compatible(runs: Sequence[Run]) -> None:
     """Raises ConfigError where runs differ in what their weights mean."""
-    first, *others = [_kin(run) for run in runs]
+    first, *others = [_compatibility_key(run) for run in runs]
     for run, other in zip(runs[1:], others, strict=True):
         for what, value in first.items():
             if other[what] != value:
@@ -123,7 +126,7 @@ def _check_kin(runs: Sequence[Run]) -> None:
                 )
 
 
-def _kin(run: Run) -> dict[str, object]:
+def _compatibility_key(run: Run) -> dict[str, object]:
     info = run.info
     config, model = info.get("config", {}), info.get("model", {})
     method = str(config.get("method"))
@@ -135,7 +138,7 @@ def _kin(run: Run) -> dict[str, object]:
     }
 
 
-def _whole(opened: LoadedModel) -> tuple[nn.Module, Method]:
+def _fold_or_keep(opened: LoadedModel) -> tuple[nn.Module, Method]:
     """The plain model, and a method that leaves it as it is; or the prepared one, and its own."""
     model = opened.model.float()
     try:
@@ -158,7 +161,7 @@ def _check_shapes(total: dict[str, Tensor], model: nn.Module, opened: LoadedMode
 
 
 @torch.no_grad()
-def _tasted(
+def _score_probes(
     opened: LoadedModel, quiz: RecordedProbes
 ) -> tuple[SoupScores, dict[str, list[RecordedAnswer]]]:
     config = opened.config

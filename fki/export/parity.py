@@ -26,12 +26,12 @@ from fki.runs.recorded_answers import (
 )
 from fki.runs.run_dir import Run
 
-ASKED = 200  # probes that the close look asks, spread over all probe sets
+CHECKED_PROBES = 200  # probes that the close look asks, spread over all probe sets
 BEAMS = (2, 4)
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class ModelAnswers:
     """What a model says to some probes."""
 
     texts: list[str]  # greedy
@@ -39,11 +39,11 @@ class Words:
     log_likelihoods: list[float]  # nats, of every listed answer
 
 
-NEAR = 1e-3  # logits: two tokens that are told apart by the order of fp32 sums
+FP32_NEAR_TIE = 1e-3  # logits: two tokens that are told apart by the order of fp32 sums
 
 
 @dataclass(frozen=True, slots=True)
-class AskedAgain:
+class ProbeSetParity:
     """A probe set, of the run and of the exported folder."""
 
     probe_set: str
@@ -66,7 +66,7 @@ class Parity:
     least_same: float
     em_tolerance: float
     reason: str  # for the tolerances
-    probe_sets: tuple[AskedAgain, ...] = ()
+    probe_sets: tuple[ProbeSetParity, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -78,10 +78,10 @@ class Parity:
         )
 
     @property
-    def apart(self) -> list[AskedAgain]:
+    def apart(self) -> list[ProbeSetParity]:
         """The probe sets in which more is right or wrong than the format allows."""
 
-        def is_apart(one: AskedAgain) -> bool:
+        def is_apart(one: ProbeSetParity) -> bool:
             points = max(self.em_tolerance, 100 / one.n)
             most = math.ceil((1 - self.least_same) * one.n)
             return one.differing > most or abs(one.em - one.recorded) > points + 1e-9
@@ -109,7 +109,7 @@ class ParityCheck:
     ) -> None:
         """`most`: of each probe set asked again; `quiz`: these, where they are known already."""
         self.config = config
-        self.probes = sample_probes(run, ASKED)
+        self.probes = sample_probes(run, CHECKED_PROBES)
         self.expected = self._ask(runtime, runtime.encoder)
         self.beam_scores = {
             number: self._scores(runtime, runtime.encoder, rows)
@@ -127,10 +127,10 @@ class ParityCheck:
         rounding: there either is the run's own. A format that may change some texts is given no
         more than fp32's.
         """
-        near = form.tolerance if form.least_same == 1 else NEAR
+        near = form.tolerance if form.least_same == 1 else FP32_NEAR_TIE
         said = self._ask(runtime, encoder)
         pairs = zip(said.log_likelihoods, self.expected.log_likelihoods, strict=True)
-        differences = [_off(a, b) for a, b in pairs]
+        differences = [_absolute_difference(a, b) for a, b in pairs]
         same = [a == b for a, b in zip(said.texts, self.expected.texts, strict=True)]
         beams = [
             self._same(n, rows, runtime, encoder, form.tolerance) for n, rows in said.beams.items()
@@ -148,7 +148,9 @@ class ParityCheck:
             probe_sets=tuple(self._again(runtime, encoder, near)),
         )
 
-    def _again(self, runtime: Runtime, encoder: ExampleTokenizer, near: float) -> list[AskedAgain]:
+    def _again(
+        self, runtime: Runtime, encoder: ExampleTokenizer, near: float
+    ) -> list[ProbeSetParity]:
         """Each probe set once more."""
         if self.config.num_beams > 1 and not runtime.has_beams:
             return []  # the run's answers are of another kind
@@ -162,7 +164,7 @@ class ParityCheck:
                     texts = a.text, b.text
                     differing += not (is_tie or self._near(runtime, encoder, probe, texts, near))
             found.append(
-                AskedAgain(
+                ProbeSetParity(
                     name, len(theirs), percent_correct(ours), percent_correct(theirs), differing
                 )
             )
@@ -193,8 +195,8 @@ class ParityCheck:
         same = 0
         for i, (a, b) in enumerate(zip(found, wanted, strict=True)):
             is_good = ours[i] / len(a) > its[i] / len(b) - near
-            is_good = is_good and _off(its[i], known[i]) <= near
-            same += is_good or _text(encoder, a) == _text(encoder, b)
+            is_good = is_good and _absolute_difference(its[i], known[i]) <= near
+            same += is_good or _decode_text(encoder, a) == _decode_text(encoder, b)
         return same
 
     def _scores(
@@ -215,19 +217,19 @@ class ParityCheck:
         a, b = self._likelihoods(runtime, encoder, [(probe, text) for text in texts])
         return abs(a - b) < near
 
-    def _ask(self, runtime: Runtime, encoder: ExampleTokenizer) -> Words:
+    def _ask(self, runtime: Runtime, encoder: ExampleTokenizer) -> ModelAnswers:
         sources = encoder.sources([p.source for p in self.probes])
         length = self.config.output_length
         beams = {
             number: [
-                _ended(encoder, row[0])
+                _cut_after_end(encoder, row[0])
                 for row in runtime.write(sources, length=length, beams=number)
             ]
             for number in (BEAMS if runtime.has_beams else ())
         }
-        texts = [_text(encoder, row[0]) for row in runtime.write(sources, length=length)]
+        texts = [_decode_text(encoder, row[0]) for row in runtime.write(sources, length=length)]
         asked = [(probe, answer) for probe in self.probes for answer in probe.answers]
-        return Words(texts, beams, self._likelihoods(runtime, encoder, asked))
+        return ModelAnswers(texts, beams, self._likelihoods(runtime, encoder, asked))
 
     def _likelihoods(
         self, runtime: Runtime, encoder: ExampleTokenizer, asked: Sequence[tuple[Probe, str]]
@@ -239,16 +241,16 @@ class ParityCheck:
         return runtime.score(sources, targets)
 
 
-def _text(encoder: ExampleTokenizer, tokens: Sequence[int]) -> str:
+def _decode_text(encoder: ExampleTokenizer, tokens: Sequence[int]) -> str:
     return extract_answer(str(encoder.tokenizer.decode(tokens)))
 
 
-def _ended(encoder: ExampleTokenizer, tokens: list[int]) -> list[int]:
+def _cut_after_end(encoder: ExampleTokenizer, tokens: list[int]) -> list[int]:
     """Up to the end, where it was written."""
     end = encoder.tokenizer.eos_token_id
     return tokens[: tokens.index(end) + 1] if end in tokens else tokens
 
 
-def _off(a: float, b: float) -> float:
+def _absolute_difference(a: float, b: float) -> float:
     """How far apart two numbers are; what is no number is as far as can be."""
     return abs(a - b) if math.isfinite(a) and math.isfinite(b) else math.inf

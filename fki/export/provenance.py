@@ -14,7 +14,7 @@ from fki.core.calendar import last_day, parse_date
 from fki.core.probe_sets import BASE, matrix_probe_sets
 from fki.data.dataset_folder import digest
 from fki.data.open_dataset import folder_of
-from fki.export.export import shown_name
+from fki.export.export import display_name
 from fki.modeling.load import locate_model
 from fki.runs.open_run import LoadedModel
 from fki.runs.run_dir import PROBES, Run
@@ -23,7 +23,7 @@ CARD, RELATIONS = "README.md", "relations.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class BaseModelInfo:
     """The model that was taught."""
 
     name: str
@@ -32,7 +32,7 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
+class TrainingData:
     """What it was taught."""
 
     name: str
@@ -46,16 +46,18 @@ class Data:
     is_here: bool  # is the data on this machine what the run read?
 
 
-def base_of(opened: LoadedModel) -> Base:
+def describe_base(opened: LoadedModel) -> BaseModelInfo:
     """The base model, with the licence that its card states."""
     source = locate_model(opened.config.model)
     if Path(source).is_dir():
-        return Base(shown_name(opened.config.model), _licence(Path(source) / CARD), False)
+        return BaseModelInfo(
+            display_name(opened.config.model), _licence(Path(source) / CARD), False
+        )
     cached = try_to_load_from_cache(source, CARD)
-    return Base(source, _licence(Path(cached)) if isinstance(cached, str) else "", True)
+    return BaseModelInfo(source, _licence(Path(cached)) if isinstance(cached, str) else "", True)
 
 
-def data_of(opened: LoadedModel) -> Data:
+def describe_data(opened: LoadedModel) -> TrainingData:
     """The data that the checkpoint had learned of."""
     assert opened.run is not None
     told = opened.run.info.get("dataset", {})
@@ -64,15 +66,17 @@ def data_of(opened: LoadedModel) -> Data:
     phase, step, _ = opened.checkpoint.partition("-step")  # within a period, which is not whole yet
     last = phase.rpartition("..")[2]
     periods = tuple(p for p in told.get("periods", []) if p < last or (p == last and not step))
-    return Data(
+    return TrainingData(
         name=str(told.get("name", "?")),
         version=str(told.get("version", "?")),
         digest=str(told.get("digest", "?")),
         periods=periods,
         until=last_day(*parse_date(periods[-1])) if periods else None,
-        relations=_relations(opened.run, set(periods), _labels(folder) if is_here else {}),
+        relations=_count_relations(
+            opened.run, set(periods), _read_labels(folder) if is_here else {}
+        ),
         licence=_licence(folder / CARD) if is_here else "",
-        sources=_section(folder / CARD, "Sources") if is_here else "",
+        sources=_read_section(folder / CARD, "Sources") if is_here else "",
         is_here=is_here,
     )
 
@@ -87,7 +91,7 @@ def _licence(card: Path) -> str:
     return found if isinstance(found, str) else ", ".join(map(str, found))
 
 
-def _section(card: Path, title: str) -> str:
+def _read_section(card: Path, title: str) -> str:
     """The text below a heading of a card, up to the next one; "" where there is none."""
     if not card.is_file():
         return ""
@@ -95,7 +99,9 @@ def _section(card: Path, title: str) -> str:
     return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0].strip()
 
 
-def _relations(run: Run, periods: set[str], labels: dict[str, str]) -> tuple[tuple[str, int], ...]:
+def _count_relations(
+    run: Run, periods: set[str], labels: dict[str, str]
+) -> tuple[tuple[str, int], ...]:
     """Those that the learned periods are asked about, the most asked first."""
     rows = [row for row in run.read_lines(PROBES) if row.get("period") != BASE]
     brought = matrix_probe_sets(str(row.get("probe_set")) for row in rows)
@@ -107,7 +113,7 @@ def _relations(run: Run, periods: set[str], labels: dict[str, str]) -> tuple[tup
     return tuple((labels.get(name, name), count) for name, count in counts.most_common())
 
 
-def _labels(folder: Path) -> dict[str, str]:
+def _read_labels(folder: Path) -> dict[str, str]:
     """Relations in words."""
     try:
         table = json.loads((folder / RELATIONS).read_text(encoding="utf-8-sig"))
@@ -116,6 +122,6 @@ def _labels(folder: Path) -> dict[str, str]:
         return {}
 
 
-def labels_of(opened: LoadedModel) -> dict[str, str]:
+def read_relation_labels(opened: LoadedModel) -> dict[str, str]:
     """Relations in words, as the dataset on this machine has them."""
-    return _labels(folder_of(opened.config.dataset))
+    return _read_labels(folder_of(opened.config.dataset))

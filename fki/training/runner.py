@@ -14,7 +14,7 @@ from filelock import FileLock
 from fki.config.resolve import Resolved
 from fki.core.atomic_io import append_lines, write_json
 from fki.core.errors import FkiError, Interrupted
-from fki.core.types import Period, Score, Step
+from fki.core.types import Period, RowScored, Score, Step
 from fki.evaluation.evaluator import mean_score
 from fki.evaluation.schedule import group_cells
 from fki.evaluation.summary import summarize_scores
@@ -26,17 +26,6 @@ from fki.training import peak_memory
 from fki.training.run_lifecycle import create_or_reopen, mark_finished
 from fki.training.session import Session
 from fki.training.signals import SignalRequests
-
-
-@dataclass(frozen=True, slots=True)
-class RowScored:
-    """A row of the matrix R has been scored."""
-
-    after: str  # "base" or a phase
-    row: int
-    rows: int
-    scores: list[Score]
-    seconds: float
 
 
 @dataclass(slots=True)

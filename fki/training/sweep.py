@@ -17,7 +17,7 @@ from accelerate.utils import broadcast_object_list
 
 from fki.config.sweep import Cell, Cells
 from fki.core.errors import ConfigError, DataError, FkiError, Interrupted, RunLocked
-from fki.core.types import Score, Step
+from fki.core.types import RowScored, Score, Step
 from fki.evaluation.summary import learned_and_kept
 from fki.modeling.device import make_accelerator
 from fki.runs import output_log, resume
@@ -30,7 +30,7 @@ from fki.training.run_lifecycle import (
     is_locked,
     kept_checkpoint_bytes,
 )
-from fki.training.runner import RowScored, Runner
+from fki.training.runner import Runner
 from fki.training.session import free_memory
 from fki.training.signals import SignalRequests
 

@@ -22,11 +22,11 @@ from accelerate.utils import LoggerType
 
 from fki.config.schema import as_dict
 from fki.core.errors import ConfigError, FkiError, nearest
-from fki.core.types import Score, Step
+from fki.core.types import RowScored, Score, Step
 from fki.evaluation.summary import pooled_mean
 from fki.runs.resume import LogExtent, flat
 from fki.runs.run_dir import TRACKING
-from fki.training.runner import RowScored, Runner
+from fki.training.runner import Runner
 
 PROJECT = "fki"  # of wandb and trackio, the experiment of mlflow
 TRACKERS = ("tensorboard", "wandb", "trackio", "mlflow")

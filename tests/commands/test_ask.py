@@ -15,7 +15,7 @@ from fki.config.schema import Config
 from fki.core.types import Probe
 from fki.data.collator import ExampleTokenizer
 from fki.evaluation.evaluator import Evaluator
-from fki.inference import Answer, Reply, unlike
+from fki.inference import RankedAnswers, ScoredAnswer, distinct_texts
 from fki.modeling.load import load_base_model
 
 Fki = Callable[..., Any]
@@ -88,7 +88,7 @@ def test_people_see_a_table_with_the_question_above(fki: Fki) -> None:
 
 def test_brackets_in_a_text_are_shown_as_they_are() -> None:
     console = Console(file=io.StringIO(), width=100)
-    console.print(table_of(Reply("[bold]x <extra_id_0>", Answer("[red]", -1.0), [])))
+    console.print(table_of(RankedAnswers("[bold]x <extra_id_0>", ScoredAnswer("[red]", -1.0), [])))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "[bold]x" in text and "[red]" in text and "36.79" in text
 
@@ -110,5 +110,5 @@ def test_a_folder_whose_origin_cannot_be_read_is_refused(
 
 def test_answers_that_read_alike_count_once() -> None:
     texts = ["Paris", "paris.", "", "Lyon", "The Lyon", "Nice"]
-    assert unlike(texts) == ["Paris", "Lyon", "Nice"]
-    assert unlike(["", "Lyon", ""]) == ["", "Lyon"]
+    assert distinct_texts(texts) == ["Paris", "Lyon", "Nice"]
+    assert distinct_texts(["", "Lyon", ""]) == ["", "Lyon"]

@@ -15,7 +15,7 @@ from fki.core.errors import CheckFailed, DataError, FkiError
 from fki.export.export import export
 from fki.export.formats.hf import HF
 from fki.export.model_card import write_card
-from fki.export.provenance import data_of
+from fki.export.provenance import describe_data
 from fki.modeling.runtime import TorchRuntime
 from fki.runs import checkpoint
 from fki.runs.open_run import LoadedModel, find_run, open_model, open_run
@@ -181,7 +181,7 @@ def test_a_checkpoint_within_a_period_is_asked_itself_and_claims_no_whole_period
     names = [folder.name for folder in checkpoint.list_checkpoints(runner.run.folder)]
     [name, *_] = [name for name in names if name.startswith("2024-Q2-step")]
     opened = open_run(runner.run, name)
-    assert data_of(opened).periods == ("2024-Q1",)
+    assert describe_data(opened).periods == ("2024-Q1",)
     parity = export(opened, HF, tmp_path / "out", partial(write_card, place="out"))
     assert parity.holds and sum(one.n for one in parity.probe_sets) > 0
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fki.core.errors import ConfigError, DataError
 from fki.export.export import export, format_of
-from fki.export.model_soup import ModelSoup, SoupScores, average
+from fki.export.model_soup import ModelSoup, SoupScores, average_checkpoints
 from fki.runs.open_run import open_run
 from fki.runs.recorded_answers import percent_correct, read_recorded_probes
 from fki.runs.run_dir import Run
@@ -49,7 +49,7 @@ def test_the_average_of_what_folds_is_the_mean_of_the_plain_models(
 ) -> None:
     run = two(method)
     first, second = whole(run, "2024-Q1"), whole(run, "2024-Q2")
-    made = dict(average([run], ["2024-Q1", "2024-Q2"], 0).opened.model.state_dict())
+    made = dict(average_checkpoints([run], ["2024-Q1", "2024-Q2"], 0).opened.model.state_dict())
     assert any(not torch.equal(first[name], second[name]) for name in first)
     for name, tensor in made.items():
         assert torch.allclose(tensor, (first[name] + second[name]) / 2, atol=1e-6), name
@@ -61,7 +61,7 @@ def test_the_average_of_what_does_not_fold_is_the_mean_of_its_modules(
 ) -> None:
     run = two(method)
     parts = [dict(open_run(run, name).model.named_parameters()) for name in ("2024-Q1", "2024-Q2")]
-    soup = average([run], ["2024-Q1", "newest"], 0)
+    soup = average_checkpoints([run], ["2024-Q1", "newest"], 0)
     made = dict(soup.opened.model.named_parameters())
     for name, tensor in made.items():
         assert torch.allclose(tensor, (parts[0][name] + parts[1][name]) / 2, atol=1e-6), name
@@ -75,13 +75,13 @@ def test_the_mean_of_the_factors_of_lora_would_be_another_model(two: MakeRun) ->
     with torch.no_grad():
         for a, b in zip(opened.model.parameters(), other.model.parameters(), strict=True):
             a.copy_((a + b) / 2)
-    soup = average([run], ["2024-Q1", "2024-Q2"], 0)
+    soup = average_checkpoints([run], ["2024-Q1", "2024-Q2"], 0)
     assert not torch.allclose(logits(soup.opened.model), logits(opened.model.eval()), atol=1e-5)
 
 
 def test_all_are_asked_the_same_and_a_single_one_as_the_run_was(two: MakeRun) -> None:
     run = two("vanilla")
-    soup = average([run], ["2024-Q1", "2024-Q2"], 0)
+    soup = average_checkpoints([run], ["2024-Q1", "2024-Q2"], 0)
     recorded = read_recorded_probes(run, "2024-Q2", 0).recorded
     assert recorded is not None
     newest = soup.ingredients[1]
@@ -95,7 +95,7 @@ def test_all_are_asked_the_same_and_a_single_one_as_the_run_was(two: MakeRun) ->
 
 def test_seeds_can_be_averaged(two: MakeRun) -> None:
     runs = [two("lora", seed=seed) for seed in (0, 1)]
-    soup = average(runs, ["newest"], 0)
+    soup = average_checkpoints(runs, ["newest"], 0)
     labels = [f"{run.folder.name} after 2024-Q2" for run in runs]
     assert [taste.name for taste in soup.ingredients] == labels
     assert soup.opened.label == f"the average of {', '.join(labels)}"
@@ -118,18 +118,18 @@ def test_what_is_not_alike_is_not_averaged(two: MakeRun, untied_folder: Path) ->
         (two("vanilla", prompt_format="prefix"), "prompts differ"),
     ):
         with pytest.raises(ConfigError, match=what):
-            average([two("vanilla"), other], ["newest"], 0)
+            average_checkpoints([two("vanilla"), other], ["newest"], 0)
     kadapters = [two("kadapter_2"), two("kadapter_2", **{"kadapter": {"mode": "parallel"}})]
     with pytest.raises(ConfigError, match="of another shape"):
-        average(kadapters, ["newest"], 0)
+        average_checkpoints(kadapters, ["newest"], 0)
 
 
 @pytest.mark.parametrize("names", [["2024-Q1"], ["2024-Q2", "newest"], ["2024-Q1", "2024-Q1"]])
 def test_one_checkpoint_is_no_average(two: MakeRun, names: list[str]) -> None:
     with pytest.raises(ConfigError, match="two different checkpoints"):
-        average([two("vanilla")], names, 0)
+        average_checkpoints([two("vanilla")], names, 0)
 
 
 def test_a_checkpoint_that_is_not_there_is_named(two: MakeRun) -> None:
     with pytest.raises(DataError, match="it has 2024-Q1, 2024-Q2"):
-        average([two("vanilla")], ["2024-Q1", "2024-Q7"], 0)
+        average_checkpoints([two("vanilla")], ["2024-Q1", "2024-Q7"], 0)

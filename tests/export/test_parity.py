@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from fki.core.types import Probe
-from fki.export.parity import AskedAgain, Parity
+from fki.export.parity import Parity, ProbeSetParity
 from fki.runs.recorded_answers import sample_evenly
 
 EXACT = Parity(
@@ -19,7 +19,7 @@ EXACT = Parity(
     least_same=1.0,
     em_tolerance=2.0,
     reason="rounding",
-    probe_sets=(AskedAgain("new", 100, 50.0, 50.0, 0),),
+    probe_sets=(ProbeSetParity("new", 100, 50.0, 50.0, 0),),
 )
 ROUGH = replace(EXACT, tolerance=1.0, least_same=0.9)
 
@@ -31,9 +31,9 @@ ROUGH = replace(EXACT, tolerance=1.0, least_same=0.9)
         {"same_beams": 99},
         {"largest_difference": 0.002},
         {"largest_difference": float("inf")},
-        {"probe_sets": (AskedAgain("new", 100, 50.0, 49.0, 1),)},
-        {"probe_sets": (AskedAgain("new", 100, 50.0, 50.0, 2),)},  # one won, one lost
-        {"probe_sets": (AskedAgain("new", 100, 50.0, 47.0, 0),)},  # too many near-ties
+        {"probe_sets": (ProbeSetParity("new", 100, 50.0, 49.0, 1),)},
+        {"probe_sets": (ProbeSetParity("new", 100, 50.0, 50.0, 2),)},  # one won, one lost
+        {"probe_sets": (ProbeSetParity("new", 100, 50.0, 47.0, 0),)},  # too many near-ties
     ],
     ids=str,
 )
@@ -45,13 +45,13 @@ def test_in_fp32_nothing_may_differ_but_near_ties(change: dict[str, object]) -> 
 def test_a_rougher_format_has_room_but_not_for_another_exact_match() -> None:
     assert replace(ROUGH, same_answers=91, same_beams=None, largest_difference=0.9).holds
     for em, differing, holds in ((48.5, 5, True), (47.0, 3, False), (50.0, 11, False)):
-        one = AskedAgain("new", 100, 50.0, em, differing)
+        one = ProbeSetParity("new", 100, 50.0, em, differing)
         assert replace(ROUGH, probe_sets=(one,)).holds == holds
 
 
 def test_of_few_probes_one_near_tie_may_go_either_way() -> None:
-    assert replace(EXACT, probe_sets=(AskedAgain("new", 4, 50.0, 75.0, 0),)).holds
-    assert not replace(EXACT, probe_sets=(AskedAgain("new", 4, 50.0, 0.0, 0),)).holds
+    assert replace(EXACT, probe_sets=(ProbeSetParity("new", 4, 50.0, 75.0, 0),)).holds
+    assert not replace(EXACT, probe_sets=(ProbeSetParity("new", 4, 50.0, 0.0, 0),)).holds
 
 
 @pytest.mark.parametrize("most", [0, 1, 3, 10, 11])

@@ -13,11 +13,11 @@ from fki.config.presets import layers
 from fki.config.resolve import resolve
 from fki.core import registry
 from fki.core.errors import FkiError, Interrupted
-from fki.core.types import Step
+from fki.core.types import RowScored, Step
 from fki.metrics.continual import kar
 from fki.runs import checkpoint
 from fki.testing import toy_tokenizer
-from fki.training.runner import RowScored, Runner
+from fki.training.runner import Runner
 
 MakeRunner = Callable[..., Runner]
 

@@ -43,7 +43,7 @@ class Format:
     """The format with options of its own, by their names; None where it has none."""
 
 
-def library(name: str, *, extra: str) -> Any:
+def import_library(name: str, *, extra: str) -> Any:
     """A library that only some formats need. Raises ConfigError where it is not installed."""
     try:
         return import_module(name)

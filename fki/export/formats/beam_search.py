@@ -20,7 +20,7 @@ def log_softmax(logits: Floats) -> Floats:
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
-def best_of_beams(
+def search_beams(
     first: Floats, step: Step, *, length: int, beams: int, ends: Sequence[int]
 ) -> list[list[int]]:
     """Texts of at most `length` tokens, the best one first, as many as there are beams.

@@ -14,26 +14,28 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from fki.export.formats.base import Format, library
-from fki.export.formats.plain_t5 import head_scale, plain_t5, vocabulary
+from fki.export.formats.base import Format, import_library
+from fki.export.formats.plain_t5 import fold_to_t5, list_vocabulary, measure_head_scale
 from fki.modeling.runtime import iter_batches
 from fki.runs.open_run import LoadedModel
 
-ctranslate2: Any = library("ctranslate2", extra="ctranslate2")
+ctranslate2: Any = import_library("ctranslate2", extra="ctranslate2")
 
 VOCABULARY = "shared_vocabulary.json"  # CTranslate2's name for it
-PATIENT = 1000.0  # beams: search on to the last token; it would stop where `generate` does not
+FULL_PATIENCE = (
+    1000.0  # beams: search on to the last token; it would stop where `generate` does not
+)
 
 
-def write_as(kind: str, opened: LoadedModel, folder: Path) -> None:
+def write_quantized(kind: str, opened: LoadedModel, folder: Path) -> None:
     """Raises CannotFold where the method's model is no plain one, ConfigError for other models."""
-    spec = spec_of(plain_t5(opened, "CTranslate2").cpu(), opened.base.tokenizer)
+    spec = build_spec(fold_to_t5(opened, "CTranslate2").cpu(), opened.base.tokenizer)
     spec.validate()
     spec.optimize(quantization=kind)
     spec.save(str(folder))
 
 
-def spec_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Any:
+def build_spec(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Any:
     """The model as CTranslate2 describes it, with the head scaled as the model does it."""
     from ctranslate2.converters.transformers import T5Loader
     from ctranslate2.specs.model_spec import OPTIONAL
@@ -41,11 +43,11 @@ def spec_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Any:
     config: Any = model.config
     loader = T5Loader()
     spec = loader.get_model_spec(model)
-    scale = head_scale(model)
+    scale = measure_head_scale(model)
     spec.decoder.scale_outputs = OPTIONAL if math.isclose(scale, 1, rel_tol=1e-3) else scale
     loader.set_config(spec.config, model, tokenizer)
     spec.config.add_attribute("layer_norm_epsilon", config.layer_norm_epsilon)
-    loader.set_vocabulary(spec, vocabulary(tokenizer, config.vocab_size))
+    loader.set_vocabulary(spec, list_vocabulary(tokenizer, config.vocab_size))
     return spec
 
 
@@ -72,7 +74,7 @@ class CTranslate2Runtime:
             found += self.model.translate_batch(
                 self._named(some),
                 beam_size=beams,
-                patience=PATIENT if beams > 1 else 1,
+                patience=FULL_PATIENCE if beams > 1 else 1,
                 num_hypotheses=best,
                 return_end_token=True,
                 max_input_length=0,
@@ -97,7 +99,7 @@ class CTranslate2Runtime:
         return [[self.tokens[id] for id in row] for row in rows]
 
 
-def loading(folder: Path, name: str) -> str:
+def loading_code(folder: Path, name: str) -> str:
     """A translator of tokens; docs/export.md has a whole program."""
     return (
         "from ctranslate2 import Translator\n"
@@ -107,20 +109,20 @@ def loading(folder: Path, name: str) -> str:
     )
 
 
-def _format(name: str, kind: str, **how: Any) -> Format:
+def _make_format(name: str, kind: str, **how: Any) -> Format:
     return Format(
         name,
         "CTranslate2",
-        lambda opened, folder: write_as(kind, opened, folder),
+        lambda opened, folder: write_quantized(kind, opened, folder),
         lambda folder, encoder: CTranslate2Runtime(folder, kind),
         library="ctranslate2",
-        loading=loading,
+        loading=loading_code,
         **how,
     )
 
 
-FLOAT32 = _format("ctranslate2", "float32")
-INT8 = _format(
+FLOAT32 = _make_format("ctranslate2", "float32")
+INT8 = _make_format(
     "ctranslate2_int8",
     "int8",
     tolerance=3.0,

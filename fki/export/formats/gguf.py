@@ -13,12 +13,12 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from fki.core.errors import ConfigError
-from fki.export.formats.base import Format, library
+from fki.export.formats.base import Format, import_library
 from fki.export.formats.llama_cpp_runtime import FILE, load
-from fki.export.formats.plain_t5 import head_scale, plain_t5, vocabulary
+from fki.export.formats.plain_t5 import fold_to_t5, list_vocabulary, measure_head_scale
 from fki.runs.open_run import LoadedModel
 
-gguf: Any = library("gguf", extra="gguf")
+gguf: Any = import_library("gguf", extra="gguf")
 
 NEVER = -1000.0  # the score of a token that is no piece of a text
 MAX_DISTANCE = 128  # the farthest relative position that llama.cpp tells apart
@@ -27,7 +27,7 @@ SHARED = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head
 
 def write(opened: LoadedModel, folder: Path) -> None:
     """Raises CannotFold where the method's model is no plain one, ConfigError for other models."""
-    model = plain_t5(opened, "llama.cpp")
+    model = fold_to_t5(opened, "llama.cpp")
     if model.config.relative_attention_max_distance != MAX_DISTANCE:
         raise ConfigError(
             f"llama.cpp's T5 has relative_attention_max_distance = {MAX_DISTANCE}, this model "
@@ -68,7 +68,7 @@ def _add_tokens(writer: Any, config: Any, tokenizer: PreTrainedTokenizerBase) ->
             f"llama.cpp reads a T5's texts by a Unigram tokenizer, not {whole['model']['type']}.",
             hint="Try: --to onnx",
         )
-    tokens = vocabulary(tokenizer, config.vocab_size)
+    tokens = list_vocabulary(tokenizer, config.vocab_size)
     scores = dict(whole["model"]["vocab"])
     writer.add_tokenizer_model("t5")
     writer.add_tokenizer_pre("default")
@@ -107,7 +107,7 @@ def _add_weights(writer: Any, model: Any) -> None:
         if name not in SHARED:
             found = names.get_name(name, try_suffixes=(".weight",))
             writer.add_tensor(found, weight.detach().float().cpu().numpy())
-    head = model.lm_head.weight.detach() * head_scale(model)
+    head = model.lm_head.weight.detach() * measure_head_scale(model)
     writer.add_tensor("output.weight", head.float().cpu().numpy())
 
 

@@ -75,7 +75,7 @@ def load(folder: Path, encoder: ExampleTokenizer) -> TorchRuntime:
     return TorchRuntime(model, encoder)
 
 
-def loading(folder: Path, name: str) -> str:
+def loading_code(folder: Path, name: str) -> str:
     """With leave to run the modelling file, where there is one."""
     trust = ", trust_remote_code=True" if (folder / MODELLING).is_file() else ""
     return (
@@ -85,7 +85,7 @@ def loading(folder: Path, name: str) -> str:
     )
 
 
-def made(dtype: str = "float32", max_shard_size: str = "50GB") -> Format:
+def make_format(dtype: str = "float32", max_shard_size: str = "50GB") -> Format:
     """The format in a precision, in files of at most so many bytes, such as 2GB.
 
     Raises ConfigError where that is no size.
@@ -103,11 +103,11 @@ def made(dtype: str = "float32", max_shard_size: str = "50GB") -> Format:
         tolerance,
         least_same,
         reason=reason,
-        loading=loading,
+        loading=loading_code,
         precision=dtype.replace("bfloat", "bf").replace("float", "fp"),
         size=torch.finfo(getattr(torch, dtype)).bits / 8,
-        variant=made,
+        variant=make_format,
     )
 
 
-HF = made()
+HF = make_format()

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from fki.data.collator import ExampleTokenizer
-from fki.export.formats.base import library
-from fki.export.formats.beam_search import best_of_beams, log_softmax
+from fki.export.formats.base import import_library
+from fki.export.formats.beam_search import log_softmax, search_beams
 
-llama: Any = library("llama_cpp", extra="gguf")
+llama: Any = import_library("llama_cpp", extra="gguf")
 
 FILE = "model.gguf"
 ROOM = 512  # tokens of a source or an answer at most, unless the run's lengths ask for more
@@ -106,7 +106,7 @@ class LlamaRuntime:
             texts = [[*texts[row], int(token)] for row, token in zip(rows, tokens, strict=True)]
             return np.stack([self._after(text)[-1] for text in texts])
 
-        return best_of_beams(self._after([]), step, length=length, beams=beams, ends=self.ends)
+        return search_beams(self._after([]), step, length=length, beams=beams, ends=self.ends)
 
 
 def _free(context: Any, model: Any) -> None:

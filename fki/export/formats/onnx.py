@@ -19,11 +19,11 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from fki.core.errors import CannotFold
-from fki.export.formats.base import Format, library
+from fki.export.formats.base import Format, import_library
 from fki.export.formats.onnx_runtime import DECODER, ENCODER, PAST, load
 from fki.runs.open_run import LoadedModel
 
-onnx: Any = library("onnx", extra="onnx")
+onnx: Any = import_library("onnx", extra="onnx")
 
 OPSET = 17  # the oldest one with all that these graphs need
 LIMIT = 2**31 - 2**24  # bytes of weights that fit into a protobuf file beside the graph
@@ -33,7 +33,7 @@ ALL = (*OWN, "encoder.key", "encoder.value")  # and [B, heads, T, width], of the
 Axes = dict[str, dict[int, str]]  # by input or output: its axes of any length
 
 
-class Encoder(nn.Module):
+class EncoderGraph(nn.Module):
     """Tokens and mask [B, T] to states [B, T, D]."""
 
     def __init__(self, model: Any) -> None:
@@ -44,7 +44,7 @@ class Encoder(nn.Module):
         return self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
 
 
-class Decoder(nn.Module):
+class DecoderGraph(nn.Module):
     """All tokens so far [B, U], states and mask to logits [B, U, V] and the past of each layer."""
 
     def __init__(self, model: Any) -> None:
@@ -74,7 +74,7 @@ class Decoder(nn.Module):
         return tuple(found)
 
 
-class WithPast(Decoder):
+class DecoderWithPastGraph(DecoderGraph):
     """The next token [B, 1], the mask and the past to logits [B, 1, V] and the layers' own past."""
 
     def forward(self, ids: Tensor, mask: Tensor, *past: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
@@ -107,43 +107,43 @@ def write_graphs(model: Any, folder: Path) -> None:
     ids = torch.ones(2, 3, dtype=torch.long, device=model.device)
     mask = torch.tensor([[1, 1, 1], [1, 1, 0]], device=model.device)
     source, target = {0: "batch", 1: "source"}, {0: "batch", 1: "target"}
-    states = Encoder(model)(ids, mask)
-    past = Decoder(model)(ids[:, :2], states, mask)[1:]
+    states = EncoderGraph(model)(ids, mask)
+    past = DecoderGraph(model)(ids[:, :2], states, mask)[1:]
     layers = len(past) // len(ALL)
-    _trace(
-        Encoder(model),
+    _trace_graph(
+        EncoderGraph(model),
         (ids, mask),
         {"input_ids": source, "attention_mask": source},
         {"last_hidden_state": source},
         folder / ENCODER,
     )
-    _trace(
-        Decoder(model),
+    _trace_graph(
+        DecoderGraph(model),
         (ids[:, :2], states, mask),
         {"input_ids": target, "encoder_hidden_states": source, "encoder_attention_mask": source},
-        {"logits": target, **_past("present", layers, ALL)},
+        {"logits": target, **_name_past("present", layers, ALL)},
         folder / DECODER,
     )
-    _trace(
-        WithPast(model),
+    _trace_graph(
+        DecoderWithPastGraph(model),
         (ids[:, :1], mask, *past),
         {
             "input_ids": {0: "batch"},
             "encoder_attention_mask": source,
-            **_past("past_key_values", layers, ALL),
+            **_name_past("past_key_values", layers, ALL),
         },
-        {"logits": {0: "batch"}, **_past("present", layers, OWN)},
+        {"logits": {0: "batch"}, **_name_past("present", layers, OWN)},
         folder / PAST,
     )
 
 
-def _past(kind: str, layers: int, parts: Sequence[str]) -> Axes:
+def _name_past(kind: str, layers: int, parts: Sequence[str]) -> Axes:
     names = [(part, f"{kind}.{i}.{part}") for i in range(layers) for part in parts]
     own = "written" if kind == "present" else "past"
     return {name: {0: "batch", 2: own if part in OWN else "source"} for part, name in names}
 
 
-def _trace(
+def _trace_graph(
     part: nn.Module, arguments: tuple[Tensor, ...], inputs: Axes, outputs: Axes, file: Path
 ) -> None:
     """Write one graph, its weights in a file beside it where they are too many for one."""
@@ -161,11 +161,11 @@ def _trace(
             opset_version=OPSET,
             dynamo=False,
         )
-    pack(scratch / file.name, file)
+    pack_graph(scratch / file.name, file)
     shutil.rmtree(scratch)
 
 
-def pack(traced: Path, file: Path, limit: int = LIMIT) -> None:
+def pack_graph(traced: Path, file: Path, limit: int = LIMIT) -> None:
     """Move a graph to its place; weights of more than `limit` bytes go to `<name>_data`."""
     graph = onnx.load(str(traced))
     weights = sum(len(tensor.raw_data) for tensor in graph.graph.initializer)
@@ -178,7 +178,7 @@ def pack(traced: Path, file: Path, limit: int = LIMIT) -> None:
     )
 
 
-def loading(folder: Path, name: str) -> str:
+def loading_code(folder: Path, name: str) -> str:
     """The three graphs of a folder; docs/export.md has a whole program."""
     return (
         "from onnxruntime import InferenceSession\n"
@@ -190,4 +190,4 @@ def loading(folder: Path, name: str) -> str:
 
 
 # three graphs, embeddings and head in each decoder, and one of them twice while it is moved
-ONNX = Format("onnx", "onnxruntime", write, load, library="onnx", loading=loading, size=16.0)
+ONNX = Format("onnx", "onnxruntime", write, load, library="onnx", loading=loading_code, size=16.0)

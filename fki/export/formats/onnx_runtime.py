@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from fki.data.collator import ExampleTokenizer, TokenizedExample
-from fki.export.formats.base import library
-from fki.export.formats.beam_search import best_of_beams, log_softmax
+from fki.export.formats.base import import_library
+from fki.export.formats.beam_search import log_softmax, search_beams
 from fki.modeling.runtime import iter_batches
 
-onnxruntime: Any = library("onnxruntime", extra="onnx")
+onnxruntime: Any = import_library("onnxruntime", extra="onnx")
 
 TOGETHER = 2  # tokens of an answer that are scored by the first graph of the decoder
 ENCODER, DECODER, PAST = "encoder_model.onnx", "decoder_model.onnx", "decoder_with_past_model.onnx"
@@ -23,15 +23,17 @@ Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
 
-class Memory(NamedTuple):
+class DecoderState(NamedTuple):
     """What the decoder has of each row so far."""
 
     mask: Ids  # [B, T], of the source
     past: dict[str, Floats]  # by input of the graph, [B, heads, T or U, width]
 
-    def rows(self, chosen: Ids) -> "Memory":
+    def rows(self, chosen: Ids) -> "DecoderState":
         """Some of them, in any order and number."""
-        return Memory(self.mask[chosen], {name: part[chosen] for name, part in self.past.items()})
+        return DecoderState(
+            self.mask[chosen], {name: part[chosen] for name, part in self.past.items()}
+        )
 
 
 class OnnxRuntime:
@@ -77,7 +79,7 @@ class OnnxRuntime:
         asked = {"input_ids": batch.input_ids.numpy(), "attention_mask": mask}
         return self.encode.run(None, asked)[0], mask
 
-    def _begin(self, ids: Ids, states: Floats, mask: Ids) -> tuple[Floats, Memory]:
+    def _begin(self, ids: Ids, states: Floats, mask: Ids) -> tuple[Floats, DecoderState]:
         """Logits [B, U, V] after tokens [B, U] behind the start, and what is kept of them."""
         starts = np.full((len(ids), 1), self.start, dtype=np.int64)
         asked = {
@@ -86,13 +88,13 @@ class OnnxRuntime:
             "encoder_attention_mask": mask,
         }
         logits, past = _run(self.decode, asked)
-        return logits, Memory(mask, past)
+        return logits, DecoderState(mask, past)
 
-    def _next(self, tokens: Ids, memory: Memory) -> tuple[Floats, Memory]:
+    def _next(self, tokens: Ids, memory: DecoderState) -> tuple[Floats, DecoderState]:
         """Logits [B, V] after one more token each [B]."""
         asked = {"input_ids": tokens[:, None], "encoder_attention_mask": memory.mask, **memory.past}
         logits, news = _run(self.go_on, asked)
-        return logits[:, -1], Memory(memory.mask, {**memory.past, **news})
+        return logits[:, -1], DecoderState(memory.mask, {**memory.past, **news})
 
     def _greedy(self, sources: Sequence[list[int]], length: int) -> list[list[int]]:
         rows: list[list[int]] = [[] for _ in sources]
@@ -117,7 +119,7 @@ class OnnxRuntime:
             last, memory = self._next(tokens, memory.rows(rows))
             return last
 
-        return best_of_beams(logits[:, -1], step, length=length, beams=beams, ends=self.ends)
+        return search_beams(logits[:, -1], step, length=length, beams=beams, ends=self.ends)
 
     def _forced(self, sources: Sequence[list[int]], targets: Sequence[list[int]]) -> list[float]:
         """The first tokens at once and the others one by one, so that every graph counts."""

@@ -53,7 +53,7 @@ def load(folder: Path, encoder: ExampleTokenizer) -> TorchRuntime:
         return TorchRuntime(PeftModel.from_pretrained(base, str(folder)), encoder)
 
 
-def loading(folder: Path, name: str) -> str:
+def loading_code(folder: Path, name: str) -> str:
     """The base, and the adapter on it."""
     base = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
     source = f'"{name}", subfolder="{BASE}"' if base == BASE else f'"{base}"'
@@ -66,4 +66,4 @@ def loading(folder: Path, name: str) -> str:
     )
 
 
-PEFT = Format("peft", "peft", write, load, library="peft", loading=loading, size=5.0)
+PEFT = Format("peft", "peft", write, load, library="peft", loading=loading_code, size=5.0)

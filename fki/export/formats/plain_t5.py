@@ -8,10 +8,10 @@ from transformers import PreTrainedTokenizerBase
 from fki.core.errors import CannotFold, ConfigError
 from fki.runs.open_run import LoadedModel
 
-KINDS = ("t5", "mt5")
+MODEL_TYPES = ("t5", "mt5")
 
 
-def plain_t5(opened: LoadedModel, runtime: str) -> Any:
+def fold_to_t5(opened: LoadedModel, runtime: str) -> Any:
     """The plain model that behaves as the method's, for a runtime that knows no other.
 
     Raises CannotFold where there is none, ConfigError where it is no T5.
@@ -23,7 +23,7 @@ def plain_t5(opened: LoadedModel, runtime: str) -> Any:
             f"{opened.config.method} adds parts that {runtime}'s T5 has no place for.",
             hint="Try: --to onnx",
         ) from None
-    if model.config.model_type not in KINDS:
+    if model.config.model_type not in MODEL_TYPES:
         raise ConfigError(
             f"For {runtime}, fki writes T5 and mT5, not '{model.config.model_type}'.",
             hint="Try: --to onnx",
@@ -32,7 +32,7 @@ def plain_t5(opened: LoadedModel, runtime: str) -> Any:
 
 
 @torch.no_grad()
-def head_scale(model: Any) -> float:
+def measure_head_scale(model: Any) -> float:
     """What the decoder's output is multiplied with before the head reads it, found by a trial.
 
     Configs do not tell: `tie_word_embeddings`, which once did, is true of every T5 in
@@ -48,7 +48,7 @@ def head_scale(model: Any) -> float:
     return float(seen[0].norm() / out.decoder_hidden_states[-1].norm())
 
 
-def vocabulary(tokenizer: PreTrainedTokenizerBase, size: int) -> list[str]:
+def list_vocabulary(tokenizer: PreTrainedTokenizerBase, size: int) -> list[str]:
     """A token for each row of the embeddings, of which there may be more than the tokenizer has."""
     known = {id: token for token, id in tokenizer.get_vocab().items()}
     return [known.get(id, f"<unused_{id}>") for id in range(size)]

@@ -208,7 +208,7 @@ def test_how_a_head_is_scaled_is_found_by_trying_it(head: str) -> None:
 def test_one_altered_tensor_is_caught_in_ctranslate2(
     run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def altered(model: Any, tokenizer: Any, *, right: Any = ctranslate2.spec_of) -> Any:
+    def altered(model: Any, tokenizer: Any, *, right: Any = ctranslate2.build_spec) -> Any:
         spec = right(model, tokenizer)
         spec.decoder.layer_norm.gamma = spec.decoder.layer_norm.gamma * 1.05
         return spec

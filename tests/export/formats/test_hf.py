@@ -28,7 +28,7 @@ from fki.core import registry
 from fki.core.errors import CannotFold, CheckFailed, ConfigError
 from fki.export.export import export, format_of
 from fki.export.formats.hf import HF, ROUNDED, write_plain
-from fki.inference import open_speaker
+from fki.inference import open_predictor
 from fki.modeling import modeling_fki
 from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import LoadedModel, open_model, open_run
@@ -175,7 +175,7 @@ def test_fki_asks_the_folder_as_it_asks_the_run(
     one = exported["hf", method, False]
     replies = []
     for target in (one.run.folder, one.folder):
-        speaker = open_speaker(str(target), "", Config())
+        speaker = open_predictor(str(target), "", Config())
         replies.append(speaker.reply(SOURCES, runners_up=1))
     for run, folder in zip(*replies, strict=True):
         assert run.answer.text == folder.answer.text

@@ -19,7 +19,7 @@ onnx: Any = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from fki.export.formats import onnx_runtime  # noqa: E402
-from fki.export.formats.onnx import pack  # noqa: E402
+from fki.export.formats.onnx import pack_graph  # noqa: E402
 
 RunOf = Callable[..., Run]
 
@@ -111,7 +111,7 @@ def test_weights_that_are_too_many_for_one_file_are_beside_the_graph(
     def write(opened: Any, folder: Path) -> None:
         form.write(opened, folder)
         for file in folder.glob("*.onnx"):
-            pack(file, file, limit=1)
+            pack_graph(file, file, limit=1)
 
     export(open_run(run_of("vanilla")), replace(form, write=write), tmp_path / "out")
     for file in (tmp_path / "out").glob("*.onnx"):
