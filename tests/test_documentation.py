@@ -16,6 +16,7 @@ import typer
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
+import fki
 from fki.commands.app import app, main
 from fki.config import presets
 from fki.config.schema import SETTINGS
@@ -223,3 +224,6 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_the_network(
     settings = (site / "reference" / "settings.html").read_text(encoding="utf-8")
     assert all(f'id="{name}"' in settings for name in SETTINGS if name != "budget")
     assert "<!-- generated" not in settings
+    python = (site / "reference" / "python.html").read_text(encoding="utf-8")
+    public = [name for name in getattr(fki, "__all__", ()) if not name.startswith("_")]
+    assert [name for name in public if f'id="fki.{name}"' not in python] == []
