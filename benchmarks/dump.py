@@ -32,7 +32,7 @@ import psutil
 
 from benchmarks.entities import lines
 from benchmarks.measure import spread
-from fki.net.optional import zstd
+from fki.net.optional import import_zstd
 from fki.sources.wikidata.dump_pieces import TextPiece, iter_pieces
 from fki.sources.wikidata.dump_workers import read_piece
 from fki.sources.wikidata.entities import Scope
@@ -183,7 +183,7 @@ def stages(file: Path, turns: int = 15) -> None:
 
 def opened(file: Path) -> Iterator[bytes]:
     """What the usual library makes of a file, a MiB at a time."""
-    by_ending = {".bz2": bz2.open, ".gz": gzip.open, ".zst": zstd().open}
+    by_ending = {".bz2": bz2.open, ".gz": gzip.open, ".zst": import_zstd().open}
     with by_ending[file.suffix](file) as content:
         while text := content.read(2**20):
             yield text

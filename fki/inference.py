@@ -63,7 +63,7 @@ class Predictor:
                     "not.",
                     hint=f'Such as: "The capital of France is {SENTINEL}."',
                 )
-        sources = self.encoder.sources(questions)
+        sources = self.encoder.tokenize_sources(questions)
         texts = self._write(sources, beams=self.config.num_beams)
         if runners_up and self.runtime.has_beams:
             beams = 2 * (runners_up + 1)  # some of which read alike
@@ -81,7 +81,9 @@ class Predictor:
         return [[extract_answer(str(decode(tokens))) for tokens in rows] for rows in written]
 
     def _reply(self, question: str, source: list[int], texts: Sequence[str]) -> RankedAnswers:
-        targets = self.encoder.store.ids([target_text(t, self.config.prompt_format) for t in texts])
+        targets = self.encoder.token_cache.get_ids(
+            [target_text(t, self.config.prompt_format) for t in texts]
+        )
         found = self.runtime.score([source] * len(targets), targets)
         own, *others = (ScoredAnswer(*pair) for pair in zip(texts, found, strict=True))
         return RankedAnswers(question, own, sorted(others, key=lambda a: -a.log_likelihood))

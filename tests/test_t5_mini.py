@@ -8,7 +8,7 @@ import pytest
 from fki.config.schema import Config
 from fki.core.paths import asset
 from fki.core.types import Stream
-from fki.data.dataset_folder import digest, read_folder
+from fki.data.dataset_folder import folder_digest, read_folder
 from fki.evaluation.evaluator import Evaluator
 from fki.modeling import load
 from fki.modeling.device import make_accelerator
@@ -46,7 +46,7 @@ def test_it_knows_the_stream_hardly_better_than_guessing(wiki: Stream, name: str
 
 
 def test_it_was_pretrained_on_the_embedded_dataset() -> None:
-    assert RESULT["data"] == digest(asset("wiki"))
+    assert RESULT["data"] == folder_digest(asset("wiki"))
 
 
 def test_it_takes_at_most_12_megabytes() -> None:

@@ -114,5 +114,5 @@ def score_all_probes(
             if output is not None:
                 samples = ({"probe_set": cell.probe_set, **asdict(p)} for p in predictions)
                 append_lines(output / SAMPLES, samples)
-    evaluator.encoder.store.flush()
+    evaluator.encoder.token_cache.flush()
     return scores, [phase.name for phase in plan]

@@ -25,7 +25,7 @@ from fki.config.schema import Config
 from fki.core.errors import FkiError
 from fki.core.types import Batch, Prediction, Probe, Score
 from fki.data.collator import ExampleTokenizer, TokenizedExample
-from fki.data.packing import micro_batches
+from fki.data.packing import split_micro_batches
 from fki.data.prompts import target_text
 from fki.evaluation.schedule import ProbeCell
 from fki.metrics.answers import accuracy, exact_match, extract_answer, f1
@@ -91,14 +91,15 @@ class Evaluator:
         self, model: Any, probes: Sequence[Probe], names: Sequence[str]
     ) -> list[Prediction]:
         encoded = [
-            TokenizedExample(s, [0]) for s in self.encoder.sources([p.source for p in probes])
+            TokenizedExample(s, [0])
+            for s in self.encoder.tokenize_sources([p.source for p in probes])
         ]
         groups = self._groups(names, encoded)
         told: dict[int, ProbeScores] = {}
         written: dict[int, DecodedAnswer] = {}
         waiting: dict[int, Tensor] = {}  # [T, D]: what the encoder says of those left to decode
         for chosen in self._batches(encoded):
-            batch = self.encoder.batch([encoded[i] for i in chosen])
+            batch = self.encoder.collate([encoded[i] for i in chosen])
             known = self._recalled(batch, [groups.get(i) for i in chosen])
             batch = batch.to(self.accelerator.device)
             with known:
@@ -131,7 +132,7 @@ class Evaluator:
         for part in self._batches([encoded[i] for i in numbers]):
             chosen = [numbers[row] for row in part]
             states = pad_sequence([waiting[i] for i in chosen], batch_first=True)
-            mask = self.encoder.batch([encoded[i] for i in chosen]).attention_mask
+            mask = self.encoder.collate([encoded[i] for i in chosen]).attention_mask
             read = EncodedInputs(states, mask.to(states.device))
             length, beams = self.config.output_length, self.config.num_beams
             found.update(zip(chosen, decode(model, read, length=length, beams=beams), strict=True))
@@ -163,7 +164,7 @@ class Evaluator:
     def _force(self, model: Any, read: EncodedInputs, probes: Sequence[Probe]) -> list[ProbeScores]:
         """Each probe's listed answers, forced on the model."""
         asked = [(i, answer) for i, probe in enumerate(probes) for answer in probe.answers]
-        targets = self.encoder.targets(
+        targets = self.encoder.tokenize_targets(
             [target_text(a, self.config.prompt_format) for _, a in asked]
         )
         pairs = [(i, target) for (i, _), target in zip(asked, targets, strict=True)]
@@ -186,7 +187,7 @@ class Evaluator:
         """Indices in batches of like length."""
         rows = [[i] for i in range(len(encoded))]
         most, budget = self.config.eval_batch_size, self.config.eval_batch_tokens or math.inf
-        for batch in micro_batches(encoded, rows, most=most, budget=budget):
+        for batch in split_micro_batches(encoded, rows, most=most, budget=budget):
             yield [i for row in batch for i in row]
 
 

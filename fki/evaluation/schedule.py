@@ -20,7 +20,7 @@ from fki.core.calendar import parse_date
 from fki.core.errors import ConfigError
 from fki.core.probe_sets import BASE, CLOZE, matrix_probe_sets
 from fki.core.types import Period, Probe, ProbeSet, Stream
-from fki.data.lazy import Lazy, Probes
+from fki.data.lazy_sequence import LazyProbes, LazySequence
 
 MAX_AUTOMATIC_ROWS = 12  # evaluations of a run whose `eval_every` is 0, at most
 PROBES_PER_GROUP = 2048  # probes that are asked at once; a signal is heeded after so many
@@ -113,7 +113,7 @@ def _holds_to_end(period: str, until: str, columns: Mapping[str, str]) -> bool |
 
 def _iter_changes(probes: Sequence[Probe]) -> Iterable[str]:
     """Each probe's `until`, by the short way where there is one."""
-    return probes.changes() if isinstance(probes, Probes) else (p.until for p in probes)
+    return probes.changes() if isinstance(probes, LazyProbes) else (p.until for p in probes)
 
 
 def _make_cells(
@@ -139,7 +139,7 @@ def _make_cells(
             for until in _iter_changes(probe_set.by_period[period])
         )
         for lasts in (found for found in counts if found is not None):  # what comes first is first
-            kept: Sequence[Probe] = Lazy(counts[lasts], partial(read, periods, lasts))
+            kept: Sequence[Probe] = LazySequence(counts[lasts], partial(read, periods, lasts))
             if is_sampled and len(kept) > samples:
                 kept = _sample_probes(kept, samples)
             yield ProbeCell(probe_set.name, column, kept, lasts)

@@ -115,7 +115,7 @@ class ParityCheck:
             number: self._scores(runtime, runtime.encoder, rows)
             for number, rows in self.expected.beams.items()
         }
-        sources = runtime.encoder.sources([p.source for p in self.probes])
+        sources = runtime.encoder.tokenize_sources([p.source for p in self.probes])
         self.margins = runtime.margins(sources, length=config.output_length)
         self.quiz = quiz or read_recorded_probes(run, checkpoint, most)
         self.recorded = self.quiz.recorded or self._answers(runtime, runtime.encoder)
@@ -203,7 +203,7 @@ class ParityCheck:
         self, runtime: Runtime, encoder: ExampleTokenizer, rows: Sequence[list[int]]
     ) -> list[float]:
         """The log-likelihood of a text for each of the probes, nats."""
-        return runtime.score(encoder.sources([p.source for p in self.probes]), rows)
+        return runtime.score(encoder.tokenize_sources([p.source for p in self.probes]), rows)
 
     def _near(
         self,
@@ -218,7 +218,7 @@ class ParityCheck:
         return abs(a - b) < near
 
     def _ask(self, runtime: Runtime, encoder: ExampleTokenizer) -> ModelAnswers:
-        sources = encoder.sources([p.source for p in self.probes])
+        sources = encoder.tokenize_sources([p.source for p in self.probes])
         length = self.config.output_length
         beams = {
             number: [
@@ -234,8 +234,8 @@ class ParityCheck:
     def _likelihoods(
         self, runtime: Runtime, encoder: ExampleTokenizer, asked: Sequence[tuple[Probe, str]]
     ) -> list[float]:
-        sources = encoder.sources([probe.source for probe, _ in asked])
-        targets = encoder.store.ids(
+        sources = encoder.tokenize_sources([probe.source for probe, _ in asked])
+        targets = encoder.token_cache.get_ids(
             [target_text(text, self.config.prompt_format) for _, text in asked]
         )
         return runtime.score(sources, targets)

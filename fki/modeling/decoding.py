@@ -56,7 +56,7 @@ def score_targets(
     found: list[ForcedAnswer] = []
     for some in _batch_by_tokens(pairs):
         rows = read.rows([row for row, _ in some])
-        batch = encoder.batch([TokenizedExample([0], target) for _, target in some]).to(
+        batch = encoder.collate([TokenizedExample([0], target) for _, target in some]).to(
             rows.mask.device
         )
         batch = batch._replace(attention_mask=rows.mask)
@@ -85,10 +85,10 @@ def _batch_by_tokens(
 
 def _score_logits(logits: Tensor, batch: Batch) -> list[ForcedAnswer]:
     """logits [N, V] of the batch's scored places."""
-    labels = batch.labels.flatten()[batch.places]
+    labels = batch.labels.flatten()[batch.scored_positions]
     nll = token_nll(logits, labels)
     likeliest, margin = top_token_and_margin(logits)
-    rows, of = len(batch.labels), batch.places // batch.labels.shape[1]
+    rows, of = len(batch.labels), batch.scored_positions // batch.labels.shape[1]
     log_likelihood = -torch.zeros(rows, device=nll.device, dtype=nll.dtype).index_add_(0, of, nll)
     wrong = torch.zeros(rows, device=nll.device).index_add_(0, of, (likeliest != labels).float())
     least = torch.full((rows,), torch.inf, device=nll.device).scatter_reduce_(

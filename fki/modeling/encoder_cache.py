@@ -21,7 +21,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from fki.core.types import Batch
 from fki.data.collator import ExampleTokenizer, TokenizedExample
-from fki.data.packing import micro_batches
+from fki.data.packing import split_micro_batches
 from fki.modeling.seq2seq import encoder_attention_mask, replace_forward
 
 BATCH_TOKENS = 4096  # padded, of a batch that is computed
@@ -134,8 +134,8 @@ class EncoderCache:
     def _batches(self, sources: Sequence[list[int]]) -> Iterator[Batch]:
         encoded = [TokenizedExample(source, [0]) for source in sources]
         rows = [[i] for i in range(len(encoded))]
-        for part in micro_batches(encoded, rows, most=len(encoded), budget=BATCH_TOKENS):
-            yield self.encoder.packed([[encoded[i] for i in row] for row in part])
+        for part in split_micro_batches(encoded, rows, most=len(encoded), budget=BATCH_TOKENS):
+            yield self.encoder.collate_packed([[encoded[i] for i in row] for row in part])
 
     @torch.no_grad()
     def computed(self, batch: Batch) -> Tensor:
@@ -203,7 +203,9 @@ def source_key(source: Sequence[int]) -> bytes:
 def iter_segments(batch: Batch) -> Iterator[tuple[int, int, bytes]]:
     """(row, first token, key) of each example of a batch."""
     ids = batch.input_ids.numpy()
-    parts = (batch.attention_mask if batch.parts is None else batch.parts.sources).numpy()
+    parts = (
+        batch.attention_mask if batch.segment_ids is None else batch.segment_ids.sources
+    ).numpy()
     for row, (tokens, numbers) in enumerate(zip(ids, parts, strict=True)):
         start = 0
         for size in np.bincount(numbers)[1:].tolist():

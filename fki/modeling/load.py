@@ -22,9 +22,9 @@ from fki.config.schema import Config
 from fki.core.errors import ConfigError, FkiError, NotDownloaded, nearest
 from fki.core.paths import asset, data_home, user_path
 from fki.data import token_cache
-from fki.data.collator import ExampleTokenizer, tokeniser
-from fki.data.prompts import AFTER, SENTINEL
-from fki.data.token_cache import Tokens
+from fki.data.collator import ExampleTokenizer, make_tokenize
+from fki.data.prompts import END_SENTINEL, SENTINEL
+from fki.data.token_cache import TokenCache
 from fki.modeling.modeling_fki import FkiT5Config, FkiT5ForConditionalGeneration
 
 EMBEDDED_MODELS = ("t5-mini",)
@@ -66,7 +66,7 @@ def load_base_model(name: str) -> BaseModel:
         raise
     except Exception as error:  # whatever a library raises over a file that is no such file
         raise _loading_error(name, source, error) from error
-    for sentinel in (SENTINEL, AFTER):
+    for sentinel in (SENTINEL, END_SENTINEL):
         if tokenizer.convert_tokens_to_ids(sentinel) in (None, tokenizer.unk_token_id):
             raise ConfigError(
                 f"The tokenizer of '{name}' has no {sentinel}.",
@@ -149,13 +149,13 @@ def make_example_tokenizer(
 ) -> ExampleTokenizer:
     """The encoder for the configured lengths, padding as the device likes it."""
     multiple = 8 if accelerator.device.type == "cuda" else 1
-    told = token_cache.digest(tokenizer)
+    told = token_cache.tokenizer_digest(tokenizer)
     folder = data_home() / "tokens" / told if told else None
     return ExampleTokenizer(
         tokenizer,
         config.input_length,
         config.output_length,
-        multiple=multiple,
+        pad_multiple=multiple,
         objective=config.document_objective,
-        tokens=Tokens(tokeniser(tokenizer), folder),
+        token_cache=TokenCache(make_tokenize(tokenizer), folder),
     )

@@ -70,7 +70,7 @@ class TorchRuntime:
         return found
 
     def _read(self, sources: Sequence[list[int]]) -> EncodedInputs:
-        batch = self.encoder.batch([TokenizedExample(source, [0]) for source in sources])
+        batch = self.encoder.collate([TokenizedExample(source, [0]) for source in sources])
         ids, mask = batch.input_ids.to(self.device), batch.attention_mask.to(self.device)
         states: Tensor = self.model.get_encoder()(
             input_ids=ids, attention_mask=mask

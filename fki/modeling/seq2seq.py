@@ -44,7 +44,7 @@ def scored_logits(
         encoded: what its encoder says of the batch, where that is known.
     """
     with (
-        _gather_positions(plain.get_output_embeddings(), batch.places),
+        _gather_positions(plain.get_output_embeddings(), batch.scored_positions),
         _separate_segments(plain, batch),
     ):
         return model(**forward_arguments(batch, plain.config, encoded)).logits[:, 0]
@@ -57,12 +57,12 @@ def forward_arguments(
     found = {
         "attention_mask": batch.attention_mask,
         "decoder_input_ids": shift_right(
-            batch.labels, config.decoder_start_token_id, config.pad_token_id, batch.parts
+            batch.labels, config.decoder_start_token_id, config.pad_token_id, batch.segment_ids
         ),
         "use_cache": False,
     }
-    if batch.parts is not None:
-        sources, targets = batch.parts
+    if batch.segment_ids is not None:
+        sources, targets = batch.segment_ids
         later = torch.ones(targets.shape[1], targets.shape[1], dtype=torch.bool).triu(1)
         same = _same_segment(targets, targets) & ~later.to(targets.device)
         found["decoder_attention_mask"] = _attention_mask(same, config)
@@ -74,9 +74,11 @@ def forward_arguments(
 
 def encoder_attention_mask(batch: Batch, config: PretrainedConfig) -> Tensor:
     """[B, T], or [B, 1, T, T] where rows hold several examples."""
-    if batch.parts is None:
+    if batch.segment_ids is None:
         return batch.attention_mask
-    return _attention_mask(_same_segment(batch.parts.sources, batch.parts.sources), config)
+    return _attention_mask(
+        _same_segment(batch.segment_ids.sources, batch.segment_ids.sources), config
+    )
 
 
 def _same_segment(ours: Tensor, theirs: Tensor) -> Tensor:
@@ -110,7 +112,7 @@ def _gather_positions(head: nn.Module, places: Tensor) -> Iterator[None]:
 @contextmanager
 def _separate_segments(plain: Any, batch: Batch) -> Iterator[None]:
     """The encoder keeps the examples of a row apart; what it was given is the decoder's mask."""
-    if batch.parts is None:
+    if batch.segment_ids is None:
         yield
         return
     mask = encoder_attention_mask(batch, plain.config)

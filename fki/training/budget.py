@@ -79,7 +79,7 @@ class PeriodPlanner:
             if course.used.reached(self.config.budget):
                 return course._replace(is_cut=True)
             examples = mixed(epoch)
-            full = self.cutter.steps(self.encoder.count(examples))
+            full = self.cutter.steps(self.encoder.count_examples(examples))
             taken = self._take(period, epoch, examples, course.used, meter) if meter else full
             if not meter:
                 limit = self.config.budget.steps or math.inf
@@ -122,5 +122,7 @@ class PeriodPlanner:
         examples = period.examples
         if self.counts:
             return self.of(period, lambda epoch: examples).steps
-        all_epochs = self.cutter.steps(self.encoder.count(examples)) * self.config.num_train_epochs
+        all_epochs = (
+            self.cutter.steps(self.encoder.count_examples(examples)) * self.config.num_train_epochs
+        )
         return min(all_epochs, self.config.budget.steps or all_epochs)

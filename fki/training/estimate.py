@@ -142,11 +142,11 @@ def _encoder_cache_bytes(ready: Session) -> int:
     trained, asked = ready.trainer.states, ready.evaluator.states
     found = 0
     if trained:
-        sizes = [ready.encoder.tokens(p.examples) for p in ready.periods]
+        sizes = [ready.encoder.count_tokens(p.examples) for p in ready.periods]
         found += max(sizes, default=0) * trained.bytes_a_token
     if asked:
         for cell in ready.questions.cells:
-            sources = ready.encoder.sources([probe.source for probe in cell.probes])
+            sources = ready.encoder.tokenize_sources([probe.source for probe in cell.probes])
             found += sum(map(len, sources)) * asked.bytes_a_token
     return min(found, ready.config.encoder_cache_mib * 2**20)
 

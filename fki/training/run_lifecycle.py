@@ -197,7 +197,7 @@ def describe_run(session: Session, resolved: Resolved) -> dict[str, Any]:
         "model": {
             "name": session.config.model,
             "digest": session.base_digest,
-            "tokenizer": token_cache.identity(session.encoder.tokenizer),
+            "tokenizer": token_cache.tokenizer_identity(session.encoder.tokenizer),
         },
         "parameters": {"added": session.added, "total": total, "trainable": train},
         "protocol": {

@@ -136,7 +136,7 @@ class Runner:
                 if step.is_settled:
                     self._heed(f"{period.name}-step{step.step}")
             at.period, at.step, at.seconds = at.period + 1, 0, 0.0
-            self.clock.stream_tokens += self.session.encoder.tokens(period.examples)
+            self.clock.stream_tokens += self.session.encoder.count_tokens(period.examples)
 
     def _heed(self, name: str) -> None:
         """Save where it is time or asked for. Raises Interrupted where the run is to stop."""

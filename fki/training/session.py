@@ -14,7 +14,7 @@ from fki.core.paths import data_home, user_path
 from fki.core.probe_sets import BASE
 from fki.core.types import Example, Period, Stream
 from fki.data.collator import ExampleTokenizer
-from fki.data.lazy import Lazy
+from fki.data.lazy_sequence import LazySequence
 from fki.data.open_dataset import open_stream
 from fki.data.prompts import target_text, training_examples
 from fki.data.replay_corpus import read_corpus
@@ -81,7 +81,7 @@ def build_session(config: Config) -> Session:
         taught = [period.examples for phase in plan for period in phase.periods]
         _check_answers_fit([*taught, review] if method.corpus else taught, encoder)
         _check_probes_fit(questions, encoder, config)
-        encoder.store.flush()
+        encoder.token_cache.flush()
     digest = load.weights_digest(base.model)
     before, _ = load.count_parameters(base.model)
     torch.manual_seed(config.seed)  # for parameters that the method adds
@@ -138,7 +138,9 @@ def _load_review(stream: Stream, method: Method) -> Sequence[Example]:
     def read() -> Iterator[Example]:
         return (e for f in stream.base for e in training_examples(f, prompt, period=BASE))
 
-    return read_corpus(user_path(method.corpus), prompt) if method.corpus else Lazy(None, read)
+    return (
+        read_corpus(user_path(method.corpus), prompt) if method.corpus else LazySequence(None, read)
+    )
 
 
 def make_encoder_cache(
@@ -168,8 +170,8 @@ def _check_answers_fit(taught: Iterable[Iterable[Example]], encoder: ExampleToke
     for part in taught:
         examples = [*part]
         encoder.check_fit([e.target for e in examples if not e.is_text])
-        encoder.store.sizes([e.source for e in examples if not e.is_text])
-        encoder.count(examples)
+        encoder.token_cache.get_lengths([e.source for e in examples if not e.is_text])
+        encoder.count_examples(examples)
 
 
 def _check_probes_fit(questions: ProbeSchedule, encoder: ExampleTokenizer, config: Config) -> None:
@@ -177,7 +179,7 @@ def _check_probes_fit(questions: ProbeSchedule, encoder: ExampleTokenizer, confi
     for cell in questions.cells:
         answers = [answer for probe in cell.probes for answer in probe.answers]
         encoder.check_fit([target_text(answer, config.prompt_format) for answer in answers])
-        encoder.store.sizes([probe.source for probe in cell.probes])
+        encoder.token_cache.get_lengths([probe.source for probe in cell.probes])
 
 
 def startup_notes(config: Config, accelerator: Accelerator) -> list[str]:

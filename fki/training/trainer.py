@@ -230,7 +230,7 @@ class Trainer:
         if self.states:
             asked = dict.fromkeys(e.source for epoch in epochs for e in epoch if not e.is_text)
             self.states.drop(TRAINING_GROUP)
-            self.group = self.states.group(TRAINING_GROUP, self.encoder.sources([*asked]))
+            self.group = self.states.group(TRAINING_GROUP, self.encoder.tokenize_sources([*asked]))
         return time.perf_counter() - began
 
     def trial(self, period: Period) -> float:
@@ -304,5 +304,5 @@ class Trainer:
         groups = [self.group] * len(micro.input_ids)
         with self.states.recalled(micro, groups) if self.states else nullcontext():
             logits = scored_logits(self.model, batch, self.plain)
-        labels = batch.labels.flatten()[batch.places]
+        labels = batch.labels.flatten()[batch.scored_positions]
         return functional.cross_entropy(logits.float(), labels, reduction="sum")

@@ -108,11 +108,11 @@ def test_an_interrupted_command_goes_on_where_it_was(
 ) -> None:
     command = (*LIVE, *QUARTER, *WHO, "--relations", "P6")
     with sparql(world) as site:
-        monkeypatch.setattr("fki.net.http.Web._pause", lambda *_: 0.0)
+        monkeypatch.setattr("fki.net.http.HttpClient._pause", lambda *_: 0.0)
         site.is_slow = lambda query: "rdfs:label ?label" in query
         failed = fki(*command, "--endpoint", site.url)
         assert failed.code == 3 and "goes on where it was" in failed.words
-        assert catalog.kept() == []
+        assert catalog.list_datasets() == []
         site.is_slow, asked = (lambda _: False), len(site.queries)
         assert fki(*command, "--endpoint", site.url).code == 0
         assert len(site.queries) - asked <= 3  # hints, labels, and how far the data reach
@@ -175,7 +175,7 @@ def test_nothing_to_learn_is_said_and_leaves_nothing(fki: Fki, world: World) -> 
     with sparql(world) as site:
         shown = fki(*LIVE, *QUARTER, *WHO, "--endpoint", site.url, "--relations", "P35")
     assert shown.code == 3 and "Nothing that can be told changed" in shown.words
-    assert catalog.kept() == []
+    assert catalog.list_datasets() == []
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_the_exported_folder_brings_tokenizer_length_and_origin(
     export(opened, HF, tmp_path / "out")
     text = "The mayor of Oz is <extra_id_0>."
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
-    assert tokenizer(text).input_ids == toy_tokenizer().sources([text])[0]
+    assert tokenizer(text).input_ids == toy_tokenizer().tokenize_sources([text])[0]
     plain: Any = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out")
     assert plain.generation_config.max_new_tokens == 32
     assert plain.config.use_cache is True

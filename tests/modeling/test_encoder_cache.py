@@ -45,7 +45,9 @@ def make_states(tmp_path: Path) -> Callable[..., EncoderCache]:
 
 def read(states: EncoderCache, group: CachedStates | None, rows: list[list[list[int]]]) -> Any:
     """What the encoder says of packed rows while it is recalled."""
-    batch = toy_tokenizer().packed([[TokenizedExample(s, [1]) for s in row] for row in rows])
+    batch = toy_tokenizer().collate_packed(
+        [[TokenizedExample(s, [1]) for s in row] for row in rows]
+    )
     with states.recalled(batch, [group] * len(rows)):
         return states.frozen.encoder(input_ids=batch.input_ids)
 

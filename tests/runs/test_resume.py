@@ -358,7 +358,7 @@ def test_for_want_of_memory_forward_passes_are_halved_and_the_batch_is_kept(
     original, sizes = Trainer._nll, []
 
     def short(self: Trainer, batch: Any) -> torch.Tensor:
-        if batch.parts or len(batch.input_ids) > 1:
+        if batch.segment_ids or len(batch.input_ids) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
         sizes.append(len(batch.input_ids))
         return original(self, batch)

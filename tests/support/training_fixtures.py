@@ -53,9 +53,9 @@ class Seen(ExampleTokenizer):
     made: list[Batch]
     batches: list[Batch]
 
-    def packed(self, rows: Any) -> Batch:
-        self.made.append(super().packed(rows))
-        self.batches.append(super().packed([[e] for row in rows for e in row]))
+    def collate_packed(self, rows: Any) -> Batch:
+        self.made.append(super().collate_packed(rows))
+        self.batches.append(super().collate_packed([[e] for row in rows for e in row]))
         return self.made[-1]
 
 

@@ -130,7 +130,7 @@ def test_kar_counts_the_seconds_of_the_optimizer_loop_alone(finished: Runner) ->
     seconds = sum(row["seconds"] for row in lines(finished, "metrics.jsonl") if "step" in row)
     found = finished.scores()["summary"]
     periods = [p for phase in finished.session.phases for p in phase.periods]
-    tokens = sum(finished.session.encoder.tokens(p.examples) for p in periods)
+    tokens = sum(finished.session.encoder.count_tokens(p.examples) for p in periods)
     assert finished.clock.eval_seconds > 0
     assert found["kar"] == pytest.approx(kar(found["matrix"], tokens, seconds))
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from fki.core.errors import DataError
-from fki.net.bzip2 import STEP, blocks, damaged
-from fki.net.optional import zstd
+from fki.net.bzip2 import READ_SIZE, damaged_error, iter_blocks
+from fki.net.optional import import_zstd
 
 BZIP2_PIECE_BYTES = 2 * 2**20  # bytes of a bzip2 file in a piece: some 30 MiB of a dump
 PLAIN_PIECE_BYTES = 16 * 2**20  # bytes of plain text in a piece
@@ -65,7 +65,9 @@ class PlainPiece(DumpPiece):
     def _texts(self) -> Chunks:
         with self.file.open("rb") as content:
             content.seek(at := self.first)
-            while text := content.read(min(STEP, self.last - at) if at < self.last else STEP):
+            while text := content.read(
+                min(READ_SIZE, self.last - at) if at < self.last else READ_SIZE
+            ):
                 yield at < self.last, text
                 at += len(text)
 
@@ -75,7 +77,7 @@ class Bzip2Piece(PlainPiece):
     """A part of a bzip2 file."""
 
     def _texts(self) -> Chunks:
-        for bit, text in blocks(self.file, self.first):
+        for bit, text in iter_blocks(self.file, self.first):
             yield bit < 8 * self.last, text
 
 
@@ -128,7 +130,7 @@ def iter_pieces(file: Path) -> Iterator[DumpPiece]:
 def _iter_text_pieces(file: Path, kind: str) -> Iterator[TextPiece]:
     """What is decompressed from the beginning on, cut at ends of lines."""
     rest, number = b"", 0
-    faults = (EOFError, OSError, zlib.error, *([zstd().ZstdError] if kind == "zstd" else ()))
+    faults = (EOFError, OSError, zlib.error, *([import_zstd().ZstdError] if kind == "zstd" else ()))
     with file.open("rb") as packed, _opened(packed, kind) as content:
         try:
             while part := content.read(TEXT_PIECE_BYTES):
@@ -137,10 +139,10 @@ def _iter_text_pieces(file: Path, kind: str) -> Iterator[TextPiece]:
                     yield TextPiece(number, packed.tell(), text)
                     number += 1
         except faults as error:
-            raise damaged(file, str(error)) from None
+            raise damaged_error(file, str(error)) from None
         if rest:
             yield TextPiece(number, packed.tell(), rest)
 
 
 def _opened(packed: IO[bytes], kind: str) -> Any:
-    return gzip.GzipFile(fileobj=packed) if kind == "gzip" else zstd().ZstdFile(packed)
+    return gzip.GzipFile(fileobj=packed) if kind == "gzip" else import_zstd().ZstdFile(packed)

@@ -26,8 +26,8 @@ from filelock import FileLock
 from fki import __version__
 from fki.core.atomic_io import file_digest, sync, write_json
 from fki.core.errors import ConfigError, DataError, FkiError
-from fki.net.downloads import Progress, Watch
-from fki.net.optional import needed
+from fki.net.downloads import FileProgress, OnProgress
+from fki.net.optional import require_module
 from fki.sources.wikidata.dump_pieces import iter_pieces, kind_of
 from fki.sources.wikidata.entities import NOT_AN_ENTITY, Scope
 from fki.sources.wikidata.statements import Window
@@ -79,7 +79,7 @@ def write_shard(
     part: ShardIndex = WHOLE_DUMP,
     *,
     workers: int = 1,
-    watch: Watch | None = None,
+    watch: OnProgress | None = None,
 ) -> Shard:
     """A share of a dump, read into a new folder; one that is there already is only checked.
 
@@ -87,7 +87,7 @@ def write_shard(
     Raises DataError where the dump is damaged or none, or the folder holds something else; FkiError
     where the disk refuses.
     """
-    needed("msgspec")
+    require_module("msgspec")
     identity = {"name": dump.name, "identity": dump_fingerprint(dump), "bytes": dump.stat().st_size}
     with scratch_folder(folder) as room:
         if folder.exists():
@@ -136,7 +136,7 @@ def dump_fingerprint(dump: Path) -> str:
 
 
 def _write_files(
-    fresh: Path, dump: Path, scope: Scope, part: ShardIndex, workers: int, watch: Watch | None
+    fresh: Path, dump: Path, scope: Scope, part: ShardIndex, workers: int, watch: OnProgress | None
 ) -> dict[str, Any]:
     """Write the files of a shard. Returns what the manifest says of them."""
     from fki.sources.wikidata.dump_workers import read_pieces
@@ -156,7 +156,7 @@ def _write_files(
             dropped.update(read.dropped)
             broken = [*broken, *read.broken][:MAX_BROKEN_LINES]
             if watch:
-                watch(Progress(dump.name, read.done, size, None))
+                watch(FileProgress(dump.name, read.done, size, None))
     if part.n == 1:
         check_complete(dump.name, counts, dropped)
     for name in (CLAIMS, LABELS):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fki.core.errors import ConfigError
 from fki.core.paths import data_home, user_path
-from fki.net.resolve_source import file_at
+from fki.net.resolve_source import resolve_place
 from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.request import DownloadRequest, ProgressReporter
 from fki.sources.wikidata.dataset import build_draft
@@ -40,7 +40,7 @@ def make(wanted: DownloadRequest, told: ProgressReporter) -> Iterator[DatasetDra
     asked = _add_shard_window(wanted)
     relations = select_relations(asked.relations or "all")
     scope = Scope.of(asked.window(), relations)
-    places = [file_at(place, told.fetched) for place in wanted.places]
+    places = [resolve_place(place, told.fetched) for place in wanted.places]
     with open_subjects(
         places,
         data_home() / "downloads",
@@ -68,7 +68,7 @@ def shard(wanted: DownloadRequest, output: str, told: ProgressReporter) -> Path:
     if not output:
         raise ConfigError("A shard needs a folder.", hint="Add --output shard-1")
     scope = Scope.of(wanted.window(), select_relations(wanted.relations or "all"))
-    dump = file_at(wanted.places[0], told.fetched)
+    dump = resolve_place(wanted.places[0], told.fetched)
     found = write_shard(
         dump,
         user_path(output),

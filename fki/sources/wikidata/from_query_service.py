@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from threading import Event
 
 from fki.core.paths import data_home
-from fki.net.http import Patience, Web
+from fki.net.http import HttpClient, RetryPolicy
 from fki.net.resolve_source import SourceRecord
 from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.request import DownloadRequest, ProgressReporter
@@ -17,7 +17,7 @@ from fki.sources.wikidata.query_crawl import QueryCrawl
 from fki.sources.wikidata.query_service import ENDPOINT, QueryService, interruptible_sleep
 from fki.sources.wikidata.relations import select_relations
 
-PATIENCE = Patience(read=90.0)  # the service itself gives up after 60 s
+PATIENCE = RetryPolicy(read=90.0)  # the service itself gives up after 60 s
 
 
 def named(wanted: DownloadRequest) -> str:
@@ -41,7 +41,7 @@ def make(wanted: DownloadRequest, told: ProgressReporter) -> Iterator[DatasetDra
     endpoint = wanted.endpoint or ENDPOINT
     job = hashlib.sha256(f"{endpoint}|{wanted.typed}".encode()).hexdigest()[:16]
     stop, contact = Event(), wanted.needed_contact()
-    with Web(contact=contact, patience=PATIENCE, sleep=interruptible_sleep(stop)) as web:
+    with HttpClient(contact=contact, patience=PATIENCE, sleep=interruptible_sleep(stop)) as web:
         service = QueryService(web, data_home() / "downloads" / f"wikidata-{job}", endpoint, stop)
         harvest = QueryCrawl(service, window, relations, wanted.limit, told=told.counted)
         told.note(

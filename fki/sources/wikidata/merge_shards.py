@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from fki.core.errors import DataError
-from fki.net.downloads import Watch
-from fki.net.optional import needed
+from fki.net.downloads import OnProgress
+from fki.net.optional import require_module
 from fki.net.resolve_source import SourceRecord
 from fki.sources.wikidata.dump_shard import (
     CLAIMS,
@@ -71,7 +71,7 @@ def open_subjects(
     scope: Scope | None = None,
     *,
     workers: int = 1,
-    watch: Watch | None = None,
+    watch: OnProgress | None = None,
 ) -> Iterator[DumpSubjects]:
     """The subjects of a dump, one file, or of all shards of one, for as long as they are needed.
 
@@ -81,7 +81,7 @@ def open_subjects(
     Raises DataError where the dump cannot be used or shards do not belong together, FkiError where
     the disk refuses.
     """
-    needed("msgspec")
+    require_module("msgspec")
     own: list[Path] = []
     if away := [str(place) for place in places if not place.exists()]:
         raise DataError(

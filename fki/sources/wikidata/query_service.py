@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from fki.core.atomic_io import write_text
 from fki.core.errors import DataError
-from fki.net.http import TryLater, Web
+from fki.net.http import HttpClient, RetryableError
 from fki.sources.wikidata.sparql import PREFIXES
 
 ENDPOINT = "https://query.wikidata.org/sparql"
@@ -62,7 +62,7 @@ class QueryService:
     """
 
     def __init__(
-        self, web: Web, journal: Path, endpoint: str = ENDPOINT, stop: Event | None = None
+        self, web: HttpClient, journal: Path, endpoint: str = ENDPOINT, stop: Event | None = None
     ) -> None:
         self.web, self.journal, self.endpoint = web, journal, endpoint
         self.stop = stop or Event()
@@ -110,7 +110,7 @@ class QueryService:
                     headers={"Accept": "application/sparql-results+json"},
                 ) as response:
                     body: bytes = response.read()
-            except TryLater as fault:
+            except RetryableError as fault:
                 slow += fault.status in TIMEOUT_STATUSES
                 if slow > 1:
                     raise QueryTooSlow from None

@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Any
 
 from fki.core.types import OBJECT, SUBJECT
-from fki.data.prompts import SPECIAL
+from fki.data.prompts import SPECIAL_TOKEN
 from fki.sources.dataset_writer import Row
 from fki.sources.wikidata.hash_sampling import HashSample, hash_rank
 from fki.sources.wikidata.relations import ALWAYS, Relation
@@ -174,7 +174,7 @@ class FactSelector:
             raise UnclearTimeline(f"a question of more than {MAX_PROMPT_CHARS} characters")
         if subject.casefold() in answer.casefold() or answer.casefold() in subject.casefold():
             raise UnclearTimeline("an answer within its question, or the reverse")
-        if SPECIAL.search(f"{subject} {answer}") or {SUBJECT, OBJECT} & {subject, answer}:
+        if SPECIAL_TOKEN.search(f"{subject} {answer}") or {SUBJECT, OBJECT} & {subject, answer}:
             raise UnclearTimeline("a sign that fki or T5 keeps for itself")
 
     def _unambiguous(self, keys: list[bytes]) -> Iterator[Row]:

@@ -16,9 +16,9 @@ from typing import NamedTuple
 from fki.core.errors import DataError
 from fki.core.paths import data_home, user_path
 from fki.core.types import Fact
-from fki.data.dataset_folder import find, read_wordings
+from fki.data.dataset_folder import find_row_file, read_wordings
 from fki.data.prompts import source_text
-from fki.data.row_files import Problems, parse, raise_for
+from fki.data.row_files import RowProblems, parse_rows, raise_for_problems
 from fki.data.row_schema import fact_reader, stream_reader
 from fki.sources.dataset_writer import Row
 from fki.sources.wikidata.hash_sampling import hash_rank
@@ -36,21 +36,23 @@ def read_facts(dataset: str) -> Iterator[Fact]:
     folder = user_path(dataset)
     if not folder.is_dir():
         folder = data_home() / "datasets" / dataset
-    files = [f for f in (find(folder, stem) for stem in ("base", "invariant", "stream")) if f]
+    files = [
+        f for f in (find_row_file(folder, stem) for stem in ("base", "invariant", "stream")) if f
+    ]
     if not files:
         raise DataError(
             f"There are no facts at '{dataset}': it is neither a dataset on this machine nor a "
             "folder of one.",
             hint="Run: fki download --list",
         )
-    wordings, problems = read_wordings(folder / "relations.json"), Problems()
+    wordings, problems = read_wordings(folder / "relations.json"), RowProblems()
     for file in files:
         is_stream = file.stem == "stream"
         reader = stream_reader(wordings) if is_stream else fact_reader(wordings, dated=False)
-        for item in parse(file, reader, problems):
+        for item in parse_rows(file, reader, problems):
             if isinstance(item, Fact) and item.relation:
                 yield item
-    raise_for(problems, folder)
+    raise_for_problems(problems, folder)
 
 
 class ArticleMentions(NamedTuple):

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from fki.core.errors import ConfigError
-from fki.net.downloads import Watch
-from fki.net.http import Web
-from fki.net.optional import needed
+from fki.net.downloads import OnProgress
+from fki.net.http import HttpClient
+from fki.net.optional import require_module
 from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.wikipedia.dataset import build_draft
 from fki.sources.wikipedia.dump_index import DEFAULT_HOST, DEFAULT_WIKI, fetch_snapshots
@@ -23,7 +23,7 @@ def build_from_places(
     facts: str = "",
     limit: int = 0,
     workers: int = 0,
-    watch: Watch | None = None,
+    watch: OnProgress | None = None,
     note: Callable[[str], None] = lambda _: None,
     command: str = "",
 ) -> DatasetDraft:
@@ -45,11 +45,11 @@ def build_from_places(
         ConfigError: these are no two snapshots.
         DataError: they cannot be fetched or read, or nothing changed.
     """
-    needed("wikitextparser")
+    require_module("wikitextparser")
     if places:
         old, new = find_snapshots(places, since, until, watch)
     elif since and until:
-        with Web(contact=contact) as web:
+        with HttpClient(contact=contact) as web:
             old, new = fetch_snapshots(
                 web, since, until, wiki=wiki, host=host, watch=watch, note=note
             )

@@ -8,7 +8,7 @@ from datetime import date
 
 from fki.core.types import OBJECT, SUBJECT, Document
 from fki.data.documents import cloze_probes
-from fki.data.lazy import Lazy
+from fki.data.lazy_sequence import LazySequence
 from fki.data.prompts import SENTINEL
 from fki.sources.dataset_writer import Row
 from fki.sources.wikidata.hash_sampling import HashSample, hash_rank
@@ -95,7 +95,7 @@ class ChangeCollector:
             ((day, page.id, n, json.dumps(row)) for n, row in enumerate(rows)),
         )
 
-    def finish(self) -> Lazy[Row]:
+    def finish(self) -> LazySequence[Row]:
         """The documents, by date, of the articles that were drawn."""
         if self.limit:
             kept = ((id,) for id in self.changes.lowest(self.limit))
@@ -105,7 +105,7 @@ class ChangeCollector:
         self.db.execute("CREATE INDEX in_order ON document (day, page, number)")
         self.db.execute("CREATE INDEX of_page ON document (page)")
         size = self.db.execute("SELECT count(*) FROM document").fetchone()[0]
-        return Lazy(size, self._rows)
+        return LazySequence(size, self._rows)
 
     def _rows(self) -> Iterator[Row]:
         query = "SELECT row FROM document ORDER BY day, page, number"

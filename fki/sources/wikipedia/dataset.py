@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from fki.core.errors import DataError
-from fki.net.downloads import Progress, Watch
-from fki.net.optional import needed
+from fki.net.downloads import FileProgress, OnProgress
+from fki.net.optional import require_module
 from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.wikipedia.align_facts import FactAligner, read_facts
 from fki.sources.wikipedia.collect_changes import MAX_NAMED_PAGES, ChangeCollector
@@ -36,7 +36,7 @@ def build_draft(
     limit: int = 0,
     workers: int = 0,
     limits: PageLimits | None = None,
-    watch: Watch | None = None,
+    watch: OnProgress | None = None,
     command: str = "",
 ) -> DatasetDraft:
     """The dataset of what `new` says and `old` did not.
@@ -50,7 +50,7 @@ def build_draft(
     Raises:
         DataError: a file is no export, is broken or not safe to read, or nothing changed.
     """
-    needed("wikitextparser")
+    require_module("wikitextparser")
     gathered = ChangeCollector(FactAligner(read_facts(facts) if facts else ()), limit)
     sites = SiteInfo(), SiteInfo()
     read = _count_read_bytes(old, new, watch)
@@ -83,7 +83,7 @@ def _iter_jobs(
 
 
 def _count_read_bytes(
-    old: WikiSnapshot, new: WikiSnapshot, watch: Watch | None
+    old: WikiSnapshot, new: WikiSnapshot, watch: OnProgress | None
 ) -> Callable[[int], None]:
     """A function that tells how much of both snapshots has been read."""
     total, done = sum(f.stat().st_size for f in [*old.files, *new.files]), 0
@@ -92,7 +92,7 @@ def _count_read_bytes(
         nonlocal done
         done += more
         if watch:
-            watch(Progress("both snapshots", done, total, None))
+            watch(FileProgress("both snapshots", done, total, None))
 
     return read
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from fki.core.calendar import parse_date
 from fki.core.errors import ConfigError, DataError
 from fki.core.paths import data_home
-from fki.net.downloads import Remote, Watch, fetch_file
-from fki.net.http import Web
+from fki.net.downloads import OnProgress, RemoteFile, fetch_file
+from fki.net.http import HttpClient
 from fki.net.resolve_source import SourceRecord
 from fki.sources.wikipedia.snapshots import LICENSE, WikiSnapshot, page_order
 
@@ -30,19 +30,19 @@ DUMP_FILE = re.compile(r"[\w.-]+\.xml(-p\d+p\d+)?\.bz2")
 class DumpFile(NamedTuple):
     """A file of a dump."""
 
-    remote: Remote
+    remote: RemoteFile
     name: str
     size: int  # bytes
 
 
 def fetch_snapshots(
-    web: Web,
+    web: HttpClient,
     since: str,
     until: str,
     *,
     wiki: str = DEFAULT_WIKI,
     host: str = DEFAULT_HOST,
-    watch: Watch | None = None,
+    watch: OnProgress | None = None,
     note: Callable[[str], None] = lambda _: None,
 ) -> tuple[WikiSnapshot, WikiSnapshot]:
     """The snapshots of two dates, fetched and checked.
@@ -70,7 +70,7 @@ def fetch_snapshots(
     return old, new
 
 
-def list_dates(web: Web, place: str) -> list[date]:
+def list_dates(web: HttpClient, place: str) -> list[date]:
     """The dates that a wiki has dumps of. Raises DataError where it has none."""
     page = web.answer(f"{place}/").decode("utf-8", "replace")
     stamps = sorted({*re.findall(r"href=[\"']?(?:[^\"'>]*/)?(\d{8})/?[\"'>]", page)})
@@ -80,7 +80,9 @@ def list_dates(web: Web, place: str) -> list[date]:
     return found
 
 
-def _list_files(web: Web, place: str, wiki: str, day: date, there: list[date]) -> list[DumpFile]:
+def _list_files(
+    web: HttpClient, place: str, wiki: str, day: date, there: list[date]
+) -> list[DumpFile]:
     """The files with all articles of a day. Raises DataError where they are not all there."""
     if day not in there:
         raise DataError(
@@ -111,10 +113,12 @@ def _parse_file(folder: str, name: str, told: dict[str, Any]) -> DumpFile:
             f"{folder}/dumpstatus.json has no checksum of {name}.",
             hint="Fetch the files by yourself and give them: --from OLD NEW",
         )
-    return DumpFile(Remote(f"{folder}/{name}", **sums), name, int(told["size"]))
+    return DumpFile(RemoteFile(f"{folder}/{name}", **sums), name, int(told["size"]))
 
 
-def _fetch_files(web: Web, day: date, parts: list[DumpFile], watch: Watch | None) -> WikiSnapshot:
+def _fetch_files(
+    web: HttpClient, day: date, parts: list[DumpFile], watch: OnProgress | None
+) -> WikiSnapshot:
     """The files of a dump, under `downloads` in the data folder."""
     folder = data_home() / "downloads" / "wikipedia"
     files = [fetch_file(web, part.remote, folder / part.name, watch) for part in parts]

@@ -9,8 +9,8 @@ from pathlib import Path
 from fki.core.atomic_io import file_digest
 from fki.core.calendar import parse_date
 from fki.core.errors import ConfigError, DataError
-from fki.net.downloads import Watch
-from fki.net.resolve_source import SourceRecord, file_at
+from fki.net.downloads import OnProgress
+from fki.net.resolve_source import SourceRecord, resolve_place
 
 LICENSE = "cc-by-sa-4.0"
 DATE_STAMP = re.compile(
@@ -37,7 +37,7 @@ class WikiSnapshot:
 
 
 def find_snapshots(
-    places: Sequence[str], since: str = "", until: str = "", watch: Watch | None = None
+    places: Sequence[str], since: str = "", until: str = "", watch: OnProgress | None = None
 ) -> tuple[WikiSnapshot, WikiSnapshot]:
     """The older and the newer snapshot at some places: files, folders with parts, addresses.
 
@@ -69,11 +69,11 @@ def find_snapshots(
     return old, new
 
 
-def _find_files(places: Iterable[str], watch: Watch | None) -> list[Path]:
+def _find_files(places: Iterable[str], watch: OnProgress | None) -> list[Path]:
     """The files of some places, in the order of their pages. Raises DataError for none."""
     found: list[Path] = []
     for place in places:
-        path = file_at(place, watch)
+        path = resolve_place(place, watch)
         inside = [f for f in path.iterdir() if _is_export(f)] if path.is_dir() else [path]
         if not inside or not path.exists():
             raise DataError(

@@ -12,7 +12,7 @@ from typing import Any
 from xml.parsers.expat import ExpatError, ParserCreate
 
 from fki.core.errors import DataError
-from fki.net.decompress import PIECE, Unreadable, opened
+from fki.net.decompress import CHUNK_SIZE, DecompressionError, open_decompressed
 
 MAX_TEXT_CHARS = 2**23  # characters of a text; MediaWiki allows 2 MiB
 MAX_TAG_BYTES = 2**24  # bytes of one tag
@@ -83,7 +83,7 @@ def iter_pages(
     """
     for file in files:
         at = 0
-        with opened(file) as (pieces, raw):
+        with open_decompressed(file) as (pieces, raw):
             for pages in _PageParser(file, before, site or SiteInfo()).pages(pieces):
                 yield from pages
                 read(raw.tell() - at)
@@ -101,7 +101,7 @@ class _PageParser:
         self.last = ""
         self.parser = ParserCreate()
         self.parser.buffer_text = True
-        self.parser.buffer_size = PIECE
+        self.parser.buffer_size = CHUNK_SIZE
         self.parser.StartElementHandler = self._open
         self.parser.EndElementHandler = self._close
         self.parser.CharacterDataHandler = self._text
@@ -123,7 +123,7 @@ class _PageParser:
                 self.parser.Parse(piece, not piece)
             except ExpatError as error:
                 raise self._fault(f"its XML is broken or cut off: {error}") from None
-            except Unreadable as error:
+            except DecompressionError as error:
                 raise self._fault(f"it is cut off or altered: {error}") from None
             yield self.found
             self.found.clear()

@@ -20,7 +20,7 @@ pytest.importorskip("msgspec")
 from benchmarks.entities import DATED, PLAIN, item
 from fki.core.errors import ConfigError, DataError, FkiError
 from fki.net import bzip2, optional
-from fki.net.downloads import Progress
+from fki.net.downloads import FileProgress
 from fki.sources.wikidata import dump_pieces, dump_shard, dump_workers, entities
 from fki.sources.wikidata.dump_shard import ShardIndex, write_shard
 from fki.sources.wikidata.entities import Scope
@@ -70,7 +70,7 @@ def text() -> bytes:
 
 def zstd(content: bytes) -> bytes:
     """With a checksum, as the command zstd does."""
-    made = optional.zstd()
+    made = optional.import_zstd()
     return made.compress(content, options={made.CompressionParameter.checksum_flag: 1})
 
 
@@ -270,7 +270,7 @@ def test_every_block_is_in_one_piece_wherever_the_cuts_fall(
     file = tmp_path / "some.bz2"
     file.write_bytes(streams(small_blocks, content, 101_000))
     monkeypatch.setattr(dump_pieces, "BZIP2_PIECE_BYTES", size)
-    monkeypatch.setattr(bzip2, "STEP", 10_007)
+    monkeypatch.setattr(bzip2, "READ_SIZE", 10_007)
     lines = (line for piece in dump_pieces.iter_pieces(file) for line in piece.lines())
     assert b"\n".join(lines) + b"\n" == content
 
@@ -289,7 +289,7 @@ def test_a_mark_that_a_block_holds_by_chance_is_no_block(
 
     assert len(true(file.read_bytes())) == 5
     monkeypatch.setattr(bzip2, "find_marks", find)
-    assert b"".join(text for _, text in bzip2.blocks(file, 0)) == content
+    assert b"".join(text for _, text in bzip2.iter_blocks(file, 0)) == content
 
 
 def test_a_line_of_twenty_megabytes_is_read(
@@ -381,7 +381,7 @@ def test_what_is_not_there_is_an_error(tmp_path: Path) -> None:
 def test_progress_tells_compressed_bytes_to_the_end(
     packed: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    file, told = packed("json.bz2"), list[Progress]()
+    file, told = packed("json.bz2"), list[FileProgress]()
     subjects_of([file], tmp_path / "work", watch=told.append)
     done = [progress.done for progress in told]
     assert len(done) > 5 and done == sorted(done) and done[-1] == file.stat().st_size
@@ -409,7 +409,7 @@ def test_what_was_read_is_kept_until_it_has_been_used(
 def test_a_run_that_is_interrupted_leaves_nothing_to_be_used(
     packed: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    def stop(_: Progress) -> None:
+    def stop(_: FileProgress) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("pyoxigraph")
 from fki.core.errors import DataError
-from fki.net.http import Patience, Web
+from fki.net.http import HttpClient, RetryPolicy
 from fki.sources.wikidata import query_crawl
 from fki.sources.wikidata.query_crawl import QueryCrawl, split_window
 from fki.sources.wikidata.query_service import (
@@ -76,11 +76,13 @@ def pauses() -> list[float]:
 
 @pytest.fixture
 def open_harvest(tmp_path: Path, pauses: list[float]) -> Iterator[Callable[..., QueryCrawl]]:
-    clients: list[Web] = []
+    clients: list[HttpClient] = []
 
     def open_(site: Sparql, journal: str = "journal", **more: Any) -> QueryCrawl:
         clients.append(
-            Web(contact="me@example.org", patience=Patience(read=10.0), sleep=pauses.append)
+            HttpClient(
+                contact="me@example.org", patience=RetryPolicy(read=10.0), sleep=pauses.append
+            )
         )
         service = QueryService(clients[-1], tmp_path / journal, site.url)
         return QueryCrawl(service, WINDOW, more.pop("relations", RELATIONS), **more)
@@ -378,7 +380,7 @@ def test_an_interruption_does_not_wait_for_a_server_that_wants_to_be_left_alone(
     stop = threading.Event()
     with (
         sparql(world()) as site,
-        Web(contact="me@example.org", sleep=interruptible_sleep(stop)) as web,
+        HttpClient(contact="me@example.org", sleep=interruptible_sleep(stop)) as web,
     ):
         service = QueryService(web, tmp_path / "journal", site.url, stop)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fki.core.errors import ConfigError, DataError
-from fki.net.http import Patience, Web
+from fki.net.http import HttpClient, RetryPolicy
 from fki.sources.wikipedia.build import build_from_places
 from fki.sources.wikipedia.dump_index import fetch_snapshots
 from fki.sources.wikipedia.xml_export import iter_pages
@@ -76,7 +76,7 @@ def mirror(tmp_path: Path) -> Iterator[Mirror]:
 
 
 def fetch(mirror: Mirror, since: str = OLD, until: str = NEW, **options: Any) -> Any:
-    with Web(patience=Patience(tries=2), sleep=lambda _: None) as web:
+    with HttpClient(patience=RetryPolicy(tries=2), sleep=lambda _: None) as web:
         return fetch_snapshots(
             web, since, until, **{"wiki": "testwiki", "host": mirror.host, **options}
         )
