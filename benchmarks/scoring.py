@@ -14,7 +14,7 @@ from benchmarks.measure import Variant
 from benchmarks.peers import padded
 from benchmarks.workloads import accelerator
 from fki.config.schema import Config
-from fki.core.paths import asset
+from fki.core.paths import asset_folder
 from fki.core.types import Probe
 from fki.data.collator import ExampleTokenizer, TokenizedExample, make_tokenize
 from fki.data.dataset_folder import read_folder
@@ -30,7 +30,7 @@ WIDTH, TOGETHER, WRITTEN = 50, 32, 9  # of the originals: input tokens, batch, n
 def questions() -> list[Probe]:
     """Of the embedded dataset, some of either kind, with answers that are short enough."""
     encode = make_tokenize(load.load_base_model("t5-mini").tokenizer)
-    stream = read_folder(asset("wiki"), "quarter", "sentinel", name="wiki")
+    stream = read_folder(asset_folder("wiki"), "quarter", "sentinel", name="wiki")
     sets = {s.name: s.probes for s in stream.probe_sets}
     found: list[Probe] = []
     for name, number in (("initial", KNOWN), ("new", UNKNOWN)):

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from fki.config.renamed_settings import with_new_names
 from fki.config.schema import Config
 from fki.core.errors import ConfigError, DataError
-from fki.core.paths import user_path
+from fki.core.paths import expand_path
 from fki.data.collator import ExampleTokenizer
 from fki.data.prompts import SENTINEL, target_text
 from fki.export.export import EXPORT_INFO, format_of
@@ -104,7 +104,7 @@ def open_predictor(target: str, checkpoint: str, config: Config) -> Predictor:
     Raises ConfigError or DataError where it is none of them.
     """
     run, checkpoint = find_run(target, checkpoint)
-    if run is None and (user_path(target) / EXPORT_INFO).is_file():
+    if run is None and (expand_path(target) / EXPORT_INFO).is_file():
         return _open_export(target, config)
     opened = open_run(run, checkpoint) if run else open_model(target, config)
     own = opened.config
@@ -114,7 +114,7 @@ def open_predictor(target: str, checkpoint: str, config: Config) -> Predictor:
 
 
 def _open_export(target: str, config: Config) -> Predictor:
-    folder = user_path(target)
+    folder = expand_path(target)
     try:
         note = with_new_names(json.loads((folder / EXPORT_INFO).read_text(encoding="utf-8")))
         own = Config.model_validate({name: note[name] for name in SETTINGS})

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fki.commands._console import Show, new_table
+from fki.commands._console import Show, make_table
 from fki.core.errors import DataError
 from fki.core.formatting import format_number
 from fki.core.types import Version
@@ -22,7 +22,7 @@ def list_datasets(show: Show) -> None:
     from fki.sources import catalog
     from fki.sources.build import SUMMARIES
 
-    table = new_table("dataset", "what it holds", "here")
+    table = make_table("dataset", "what it holds", "here")
     kept = catalog.list_datasets()
     for source in catalog.SOURCES.values():
         is_here = source.name in kept
@@ -43,7 +43,7 @@ def verify_all(show: Show) -> None:
     from fki.data import open_dataset
     from fki.sources import catalog
 
-    table = new_table("dataset", "digest", "files")
+    table = make_table("dataset", "digest", "files")
     faults = []
     for name in catalog.list_datasets():
         try:
@@ -85,7 +85,7 @@ def describe(streams: "list[Stream]", show: Show) -> None:
     """One row per version: periods, facts, and probes by set."""
     sets = [s.name for s in streams[0].probe_sets]
     counts = ["periods", "facts", *sets]
-    table = new_table("version", *counts, numbers=counts)
+    table = make_table("version", *counts, numbers=counts)
     for stream in streams:
         facts = sum(len(p.facts) for p in stream.periods)
         probes = {s.name: len(s) for s in stream.probe_sets}

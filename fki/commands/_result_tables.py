@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from fki.commands._console import new_table
+from fki.commands._console import make_table
 from fki.core.formatting import UNDEFINED, format_duration, format_number
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def probe_table(summary: dict[str, Any], *, trained: bool) -> Table:
     """Exact match per probe set; where something was trained, before the stream, right after each
     period was learned, and after the stream. Perplexity and the old answer are those at the end."""
     columns = ["before", "learned", "after", "change"] if trained else ["EM", "F1", "accuracy"]
-    table = new_table(
+    table = make_table(
         "probe set",
         "probes",
         *columns,
@@ -67,7 +67,7 @@ def _difference(pair: dict[str, float | None]) -> str:
 
 def stream_table(summary: dict[str, Any], spent: dict[str, float]) -> Table:
     """The stream metrics, and what they cost."""
-    table = new_table("over the stream", "value", "what it says", numbers=("value",))
+    table = make_table("over the stream", "value", "what it says", numbers=("value",))
     for key, name, meaning, digits in STREAM:
         value = format_number(summary[key], digits)
         has_kept = any(name in summary["probe_sets"] for name in ("invariant", "initial"))

@@ -16,7 +16,7 @@ from fki.commands._dataset_view import (
 )
 from fki.commands._options import Json
 from fki.core.errors import ConfigError, Interrupted
-from fki.core.paths import user_path
+from fki.core.paths import expand_path
 
 if TYPE_CHECKING:
     from fki.sources.request import DownloadRequest
@@ -138,7 +138,7 @@ def download(
     if verify:
         return verify_all(show)
     if check_ is not None:
-        return check_folder(user_path(check_), show)
+        return check_folder(expand_path(check_), show)
     if name is None:
         raise ConfigError("Which dataset?", hint="Run: fki download wiki   or: fki download --list")
     from fki.sources.request import DownloadRequest

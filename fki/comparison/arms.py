@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fki.config.renamed_settings import new_name
-from fki.core.errors import ConfigError, DataError, nearest
+from fki.core.errors import ConfigError, DataError, did_you_mean
 from fki.runs.run_dir import RUN, Run, find_runs
 
 PLACES = (
@@ -170,7 +170,7 @@ def _value(entry: FinishedRun, by: str) -> str:
     if by not in values:
         raise ConfigError(
             f"--by must be method, preset, version, seed or a setting, not '{by}'."
-            f"{nearest(by, list(values))}"
+            f"{did_you_mean(by, list(values))}"
         )
     return str(values[by])
 

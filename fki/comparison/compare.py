@@ -19,7 +19,7 @@ from fki.comparison.arms import (
 )
 from fki.comparison.bootstrap_metrics import BootstrapSample, ResampledRun, compute_metrics
 from fki.comparison.types import Comparison, Difference, Group, Verdict
-from fki.core.errors import ConfigError, DataError, nearest
+from fki.core.errors import ConfigError, DataError, did_you_mean
 from fki.metrics.bootstrap import DRAWS, difference_of_means
 from fki.metrics.registry import (
     METRICS,
@@ -85,7 +85,7 @@ def compare(
     if baseline and baseline not in known:
         raise ConfigError(
             f"--baseline must be one of {', '.join(sorted(known))}, not '{baseline}'."
-            f"{nearest(baseline, sorted(known))}"
+            f"{did_you_mean(baseline, sorted(known))}"
         )
     environments = dict.fromkeys(_environment(entry.info) for entry in usable)
     return Comparison(tuple(made), left_out, () if force else tuple(apart), tuple(environments))
@@ -155,7 +155,7 @@ class _Maker:
             if key not in by_key:
                 raise ConfigError(
                     f"--metric must be one of {', '.join(by_key)}, not '{key}'."
-                    f"{nearest(key, list(by_key))}"
+                    f"{did_you_mean(key, list(by_key))}"
                 )
         has = {k for v in self.values.values() for k, x in v.items() if np.isfinite(x[:, 0]).any()}
         usual = [key for key in by_key if everything or is_default(key)]

@@ -13,13 +13,13 @@ from pydantic import (
 )
 
 from fki.core.calendar import parse_date
-from fki.core.types import Objective, Prompt, Version
+from fki.core.types import DocumentObjective, PromptFormat, Version
 
-Count = Annotated[int, Field(ge=1)]
-CountOrZero = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-PositiveOrZero = Annotated[float, Field(ge=0)]
-Name = Annotated[str, Field(min_length=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+NonEmptyText = Annotated[str, Field(min_length=1)]
 
 
 class Budget(BaseModel):
@@ -55,53 +55,53 @@ class Config(BaseModel):
         use_attribute_docstrings=True,
     )
 
-    model: Name = "t5-mini"
+    model: NonEmptyText = "t5-mini"
     """The model to teach: the embedded t5-mini, a folder, or a name on the Hugging Face Hub."""
-    method: Name = "vanilla"
+    method: NonEmptyText = "vanilla"
     """How to teach it: a method of fki's or of an installed plug-in."""
-    dataset: Name = "wiki"
+    dataset: NonEmptyText = "wiki"
     """What to teach: a known dataset or a folder with one."""
     dataset_version: Version = "quarter"
     """How long a period is."""
     since: str = ""
     """Only periods from this date on, such as 2024, 2024-05 or 2024-Q2; empty: all."""
-    max_periods: CountOrZero = 0
+    max_periods: NonNegativeInt = 0
     """Only the first so many periods; 0: all."""
 
-    prompt_format: Prompt = "sentinel"
+    prompt_format: PromptFormat = "sentinel"
     """How a fact is asked: with a sentinel for its object, or with the wording up to its object."""
-    document_objective: Objective = "span_corruption"
+    document_objective: DocumentObjective = "span_corruption"
     """How documents are learned: random spans are hidden, or names, dates and numbers."""
     input_length: Annotated[int, Field(ge=2)] = 64
     """At most this many input tokens; a longer question is cut off, a document cut into pieces."""
-    output_length: Count = 32
+    output_length: PositiveInt = 32
     """At most this many target tokens; a longer answer is an error, never cut off."""
 
-    num_train_epochs: Count = 12
+    num_train_epochs: PositiveInt = 12
     """How often each period's facts are learned."""
-    train_batch_size: Count = 32
+    train_batch_size: PositiveInt = 32
     """Examples per optimizer step and device, before accumulation."""
-    gradient_accumulation_steps: Count = 1
+    gradient_accumulation_steps: PositiveInt = 1
     """An optimizer step has this many times train_batch_size examples per device."""
-    micro_batch_tokens: CountOrZero = 1024
+    micro_batch_tokens: NonNegativeInt = 1024
     """Padded input tokens of one forward pass; it is exact for any value. 0: train_batch_size."""
-    pack_length: CountOrZero = 128
+    pack_length: NonNegativeInt = 128
     """Examples share a row of up to so many input tokens, and do not see one another; it is exact,
     and saves padding. 0: each has a row of its own; so it is for models other than T5 and mT5."""
     encoder_cache: Literal["auto", "off", "fp32", "bf16"] = "auto"
     """What a frozen encoder says is kept on disk and read again each epoch, so without dropout.
     auto: fp32 for several epochs; bf16 takes half the space, and scoring does without it."""
-    encoder_cache_mib: Count = 4096
+    encoder_cache_mib: PositiveInt = 4096
     """The disk that it takes at most."""
-    learning_rate: Positive = 1e-3
+    learning_rate: PositiveFloat = 1e-3
     """The peak learning rate, absolute also for Adafactor."""
     use_lr_scheduling: bool = False
     """Per period: warm up over the first tenth of the steps, then fall linearly; else constant."""
     optimizer: Literal["adafactor", "adamw"] = "adafactor"
     """The optimizer, unless the method brings its own."""
-    weight_decay: PositiveOrZero = 0.0
+    weight_decay: NonNegativeFloat = 0.0
     """Decoupled weight decay of matrices; vectors have none."""
-    max_grad_norm: PositiveOrZero = 0.5
+    max_grad_norm: NonNegativeFloat = 0.5
     """The global norm that gradients are scaled down to when above it; 0: no limit."""
     on_nan: Literal["stop", "skip"] = "stop"
     """What to do where the loss is no finite number: stop, or leave out up to 10 steps in a row."""
@@ -112,9 +112,9 @@ class Config(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """What all randomness follows from."""
 
-    ngpu: Count = 1
+    ngpu: PositiveInt = 1
     """Devices that the run is meant for, one process each."""
-    num_workers: CountOrZero = 0
+    num_workers: NonNegativeInt = 0
     """Processes that prepare batches; 0: the training process itself."""
     mixed_precision: Literal["no", "bf16", "auto"] = "no"
     """The forward pass in bf16, weights and optimizer in fp32; auto: where the device is made for
@@ -122,17 +122,17 @@ class Config(BaseModel):
     use_deepspeed: bool = False
     """DeepSpeed; not possible yet, so only false is accepted."""
 
-    eval_batch_size: Count = 256
+    eval_batch_size: PositiveInt = 256
     """Probes per device that are answered at once."""
-    eval_batch_tokens: CountOrZero = 4096
+    eval_batch_tokens: NonNegativeInt = 4096
     """Padded input tokens that are answered at once; 0: eval_batch_size."""
-    eval_every: CountOrZero = 0
+    eval_every: NonNegativeInt = 0
     """Score after every so many periods; 0: such that there are at most 12 evaluations."""
-    eval_lookback: CountOrZero = 0
+    eval_lookback: NonNegativeInt = 0
     """How many past scored phases each evaluation looks back over; 0: all."""
-    max_probes_per_set: CountOrZero = 500
+    max_probes_per_set: NonNegativeInt = 500
     """At most this many probes of a keep-set, and of cloze per phase, by a fixed seed; 0: all."""
-    num_beams: Count = 1
+    num_beams: PositiveInt = 1
     """Beams when an answer is generated; 1: greedy."""
     check_validation: bool = False
     """Only evaluate, train nothing."""
@@ -145,11 +145,11 @@ class Config(BaseModel):
     """The run's folder; empty: a new one under runs/."""
     output_log: str = ""
     """Where a further copy of the scores goes: a folder, a .csv or a .jsonl file."""
-    keep_last: Count = 2
+    keep_last: PositiveInt = 2
     """How many checkpoints are kept, the newest ones."""
-    keep_best: CountOrZero = 0
+    keep_best: NonNegativeInt = 0
     """How many more are kept, those of the best rows: most kept and most learned."""
-    save_every_steps: CountOrZero = 0
+    save_every_steps: NonNegativeInt = 0
     """Save a checkpoint after every so many optimizer steps, too; 0: after each scored phase."""
 
     budget: Budget = Budget()
@@ -179,7 +179,7 @@ class Config(BaseModel):
 
     @model_validator(mode="after")
     def _no_clash(self) -> "Config":
-        for key, text in clashes(self.__dict__):
+        for key, text in find_conflicts(self.__dict__):
             raise ValueError(f"{key} {text}")
         return self
 
@@ -188,7 +188,7 @@ SETTINGS = tuple(name for name in Config.model_fields if name != "options")
 TABLES: dict[str, type[BaseModel]] = {"budget": Budget}  # settings that are tables
 
 
-def as_dict(config: Config) -> dict[str, Any]:
+def to_dict(config: Config) -> dict[str, Any]:
     """All settings, then the tables of options, as TOML has them."""
     flat = config.model_dump()
     options: dict[str, Any] = flat.pop("options")
@@ -197,10 +197,10 @@ def as_dict(config: Config) -> dict[str, Any]:
 
 def to_toml(config: Config) -> str:
     """A preset that states every key; resolving it alone gives an equal config."""
-    return "# Every setting of one run.\n" + tomli_w.dumps(as_dict(config))
+    return "# Every setting of one run.\n" + tomli_w.dumps(to_dict(config))
 
 
-def clashes(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def find_conflicts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(key, what must hold) for settings that are fine alone but not together."""
     if settings.get("checkpoint_path") and settings.get("check_validation", False) is False:
         text = "is only read when check_validation = true. To train from model: --set"

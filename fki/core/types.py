@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 Version = Literal["day", "month", "quarter"]
 ProbeRole = Literal["keep", "change", "learn"]
-Prompt = Literal["sentinel", "prefix"]
-Objective = Literal["span_corruption", "salient_spans"]
+PromptFormat = Literal["sentinel", "prefix"]
+DocumentObjective = Literal["span_corruption", "salient_spans"]
 
 SUBJECT, OBJECT = "[X]", "[Y]"  # the slots of a wording, as in LAMA (Petroni et al., 2019)
 

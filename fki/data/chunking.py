@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from fki.core.errors import ConfigError
-from fki.core.types import Example, Objective
+from fki.core.types import DocumentObjective, Example
 from fki.data.salient_spans import salient_spans
 from fki.data.span_corruption import (
     DENSITY,
@@ -48,7 +48,7 @@ class TextChunker:
         tokenizer: "PreTrainedTokenizerBase",
         input_length: int,
         output_length: int,
-        objective: Objective,
+        objective: DocumentObjective,
         get_ids: Callable[[Sequence[str]], list[list[int]]],
     ) -> None:
         """`ids`: the token ids of texts, EOS included."""

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from fki.core.errors import ConfigError
-from fki.core.types import Batch, Example, Objective, SegmentIds
+from fki.core.types import Batch, DocumentObjective, Example, SegmentIds
 from fki.data.chunking import TextChunker
 from fki.data.prompts import SENTINEL
 from fki.data.token_cache import TokenCache
@@ -39,7 +39,7 @@ class ExampleTokenizer:
         output_length: int,
         *,
         pad_multiple: int = 1,
-        objective: Objective = "span_corruption",
+        objective: DocumentObjective = "span_corruption",
         token_cache: TokenCache | None = None,
     ) -> None:
         """

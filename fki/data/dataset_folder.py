@@ -17,16 +17,7 @@ from fki.core.calendar import last_day, parse_date
 from fki.core.errors import DataError
 from fki.core.paths import data_home
 from fki.core.probe_sets import ASKS, BASE
-from fki.core.types import (
-    OBJECT,
-    SUBJECT,
-    Period,
-    Probe,
-    ProbeSet,
-    Prompt,
-    Stream,
-    Version,
-)
+from fki.core.types import OBJECT, SUBJECT, Period, Probe, ProbeSet, PromptFormat, Stream, Version
 from fki.data.prompts import source_text
 from fki.data.row_files import ROW_SUFFIXES, Row, RowProblems, parse_rows, raise_for_problems
 from fki.data.row_schema import fact_reader, get_text, get_texts, parse_question, stream_reader
@@ -37,7 +28,7 @@ MANIFEST = "manifest.json"  # of a dataset that fki made: what its files must be
 OLD_ANSWERS = "old_answers"  # of a probe, where an answer has changed
 
 
-def read_folder(folder: Path, version: Version, prompt: Prompt, *, name: str) -> Stream:
+def read_folder(folder: Path, version: Version, prompt: PromptFormat, *, name: str) -> Stream:
     """The stream of a dataset folder. Raises DataError for a missing file or any bad row."""
     stream = find_row_file(folder, "stream")
     if stream is None:
@@ -139,7 +130,7 @@ def read_wordings(file: Path) -> dict[str, tuple[str, ...]]:
 
 
 def _read_probe_set(
-    file: Path, version: Version, prompt: Prompt, problems: RowProblems
+    file: Path, version: Version, prompt: PromptFormat, problems: RowProblems
 ) -> ProbeSet:
     """A set of the user's own questions. Its name says what it asks: that of a standard set, or one
     that begins with it, as in new_easy, asks the same; any other asks to keep."""

@@ -7,7 +7,7 @@ nowhere else in the text, with a blank in its place.
 import random
 from collections.abc import Sequence
 
-from fki.core.types import Document, Example, Probe, Prompt
+from fki.core.types import Document, Example, Probe, PromptFormat
 from fki.data.prompts import blank_out
 from fki.data.salient_spans import salient_spans
 from fki.data.span_corruption import Span
@@ -26,7 +26,7 @@ def text_examples(documents: Sequence[Document], period: str) -> list[Example]:
     ]
 
 
-def cloze_probes(documents: Sequence[Document], period: str, prompt: Prompt) -> list[Probe]:
+def cloze_probes(documents: Sequence[Document], period: str, prompt: PromptFormat) -> list[Probe]:
     """At most one question for each document, none where nothing can be asked."""
     found = []
     for name, document in zip(_document_ids(documents, period), documents, strict=True):

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from fki.core.atomic_io import file_digest
-from fki.core.errors import DataError, NotDownloaded, nearest
-from fki.core.paths import data_home, user_path
-from fki.core.types import Prompt, Stream, Version
+from fki.core.errors import DataError, NotDownloaded, did_you_mean
+from fki.core.paths import data_home, expand_path
+from fki.core.types import PromptFormat, Stream, Version
 from fki.data.dataset_folder import MANIFEST, data_files, folder_digest, read_folder
 from fki.data.known_datasets import KNOWN_DATASETS
 
@@ -60,7 +60,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         ) from None
 
 
-def open_stream(dataset: str, version: Version, prompt: Prompt) -> Stream:
+def open_stream(dataset: str, version: Version, prompt: PromptFormat) -> Stream:
     """A known dataset by name, or a folder, cut into periods.
 
     Raises NotDownloaded for a known dataset that is not on this machine, DataError for anything
@@ -69,7 +69,7 @@ def open_stream(dataset: str, version: Version, prompt: Prompt) -> Stream:
     folder = locate_dataset(dataset)
     if is_dataset_name(dataset):
         if not folder.exists():
-            also = f"; your own folder is ./{dataset}" if user_path(dataset).is_dir() else ""
+            also = f"; your own folder is ./{dataset}" if expand_path(dataset).is_dir() else ""
             raise NotDownloaded(
                 f"Dataset '{dataset}' is not on this machine ({folder}).",
                 hint=f"Run: {KNOWN_DATASETS.get(dataset, f'fki download {dataset}')}{also}",
@@ -79,7 +79,7 @@ def open_stream(dataset: str, version: Version, prompt: Prompt) -> Stream:
     if not folder.is_dir():
         raise DataError(
             f"No dataset '{dataset}': neither a known name ({', '.join(KNOWN_DATASETS)}) "
-            f"nor a folder.{nearest(dataset, KNOWN_DATASETS)}",
+            f"nor a folder.{did_you_mean(dataset, KNOWN_DATASETS)}",
             hint="Run: fki download --list   or give a folder with a stream.jsonl",
         )
     return read_folder(folder, version, prompt, name=folder.resolve().name)
@@ -87,7 +87,7 @@ def open_stream(dataset: str, version: Version, prompt: Prompt) -> Stream:
 
 def locate_dataset(dataset: str) -> Path:
     """Where a dataset is, by its name or folder; it may not be there."""
-    return dataset_folder(dataset) if is_dataset_name(dataset) else user_path(dataset)
+    return dataset_folder(dataset) if is_dataset_name(dataset) else expand_path(dataset)
 
 
 def is_dataset_name(dataset: str) -> bool:

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from fki.core.errors import DataError
-from fki.core.types import Example, Prompt
+from fki.core.types import Example, PromptFormat
 from fki.data.prompts import training_examples
 from fki.data.row_files import ROW_SUFFIXES, Row, RowProblems, parse_rows, raise_for_problems
 from fki.data.row_schema import fact_reader, get_text
 
 
-def read_corpus(file: Path, prompt: Prompt) -> list[Example]:
+def read_corpus(file: Path, prompt: PromptFormat) -> list[Example]:
     """The rows of a file of old text, dated or not, as examples in their order.
 
     A row is a fact, `prompt, target`, running `text`, or `input, output` as in the corpora of CKL:

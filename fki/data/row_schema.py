@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fki.core.calendar import last_day, parse_date
-from fki.core.errors import closest
+from fki.core.errors import closest_match
 from fki.core.types import OBJECT, SUBJECT, Document, Fact
 from fki.data.prompts import SENTINEL, SPECIAL_TOKEN
 from fki.data.row_files import Row
@@ -104,7 +104,7 @@ def get_text(values: dict[str, Any], column: str) -> str:
     if column not in values:
         known = {*FACT_COLUMNS, *PROMPT_COLUMNS, *TEXT_COLUMNS}
         strange = [name for name in values if name not in known]
-        like = closest(column, strange)
+        like = closest_match(column, strange)
         meant = f"; is '{like}' meant for it?" if like else ""
         found = f"; the row has '{strange[0]}'" if strange and not like else ""
         raise ValueError(f"'{column}' is missing{meant}{found}")

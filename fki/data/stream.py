@@ -21,7 +21,7 @@ from fki.core.types import (
     Period,
     Probe,
     ProbeSet,
-    Prompt,
+    PromptFormat,
     Stream,
     Version,
 )
@@ -39,7 +39,7 @@ def cut_stream(
     base: Iterable[Fact],
     changes: Iterable[Fact],
     *,
-    prompt: Prompt,
+    prompt: PromptFormat,
     digest: str,
     own_probes: Sequence[ProbeSet] = (),
     documents: Iterable[Document] = (),
@@ -64,7 +64,7 @@ def fill_store(
     version: Version,
     base: Iterable[Fact],
     items: Iterable[Fact | Document],
-    prompt: Prompt,
+    prompt: PromptFormat,
 ) -> None:
     """Cut dated facts and texts, which may come in any order, into the periods of a store."""
     store.add_base(base)
@@ -95,7 +95,7 @@ def fill_store(
 
 
 def build_stream(
-    store: StreamStore, name: str, version: Version, *, prompt: Prompt, digest: str
+    store: StreamStore, name: str, version: Version, *, prompt: PromptFormat, digest: str
 ) -> Stream:
     """The stream that a store was filled with."""
     periods = []
@@ -125,7 +125,7 @@ def _add_probes(
     store: StreamStore,
     number: int,
     period: str,
-    prompt: Prompt,
+    prompt: PromptFormat,
     counts: Mapping[str, int],
 ) -> None:
     """Put a period's probes, of each set that has some, into what was found."""
@@ -141,7 +141,7 @@ def _iter_facts(store: StreamStore, number: int) -> Iterable[Fact]:
 
 
 def _iter_examples(
-    store: StreamStore, number: int, period: str, prompt: Prompt
+    store: StreamStore, number: int, period: str, prompt: PromptFormat
 ) -> Iterable[Example]:
     """A period's facts, then its texts, to train on."""
     rows = (
@@ -151,7 +151,7 @@ def _iter_examples(
 
 
 def _iter_probes(
-    store: StreamStore, number: int, period: str, prompt: Prompt, kind: str
+    store: StreamStore, number: int, period: str, prompt: PromptFormat, kind: str
 ) -> Iterable[Probe]:
     """A period's probes of one set."""
     if kind == CLOZE:
@@ -202,7 +202,7 @@ def _last_state(facts: list[Fact]) -> Fact:
     )
 
 
-def _build_probe(row: StoredFact, period: str, prompt: Prompt, wording: int) -> Probe:
+def _build_probe(row: StoredFact, period: str, prompt: PromptFormat, wording: int) -> Probe:
     fact = row.fact
     return Probe(
         id=f"{period}|{fact.relation}|{fact.subject}",

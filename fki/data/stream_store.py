@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from fki.core.atomic_io import sync
 from fki.core.errors import DataError
-from fki.core.paths import make_room
+from fki.core.paths import evict_oldest
 from fki.core.types import Document, Fact, Probe
 
 STORE_FORMAT = 2  # of the files: one of another format is not opened
@@ -242,7 +242,7 @@ def open_or_fill(file: Path, fill: Callable[[StreamStore], None]) -> StreamStore
         file.parent.mkdir(parents=True, exist_ok=True)
         with _fill_file(fill, file.parent) as whole:
             os.replace(whole, file)
-        make_room(file.parent, "*.sqlite", MAX_CACHE_BYTES)
+        evict_oldest(file.parent, "*.sqlite", MAX_CACHE_BYTES)
         return StreamStore.open(file)
     try:
         with _fill_file(fill) as whole:  # in the system's own place for what does not last

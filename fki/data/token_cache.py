@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fki.core.paths import make_room
+from fki.core.paths import evict_oldest
 
 MAGIC = 0x31736E656B6F7466  # "ftokens1"
 MAX_CACHE_BYTES = (
@@ -205,7 +205,7 @@ def _write_segment(folder: Path, ids: dict[str, list[int]]) -> Path:
         except BaseException:
             Path(scratch.name).unlink(missing_ok=True)
             raise
-    make_room(folder, "*.ids", MAX_CACHE_BYTES)
+    evict_oldest(folder, "*.ids", MAX_CACHE_BYTES)
     return file
 
 

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fki.config.resolve import Layer, Resolved, resolve
-from fki.config.schema import Config, as_dict
+from fki.config.resolve import Layer, ResolvedConfig, resolve
+from fki.config.schema import Config, to_dict
 from fki.core import registry
 from fki.core.atomic_io import append_lines, write_json
 from fki.core.errors import ConfigError, FkiError
@@ -51,7 +51,7 @@ def evaluate(
             used.
     """
     run, checkpoint = find_run(target, checkpoint)
-    layers = [Layer(as_dict(read_config(run)), {})] if run else below
+    layers = [Layer(to_dict(read_config(run)), {})] if run else below
     resolved = resolve([*layers, *above], options_of=registry.options_of)
     config = resolved.config
     if run:
@@ -73,7 +73,7 @@ def evaluate(
     return result
 
 
-def _check_same_model(resolved: Resolved, own: Config) -> None:
+def _check_same_model(resolved: ResolvedConfig, own: Config) -> None:
     """Raises ConfigError where `--set` asks for another model than the run's."""
     for key in ("model", "method", "freeze_level"):
         wanted, has = getattr(resolved.config, key), getattr(own, key)

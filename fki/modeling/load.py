@@ -19,8 +19,8 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from fki.config.schema import Config
-from fki.core.errors import ConfigError, FkiError, NotDownloaded, nearest
-from fki.core.paths import asset, data_home, user_path
+from fki.core.errors import ConfigError, FkiError, NotDownloaded, did_you_mean
+from fki.core.paths import asset_folder, data_home, expand_path
 from fki.data import token_cache
 from fki.data.collator import ExampleTokenizer, make_tokenize
 from fki.data.prompts import END_SENTINEL, SENTINEL
@@ -80,14 +80,16 @@ def load_base_model(name: str) -> BaseModel:
 def locate_model(name: str) -> str:
     """A folder's path for an embedded or local model, else the name itself, for the Hub."""
     if name in EMBEDDED_MODELS:
-        return str(asset(name))
-    folder = user_path(name)
+        return str(asset_folder(name))
+    folder = expand_path(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ConfigError(f"The folder {folder} holds no model: it has no config.json.")
         return str(folder)
     if name.count("/") > 1 or name.startswith((".", "~", "/")):
-        raise NotDownloaded(f"There is no model folder {folder}.{nearest(name, EMBEDDED_MODELS)}")
+        raise NotDownloaded(
+            f"There is no model folder {folder}.{did_you_mean(name, EMBEDDED_MODELS)}"
+        )
     return name
 
 
@@ -109,7 +111,7 @@ def _loading_error(name: str, source: str, error: Exception) -> FkiError:
         return ConfigError(f"The model in {source} cannot be loaded: {first}")
     return NotDownloaded(
         f"Model '{name}' is not on this machine and cannot be fetched."
-        f"{nearest(name, EMBEDDED_MODELS)} ({first})",
+        f"{did_you_mean(name, EMBEDDED_MODELS)} ({first})",
         hint=f"With a network run: hf download {name}   or offline use: --set model=t5-mini",
     )
 

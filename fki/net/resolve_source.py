@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from fki.core.atomic_io import file_digest
 from fki.core.errors import DataError
-from fki.core.paths import data_home, user_path
+from fki.core.paths import data_home, expand_path
 from fki.net import hub
 from fki.net.archives import is_archive, unpack
 from fki.net.downloads import CHECKSUMS, OnProgress, RemoteFile, fetch_file
@@ -90,7 +90,7 @@ def open_source(
 def resolve_place(place: str, watch: OnProgress | None = None) -> Path:
     """The file or folder at a place, an address being fetched into fki's own folder; it need not
     be there otherwise."""
-    return fetch_address(place, watch) if ADDRESS.match(place) else user_path(place)
+    return fetch_address(place, watch) if ADDRESS.match(place) else expand_path(place)
 
 
 def _link_files(

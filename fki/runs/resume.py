@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fki.config.schema import Config, as_dict
+from fki.config.schema import Config, to_dict
 from fki.core.errors import ConfigError, DataError
 from fki.runs.run_dir import CHECKPOINTS, METRICS, PROBES, RUN, SAMPLES, Run, find_runs
 from fki.core.types import Score
@@ -100,7 +100,7 @@ def differing_settings(run: Run, config: Config) -> list[str]:
         theirs = None
     if not isinstance(theirs, dict):
         return ["all"]
-    ours = flat(as_dict(config))
+    ours = flat(to_dict(config))
     stated = flat(theirs)
     keys = [key for key in {**ours, **stated} if key not in PLACES]
     return [key for key in keys if ours.get(key) != stated.get(key)]

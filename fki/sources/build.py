@@ -7,8 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-from fki.core.errors import ConfigError, DataError, nearest
-from fki.core.paths import user_path
+from fki.core.errors import ConfigError, DataError, did_you_mean
+from fki.core.paths import expand_path
 from fki.data import open_dataset
 from fki.net.hub import HUB_PREFIX
 from fki.net.resolve_source import open_source
@@ -75,7 +75,7 @@ def _build_reproducible(
     make: Make, name: str, wanted: DownloadRequest, output: str, told: ProgressReporter
 ) -> BuiltDataset:
     """What is the same whenever it is made: what is there already must be just that."""
-    folder = user_path(output) if output else open_dataset.dataset_folder(name)
+    folder = expand_path(output) if output else open_dataset.dataset_folder(name)
     with _hold_lock(folder, told), make(wanted, told) as made:
         was_here = catalog.place_or_compare(folder, lambda fresh: write_dataset(fresh, made))
     return BuiltDataset(folder, was_here, made.dropped)
@@ -85,7 +85,7 @@ def _build_live(
     make: Make, name: str, wanted: DownloadRequest, output: str, told: ProgressReporter
 ) -> BuiltDataset:
     """What was made before is not made again: its source may say something else by now."""
-    folder = user_path(output) if output else open_dataset.dataset_folder(name)
+    folder = expand_path(output) if output else open_dataset.dataset_folder(name)
     with _hold_lock(folder, told):
         if folder.exists():
             _check_same_command(folder, wanted)
@@ -125,7 +125,7 @@ def _draft_benchmark(wanted: DownloadRequest, told: ProgressReporter) -> Iterato
         sources = [source for name, source in LIVE if name == wanted.name]
         raise ConfigError(
             f"'{wanted.name}' is not made of files; these are: {', '.join(known)}."
-            f"{nearest(wanted.name, BENCHMARKS)}{nearest(wanted.source, sources)}",
+            f"{did_you_mean(wanted.name, BENCHMARKS)}{did_you_mean(wanted.source, sources)}",
             hint="Run: fki download --list   or give --columns for tables of your own",
         )
     wanted.only("date", *(["revision"] if wanted.source.startswith(HUB_PREFIX) else []))
@@ -174,7 +174,7 @@ def _draft_tables(wanted: DownloadRequest, told: ProgressReporter) -> Iterator[D
         wanted = replace(wanted, revision=source.origins[0].revision)
     else:
         wanted.only(*options)
-        source = import_table.open_folder_tables(user_path(place), wanted.config, wanted.split)
+        source = import_table.open_folder_tables(expand_path(place), wanted.config, wanted.split)
     if source.chosen.words:
         told.note(f"Of it: {source.chosen.words}.")
     yield import_table.draft_dataset(

@@ -14,8 +14,8 @@ from typing import Protocol
 
 from filelock import FileLock, Timeout
 
-from fki.core.errors import DataError, nearest
-from fki.core.paths import asset, data_home
+from fki.core.errors import DataError, did_you_mean
+from fki.core.paths import asset_folder, data_home
 from fki.data.dataset_folder import MANIFEST
 from fki.data.open_dataset import DATASET_NAME, dataset_folder, verify_dataset
 from fki.sources.benchmarks.registry import BENCHMARKS
@@ -49,7 +49,7 @@ class Embedded:
     def fetch(self, folder: Path) -> None:
         """Copy the files out of the package."""
         with _translate_disk_errors(folder):
-            shutil.copytree(asset(self.name), folder, dirs_exist_ok=True)
+            shutil.copytree(asset_folder(self.name), folder, dirs_exist_ok=True)
 
 
 WIKI = Embedded(
@@ -68,7 +68,7 @@ def fetch_dataset(name: str) -> tuple[Path, bool]:
     source = SOURCES.get(name)
     if source is None:
         raise DataError(
-            f"No dataset is called '{name}'.{nearest(name, SOURCES)}",
+            f"No dataset is called '{name}'.{did_you_mean(name, SOURCES)}",
             hint="Run: fki download --list",
         )
     folder = dataset_folder(name)

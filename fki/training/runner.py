@@ -11,7 +11,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 from filelock import FileLock
 
-from fki.config.resolve import Resolved
+from fki.config.resolve import ResolvedConfig
 from fki.core.atomic_io import append_lines, write_json
 from fki.core.errors import FkiError, Interrupted
 from fki.core.types import Period, RowScored, Score, Step
@@ -43,7 +43,7 @@ class Runner:
     lock: FileLock | None = None  # held while the run goes on
 
     @classmethod
-    def begin(cls, session: Session, resolved: Resolved, *, again: bool = False) -> "Runner":
+    def begin(cls, session: Session, resolved: ResolvedConfig, *, again: bool = False) -> "Runner":
         """A run in a new folder, written before the first step, or the one to go on with.
 
         Args:
@@ -264,7 +264,7 @@ class Runner:
 
 
 def _open_on_main_process(
-    session: Session, resolved: Resolved, *, again: bool
+    session: Session, resolved: ResolvedConfig, *, again: bool
 ) -> tuple[FileLock | None, Path, Path | None, list[str]]:
     """As `folder.take` by the main process; the others are told, of an error too, so that none
     waits for a run that does not begin."""

@@ -10,7 +10,7 @@ from torch import nn
 
 from fki.config.schema import Config
 from fki.core.errors import ConfigError
-from fki.core.paths import data_home, user_path
+from fki.core.paths import data_home, expand_path
 from fki.core.probe_sets import BASE
 from fki.core.types import Example, Period, Stream
 from fki.data.collator import ExampleTokenizer
@@ -90,7 +90,7 @@ def build_session(config: Config) -> Session:
     stated = {"checkpoint_path": config.checkpoint_path, "continue_from": config.continue_from}
     for setting, path in stated.items():
         if path:
-            checkpoint.load(checkpoint.find(user_path(path), setting), model)
+            checkpoint.load(checkpoint.find(expand_path(path), setting), model)
     states = make_encoder_cache(model, method, encoder, config)
     to_learn = states if trains_from_cache(config) else None
     trainer = Trainer(model, method, config, encoder, accelerator, review, to_learn)
@@ -139,7 +139,9 @@ def _load_review(stream: Stream, method: Method) -> Sequence[Example]:
         return (e for f in stream.base for e in training_examples(f, prompt, period=BASE))
 
     return (
-        read_corpus(user_path(method.corpus), prompt) if method.corpus else LazySequence(None, read)
+        read_corpus(expand_path(method.corpus), prompt)
+        if method.corpus
+        else LazySequence(None, read)
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from fki.core.errors import ConfigError
-from fki.core.types import Example, Objective
+from fki.core.types import DocumentObjective, Example
 from fki.data import chunking
 from fki.data.chunking import TextChunker
 from fki.data.collator import ExampleTokenizer, TokenizedExample, make_tokenize
@@ -26,7 +26,7 @@ WORDS = [
     "(Ys)",
     "é",
 ]
-OBJECTIVES: tuple[Objective, ...] = ("span_corruption", "salient_spans")
+OBJECTIVES: tuple[DocumentObjective, ...] = ("span_corruption", "salient_spans")
 
 
 def text(length: int, seed: int = 0) -> Example:
@@ -74,7 +74,7 @@ def rebuilt(piece: TokenizedExample, marks: list[int]) -> list[int]:
 @pytest.mark.parametrize("length", [3, 8, 40, 200])
 @pytest.mark.parametrize("lengths", [(64, 32), (3, 4), (16, 8), (512, 8), (20, 200)])
 def test_the_pieces_put_together_are_the_text_and_each_fits(
-    objective: Objective, length: int, lengths: tuple[int, int], make: Any, tokenizer: Any
+    objective: DocumentObjective, length: int, lengths: tuple[int, int], make: Any, tokenizer: Any
 ) -> None:
     example, marks, eos = text(length), sentinels(tokenizer), tokenizer.eos_token_id
     pieces = make(*lengths, objective).encode([example], seed=5)
@@ -104,7 +104,7 @@ def test_a_piece_is_as_long_as_fits(tokenizer: PreTrainedTokenizerBase) -> None:
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_there_are_never_more_spans_than_t5_has_sentinels(
-    objective: Objective, make: Any, tokenizer: Any
+    objective: DocumentObjective, make: Any, tokenizer: Any
 ) -> None:
     pieces = make(5000, 5000, objective).encode([text(3000)])
     assert len(pieces) > 1
@@ -121,7 +121,7 @@ def test_fifteen_percent_is_hidden_in_spans_of_three(make: Any, tokenizer: Any) 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_what_is_hidden_follows_from_the_seed_and_the_text_alone(
-    objective: Objective, make: Any
+    objective: DocumentObjective, make: Any
 ) -> None:
     long, other, fact = text(300), text(90, 1), Example("f", "x <extra_id_0>", "<extra_id_0> y")
     alone = make(objective=objective).encode([long], seed=3)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fki.config.presets import layers
+from fki.config.presets import read_layers
 from fki.config.resolve import resolve
 from fki.core import registry
 from fki.core.errors import FkiError, Interrupted
@@ -53,7 +53,7 @@ def test_the_folder_explains_the_run_before_it_starts(
 
 
 def test_the_config_of_the_folder_makes_the_same_run_again(finished: Runner) -> None:
-    found = layers([str(finished.run.folder / "config.toml")], {}, [], {})
+    found = read_layers([str(finished.run.folder / "config.toml")], {}, [], {})
     again = resolve(found, options_of=registry.options_of).config
     assert again == finished.session.config
 

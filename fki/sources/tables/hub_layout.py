@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from fki.core.errors import DataError, nearest
+from fki.core.errors import DataError, did_you_mean
 
 TABLE_SUFFIXES = (".parquet", ".arrow", ".jsonl", ".ndjson", ".json", ".csv", ".tsv")
 METADATA_FILES = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json",
@@ -76,7 +76,7 @@ def _select_name(
         return wanted
     if wanted:
         raise DataError(
-            f"There is no {what} '{wanted}', but: {', '.join(there)}.{nearest(wanted, there)}",
+            f"There is no {what} '{wanted}', but: {', '.join(there)}.{did_you_mean(wanted, there)}",
             hint=f"Give one of them: {option} {there[0]}",
         )
     found = there if len(there) == 1 else [name for name in first if name in there]

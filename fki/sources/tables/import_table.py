@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from fki.core.atomic_io import file_digest
 from fki.core.calendar import last_day, parse_date
-from fki.core.errors import ConfigError, DataError, nearest
+from fki.core.errors import ConfigError, DataError, did_you_mean
 from fki.data.prompts import SENTINEL
 from fki.data.tables import Cells, columns, rows
 from fki.net import hub
@@ -91,7 +91,7 @@ def parse_columns(text: str) -> ColumnMapping:
             what = "is there twice" if own in found else "is no column of fki's rows"
             raise ConfigError(
                 f"--columns {part}: '{own}' {what if sign and theirs else 'lacks its column'}."
-                f"{nearest(own, OUR_COLUMNS) if own not in OUR_COLUMNS else ''}",
+                f"{did_you_mean(own, OUR_COLUMNS) if own not in OUR_COLUMNS else ''}",
                 hint="Write: --columns subject=THEIRS,relation=THEIRS,object=THEIRS,date=THEIRS",
             )
         found[own] = theirs
@@ -154,7 +154,7 @@ def _check_columns(table: ColumnMapping, there: list[str], name: str, date: str)
     for theirs in table.values():
         if theirs not in there and theirs.partition(".")[0] not in there:
             raise DataError(
-                f"There is no column '{theirs}'.{nearest(theirs, there)} {listed}",
+                f"There is no column '{theirs}'.{did_you_mean(theirs, there)} {listed}",
                 hint="Give --columns with names that are there.",
             )
     needed, more = ROW_KINDS[_row_kind(table)]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fki.core.errors import ConfigError
-from fki.core.paths import data_home, user_path
+from fki.core.paths import data_home, expand_path
 from fki.net.resolve_source import resolve_place
 from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.request import DownloadRequest, ProgressReporter
@@ -29,7 +29,7 @@ def named(wanted: DownloadRequest) -> str:
 def settled(wanted: DownloadRequest) -> DownloadRequest:
     """What is wanted, so that the same command makes the same another day; shards tell their days
     themselves."""
-    are_shards = any(user_path(place).is_dir() for place in wanted.places)
+    are_shards = any(expand_path(place).is_dir() for place in wanted.places)
     return wanted if are_shards else wanted.dated()
 
 
@@ -71,7 +71,7 @@ def shard(wanted: DownloadRequest, output: str, told: ProgressReporter) -> Path:
     dump = resolve_place(wanted.places[0], told.fetched)
     found = write_shard(
         dump,
-        user_path(output),
+        expand_path(output),
         scope,
         part,
         workers=wanted.workers or DEFAULT_WORKERS,
@@ -87,7 +87,7 @@ def _add_shard_window(wanted: DownloadRequest) -> DownloadRequest:
             "Which dump?",
             hint="Run: fki download wiki latest-all.json.bz2 --from dump   (or all of its shards)",
         )
-    first = user_path(wanted.places[0])
+    first = expand_path(wanted.places[0])
     if not first.is_dir():
         return wanted
     scope = open_shard(first, is_checked=False).scope

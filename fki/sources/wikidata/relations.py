@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from fki.core.errors import ConfigError, closest
+from fki.core.errors import ConfigError, closest_match
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -74,7 +74,7 @@ def select_relations(names: str | Sequence[str]) -> list[Relation]:
 def _unknown_relation(name: str) -> ConfigError:
     """The nearest is sought among the labels: a number close by is another relation altogether."""
     labels = {relation.label: relation.id for relation in load_relations().values()}
-    near = closest(name, labels)
+    near = closest_match(name, labels)
     meant = f" Did you mean '{near}' ({labels[near]})?" if near else ""
     return ConfigError(
         f"There is no relation '{name}'.{meant}",

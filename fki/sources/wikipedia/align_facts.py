@@ -14,7 +14,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from fki.core.errors import DataError
-from fki.core.paths import data_home, user_path
+from fki.core.paths import data_home, expand_path
 from fki.core.types import Fact
 from fki.data.dataset_folder import find_row_file, read_wordings
 from fki.data.prompts import source_text
@@ -33,7 +33,7 @@ FactsByKey = dict[FactKey, list[Fact]]
 
 def read_facts(dataset: str) -> Iterator[Fact]:
     """The facts of a dataset, by its name or folder. Raises DataError for one without facts."""
-    folder = user_path(dataset)
+    folder = expand_path(dataset)
     if not folder.is_dir():
         folder = data_home() / "datasets" / dataset
     files = [
