@@ -59,7 +59,7 @@ def estimate_run(config: Config) -> RunEstimate:
     probes = sum(len(c.probes) for t in range(rows) for c in ready.questions.row(t))
     uses = _estimate_usage(ready)
     total, trainable = load.count_parameters(ready.model)
-    states = 1 if config.optimizer == "adafactor" else 3
+    optimizer = ready.method.optimizer_bytes(ready.model).memory
     minutes = _estimate_minutes(ready, probes, sum(used.steps for used in uses))
     return RunEstimate(
         periods=len(periods),
@@ -75,7 +75,7 @@ def estimate_run(config: Config) -> RunEstimate:
         total=total,
         trainable=trainable,
         added=ready.added,
-        memory=4 * (total + states * trainable),
+        memory=4 * (total + trainable) + optimizer,  # weights, gradients, optimizer state
         disk=0 if config.check_validation else peak_checkpoint_bytes(ready),
         precision=_precision(ready),
         encoder=describe_encoder_use(ready),

@@ -142,11 +142,9 @@ def kept_checkpoint_bytes(session: Session) -> int:
 
 
 def checkpoint_bytes(session: Session) -> int:
-    """Bytes that one checkpoint takes at most."""
+    """Bytes of the tensors of one checkpoint: trainable weights and the optimizer's state."""
     _, trainable = load.count_parameters(session.model)
-    config = session.config
-    moments = 1 if config.optimizer == "adafactor" and config.method != "recadam" else 2
-    return 4 * trainable * (1 + moments)
+    return 4 * trainable + session.method.optimizer_bytes(session.model).saved
 
 
 DISK_HINT = (
