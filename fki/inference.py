@@ -76,7 +76,7 @@ class Predictor:
     def _write(self, sources: Sequence[list[int]], *, beams: int, best: int = 1) -> list[list[str]]:
         beams = beams if self.runtime.has_beams else 1
         length = self.config.output_length
-        written = self.runtime.write(sources, length=length, beams=beams, best=best)
+        written = self.runtime.generate(sources, length=length, beams=beams, best=best)
         decode = self.encoder.tokenizer.decode
         return [[extract_answer(str(decode(tokens))) for tokens in rows] for rows in written]
 

@@ -110,15 +110,15 @@ class ParityCheck:
         """`most`: of each probe set asked again; `quiz`: these, where they are known already."""
         self.config = config
         self.probes = sample_probes(run, CHECKED_PROBES)
-        self.expected = self._ask(runtime, runtime.encoder)
+        self.expected = self._ask(runtime, runtime.tokenizer)
         self.beam_scores = {
-            number: self._scores(runtime, runtime.encoder, rows)
+            number: self._scores(runtime, runtime.tokenizer, rows)
             for number, rows in self.expected.beams.items()
         }
-        sources = runtime.encoder.tokenize_sources([p.source for p in self.probes])
-        self.margins = runtime.margins(sources, length=config.output_length)
+        sources = runtime.tokenizer.tokenize_sources([p.source for p in self.probes])
+        self.margins = runtime.greedy_margins(sources, length=config.output_length)
         self.quiz = quiz or read_recorded_probes(run, checkpoint, most)
-        self.recorded = self.quiz.recorded or self._answers(runtime, runtime.encoder)
+        self.recorded = self.quiz.recorded or self._answers(runtime, runtime.tokenizer)
 
     def sit(self, runtime: Runtime, encoder: ExampleTokenizer, form: Format) -> Parity:
         """How alike a runtime answers, its tokenizer that of the exported folder.
@@ -223,11 +223,11 @@ class ParityCheck:
         beams = {
             number: [
                 _cut_after_end(encoder, row[0])
-                for row in runtime.write(sources, length=length, beams=number)
+                for row in runtime.generate(sources, length=length, beams=number)
             ]
             for number in (BEAMS if runtime.has_beams else ())
         }
-        texts = [_decode_text(encoder, row[0]) for row in runtime.write(sources, length=length)]
+        texts = [_decode_text(encoder, row[0]) for row in runtime.generate(sources, length=length)]
         asked = [(probe, answer) for probe in self.probes for answer in probe.answers]
         return ModelAnswers(texts, beams, self._likelihoods(runtime, encoder, asked))
 

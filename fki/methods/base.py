@@ -107,7 +107,7 @@ class Method:
         code along. Raises CannotFold where there is neither."""
         return self.fold(model)
 
-    def frozen(self, model: nn.Module) -> FrozenEncoder | None:
+    def frozen_encoder(self, model: nn.Module) -> FrozenEncoder | None:
         """The part of the prepared model's encoder that is the same for all of a run, if any."""
         return detect_frozen_encoder(model.get_encoder())  # type: ignore[operator]
 

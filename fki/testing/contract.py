@@ -237,11 +237,11 @@ def a_frozen_encoder_can_be_read_from_memory(case: Case) -> Iterator[str]:
     """What `frozen` names says all that the model needs of it, whatever it is asked."""
     for level in case.levels():
         ready, encoder = case.taught(level), toy_tokenizer()
-        frozen = ready.method.frozen(ready.model)
+        frozen = ready.method.frozen_encoder(ready.model)
         if frozen is not None:
-            states = EncoderCache(frozen, encoder, store="fp32", limit=2**20, folder=Path())
+            states = EncoderCache(frozen, encoder, dtype="fp32", max_bytes=2**20, folder=Path())
             plain = scored(ready.model, toy_batch())
-            with states.recalled(toy_batch(), [None] * len(toy_batch().labels)):
+            with states.patch_encoder(toy_batch(), [None] * len(toy_batch().labels)):
                 if not _alike(scored(ready.model, toy_batch()), plain):
                     yield f"not at freeze_level {level}"
 

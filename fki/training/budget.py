@@ -74,7 +74,7 @@ class PeriodPlanner:
             counts: go through all batches, so that `used` tells tokens and operations.
         """
         course = PeriodPlan([], [], BudgetUsage(), False)
-        meter = self.work.meter() if counts or self.counts else None
+        meter = self.work.new_meter() if counts or self.counts else None
         for epoch in range(self.config.num_train_epochs):
             if course.used.reached(self.config.budget):
                 return course._replace(is_cut=True)
@@ -107,7 +107,7 @@ class PeriodPlanner:
             some = [encoded[i] for i in batch]
             used.steps += 1
             used.tokens += sum(len(e.source) + len(e.target) for e in some)
-            used.flops += meter.flops(some)
+            used.flops += meter.count(some)
         return self.cutter.steps(len(encoded))
 
     def encoded(

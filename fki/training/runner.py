@@ -183,7 +183,7 @@ class Runner:
         after, scores = self.session.questions.row_name(t), []
         for cells in group_cells(self.session.questions.row(t)):
             samples = []
-            answers = self.session.evaluator.ask(self.session.model, cells)
+            answers = self.session.evaluator.predict_cells(self.session.model, cells)
             for cell, predictions in zip(cells, answers, strict=True):
                 scores.append(
                     mean_score(cell.probe_set, cell.column, predictions, lasts=cell.lasts)

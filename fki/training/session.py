@@ -149,14 +149,14 @@ def make_encoder_cache(
     model: nn.Module, method: Method, encoder: ExampleTokenizer, config: Config
 ) -> EncoderCache | None:
     """What keeps the states of the frozen encoder; None where none is frozen or kept."""
-    frozen = method.frozen(model)
+    frozen = method.frozen_encoder(model)
     if frozen is None or config.encoder_cache == "off":
         return None
     return EncoderCache(
         frozen,
         encoder,
-        store="bf16" if config.encoder_cache == "bf16" else "fp32",
-        limit=config.encoder_cache_mib * 2**20,
+        dtype="bf16" if config.encoder_cache == "bf16" else "fp32",
+        max_bytes=config.encoder_cache_mib * 2**20,
         folder=data_home() / "states",
     )
 

@@ -56,7 +56,7 @@ class OnnxRuntime:
         self.ends = end if isinstance(end, list) else [end]
         self.encoder = encoder
 
-    def write(
+    def generate(
         self, sources: Sequence[list[int]], *, length: int, beams: int = 1, best: int = 1
     ) -> list[list[list[int]]]:
         """Greedy where there is one beam."""

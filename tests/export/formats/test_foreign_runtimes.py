@@ -77,9 +77,7 @@ print(json.dumps(found))
 def written(run: Run) -> list[list[int]]:
     """What the run writes."""
     runtime = TorchRuntime(open_run(run).model, toy_tokenizer())
-    return [
-        rows[0] for rows in runtime.write(toy_tokenizer().tokenize_sources(SOURCES), length=LENGTH)
-    ]
+    return [rows[0] for rows in runtime.generate(toy_tokenizer().sources(SOURCES), length=LENGTH)]
 
 
 @pytest.fixture(scope="module")

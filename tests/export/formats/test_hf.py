@@ -102,7 +102,7 @@ def written(run: Run) -> list[list[list[int]]]:
     return [
         [
             [t for t in rows[0] if t != 0]
-            for rows in runtime.write(sources(SOURCES), length=LENGTH, beams=n)
+            for rows in runtime.generate(sources(SOURCES), length=LENGTH, beams=n)
         ]
         for n in (1, 2)
     ]
