@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fki.config.resolve import Layer, resolve
-from fki.config.schema import Config
+from fki.config.resolve import Layer, ResolvedConfig, resolve
+from fki.config.schema import Config, to_dict
 from fki.core import registry
 from fki.core.atomic_io import append_lines, write_json
 from fki.core.errors import ConfigError, FkiError

@@ -22,7 +22,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from fki.config.schema import Config
-from fki.core.errors import ConfigError, FkiError, NotDownloaded
+from fki.core.errors import ConfigError, FkiError, NotDownloaded, did_you_mean
 from fki.core.paths import asset_folder, data_home, expand_path
 from fki.data import token_cache
 from fki.data.collator import ExampleTokenizer, make_tokenize
