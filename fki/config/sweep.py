@@ -13,13 +13,12 @@ from pathlib import Path
 
 from fki.config.renamed_settings import with_old_names
 from fki.config.resolve import Layer, ResolvedConfig, resolve
-from fki.config.schema import Config, to_dict
+from fki.config.schema import Config, location_settings, to_dict
 from fki.core import registry
 from fki.core.errors import ConfigError
 from fki.core.paths import expand_path
 
 ALL = "all"
-OWN = ("method", "seed", "output_dir", "output_log")  # settings in which cells may differ
 MAX_CELLS = 1000  # cells of a grid; more is a seed that was taken for a count
 
 ReadLayers = Callable[..., list[Layer]]
@@ -148,7 +147,8 @@ def _split_list(text: str) -> list[str]:
 def _default_folder(base: Config, presets: Sequence[str]) -> Path:
     """runs/<presets>-<version>-<digest>: the same for the same settings, whatever the methods and
     seeds, so that a grid can grow."""
-    shared = {key: value for key, value in to_dict(base).items() if key not in OWN}
+    own = {"method", "seed", *location_settings()}
+    shared = {key: value for key, value in to_dict(base).items() if key not in own}
     text = json.dumps(with_old_names(shared), sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     label = "-".join(Path(preset).stem for preset in presets)

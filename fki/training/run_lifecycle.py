@@ -22,6 +22,7 @@ from fki.core.paths import expand_path
 from fki.data import token_cache
 from fki.modeling import load
 from fki.runs import checkpoint, resume
+from fki.runs.protocol import describe_protocol
 from fki.runs.run_dir import CONFIG, LOCK, PROBES, RUN, Run
 from fki.training.session import Session
 
@@ -198,13 +199,7 @@ def describe_run(session: Session, resolved: ResolvedConfig) -> dict[str, Any]:
             "tokenizer": token_cache.tokenizer_identity(session.encoder.tokenizer),
         },
         "parameters": {"added": session.added, "total": total, "trainable": train},
-        "protocol": {
-            "prompt_format": session.config.prompt_format,
-            "num_beams": session.config.num_beams,
-            "max_new_tokens": session.config.output_length,
-            "precision": "fp32",
-            "superseded": "not asked",  # a fact that changes again, once it was learned
-        },
+        "protocol": describe_protocol(session.config),
         "environment": describe_environment(session),
     }
 

@@ -42,8 +42,11 @@ def test_the_folder_explains_the_run_before_it_starts(
     assert info["parameters"]["added"] == 0
     assert info["protocol"] == {
         "prompt_format": "sentinel",
+        "input_length": 64,
+        "output_length": 32,
+        "eval_every": 0,
+        "max_probes_per_set": 500,
         "num_beams": 1,
-        "max_new_tokens": 32,
         "precision": "fp32",
         "superseded": "not asked",
     }
