@@ -24,7 +24,7 @@ ANY = "*"
 LIVE = {  # (name, --from): a module with `named`, `settled` and `make`, of what is never the same
     ("wiki", "wikidata"): "fki.sources.wikidata.from_query_service",
     ("wiki", "dump"): "fki.sources.wikidata.from_dump",
-    ("wikipedia", ANY): "fki.sources.wikipedia.compared",
+    ("wikipedia", ANY): "fki.sources.wikipedia.build",
 }
 SUMMARIES = {  # by what is typed
     "wiki --from wikidata": "last month's facts, or those of any window, from the query service",
