@@ -55,7 +55,7 @@ from fki.sources.wikidata.relations import load_relations
 from fki.sources.wikidata.merge_shards import open_subjects
 
 file, work, workers, shard = sys.argv[1:]
-scope = Scope.of(Window(date(2023, 1, 1), date(2024, 1, 1)), load_relations().values())
+scope = Scope.from_relations(Window(date(2023, 1, 1), date(2024, 1, 1)), load_relations().values())
 if shard != "1/1":
     write_shard(Path(file), Path(work), scope, ShardIndex.parse(shard), workers=int(workers))
 else:
@@ -161,12 +161,12 @@ def shares(file: Path, n: int = 4) -> None:
 
 def stages(file: Path, turns: int = 15) -> None:
     """Print the parts of the work on a dump of a few MiB: the least processor's time of each."""
-    scope = Scope.of(Window(date(2023, 1, 1), date(2024, 1, 1)), load_relations().values())
-    texts = [TextPiece(piece.number, 0, b"\n".join(piece.lines())) for piece in iter_pieces(file)]
+    scope = Scope.from_relations(Window(date(2023, 1, 1), date(2024, 1, 1)), load_relations().values())
+    texts = [TextPiece(piece.number, 0, b"\n".join(piece.iter_lines())) for piece in iter_pieces(file)]
     work: Mapping[str, Callable[[], object]] = {
         "decompressed as one stream": lambda: deque(opened(file), maxlen=0),
         "decompressed, cut and split into lines": lambda: [
-            deque(piece.lines(), maxlen=0) for piece in iter_pieces(file)
+            deque(piece.iter_lines(), maxlen=0) for piece in iter_pieces(file)
         ],
         "parsed": lambda: [read_piece(text, scope) for text in texts],
     }

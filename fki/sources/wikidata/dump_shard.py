@@ -50,10 +50,10 @@ RENAMED_REASONS = {  # in shards of fki 0.1
 
 
 class ShardIndex(NamedTuple):
-    """Share `number` of `count` of a dump, from 1: each count-th piece is part of it."""
+    """Share `number` of `total` of a dump, from 1: every total-th piece is part of it."""
 
     number: int = 1
-    count: int = 1
+    total: int = 1
 
     @classmethod
     def parse(cls, text: str) -> "ShardIndex":
@@ -66,7 +66,7 @@ class ShardIndex(NamedTuple):
         )
 
     def __str__(self) -> str:
-        return f"{self.number}/{self.count}"
+        return f"{self.number}/{self.total}"
 
 
 WHOLE_DUMP = ShardIndex()
@@ -161,7 +161,7 @@ def _write_files(
     from fki.sources.wikidata.dump_workers import MAX_BROKEN_LINES, read_pieces
 
     size, counts, dropped, broken = dump.stat().st_size, Counter[str](), Counter[str](), list[str]()
-    pieces = (p for p in iter_pieces(dump) if p.number % index.count == index.number - 1)
+    pieces = (p for p in iter_pieces(dump) if p.number % index.total == index.number - 1)
     reading = closing(read_pieces(pieces, scope, workers))  # workers exit before the files close
     with (
         (fresh / CLAIMS).open("wb") as claims,
@@ -176,7 +176,7 @@ def _write_files(
             broken = [*broken, *result.broken][:MAX_BROKEN_LINES]
             if on_progress:
                 on_progress(FileProgress(dump.name, result.end_byte, size, None))
-    if index.count == 1:
+    if index.total == 1:
         check_complete(dump.name, counts, dropped)
     for name in (CLAIMS, LABELS):
         sync(fresh / name)

@@ -118,14 +118,14 @@ def order_shards(shards: Sequence[Shard], scope: Scope | None = None) -> list[Sh
                 f"{shard.folder} is {mismatch}.",
                 hint="Give shards of one dump with the same window and relations.",
             )
-        if shard.index.count != first.index.count:
+        if shard.index.total != first.index.total:
             raise DataError(
                 f"{shard.folder} is shard {shard.index} and {first.folder} is {first.index}: the "
                 "dump was split into different numbers of shards.",
                 hint="Give shards 1/n to n/n with the same n.",
             )
     by_number = {shard.index.number: shard for shard in shards}
-    n = first.index.count
+    n = first.index.total
     if missing := [f"{i}/{n}" for i in range(1, n + 1) if i not in by_number]:
         raise DataError(
             f"{len(missing)} of {n} shards are missing: {', '.join(missing[:10])}.",

@@ -175,7 +175,7 @@ class FactSelector:
             raise UnclearTimeline(f"prompt longer than {MAX_PROMPT_CHARS} characters")
         if contain_each_other(subject, answer):
             raise UnclearTimeline("answer contained in its prompt, or the reverse")
-        if SPECIAL.search(f"{subject} {answer}") or {SUBJECT, OBJECT} & {subject, answer}:
+        if SPECIAL_TOKEN.search(f"{subject} {answer}") or {SUBJECT, OBJECT} & {subject, answer}:
             raise UnclearTimeline("label contains a token reserved by fki or T5")
 
     def _iter_unambiguous(self, keys: list[bytes]) -> Iterator[Row]:

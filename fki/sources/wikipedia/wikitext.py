@@ -20,9 +20,7 @@ NON_TEXT_TAG_NAMES = (  # tags whose content is not running text
     "ref references gallery math chem ce timeline score graph imagemap mapframe maplink hiero "
     "syntaxhighlight source pre templatestyles indicator inputbox categorytree table"
 )
-NON_TEXT_NAMESPACES = frozenset(
-    {"file", "image", "media", "category"}
-)  # namespaces without running text
+NON_TEXT_NAMESPACES = frozenset({"file", "image", "media", "category"})
 LANGUAGE_CODE = re.compile(r"[a-z]{2,3}(-[a-z]+)*")  # of a link to another language's article
 END_SECTION_TITLES = (  # headings of sections without running text
     "see also|references|external links|further reading|notes|bibliography|sources|footnotes"
