@@ -161,8 +161,12 @@ def shares(file: Path, n: int = 4) -> None:
 
 def stages(file: Path, turns: int = 15) -> None:
     """Print the parts of the work on a dump of a few MiB: the least processor's time of each."""
-    scope = Scope.from_relations(Window(date(2023, 1, 1), date(2024, 1, 1)), load_relations().values())
-    texts = [TextPiece(piece.number, 0, b"\n".join(piece.iter_lines())) for piece in iter_pieces(file)]
+    scope = Scope.from_relations(
+        Window(date(2023, 1, 1), date(2024, 1, 1)), load_relations().values()
+    )
+    texts = [
+        TextPiece(piece.number, 0, b"\n".join(piece.iter_lines())) for piece in iter_pieces(file)
+    ]
     work: Mapping[str, Callable[[], object]] = {
         "decompressed as one stream": lambda: deque(opened(file), maxlen=0),
         "decompressed, cut and split into lines": lambda: [

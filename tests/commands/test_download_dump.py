@@ -135,7 +135,11 @@ def test_shards_make_the_dataset_of_the_whole(
     [
         (DUMP, 2, "No dump given"),
         ((*DUMP, "nowhere.json.bz2"), 3, "nowhere.json.bz2 not found"),
-        ((*DUMP, "latest-all.json.bz2", "--shard", "9/3", "--output", "s"), 2, "not a shard number"),
+        (
+            (*DUMP, "latest-all.json.bz2", "--shard", "9/3", "--output", "s"),
+            2,
+            "not a shard number",
+        ),
         ((*DUMP, "latest-all.json.bz2", "--shard", "1/3"), 2, "--output"),
         (("download", "wiki", "--shard", "1/3"), 2, "--from dump"),
         ((*DUMP, "latest-all.json.bz2", "--endpoint", "http://x"), 2, "--endpoint"),

@@ -373,7 +373,7 @@ def test_what_is_no_dump_is_an_error(content: bytes, words: str, tmp_path: Path)
 def test_what_is_not_there_is_an_error(tmp_path: Path) -> None:
     for places in ([tmp_path / "none"], [tmp_path, tmp_path / "none"]):
         assert "none not found" in refusal(places)
-    with pytest.raises(DataError, match="Cannot read .*none"):
+    with pytest.raises(DataError, match=r"Cannot read .*none"):
         write_shard(tmp_path / "none", tmp_path / "part", WANTED)
 
 
@@ -412,7 +412,9 @@ def test_a_run_that_is_interrupted_leaves_nothing_to_be_used(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_shard(packed("json.bz2"), tmp_path / "new" / "part", WANTED, workers=2, on_progress=stop)
+        write_shard(
+            packed("json.bz2"), tmp_path / "new" / "part", WANTED, workers=2, on_progress=stop
+        )
     assert left(tmp_path / "new") == []
 
 
@@ -446,13 +448,13 @@ def test_a_folder_that_cannot_be_written_is_an_error(
 ) -> None:
     file = packed("json")
     (tmp_path / "closed").mkdir(mode=0o500)
-    with pytest.raises(FkiError, match="Cannot write .*part"):
+    with pytest.raises(FkiError, match=r"Cannot write .*part"):
         write_shard(file, tmp_path / "closed" / "part", WANTED)
 
 
 def test_a_file_in_the_way_is_an_error(packed: Callable[[str], Path], tmp_path: Path) -> None:
     (tmp_path / "way").write_text("mine")
-    with pytest.raises(FkiError, match="Cannot write .*part"):
+    with pytest.raises(FkiError, match=r"Cannot write .*part"):
         write_shard(packed("json"), tmp_path / "way" / "part", WANTED)
     assert (tmp_path / "way").read_text() == "mine"
 

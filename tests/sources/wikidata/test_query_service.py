@@ -128,7 +128,8 @@ def test_rows_are_those_of_the_embedded_dataset(open_crawl: Callable[..., QueryC
         for subject in open_crawl(site).iter_subjects():
             selector.add(subject)
     tables = {
-        name: [list(row.values())[:5] for row in rows] for name, rows in selector.build_tables().items()
+        name: [list(row.values())[:5] for row in rows]
+        for name, rows in selector.build_tables().items()
     }
     assert tables == {
         "base": [
@@ -168,7 +169,9 @@ def test_a_crawl_killed_anywhere_goes_on_where_it_was(
             lock, count = threading.Lock(), [0]
             select = crawl.service._select
 
-            def dying(query: str, select: Any = select, lock: Any = lock, count: Any = count) -> Any:
+            def dying(
+                query: str, select: Any = select, lock: Any = lock, count: Any = count
+            ) -> Any:
                 with lock:
                     count[0] += 1
                     if count[0] > stop:  # noqa: B023
@@ -267,7 +270,13 @@ def test_a_limit_draws_the_same_subjects_again(
         it.say(f"Q{n}", "P54", "Q6", start="2025-10-20")
     with sparql(it) as site:
         draws = [
-            told([*open_crawl(site, j, max_changed=5, max_unchanged=0, relations=[TEAM]).iter_subjects()])
+            told(
+                [
+                    *open_crawl(
+                        site, j, max_changed=5, max_unchanged=0, relations=[TEAM]
+                    ).iter_subjects()
+                ]
+            )
             for j in ("one", "two")
         ]
     assert draws[0] == draws[1] and len(draws[0]) == 5

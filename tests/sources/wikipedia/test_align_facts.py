@@ -91,7 +91,10 @@ def test_a_fact_that_holds_at_both_dates_is_asked_of_unchanged_text(start: str) 
         ([fact("country", "Eden", subject="Camelot")], "no article about the subject"),
         ([fact("name", "Avalon")], "subject and object contain each other"),
         ([fact("part", "Avalon lies")], "subject and object contain each other"),
-        ([fact("x", "the mayor Ann Stone was followed", start="2024-01-15")], "longer than 5 words"),
+        (
+            [fact("x", "the mayor Ann Stone was followed", start="2024-01-15")],
+            "longer than 5 words",
+        ),
     ],
 )
 def test_any_other_fact_is_left_out_and_counted(facts: list[Fact], why: str) -> None:
@@ -147,7 +150,7 @@ def test_facts_come_from_a_dataset_and_documents_in_it_are_none(tmp_path: Path) 
 
 
 def test_a_dataset_that_is_not_there_or_has_a_bad_row_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="No facts .*'nothing'"):
+    with pytest.raises(DataError, match=r"No facts .*'nothing'"):
         [*read_facts("nothing")]
     (tmp_path / "stream.jsonl").write_text('{"subject": "Avalon"}\n')
     with pytest.raises(DataError, match="'relation' is missing"):

@@ -138,7 +138,7 @@ def test_files_that_nothing_vouches_for_are_refused(mirror: Mirror) -> None:
 @pytest.mark.parametrize("status", [[], {"jobs": {"articlesdump": 3}}, {"job": {}}])
 def test_a_status_that_is_none_is_an_error(mirror: Mirror, status: Any) -> None:
     mirror.status[NEW] = status
-    with pytest.raises(DataError, match="Cannot read .*dumpstatus.json"):
+    with pytest.raises(DataError, match=r"Cannot read .*dumpstatus.json"):
         fetch(mirror)
 
 

@@ -164,7 +164,10 @@ def broken(change: Callable[[str], str]) -> str:
         ("", "invalid or truncated"),
         ("not xml", "invalid or truncated"),
         (broken(lambda x: x.replace("<id>2</id>", "<id>two</id>")), "after page 'First'"),
-        (broken(lambda x: x.replace("<id>2</id>", f"<id>{2**32}</id>")), "no id, title or timestamp"),
+        (
+            broken(lambda x: x.replace("<id>2</id>", f"<id>{2**32}</id>")),
+            "no id, title or timestamp",
+        ),
         (broken(lambda x: x.replace("</mediawiki>", "")), "after page 'Page 2'"),
         (broken(lambda x: x.replace("</title>", "</titel>", 1)), "before its first page"),
     ],
