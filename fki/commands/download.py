@@ -126,7 +126,7 @@ def download(
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Name the known datasets.")] = False,
     check_: Annotated[
-        str | None, typer.Option("--check_folder", help="Check a dataset folder.", metavar="FOLDER")
+        str | None, typer.Option("--check", help="Check a dataset folder.", metavar="FOLDER")
     ] = None,
     verify: Annotated[bool, typer.Option(help="Check what is on this machine.")] = False,
     as_json: Json = False,
