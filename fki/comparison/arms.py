@@ -1,4 +1,4 @@
-"""Runs sorted into arms, and arms into groups that can be compared; reads run.json only."""
+"""Finds finished runs and sorts them into arms and comparable groups; reads run.json only."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
@@ -24,18 +24,23 @@ class FinishedRun:
     settings: Mapping[str, Any] = field(default_factory=dict)  # flat, without places and seed
 
     @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.run.folder
+
+    @property
     def method(self) -> str:
         """The name of its method."""
         return str(self.info["config"]["method"])
 
     @property
     def seed(self) -> int:
-        """What its randomness followed from."""
+        """Its random seed."""
         return int(self.info["config"]["seed"])
 
     @property
     def preset(self) -> str:
-        """The presets that its settings came from, such as `t5_lora`; the most special one."""
+        """The most special of the presets that its settings came from, such as `t5_lora`."""
         named = {o.partition(".toml:")[0] for o in self.info["origins"].values() if ".toml:" in o}
         return max(named, key=lambda name: (len(name), name), default="none")
 

@@ -16,7 +16,7 @@ from fki.core.atomic_io import file_digest
 from fki.core.calendar import last_day, parse_date
 from fki.core.errors import DataError
 from fki.core.paths import data_home
-from fki.core.probe_sets import ASKS, BASE
+from fki.core.probe_sets import BASE, PROBE_SETS
 from fki.core.types import OBJECT, SUBJECT, Period, Probe, ProbeSet, PromptFormat, Stream, Version
 from fki.data.prompts import source_text
 from fki.data.row_files import ROW_SUFFIXES, Row, RowProblems, parse_rows, raise_for_problems
@@ -151,8 +151,8 @@ def _read_probe_set(
             relation=str(line.values.get("relation") or ""),
         )
 
-    asks = ASKS.get(file.stem.partition("_")[0], "keep")
-    return ProbeSet.of(file.stem, asks, parse_rows(file, read, problems))
+    standard = PROBE_SETS.get(file.stem.partition("_")[0], PROBE_SETS["invariant"])
+    return ProbeSet.of(file.stem, standard.role, parse_rows(file, read, problems))
 
 
 def _place_probes(probes: ProbeSet, periods: Sequence[Period], folder: Path) -> ProbeSet:

@@ -13,7 +13,7 @@ from itertools import chain, repeat
 from typing import TypeVar
 
 from fki.core.calendar import period_bounds, period_name
-from fki.core.probe_sets import ASKS, BASE, CLOZE
+from fki.core.probe_sets import BASE, CLOZE, PROBE_SETS
 from fki.core.types import (
     Document,
     Example,
@@ -100,7 +100,7 @@ def build_stream(
     """The stream that a store was filled with."""
     periods = []
     known = store.base_counts()
-    found: dict[str, dict[str, Sequence[Probe]]] = {kind: {} for kind in ASKS}
+    found: dict[str, dict[str, Sequence[Probe]]] = {kind: {} for kind in PROBE_SETS}
     _add_probes(found, store, BASE_NUMBER, BASE, prompt, known)
     for number, start, period, counts in store.periods():
         facts = LazySequence(counts["facts"], partial(_iter_facts, store, number))
@@ -110,7 +110,9 @@ def build_stream(
         periods.append(Period(period, *period_bounds(start, version), facts, examples))
         _add_probes(found, store, number, period, prompt, counts)
     base = LazySequence(known["facts"], partial(_iter_facts, store, BASE_NUMBER))
-    sets = (ProbeSet(n, ASKS[n], by_period) for n, by_period in found.items() if by_period)
+    sets = (
+        ProbeSet(n, PROBE_SETS[n].role, by_period) for n, by_period in found.items() if by_period
+    )
     return Stream(name, version, tuple(periods), base, tuple(sets), digest)
 
 
@@ -129,7 +131,7 @@ def _add_probes(
     counts: Mapping[str, int],
 ) -> None:
     """Put a period's probes, of each set that has some, into what was found."""
-    for kind in (kind for kind in ASKS if counts.get(kind)):
+    for kind in (kind for kind in PROBE_SETS if counts.get(kind)):
         size, read = counts[kind], partial(_iter_probes, store, number, period, prompt, kind)
         stays = partial(repeat, "", size)  # a text says what it says
         changes = stays if kind == CLOZE else partial(store.iter_changes, number, kind)

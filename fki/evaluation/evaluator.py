@@ -30,7 +30,8 @@ from fki.data.packing import split_micro_batches
 from fki.data.prompts import target_text
 from fki.evaluation.schedule import ProbeCell
 from fki.metrics.answers import accuracy, exact_match, extract_answer, f1
-from fki.metrics.likelihood import perplexity
+from fki.metrics.draws import to_scalar
+from fki.metrics.pooling import perplexity
 from fki.modeling.decoding import DecodedAnswer, EncodedInputs, decode, score_targets
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
 
@@ -231,7 +232,7 @@ def mean_score(
         old_em=100 * fmean(old) if old else None,
         old_n=len(old),
         tokens=tokens,
-        perplexity=perplexity(nats, tokens),
+        perplexity=to_scalar(perplexity(-nats, tokens)),
         lasts=lasts,
         near_ties=sum(row["margin"] is not None and row["margin"] < NEAR_TIE for row in rows),
     )

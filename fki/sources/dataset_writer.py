@@ -7,7 +7,7 @@ What `fki download` makes of any source has the shape of the embedded dataset: `
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import chain
@@ -16,6 +16,7 @@ from typing import Any
 
 from fki import __version__
 from fki.core.atomic_io import file_digest, write_json, write_lines, write_text
+from fki.core.formatting import escape_pipes, markdown_table
 from fki.data.dataset_folder import MANIFEST, data_files, folder_digest
 from fki.net.resolve_source import SourceRecord
 
@@ -184,8 +185,5 @@ def _relations_section(made: DatasetDraft, tables: Mapping[str, TableCounts]) ->
     return ["## Relations", _table(["id", "label", *stems], rows), *more]
 
 
-def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    lines = [[*columns]]
-    lines.append(["---"] * len(lines[0]))
-    lines += [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def _table(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    return "\n".join(markdown_table(columns, (map(escape_pipes, row) for row in rows)))
