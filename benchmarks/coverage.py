@@ -92,7 +92,7 @@ def rates(world: World, trials: int, draws: int) -> list[float]:
         ours, theirs = (scores(one, of, drawn) for one in answers)
         paired = difference_of_means(ours, theirs, is_paired=True)
         apart = difference_of_means(ours, theirs, is_paired=False)
-        p = paired.p() or 0.0
+        p = paired.p_value() or 0.0
         exact = mcnemar(*(a[0] for a in answers)) if world.seeds == 1 else np.nan
         held = [_holds(mean_over_seeds(ours), expected), _holds(paired, 0.0), _holds(apart, 0.0)]
         found.append([*held, p < 0.05, p < 0.001, exact < 0.05])

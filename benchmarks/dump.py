@@ -32,7 +32,7 @@ import psutil
 
 from benchmarks.entities import lines
 from benchmarks.measure import spread
-from fki.net.optional import zstd
+from fki.net.optional import import_zstd
 from fki.sources.wikidata.dump_pieces import TextPiece, iter_pieces
 from fki.sources.wikidata.dump_workers import read_piece
 from fki.sources.wikidata.entities import Scope
@@ -55,7 +55,7 @@ from fki.sources.wikidata.relations import load_relations
 from fki.sources.wikidata.merge_shards import open_subjects
 
 file, work, workers, shard = sys.argv[1:]
-scope = Scope.of(Window(date(2023, 1, 1), date(2024, 1, 1)), load_relations().values())
+scope = Scope.from_relations(Window(date(2023, 1, 1), date(2024, 1, 1)), load_relations().values())
 if shard != "1/1":
     write_shard(Path(file), Path(work), scope, ShardIndex.parse(shard), workers=int(workers))
 else:
@@ -161,12 +161,16 @@ def shares(file: Path, n: int = 4) -> None:
 
 def stages(file: Path, turns: int = 15) -> None:
     """Print the parts of the work on a dump of a few MiB: the least processor's time of each."""
-    scope = Scope.of(Window(date(2023, 1, 1), date(2024, 1, 1)), load_relations().values())
-    texts = [TextPiece(piece.number, 0, b"\n".join(piece.lines())) for piece in iter_pieces(file)]
+    scope = Scope.from_relations(
+        Window(date(2023, 1, 1), date(2024, 1, 1)), load_relations().values()
+    )
+    texts = [
+        TextPiece(piece.number, 0, b"\n".join(piece.iter_lines())) for piece in iter_pieces(file)
+    ]
     work: Mapping[str, Callable[[], object]] = {
         "decompressed as one stream": lambda: deque(opened(file), maxlen=0),
         "decompressed, cut and split into lines": lambda: [
-            deque(piece.lines(), maxlen=0) for piece in iter_pieces(file)
+            deque(piece.iter_lines(), maxlen=0) for piece in iter_pieces(file)
         ],
         "parsed": lambda: [read_piece(text, scope) for text in texts],
     }
@@ -183,7 +187,7 @@ def stages(file: Path, turns: int = 15) -> None:
 
 def opened(file: Path) -> Iterator[bytes]:
     """What the usual library makes of a file, a MiB at a time."""
-    by_ending = {".bz2": bz2.open, ".gz": gzip.open, ".zst": zstd().open}
+    by_ending = {".bz2": bz2.open, ".gz": gzip.open, ".zst": import_zstd().open}
     with by_ending[file.suffix](file) as content:
         while text := content.read(2**20):
             yield text

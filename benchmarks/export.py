@@ -84,8 +84,8 @@ def rows(run: Run) -> Iterator[list[str]]:
 
 def texts(run: Run, runtime: Runtime, encoder: ExampleTokenizer) -> list[str]:
     """The greedy answer to every question that the run was asked."""
-    sources = encoder.sources([row["source"] for row in run.read_lines(PROBES)])
-    written = runtime.write(sources, length=encoder.output_length)
+    sources = encoder.tokenize_sources([row["source"] for row in run.read_lines(PROBES)])
+    written = runtime.generate(sources, length=encoder.output_length)
     return [extract_answer(str(encoder.tokenizer.decode(best))) for [best] in written]
 
 

@@ -22,7 +22,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fki.core.paths import asset
+from fki.core.paths import asset_folder
 from fki.core.types import Fact
 from fki.data.dataset_folder import read_folder, read_wordings
 from fki.data.prompts import source_text
@@ -82,7 +82,7 @@ def plain(text: str) -> str:
 
 def factbook_facts() -> list[Fact]:
     """What `wiki` knows from the same source, before the stream and in it."""
-    stream = read_folder(asset("wiki"), "month", "sentinel", name="wiki")
+    stream = read_folder(asset_folder("wiki"), "month", "sentinel", name="wiki")
     facts = [*stream.base, *(f for period in stream.periods for f in period.facts)]
     return [f for f in facts if f.source == "cia-factbook"]
 
@@ -128,7 +128,7 @@ def questions(found: list[Passage], facts: list[Fact], names: dict[str, str]) ->
     TemporalWiki's filters: an answer of at most five words that is not in the subject, and the
     subject not in it.
     """
-    wordings = read_wordings(asset("wiki") / "relations.json")
+    wordings = read_wordings(asset_folder("wiki") / "relations.json")
     about: dict[str, list[Passage]] = defaultdict(list)
     for passage in found:
         about[names.get(passage.country, "")].append(passage)
@@ -170,7 +170,7 @@ def build(path: Path, folder: Path, limit: int) -> None:
     write(folder / "stream.jsonl", documents)
     write(folder / "probes" / "updated.jsonl", asked)
     for name in ("invariant.jsonl", "relations.json"):
-        (folder / name).write_bytes((asset("wiki") / name).read_bytes())
+        (folder / name).write_bytes((asset_folder("wiki") / name).read_bytes())
     total = sum(len(p.text.split()) for p in taken)
     print(f"{len(documents):,} documents of {len(names)} countries, {total:,} words; ", end="")
     print(f"{len({p.month for p in taken})} months; {len(asked)} questions", flush=True)

@@ -68,7 +68,7 @@ def encoded(folder: Path, encoder: Any) -> list[float]:
         began = time.process_time()
         encoder.encode([*period.examples])
         taken.append(time.process_time() - began)
-    encoder.store.flush()
+    encoder.token_cache.flush()
     return taken
 
 

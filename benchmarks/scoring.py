@@ -14,9 +14,9 @@ from benchmarks.measure import Variant
 from benchmarks.peers import padded
 from benchmarks.workloads import accelerator
 from fki.config.schema import Config
-from fki.core.paths import asset
+from fki.core.paths import asset_folder
 from fki.core.types import Probe
-from fki.data.collator import ExampleTokenizer, TokenizedExample, tokeniser
+from fki.data.collator import ExampleTokenizer, TokenizedExample, make_tokenize
 from fki.data.dataset_folder import read_folder
 from fki.data.prompts import target_text
 from fki.evaluation.evaluator import Evaluator
@@ -29,8 +29,8 @@ WIDTH, TOGETHER, WRITTEN = 50, 32, 9  # of the originals: input tokens, batch, n
 
 def questions() -> list[Probe]:
     """Of the embedded dataset, some of either kind, with answers that are short enough."""
-    encode = tokeniser(load.load_base_model("t5-mini").tokenizer)
-    stream = read_folder(asset("wiki"), "quarter", "sentinel", name="wiki")
+    encode = make_tokenize(load.load_base_model("t5-mini").tokenizer)
+    stream = read_folder(asset_folder("wiki"), "quarter", "sentinel", name="wiki")
     sets = {s.name: s.probes for s in stream.probe_sets}
     found: list[Probe] = []
     for name, number in (("initial", KNOWN), ("new", UNKNOWN)):
@@ -62,8 +62,8 @@ def variants() -> dict[str, Variant]:
     model, tokenizer, _ = load.load_base_model("t5-mini")
     probes = questions()
     encoder = ExampleTokenizer(tokenizer, 64, 32)
-    sources = encoder.sources([p.source for p in probes])
-    targets = encoder.targets([target_text(p.answers[0], "sentinel") for p in probes])
+    sources = encoder.tokenize_sources([p.source for p in probes])
+    targets = encoder.tokenize_targets([target_text(p.answers[0], "sentinel") for p in probes])
     asked = [TokenizedExample(*pair) for pair in zip(sources, targets, strict=True)]
     ours = Evaluator(encoder, Config(output_length=WRITTEN), accelerator())
     told = [p.em for p in ours.predict(model, probes)]

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from fki.core.paths import asset
+from fki.core.paths import asset_folder
 from fki.core.registry import BUILTIN
 
 SETTINGS = {"num_train_epochs": 3, "save_every_steps": 5, "train_batch_size": 16}
@@ -40,9 +40,11 @@ class Result:
 def write_data(folder: Path) -> None:
     """The first rows of each file of the embedded dataset, in months."""
     folder.mkdir()
-    (folder / "relations.json").write_bytes((asset("wiki") / "relations.json").read_bytes())
+    (folder / "relations.json").write_bytes((asset_folder("wiki") / "relations.json").read_bytes())
     for name, rows in ROWS.items():
-        lines = (asset("wiki") / f"{name}.jsonl").read_text(encoding="utf-8").splitlines(True)
+        lines = (
+            (asset_folder("wiki") / f"{name}.jsonl").read_text(encoding="utf-8").splitlines(True)
+        )
         (folder / f"{name}.jsonl").write_text("".join(lines[:rows]), encoding="utf-8")
 
 

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 from statistics import median
 
-from fki.data.collator import tokeniser
-from fki.data.token_cache import Tokens
+from fki.data.collator import make_tokenize
+from fki.data.token_cache import TokenCache
 from fki.modeling.load import load_base_model
 
 
@@ -30,14 +30,14 @@ def texts(facts: int, of: int) -> list[str]:
 
 def seconds(asked: list[str], folder: Path) -> tuple[float, float]:
     """Of the processor, from an unopened cache to the length of each text; and to all ids."""
-    tokenise = tokeniser(load_base_model("t5-mini").tokenizer)
+    tokenize = make_tokenize(load_base_model("t5-mini").tokenizer)
     gc.freeze()  # as a run does
     began = time.process_time()
-    store = Tokens(tokenise, folder)
-    store.sizes(asked)
+    store = TokenCache(tokenize, folder)
+    store.get_lengths(asked)
     store.flush()
     started = time.process_time() - began
-    store.ids(asked)
+    store.get_ids(asked)
     return started, time.process_time() - began
 
 

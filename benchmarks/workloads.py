@@ -107,11 +107,11 @@ class Lesson:
         self.period = Period("2024", date(2024, 1, 1), date(2024, 12, 31), (), asked)
 
     def _states(self, encoder: ExampleTokenizer, folder: Path) -> EncoderCache | None:
-        frozen = self.method.frozen(self.model)
+        frozen = self.method.frozen_encoder(self.model)
         if frozen is None or not session.trains_from_cache(self.config):
             return None
         store = "bf16" if self.config.encoder_cache == "bf16" else "fp32"
-        return EncoderCache(frozen, encoder, store=store, limit=2**40, folder=folder)
+        return EncoderCache(frozen, encoder, dtype=store, max_bytes=2**40, folder=folder)
 
     def learn(self) -> int:
         """Learn the period. Returns how often an example was learned."""

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from fki.config.renamed_settings import with_new_names
 from fki.config.schema import Config
 from fki.core.errors import ConfigError, DataError
-from fki.core.paths import user_path
+from fki.core.paths import expand_path
 from fki.data.collator import ExampleTokenizer
 from fki.data.prompts import SENTINEL, target_text
 from fki.export.export import EXPORT_INFO, format_of
@@ -63,7 +63,7 @@ class Predictor:
                     "not.",
                     hint=f'Such as: "The capital of France is {SENTINEL}."',
                 )
-        sources = self.encoder.sources(questions)
+        sources = self.encoder.tokenize_sources(questions)
         texts = self._write(sources, beams=self.config.num_beams)
         if runners_up and self.runtime.has_beams:
             beams = 2 * (runners_up + 1)  # some of which read alike
@@ -76,12 +76,14 @@ class Predictor:
     def _write(self, sources: Sequence[list[int]], *, beams: int, best: int = 1) -> list[list[str]]:
         beams = beams if self.runtime.has_beams else 1
         length = self.config.output_length
-        written = self.runtime.write(sources, length=length, beams=beams, best=best)
+        written = self.runtime.generate(sources, length=length, beams=beams, best=best)
         decode = self.encoder.tokenizer.decode
         return [[extract_answer(str(decode(tokens))) for tokens in rows] for rows in written]
 
     def _reply(self, question: str, source: list[int], texts: Sequence[str]) -> RankedAnswers:
-        targets = self.encoder.store.ids([target_text(t, self.config.prompt_format) for t in texts])
+        targets = self.encoder.token_cache.get_ids(
+            [target_text(t, self.config.prompt_format) for t in texts]
+        )
         found = self.runtime.score([source] * len(targets), targets)
         own, *others = (ScoredAnswer(*pair) for pair in zip(texts, found, strict=True))
         return RankedAnswers(question, own, sorted(others, key=lambda a: -a.log_likelihood))
@@ -102,7 +104,7 @@ def open_predictor(target: str, checkpoint: str, config: Config) -> Predictor:
     Raises ConfigError or DataError where it is none of them.
     """
     run, checkpoint = find_run(target, checkpoint)
-    if run is None and (user_path(target) / EXPORT_INFO).is_file():
+    if run is None and (expand_path(target) / EXPORT_INFO).is_file():
         return _open_export(target, config)
     opened = open_run(run, checkpoint) if run else open_model(target, config)
     own = opened.config
@@ -112,7 +114,7 @@ def open_predictor(target: str, checkpoint: str, config: Config) -> Predictor:
 
 
 def _open_export(target: str, config: Config) -> Predictor:
-    folder = user_path(target)
+    folder = expand_path(target)
     try:
         note = with_new_names(json.loads((folder / EXPORT_INFO).read_text(encoding="utf-8")))
         own = Config.model_validate({name: note[name] for name in SETTINGS})

@@ -34,15 +34,15 @@ fki's own. `python scripts/relations.py` writes this page.
 def page() -> str:
     """The whole page, as Markdown."""
     known = load_relations().values()
-    holds = [relation.holds for relation in known]
+    holds = [relation.update_rule for relation in known]
     numbers = {word: holds.count(word) for word in ("one", "several", "latest", ALWAYS)}
     kept = numbers[ALWAYS]
     parts = [
         HEAD.format(dated=len(holds) - kept, kept=kept, **numbers),
         "## What changes\n",
-        _table(relation for relation in known if relation.holds != ALWAYS),
+        _table(relation for relation in known if relation.update_rule != ALWAYS),
         "## What never changes\n",
-        _table(relation for relation in known if relation.holds == ALWAYS),
+        _table(relation for relation in known if relation.update_rule == ALWAYS),
     ]
     return "\n".join(parts)
 
@@ -51,7 +51,7 @@ def _table(known: Iterable[Relation]) -> str:
     lines = ["| property | label | holds | trained on | only asked |", "|---|---|---|---|---|"]
     for relation in known:
         link = f"[{relation.id}](https://www.wikidata.org/wiki/Property:{relation.id})"
-        cells = (link, relation.label, relation.holds, *relation.wordings)
+        cells = (link, relation.label, relation.update_rule, *relation.wordings)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

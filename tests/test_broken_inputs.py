@@ -103,7 +103,9 @@ def with_toy(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-PRESETS = [*(presets.folder() / f"{name}.toml" for name in ("t5_recadam", "t5_lora", "t5_base"))]
+PRESETS = [
+    *(presets.presets_folder() / f"{name}.toml" for name in ("t5_recadam", "t5_lora", "t5_base"))
+]
 
 
 @QUICK

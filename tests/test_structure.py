@@ -259,7 +259,7 @@ def test_every_command_in_the_readme_is_one() -> None:
         if "--help" in line or "--version" in line.split()[:2]:
             continue
         _, parameters = options_of(line)
-        names = [p for p in parameters.get("preset") or [] if not p.endswith(presets.FILES)]
+        names = [p for p in parameters.get("preset") or [] if not p.endswith(presets.SUFFIXES)]
         assert set(names) <= set(presets.preset_names()), line
         sets = parameters.get("sets") or []
         assert {s.partition("=")[0].partition(".")[0] for s in sets} <= keys, line

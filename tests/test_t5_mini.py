@@ -6,22 +6,22 @@ from statistics import fmean
 import pytest
 
 from fki.config.schema import Config
-from fki.core.paths import asset
+from fki.core.paths import asset_folder
 from fki.core.types import Stream
-from fki.data.dataset_folder import digest, read_folder
+from fki.data.dataset_folder import folder_digest, read_folder
 from fki.evaluation.evaluator import Evaluator
 from fki.modeling import load
 from fki.modeling.device import make_accelerator
 from fki.modeling.load import make_example_tokenizer
 
-FOLDER = asset("t5-mini")
+FOLDER = asset_folder("t5-mini")
 RESULT = json.loads((FOLDER / "pretraining.json").read_text())
 
 
 @pytest.fixture(scope="module")
 def wiki() -> Stream:
     """The embedded dataset by quarters."""
-    return read_folder(asset("wiki"), "quarter", "sentinel", name="wiki")
+    return read_folder(asset_folder("wiki"), "quarter", "sentinel", name="wiki")
 
 
 def exact_match(stream: Stream, name: str) -> float:
@@ -46,7 +46,7 @@ def test_it_knows_the_stream_hardly_better_than_guessing(wiki: Stream, name: str
 
 
 def test_it_was_pretrained_on_the_embedded_dataset() -> None:
-    assert RESULT["data"] == digest(asset("wiki"))
+    assert RESULT["data"] == folder_digest(asset_folder("wiki"))
 
 
 def test_it_takes_at_most_12_megabytes() -> None:

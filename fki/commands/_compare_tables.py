@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from fki.commands._console import new_table
-from fki.core.errors import ConfigError, nearest
+from fki.commands._console import make_table
+from fki.core.errors import ConfigError, did_you_mean
 from fki.core.formatting import UNDEFINED, format_count, format_duration, format_number
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def main_table(group: "Group", sort: str) -> Table:
     """A row for each arm, the best of each column in bold."""
     heads = [metric.short for metric in group.metrics]
     numbers = ("seeds", *heads, "time")
-    table = new_table("arm", *numbers, title=group.title, numbers=numbers)
+    table = make_table("arm", *numbers, title=group.title, numbers=numbers)
     best = {metric.key: group.best(metric) for metric in group.metrics}
     for arm in _sorted(group, sort):
         cells = [_cell(group, arm, metric, best[metric.key]) for metric in group.metrics]
@@ -36,7 +36,7 @@ def wide_table(group: "Group", sort: str) -> Table:
     """A column for each arm: its metrics with their intervals, and what it cost."""
     arms = _sorted(group, sort)
     names = [escape(arm.name) for arm in arms]
-    table = new_table("", *names, title=group.title, numbers=names)
+    table = make_table("", *names, title=group.title, numbers=names)
     for metric in group.metrics:
         best = group.best(metric)
         cells = [f"{_cell(group, arm, metric, best)}\n{_reach(arm, metric)}" for arm in arms]
@@ -95,7 +95,8 @@ def _sorted(group: "Group", key: str) -> Sequence["Arm"]:
     metrics = {metric.key: metric for metric in group.metrics}
     if key not in metrics:
         raise ConfigError(
-            f"--sort must be one of {', '.join(metrics)}, not '{key}'.{nearest(key, [*metrics])}"
+            f"--sort must be one of {', '.join(metrics)}, not '{key}'."
+            f"{did_you_mean(key, [*metrics])}"
         )
     sign = -1 if metrics[key].higher_is_better else 1
 
@@ -108,7 +109,7 @@ def _sorted(group: "Group", key: str) -> Sequence["Arm"]:
 
 def difference_table(group: "Group", *, is_wide: bool) -> tuple[Table, str]:
     """The differences to the baseline that there is evidence of, or all, and a word on the rest."""
-    table = new_table(
+    table = make_table(
         "metric",
         "arm",
         "diff",

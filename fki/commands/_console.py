@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 
-def is_main() -> bool:
+def is_main_process() -> bool:
     """Is this the process that shows? Launchers number the others from 1."""
     return os.environ.get("RANK", "0") == "0"
 
@@ -21,8 +21,8 @@ class Show:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.err = Console(stderr=True, quiet=not is_main(), highlight=False)
-        self.out = Console(quiet=as_json or not is_main(), highlight=False)
+        self.err = Console(stderr=True, quiet=not is_main_process(), highlight=False)
+        self.out = Console(quiet=as_json or not is_main_process(), highlight=False)
 
     def note(self, text: str) -> None:
         """A sentence for people."""
@@ -39,13 +39,13 @@ class Show:
 
     def data(self, **row: Any) -> None:
         """One line of data, where JSON was asked for."""
-        if self.as_json and is_main():
+        if self.as_json and is_main_process():
             sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
             sys.stdout.flush()
 
     def text(self, text: str) -> None:
         """Data that is text, as it is."""
-        if is_main():
+        if is_main_process():
             sys.stdout.write(text)
             sys.stdout.flush()
 
@@ -65,7 +65,7 @@ class Show:
         self.err.print(markup, soft_wrap=not self.err.is_terminal)
 
 
-def new_table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) -> Table:
+def make_table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) -> Table:
     """An empty table; the columns in `numbers` are right-aligned, and where a terminal is narrow
     all of them fold, the widest first, so that nothing is cut off."""
     table = Table(

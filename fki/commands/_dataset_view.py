@@ -5,25 +5,25 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fki.commands._console import Show, new_table
+from fki.commands._console import Show, make_table
 from fki.core.errors import DataError
 from fki.core.formatting import format_number
 from fki.core.types import Version
 
 if TYPE_CHECKING:
     from fki.core.types import Stream
-    from fki.net.downloads import Progress as Fetched
+    from fki.net.downloads import FileProgress as Fetched
 
 VERSIONS: tuple[Version, ...] = ("day", "month", "quarter")
 
 
-def list_all(show: Show) -> None:
+def list_datasets(show: Show) -> None:
     """The known datasets, and those that were made on this machine."""
     from fki.sources import catalog
     from fki.sources.build import SUMMARIES
 
-    table = new_table("dataset", "what it holds", "here")
-    kept = catalog.kept()
+    table = make_table("dataset", "what it holds", "here")
+    kept = catalog.list_datasets()
     for source in catalog.SOURCES.values():
         is_here = source.name in kept
         table.add_row(source.name, source.summary, "yes" if is_here else "no")
@@ -43,11 +43,11 @@ def verify_all(show: Show) -> None:
     from fki.data import open_dataset
     from fki.sources import catalog
 
-    table = new_table("dataset", "digest", "files")
+    table = make_table("dataset", "digest", "files")
     faults = []
-    for name in catalog.kept():
+    for name in catalog.list_datasets():
         try:
-            told = open_dataset.verify(open_dataset.dataset_folder(name))
+            told = open_dataset.verify_dataset(open_dataset.dataset_folder(name))
             table.add_row(name, told[:16], "as they were made")
             show.data(dataset=name, digest=told, ok=True)
         except DataError as error:
@@ -59,7 +59,7 @@ def verify_all(show: Show) -> None:
         raise DataError("\n".join(faults), hint="Move what was altered away and download it again.")
 
 
-def check(folder: Path, show: Show) -> None:
+def check_folder(folder: Path, show: Show) -> None:
     """A dataset folder, fki's or one's own: rows, periods, probes, manifest and card.
 
     Raises DataError where anything is wrong.
@@ -67,7 +67,7 @@ def check(folder: Path, show: Show) -> None:
     from fki.data import open_dataset
     from fki.sources import catalog
 
-    faults = catalog.check(folder)
+    faults = catalog.find_faults(folder)
     describe(
         [
             open_dataset.open_stream(str(folder.resolve()), version, "sentinel")
@@ -85,7 +85,7 @@ def describe(streams: "list[Stream]", show: Show) -> None:
     """One row per version: periods, facts, and probes by set."""
     sets = [s.name for s in streams[0].probe_sets]
     counts = ["periods", "facts", *sets]
-    table = new_table("version", *counts, numbers=counts)
+    table = make_table("version", *counts, numbers=counts)
     for stream in streams:
         facts = sum(len(p.facts) for p in stream.periods)
         probes = {s.name: len(s) for s in stream.probe_sets}
@@ -104,7 +104,7 @@ def describe(streams: "list[Stream]", show: Show) -> None:
     show.note(f"The stream runs from {first} to {last}; probes are counted by set.")
 
 
-class Watch:
+class DownloadProgress:
     """Bars on stderr while files come and questions are answered, with how long it will take."""
 
     def __init__(self, show: Show) -> None:
@@ -120,7 +120,7 @@ class Watch:
         )
         self._tasks: dict[str, TaskID] = {}
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "DownloadProgress":
         self._bars.start()
         return self
 

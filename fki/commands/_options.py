@@ -12,7 +12,7 @@ from fki.commands._console import Show
 
 if TYPE_CHECKING:
     from fki.config.resolve import Layer
-    from fki.config.sweep import Cells
+    from fki.config.sweep import SweepPlan
 
 Presets = Annotated[
     list[str] | None,
@@ -70,7 +70,7 @@ Best = Annotated[bool, typer.Option("--best", help="The run's best checkpoint th
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
 
 
-def checkpoint_named(name: str, best: bool) -> str:
+def checkpoint_name(name: str, best: bool) -> str:
     """The checkpoint that both options mean. Raises ConfigError where they mean two."""
     if name and best:
         from fki.core.errors import ConfigError
@@ -79,15 +79,15 @@ def checkpoint_named(name: str, best: bool) -> str:
     return "best" if best else name
 
 
-def layers(preset: list[str], sets: list[str] | None, **flags: Any) -> "list[Layer]":
+def read_layers(preset: list[str], sets: list[str] | None, **flags: Any) -> "list[Layer]":
     """The layers of settings that these options make, low to high."""
     from fki.config import presets
 
-    return presets.layers(preset, os.environ, sets or [], flags)
+    return presets.read_layers(preset, os.environ, sets or [], flags)
 
 
 @dataclass(frozen=True)
-class Asked:
+class RunRequest:
     """What to run, as the command line says it."""
 
     presets: list[str]
@@ -97,26 +97,26 @@ class Asked:
     seeds: str | None
 
     @property
-    def is_grid(self) -> bool:
+    def is_sweep(self) -> bool:
         """Are several runs meant?"""
         return self.methods is not None or self.seeds is not None
 
-    def layers(self, **flags: Any) -> "list[Layer]":
+    def read_layers(self, **flags: Any) -> "list[Layer]":
         """The layers of settings, low to high, with these flags in place of the given ones."""
-        return layers(self.presets, self.sets, **self.flags | flags)
+        return read_layers(self.presets, self.sets, **self.flags | flags)
 
-    def cells(self) -> "Cells":
+    def plan_sweep(self) -> "SweepPlan":
         """The runs that are meant. Raises ConfigError for those that cannot be."""
-        from fki.config.sweep import make_cells
+        from fki.config.sweep import plan_sweep
         from fki.core.errors import ConfigError
 
         for one, several in (("method", self.methods), ("seed", self.seeds)):
             if several is not None and self.flags[one] is not None:
                 raise ConfigError(f"--{one} and --{one}s cannot both be given.")
-        return make_cells(self.layers, self.methods, self.seeds, self.presets)
+        return plan_sweep(self.read_layers, self.methods, self.seeds, self.presets)
 
 
-def for_a_run(command: Callable[..., None]) -> Callable[..., None]:
+def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
     """A command with the options that say what to run, before those that it has of its own.
 
     It gets what they ask for, and where to show.
@@ -148,8 +148,8 @@ def for_a_run(command: Callable[..., None]) -> Callable[..., None]:
             "continue_from": continue_from,
             "on_nan": on_nan,
         }
-        asked = Asked(preset or ["t5"], sets, flags, methods, seeds)
-        command(asked, Show(as_json=as_json), **own)
+        request = RunRequest(preset or ["t5"], sets, flags, methods, seeds)
+        command(request, Show(as_json=as_json), **own)
 
     *shared, _ = signature(with_options).parameters.values()
     _, _, *own = signature(command).parameters.values()

@@ -49,7 +49,7 @@ class RunProgress:
         if self.is_live:
             self.live.stop()
 
-    def step(self, step: Step) -> None:
+    def show_step(self, step: Step) -> None:
         """An optimizer step was taken."""
         fresh = step.examples / max(step.seconds, 1e-9)
         self.rate = 0.95 * self.rate + 0.05 * fresh if self.rate else fresh
@@ -68,7 +68,7 @@ class RunProgress:
             numbers=numbers,
         )
 
-    def scored(self, after: str, scores: Iterable[Score]) -> None:
+    def show_scores(self, after: str, scores: Iterable[Score]) -> None:
         """A row was scored: show each probe set's exact match over the columns asked."""
         total: dict[str, list[float]] = {}
         for score in scores:

@@ -1,83 +1,81 @@
-"""The tables of results that `train` and `eval` end with."""
+"""The tables of results at the end of `fki train` and `fki eval`."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from fki.commands._console import new_table
+from fki.commands._console import make_table
 from fki.core.formatting import UNDEFINED, format_duration, format_number
 
 if TYPE_CHECKING:
     from fki.core.types import Score
 
-STREAM = (
-    ("learning_gain", "learning gain", "EM gained on a period by learning it", 1),
-    ("forgetting", "forgetting", "EM lost since a period's best, mean of the earlier ones", 1),
-    ("bwt", "BWT", "backward transfer: later learning's effect on earlier periods", 1),
-    ("fwt", "FWT", "forward transfer: earlier learning's effect on later periods", 1),
-    ("fuar", "FUAR", "kept facts lost for each fact gained; lower is better", 2),
-)
-
 
 def probe_table(summary: dict[str, Any], *, trained: bool) -> Table:
-    """Exact match per probe set; where something was trained, before the stream, right after each
-    period was learned, and after the stream. Perplexity and the old answer are those at the end."""
-    columns = ["before", "learned", "after", "change"] if trained else ["EM", "F1", "accuracy"]
-    table = new_table(
+    """The scores of each probe set.
+
+    Args:
+        trained: show exact match before the stream, right after each period was learned, and after
+            the stream, instead of exact match, F1 and accuracy. Perplexity and the old answer are
+            those at the end in either case.
+    """
+    from fki.metrics.registry import BY_FIELD, EM
+
+    moments = ("before", "learned", "after")
+    fields = [BY_FIELD[key] for key in ("em", "f1", "accuracy")]
+    at_end = [BY_FIELD[key] for key in ("perplexity", "old_em")]
+    heads = [*moments, "change"] if trained else [f"{metric.short}, %" for metric in fields]
+    ends = [f"{metric.label}, %" if metric.unit else metric.label for metric in at_end]
+    table = make_table(
         "probe set",
         "probes",
-        *columns,
-        "perplexity",
-        "old answer",
-        title="Exact match, %" if trained else None,
-        numbers=("probes", *columns, "perplexity", "old answer"),
+        *heads,
+        *ends,
+        title=f"{EM.label[0].upper()}{EM.label[1:]}, %" if trained else None,
+        numbers=("probes", *heads, *ends),
     )
     for name, row in summary["probe_sets"].items():
         em = row["em"]
         if trained:
-            cells = [*(format_number(em[key]) for key in columns[:3]), _difference(em)]
+            cells = [*(format_number(em[moment]) for moment in moments), _change(em)]
         else:
-            cells = [format_number(row[field]["after"]) for field in ("em", "f1", "accuracy")]
-        table.add_row(
-            name,
-            format_number(row["n"], 0),
-            *cells,
-            format_number(row["perplexity"]["after"], 2),
-            format_number(row["old_em"]["after"]),
-        )
+            cells = [format_number(row[m.key]["after"], m.digits) for m in fields]
+        cells += [format_number(row[m.key]["after"], m.digits) for m in at_end]
+        table.add_row(name, format_number(row["n"], 0), *cells)
     return table
 
 
+def _change(by_moment: dict[str, float | None]) -> str:
+    before, after = by_moment["before"], by_moment["after"]
+    if before is None or after is None:
+        return UNDEFINED
+    return format_number(after - before, sign=True)
+
+
 def near_tie_notes(scores: Iterable["Score"]) -> list[str]:
-    """What to say of answers that rounding might have changed; nothing where there are none."""
-    found = sum(score.near_ties for score in scores)
-    if not found:
+    """A note on the near-ties among the answers; none where there are none."""
+    count = sum(score.near_ties for score in scores)
+    if not count:
         return []
-    some = "One answer was a near-tie" if found == 1 else f"{found:,} answers were near-ties"
-    return [f"{some}: another batch size or machine may answer otherwise."]
-
-
-def _difference(pair: dict[str, float | None]) -> str:
-    before, after = pair["before"], pair["after"]
-    return (
-        UNDEFINED if before is None or after is None else format_number(after - before, sign=True)
-    )
+    answers = "One answer is a near-tie" if count == 1 else f"{count:,} answers are near-ties"
+    return [f"{answers}: another batch size or machine may give another answer."]
 
 
 def stream_table(summary: dict[str, Any], spent: dict[str, float]) -> Table:
-    """The stream metrics, and what they cost."""
-    table = new_table("over the stream", "value", "what it says", numbers=("value",))
-    for key, name, meaning, digits in STREAM:
-        value = format_number(summary[key], digits)
-        has_kept = any(name in summary["probe_sets"] for name in ("invariant", "initial"))
-        is_undefined = key == "fuar" and value == UNDEFINED and has_kept
-        table.add_row(name, "no gain" if is_undefined else value, meaning)
+    """The stream metrics, and the time that training and evaluation took."""
+    from fki.metrics.registry import STREAM_METRICS
+
+    table = make_table("over the stream", "value", "description", numbers=("value",))
+    has_kept = any(name in summary["probe_sets"] for name in ("invariant", "initial"))
+    for metric in STREAM_METRICS:
+        value = format_number(summary[metric.key], metric.digits)
+        if metric.key == "fuar" and value == UNDEFINED and has_kept:
+            value = "no gain"
+        table.add_row(metric.label, value, metric.describe())
     rate = spent["examples"] / spent["train_seconds"] if spent["train_seconds"] else None
-    table.add_row(
-        "training", format_duration(spent["train_seconds"]), f"{format_number(rate, 0)} examples/s"
-    )
-    table.add_row(
-        "scoring", format_duration(spent["eval_seconds"]), "every answer is in samples.jsonl"
-    )
+    seconds = format_duration(spent["train_seconds"])
+    table.add_row("training", seconds, f"{format_number(rate, 0)} examples/s")
+    seconds = format_duration(spent["eval_seconds"])
+    table.add_row("evaluation", seconds, "every answer is in samples.jsonl")
     return table

@@ -12,15 +12,15 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from fki.commands._console import Show, is_main, new_table
+from fki.commands._console import Show, is_main_process, make_table
 from fki.commands._html import write_report
 from fki.core.formatting import UNDEFINED, format_duration, format_number
 from fki.core.types import Step
 from fki.runs.run_dir import REPORT
 
 if TYPE_CHECKING:
-    from fki.commands._options import Asked
-    from fki.config.sweep import Cell
+    from fki.commands._options import RunRequest
+    from fki.config.sweep import SweepCell
     from fki.training.sweep import Event, Progress, Sweep
 
 PLANNED = ("runs", "optimizer steps", "minutes")
@@ -31,37 +31,37 @@ SHOWN = {"elsewhere": "elsewhere", "failed": "[red]failed[/]", "done": "[green]d
 LEGEND = "EM, %; learned: what was taught, right after it; kept: what was known before"
 
 
-def train_grid(asked: "Asked", show: Show, part: str, track: Sequence[str]) -> None:
+def train_sweep(request: "RunRequest", show: Show, part: str, track: Sequence[str]) -> None:
     """Run the cells that are asked for. Raises FkiError where one of them failed."""
     from fki.training.signals import handle_signals
     from fki.training.sweep import Sweep
 
-    cells = asked.cells()
-    grid = Sweep(cells, cells.part(part), track=track)
+    cells = request.plan_sweep()
+    sweep = Sweep(cells, cells.partition(part), track=track)
     with show.err.status(f"checking all of {cells.folder} before the first run starts"):
-        notes = grid.check()
+        notes = sweep.check()
     show.notes(notes)
     gc.freeze()  # what the libraries made, so that the collector need not look through it
-    left = len(grid.mine) - len(grid.with_status("done"))
-    some = f"{len(grid.mine)} of the {len(cells.all)}" if part else f"{len(cells.all)}"
+    left = len(sweep.mine) - len(sweep.with_status("done"))
+    some = f"{len(sweep.mine)} of the {len(cells.cells)}" if part else f"{len(cells.cells)}"
     show.note(f"{some} runs of {cells.folder}, {left} of them to do.")
-    with handle_signals() as grid.wishes:
-        _follow(grid, show)
-    _report(grid, show)
+    with handle_signals() as sweep.wishes:
+        _show_events(sweep, show)
+    _show_results(sweep, show)
 
 
-def plan_grid(asked: "Asked", show: Show) -> None:
+def show_sweep_plan(request: "RunRequest", show: Show) -> None:
     """What the cells that are asked for would take; one of each method is tried."""
     from fki.training.estimate import estimate_run
     from fki.training.session import free_memory
     from fki.training.sweep import check_folders
 
-    cells = asked.cells()
+    cells = request.plan_sweep()
     check_folders(cells)
-    table = new_table("method", *PLANNED, numbers=PLANNED)
+    table = make_table("method", *PLANNED, numbers=PLANNED)
     total = [0, 0, 0]
-    for method in dict.fromkeys(cell.config.method for cell in cells.all):
-        alike = [cell for cell in cells.all if cell.config.method == method]
+    for method in dict.fromkeys(cell.config.method for cell in cells.cells):
+        alike = [cell for cell in cells.cells if cell.config.method == method]
         one = estimate_run(alike[0].config)
         sums = [len(alike) * size for size in (1, one.steps, one.minutes)]
         total = [sum(pair) for pair in zip(total, sums, strict=True)]
@@ -75,36 +75,36 @@ def plan_grid(asked: "Asked", show: Show) -> None:
     show.note("Nothing was started.")
 
 
-def _follow(grid: "Sweep", show: Show) -> None:
+def _show_events(sweep: "Sweep", show: Show) -> None:
     """Draw and print what happens until every cell has had its turn."""
     from fki.training.sweep import Note, Progress
 
     told = set[str]()
-    with GridTable(show.err, grid) as table, closing(grid.events()) as events:
+    with SweepTable(show.err, sweep) as table, closing(sweep.events()) as events:
         for cell, event in events:
-            table.happened(cell, event)
+            table.show_event(cell, event)
             if isinstance(event, Note) or (isinstance(event, Step) and event.note):
                 text = event.text if isinstance(event, Note) else event.note
                 show.notes([] if text in told else [f"{cell.name}: {text}"])
                 told.add(text)
             elif isinstance(event, Progress):
-                _turned(cell, event, show, is_live=table.is_live)
+                _show_turn(cell, event, show, is_live=table.is_live)
             elif not isinstance(event, Step):
                 for score in event.scores:
                     show.data(cell=cell.name, after=event.after, **asdict(score))
 
 
-def _turned(cell: "Cell", progress: "Progress", show: Show, *, is_live: bool) -> None:
+def _show_turn(cell: "SweepCell", progress: "Progress", show: Show, *, is_live: bool) -> None:
     """A cell has begun or come to an end: a line of words where nothing is drawn, and of data."""
     if not is_live and progress.status != "running":
-        show.note(f"{cell.name}: {_words(progress)}")
-    if progress.status == "done" and is_main() and not (cell.folder / REPORT).exists():
+        show.note(f"{cell.name}: {_describe_progress(progress)}")
+    if progress.status == "done" and is_main_process() and not (cell.folder / REPORT).exists():
         write_report(cell.folder, show)
-    if show.as_json and is_main():
-        show.data(cell=cell.name, status=progress.status, **_data(cell, progress))
+    if show.as_json and is_main_process():
+        show.data(cell=cell.name, status=progress.status, **_result_data(cell, progress))
 
 
-def _words(progress: "Progress") -> str:
+def _describe_progress(progress: "Progress") -> str:
     if progress.error:
         return f"{progress.status}: {progress.error}"
     learned, kept = format_number(progress.learned), format_number(progress.kept)
@@ -113,7 +113,7 @@ def _words(progress: "Progress") -> str:
     )
 
 
-def _data(cell: "Cell", progress: "Progress") -> dict[str, Any]:
+def _result_data(cell: "SweepCell", progress: "Progress") -> dict[str, Any]:
     from fki.runs.run_dir import SCORES, Run
 
     if progress.status in ("failed", "elsewhere"):
@@ -125,42 +125,42 @@ def _data(cell: "Cell", progress: "Progress") -> dict[str, Any]:
     return {"run": str(run.folder), "summary": summary, "spent": spent}
 
 
-def _report(grid: "Sweep", show: Show) -> None:
+def _show_results(sweep: "Sweep", show: Show) -> None:
     """The table at the end, what to type next, and what failed."""
     from fki.core.errors import FkiError
 
-    if grid.mine:
-        show.table(_table(grid.mine, grid.progress))
+    if sweep.mine:
+        show.table(_progress_table(sweep.mine, sweep.progress))
         show.out.print(LEGEND, style="dim")
-    elsewhere, failed = grid.with_status("elsewhere"), grid.with_status("failed")
+    elsewhere, failed = sweep.with_status("elsewhere"), sweep.with_status("failed")
     for name in elsewhere:
-        show.note(f"{name} was left alone: {grid.progress[name].error}")
-    if any(progress.status == "done" for progress in grid.progress.values()):
-        show.next_commands(f"fki compare {grid.cells.folder}")
+        show.note(f"{name} was left alone: {sweep.progress[name].error}")
+    if any(progress.status == "done" for progress in sweep.progress.values()):
+        show.next_commands(f"fki compare {sweep.cells.folder}")
     for name in failed:
-        if bug := grid.progress[name].bug:
+        if bug := sweep.progress[name].bug:
             show.note(bug)
     if failed:
-        lines = [f"{name}: {grid.progress[name].error}" for name in failed]
+        lines = [f"{name}: {sweep.progress[name].error}" for name in failed]
         raise FkiError(
-            "\n".join([f"{len(failed)} of {len(grid.mine)} runs failed.", *lines]),
+            "\n".join([f"{len(failed)} of {len(sweep.mine)} runs failed.", *lines]),
             hint="The same command tries them again, and nothing else.",
         )
 
 
-class GridTable:
+class SweepTable:
     """Draws a row for each cell on a terminal; elsewhere it draws nothing."""
 
-    def __init__(self, console: Console, grid: "Sweep") -> None:
-        self.console, self.grid = console, grid
+    def __init__(self, console: Console, sweep: "Sweep") -> None:
+        self.console, self.sweep = console, sweep
         self.is_live = console.is_terminal and not console.quiet
         self.at = 0  # the cell that runs, by its number
         self.now = ""
         self.live = Live(
-            get_renderable=self.drawn, console=console, refresh_per_second=4, transient=True
+            get_renderable=self.render, console=console, refresh_per_second=4, transient=True
         )
 
-    def __enter__(self) -> "GridTable":
+    def __enter__(self) -> "SweepTable":
         if self.is_live:
             self.live.start()
         return self
@@ -169,30 +169,32 @@ class GridTable:
         if self.is_live:
             self.live.stop()
 
-    def happened(self, cell: "Cell", event: "Event") -> None:
+    def show_event(self, cell: "SweepCell", event: "Event") -> None:
         """A cell has made a step, or what else there is."""
-        self.at = self.grid.mine.index(cell)
+        self.at = self.sweep.mine.index(cell)
         if isinstance(event, Step):
             last = "  scoring" if event.step == event.steps else ""
             self.now = f"{event.period} epoch {event.epoch + 1}  loss {event.loss:.3f}{last}"
         else:
             self.now = ""
 
-    def drawn(self) -> RenderableType:
+    def render(self) -> RenderableType:
         """The rows around the cell that runs, as many as the terminal has lines for."""
-        cells, most = self.grid.mine, max(3, self.console.height - AROUND)
+        cells, most = self.sweep.mine, max(3, self.console.height - AROUND)
         first = max(0, min(self.at - most // 2, len(cells) - most))
         shown = cells[first : first + most]
         hidden = len(cells) - len(shown)
-        done = len(self.grid.with_status("done"))
+        done = len(self.sweep.with_status("done"))
         line = f"{done} of {len(cells)} done" + (f", {hidden} not shown" * bool(hidden))
         if cells:
             line += f"  {cells[self.at].name}: {self.now}" if self.now else ""
-        return Group(_table(shown, self.grid.progress), Text(line, style="dim", no_wrap=True))
+        return Group(
+            _progress_table(shown, self.sweep.progress), Text(line, style="dim", no_wrap=True)
+        )
 
 
-def _table(cells: "Sequence[Cell]", progress: "Mapping[str, Progress]") -> Table:
-    table = new_table("method", *NUMBERS[:1], "state", *NUMBERS[1:], numbers=NUMBERS)
+def _progress_table(cells: "Sequence[SweepCell]", progress: "Mapping[str, Progress]") -> Table:
+    table = make_table("method", *NUMBERS[:1], "state", *NUMBERS[1:], numbers=NUMBERS)
     for column, width in WIDTHS.items():
         table.columns[column].min_width = width  # so that nothing moves from one moment to the next
     for cell in cells:

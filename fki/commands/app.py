@@ -25,7 +25,7 @@ app.command("export")(export.export)
 app.command("ask")(ask.ask)
 
 
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"fki {__version__}")
         raise typer.Exit
@@ -34,7 +34,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def root(
     version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Show the version."
+        False, "--version", callback=_print_version, is_eager=True, help="Show the version."
     ),
 ) -> None:
     """Fast Knowledge Injection: keep a language model's knowledge of the world current."""

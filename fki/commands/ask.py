@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fki.commands import _options as o
-from fki.commands._console import Show, new_table
+from fki.commands._console import Show, make_table
 from fki.core.formatting import UNDEFINED, format_number
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def ask(
     from fki.inference import open_predictor
 
     show = Show(as_json=as_json)
-    config = resolve(o.layers(["t5"], []), options_of=registry.options_of).config
-    speaker = open_predictor(target, o.checkpoint_named(checkpoint, best), config)
+    config = resolve(o.read_layers(["t5"], []), options_of=registry.options_of).config
+    speaker = open_predictor(target, o.checkpoint_name(checkpoint, best), config)
     show.note(f"{speaker.name}:")
     for some in batches(questions):
         for reply in speaker.reply(some, runners_up):
@@ -64,7 +64,7 @@ def table_of(reply: "RankedAnswers") -> Table:
     """The answer, and the others in the order of their likelihood."""
     columns = ("probability, %", "log-likelihood")
     title = escape(reply.question)
-    table = new_table("answer", *columns, title=title, numbers=columns)
+    table = make_table("answer", *columns, title=title, numbers=columns)
     for i, answer in enumerate([reply.answer, *reply.runners_up]):
         likelihood = format_number(answer.log_likelihood, 3)
         probability = format_number(100 * math.exp(min(0.0, answer.log_likelihood)), 2)

@@ -150,6 +150,6 @@ def _rest(found: "Comparison", show: Show, *, is_wide: bool) -> None:
             f"These are {len(found.groups)} groups of runs, which are not compared with one "
             "another. They differ in"
         )
-        for difference in found.apart:
+        for difference in found.group_differences:
             show.note(f"  {difference}")
         show.note("Give the folders of one group, or --force.")

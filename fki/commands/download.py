@@ -6,10 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fki.commands._console import Show
-from fki.commands._dataset_view import VERSIONS, Watch, check, describe, list_all, verify_all
+from fki.commands._dataset_view import (
+    VERSIONS,
+    DownloadProgress,
+    check_folder,
+    describe,
+    list_datasets,
+    verify_all,
+)
 from fki.commands._options import Json
 from fki.core.errors import ConfigError, Interrupted
-from fki.core.paths import user_path
+from fki.core.paths import expand_path
 
 if TYPE_CHECKING:
     from fki.sources.request import DownloadRequest
@@ -127,16 +134,16 @@ def download(
     """Put a dataset on this machine, verify it, and say what came."""
     show = Show(as_json=as_json)
     if list_:
-        return list_all(show)
+        return list_datasets(show)
     if verify:
         return verify_all(show)
     if check_ is not None:
-        return check(user_path(check_), show)
+        return check_folder(expand_path(check_), show)
     if name is None:
         raise ConfigError("Which dataset?", hint="Run: fki download wiki   or: fki download --list")
     from fki.sources.request import DownloadRequest
 
-    _bring(
+    _download(
         DownloadRequest(
             name,
             from_ or "",
@@ -163,19 +170,19 @@ def download(
     )
 
 
-def _bring(wanted: "DownloadRequest", output: str, show: Show) -> None:
+def _download(wanted: "DownloadRequest", output: str, show: Show) -> None:
     """A dataset that fki has, or makes of a source."""
-    from fki.sources.build import bring, bring_shard
+    from fki.sources.build import build_dataset, build_shard
 
     try:
-        with Watch(show) as watch:
+        with DownloadProgress(show) as watch:
             if wanted.shard:
-                return _tell_shard(bring_shard(wanted, output, watch), show)
-            folder, was_here, dropped = bring(wanted, output, watch)
+                return _report_shard(build_shard(wanted, output, watch), show)
+            folder, was_here, dropped = build_dataset(wanted, output, watch)
         for why, count in sorted(dropped.items(), key=lambda item: -item[1]):
             show.note(f"Left out: {count:,} {'row' if count == 1 else 'rows'}: {why}.")
         is_known = not output
-        _tell(folder.name if is_known else str(folder), folder, was_here, show)
+        _report_dataset(folder.name if is_known else str(folder), folder, was_here, show)
     except KeyboardInterrupt:
         raise Interrupted(
             "Stopped; nothing half-made was kept as a dataset.",
@@ -183,14 +190,14 @@ def _bring(wanted: "DownloadRequest", output: str, show: Show) -> None:
         ) from None
 
 
-def _tell_shard(folder: Path, show: Show) -> None:
+def _report_shard(folder: Path, show: Show) -> None:
     """A part of a dump is in place."""
     show.note(f"{folder} holds its part of the dump.")
     show.data(shard=str(folder))
     show.next_commands("fki download wiki ALL-SHARDS... --from dump")
 
 
-def _tell(name: str, folder: Path, was_here: bool, show: Show) -> None:
+def _report_dataset(name: str, folder: Path, was_here: bool, show: Show) -> None:
     """What came, where it is, and what to type next."""
     from fki.data import open_dataset
 

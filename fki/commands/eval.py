@@ -34,9 +34,9 @@ def evaluate(
     if html:
         check_page_path(html)
         about = compare_run(target)
-    below = o.layers(["t5"], [])
-    above = o.layers([], sets, dataset=dataset, dataset_version=version)
-    result = evaluate.evaluate(target, o.checkpoint_named(checkpoint, best), below, above, output)
+    below = o.read_layers(["t5"], [])
+    above = o.read_layers([], sets, dataset=dataset, dataset_version=version)
+    result = evaluate.evaluate(target, o.checkpoint_name(checkpoint, best), below, above, output)
     show.note(f"{result.name}, asked about {result.dataset}, version {result.version}:")
     show.table(probe_table(result.summary, trained=False))
     show.notes(near_tie_notes(result.scores))

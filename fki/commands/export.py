@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from fki.commands import _options as o
-from fki.commands._console import Show, new_table
+from fki.commands._console import Show, make_table
 from fki.core.formatting import format_number
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def export(
     as_json: o.Json = False,
 ) -> None:
     """Write a run as a model to ship, and check that it answers like the run."""
-    named = o.checkpoint_named(checkpoint, best)
+    named = o.checkpoint_name(checkpoint, best)
     check(runs, to, average, named, push, public)
     from functools import partial
 
@@ -176,7 +176,7 @@ def show_soup(show: Show, soup: "ModelSoup") -> None:
 def table_of(soup: "ModelSoup") -> Table:
     """Exact match of each ingredient and of the average, on the same questions."""
     columns = [*soup.taste.em, "mean"]
-    table = new_table("exact match, %", *columns, numbers=columns)
+    table = make_table("exact match, %", *columns, numbers=columns)
     for one in [*soup.ingredients, soup.taste]:
         cells = [format_number(value) for value in (*one.em.values(), one.mean)]
         is_average = one is soup.taste

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from fki.commands._console import Show, new_table
-from fki.commands._options import for_a_run
-from fki.commands._sweep_view import plan_grid
+from fki.commands._console import Show, make_table
+from fki.commands._options import with_run_options
+from fki.commands._sweep_view import show_sweep_plan
 from fki.core.formatting import format_number
 
 if TYPE_CHECKING:
-    from fki.commands._options import Asked
-    from fki.config.resolve import Resolved
+    from fki.commands._options import RunRequest
+    from fki.config.resolve import ResolvedConfig
     from fki.training.estimate import RunEstimate
 
 
@@ -22,55 +22,55 @@ ToToml = Annotated[
 ]
 
 
-@for_a_run
-def plan(asked: "Asked", show: Show, to_toml: ToToml = False) -> None:
+@with_run_options
+def plan(request: "RunRequest", show: Show, to_toml: ToToml = False) -> None:
     """Show what `train` with the same options would do, and start nothing."""
-    from fki.config.presets import as_preset
-    from fki.config.resolve import resolve, resolve_unimported
+    from fki.config.presets import to_preset
+    from fki.config.resolve import resolve, resolve_without_imports
     from fki.core import registry
     from fki.core.errors import ConfigError
 
-    if asked.is_grid:
+    if request.is_sweep:
         if to_toml:
             raise ConfigError("--to-toml writes the settings of one run.")
-        plan_grid(asked, show)
+        show_sweep_plan(request, show)
         return
     if to_toml:
-        brief = resolve_unimported(asked.layers(), options_of=registry.options_of)
+        brief = resolve_without_imports(request.read_layers(), options_of=registry.options_of)
         show.notes(brief.notes)
-        show.text(as_preset(brief))
+        show.text(to_preset(brief))
         return
-    resolved = resolve(asked.layers(), options_of=registry.options_of)
-    _settings(resolved, show)
+    resolved = resolve(request.read_layers(), options_of=registry.options_of)
+    _show_settings(resolved, show)
     show.notes(resolved.notes)
     show.data(notes=resolved.notes)
 
     from fki.training.estimate import estimate_run
 
-    _work(estimate_run(resolved.config), show)
+    _show_estimate(estimate_run(resolved.config), show)
     show.note("Nothing was started.")
 
 
-def _settings(resolved: "Resolved", show: Show) -> None:
-    from fki.config.schema import as_dict
-    from fki.config.validation import shown
+def _show_settings(resolved: "ResolvedConfig", show: Show) -> None:
+    from fki.config.schema import to_dict
+    from fki.config.validation import format_value
 
-    table = new_table("setting", "value", "from")
-    values = as_dict(resolved.config)
+    table = make_table("setting", "value", "from")
+    values = to_dict(resolved.config)
     for key, origin in resolved.origins.items():
         top, _, name = key.partition(".")
         value = values[top][name] if name else values[top]
         table.add_row(
             key,
-            escape(shown(value)),
+            escape(format_value(value)),
             f"[dim]{escape(origin)}[/]" if origin == "default" else escape(origin),
         )
         show.data(setting=key, value=value, origin=origin)
     show.table(table)
 
 
-def _work(work: "RunEstimate", show: Show) -> None:
-    table = new_table("what it takes", "")
+def _show_estimate(work: "RunEstimate", show: Show) -> None:
+    table = make_table("what it takes", "")
     table.add_row("periods", f"{work.periods} ({work.first} to {work.last})")
     table.add_row("scored", f"{work.rows} times, {format_number(work.probes, 0)} answers in all")
     table.add_row(

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fki.commands._console import Show, is_main
+from fki.commands._console import Show, is_main_process
 from fki.commands._html import write_report
-from fki.commands._options import for_a_run
+from fki.commands._options import with_run_options
 from fki.commands._result_tables import near_tie_notes, probe_table, stream_table
-from fki.commands._sweep_view import train_grid
+from fki.commands._sweep_view import train_sweep
 from fki.core.formatting import format_count
 from fki.core.types import RowScored, Step
 
 if TYPE_CHECKING:
-    from fki.commands._options import Asked
+    from fki.commands._options import RunRequest
     from fki.training.runner import Runner
     from fki.training.session import Session
 
@@ -29,9 +29,9 @@ Track = Annotated[
 ]
 
 
-@for_a_run
+@with_run_options
 def train(
-    asked: "Asked",
+    request: "RunRequest",
     show: Show,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the unfinished run of these settings.")
@@ -56,12 +56,12 @@ def train(
         raise ConfigError("'--cells' and '--partition' are the same option; keep '--partition'.")
     if cells:
         show.notes(["'--cells' is now '--partition'."])
-    if asked.is_grid:
-        train_grid(asked, show, partition or cells, track or [])
+    if request.is_sweep:
+        train_sweep(request, show, partition or cells, track or [])
         return
     if partition or cells:
         raise ConfigError("--partition is for several runs.", hint="Add --methods or --seeds.")
-    resolved = resolve(asked.layers(), options_of=registry.options_of)
+    resolved = resolve(request.read_layers(), options_of=registry.options_of)
     show.notes(resolved.notes)
 
     from fki.training import session, tracking
@@ -72,13 +72,13 @@ def train(
     gc.freeze()  # a million objects of the libraries that the collector need not look through
     show.notes(session.startup_notes(ready.config, ready.accelerator))
     runner = Runner.begin(ready, resolved, again=resume)
-    show.note(f"{_sentence(ready)} Run: {runner.run.folder}")
+    show.note(f"{_describe_session(ready)} Run: {runner.run.folder}")
     show.notes(runner.notes)
-    _follow(runner, track or [], show)
-    _report(runner, show)
+    _show_events(runner, track or [], show)
+    _show_results(runner, show)
 
 
-def _sentence(ready: "Session") -> str:
+def _describe_session(ready: "Session") -> str:
     from fki.modeling.load import count_parameters
 
     total, trained = count_parameters(ready.model)
@@ -90,7 +90,7 @@ def _sentence(ready: "Session") -> str:
     )
 
 
-def _follow(runner: "Runner", track: list[str], show: Show) -> None:
+def _show_events(runner: "Runner", track: list[str], show: Show) -> None:
     """Draw and print each event of the run until it is done."""
     from fki.commands._progress import RunProgress
     from fki.training.follow import follow_run
@@ -99,16 +99,16 @@ def _follow(runner: "Runner", track: list[str], show: Show) -> None:
 
         def show_event(event: Step | RowScored) -> None:
             if isinstance(event, Step):
-                progress.step(event)
+                progress.show_step(event)
                 return
-            progress.scored(event.after, event.scores)
+            progress.show_scores(event.after, event.scores)
             for score in event.scores:
                 show.data(after=event.after, **asdict(score))
 
         follow_run(runner, track, show_event, lambda note: show.notes([note]))
 
 
-def _report(runner: "Runner", show: Show) -> None:
+def _show_results(runner: "Runner", show: Show) -> None:
     """The tables at the end, and what to type next."""
     summary, spent = runner.scores()["summary"], asdict(runner.clock)
     has_trained = spent["steps"] > 0
@@ -118,7 +118,7 @@ def _report(runner: "Runner", show: Show) -> None:
         show.table(stream_table(summary, spent))
     show.notes(near_tie_notes(runner.rows[-1][1]))
     show.data(run=str(runner.run.folder), summary=summary, spent=spent)
-    if is_main():
+    if is_main_process():
         write_report(runner.run.folder, show)
     if has_trained:
         folder = runner.run.folder

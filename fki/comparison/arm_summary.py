@@ -1,4 +1,4 @@
-"""One arm: what its runs say together."""
+"""One arm: the metrics of its runs together, their cost, and exact match over the stream."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -10,66 +10,76 @@ from numpy.typing import NDArray
 from fki.comparison.arms import FinishedRun
 from fki.comparison.bootstrap_metrics import ResampledRun
 from fki.comparison.types import Arm, Cost, Estimate
-from fki.core.probe_sets import BASE, matrix_probe_sets
+from fki.core.probe_sets import BASE, kept_probe_set, matrix_probe_sets
 from fki.metrics.bootstrap import mean_over_seeds
-from fki.metrics.registry import METRICS, probe_set_metrics, probe_set_of_key
+from fki.metrics.registry import EM, Metric
 
 Values = NDArray[np.float64]  # [runs, 1 + draws]
-BY_KEY = {metric.key: metric for metric in METRICS}
 
 
 def summarize_arm(
     name: str,
-    entries: Sequence[FinishedRun],
-    runs: Sequence[ResampledRun],
+    runs: Sequence[FinishedRun],
+    resampled: Sequence[ResampledRun],
     values: Mapping[str, Values],
+    metrics: Mapping[str, Metric],
 ) -> Arm:
-    """The arm of these runs; `values` are its metrics in every draw."""
-    matrices = [run.matrix()[..., 0] for run in runs if len(run.columns)]
-    same = [m for m in matrices if m.shape == matrices[0].shape]
+    """The arm of these runs.
+
+    Args:
+        values: its metrics in every draw, by key.
+        metrics: by key, at least those of `values`.
+    """
+    matrices = [run.matrix()[..., 0] for run in resampled if len(run.columns)]
+    alike = [m for m in matrices if m.shape == matrices[0].shape]
     return Arm(
         name=name,
-        method=entries[0].method,
-        runs=tuple(str(e.run.folder) for e in entries),
-        seeds=tuple(e.seed for e in entries),
-        settings=entries[0].settings,
-        cost=_cost([e.info for e in entries]),
+        method=runs[0].method,
+        runs=tuple(str(run.run.folder) for run in runs),
+        seeds=tuple(run.seed for run in runs),
+        settings=runs[0].settings,
+        cost=_mean_cost([run.info for run in runs]),
         estimates={
-            key: estimate_metric(key, drawn, _asked(runs[0], key)) for key, drawn in values.items()
+            key: estimate_metric(metrics[key], drawn, _probe_count(resampled[0], metrics[key]))
+            for key, drawn in values.items()
         },
-        matrix=_plain(np.mean(same, 0)) if same else [],
-        curves=_curves(runs),
+        matrix=_to_lists(np.mean(alike, 0)) if alike else [],
+        curves=_curves(resampled),
     )
 
 
-def _asked(run: ResampledRun, key: str) -> int:
-    """Probes that a metric is a mean over."""
-    if name := probe_set_of_key(key, run.sets):
-        return run.asked_of(name)
-    keep = "invariant" if "invariant" in run.sets else "initial"
-    taught = [name for name in matrix_probe_sets(run.sets) if name in run.sets]
-    return sum(map(run.asked_of, [keep, *taught] if key == "fuar" else taught))
+def _probe_count(run: ResampledRun, metric: Metric) -> int:
+    """The number of probes that a metric is a mean over."""
+    if metric.probe_set:
+        return run.probe_count(metric.probe_set)
+    learned = [name for name in matrix_probe_sets(run.sets) if name in run.sets]
+    kept = [kept_probe_set(run.sets)] if metric.key == "fuar" else []
+    return sum(map(run.probe_count, [*kept, *learned]))
 
 
-def estimate_metric(key: str, values: Values, n: int) -> Estimate:
-    """A metric's mean over seeds, with its interval; undefined where it is so in one of them."""
-    metric = BY_KEY[key] if key in BY_KEY else probe_set_metrics(key.partition(".")[0])[0]
+def estimate_metric(metric: Metric, values: Values, n: int) -> Estimate:
+    """A metric's mean over seeds with its interval; undefined where it is undefined in a seed.
+
+    Args:
+        values: [runs, 1 + draws].
+        n: the number of probes.
+    """
     missing = int((~np.isfinite(values[:, 0])).sum())
     if missing:
-        some = f"undefined in {missing} of {len(values)} runs" if missing < len(values) else ""
-        return Estimate(None, n=n, note=some)
-    off = mean_over_seeds(values)
-    bounds = off.interval()
-    if bounds is None:
-        return Estimate(off.value, n=n, note="no interval: undefined in too many draws")
-    return Estimate(off.value, metric.within(bounds[0]), metric.within(bounds[1]), n)
+        note = f"undefined in {missing} of {len(values)} runs" if missing < len(values) else ""
+        return Estimate(None, n=n, note=note)
+    result = mean_over_seeds(values)
+    interval = result.interval()
+    if interval is None:
+        return Estimate(result.value, n=n, note="no interval: undefined in too many draws")
+    return Estimate(result.value, metric.clip(interval[0]), metric.clip(interval[1]), n)
 
 
-def _cost(infos: Sequence[Mapping[str, Any]]) -> Cost:
+def _mean_cost(infos: Sequence[Mapping[str, Any]]) -> Cost:
     spent = [info.get("spent", {}) for info in infos]
 
     def mean(key: str) -> float:
-        return fmean(float(one.get(key, 0)) for one in spent)
+        return fmean(float(table.get(key, 0)) for table in spent)
 
     peaks = [info["peak_mib"] for info in infos if info.get("peak_mib")]
     return Cost(
@@ -83,23 +93,23 @@ def _cost(infos: Sequence[Mapping[str, Any]]) -> Cost:
 
 
 def _curves(runs: Sequence[ResampledRun]) -> dict[str, list[float | None]]:
-    """By probe set, exact match in each row on all that the model has been taught of it by then;
-    of what was known before, on all of it."""
+    """By probe set, exact match in each row on the probes of all phases learned by then; for kept
+    probes, on all of them."""
     first = runs[0]
-    found = {}
+    curves = {}
     for name in first.sets:
         values = []
-        for t in range(len(first.one.rows)):
+        for t in range(len(first.outcomes.rows)):
             periods = (BASE, *first.columns[:t])
             ems = [
-                run.em(run.cells(t, probe_set=name, period=periods, lasts=True))[0]
+                run.pool(EM, run.select(t, probe_set=name, period=periods, lasts=True))[0]
                 for run in runs
-                if t < len(run.one.rows)
+                if t < len(run.outcomes.rows)
             ]
             values.append(float(np.mean(ems)))
-        found[name] = [None if np.isnan(value) else value for value in values]
-    return found
+        curves[name] = [None if np.isnan(value) else value for value in values]
+    return curves
 
 
-def _plain(matrix: Values) -> list[list[float | None]]:
+def _to_lists(matrix: Values) -> list[list[float | None]]:
     return [[None if np.isnan(x) else float(x) for x in row] for row in matrix]

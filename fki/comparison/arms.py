@@ -1,24 +1,17 @@
-"""Runs sorted into arms, and arms into groups that can be compared; reads run.json only."""
+"""Finds finished runs and sorts them into arms and comparable groups; reads run.json only."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fki.config.renamed_settings import new_name
-from fki.core.errors import ConfigError, DataError, nearest
+from fki.config.schema import flatten, settings_affecting
+from fki.core.errors import ConfigError, DataError, did_you_mean
+from fki.runs.protocol import read_protocol
 from fki.runs.run_dir import RUN, Run, find_runs
 
-PLACES = (
-    "seed",
-    "output_dir",
-    "output_log",
-    "num_workers",
-    "keep_last",
-    "keep_best",
-    "save_every_steps",
-)
 ORDER = ("vanilla", "recadam", "mixreview", "lora", "kadapter_2", "kadapter_3", "modular")
 
 
@@ -31,36 +24,38 @@ class FinishedRun:
     settings: Mapping[str, Any] = field(default_factory=dict)  # flat, without places and seed
 
     @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.run.folder
+
+    @property
     def method(self) -> str:
         """The name of its method."""
         return str(self.info["config"]["method"])
 
     @property
     def seed(self) -> int:
-        """What its randomness followed from."""
+        """Its random seed."""
         return int(self.info["config"]["seed"])
 
     @property
     def preset(self) -> str:
-        """The presets that its settings came from, such as `t5_lora`; the most special one."""
+        """The most special of the presets that its settings came from, such as `t5_lora`."""
         named = {o.partition(".toml:")[0] for o in self.info["origins"].values() if ".toml:" in o}
         return max(named, key=lambda name: (len(name), name), default="none")
 
     def fairness(self) -> dict[str, str]:
-        """What must be the same in runs that are compared, by its name in words."""
-        config, dataset, protocol = (self.info[key] for key in ("config", "dataset", "protocol"))
+        """What must be the same in runs that are compared, by its name."""
+        config, dataset = self.info["config"], self.info["dataset"]
         periods = dataset["periods"]
         return {
             "data": f"{dataset['name']} ({dataset['digest'][:8]})",
             "version": dataset["version"],
             "periods": f"{periods[0]} to {periods[-1]} ({len(periods)})" if periods else "none",
-            "periods between two evaluations": str(config["eval_every"]),
             "base model": f"{self.info['model']['name']} ({self.info['model']['digest'][:8]})",
             "tokenizer": str(self.info["model"].get("tokenizer", "?"))[:8],
             "start": config.get("continue_from") or "the base model",
-            "questions asked of a set at most": str(config["max_probes_per_set"]),
-            "input length": str(config["input_length"]),
-            **{f"protocol: {key}": str(value) for key, value in protocol.items()},
+            **{key: str(value) for key, value in read_protocol(self.info).items()},
         }
 
 
@@ -98,8 +93,8 @@ def _entry(run: Run) -> FinishedRun:
     info = run.info
     if info["status"] != "done":
         raise DataError(f"It is not done: its status is '{info['status']}'.")
-    config = dict(_flat(info["config"]))
-    settings = {key: value for key, value in config.items() if key not in PLACES}
+    shared = {"seed", *settings_affecting("nothing")}
+    settings = {k: v for k, v in flatten(info["config"]).items() if k not in shared}
     entry = FinishedRun(run, info, settings)
     entry.fairness()
     _ = entry.seed, entry.preset  # these raise where the file has something else there
@@ -109,14 +104,6 @@ def _entry(run: Run) -> FinishedRun:
     ):
         raise TypeError("not as it should be")
     return entry
-
-
-def _flat(table: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{key}.")
-        else:
-            yield f"{before}{key}", value
 
 
 def group_runs(
@@ -170,7 +157,7 @@ def _value(entry: FinishedRun, by: str) -> str:
     if by not in values:
         raise ConfigError(
             f"--by must be method, preset, version, seed or a setting, not '{by}'."
-            f"{nearest(by, list(values))}"
+            f"{did_you_mean(by, list(values))}"
         )
     return str(values[by])
 

@@ -1,6 +1,7 @@
-"""Finished runs to a Comparison: what each arm learned, kept and forgot, and how sure that is.
+"""Finished runs to a Comparison: what each arm learned, kept and forgot, with intervals and tests.
 
-Reads files only, so that it starts without torch.
+Reads files only, so that it starts without torch. Fields of the answers beside exact match are read
+only where a metric that needs them is shown.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,23 +20,15 @@ from fki.comparison.arms import (
 )
 from fki.comparison.bootstrap_metrics import BootstrapSample, ResampledRun, compute_metrics
 from fki.comparison.types import Comparison, Difference, Group, Verdict
-from fki.core.errors import ConfigError, DataError, nearest
+from fki.core.errors import ConfigError, DataError, did_you_mean
+from fki.core.probe_sets import PROBE_SETS
 from fki.metrics.bootstrap import DRAWS, difference_of_means
-from fki.metrics.registry import (
-    METRICS,
-    SETS,
-    Metric,
-    is_default,
-    metric_key,
-    probe_set_metrics,
-    probe_set_of_key,
-)
+from fki.metrics.registry import BY_FIELD, EM, Metric, all_metrics, is_default
 from fki.metrics.significance import cohens_h, holm, mcnemar
-from fki.runs import outcomes
-from fki.runs.outcomes import Outcomes
+from fki.runs.outcomes import Outcomes, read_outcomes
 
-FEWER = 500  # draws, where there are so many runs that they would take long
-MANY = 100  # runs
+FEWER_DRAWS = 500  # with so many runs that DRAWS would take long
+MANY_RUNS = 100
 ALPHA = 0.05
 BASELINE = "vanilla"
 
@@ -52,140 +45,182 @@ def compare(
     """Compare the finished runs in these folders.
 
     Args:
-        by: the setting that makes an arm; "" for all settings but the seed.
-        baseline: the arm that others are compared with; "" for vanilla where there is one, else the
-            first.
-        metrics: keys of what is shown; none for the usual ones.
-        everything: without `metrics`, all that some arm has is shown.
-        force: compare also what is not comparable, and say so.
+        by: the setting that defines an arm; "" for all settings but the seed.
+        baseline: the arm that the others are compared with; "" for vanilla where there is one, else
+            the first.
+        metrics: keys of the metrics to show, or of an answer metric (`f1`) for all probe sets; none
+            for the default ones.
+        everything: without `metrics`, show all metrics that an arm has.
+        force: compare runs even if their data or protocol differ; adds a warning.
     Raises:
-        DataError: there are no runs.
-        ConfigError: `by`, `baseline` or a metric is not known.
+        DataError: no runs found.
+        ConfigError: `by`, `baseline` or a metric is unknown.
     """
-    entries, left_out = find_finished_runs(folders)
-    read: dict[Path, Outcomes] = {}
-    for entry in entries:
+    runs, left_out = find_finished_runs(folders)
+    outcomes: dict[Path, Outcomes] = {}
+    for run in runs:
         try:
-            read[entry.run.folder] = outcomes.read_outcomes(entry.run)
+            outcomes[run.folder] = read_outcomes(run.run)
         except DataError as error:
-            left_out[str(entry.run.folder)] = str(error)
+            left_out[str(run.folder)] = str(error)
         except (AttributeError, KeyError, TypeError, ValueError):
-            left_out[str(entry.run.folder)] = "its scores or answers are not as fki writes them."
-    usable = [entry for entry in entries if entry.run.folder in read]
-    sorted_in, apart = group_runs(usable, {f: one.digest for f, one in read.items()}, force=force)
-    draws = FEWER if len(usable) > MANY else DRAWS
-    made, known = [], set[str]()
-    for some in sorted_in:
-        sides, dropped = build_arms(some, by)
-        left_out |= dropped
-        known |= set(sides)
-        maker = _Maker(sides, read, draws)
-        shown = maker.shown(metrics, everything=everything)
-        made.append(maker.group(baseline, shown, apart if force else ()))
-    if baseline and baseline not in known:
+            left_out[str(run.folder)] = "its scores or answers are not in the format of fki."
+    usable = [run for run in runs if run.folder in outcomes]
+    digests = {folder: one.digest for folder, one in outcomes.items()}
+    sorted_runs, differences = group_runs(usable, digests, force=force)
+    draws = FEWER_DRAWS if len(usable) > MANY_RUNS else DRAWS
+    groups, names = [], set[str]()
+    for similar in sorted_runs:
+        arms, superseded = build_arms(similar, by)
+        left_out |= superseded
+        names |= set(arms)
+        builder = _GroupBuilder(arms, outcomes, draws)
+        shown = builder.select(metrics, everything=everything)
+        groups.append(builder.build(baseline, shown, differences if force else ()))
+    if baseline and baseline not in names:
         raise ConfigError(
-            f"--baseline must be one of {', '.join(sorted(known))}, not '{baseline}'."
-            f"{nearest(baseline, sorted(known))}"
+            f"--baseline must be one of {', '.join(sorted(names))}, not '{baseline}'."
+            f"{did_you_mean(baseline, sorted(names))}"
         )
-    environments = dict.fromkeys(_environment(entry.info) for entry in usable)
-    return Comparison(tuple(made), left_out, () if force else tuple(apart), tuple(environments))
+    environments = dict.fromkeys(_describe_environment(run.info) for run in usable)
+    apart = () if force else tuple(differences)
+    return Comparison(tuple(groups), left_out, apart, tuple(environments))
 
 
-def _environment(info: Mapping[str, Any]) -> str:
-    told = info.get("environment", {})
-    packages = ", ".join(f"{name} {of}" for name, of in told.get("packages", {}).items())
-    made_with = f"fki {info.get('fki', '?')}, python {told.get('python', '?')}, {packages}"
-    return f"{made_with}, on {told.get('device', '?')}"
+def _describe_environment(info: Mapping[str, Any]) -> str:
+    environment = info.get("environment", {})
+    packages = ", ".join(f"{name} {of}" for name, of in environment.get("packages", {}).items())
+    versions = f"fki {info.get('fki', '?')}, python {environment.get('python', '?')}, {packages}"
+    return f"{versions}, on {environment.get('device', '?')}"
 
 
-class _Maker:
-    """Makes one group of arms."""
+class _GroupBuilder:
+    """Builds one group of arms: first the metrics to show are selected, then they are computed."""
 
     def __init__(
-        self, sides: Mapping[str, Sequence[FinishedRun]], read: Mapping[Path, Outcomes], draws: int
+        self,
+        arms: Mapping[str, Sequence[FinishedRun]],
+        outcomes: Mapping[Path, Outcomes],
+        draws: int,
     ) -> None:
-        self.sides = sides
-        used = {e.run.folder: read[e.run.folder] for some in sides.values() for e in some}
+        self.arms = arms
+        used = {run.folder: outcomes[run.folder] for run in self._runs()}
         sample = BootstrapSample([*used.values()], draws)
-        self.runs = {folder: ResampledRun(one, sample) for folder, one in used.items()}
+        self.resampled = {folder: ResampledRun(one, sample) for folder, one in used.items()}
+        own = {name for run in self.resampled.values() for name in run.sets} - set(PROBE_SETS)
+        self.metrics = all_metrics(own)
         self.values: dict[str, dict[str, Values]] = {}  # by arm, then by metric
-        for name, some in sides.items():
-            per_run = [
-                compute_metrics(self.runs[e.run.folder], e.info.get("spent", {})) for e in some
-            ]
-            self.values[name] = {key: np.stack([one[key] for one in per_run]) for key in per_run[0]}
+        self.warnings: list[str] = []
 
-    def group(self, baseline: str, shown: Sequence[Metric], forced: Sequence[str]) -> Group:
-        """With the differences to the baseline."""
+    def _runs(self) -> Iterable[FinishedRun]:
+        return (run for runs in self.arms.values() for run in runs)
+
+    def select(self, keys: Sequence[str], *, everything: bool) -> list[Metric]:
+        """The requested metrics, each once, or the default ones, that an arm has a value of."""
+        requested = [self.metrics[key] for key in self._expand(keys)]
+        shown = requested or [m for m in self.metrics.values() if everything or is_default(m)]
+        self._compute({m.answer.key for m in shown if m.answer is not None} | {EM.key})
+        defined = {
+            key
+            for values in self.values.values()
+            for key, drawn in values.items()
+            if np.isfinite(drawn[:, 0]).any()
+        }
+        if missing := [metric.key for metric in requested if metric.key not in defined]:
+            self.warnings.append(f"Undefined in every run: {', '.join(missing)}.")
+        return [metric for metric in shown if metric.key in defined]
+
+    def _expand(self, keys: Sequence[str]) -> list[str]:
+        """Each key once; an answer metric alone stands for it on all probe sets at the end.
+
+        Raises ConfigError for an unknown key.
+        """
+        expanded = []
+        for key in keys:
+            of_answer = [
+                m.key
+                for m in self.metrics.values()
+                if m.answer is BY_FIELD.get(key, "") and m.moment == "after"
+            ]
+            if key not in self.metrics and not of_answer:
+                known = [*self.metrics, *BY_FIELD]
+                raise ConfigError(
+                    f"--metric must be the key of a metric, not '{key}'.{did_you_mean(key, known)}",
+                    hint="Keys: learning_gain, forgetting, bwt, fwt, acc, fuar, kar, kg; a probe "
+                    "set such as updated, or updated.learned, updated.before, updated.f1; or "
+                    f"{', '.join(BY_FIELD)} for all probe sets.",
+                )
+            expanded += [key] if key in self.metrics else of_answer
+        return list(dict.fromkeys(expanded))
+
+    def _compute(self, fields: set[str]) -> None:
+        """Compute the stream metrics, and these answer metrics of every probe set."""
+        ordered = [key for key in BY_FIELD if key in fields]
+        for name, runs in self.arms.items():
+            of_runs = [
+                compute_metrics(self.resampled[run.folder], run.info.get("spent", {}), ordered)
+                for run in runs
+            ]
+            self.values[name] = {
+                key: np.stack([metrics[key] for metrics in of_runs]) for key in of_runs[0]
+            }
+
+    def build(self, baseline: str, shown: Sequence[Metric], forced: Sequence[str]) -> Group:
+        """The group, with the differences to the baseline."""
         base = self._baseline(baseline)
-        made = [
-            summarize_arm(name, some, [self.runs[e.run.folder] for e in some], self.values[name])
-            for name, some in self.sides.items()
+        arms = [
+            summarize_arm(
+                name,
+                runs,
+                [self.resampled[r.folder] for r in runs],
+                self.values[name],
+                self.metrics,
+            )
+            for name, runs in self.arms.items()
         ]
-        entry = next(iter(self.sides.values()))[0]
+        first = next(iter(self.arms.values()))[0]
         return Group(
-            title=_title(entry.info),
-            rows=max((self.runs[e.run.folder].one.rows for e in self._entries()), key=len),
-            arms=tuple(made),
+            title=_title(first.info),
+            rows=max((run.outcomes.rows for run in self.resampled.values()), key=len),
+            arms=tuple(arms),
             metrics=tuple(shown),
             baseline=base,
             differences=tuple(self._differences(base, shown)) if base else (),
-            settings=differing_settings(
-                {name: some[0].settings for name, some in self.sides.items()}
-            ),
+            settings=differing_settings({n: runs[0].settings for n, runs in self.arms.items()}),
             warnings=tuple(self._warnings(forced)),
         )
 
-    def _entries(self) -> Iterable[FinishedRun]:
-        return (entry for some in self.sides.values() for entry in some)
-
-    def _baseline(self, asked: str) -> str:
-        if len(self.sides) < 2:
+    def _baseline(self, requested: str) -> str:
+        if len(self.arms) < 2:
             return ""
-        if asked:
-            return asked if asked in self.sides else ""
-        return BASELINE if BASELINE in self.sides else next(iter(self.sides))
-
-    def shown(self, keys: Sequence[str], *, everything: bool) -> list[Metric]:
-        """The metrics that are asked for, each once, or the usual ones, that some arm has."""
-        by_key = {metric.key: metric for metric in METRICS}
-        for own in {s for run in self.runs.values() for s in run.sets} - set(SETS):
-            by_key |= {metric.key: metric for metric in probe_set_metrics(own)}
-        for key in keys:
-            if key not in by_key:
-                raise ConfigError(
-                    f"--metric must be one of {', '.join(by_key)}, not '{key}'."
-                    f"{nearest(key, list(by_key))}"
-                )
-        has = {k for v in self.values.values() for k, x in v.items() if np.isfinite(x[:, 0]).any()}
-        usual = [key for key in by_key if everything or is_default(key)]
-        return [by_key[key] for key in dict.fromkeys(keys or usual) if key in has]
+        if requested:
+            return requested if requested in self.arms else ""
+        return BASELINE if BASELINE in self.arms else next(iter(self.arms))
 
     def _differences(self, base: str, shown: Sequence[Metric]) -> list[Difference]:
         raw = [
             self._difference(name, base, metric)
             for metric in shown
-            if not metric.key.endswith(".before")  # the same base model has the same answers
-            for name in self.sides
+            if metric.moment != "before"  # one base model has the same answers before
+            for name in self.arms
             if name != base
         ]
-        adjusted = holm([d["p"] for d in raw])
-        found = []
-        for told, p_holm in zip(raw, adjusted, strict=True):
-            is_better = told.pop("is_better")
+        differences = []
+        for values, p_holm in zip(raw, holm([d["p"] for d in raw]), strict=True):
+            is_better = values.pop("is_better")
             verdict: Verdict = "undefined"
             if p_holm is not None:
                 verdict = "better" if is_better else "worse"
                 verdict = verdict if p_holm < ALPHA else "no evidence of a difference"
-            found.append(Difference(**told, p_holm=p_holm, verdict=verdict))
-        return found
+            differences.append(Difference(**values, p_holm=p_holm, verdict=verdict))
+        return differences
 
     def _difference(self, name: str, base: str, metric: Metric) -> dict[str, Any]:
-        """An arm less the baseline, without what depends on the family of tests."""
-        nothing = np.full((1, 2), np.nan)
-        ours, theirs = (self.values[arm].get(metric.key, nothing) for arm in (name, base))
-        seeds = [[e.seed for e in self.sides[arm]] for arm in (name, base)]
-        told: dict[str, Any] = {
+        """An arm less the baseline, without the values that depend on the family of tests."""
+        undefined = np.full((1, 2), np.nan)
+        ours, theirs = (self.values[arm].get(metric.key, undefined) for arm in (name, base))
+        seeds = [[run.seed for run in self.arms[arm]] for arm in (name, base)]
+        values: dict[str, Any] = {
             "metric": metric.key,
             "arm": name,
             "baseline": base,
@@ -194,38 +229,40 @@ class _Maker:
             "is_better": False,
         }
         if not (np.isfinite(ours[:, 0]).all() and np.isfinite(theirs[:, 0]).all()):
-            return told
+            return values
         is_paired = seeds[0] == seeds[1] and len(set(seeds[0])) == len(seeds[0])
-        off = difference_of_means(ours, theirs, is_paired=is_paired)
-        low, high = off.interval() or (None, None)
-        told |= {"value": off.value, "low": low, "high": high, "test": "paired bootstrap"}
-        told |= {"p": off.p(), "is_better": (off.value > 0) == metric.higher_is_better}
-        if metric.key in SETS or metric.key.endswith(".learned"):
-            told["effect"] = cohens_h(*(float(v[:, 0].mean()) / 100 for v in (ours, theirs)))
-        exact = self._mcnemar(name, base, metric.key)
-        return told if exact is None else told | {"p": exact, "test": "exact McNemar"}
+        result = difference_of_means(ours, theirs, is_paired=is_paired)
+        low, high = result.interval() or (None, None)
+        values |= {"value": result.value, "low": low, "high": high, "test": "paired bootstrap"}
+        is_better = (result.value > 0) == metric.higher_is_better
+        values |= {"p": result.p_value(), "is_better": is_better}
+        if metric.is_proportion:
+            values["effect"] = cohens_h(*(float(v[:, 0].mean()) / 100 for v in (ours, theirs)))
+        exact = self._mcnemar(name, base, metric)
+        return values if exact is None else values | {"p": exact, "test": "exact McNemar"}
 
-    def _mcnemar(self, name: str, base: str, key: str) -> float | None:
-        """The exact p of two single runs that were asked the same of a probe set; else None."""
-        pair = [self.runs[e.run.folder] for arm in (name, base) for e in self.sides[arm]]
-        probe_set = probe_set_of_key(key, pair[0].sets)
-        if probe_set is None or key != metric_key(probe_set, "after"):
+    def _mcnemar(self, name: str, base: str, metric: Metric) -> float | None:
+        """The exact p of two single runs with the same probes, for answers that score 0 or 1 at the
+        end; None for everything else."""
+        pair = [self.resampled[run.folder] for arm in (name, base) for run in self.arms[arm]]
+        answer = metric.answer
+        if answer is None or not answer.is_binary or answer.per or metric.moment != "after":
             return None
-        if len(pair) != 2 or pair[0].one.digest != pair[1].one.digest:
+        if len(pair) != 2 or pair[0].outcomes.digest != pair[1].outcomes.digest:
             return None
-        return mcnemar(*(run.right_at_the_end(probe_set) for run in pair))
+        return mcnemar(*(run.answers_at_the_end(metric.probe_set, answer.key) for run in pair))
 
     def _warnings(self, forced: Sequence[str]) -> Iterable[str]:
         if forced:
             yield "Forced: these runs are not comparable. They differ in " + "; ".join(forced) + "."
-        digests = {run.one.digest for run in self.runs.values()}
-        if len(digests) > 1:
-            yield "These runs were not asked the same questions: differences are not paired."
-        if any(len(some) == 1 for some in self.sides.values()):
+        if len({run.outcomes.digest for run in self.resampled.values()}) > 1:
+            yield "These runs were evaluated on different probes: differences are not paired."
+        if any(len(runs) == 1 for runs in self.arms.values()):
             yield (
-                "Some arms have one seed: their intervals tell of other questions, not of other "
-                "seeds."
+                "Some arms have one seed: their 95% intervals cover the choice of probes, not "
+                "of seeds."
             )
+        yield from self.warnings
 
 
 def _title(info: Mapping[str, Any]) -> str:

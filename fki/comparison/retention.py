@@ -1,4 +1,4 @@
-"""What a checkpoint knew once and no longer knows, and its scores with intervals."""
+"""What a checkpoint once answered correctly and no longer does, and its scores with intervals."""
 
 import json
 from collections import Counter, defaultdict
@@ -14,8 +14,8 @@ from fki.comparison.types import Estimate
 from fki.core.errors import DataError
 from fki.core.probe_sets import BASE
 from fki.metrics.bootstrap import DRAWS
-from fki.runs import outcomes
-from fki.runs.outcomes import Outcomes
+from fki.metrics.registry import probe_set_metrics
+from fki.runs.outcomes import Outcomes, read_outcomes
 from fki.runs.run_dir import PROBES, SAMPLES, Run
 
 Key = tuple[str, str]  # probe set and id
@@ -34,104 +34,105 @@ class ProbeSetRetention:
 
 @dataclass(frozen=True, slots=True)
 class RelationLoss:
-    """A relation, and how many of its questions were answered right in an earlier row alone."""
+    """How many probes of a relation were answered correctly in an earlier row and no longer are."""
 
     relation: str
-    once: int  # answered right at some time
-    lost: int
+    once: int  # answered correctly in some row
+    lost: int  # of these, answered wrongly in the last row
 
 
 @dataclass(frozen=True, slots=True)
 class ForgottenProbe:
-    """A question that was answered right once."""
+    """A probe that was answered correctly once."""
 
     question: str
     answers: tuple[str, ...]
-    said: str  # now
+    prediction: str  # in the last row
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What a run's own answers tell of a checkpoint."""
+    """The retention of a checkpoint, from the answers of its run."""
 
-    kept: tuple[ProbeSetRetention, ...] = ()
-    lost: tuple[RelationLoss, ...] = ()  # the most lost first
+    probe_sets: tuple[ProbeSetRetention, ...] = ()
+    losses: tuple[RelationLoss, ...] = ()  # the largest first
     examples: tuple[ForgottenProbe, ...] = ()
 
 
 def read_retention(run: Run, after: str, examples: int = 3) -> Retention:
-    """Of a checkpoint; an empty one where the run was asked nothing then."""
+    """The retention of a checkpoint; empty where the run has no row of that name."""
     try:
-        whole = outcomes.read_outcomes(run)
+        outcomes = read_outcomes(run)
     except DataError:
         return Retention()
-    if after not in whole.rows:
+    if after not in outcomes.rows:
         return Retention()
-    one = whole.up_to(after)
-    gone = _gone(one)
-    lost = {key for key, is_lost in gone.items() if is_lost}
+    outcomes = outcomes.up_to(after)
+    is_lost = _find_lost(outcomes)
+    lost = {key for key, gone in is_lost.items() if gone}
     return Retention(
-        tuple(_kept(one)),
-        tuple(_lost(run, gone)),
+        tuple(_probe_sets(outcomes)),
+        tuple(_losses(run, is_lost)),
         tuple(_examples(run, after, lost, examples)),
     )
 
 
-def _kept(one: Outcomes) -> Iterator[ProbeSetRetention]:
-    run = ResampledRun(one, BootstrapSample([one], DRAWS))
+def _probe_sets(outcomes: Outcomes) -> Iterator[ProbeSetRetention]:
+    run = ResampledRun(outcomes, BootstrapSample([outcomes], DRAWS))
     for name in run.sets:
-        n = run.asked_of(name)
-        moments = [estimate_metric(name, values[None], n) for values in run.of_set(name)]
+        n = run.probe_count(name)
+        [metric, *_] = probe_set_metrics(name)
+        moments = [estimate_metric(metric, values[None], n) for values in run.of_set(name)]
         if n:
             yield ProbeSetRetention(name, n, *moments)
 
 
-def _gone(one: Outcomes) -> dict[Key, bool]:
-    """Of each probe that was answered right in some row, is it answered wrong in the last?"""
-    found = {}
-    last = one.right[-1]
-    for number, now in last.items():
-        cell = one.asked[number]
-        if cell.period not in (BASE, *one.columns):
+def _find_lost(outcomes: Outcomes) -> dict[Key, bool]:
+    """For each probe answered correctly in some row: is it answered wrongly in the last?"""
+    is_lost = {}
+    for number, now in outcomes.em[-1].items():
+        cell = outcomes.cells[number]
+        if cell.period not in (BASE, *outcomes.columns):
             continue
-        once = np.max([row[number] for row in one.right if number in row], axis=0)
-        for id, was, is_right in zip(cell.ids, once, now, strict=True):
-            if was:
-                found[cell.probe_set, id] = not is_right
-    return found
+        once = np.max([row[number] for row in outcomes.em if number in row], axis=0)
+        for id, was_right, is_right in zip(cell.ids, once, now, strict=True):
+            if was_right:
+                is_lost[cell.probe_set, id] = not is_right
+    return is_lost
 
 
-def _lost(run: Run, gone: Mapping[Key, bool]) -> Iterator[RelationLoss]:
+def _losses(run: Run, is_lost: Mapping[Key, bool]) -> Iterator[RelationLoss]:
     once: Counter[str] = Counter()
     lost: Counter[str] = Counter()
-    for row in run.read_lines(PROBES):
-        key = _key(row)
-        if key in gone:
-            once[str(row.get("relation", ""))] += 1
-            lost[str(row.get("relation", ""))] += gone[key]
-    for name, count in lost.most_common():
+    for probe in run.read_lines(PROBES):
+        key = _key(probe)
+        if key in is_lost:
+            once[str(probe.get("relation", ""))] += 1
+            lost[str(probe.get("relation", ""))] += is_lost[key]
+    for relation, count in lost.most_common():
         if count:
-            yield RelationLoss(name, once[name], count)
+            yield RelationLoss(relation, once[relation], count)
 
 
 def _examples(run: Run, after: str, lost: set[Key], most: int) -> Iterator[ForgottenProbe]:
-    """Some of the lost ones, of one relation each as long as there are any left."""
+    """Up to `most` lost probes: one of each relation before a second one of any."""
     by_relation: dict[str, list[tuple[Key, Mapping[str, Any]]]] = defaultdict(list)
-    for row in run.read_lines(PROBES):
-        key = _key(row)
+    for probe in run.read_lines(PROBES):
+        key = _key(probe)
         if key in lost:
-            by_relation[str(row.get("relation", ""))].append((key, row))
+            by_relation[str(probe.get("relation", ""))].append((key, probe))
     ranked = sorted(by_relation.values(), key=len, reverse=True)
-    turns = [some[i] for i in range(most) for some in ranked if i < len(some)][:most]
-    texts = _texts(run, after, {key for key, _ in turns})
-    for key, probe in turns:
-        yield ForgottenProbe(str(probe["source"]), tuple(probe["answers"]), texts.get(key, ""))
+    turns = [probes[i] for i in range(most) for probes in ranked if i < len(probes)][:most]
+    predictions = _predictions(run, after, {key for key, _ in turns})
+    for key, row in turns:
+        answers = tuple(row["answers"])
+        yield ForgottenProbe(str(row["source"]), answers, predictions.get(key, ""))
 
 
-def _texts(run: Run, after: str, keys: set[Key]) -> dict[Key, str]:
-    rows = run.read_lines(SAMPLES, containing=json.dumps(after, ensure_ascii=False))
-    found = ((_key(row), str(row["text"])) for row in rows if row["after"] == after)
-    return {key: text for key, text in found if key in keys}
+def _predictions(run: Run, after: str, keys: set[Key]) -> dict[Key, str]:
+    samples = run.read_lines(SAMPLES, containing=json.dumps(after, ensure_ascii=False))
+    texts = ((_key(sample), str(sample["text"])) for sample in samples if sample["after"] == after)
+    return {key: text for key, text in texts if key in keys}
 
 
 def _key(row: Mapping[str, Any]) -> Key:

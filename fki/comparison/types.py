@@ -1,6 +1,6 @@
-"""What a comparison holds: arms, what each learned and kept, and how sure that is.
+"""The result of a comparison: groups of arms, their metrics with intervals, and the differences.
 
-An arm is a set of runs that differ in nothing but their seed. Percentages are 0 to 100.
+An arm is a set of runs that differ only in their seed. Percentages are 0 to 100.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,35 +14,35 @@ Verdict = Literal["better", "worse", "no evidence of a difference", "undefined"]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The mean over an arm's seeds, with its 95 % interval; None where it is undefined."""
+    """The mean over an arm's seeds, with its 95% interval; None where it is undefined."""
 
     value: float | None
     low: float | None = None
     high: float | None = None
-    n: int = 0  # probes that it is a mean over
-    note: str = ""  # such as "no gain in 1 of 3 seeds"
+    n: int = 0  # probes
+    note: str = ""  # such as "undefined in 1 of 3 runs"
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a run of an arm took, the mean over its seeds."""
+    """The cost of a run, mean over an arm's seeds."""
 
     trainable: int  # parameters
     steps: float
     tokens: float
     seconds: float  # of training
-    flops: float  # as estimated by modeling/flops.py; 0 where a run does not tell
-    peak_mib: float | None  # of memory, where a run tells
+    flops: float  # estimated; 0 where a run has no estimate
+    peak_mib: float | None  # of memory; None where a run has not measured it
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Input and target tokens that a second of training takes in."""
+        """Input and target tokens per second of training."""
         return self.tokens / self.seconds if self.seconds else None
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """Runs of the same settings but for the seed."""
+    """Runs that differ only in their seed."""
 
     name: str
     method: str
@@ -55,13 +55,13 @@ class Arm:
     curves: Mapping[str, Sequence[float | None]]  # by probe set: EM in each row, mean over seeds
 
     def estimate(self, key: str) -> Estimate:
-        """Of a metric; an undefined one where the arm has none."""
+        """The estimate of a metric; undefined where the arm has none."""
         return self.estimates.get(key) or Estimate(None)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """An arm against the baseline in one metric: the arm's value less the baseline's."""
+    """The difference of an arm to the baseline in one metric: arm minus baseline."""
 
     metric: str
     arm: str
@@ -71,14 +71,14 @@ class Difference:
     high: float | None = None
     p: float | None = None  # two-sided
     p_holm: float | None = None  # adjusted for the family that is shown
-    effect: float | None = None  # Cohen's h, for exact match
+    effect: float | None = None  # Cohen's h, for proportions
     test: str = ""  # "paired bootstrap" or "exact McNemar"
     verdict: Verdict = "undefined"
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Arms that can be compared: asked the same questions, of the same base model."""
+    """Arms that can be compared: same base model, probes and protocol."""
 
     title: str  # "wiki, 12 quarters, t5-mini"
     rows: tuple[str, ...]  # of the matrix R: "base", then the phases
@@ -87,14 +87,14 @@ class Group:
     baseline: str  # an arm's name; "" for none
     differences: tuple[Difference, ...] = ()
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # key: arm: value
-    warnings: tuple[str, ...] = ()  # what every output must say, such as that it was forced
+    warnings: tuple[str, ...] = ()  # for every output, such as that the comparison was forced
 
     def arm(self, name: str) -> Arm:
-        """By its name."""
+        """The arm of this name."""
         return next(arm for arm in self.arms if arm.name == name)
 
     def best(self, metric: Metric) -> frozenset[str]:
-        """The arms with the best value as it is shown; none where there is nothing to choose."""
+        """The arms with the best rounded value; none where all values are equal."""
         values = {arm.name: arm.estimate(metric.key).value for arm in self.arms}
         known = {name: round(v, metric.digits) for name, v in values.items() if v is not None}
         if len(set(known.values())) < 2:
@@ -103,15 +103,15 @@ class Group:
         return frozenset(name for name, value in known.items() if value == top)
 
     def difference(self, arm: str, metric: str) -> Difference | None:
-        """Of an arm to the baseline; None for the baseline itself."""
+        """The difference of an arm to the baseline; None for the baseline itself."""
         return next((d for d in self.differences if (d.arm, d.metric) == (arm, metric)), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All groups, and the runs that are left out with the reason for it."""
+    """All groups, and the runs that are left out with the reason."""
 
     groups: tuple[Group, ...]
-    left_out: Mapping[str, str]  # a run's folder: why
-    apart: tuple[str, ...] = ()  # in what the groups differ, in words
-    environments: tuple[str, ...] = ()  # of the runs, each once, in words
+    left_out: Mapping[str, str]  # a run's folder: the reason
+    group_differences: tuple[str, ...] = ()  # why the groups are apart, a sentence each
+    environments: tuple[str, ...] = ()  # of the runs, each once

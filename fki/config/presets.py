@@ -15,10 +15,10 @@ import tomli_w
 
 from fki.config.compat import ckl_config
 from fki.config.renamed_settings import new_name
-from fki.config.resolve import Layer, Resolved
-from fki.config.schema import SETTINGS, TABLES, Config, as_dict
+from fki.config.resolve import Layer, ResolvedConfig
+from fki.config.schema import SETTINGS, TABLES, Config, to_dict
 from fki.core import registry
-from fki.core.errors import ConfigError, closest, nearest
+from fki.core.errors import ConfigError, closest_match, did_you_mean
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,13 +26,15 @@ else:
     import tomli as tomllib
 
 NOT_SETTINGS = frozenset({"FKI_HOME", "FKI_CONTACT"})  # variables of ours that are no settings
-FILES = (".toml", ".json")  # how a path to a preset ends; anything else is a name of ours
+SUFFIXES = (".toml", ".json")  # how a path to a preset ends; anything else is a name of ours
 FLAGS = {"dataset_version": "--version"}  # flags that are not named after their setting
-KEY = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
-HEADER = re.compile(r"\s*\[\[?([^\[\]]+)\]\]?\s*(?:#.*)?$")
+KEY_LINE = re.compile(
+    r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*="""
+)
+TABLE_LINE = re.compile(r"\s*\[\[?([^\[\]]+)\]\]?\s*(?:#.*)?$")
 
 
-def layers(
+def read_layers(
     presets: Sequence[str],
     environ: Mapping[str, str],
     sets: Sequence[str],
@@ -50,14 +52,18 @@ def layers(
     """
     given = {key: value for key, value in flags.items() if value is not None}
     return [
-        *(layer for name in _for_method(presets, given) for layer in _chain(_found(name), ())),
-        *_from_environment(environ),
-        *_from_sets(sets),
-        *(_layer(key, value, _flag(key)) for key, value in given.items()),
+        *(
+            layer
+            for name in _prefer_method_presets(presets, given)
+            for layer in _read_chain(_find(name), ())
+        ),
+        *_read_environment(environ),
+        *_read_sets(sets),
+        *(_make_layer(key, value, _flag_name(key)) for key, value in given.items()),
     ]
 
 
-def folder() -> Path:
+def presets_folder() -> Path:
     """Where our presets are: in the installed package, else beside it in a checkout."""
     package = Path(__file__).resolve().parent.parent
     return next(
@@ -68,20 +74,20 @@ def folder() -> Path:
 
 def preset_names() -> list[str]:
     """The names of our presets, by alphabet."""
-    return sorted(path.stem for path in folder().glob("*.toml"))
+    return sorted(path.stem for path in presets_folder().glob("*.toml"))
 
 
-def describe(name: str) -> str:
+def describe_preset(name: str) -> str:
     """A preset's first comment line, "" if it opens with none.
 
     Raises:
         ConfigError: there is no such preset.
     """
-    first = _text(_found(name)).partition("\n")[0].strip()
+    first = _read_text(_find(name)).partition("\n")[0].strip()
     return first.lstrip("# ") if first.startswith("#") else ""
 
 
-def _for_method(presets: Sequence[str], given: Mapping[str, Any]) -> list[str]:
+def _prefer_method_presets(presets: Sequence[str], given: Mapping[str, Any]) -> list[str]:
     """`--preset t5 --method recadam` means `--preset t5_recadam`, where there is one."""
     method = str(given.get("method", ""))
     suffix = "_" + registry.ALIASES.get(method, method)
@@ -89,147 +95,148 @@ def _for_method(presets: Sequence[str], given: Mapping[str, Any]) -> list[str]:
     return [name + suffix if name + suffix in ours else name for name in presets]
 
 
-def _found(name: str, beside: Path | None = None) -> Path:
+def _find(name: str, beside: Path | None = None) -> Path:
     """The file of a preset, sought in the folder of the file that extends it, then in ours."""
-    file = name if name.endswith(FILES) else f"{name}.toml"
+    file = name if name.endswith(SUFFIXES) else f"{name}.toml"
     own = beside.parent / file if beside else Path(file if name == file else "")
-    places = [path for path in (own, folder() / file) if path.is_file()]
+    places = [path for path in (own, presets_folder() / file) if path.is_file()]
     others = [path for path in places if not (beside and path.samefile(beside))]
     if places:
         return (others or places)[0]  # a file may extend ours of its own name; never itself
     names = preset_names()
     if file == name:
-        close = closest(Path(name).stem, names) if name.endswith(".json") else None
+        close = closest_match(Path(name).stem, names) if name.endswith(".json") else None
         raise ConfigError(
-            f"There is no preset file {name}.{nearest(own.name, _beside(own))}",
+            f"There is no preset file {name}.{did_you_mean(own.name, _sibling_names(own))}",
             hint=f"fki's own settings: --preset {close}" if close else None,
         )
     raise ConfigError(
-        f"There is no preset '{name}'.{nearest(name, names)}", hint=f"Presets: {', '.join(names)}"
+        f"There is no preset '{name}'.{did_you_mean(name, names)}",
+        hint=f"Presets: {', '.join(names)}",
     )
 
 
-def _beside(file: Path) -> list[str]:
+def _sibling_names(file: Path) -> list[str]:
     """The names of the files in a file's folder that end alike; none where there is no folder."""
     return sorted(path.name for path in file.parent.glob(f"*{file.suffix}"))
 
 
-def _chain(path: Path, above: tuple[Path, ...]) -> Iterator[Layer]:
+def _read_chain(path: Path, above: tuple[Path, ...]) -> Iterator[Layer]:
     """What a file extends, lowest first, then the file itself."""
     if any(path.samefile(other) for other in above):
-        circle = " -> ".join(_shown(file) for file in (*above, path))
+        circle = " -> ".join(_display_name(file) for file in (*above, path))
         raise ConfigError(f"extends goes in a circle: {circle}.")
     if path.suffix == ".json":
-        yield ckl_config.read(path)
+        yield ckl_config.read_ckl_config(path)
         return
-    values, origins = _read(path)
+    values, origins = _read_toml(path)
     extends = values.pop("extends", [])
-    place = origins.pop("extends", _shown(path))
+    place = origins.pop("extends", _display_name(path))
     names = [extends] if isinstance(extends, str) else extends
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise ConfigError(f"{place}: extends must be a preset's name or a list of names.")
     for name in names:
-        yield from _chain(_extended(name, path, place), (*above, path))
-    yield Layer(values, origins, is_ours=path.parent == folder())
+        yield from _read_chain(_find_extended(name, path, place), (*above, path))
+    yield Layer(values, origins, is_builtin=path.parent == presets_folder())
 
 
-def _extended(name: str, path: Path, place: str) -> Path:
+def _find_extended(name: str, path: Path, place: str) -> Path:
     try:
-        return _found(name, beside=path)
+        return _find(name, beside=path)
     except ConfigError as error:
         raise ConfigError(f"{place}: {error}", hint=error.hint) from None
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def _read_toml(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """A file's values, and the "file:line" of every dotted key and table."""
-    text, lines = _text(path), {}
+    text, lines = _read_text(path), {}
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(_syntax_error(path, text, error)) from None
-    numbers = _line_numbers(text)
-    for key in _dotted(values):
+        raise ConfigError(_describe_syntax_error(path, text, error)) from None
+    numbers = _find_lines(text)
+    for key in _iter_dotted_keys(values):
         near = key
         while near not in numbers and "." in near:
             near = near.rpartition(".")[0]
-        lines[key] = f"{_shown(path)}:{numbers.get(near, 1)}"
+        lines[key] = f"{_display_name(path)}:{numbers.get(near, 1)}"
     return values, lines
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{_shown(path)} cannot be read: {error}.") from None
+        raise ConfigError(f"{_display_name(path)} cannot be read: {error}.") from None
 
 
-def _shown(path: Path) -> str:
+def _display_name(path: Path) -> str:
     """Ours by their name, the user's as they wrote it."""
-    return path.name if path.parent == folder() else str(path)
+    return path.name if path.parent == presets_folder() else str(path)
 
 
-def _syntax_error(path: Path, text: str, error: Exception) -> str:
+def _describe_syntax_error(path: Path, text: str, error: Exception) -> str:
     """Python < 3.14 tells the position only inside the message."""
     found = re.search(r" \(at line (\d+), column (\d+)\)", str(error))
     line, column = found.groups() if found else (str(text.count("\n") + 1), "1")
     what = re.sub(r" \(at .*\)$", "", str(error))
-    return f"{_shown(path)}:{line}:{column}: this is not TOML: {what}."
+    return f"{_display_name(path)}:{line}:{column}: this is not TOML: {what}."
 
 
-def _line_numbers(text: str) -> dict[str, int]:
+def _find_lines(text: str) -> dict[str, int]:
     """Dotted key or table to the line, from 1, where it first stands; text blocks are skipped."""
     found: dict[str, int] = {}
     table: tuple[str, ...] = ()
     in_text = False
     for number, line in enumerate(text.splitlines(), start=1):
-        header, key = HEADER.match(line), KEY.match(line)
+        header, key = TABLE_LINE.match(line), KEY_LINE.match(line)
         parts: tuple[str, ...] = ()
         if header and not in_text:
-            parts = table = _parts(header[1])
+            parts = table = _split_key(header[1])
         elif key and not in_text:
-            parts = table + _parts(key[1])
+            parts = table + _split_key(key[1])
         for end in range(len(parts)):
             found.setdefault(".".join(parts[: end + 1]), number)
         in_text ^= (line.count('"""') + line.count("'''")) % 2 == 1
     return found
 
 
-def _parts(key: str) -> tuple[str, ...]:
+def _split_key(key: str) -> tuple[str, ...]:
     return tuple(part.strip().strip("\"'") for part in key.split("."))
 
 
-def _dotted(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
+def _iter_dotted_keys(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
     """The dotted key of every value and every table."""
     for key, value in values.items():
         yield above + key
         if isinstance(value, dict):
-            yield from _dotted(value, f"{above}{key}.")
+            yield from _iter_dotted_keys(value, f"{above}{key}.")
 
 
-def _layer(dotted: str, value: Any, origin: str) -> Layer:
+def _make_layer(dotted: str, value: Any, origin: str) -> Layer:
     """One value as a layer of its own."""
     for name in reversed(dotted.split(".")):
         value = {name: value}
-    return Layer(value, dict.fromkeys(_dotted(value), origin))
+    return Layer(value, dict.fromkeys(_iter_dotted_keys(value), origin))
 
 
-def _from_environment(environ: Mapping[str, str]) -> Iterator[Layer]:
+def _read_environment(environ: Mapping[str, str]) -> Iterator[Layer]:
     for name in sorted(environ):
         if name.startswith("FKI_") and name not in NOT_SETTINGS:
             key = name.removeprefix("FKI_").lower().replace("__", ".")
-            yield _layer(key, _value(key, environ[name]), name)
+            yield _make_layer(key, _parse_value(key, environ[name]), name)
 
 
-def _from_sets(sets: Sequence[str]) -> Iterator[Layer]:
+def _read_sets(sets: Sequence[str]) -> Iterator[Layer]:
     for text in sets:
         key, equals, value = text.partition("=")
-        if not equals or not all(_parts(key)):
+        if not equals or not all(_split_key(key)):
             raise ConfigError(f"--set takes key=value, not '{text}'.")
-        key = ".".join(_parts(key))
-        yield _layer(key, _value(key, value.strip()), "--set")
+        key = ".".join(_split_key(key))
+        yield _make_layer(key, _parse_value(key, value.strip()), "--set")
 
 
-def _value(key: str, text: str) -> Any:
+def _parse_value(key: str, text: str) -> Any:
     """The text as TOML, else as it is; a setting that takes text needs no quotes."""
     field = Config.model_fields.get(new_name(key))
     if field and field.annotation is str and text[:1] not in ("'", '"'):
@@ -241,37 +248,37 @@ def _value(key: str, text: str) -> Any:
     return parsed["value"] if len(parsed) == 1 else text
 
 
-def _flag(key: str) -> str:
+def _flag_name(key: str) -> str:
     return FLAGS.get(key, "--" + key.replace("_", "-"))
 
 
 TITLE = "# The settings that differ from fki's built-in defaults, and where each came from.\n"
 
 
-def as_preset(resolved: Resolved) -> str:
+def to_preset(resolved: ResolvedConfig) -> str:
     """TOML with a comment on each line; resolving it alone gives an equal config."""
-    values, defaults = as_dict(resolved.config), as_dict(Config())
+    values, defaults = to_dict(resolved.config), to_dict(Config())
     lines = [
-        _line(name, values[name], resolved.origins[name])
+        _format_line(name, values[name], resolved.origins[name])
         for name in SETTINGS
         if name not in TABLES and values[name] != defaults[name]
     ]
     for table in TABLES:
         differing = [
-            _line(name, value, resolved.origins[f"{table}.{name}"])
+            _format_line(name, value, resolved.origins[f"{table}.{name}"])
             for name, value in values[table].items()
             if value != defaults[table][name]
         ]
         lines += [f"\n[{table}]\n", *differing] if differing else []
-    return TITLE + "".join(lines + _tables(resolved))
+    return TITLE + "".join(lines + _format_option_tables(resolved))
 
 
-def _tables(resolved: Resolved) -> list[str]:
+def _format_option_tables(resolved: ResolvedConfig) -> list[str]:
     """The options that somebody stated; a table of another method is there even if it is empty."""
     lines = []
     for table, options in resolved.config.options.items():
         stated = [
-            _line(name, value, origin)
+            _format_line(name, value, origin)
             for name, value in options.items()
             if (origin := resolved.origins[f"{table}.{name}"]) != "default"
         ]
@@ -280,6 +287,6 @@ def _tables(resolved: Resolved) -> list[str]:
     return lines
 
 
-def _line(name: str, value: Any, origin: str) -> str:
+def _format_line(name: str, value: Any, origin: str) -> str:
     comment = "".join(c if c.isprintable() else "?" for c in origin)
     return f"{tomli_w.dumps({name: value}).strip()}  # {comment}\n"

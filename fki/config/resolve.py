@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fki.config.renamed_settings import RENAMED, new_name, with_new_names
-from fki.config.schema import SETTINGS, TABLES, Config, as_dict, clashes
-from fki.config.validation import Problems, shown
+from fki.config.schema import SETTINGS, TABLES, Config, find_conflicts, to_dict
+from fki.config.validation import SettingProblems, format_value
 from fki.core import registry
-from fki.core.errors import ConfigError, FkiError, nearest
+from fki.core.errors import ConfigError, FkiError, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,12 @@ class Layer:
     """(dotted key, what the user should be told of it), dropped where a layer above states it."""
     problems: tuple[tuple[str, str], ...] = ()
     """(dotted key, what is wrong with it), dropped in the same way."""
-    is_ours: bool = False
+    is_builtin: bool = False
     """Nobody but us wrote its options, so that they need no check."""
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
+class ResolvedConfig:
     """A checked config, where each dotted key came from, and what the user should be told."""
 
     config: Config
@@ -39,7 +39,9 @@ class Resolved:
     notes: tuple[str, ...] = ()
 
 
-def resolve(layers: Sequence[Layer], *, options_of: Callable[[str], type[BaseModel]]) -> Resolved:
+def resolve(
+    layers: Sequence[Layer], *, options_of: Callable[[str], type[BaseModel]]
+) -> ResolvedConfig:
     """One config from layers, low to high; tables merge key by key.
 
     Args:
@@ -50,26 +52,26 @@ def resolve(layers: Sequence[Layer], *, options_of: Callable[[str], type[BaseMod
     """
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    stated_twice = [*_stated_twice(layers)]
-    layers = [_rename(layer) for layer in layers]
+    stated_twice = [*_find_double_names(layers)]
+    layers = [_rename_settings(layer) for layer in layers]
     for layer in layers:
-        values = _laid_over(values, layer.values)
+        values = _merge(values, layer.values)
         origins |= layer.origins
-    problems = Problems(origins)
-    for key, text in [*stated_twice, *_standing(layers, lambda layer: layer.problems)]:
+    problems = SettingProblems(origins)
+    for key, text in [*stated_twice, *_iter_valid_remarks(layers, lambda layer: layer.problems)]:
         problems.add(key, text)
-    told = [text for _, text in _standing(layers, lambda layer: layer.notes)]
-    notes = (*told, *_name_method(values, problems))
+    told = [text for _, text in _iter_valid_remarks(layers, lambda layer: layer.notes)]
+    notes = (*told, *_replace_alias(values, problems))
     classes = _options_classes(values, options_of, problems)
-    options = {table: _checked(values, table, classes[table], problems) for table in classes}
+    options = {table: _check_table(values, table, classes[table], problems) for table in classes}
     settings = {key: values[key] for key in values if key in SETTINGS}
     settings |= {
-        table: _checked(values, table, TABLES[table], problems)
+        table: _check_table(values, table, TABLES[table], problems)
         for table in TABLES
         if table in values
     }
-    _refuse_unknown(values.keys() - {*SETTINGS, *classes}, classes | TABLES, problems)
-    for key, text in clashes(settings):
+    _report_unknown(values.keys() - {*SETTINGS, *classes}, classes | TABLES, problems)
+    for key, text in find_conflicts(settings):
         problems.add(key, f"{key} {text}")
     config = Config()
     try:
@@ -77,28 +79,30 @@ def resolve(layers: Sequence[Layer], *, options_of: Callable[[str], type[BaseMod
     except ValidationError as error:
         problems.add_invalid(error, Config)
     problems.raise_if_any()
-    return Resolved(config, {key: origins.get(key, "default") for key in _leaves(config)}, notes)
+    return ResolvedConfig(
+        config, {key: origins.get(key, "default") for key in _iter_dotted_keys(config)}, notes
+    )
 
 
-class AsStated(BaseModel):
+class UncheckedOptions(BaseModel):
     """Options that are taken as they are, without their defaults."""
 
     model_config = ConfigDict(extra="allow")
 
 
-def resolve_unimported(
+def resolve_without_imports(
     layers: Sequence[Layer], *, options_of: Callable[[str], type[BaseModel]]
-) -> Resolved:
+) -> ResolvedConfig:
     """As `resolve`, but options that nobody stated are left out of the config.
 
     A method is imported, and with it torch, only where the user has written options to check.
     """
-    stated = {key for layer in layers if not layer.is_ours for key in layer.origins}
+    stated = {key for layer in layers if not layer.is_builtin for key in layer.origins}
     is_checked = any("." in key and key.partition(".")[0] not in TABLES for key in stated)
-    return resolve(layers, options_of=options_of if is_checked else lambda method: AsStated)
+    return resolve(layers, options_of=options_of if is_checked else lambda method: UncheckedOptions)
 
 
-def _rename(layer: Layer) -> Layer:
+def _rename_settings(layer: Layer) -> Layer:
     """The layer with each renamed setting under its present name, and a note for each."""
     renamed = [old for old in RENAMED if _states(layer.values, old)]
     if not renamed:
@@ -119,21 +123,21 @@ def _states(values: Mapping[str, Any], key: str) -> bool:
     return isinstance(inner, Mapping) and name in inner
 
 
-def _stated_twice(layers: Sequence[Layer]) -> Iterator[tuple[str, str]]:
+def _find_double_names(layers: Sequence[Layer]) -> Iterator[tuple[str, str]]:
     """(old name, problem) for each setting that one file, the environment or `--set` states under
     both of its names."""
     for old, new in RENAMED.items():
-        places = {_file(layer.origins[old]) for layer in layers if old in layer.origins}
-        if places & {_file(layer.origins[new]) for layer in layers if new in layer.origins}:
+        places = {_file_of(layer.origins[old]) for layer in layers if old in layer.origins}
+        if places & {_file_of(layer.origins[new]) for layer in layers if new in layer.origins}:
             yield new, f"'{old}' and '{new}' are the same setting; keep '{new}'."
 
 
-def _file(origin: str) -> str:
+def _file_of(origin: str) -> str:
     """The file of an origin such as "t5.toml:7"; environment variables count as one file."""
     return "environment" if origin.startswith("FKI_") else origin.partition(".toml:")[0]
 
 
-def _standing(
+def _iter_valid_remarks(
     layers: Sequence[Layer], remarks: Callable[[Layer], Iterable[tuple[str, str]]]
 ) -> Iterator[tuple[str, str]]:
     """The remarks of each layer on keys that no layer above it states."""
@@ -143,32 +147,32 @@ def _standing(
                 yield key, text
 
 
-def _leaves(config: Config) -> Iterator[str]:
+def _iter_dotted_keys(config: Config) -> Iterator[str]:
     """The dotted key of every value."""
-    for key, value in as_dict(config).items():
+    for key, value in to_dict(config).items():
         if isinstance(value, dict):
             yield from (f"{key}.{name}" for name in value)
         else:
             yield key
 
 
-def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     laid = dict(below)
     for key, value in above.items():
         if isinstance(value, Mapping):
             under = laid.get(key)
-            value = _laid_over(under if isinstance(under, Mapping) else {}, value)
+            value = _merge(under if isinstance(under, Mapping) else {}, value)
         laid[key] = value
     return laid
 
 
-def _name_method(values: dict[str, Any], problems: Problems) -> tuple[str, ...]:
+def _replace_alias(values: dict[str, Any], problems: SettingProblems) -> tuple[str, ...]:
     """Put the method's registered name in place of an alias; the notes say so."""
     method = values.get("method", "vanilla")
     if not isinstance(method, str):
         return ()  # its type is refused with the others
     try:
-        values["method"], note = registry.canonical(method)
+        values["method"], note = registry.canonical_name(method)
     except ConfigError as error:
         problems.add("method", str(error))
         del values["method"]
@@ -179,7 +183,7 @@ def _name_method(values: dict[str, Any], problems: Problems) -> tuple[str, ...]:
 def _options_classes(
     values: Mapping[str, Any],
     options_of: Callable[[str], type[BaseModel]],
-    problems: Problems,
+    problems: SettingProblems,
 ) -> dict[str, type[BaseModel]]:
     """The class of the chosen method's table and of every other table that is present."""
     classes: dict[str, type[BaseModel]] = {}
@@ -197,13 +201,13 @@ def _options_classes(
     return classes
 
 
-def _checked(
-    values: Mapping[str, Any], table: str, options: type[BaseModel], problems: Problems
+def _check_table(
+    values: Mapping[str, Any], table: str, options: type[BaseModel], problems: SettingProblems
 ) -> dict[str, Any]:
     """The table with its defaults; without options that are None, which TOML cannot say."""
     stated = values.get(table, {})
     if not isinstance(stated, dict):
-        problems.add(table, f"{table} must be a table, [{table}], not {shown(stated)}.")
+        problems.add(table, f"{table} must be a table, [{table}], not {format_value(stated)}.")
         return {}
     try:
         return options.model_validate(stated).model_dump(mode="json", exclude_none=True)
@@ -212,8 +216,8 @@ def _checked(
         return {}
 
 
-def _refuse_unknown(
-    keys: Iterable[str], classes: Mapping[str, type[BaseModel]], problems: Problems
+def _report_unknown(
+    keys: Iterable[str], classes: Mapping[str, type[BaseModel]], problems: SettingProblems
 ) -> None:
     """Tell of each key that is no setting and no table, with the nearest that is."""
     homes = {option: table for table in classes for option in classes[table].model_fields}
@@ -221,5 +225,5 @@ def _refuse_unknown(
         if key in homes:
             suggestion = f" Did you mean '{homes[key]}.{key}'?"
         else:
-            suggestion = nearest(key, [*SETTINGS, *registry.table_names()])
+            suggestion = did_you_mean(key, [*SETTINGS, *registry.table_names()])
         problems.add(key, f"unknown key '{key}'.{suggestion}")

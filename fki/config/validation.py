@@ -7,11 +7,11 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from fki.core.errors import ConfigError, nearest
+from fki.core.errors import ConfigError, did_you_mean
 
 
 @dataclass(slots=True)
-class Problems:
+class SettingProblems:
     """What is wrong so far, one line each, with the place where it stands."""
 
     origins: Mapping[str, str]
@@ -28,7 +28,7 @@ class Problems:
         for found in error.errors(include_url=False):
             parts = [table, *map(str, found["loc"])] if table else [*map(str, found["loc"])]
             if parts:  # without parts it is what _clashes has told already
-                self.add(".".join(parts), in_words(".".join(parts), found, model))
+                self.add(".".join(parts), describe_error(".".join(parts), found, model))
 
     def raise_if_any(self) -> None:
         if len(self.lines) == 1:
@@ -44,32 +44,36 @@ class Problems:
         return self.origins.get(key, "")
 
 
-def in_words(key: str, found: ErrorDetails, model: type[BaseModel]) -> str:
+def describe_error(key: str, found: ErrorDetails, model: type[BaseModel]) -> str:
     """What pydantic found, told as: what must hold, and what is."""
     name = str(found["loc"][0]) if found["loc"] else ""
     fields, value = model.model_fields, found["input"]
     if found["type"] == "extra_forbidden":
-        return f"unknown key '{key}'.{nearest(name, fields)}"
+        return f"unknown key '{key}'.{did_you_mean(name, fields)}"
     if found["type"] == "missing":
         return f"{key} must be given."
     if found["type"] == "value_error":
         text = str(found["ctx"]["error"])
         return f"{key} {text}" if text.startswith("must ") else f"{key}: {text}"
-    must_be = _must_be(fields[name].annotation, fields[name].metadata) if name in fields else ""
+    must_be = (
+        _describe_requirement(fields[name].annotation, fields[name].metadata)
+        if name in fields
+        else ""
+    )
     if not must_be or len(found["loc"]) > 1:
         return f"{key}: {found['msg']}."
-    close = nearest(value, _choices(fields[name].annotation)) if isinstance(value, str) else ""
-    return f"{key} must be {must_be}, not {shown(value)}.{close}"
+    close = did_you_mean(value, _choices(fields[name].annotation)) if isinstance(value, str) else ""
+    return f"{key} must be {must_be}, not {format_value(value)}.{close}"
 
 
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 BOUNDS = {"gt": "greater than", "ge": "of at least", "lt": "less than", "le": "of at most"}
 
 
-def _must_be(annotation: Any, metadata: Sequence[Any]) -> str:
+def _describe_requirement(annotation: Any, metadata: Sequence[Any]) -> str:
     """What a field takes, such as `a number greater than 0`; "" if that is not simple."""
     if choices := _choices(annotation):
-        *most, last = [shown(choice) for choice in choices]
+        *most, last = [format_value(choice) for choice in choices]
         return f"{', '.join(most)} or {last}" if most else last
     if annotation is str and any(getattr(rule, "min_length", 0) for rule in metadata):
         return "text that is not empty"
@@ -87,7 +91,7 @@ def _choices(annotation: Any) -> tuple[Any, ...]:
     return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 
-def shown(value: object) -> str:
+def format_value(value: object) -> str:
     """A value as TOML would have it, roughly."""
     if isinstance(value, bool):
         return str(value).lower()

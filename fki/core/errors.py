@@ -50,14 +50,14 @@ class Interrupted(FkiError):
     exit_code = 75
 
 
-def closest(name: str, known: Iterable[str]) -> str | None:
+def closest_match(name: str, known: Iterable[str]) -> str | None:
     """The known name that is most like this one, whatever the case; None where none is alike."""
     by_folded = {word.casefold(): word for word in known}
     match = get_close_matches(name.casefold(), list(by_folded), n=1, cutoff=0.6)
     return by_folded[match[0]] if match else None
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """` Did you mean 'x'?` for the closest of the known names, else an empty string."""
-    match = closest(name, known)
+    match = closest_match(name, known)
     return f" Did you mean '{match}'?" if match else ""

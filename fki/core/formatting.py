@@ -1,6 +1,6 @@
-"""Numbers in words, the same on a terminal, on a page and in a file."""
+"""Numbers and tables as text, the same on a terminal, on a page and in a file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 UNDEFINED = "-"
 
@@ -11,6 +11,13 @@ def format_number(value: float | None, digits: int = 1, *, sign: bool = False) -
         return UNDEFINED
     rounded = round(value, digits) + 0.0  # never -0.0
     return f"{rounded:{'+' if sign else ''},.{digits}f}"
+
+
+def format_p_value(p: float | None) -> str:
+    """`0.031`, `<0.001`, `-`."""
+    if p is None:
+        return UNDEFINED
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def format_duration(seconds: float) -> str:
@@ -32,8 +39,26 @@ def format_count(count: int) -> str:
 
 
 def format_list(names: Sequence[str]) -> str:
-    """`a, b and c`; `a; b and c` where there are commas or brackets in them already."""
+    """`a, b and c`; `a; b and c` where a name contains a comma or a bracket."""
     comma = ";" if any(set(name) & set(",(") for name in names) else ","
     if len(names) < 2:
         return "".join(names)
     return f"{f'{comma} '.join(names[:-1])} and {names[-1]}"
+
+
+def markdown_table(
+    head: Sequence[str], rows: Iterable[Iterable[str]], align: str = ""
+) -> list[str]:
+    """The lines of a Markdown table.
+
+    Args:
+        head: one cell a column; the cells are Markdown, their pipes escaped.
+        align: "l" or "r" for each column; "" for all to the left.
+    """
+    rules = ["---:" if side == "r" else "---" for side in align or "l" * len(head)]
+    return [f"| {' | '.join(cells)} |" for cells in (head, rules, *rows)]
+
+
+def escape_pipes(cell: str) -> str:
+    """Markdown that is one cell of a table."""
+    return cell.replace("|", "\\|")

@@ -10,10 +10,10 @@ from platformdirs import user_data_path
 def data_home() -> Path:
     """The data folder; it need not exist yet."""
     home = os.environ.get("FKI_HOME")
-    return user_path(home) if home else user_data_path("fki", appauthor=False)
+    return expand_path(home) if home else user_data_path("fki", appauthor=False)
 
 
-def make_room(folder: Path, pattern: str, most: int) -> None:
+def evict_oldest(folder: Path, pattern: str, most: int) -> None:
     """Keep at most so many bytes of the files of a folder that can be made again, and always the
     newest one; those that were used longest ago go first."""
     with suppress(OSError):  # another process may do the same
@@ -25,11 +25,11 @@ def make_room(folder: Path, pattern: str, most: int) -> None:
                 file.unlink(missing_ok=True)
 
 
-def user_path(text: str) -> Path:
+def expand_path(text: str) -> Path:
     """A path as a user wrote it, `~` read as a home folder where there is one of that name."""
     return Path(os.path.expanduser(text))
 
 
-def asset(name: str) -> Path:
+def asset_folder(name: str) -> Path:
     """A folder that ships inside the package."""
     return Path(__file__).resolve().parent.parent / "assets" / name

@@ -1,21 +1,46 @@
-"""The standard probe sets: each name once, with its role, short name and meaning."""
+"""The standard probe sets: each once, with its name, role, short name and meaning."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 from fki.core.types import ProbeRole
 
 BASE, CLOZE = "base", "cloze"
 FACTS = ("updated", "new")  # the probe sets of the facts that a period brings
-ASKS: dict[str, ProbeRole] = {
-    "invariant": "keep",
-    "initial": "keep",
-    "updated": "change",
-    "new": "learn",
-    "paraphrase": "learn",
-    CLOZE: "learn",
+
+
+class StandardProbeSet(NamedTuple):
+    """A probe set that `fki` builds from a dataset's rows."""
+
+    name: str
+    role: ProbeRole
+    short: str  # a column's head
+    meaning: str  # the facts that its probes test
+
+
+PROBE_SETS = {
+    probe_set.name: probe_set
+    for probe_set in (
+        StandardProbeSet("invariant", "keep", "inv", "facts that never change"),
+        StandardProbeSet("initial", "keep", "init", "facts from before the stream"),
+        StandardProbeSet("updated", "change", "upd", "facts that a period changes"),
+        StandardProbeSet("new", "learn", "new", "facts that a period adds"),
+        StandardProbeSet("paraphrase", "learn", "para", "learned facts in a wording never trained"),
+        StandardProbeSet(CLOZE, "learn", "cloze", "masked spans of a period's documents"),
+    )
 }
 
 
-def matrix_probe_sets(probe_sets: Iterable[str]) -> tuple[str, ...]:
-    """The probe sets whose columns make the matrix R: facts, or cloze where there are no facts."""
-    return FACTS if set(FACTS) & set(probe_sets) else (CLOZE,)
+def matrix_probe_sets(names: Iterable[str]) -> tuple[str, ...]:
+    """The probe sets that make the matrix R: facts, or cloze where a run has no fact probes."""
+    return FACTS if set(FACTS) & set(names) else (CLOZE,)
+
+
+def kept_probe_set(names: Collection[str]) -> str:
+    """The probe set on which FUAR counts forgetting: invariant facts where there are any."""
+    return "invariant" if "invariant" in names else "initial"
+
+
+def describe(name: str) -> str:
+    """The meaning of a probe set, of the user's own ones too."""
+    return PROBE_SETS[name].meaning if name in PROBE_SETS else "your own probes"

@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from fki.core.errors import ConfigError, FkiError, nearest
+from fki.core.errors import ConfigError, FkiError, did_you_mean
 
 GROUP = "fki.methods"
 
@@ -60,7 +60,7 @@ def method_names() -> list[str]:
     return [*BUILTIN, *_plugins()]
 
 
-def canonical(name: str) -> tuple[str, str | None]:
+def canonical_name(name: str) -> tuple[str, str | None]:
     """The registered name, and a note where an alias was read as it.
 
     Raises:
@@ -70,7 +70,7 @@ def canonical(name: str) -> tuple[str, str | None]:
         return ALIASES[name], f"method '{name}' is read as '{ALIASES[name]}'."
     names = method_names()
     if name not in names:
-        suggestion = nearest(name, [*names, *ALIASES])
+        suggestion = did_you_mean(name, [*names, *ALIASES])
         raise ConfigError(f"method must be one of {', '.join(names)}, not '{name}'.{suggestion}")
     return name, None
 
@@ -82,7 +82,7 @@ def method_class(name: str) -> type[Any]:
         ConfigError: no method has this name.
         FkiError: it is a plug-in's and cannot be imported, or is no method.
     """
-    name, _ = canonical(name)
+    name, _ = canonical_name(name)
     if name not in BUILTIN:
         return _plugin_class(_plugins()[name])
     module, _, attribute = BUILTIN[name].target.partition(":")
@@ -118,7 +118,7 @@ def table_of(name: str) -> str:
         ConfigError: no method has this name.
         FkiError: it is a plug-in's and cannot be imported.
     """
-    name, _ = canonical(name)
+    name, _ = canonical_name(name)
     if name in BUILTIN:
         return BUILTIN[name].table
     table = getattr(method_class(name), "table", "vanilla")
@@ -148,7 +148,7 @@ def _tables() -> Iterator[tuple[str, str]]:
 
 def summary_of(name: str) -> str:
     """One line for a list of methods; a plug-in's says who brings it, without importing it."""
-    name, _ = canonical(name)
+    name, _ = canonical_name(name)
     if name in BUILTIN:
         return BUILTIN[name].summary
     dist = _plugins()[name].dist

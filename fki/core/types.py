@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 Version = Literal["day", "month", "quarter"]
 ProbeRole = Literal["keep", "change", "learn"]
-Prompt = Literal["sentinel", "prefix"]
-Objective = Literal["span_corruption", "salient_spans"]
+PromptFormat = Literal["sentinel", "prefix"]
+DocumentObjective = Literal["span_corruption", "salient_spans"]
 
 SUBJECT, OBJECT = "[X]", "[Y]"  # the slots of a wording, as in LAMA (Petroni et al., 2019)
 
@@ -144,27 +144,27 @@ class SegmentIds(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Padded examples: one a row, or, where there are `parts`, several that do not see another."""
+    """Padded examples: one a row, or, with `segment_ids`, several packed rows whose examples do not
+    attend to each other."""
 
     input_ids: "Tensor"  # [B, T]
     attention_mask: "Tensor"  # [B, T], 1 where a token is real
     labels: "Tensor"  # [B, U], -100 where unscored
-    places: "Tensor"  # [N], where labels.flatten() is scored
-    parts: SegmentIds | None = None
+    scored_positions: "Tensor"  # [N], indices into labels.flatten() that are scored
+    segment_ids: SegmentIds | None = None
 
     def to(self, device: "torch.device") -> "Batch":
         """The same batch on a device."""
 
-        def moved(tensor: "Tensor") -> "Tensor":
+        def move(tensor: "Tensor") -> "Tensor":
             return tensor.to(device, non_blocking=True)
 
-        parts = SegmentIds(*map(moved, self.parts)) if self.parts else None
         return Batch(
-            moved(self.input_ids),
-            moved(self.attention_mask),
-            moved(self.labels),
-            moved(self.places),
-            parts,
+            move(self.input_ids),
+            move(self.attention_mask),
+            move(self.labels),
+            move(self.scored_positions),
+            SegmentIds(*map(move, self.segment_ids)) if self.segment_ids else None,
         )
 
 

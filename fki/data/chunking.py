@@ -7,36 +7,36 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from fki.core.errors import ConfigError
-from fki.core.types import Example, Objective
+from fki.core.types import DocumentObjective, Example
 from fki.data.salient_spans import salient_spans
 from fki.data.span_corruption import (
     DENSITY,
     SENTINELS,
     Span,
-    hide,
+    hide_spans,
+    mask_to_spans,
     noise_counts,
     noise_mask,
-    spans_of,
 )
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-HELD = 20_000  # texts whose pieces stay in memory, beside those that are asked for
-SHORTEST = 2  # tokens of a piece: one to hide, and one to keep
+MAX_CACHED_TEXTS = 20_000  # texts whose pieces stay in memory, beside those that are asked for
+MIN_CHUNK_TOKENS = 2  # tokens of a piece: one to hide, and one to keep
 
 
-Marked = tuple[list[int], list[tuple[str, Span]]]  # a text's ids, and its salient spans
+MarkedText = tuple[list[int], list[tuple[str, Span]]]  # a text's ids, and its salient spans
 
 
-class Piece(NamedTuple):
+class Chunk(NamedTuple):
     """Tokens of a text, without EOS, and the ranges of them that are salient."""
 
     ids: "array[int]"
     salient: list[Span]
 
 
-class Pieces:
+class TextChunker:
     """Cuts each text into pieces, once, and hides spans of them, each time.
 
     A piece is as long as can be while what is left of it fits into `input_length`, and what is
@@ -48,36 +48,36 @@ class Pieces:
         tokenizer: "PreTrainedTokenizerBase",
         input_length: int,
         output_length: int,
-        objective: Objective,
-        ids: Callable[[Sequence[str]], list[list[int]]],
+        objective: DocumentObjective,
+        get_ids: Callable[[Sequence[str]], list[list[int]]],
     ) -> None:
         """`ids`: the token ids of texts, EOS included."""
-        self.tokenizer, self.ids = tokenizer, ids
+        self.tokenizer, self.get_ids = tokenizer, get_ids
         self.input_length, self.output_length = input_length, output_length
         self.is_salient = objective == "salient_spans"
-        self.longest = self._longest()
-        self._pieces: dict[str, list[Piece]] = {}
+        self.max_tokens = self._find_max_tokens()
+        self._chunks: dict[str, list[Chunk]] = {}
 
-    def of(self, texts: Sequence[str]) -> list[list[Piece]]:
+    def chunk(self, texts: Sequence[str]) -> list[list[Chunk]]:
         """The pieces of each text.
 
         Raises ConfigError where the lengths leave no room for one, or where the tokenizer cannot
         tell where in a text its tokens are.
         """
-        if len(self._pieces) > HELD:
-            self._pieces.clear()
-        fresh = [t for t in dict.fromkeys(texts) if t not in self._pieces]
+        if len(self._chunks) > MAX_CACHED_TEXTS:
+            self._chunks.clear()
+        fresh = [t for t in dict.fromkeys(texts) if t not in self._chunks]
         if fresh:
             self._check()
-            whole = self._with_salient(fresh) if self.is_salient else self._plain(fresh)
+            whole = self._tokenize_salient(fresh) if self.is_salient else self._tokenize(fresh)
             for text, (ids, salient) in zip(fresh, whole, strict=True):
-                self._pieces[text] = self._cut(ids, salient)
-        return [self._pieces[t] for t in texts]
+                self._chunks[text] = self._split(ids, salient)
+        return [self._chunks[t] for t in texts]
 
-    def _plain(self, texts: list[str]) -> list[Marked]:
-        return [(ids[:-1], []) for ids in self.ids(texts)]  # without EOS
+    def _tokenize(self, texts: list[str]) -> list[MarkedText]:
+        return [(ids[:-1], []) for ids in self.get_ids(texts)]  # without EOS
 
-    def _with_salient(self, texts: list[str]) -> list[Marked]:
+    def _tokenize_salient(self, texts: list[str]) -> list[MarkedText]:
         """Tokenised here: where in a text its tokens are is not kept."""
         found = self.tokenizer(
             texts,
@@ -89,25 +89,25 @@ class Pieces:
         spans = map(token_spans, texts, found.offset_mapping)
         return [*zip(found.input_ids, spans, strict=True)]
 
-    def corrupted(self, example: Example, seed: int) -> list[tuple[list[int], list[int]]]:
+    def corrupt(self, example: Example, seed: int) -> list[tuple[list[int], list[int]]]:
         """(source, target) token ids of each piece of a text, both ending in EOS.
 
         What is hidden follows from (seed, the example's id, the piece's number) alone.
         """
-        [pieces] = self.of([example.source])
+        [pieces] = self.chunk([example.source])
         return [
-            self._corrupted(piece, random.Random(f"{seed}|{example.id}|{number}"))
+            self._corrupt(piece, random.Random(f"{seed}|{example.id}|{number}"))
             for number, piece in enumerate(pieces)
         ]
 
-    def _corrupted(self, piece: Piece, rng: random.Random) -> tuple[list[int], list[int]]:
+    def _corrupt(self, piece: Chunk, rng: random.Random) -> tuple[list[int], list[int]]:
         ids = piece.ids.tolist()
-        spans = self._some(piece, rng) or spans_of(noise_mask(len(ids), rng))
-        source, target = hide(ids, spans, self._sentinel)
+        spans = self._draw_salient(piece, rng) or mask_to_spans(noise_mask(len(ids), rng))
+        source, target = hide_spans(ids, spans, self._sentinel)
         end = self.tokenizer.eos_token_id
         return [*source, end], [*target, end]
 
-    def _some(self, piece: Piece, rng: random.Random) -> list[Span]:
+    def _draw_salient(self, piece: Chunk, rng: random.Random) -> list[Span]:
         """Salient spans drawn at random: one, and more while they are up to 15 % of the piece."""
         budget = DENSITY * len(piece.ids)
         chosen: list[Span] = []
@@ -122,21 +122,21 @@ class Pieces:
     def _sentinel(self, number: int) -> int:
         return int(self.tokenizer.convert_tokens_to_ids(f"<extra_id_{number}>"))
 
-    def _cut(self, ids: list[int], salient: list[tuple[str, Span]]) -> list[Piece]:
+    def _split(self, ids: list[int], salient: list[tuple[str, Span]]) -> list[Chunk]:
         """Tokens in consecutive pieces, each with the first whole span of each wording in it."""
-        starts = range(0, len(ids) - SHORTEST + 1, self.longest)
-        parts = [array("i", ids[at : at + self.longest]) for at in starts]
+        starts = range(0, len(ids) - MIN_CHUNK_TOKENS + 1, self.max_tokens)
+        parts = [array("i", ids[at : at + self.max_tokens]) for at in starts]
         first: list[dict[str, Span]] = [{} for _ in parts]
         for wording, (start, end) in salient:
-            number, at = divmod(start, self.longest)
+            number, at = divmod(start, self.max_tokens)
             length = len(parts[number]) if number < len(parts) else 0
             if end - start < length and at + end - start <= length:
                 first[number].setdefault(wording, (at, at + end - start))
-        return [Piece(p, list(f.values())) for p, f in zip(parts, first, strict=True)]
+        return [Chunk(p, list(f.values())) for p, f in zip(parts, first, strict=True)]
 
-    def _longest(self) -> int:
+    def _find_max_tokens(self) -> int:
         """Tokens of the longest piece that fits, as in T5's `random_spans_helper`."""
-        length = SHORTEST - 1
+        length = MIN_CHUNK_TOKENS - 1
         while self._has_room(length + 1):
             length += 1
         return length
@@ -152,7 +152,7 @@ class Pieces:
         return hidden + spans + 2 <= self.output_length and spans < SENTINELS
 
     def _check(self) -> None:
-        if self.longest < SHORTEST:
+        if self.max_tokens < MIN_CHUNK_TOKENS:
             raise ConfigError(
                 "Documents need an input_length of at least 3 and an output_length of at least 4, "
                 f"not {self.input_length} and {self.output_length}.",

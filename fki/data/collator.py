@@ -1,4 +1,4 @@
-"""Text to token ids, once; token ids to padded batches, each time."""
+"""Tokenization of examples, once per text, and collation of token ids into padded batches."""
 
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -8,27 +8,28 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from fki.core.errors import ConfigError
-from fki.core.types import Batch, Example, Objective, SegmentIds
-from fki.data.chunking import Pieces
+from fki.core.types import Batch, DocumentObjective, Example, SegmentIds
+from fki.data.chunking import TextChunker
 from fki.data.prompts import SENTINEL
-from fki.data.token_cache import Tokens
+from fki.data.token_cache import TokenCache
 
-IGNORE = -100  # a label that is not scored
+IGNORE_INDEX = -100  # the label of a position that is not scored
 
 
 class TokenizedExample(NamedTuple):
-    """One example, or one piece of a text, as token ids; both end in EOS."""
+    """The token ids of an example, or of one chunk of a document; both sides end in EOS."""
 
     source: list[int]
     target: list[int]
-    id: str = ""  # of the example, for people
+    id: str = ""  # of the example, for display
 
 
 class ExampleTokenizer:
-    """Tokenises each text once, within the configured lengths.
+    """Tokenizes each text once and fits it into the configured lengths.
 
-    A source that is too long loses what lies far from its blank. A target is never cut: the answer
-    would be lost, so it is an error instead. Running text is cut into pieces that fit.
+    A source that exceeds `input_length` is cut to a window around its blank. A target is never
+    cut, because that would lose the answer: a longer one is an error. Running text is split into
+    chunks that fit.
     """
 
     def __init__(
@@ -37,128 +38,138 @@ class ExampleTokenizer:
         input_length: int,
         output_length: int,
         *,
-        multiple: int = 1,
-        objective: Objective = "span_corruption",
-        tokens: Tokens | None = None,
+        pad_multiple: int = 1,
+        objective: DocumentObjective = "span_corruption",
+        token_cache: TokenCache | None = None,
     ) -> None:
         """
         Args:
-            multiple: lengths are padded to a multiple of this (8 suits a GPU's matrix units).
-            tokens: where ids are kept; by default in memory.
+            pad_multiple: lengths are padded to a multiple of this (8 suits a GPU's matrix units).
+            token_cache: stores the token ids; by default in memory.
         """
         self.tokenizer = tokenizer
         self.input_length, self.output_length = input_length, output_length
-        self.multiple = multiple
-        self.sentinel = tokenizer.convert_tokens_to_ids(SENTINEL)
-        self.pad = tokenizer.pad_token_id
-        self.store = tokens or Tokens(tokeniser(tokenizer))
-        self.pieces = Pieces(tokenizer, input_length, output_length, objective, self.store.ids)
+        self.pad_multiple = pad_multiple
+        self.sentinel_id = tokenizer.convert_tokens_to_ids(SENTINEL)
+        self.pad_id = tokenizer.pad_token_id
+        self.token_cache = token_cache or TokenCache(make_tokenize(tokenizer))
+        get_ids = self.token_cache.get_ids
+        self.chunker = TextChunker(tokenizer, input_length, output_length, objective, get_ids)
 
-    def sources(self, texts: Sequence[str]) -> list[list[int]]:
+    def tokenize_sources(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, at most `input_length` long, EOS included."""
-        return [self._fit(ids) for ids in self.store.ids(texts)]
+        return [self._fit(ids) for ids in self.token_cache.get_ids(texts)]
 
-    def targets(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text. Raises ConfigError where one exceeds `output_length`."""
+    def tokenize_targets(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text. Raises ConfigError if one exceeds `output_length`."""
         self.check_fit(texts)
-        return self.store.ids(texts)
+        return self.token_cache.get_ids(texts)
 
     def check_fit(self, texts: Sequence[str]) -> None:
-        """Raises ConfigError where a target exceeds `output_length`."""
-        sizes = self.store.sizes(texts)
-        over = [
-            (int(sizes[i]), texts[i]) for i in (sizes > self.output_length).nonzero()[0].tolist()
+        """Raises ConfigError if a target exceeds `output_length`."""
+        lengths = self.token_cache.get_lengths(texts)
+        too_long = [
+            (int(lengths[i]), texts[i])
+            for i in (lengths > self.output_length).nonzero()[0].tolist()
         ]
-        if over:
-            longest, text = max(over)
+        if too_long:
+            longest, text = max(too_long)
             text = text if len(text) <= 80 else text[:80] + " ..."
             raise ConfigError(
-                f"{len(over):,} of {len(texts):,} answers do not fit into output_length = "
-                f"{self.output_length} tokens; the longest, '{text}', has {longest}. An answer is "
-                "never cut.",
+                f"{len(too_long):,} of {len(texts):,} answers exceed output_length = "
+                f"{self.output_length} tokens; the longest, '{text}', has {longest}. Answers are "
+                "never truncated.",
                 hint=f"Add: --set output_length={longest}",
             )
 
     def encode(self, examples: Sequence[Example], seed: int = 0) -> list[TokenizedExample]:
-        """Both sides of each example that has an answer, then of each piece of the texts.
+        """Both sides of each example that has an answer, then of each chunk of the documents.
 
         Args:
-            seed: what is hidden in a text follows from it, and from nothing else around the text.
+            seed: determines, with the example's id, which spans of a document are masked.
         """
-        texts, asked = split(examples)
-        sources = self.sources([e.source for e in asked])
-        targets = self.targets([e.target for e in asked])
-        answered = zip(sources, targets, (e.id for e in asked), strict=True)
-        self.pieces.of([e.source for e in texts])  # tokenised in one go
-        pieces = [(*pair, text.id) for text in texts for pair in self.pieces.corrupted(text, seed)]
-        return [TokenizedExample(*parts) for parts in (*answered, *pieces)]
+        documents, questions = split_documents(examples)
+        sources = self.tokenize_sources([e.source for e in questions])
+        targets = self.tokenize_targets([e.target for e in questions])
+        answered = zip(sources, targets, (e.id for e in questions), strict=True)
+        self.chunker.chunk([e.source for e in documents])  # tokenizes all of them in one call
+        chunks = [
+            (*pair, document.id)
+            for document in documents
+            for pair in self.chunker.corrupt(document, seed)
+        ]
+        return [TokenizedExample(*parts) for parts in (*answered, *chunks)]
 
-    def count(self, examples: Sequence[Example]) -> int:
-        """How many examples `encode` makes of these: each piece of a text is one."""
-        texts, asked = split(examples)
-        return len(asked) + sum(map(len, self.pieces.of([e.source for e in texts])))
+    def count_examples(self, examples: Sequence[Example]) -> int:
+        """The number of tokenized examples that `encode` returns: each chunk counts as one."""
+        documents, questions = split_documents(examples)
+        return len(questions) + sum(map(len, self.chunker.chunk([e.source for e in documents])))
 
-    def tokens(self, examples: Sequence[Example]) -> int:
+    def count_tokens(self, examples: Sequence[Example]) -> int:
         """Input and target tokens of these examples, without padding."""
         return sum(len(e.source) + len(e.target) for e in self.encode(examples))
 
-    def batch(self, encoded: Sequence[TokenizedExample]) -> Batch:
-        """Each example in a row of its own."""
-        return self.packed([[example] for example in encoded])
+    def collate(self, encoded: Sequence[TokenizedExample]) -> Batch:
+        """A batch with one example per row."""
+        return self.collate_packed([[example] for example in encoded])
 
-    def packed(self, rows: Sequence[Sequence[TokenizedExample]]) -> Batch:
-        """Each row's examples, one behind another; none sees another (see `Parts`)."""
-        ids = self._table([[e.source for e in row] for row in rows], self.pad)
-        parts = None
-        labels = self._table([[e.target for e in row] for row in rows], IGNORE)
-        sources = self._table([numbered([e.source for e in row]) for row in rows], 0)
+    def collate_packed(self, rows: Sequence[Sequence[TokenizedExample]]) -> Batch:
+        """A batch of packed rows; `segment_ids` keep the examples of a row apart."""
+        input_ids = self._join([[e.source for e in row] for row in rows], self.pad_id)
+        labels = self._join([[e.target for e in row] for row in rows], IGNORE_INDEX)
+        sources = self._join([number_segments([e.source for e in row]) for row in rows], 0)
+        segment_ids = None
         if any(len(row) > 1 for row in rows):
-            targets = self._table([numbered([e.target for e in row]) for row in rows], 1)
-            parts = SegmentIds(sources, targets)
-        places = (labels.flatten() != IGNORE).nonzero().flatten()
-        return Batch(ids, (sources > 0).long(), labels, places, parts)
+            targets = self._join([number_segments([e.target for e in row]) for row in rows], 1)
+            segment_ids = SegmentIds(sources, targets)
+        scored_positions = (labels.flatten() != IGNORE_INDEX).nonzero().flatten()
+        return Batch(input_ids, (sources > 0).long(), labels, scored_positions, segment_ids)
 
-    def _table(self, rows: Sequence[Sequence[Sequence[int]]], value: int) -> torch.Tensor:
-        return padded([list(chain.from_iterable(row)) for row in rows], value, self.multiple)
+    def _join(self, rows: Sequence[Sequence[Sequence[int]]], value: int) -> torch.Tensor:
+        joined = [list(chain.from_iterable(row)) for row in rows]
+        return pad_rows(joined, value, self.pad_multiple)
 
     def _fit(self, ids: list[int]) -> list[int]:
-        """The window around the blank (or, without one, the end), then EOS."""
+        """The window around the blank (without a blank: the end), then EOS."""
         if len(ids) <= self.input_length:
             return ids
         body, room = ids[:-1], self.input_length - 1
-        blank = body.index(self.sentinel) if self.sentinel in body else len(body)
+        blank = body.index(self.sentinel_id) if self.sentinel_id in body else len(body)
         start = max(0, min(len(body) - room, blank - room // 2))
         return body[start : start + room] + ids[-1:]
 
 
-def tokeniser(tokenizer: PreTrainedTokenizerBase) -> Callable[[list[str]], list[list[int]]]:
-    """Texts to ids, EOS included, whatever their length."""
+def make_tokenize(tokenizer: PreTrainedTokenizerBase) -> Callable[[list[str]], list[list[int]]]:
+    """A function from texts to token ids, EOS included, without truncation."""
     return lambda texts: tokenizer(texts, truncation=False, verbose=False).input_ids
 
 
-def split(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
-    """The texts, and the examples that have an answer, each in their order."""
+def split_documents(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+    """The documents, and the examples that have an answer, each in their order."""
     return [e for e in examples if e.is_text], [e for e in examples if not e.is_text]
 
 
-def numbered(sides: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Instead of each example's tokens the example's number, from 1."""
+def number_segments(sides: Sequence[Sequence[int]]) -> list[list[int]]:
+    """For each token of a packed row: the number of its example, from 1."""
     return [[number] * len(side) for number, side in enumerate(sides, 1)]
 
 
-def padded(rows: Sequence[Sequence[int]], value: int, multiple: int = 1) -> torch.Tensor:
-    """[B, longest row, rounded up] with `value` where a row has ended."""
+def pad_rows(rows: Sequence[Sequence[int]], value: int, multiple: int = 1) -> torch.Tensor:
+    """[B, longest row rounded up to `multiple`], padded with `value`."""
     width = -(-max(map(len, rows)) // multiple) * multiple
     return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows])
 
 
 def shift_right(
-    labels: torch.Tensor, start: int, pad: int, parts: SegmentIds | None = None
+    labels: torch.Tensor, start: int, pad: int, segment_ids: SegmentIds | None = None
 ) -> torch.Tensor:
-    """Decoder inputs [B, U] for labels [B, U]: each example's start token, then all its labels but
-    the last."""
+    """Decoder inputs [B, U] for labels [B, U].
+
+    Each example starts with the start token, followed by all of its labels but the last.
+    """
     inputs = labels.roll(1, dims=1)
     inputs[:, 0] = start
-    if parts is not None:
-        inputs[:, 1:][parts.targets[:, 1:] != parts.targets[:, :-1]] = start
-    return inputs.masked_fill(inputs == IGNORE, pad)
+    if segment_ids is not None:
+        targets = segment_ids.targets
+        inputs[:, 1:][targets[:, 1:] != targets[:, :-1]] = start
+    return inputs.masked_fill(inputs == IGNORE_INDEX, pad)

@@ -16,59 +16,54 @@ from fki.core.atomic_io import file_digest
 from fki.core.calendar import last_day, parse_date
 from fki.core.errors import DataError
 from fki.core.paths import data_home
-from fki.core.probe_sets import ASKS, BASE
-from fki.core.types import (
-    OBJECT,
-    SUBJECT,
-    Period,
-    Probe,
-    ProbeSet,
-    Prompt,
-    Stream,
-    Version,
-)
+from fki.core.probe_sets import BASE, PROBE_SETS
+from fki.core.types import OBJECT, SUBJECT, Period, Probe, ProbeSet, PromptFormat, Stream, Version
 from fki.data.prompts import source_text
-from fki.data.row_files import SUFFIXES, Line, Problems, parse, raise_for
-from fki.data.row_schema import fact_reader, question_of, stream_reader, text_of, texts_of
-from fki.data.stream import fill, stream_of, with_own
-from fki.data.stream_store import FORMAT, StreamStore, shelved
+from fki.data.row_files import ROW_SUFFIXES, Row, RowProblems, parse_rows, raise_for_problems
+from fki.data.row_schema import fact_reader, get_text, get_texts, parse_question, stream_reader
+from fki.data.stream import add_probe_sets, build_stream, fill_store
+from fki.data.stream_store import STORE_FORMAT, StreamStore, open_or_fill
 
 MANIFEST = "manifest.json"  # of a dataset that fki made: what its files must be
-OLD = "old_answers"  # of a probe, where an answer has changed
+OLD_ANSWERS = "old_answers"  # of a probe, where an answer has changed
 
 
-def read_folder(folder: Path, version: Version, prompt: Prompt, *, name: str) -> Stream:
+def read_folder(folder: Path, version: Version, prompt: PromptFormat, *, name: str) -> Stream:
     """The stream of a dataset folder. Raises DataError for a missing file or any bad row."""
-    stream = find(folder, "stream")
+    stream = find_row_file(folder, "stream")
     if stream is None:
         raise DataError(
             f"{folder} has no stream.jsonl or stream.csv.",
             hint="A row is: subject, relation, object, start[, end]  or: prompt, target, date  "
             "or: text, date",
         )
-    files = [f for f in (find(folder, "base"), find(folder, "invariant")) if f is not None]
+    files = [
+        f
+        for f in (find_row_file(folder, "base"), find_row_file(folder, "invariant"))
+        if f is not None
+    ]
     wordings = read_wordings(folder / "relations.json")
-    told, asked = digest(folder), Problems()
-    own = [_probe_set(file, version, prompt, asked) for file in _probe_files(folder)]
+    told, asked = folder_digest(folder), RowProblems()
+    own = [_read_probe_set(file, version, prompt, asked) for file in _probe_files(folder)]
 
-    def cut(shelf: StreamStore) -> None:
+    def cut(store: StreamStore) -> None:
         """Raises DataError for any bad row, of any file, or where one changes meanwhile."""
-        problems, reader = Problems(), fact_reader(wordings, dated=False)
-        base = (fact for file in files for fact in parse(file, reader, problems))
-        rows = parse(stream, stream_reader(wordings), problems)
-        fill(shelf, version, base, rows, prompt)
+        problems, reader = RowProblems(), fact_reader(wordings, dated=False)
+        base = (fact for file in files for fact in parse_rows(file, reader, problems))
+        rows = parse_rows(stream, stream_reader(wordings), problems)
+        fill_store(store, version, base, rows, prompt)
         problems.extend(asked)
-        raise_for(problems, folder)
-        if digest(folder) != told:  # the shelf bears the digest in its name
+        raise_for_problems(problems, folder)
+        if folder_digest(folder) != told:  # the store bears the digest in its name
             raise DataError(
                 f"{folder} was changed while it was read.", hint="Run the same command again."
             )
 
-    file = data_home() / "streams" / f"{told[:32]}-{version}-{prompt}-{FORMAT}.sqlite"
-    shelf = shelved(file, cut)
-    found = stream_of(shelf, name, version, prompt=prompt, digest=told)
+    file = data_home() / "streams" / f"{told[:32]}-{version}-{prompt}-{STORE_FORMAT}.sqlite"
+    store = open_or_fill(file, cut)
+    found = build_stream(store, name, version, prompt=prompt, digest=told)
     if not found.periods:
-        is_empty = next(parse(stream, lambda line: line, Problems()), None) is None
+        is_empty = next(parse_rows(stream, lambda line: line, RowProblems()), None) is None
         raise DataError(
             f"{stream} has no rows."
             if is_empty
@@ -77,10 +72,10 @@ def read_folder(folder: Path, version: Version, prompt: Prompt, *, name: str) ->
             if is_empty
             else "Add at least one dated fact that is new.",
         )
-    return with_own(found, [_placed(probes, found.periods, folder) for probes in own])
+    return add_probe_sets(found, [_place_probes(probes, found.periods, folder) for probes in own])
 
 
-def digest(folder: Path) -> str:
+def folder_digest(folder: Path) -> str:
     """SHA-256 over the names and contents of the folder's data files."""
     total = hashlib.sha256()
     for file in data_files(folder):
@@ -91,15 +86,15 @@ def digest(folder: Path) -> str:
 
 def data_files(folder: Path) -> list[Path]:
     """The files of a dataset folder that decide what is trained and asked, by name."""
-    found = [find(folder, stem) for stem in ("base", "invariant", "stream")]
+    found = [find_row_file(folder, stem) for stem in ("base", "invariant", "stream")]
     relations = folder / "relations.json"
     files = [f for f in found if f is not None] + ([relations] if relations.is_file() else [])
     return sorted(files + _probe_files(folder))
 
 
-def find(folder: Path, stem: str) -> Path | None:
+def find_row_file(folder: Path, stem: str) -> Path | None:
     """`stem`.jsonl or `stem`.csv in the folder. Raises DataError where both are there."""
-    found = [f for s in SUFFIXES if (f := folder / f"{stem}{s}").is_file()]
+    found = [f for s in ROW_SUFFIXES if (f := folder / f"{stem}{s}").is_file()]
     if len(found) > 1:
         raise DataError(
             f"{folder} has {' and '.join(f.name for f in found)}, and only one can be read.",
@@ -109,7 +104,7 @@ def find(folder: Path, stem: str) -> Path | None:
 
 
 def _probe_files(folder: Path) -> list[Path]:
-    return sorted(f for f in (folder / "probes").glob("*") if f.suffix in SUFFIXES)
+    return sorted(f for f in (folder / "probes").glob("*") if f.suffix in ROW_SUFFIXES)
 
 
 def read_wordings(file: Path) -> dict[str, tuple[str, ...]]:
@@ -134,31 +129,33 @@ def read_wordings(file: Path) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _probe_set(file: Path, version: Version, prompt: Prompt, problems: Problems) -> ProbeSet:
+def _read_probe_set(
+    file: Path, version: Version, prompt: PromptFormat, problems: RowProblems
+) -> ProbeSet:
     """A set of the user's own questions. Its name says what it asks: that of a standard set, or one
     that begins with it, as in new_easy, asks the same; any other asks to keep."""
 
-    def read(line: Line) -> Probe:
-        _, wording = question_of(line.values)
+    def read(line: Row) -> Probe:
+        _, wording = parse_question(line.values)
         period = line.values.get("period") or BASE
         if period != BASE:
-            first, precision = parse_date(text_of(line.values, "period"))
+            first, precision = parse_date(get_text(line.values, "period"))
             period = f"{first} to {last_day(first, precision)}"
         answers = "target" if "target" in line.values else "answers"
         return Probe(
             id=f"{file.stem}|{line.number}",
             period=period,
             source=source_text(wording, "", prompt),
-            answers=texts_of(line.values, answers),
-            old_answers=texts_of(line.values, OLD) if line.values.get(OLD) else (),
+            answers=get_texts(line.values, answers),
+            old_answers=get_texts(line.values, OLD_ANSWERS) if line.values.get(OLD_ANSWERS) else (),
             relation=str(line.values.get("relation") or ""),
         )
 
-    asks = ASKS.get(file.stem.partition("_")[0], "keep")
-    return ProbeSet.of(file.stem, asks, parse(file, read, problems))
+    standard = PROBE_SETS.get(file.stem.partition("_")[0], PROBE_SETS["invariant"])
+    return ProbeSet.of(file.stem, standard.role, parse_rows(file, read, problems))
 
 
-def _placed(probes: ProbeSet, periods: Sequence[Period], folder: Path) -> ProbeSet:
+def _place_probes(probes: ProbeSet, periods: Sequence[Period], folder: Path) -> ProbeSet:
     """The probes, each in the last period that begins within the days that it is about, or before.
 
     Raises DataError where all of these days are before or behind the stream.

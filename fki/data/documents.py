@@ -7,40 +7,40 @@ nowhere else in the text, with a blank in its place.
 import random
 from collections.abc import Sequence
 
-from fki.core.types import Document, Example, Probe, Prompt
-from fki.data.prompts import blanked
+from fki.core.types import Document, Example, Probe, PromptFormat
+from fki.data.prompts import blank_out
 from fki.data.salient_spans import salient_spans
 from fki.data.span_corruption import Span
 
 CLOZE_SEED = 0  # the same questions for every run, whatever its seed
 WINDOW = 300  # characters on either side of a blank; the encoder takes what fits
-TRIED = 50  # spans that are looked at for one that can be asked
-LONGEST = 5, 40  # words and characters of an answer; TemporalWiki's objects have up to 5 words
+MAX_TRIED_SPANS = 50  # spans that are looked at for one that can be asked
+MAX_ANSWER = 5, 40  # words and characters of an answer; TemporalWiki's objects have up to 5 words
 
 
 def text_examples(documents: Sequence[Document], period: str) -> list[Example]:
     """Each document as running text, its title first."""
     return [
-        Example(id=name, source=whole(document), target="", is_text=True)
-        for name, document in zip(_ids(documents, period), documents, strict=True)
+        Example(id=name, source=full_text(document), target="", is_text=True)
+        for name, document in zip(_document_ids(documents, period), documents, strict=True)
     ]
 
 
-def cloze_probes(documents: Sequence[Document], period: str, prompt: Prompt) -> list[Probe]:
+def cloze_probes(documents: Sequence[Document], period: str, prompt: PromptFormat) -> list[Probe]:
     """At most one question for each document, none where nothing can be asked."""
     found = []
-    for name, document in zip(_ids(documents, period), documents, strict=True):
-        text = whole(document)
+    for name, document in zip(_document_ids(documents, period), documents, strict=True):
+        text = full_text(document)
         spans = salient_spans(text)
         random.Random(f"{CLOZE_SEED}|{name}").shuffle(spans)
-        if span := next((s for s in spans[:TRIED] if is_askable(text, s)), None):
-            before, after = _before(text[: span[0]]), _after(text[span[1] :])
+        if span := next((s for s in spans[:MAX_TRIED_SPANS] if is_askable(text, s)), None):
+            before, after = _window_before(text[: span[0]]), _window_after(text[span[1] :])
             answer = text[slice(*span)]
-            found.append(Probe(name, period, blanked(before, after, prompt), (answer,)))
+            found.append(Probe(name, period, blank_out(before, after, prompt), (answer,)))
     return found
 
 
-def whole(document: Document) -> str:
+def full_text(document: Document) -> str:
     """The text under its title."""
     return f"{document.title}\n{document.text}" if document.title else document.text
 
@@ -48,21 +48,21 @@ def whole(document: Document) -> str:
 def is_askable(text: str, span: Span) -> bool:
     """Is this a short answer that the rest of the text does not tell?"""
     answer = text[slice(*span)]
-    words, characters = LONGEST
+    words, characters = MAX_ANSWER
     is_short = len(answer.split()) <= words and len(answer) <= characters
     return is_short and text.casefold().count(answer.casefold()) == 1
 
 
-def _ids(documents: Sequence[Document], period: str) -> list[str]:
+def _document_ids(documents: Sequence[Document], period: str) -> list[str]:
     """A name for each document; its own may come again in a period, its number does not."""
     return [f"{period}|{d.id or 'text'}|{number}" for number, d in enumerate(documents)]
 
 
-def _before(text: str) -> str:
+def _window_before(text: str) -> str:
     """The last characters of a text, from the beginning of a word."""
     return text if len(text) <= WINDOW else text[-WINDOW:].partition(" ")[2]
 
 
-def _after(text: str) -> str:
+def _window_after(text: str) -> str:
     """The first characters of a text, to the end of a word."""
     return text if len(text) <= WINDOW else text[:WINDOW].rpartition(" ")[0]

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from fki.core.atomic_io import file_digest
-from fki.core.errors import DataError, NotDownloaded, nearest
-from fki.core.paths import data_home, user_path
-from fki.core.types import Prompt, Stream, Version
-from fki.data.dataset_folder import MANIFEST, data_files, digest, read_folder
+from fki.core.errors import DataError, NotDownloaded, did_you_mean
+from fki.core.paths import data_home, expand_path
+from fki.core.types import PromptFormat, Stream, Version
+from fki.data.dataset_folder import MANIFEST, data_files, folder_digest, read_folder
 from fki.data.known_datasets import KNOWN_DATASETS
 
-NAME = re.compile(r"\w[\w.-]*")
+DATASET_NAME = re.compile(r"\w[\w.-]*")
 
 
 def dataset_folder(name: str) -> Path:
@@ -20,7 +20,7 @@ def dataset_folder(name: str) -> Path:
     return data_home() / "datasets" / name
 
 
-def verify(folder: Path) -> str:
+def verify_dataset(folder: Path) -> str:
     """The digest of a fetched dataset. Raises DataError where a file is altered or missing."""
     manifest = read_manifest(folder)
     for name, expected in manifest["files"].items():
@@ -31,7 +31,7 @@ def verify(folder: Path) -> str:
                 f"{file} was altered: its SHA-256 must be {expected['sha256']}, it is {found}.",
                 hint=f"Move {folder} away and run: fki download {manifest['name']}",
             )
-    if digest(folder) != manifest["digest"]:
+    if folder_digest(folder) != manifest["digest"]:
         extra = sorted(
             {f.relative_to(folder).as_posix() for f in data_files(folder)} - set(manifest["files"])
         )
@@ -60,42 +60,42 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         ) from None
 
 
-def open_stream(dataset: str, version: Version, prompt: Prompt) -> Stream:
+def open_stream(dataset: str, version: Version, prompt: PromptFormat) -> Stream:
     """A known dataset by name, or a folder, cut into periods.
 
     Raises NotDownloaded for a known dataset that is not on this machine, DataError for anything
     else that cannot be read.
     """
-    folder = folder_of(dataset)
-    if is_known(dataset):
+    folder = locate_dataset(dataset)
+    if is_dataset_name(dataset):
         if not folder.exists():
-            also = f"; your own folder is ./{dataset}" if user_path(dataset).is_dir() else ""
+            also = f"; your own folder is ./{dataset}" if expand_path(dataset).is_dir() else ""
             raise NotDownloaded(
                 f"Dataset '{dataset}' is not on this machine ({folder}).",
                 hint=f"Run: {KNOWN_DATASETS.get(dataset, f'fki download {dataset}')}{also}",
             )
-        verify(folder)
+        verify_dataset(folder)
         return read_folder(folder, version, prompt, name=dataset)
     if not folder.is_dir():
         raise DataError(
             f"No dataset '{dataset}': neither a known name ({', '.join(KNOWN_DATASETS)}) "
-            f"nor a folder.{nearest(dataset, KNOWN_DATASETS)}",
+            f"nor a folder.{did_you_mean(dataset, KNOWN_DATASETS)}",
             hint="Run: fki download --list   or give a folder with a stream.jsonl",
         )
     return read_folder(folder, version, prompt, name=folder.resolve().name)
 
 
-def folder_of(dataset: str) -> Path:
+def locate_dataset(dataset: str) -> Path:
     """Where a dataset is, by its name or folder; it may not be there."""
-    return dataset_folder(dataset) if is_known(dataset) else user_path(dataset)
+    return dataset_folder(dataset) if is_dataset_name(dataset) else expand_path(dataset)
 
 
-def is_known(dataset: str) -> bool:
+def is_dataset_name(dataset: str) -> bool:
     """Is it a name, and not a folder of the user's own?"""
-    return dataset in KNOWN_DATASETS or _is_kept(dataset)
+    return dataset in KNOWN_DATASETS or _is_on_this_machine(dataset)
 
 
-def _is_kept(dataset: str) -> bool:
+def _is_on_this_machine(dataset: str) -> bool:
     """Is it the name of a dataset that was made on this machine?"""
-    is_name = NAME.fullmatch(dataset) is not None
+    is_name = DATASET_NAME.fullmatch(dataset) is not None
     return is_name and (dataset_folder(dataset) / MANIFEST).is_file()

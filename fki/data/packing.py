@@ -9,13 +9,13 @@ from fki.data.collator import TokenizedExample
 Rows = list[list[int]]  # of examples' numbers, one behind another in a row
 
 
-def packed(examples: Sequence[TokenizedExample], share: Sequence[int], length: int) -> Rows:
+def pack_rows(examples: Sequence[TokenizedExample], share: Sequence[int], length: int) -> Rows:
     """A share of an optimizer batch in rows of at most `length` input tokens, as even as can be.
 
     The longest comes first and goes into the emptiest row (Graham, 1969). A longer one has a row
     of its own; with length 0 each has.
     """
-    ordered = sorted(share, key=lambda i: _size(examples[i]), reverse=True)
+    ordered = sorted(share, key=lambda i: _lengths(examples[i]), reverse=True)
     rows: Rows = []
     fill: list[tuple[int, int]] = []  # a heap of (tokens, row)
     fewest = math.ceil(sum(len(examples[i].source) for i in share) / length) if length else 0
@@ -31,7 +31,7 @@ def packed(examples: Sequence[TokenizedExample], share: Sequence[int], length: i
     return rows
 
 
-def micro_batches(
+def split_micro_batches(
     examples: Sequence[TokenizedExample], rows: Sequence[Sequence[int]], *, most: int, budget: float
 ) -> list[Rows]:
     """Rows, sorted by length and cut, so that little is padded.
@@ -43,7 +43,7 @@ def micro_batches(
     """
 
     def sizes(row: Sequence[int]) -> tuple[int, int]:
-        found = [_size(examples[i]) for i in row]
+        found = [_lengths(examples[i]) for i in row]
         return sum(source for source, _ in found), sum(target for _, target in found)
 
     batches: list[Rows] = []
@@ -57,5 +57,5 @@ def micro_batches(
     return batches
 
 
-def _size(example: TokenizedExample) -> tuple[int, int]:
+def _lengths(example: TokenizedExample) -> tuple[int, int]:
     return len(example.source), len(example.target)

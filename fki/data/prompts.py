@@ -6,30 +6,30 @@
 
 import re
 
-from fki.core.types import OBJECT, SUBJECT, Example, Fact, Prompt
+from fki.core.types import OBJECT, SUBJECT, Example, Fact, PromptFormat
 
-SENTINEL, AFTER = "<extra_id_0>", "<extra_id_1>"
-SPECIAL = re.compile(r"<extra_id_\d+>|</s>|<pad>")  # what no answer can hold
+SENTINEL, END_SENTINEL = "<extra_id_0>", "<extra_id_1>"
+SPECIAL_TOKEN = re.compile(r"<extra_id_\d+>|</s>|<pad>")  # what no answer can hold
 
 
-def source_text(wording: str, subject: str, prompt: Prompt) -> str:
+def source_text(wording: str, subject: str, prompt: PromptFormat) -> str:
     """What the encoder reads: the wording about the subject, without its object."""
     before, _, after = wording.partition(OBJECT)
-    return blanked(before, after, prompt).replace(SUBJECT, subject)
+    return blank_out(before, after, prompt).replace(SUBJECT, subject)
 
 
-def blanked(before: str, after: str, prompt: Prompt) -> str:
+def blank_out(before: str, after: str, prompt: PromptFormat) -> str:
     """What the encoder reads of a text whose answer stands between these two parts."""
     return before + SENTINEL + after if prompt == "sentinel" else before.strip() or after.strip()
 
 
-def target_text(answer: str, prompt: Prompt) -> str:
+def target_text(answer: str, prompt: PromptFormat) -> str:
     """What the decoder has to write for an answer."""
-    return f"{SENTINEL} {answer} {AFTER}" if prompt == "sentinel" else answer
+    return f"{SENTINEL} {answer} {END_SENTINEL}" if prompt == "sentinel" else answer
 
 
 def training_examples(
-    fact: Fact, prompt: Prompt, *, period: str, wordings: int = 1
+    fact: Fact, prompt: PromptFormat, *, period: str, wordings: int = 1
 ) -> list[Example]:
     """One example per object of the fact and per wording, of its first `wordings` ones."""
     return [

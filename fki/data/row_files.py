@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, TypeVar
 from fki.core.errors import DataError
 
 T = TypeVar("T")
-SUFFIXES = (".jsonl", ".csv")
-SHOWN, WIDEST = 10, 400  # bad rows that an error spells out, and characters of each
+ROW_SUFFIXES = (".jsonl", ".csv")
+MAX_SHOWN, MAX_WIDTH = 10, 400  # bad rows that an error spells out, and characters of each
 
 
-class Problems:
+class RowProblems:
     """What is wrong with a dataset: how many rows, and the first of them in words."""
 
     def __init__(self) -> None:
@@ -24,16 +24,16 @@ class Problems:
     def append(self, problem: str) -> None:
         """One more."""
         self.count += 1
-        if len(self.shown) < SHOWN:
+        if len(self.shown) < MAX_SHOWN:
             self.shown.append(problem)
 
-    def extend(self, other: "Problems") -> None:
+    def extend(self, other: "RowProblems") -> None:
         """All of the other's, behind these."""
         self.count += other.count
-        self.shown = [*self.shown, *other.shown][:SHOWN]
+        self.shown = [*self.shown, *other.shown][:MAX_SHOWN]
 
 
-class Line(NamedTuple):
+class Row(NamedTuple):
     """One row of a file, with where it stands."""
 
     file: Path
@@ -41,21 +41,21 @@ class Line(NamedTuple):
     values: dict[str, Any]
 
 
-def parse(file: Path, reader: Callable[[Line], T], problems: Problems) -> Iterator[T]:
+def parse_rows(file: Path, reader: Callable[[Row], T], problems: RowProblems) -> Iterator[T]:
     """What `reader` makes of each row; its ValueErrors become problems."""
     try:
-        for line in read_lines(file, problems):
+        for line in read_rows(file, problems):
             try:
                 yield reader(line)
             except ValueError as error:
                 problems.append(f"{line.file}:{line.number}: {error}")
     except UnicodeDecodeError:
-        problems.append(f"{file}:{bad_byte(file)}")
+        problems.append(f"{file}:{locate_bad_byte(file)}")
     except (OSError, ValueError, csv.Error) as error:
         problems.append(f"{file} cannot be read: {error}")
 
 
-def read_lines(file: Path, problems: Problems) -> Iterator[Line]:
+def read_rows(file: Path, problems: RowProblems) -> Iterator[Row]:
     """The rows of a JSONL or CSV file; one that cannot be read becomes a problem."""
     with file.open(encoding="utf-8-sig", newline="") as text:
         if file.suffix == ".csv":
@@ -67,20 +67,20 @@ def read_lines(file: Path, problems: Problems) -> Iterator[Line]:
                         f"{file}:{reader.line_num}: more or fewer cells than the header"
                     )
                 else:
-                    yield Line(file, reader.line_num, {k: v for k, v in row.items() if v != ""})
+                    yield Row(file, reader.line_num, {k: v for k, v in row.items() if v != ""})
             return
         for number, line in enumerate(text, 1):
             if not line.strip():
                 continue
             try:
-                values = json_row(line)
+                values = parse_json_row(line)
             except ValueError as error:
                 problems.append(f"{file}:{number}: {error}")
                 continue
-            yield Line(file, number, values)
+            yield Row(file, number, values)
 
 
-def json_row(line: str) -> dict[str, Any]:
+def parse_json_row(line: str) -> dict[str, Any]:
     """A line of JSONL. Raises ValueError where it is no object, or has a column twice."""
     try:
         row = json.loads(line, object_pairs_hook=_object)
@@ -103,7 +103,7 @@ def check_unique(columns: Iterable[str]) -> None:
         raise ValueError(f"the column '{twice[0]}' is there twice")
 
 
-def bad_byte(file: Path) -> str:
+def locate_bad_byte(file: Path) -> str:
     """The line of the first byte that is not UTF-8 text, and what is wrong with it."""
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
@@ -114,12 +114,12 @@ def bad_byte(file: Path) -> str:
     return "1: this is not UTF-8 text"  # it was, a moment ago
 
 
-def raise_for(problems: Problems, place: Path) -> None:
+def raise_for_problems(problems: RowProblems, place: Path) -> None:
     """Raises DataError where there are problems: their number, and the first of them."""
     if not problems.count:
         return
-    shown = "\n".join(f"  {p[:WIDEST]}" for p in problems.shown)
-    more = f"\n  ... and {problems.count - SHOWN} more" if problems.count > SHOWN else ""
+    shown = "\n".join(f"  {p[:MAX_WIDTH]}" for p in problems.shown)
+    more = f"\n  ... and {problems.count - MAX_SHOWN} more" if problems.count > MAX_SHOWN else ""
     raise DataError(
         f"{problems.count} bad row{'s' * (problems.count > 1)} in {place}; "
         f"nothing was trained.\n{shown}{more}",

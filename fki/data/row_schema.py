@@ -8,45 +8,45 @@ from collections.abc import Callable
 from typing import Any
 
 from fki.core.calendar import last_day, parse_date
-from fki.core.errors import closest
+from fki.core.errors import closest_match
 from fki.core.types import OBJECT, SUBJECT, Document, Fact
-from fki.data.prompts import SENTINEL, SPECIAL
-from fki.data.row_files import Line
+from fki.data.prompts import SENTINEL, SPECIAL_TOKEN
+from fki.data.row_files import Row
 
 FACT_COLUMNS = ("subject", "relation", "object", "start")
 PROMPT_COLUMNS = ("prompt", "target", "date")
 TEXT_COLUMNS = ("text", "date", "id", "title")
 
 
-def stream_reader(wordings: dict[str, tuple[str, ...]]) -> Callable[[Line], Fact | Document]:
+def stream_reader(wordings: dict[str, tuple[str, ...]]) -> Callable[[Row], Fact | Document]:
     """A reader of dated facts and of documents."""
     read_fact = fact_reader(wordings, dated=True)
 
-    def read(line: Line) -> Fact | Document:
+    def read(line: Row) -> Fact | Document:
         is_text = "text" in line.values or line.values.keys() <= set(TEXT_COLUMNS)
-        return _document(line.values) if is_text else read_fact(line)
+        return _parse_document(line.values) if is_text else read_fact(line)
 
     return read
 
 
-def fact_reader(wordings: dict[str, tuple[str, ...]], *, dated: bool) -> Callable[[Line], Fact]:
+def fact_reader(wordings: dict[str, tuple[str, ...]], *, dated: bool) -> Callable[[Row], Fact]:
     """A reader of rows of either kind; undated ones only where `dated` is False."""
 
-    def read(line: Line) -> Fact:
+    def read(line: Row) -> Fact:
         values = line.values
         if "text" in values:
             raise ValueError("documents ('text') belong into the stream alone")
         if "prompt" in values:
-            return _prompt_fact(values, dated=dated)
-        subject, relation = text_of(values, "subject"), text_of(values, "relation")
-        objects = texts_of(values, "object")
+            return _parse_prompt(values, dated=dated)
+        subject, relation = get_text(values, "subject"), get_text(values, "relation")
+        objects = get_texts(values, "object")
         start = end = None
         precision = values.get("precision") or "day"
         if dated or values.get("start"):
-            start, named = parse_date(text_of(values, "start"))
+            start, named = parse_date(get_text(values, "start"))
             precision = values.get("precision") or named
         if values.get("end"):
-            end = last_day(*parse_date(text_of(values, "end")))
+            end = last_day(*parse_date(get_text(values, "end")))
             if start and end < start:
                 raise ValueError(f"'end' {end} is before 'start' {start}")
         return Fact(
@@ -63,29 +63,29 @@ def fact_reader(wordings: dict[str, tuple[str, ...]], *, dated: bool) -> Callabl
     return read
 
 
-def _document(values: dict[str, Any]) -> Document:
+def _parse_document(values: dict[str, Any]) -> Document:
     """A `text, date[, id, title]` row."""
     if other := [c for c in (*FACT_COLUMNS, *PROMPT_COLUMNS[:2]) if c in values]:
         raise ValueError(f"a row has either 'text' or '{other[0]}'")
-    text = text_of(values, "text")
+    text = get_text(values, "text")
     if len(text.split()) < 2:
         raise ValueError(f"'text' needs at least two words, and '{text}' has fewer")
-    named = {column: text_of(values, column) for column in ("id", "title") if values.get(column)}
+    named = {column: get_text(values, column) for column in ("id", "title") if values.get(column)}
     if any("<extra_id_" in part for part in (text, *named.values())):
         raise ValueError("'text' has a sentinel, <extra_id_...>: give the text as it was written")
-    return Document(text, parse_date(text_of(values, "date"))[0], **named)
+    return Document(text, parse_date(get_text(values, "date"))[0], **named)
 
 
-def _prompt_fact(values: dict[str, Any], *, dated: bool) -> Fact:
+def _parse_prompt(values: dict[str, Any], *, dated: bool) -> Fact:
     """A `prompt, target, date` row: the prompt's blank is <extra_id_0>, else it is at the end."""
-    prompt, wording = question_of(values)
-    start = parse_date(text_of(values, "date")) if dated or values.get("date") else (None, "day")
-    return Fact(prompt, "", texts_of(values, "target"), (wording,), start[0], None, start[1])
+    prompt, wording = parse_question(values)
+    start = parse_date(get_text(values, "date")) if dated or values.get("date") else (None, "day")
+    return Fact(prompt, "", get_texts(values, "target"), (wording,), start[0], None, start[1])
 
 
-def question_of(values: dict[str, Any]) -> tuple[str, str]:
+def parse_question(values: dict[str, Any]) -> tuple[str, str]:
     """The `prompt` of a row, and the same as a wording."""
-    prompt = text_of(values, "prompt")
+    prompt = get_text(values, "prompt")
     if prompt.count(SENTINEL) > 1:
         raise ValueError(f"'prompt' has {SENTINEL} more than once")
     if SUBJECT in prompt or OBJECT in prompt:
@@ -98,13 +98,13 @@ def default_wordings(relation: str) -> tuple[str, str]:
     return f"The {relation} of {SUBJECT} is {OBJECT}.", f"{SUBJECT} | {relation}: {OBJECT}."
 
 
-def text_of(values: dict[str, Any], column: str) -> str:
+def get_text(values: dict[str, Any], column: str) -> str:
     """The text in a column. Raises ValueError where there is none."""
     value = values.get(column)
     if column not in values:
         known = {*FACT_COLUMNS, *PROMPT_COLUMNS, *TEXT_COLUMNS}
         strange = [name for name in values if name not in known]
-        like = closest(column, strange)
+        like = closest_match(column, strange)
         meant = f"; is '{like}' meant for it?" if like else ""
         found = f"; the row has '{strange[0]}'" if strange and not like else ""
         raise ValueError(f"'{column}' is missing{meant}{found}")
@@ -114,13 +114,13 @@ def text_of(values: dict[str, Any], column: str) -> str:
     return value.strip()
 
 
-def texts_of(values: dict[str, Any], column: str) -> tuple[str, ...]:
+def get_texts(values: dict[str, Any], column: str) -> tuple[str, ...]:
     """One text or a list of them, as answers. Raises ValueError for what no answer can hold."""
     value = values.get(column)
     if value == []:
         raise ValueError(f"'{column}' is an empty list")
     cells = [{column: v} for v in value] if isinstance(value, list) else [values]
-    texts = tuple(dict.fromkeys(text_of(cell, column) for cell in cells))
-    if special := SPECIAL.search(" ".join(texts)):
+    texts = tuple(dict.fromkeys(get_text(cell, column) for cell in cells))
+    if special := SPECIAL_TOKEN.search(" ".join(texts)):
         raise ValueError(f"'{column}' must not hold {special[0]}, which ends or opens an answer")
     return texts

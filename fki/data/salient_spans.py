@@ -28,11 +28,11 @@ UNIT = (
 NUMBER = re.compile(rf"(?<![\w.])[$€£¥]?\d+(?:[.,]\d+)*(?: ?(?:{UNIT})(?!\w))*(?!\w)")
 
 CAPITALS = "".join(c for c in map(chr, [*range(0x590), *range(0x1E00, 0x1F00)]) if c.isupper())
-CAPITALISED = rf"(?:(?:[{CAPITALS}]\.)+|[{CAPITALS}](?:\w|['’&-](?=\w))*)"
+CAPITALIZED = rf"(?:(?:[{CAPITALS}]\.)+|[{CAPITALS}](?:\w|['’&-](?=\w))*)"
 LINK = (
     r"(?:(?:of|de|del|della|di|da|do|dos|du|des|van|von|zu|bin|al|el)(?: (?:the|la|le|der|den))? )"
 )
-NAME = re.compile(rf"(?<!\w){CAPITALISED}(?: {LINK}?(?:[dl]['’])?{CAPITALISED})*")
+NAME = re.compile(rf"(?<!\w){CAPITALIZED}(?: {LINK}?(?:[dl]['’])?{CAPITALIZED})*")
 NO_NAME = re.compile(  # a word that is no part of a name where one seems to begin with it
     r"(?:The|A|An|In|On|At|By|For|From|To|Of|With|As|And|But|Or|If|It|Its|I|He|His|She|Her|We|Our"
     r"|You|Your|They|Their|This|That|These|Those|There|When|While|After|Before|Since|Until|Under"
@@ -40,7 +40,7 @@ NO_NAME = re.compile(  # a word that is no part of a name where one seems to beg
     r"|How|Where|Why)(?: |$)"
 )
 SENTENCE_END = ".!?:\n"
-NEAR = 9  # characters within which the end of the sentence before must be
+LOOKBEHIND = 9  # characters within which the end of the sentence before must be
 BLANK = "\0"  # in place of what is found, so that nothing else reaches into it
 
 
@@ -50,10 +50,10 @@ def salient_spans(text: str) -> list[Span]:
     for kind in (DATE, NUMBER):
         found += [match.span() for match in kind.finditer(text)]
         text = kind.sub(lambda match: BLANK * len(match[0]), text)
-    return sorted([*found, *_names(text)])
+    return sorted([*found, *_name_spans(text)])
 
 
-def _names(text: str) -> list[Span]:
+def _name_spans(text: str) -> list[Span]:
     """Capitalised words; alone at the beginning of a sentence such a word says nothing."""
     found = []
     for match in NAME.finditer(text):
@@ -68,5 +68,5 @@ def _names(text: str) -> list[Span]:
 
 def opens_sentence(text: str, at: int) -> bool:
     """Is this the place where a text or one of its sentences begins?"""
-    before = text[max(0, at - NEAR) : at].rstrip(" \t\"'“‘«([")
+    before = text[max(0, at - LOOKBEHIND) : at].rstrip(" \t\"'“‘«([")
     return not before or before[-1] in SENTENCE_END

@@ -24,11 +24,11 @@ def corrupt_spans(
     if len(words) < 2:
         raise ValueError(f"span corruption needs at least two words, not '{text}'")
     mask = noise_mask(len(words), rng, density=density, mean_length=mean_length)
-    source, target = hide(words, spans_of(mask), "<extra_id_{}>".format)
+    source, target = hide_spans(words, mask_to_spans(mask), "<extra_id_{}>".format)
     return " ".join(source), " ".join(target)
 
 
-def hide(
+def hide_spans(
     tokens: Sequence[T], spans: Sequence[Span], sentinel: Callable[[int], T]
 ) -> tuple[list[T], list[T]]:
     """(source, target): each span's place holds its sentinel, behind which the target has it.
@@ -48,7 +48,7 @@ def hide(
     return [*source, *tokens[at:]], [*target, sentinel(len(spans))]
 
 
-def spans_of(mask: Sequence[bool]) -> list[Span]:
+def mask_to_spans(mask: Sequence[bool]) -> list[Span]:
     """The runs of True in a mask."""
     runs, at = [], 0
     for is_noise, run in groupby(mask):
@@ -67,8 +67,8 @@ def noise_mask(
     As T5's `random_spans_noise_mask`, but that either kind may come first.
     """
     noise, spans = noise_counts(length, density=density, mean_length=mean_length)
-    noise_lengths = random_segments(noise, spans, rng)
-    kept_lengths = random_segments(length - noise, spans, rng)
+    noise_lengths = split_randomly(noise, spans, rng)
+    kept_lengths = split_randomly(length - noise, spans, rng)
     mask: list[bool] = []
     for kept, noisy in zip(kept_lengths, noise_lengths, strict=True):
         mask += [False] * kept + [True] * noisy
@@ -83,7 +83,7 @@ def noise_counts(
     return noise, min(max(round(noise / mean_length), 1), noise, length - noise)
 
 
-def random_segments(total: int, parts: int, rng: random.Random) -> list[int]:
+def split_randomly(total: int, parts: int, rng: random.Random) -> list[int]:
     """`total` cut at random into `parts` lengths of at least 1 each."""
     cuts = sorted(rng.sample(range(1, total), parts - 1))
     return [b - a for a, b in zip([0, *cuts], [*cuts, total], strict=True)]

@@ -2,7 +2,7 @@
 
 A row is kept where it changes what holds (the no-redundancy rule of CFInjectBench), so that
 each one is either `updated` (its subject and relation had another answer) or `new`. Every text is
-kept. Periods and probes are read from a shelf, one period at a time.
+kept. Periods and probes are read from a store, one period at a time.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from itertools import chain, repeat
 from typing import TypeVar
 
 from fki.core.calendar import period_bounds, period_name
-from fki.core.probe_sets import ASKS, BASE, CLOZE
+from fki.core.probe_sets import BASE, CLOZE, PROBE_SETS
 from fki.core.types import (
     Document,
     Example,
@@ -21,25 +21,25 @@ from fki.core.types import (
     Period,
     Probe,
     ProbeSet,
-    Prompt,
+    PromptFormat,
     Stream,
     Version,
 )
 from fki.data.documents import cloze_probes, text_examples
-from fki.data.lazy import Lazy, Probes
+from fki.data.lazy_sequence import LazyProbes, LazySequence
 from fki.data.prompts import source_text, training_examples
-from fki.data.stream_store import BEFORE, Row, StreamStore
+from fki.data.stream_store import BASE_NUMBER, StoredFact, StreamStore
 
 T = TypeVar("T")
 
 
-def cut(
+def cut_stream(
     name: str,
     version: Version,
     base: Iterable[Fact],
     changes: Iterable[Fact],
     *,
-    prompt: Prompt,
+    prompt: PromptFormat,
     digest: str,
     own_probes: Sequence[ProbeSet] = (),
     documents: Iterable[Document] = (),
@@ -52,26 +52,32 @@ def cut(
         own_probes: further probe sets; one with a standard name takes that set's place.
         documents: dated texts in any order.
     """
-    shelf = StreamStore.fresh()
-    fill(shelf, version, base, chain(changes, documents), prompt)
-    return with_own(stream_of(shelf, name, version, prompt=prompt, digest=digest), own_probes)
+    store = StreamStore.create()
+    fill_store(store, version, base, chain(changes, documents), prompt)
+    return add_probe_sets(
+        build_stream(store, name, version, prompt=prompt, digest=digest), own_probes
+    )
 
 
-def fill(
-    shelf: StreamStore,
+def fill_store(
+    store: StreamStore,
     version: Version,
     base: Iterable[Fact],
     items: Iterable[Fact | Document],
-    prompt: Prompt,
+    prompt: PromptFormat,
 ) -> None:
-    """Cut dated facts and texts, which may come in any order, into the periods of a shelf."""
-    shelf.tell(base)
-    shelf.add((period_bounds(_start(item), version)[0], item) for item in items)
-    shelf.know(map(_last_state, shelf.told()))
+    """Cut dated facts and texts, which may come in any order, into the periods of a store."""
+    store.add_base(base)
+    store.add_items((period_bounds(_start_of(item), version)[0], item) for item in items)
+    store.set_known(map(_last_state, store.iter_base()))
     number = 0
-    for start in shelf.starts():
-        facts, texts = shelf.items(start)
-        rows = [(f, old) for f in _rows(facts) if set(old := shelf.known(f.key)) != set(f.objects)]
+    for start in store.period_starts():
+        facts, texts = store.period_items(start)
+        rows = [
+            (f, old)
+            for f in _last_states_by_date(facts)
+            if set(old := store.get_known(f.key)) != set(f.objects)
+        ]
         if rows or texts:
             period = period_name(start, version)
             questions = cloze_probes(texts, period, prompt)
@@ -83,86 +89,94 @@ def fill(
                 "paraphrase": sum(len(f.wordings) > 1 for f, _ in rows),
                 CLOZE: len(questions),
             }
-            shelf.keep(number, start, period, rows, texts, questions, counts)
+            store.save_period(number, start, period, rows, texts, questions, counts)
             number += 1
-    shelf.finish()
+    store.finish()
 
 
-def stream_of(
-    shelf: StreamStore, name: str, version: Version, *, prompt: Prompt, digest: str
+def build_stream(
+    store: StreamStore, name: str, version: Version, *, prompt: PromptFormat, digest: str
 ) -> Stream:
-    """The stream that a shelf was filled with."""
+    """The stream that a store was filled with."""
     periods = []
-    known = shelf.kept()
-    found: dict[str, dict[str, Sequence[Probe]]] = {kind: {} for kind in ASKS}
-    _ask(found, shelf, BEFORE, BASE, prompt, known)
-    for number, start, period, counts in shelf.periods():
-        facts = Lazy(counts["facts"], partial(_facts, shelf, number))
-        examples = Lazy(counts["examples"], partial(_examples, shelf, number, period, prompt))
+    known = store.base_counts()
+    found: dict[str, dict[str, Sequence[Probe]]] = {kind: {} for kind in PROBE_SETS}
+    _add_probes(found, store, BASE_NUMBER, BASE, prompt, known)
+    for number, start, period, counts in store.periods():
+        facts = LazySequence(counts["facts"], partial(_iter_facts, store, number))
+        examples = LazySequence(
+            counts["examples"], partial(_iter_examples, store, number, period, prompt)
+        )
         periods.append(Period(period, *period_bounds(start, version), facts, examples))
-        _ask(found, shelf, number, period, prompt, counts)
-    base = Lazy(known["facts"], partial(_facts, shelf, BEFORE))
-    sets = (ProbeSet(n, ASKS[n], by_period) for n, by_period in found.items() if by_period)
+        _add_probes(found, store, number, period, prompt, counts)
+    base = LazySequence(known["facts"], partial(_iter_facts, store, BASE_NUMBER))
+    sets = (
+        ProbeSet(n, PROBE_SETS[n].role, by_period) for n, by_period in found.items() if by_period
+    )
     return Stream(name, version, tuple(periods), base, tuple(sets), digest)
 
 
-def with_own(stream: Stream, own: Iterable[ProbeSet]) -> Stream:
+def add_probe_sets(stream: Stream, own: Iterable[ProbeSet]) -> Stream:
     """The stream with further probe sets; one with a standard name takes that set's place."""
     sets = {s.name: s for s in (*stream.probe_sets, *own)}
     return replace(stream, probe_sets=tuple(sets.values()))
 
 
-def _ask(
+def _add_probes(
     found: dict[str, dict[str, Sequence[Probe]]],
-    shelf: StreamStore,
+    store: StreamStore,
     number: int,
     period: str,
-    prompt: Prompt,
+    prompt: PromptFormat,
     counts: Mapping[str, int],
 ) -> None:
     """Put a period's probes, of each set that has some, into what was found."""
-    for kind in (kind for kind in ASKS if counts.get(kind)):
-        size, read = counts[kind], partial(_probes, shelf, number, period, prompt, kind)
+    for kind in (kind for kind in PROBE_SETS if counts.get(kind)):
+        size, read = counts[kind], partial(_iter_probes, store, number, period, prompt, kind)
         stays = partial(repeat, "", size)  # a text says what it says
-        changes = stays if kind == CLOZE else partial(shelf.changes, number, kind)
-        found[kind][period] = Probes(size, read, changes)
+        changes = stays if kind == CLOZE else partial(store.iter_changes, number, kind)
+        found[kind][period] = LazyProbes(size, read, changes)
 
 
-def _facts(shelf: StreamStore, number: int) -> Iterable[Fact]:
-    return (row.fact for row in shelf.rows(number))
+def _iter_facts(store: StreamStore, number: int) -> Iterable[Fact]:
+    return (row.fact for row in store.iter_rows(number))
 
 
-def _examples(shelf: StreamStore, number: int, period: str, prompt: Prompt) -> Iterable[Example]:
+def _iter_examples(
+    store: StreamStore, number: int, period: str, prompt: PromptFormat
+) -> Iterable[Example]:
     """A period's facts, then its texts, to train on."""
-    rows = (e for f in _facts(shelf, number) for e in training_examples(f, prompt, period=period))
-    return chain(rows, text_examples([*shelf.texts(number)], period))
+    rows = (
+        e for f in _iter_facts(store, number) for e in training_examples(f, prompt, period=period)
+    )
+    return chain(rows, text_examples([*store.iter_documents(number)], period))
 
 
-def _probes(
-    shelf: StreamStore, number: int, period: str, prompt: Prompt, kind: str
+def _iter_probes(
+    store: StreamStore, number: int, period: str, prompt: PromptFormat, kind: str
 ) -> Iterable[Probe]:
     """A period's probes of one set."""
     if kind == CLOZE:
-        return shelf.questions(number, period)
+        return store.iter_cloze_probes(number, period)
     wording = int(kind == "paraphrase")
-    return (_probe(row, period, prompt, wording) for row in shelf.rows(number, kind))
+    return (_build_probe(row, period, prompt, wording) for row in store.iter_rows(number, kind))
 
 
-def _start(item: Fact | Document) -> date:
+def _start_of(item: Fact | Document) -> date:
     assert item.start is not None, item
     return item.start
 
 
 def _date_order(fact: Fact) -> tuple[date, str, str]:
-    return _start(fact), fact.relation, fact.subject
+    return _start_of(fact), fact.relation, fact.subject
 
 
-def _rows(facts: Iterable[Fact]) -> list[Fact]:
+def _last_states_by_date(facts: Iterable[Fact]) -> list[Fact]:
     """One row per (subject, relation), what a period says last of it, in order of date."""
-    return sorted(_states(facts), key=_date_order)
+    return sorted(_last_states(facts), key=_date_order)
 
 
-def _states(facts: Iterable[Fact]) -> list[Fact]:
+def _last_states(facts: Iterable[Fact]) -> list[Fact]:
     """One row per (subject, relation): what is said last of it."""
     by_key: dict[tuple[str, str], list[Fact]] = {}
     for fact in facts:
@@ -190,7 +204,7 @@ def _last_state(facts: list[Fact]) -> Fact:
     )
 
 
-def _probe(row: Row, period: str, prompt: Prompt, wording: int) -> Probe:
+def _build_probe(row: StoredFact, period: str, prompt: PromptFormat, wording: int) -> Probe:
     fact = row.fact
     return Probe(
         id=f"{period}|{fact.relation}|{fact.subject}",

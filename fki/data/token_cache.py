@@ -1,8 +1,8 @@
-"""Token ids by text, in memory maps: a text that any run has tokenised is not tokenised again.
+"""Token ids by text, in memory maps: a text that any run has tokenized is not tokenized again.
 
 A segment is one file that is never changed: texts' keys in order, where the ids of each begin, and
 all ids behind one another. Its own digest ends it, so that a cut or altered one is not used. What a
-folder lacks is tokenised, and goes on disk with `flush`; where it cannot, all works without.
+folder lacks is tokenized, and goes on disk with `flush`; where it cannot, all works without.
 """
 
 import hashlib
@@ -20,12 +20,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fki.core.paths import make_room
+from fki.core.paths import evict_oldest
 
 MAGIC = 0x31736E656B6F7466  # "ftokens1"
-MOST = 2**30  # bytes of one tokenizer's segments; those that were used longest ago go first
+MAX_CACHE_BYTES = (
+    2**30
+)  # bytes of one tokenizer's segments; those that were used longest ago go first
 DAY = 86_400  # seconds
-PENDING = 2**17  # texts that are held in memory before they go on disk
+MAX_PENDING = 2**17  # texts that are held in memory before they go on disk
 
 Ids = list[list[int]]
 
@@ -61,15 +63,15 @@ class Segment(NamedTuple):
         return [flat[end - size : end].tolist() for end, size in pairs]
 
 
-class Tokens:
-    """Tokenises each text once; once for ever where there is a folder."""
+class TokenCache:
+    """Tokenizes each text once; once for ever where there is a folder."""
 
-    def __init__(self, tokenise: Callable[[list[str]], Ids], folder: Path | None = None) -> None:
-        self.tokenise, self.folder = tokenise, folder
+    def __init__(self, tokenize: Callable[[list[str]], Ids], folder: Path | None = None) -> None:
+        self.tokenize, self.folder = tokenize, folder
         self.pending: dict[str, list[int]] = {}
-        self.segments = [*_segments(folder)] if folder else []
+        self.segments = [*_read_segments(folder)] if folder else []
 
-    def ids(self, texts: Sequence[str]) -> Ids:
+    def get_ids(self, texts: Sequence[str]) -> Ids:
         """Of each text, in their order."""
         found = self._pending(texts)
         for segment, rows, places in self._stored(texts, found):
@@ -79,10 +81,10 @@ class Tokens:
             self._add([t for t, ids in zip(texts, found, strict=True) if ids is None])
             rest = zip(texts, found, strict=True)
             found = [self.pending[t] if ids is None else ids for t, ids in rest]
-            self._flush_if(len(self.pending) > PENDING)
+            self._flush_if(len(self.pending) > MAX_PENDING)
         return found
 
-    def sizes(self, texts: Sequence[str]) -> NDArray[np.int64]:
+    def get_lengths(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """How many ids each text has, without reading them."""
         found = self._pending(texts)
         sizes = np.full(len(texts), -1, np.int64)
@@ -91,7 +93,7 @@ class Tokens:
         for segment, rows, places in self._stored(texts, found):
             sizes[rows] = segment.sizes(places)
         if left := np.flatnonzero(sizes < 0).tolist():
-            sizes[left] = [len(ids) for ids in self.ids([texts[row] for row in left])]
+            sizes[left] = [len(ids) for ids in self.get_ids([texts[row] for row in left])]
         return sizes
 
     def _pending(self, texts: Sequence[str]) -> list[Any]:
@@ -108,7 +110,7 @@ class Tokens:
         if self.pending:
             rows = np.array([row for row, ids in enumerate(found) if ids is None], np.int64)
             texts = [texts[row] for row in rows.tolist()]
-        keys = keys_of(texts)
+        keys = text_keys(texts)
         for segment in self.segments:
             if not len(rows):
                 break
@@ -123,7 +125,7 @@ class Tokens:
 
     def _add(self, texts: Sequence[str]) -> None:
         fresh = [*dict.fromkeys(texts)]
-        self.pending.update(zip(fresh, self.tokenise(fresh), strict=True))
+        self.pending.update(zip(fresh, self.tokenize(fresh), strict=True))
 
     def flush(self) -> None:
         """Write what is only in memory as a segment, for this process and every later one."""
@@ -133,19 +135,19 @@ class Tokens:
         if self.folder is None or not is_time:
             return
         try:
-            file = _write(self.folder, self.pending)
+            file = _write_segment(self.folder, self.pending)
         except OSError:
             self.folder = None  # all goes on from memory
             return
-        segment = _read(file)
+        segment = _read_segment(file)
         if segment is not None:
             self.segments.append(segment)
             self.pending.clear()
 
 
-def digest(tokenizer: Any) -> str | None:
+def tokenizer_digest(tokenizer: Any) -> str | None:
     """What the ids of a text depend on beside it; None for a tokenizer that does not tell."""
-    state = _state(tokenizer)
+    state = _tokenizer_state(tokenizer)
     if state is None:
         return None
     kind = type(tokenizer).__name__, tokenizer.backend_tokenizer.encode_special_tokens
@@ -154,15 +156,15 @@ def digest(tokenizer: Any) -> str | None:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def identity(tokenizer: Any) -> str:
+def tokenizer_identity(tokenizer: Any) -> str:
     """Tells tokenizers apart, whatever versions of the libraries read them; "" for one that does
     not tell."""
-    state = _state(tokenizer)
+    state = _tokenizer_state(tokenizer)
     text = json.dumps(state, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32] if state else ""
 
 
-def _state(tokenizer: Any) -> dict[str, Any] | None:
+def _tokenizer_state(tokenizer: Any) -> dict[str, Any] | None:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return None
@@ -172,15 +174,15 @@ def _state(tokenizer: Any) -> dict[str, Any] | None:
     return state
 
 
-def keys_of(texts: Sequence[str]) -> NDArray[np.uint64]:
+def text_keys(texts: Sequence[str]) -> NDArray[np.uint64]:
     """[n, 2]: a 128-bit digest of each text."""
     digests = (hashlib.blake2b(t.encode(), digest_size=16).digest() for t in texts)
     return np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2)
 
 
-def _write(folder: Path, ids: dict[str, list[int]]) -> Path:
+def _write_segment(folder: Path, ids: dict[str, list[int]]) -> Path:
     """A segment of these, whole or not at all; then older ones make room. Raises OSError."""
-    keys = keys_of([*ids])
+    keys = text_keys([*ids])
     order = np.lexsort((keys[:, 1], keys[:, 0]))
     rows = [*ids.values()]
     sizes = np.array([len(rows[i]) for i in order.tolist()], np.int64)
@@ -192,7 +194,7 @@ def _write(folder: Path, ids: dict[str, list[int]]) -> Path:
     content = b"".join(part.tobytes() for part in parts)
     check = hashlib.sha256(content)
     folder.mkdir(parents=True, exist_ok=True)
-    _tidy(folder)
+    _remove_stale_files(folder)
     file = folder / f"{check.hexdigest()[:32]}.ids"
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".", delete=False) as scratch:
         try:
@@ -203,11 +205,11 @@ def _write(folder: Path, ids: dict[str, list[int]]) -> Path:
         except BaseException:
             Path(scratch.name).unlink(missing_ok=True)
             raise
-    make_room(folder, "*.ids", MOST)
+    evict_oldest(folder, "*.ids", MAX_CACHE_BYTES)
     return file
 
 
-def _tidy(folder: Path) -> None:
+def _remove_stale_files(folder: Path) -> None:
     """Take away what a process that was killed has left half written, a day ago or more."""
     for scratch in folder.glob(".*"):
         with suppress(OSError):
@@ -215,16 +217,18 @@ def _tidy(folder: Path) -> None:
                 scratch.unlink()
 
 
-def _segments(folder: Path) -> list[Segment]:
+def _read_segments(folder: Path) -> list[Segment]:
     """Those of a folder, the largest first."""
     try:
-        found = [segment for file in folder.glob("*.ids") if (segment := _read(file)) is not None]
+        found = [
+            segment for file in folder.glob("*.ids") if (segment := _read_segment(file)) is not None
+        ]
     except OSError:
         return []
     return sorted(found, key=lambda segment: len(segment.first), reverse=True)
 
 
-def _read(file: Path) -> Segment | None:
+def _read_segment(file: Path) -> Segment | None:
     """A segment as a memory map, or None where it is not whole."""
     try:
         whole = np.memmap(file, np.uint8, "r")

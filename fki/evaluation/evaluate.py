@@ -1,12 +1,12 @@
-"""Score a run, a checkpoint or a plain model on a dataset, outside of training."""
+"""Evaluate a run, a checkpoint or a plain model on a dataset, outside of training: `fki eval`."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fki.config.resolve import Layer, Resolved, resolve
-from fki.config.schema import Config, as_dict
+from fki.config.resolve import Layer, ResolvedConfig, resolve
+from fki.config.schema import Config, to_dict
 from fki.core import registry
 from fki.core.atomic_io import append_lines, write_json
 from fki.core.errors import ConfigError, FkiError
@@ -23,7 +23,7 @@ from fki.runs.run_dir import SAMPLES, SCORES
 
 @dataclass(frozen=True, slots=True)
 class EvaluationResult:
-    """What was asked of which model, and how it answered."""
+    """The evaluated model, the dataset, and the scores."""
 
     name: str
     checkpoint: str
@@ -36,33 +36,33 @@ class EvaluationResult:
 def evaluate(
     target: str,
     checkpoint: str,
-    below: Sequence[Layer],
-    above: Sequence[Layer],
+    defaults: Sequence[Layer],
+    overrides: Sequence[Layer],
     output: Path | None,
 ) -> EvaluationResult:
-    """Ask a run (under its own settings) or a plain model every probe of a dataset.
+    """Evaluate a run (with its own settings) or a plain model on all probes of a dataset.
 
     Args:
-        below: settings for a plain model; a run brings its own.
-        above: settings that the user states now, laid over either.
+        defaults: settings for a plain model; a run has its own.
+        overrides: settings that the user states now; they take precedence over either.
         output: a new or empty folder for scores.json and samples.jsonl.
     Raises:
-        FkiError: `output` holds files or cannot be made, or the target, data or settings cannot be
-            used.
+        FkiError: `output` is not empty or cannot be created, or the target, data or settings
+            cannot be used.
     """
     run, checkpoint = find_run(target, checkpoint)
-    layers = [Layer(as_dict(read_config(run)), {})] if run else below
-    resolved = resolve([*layers, *above], options_of=registry.options_of)
+    layers = [Layer(to_dict(read_config(run)), {})] if run else defaults
+    resolved = resolve([*layers, *overrides], options_of=registry.options_of)
     config = resolved.config
     if run:
         _check_same_model(resolved, read_config(run))
     if output is not None:
         _make_output_folder(output)
-    opened = open_run(run, checkpoint) if run else open_model(target, config)
-    scores, columns = score_all_probes(opened, config, output)
+    loaded = open_run(run, checkpoint) if run else open_model(target, config)
+    scores, columns = score_all_probes(loaded, config, output)
     result = EvaluationResult(
-        opened.label,
-        opened.checkpoint,
+        loaded.label,
+        loaded.checkpoint,
         config.dataset,
         config.dataset_version,
         scores,
@@ -73,46 +73,48 @@ def evaluate(
     return result
 
 
-def _check_same_model(resolved: Resolved, own: Config) -> None:
-    """Raises ConfigError where `--set` asks for another model than the run's."""
+def _check_same_model(resolved: ResolvedConfig, own: Config) -> None:
+    """Raises ConfigError if `--set` changes the run's model, method or freeze level."""
     for key in ("model", "method", "freeze_level"):
-        wanted, has = getattr(resolved.config, key), getattr(own, key)
-        if resolved.origins[key] == "--set" and wanted != has:
+        stated, trained = getattr(resolved.config, key), getattr(own, key)
+        if resolved.origins[key] == "--set" and stated != trained:
             raise ConfigError(
-                f"{key} is the run's own, {has!r}; --set {key}={wanted} cannot change it.",
-                hint="A run may be asked with other data and questions, not as another model.",
+                f"The run has {key} = {trained!r}; --set {key}={stated} cannot change it.",
+                hint="A run can be evaluated on other data and probes, not as another model.",
             )
 
 
 def _make_output_folder(output: Path) -> None:
-    """Make the folder. Raises FkiError where it cannot be made or holds files."""
+    """Create the folder. Raises FkiError if it cannot be created or is not empty."""
     try:
         output.mkdir(parents=True, exist_ok=True)
         is_empty = not any(output.iterdir())
     except OSError as error:
-        raise FkiError(f"--output {output} cannot be made: {error.strerror}.") from None
+        raise FkiError(f"--output {output} cannot be created: {error.strerror}.") from None
     if not is_empty:
-        raise FkiError(f"--output must be a new or empty folder, and {output} holds files.")
+        raise FkiError(f"--output must be a new or empty folder; {output} is not empty.")
 
 
 def score_all_probes(
-    opened: LoadedModel, config: Config, output: Path | None
+    loaded: LoadedModel, config: Config, output: Path | None
 ) -> tuple[list[Score], list[str]]:
-    """Scores of all probe sets, and the names of the phases. Single answers go to `output`, some
-    cells at a time."""
+    """Evaluate all probe sets. Returns the scores and the names of the phases.
+
+    Predictions are written to `output` after each group of cells.
+    """
     stream = open_stream(config.dataset, config.dataset_version, config.prompt_format)
-    plan = make_phases(stream, config)
+    phases = make_phases(stream, config)
     accelerator = make_accelerator(config)
-    evaluator = Evaluator(
-        make_example_tokenizer(opened.base.tokenizer, config, accelerator), config, accelerator
-    )
-    opened.model.to(accelerator.device)
+    tokenizer = make_example_tokenizer(loaded.base.tokenizer, config, accelerator)
+    evaluator = Evaluator(tokenizer, config, accelerator)
+    loaded.model.to(accelerator.device)
     scores = []
-    for cells in group_cells(ProbeSchedule(stream, plan, config).row(len(plan))):
-        for cell, predictions in zip(cells, evaluator.ask(opened.model, cells), strict=True):
+    for cells in group_cells(ProbeSchedule(stream, phases, config).row(len(phases))):
+        predicted = evaluator.predict_cells(loaded.model, cells)
+        for cell, predictions in zip(cells, predicted, strict=True):
             scores.append(mean_score(cell.probe_set, cell.column, predictions))
             if output is not None:
                 samples = ({"probe_set": cell.probe_set, **asdict(p)} for p in predictions)
                 append_lines(output / SAMPLES, samples)
-    evaluator.encoder.store.flush()
-    return scores, [phase.name for phase in plan]
+    tokenizer.token_cache.flush()
+    return scores, [phase.name for phase in phases]

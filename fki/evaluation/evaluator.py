@@ -1,8 +1,9 @@
-"""Probes to predictions, predictions to scores. Nothing derived from an answer reaches decoding.
+"""Evaluate a model: probes to predictions, predictions to scores, in fp32.
 
-With greedy decoding one teacher-forced pass tells most of it: where the likeliest token is the
-answer's at every place, EOS included, greedy decoding writes exactly that answer (by induction
-over its tokens). Only the other probes are decoded, from the same encoder's output.
+With greedy decoding, one teacher-forced pass answers most probes. If the likeliest token equals the
+listed answer's token at every position, EOS included, greedy decoding produces exactly that answer
+(by induction over its tokens). Only the other probes are decoded, from the same encoder output.
+Decoding never receives anything derived from an answer.
 """
 
 import math
@@ -25,173 +26,179 @@ from fki.config.schema import Config
 from fki.core.errors import FkiError
 from fki.core.types import Batch, Prediction, Probe, Score
 from fki.data.collator import ExampleTokenizer, TokenizedExample
-from fki.data.packing import micro_batches
+from fki.data.packing import split_micro_batches
 from fki.data.prompts import target_text
 from fki.evaluation.schedule import ProbeCell
 from fki.metrics.answers import accuracy, exact_match, extract_answer, f1
-from fki.metrics.likelihood import perplexity
+from fki.metrics.draws import to_scalar
+from fki.metrics.pooling import perplexity
 from fki.modeling.decoding import DecodedAnswer, EncodedInputs, decode, score_targets
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
 
-NEAR_TIE = 1e-4  # logits: two tokens as near as this are told apart by rounding
+NEAR_TIE = 1e-4  # logits: rounding decides between two tokens that are closer than this
 
 
 class ProbeScores(NamedTuple):
-    """What the teacher-forced passes say of one probe."""
+    """The results of the teacher-forced passes for one probe."""
 
     log_likelihood: float  # of the likeliest listed answer, nats
-    tokens: int  # of that answer, which the likelihood is the sum over
-    written: DecodedAnswer | None  # a listed answer, where greedy decoding writes one
+    tokens: int  # of that answer; the likelihood is the sum over them
+    greedy: DecodedAnswer | None  # the listed answer that greedy decoding produces, if any
 
 
 class Evaluator:
-    """Asks a model and scores its answers, in fp32."""
+    """Predicts the answers of probes and scores them, in fp32."""
 
     def __init__(
         self,
-        encoder: ExampleTokenizer,
+        tokenizer: ExampleTokenizer,
         config: Config,
         accelerator: Accelerator,
-        states: EncoderCache | None = None,
+        encoder_cache: EncoderCache | None = None,
     ) -> None:
-        """`states`: of the model's frozen encoder, to be read instead of running it."""
-        self.encoder, self.config, self.accelerator = encoder, config, accelerator
-        self.states = states
-        self.decode = encoder.tokenizer.decode
+        """`encoder_cache`: of the model's frozen encoder, read instead of running it."""
+        self.tokenizer, self.config, self.accelerator = tokenizer, config, accelerator
+        self.encoder_cache = encoder_cache
+        self._decode_tokens = tokenizer.tokenizer.decode
 
     @torch.inference_mode()
     def predict(
         self, model: Any, probes: Sequence[Probe], groups: Sequence[str] = ()
     ) -> list[Prediction]:
-        """The model's answer to each probe, in their order; shared out among the processes.
+        """Predict the answer of each probe; all processes share the work and get all results.
 
         Args:
-            groups: the name of the group that each probe is always asked in, for `states`.
+            groups: for each probe the name of its group in the encoder cache. A group must contain
+                the same probes in every evaluation.
+        Returns:
+            One prediction for each probe, in their order.
         Raises:
-            FkiError: a log-likelihood is not a finite number.
+            FkiError: a log-likelihood is NaN or infinite.
         """
         was_training = model.training
         model.eval()
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         mine = range(rank, len(probes), world)
         names = [groups[i] for i in mine] if groups else []
-        found = list(zip(mine, self._predict(model, [probes[i] for i in mine], names), strict=True))
+        predictions = self._predict(model, [probes[i] for i in mine], names)
+        numbered = list(zip(mine, predictions, strict=True))
         model.train(was_training)
-        everything = gather_object(found) if world > 1 else found
-        return [prediction for _, prediction in sorted(everything, key=lambda pair: pair[0])]
+        gathered = gather_object(numbered) if world > 1 else numbered
+        return [prediction for _, prediction in sorted(gathered, key=lambda pair: pair[0])]
 
-    def ask(self, model: Any, cells: Sequence[ProbeCell]) -> Iterator[list[Prediction]]:
-        """The predictions of each cell; all are asked together, so that batches are full."""
+    def predict_cells(self, model: Any, cells: Sequence[ProbeCell]) -> Iterator[list[Prediction]]:
+        """The predictions of each cell; all cells share full batches."""
         probes = [probe for cell in cells for probe in cell.probes]
         names = [f"{c.probe_set} {c.column} {c.lasts}" for c in cells for _ in c.probes]
-        found = iter(self.predict(model, probes, names))
-        return (list(islice(found, len(cell.probes))) for cell in cells)
+        predictions = iter(self.predict(model, probes, names))
+        return (list(islice(predictions, len(cell.probes))) for cell in cells)
 
     def _predict(
         self, model: Any, probes: Sequence[Probe], names: Sequence[str]
     ) -> list[Prediction]:
-        encoded = [
-            TokenizedExample(s, [0]) for s in self.encoder.sources([p.source for p in probes])
-        ]
-        groups = self._groups(names, encoded)
-        told: dict[int, ProbeScores] = {}
-        written: dict[int, DecodedAnswer] = {}
-        waiting: dict[int, Tensor] = {}  # [T, D]: what the encoder says of those left to decode
-        for chosen in self._batches(encoded):
-            batch = self.encoder.batch([encoded[i] for i in chosen])
-            known = self._recalled(batch, [groups.get(i) for i in chosen])
+        sources = self.tokenizer.tokenize_sources([probe.source for probe in probes])
+        examples = [TokenizedExample(source, [0]) for source in sources]
+        groups = self._fetch_groups(names, examples)
+        scores: dict[int, ProbeScores] = {}
+        decoded: dict[int, DecodedAnswer] = {}
+        undecoded: dict[int, Tensor] = {}  # [T, D], the encoder's output
+        for chosen in self._iter_batches(examples):
+            batch = self.tokenizer.collate([examples[i] for i in chosen])
+            patched = self._patch_encoder(batch, [groups.get(i) for i in chosen])
             batch = batch.to(self.accelerator.device)
-            with known:
+            with patched:
                 states = model.get_encoder()(
                     input_ids=batch.input_ids, attention_mask=batch.attention_mask
                 ).last_hidden_state
-            read = EncodedInputs(states, batch.attention_mask)
-            fresh = self._force(model, read, [probes[i] for i in chosen])
-            for row, (i, one) in enumerate(zip(chosen, fresh, strict=True)):
-                told[i] = one
-                if one.written and self.config.num_beams == 1:
-                    written[i] = one.written
+            inputs = EncodedInputs(states, batch.attention_mask)
+            batch_scores = self._score_answers(model, inputs, [probes[i] for i in chosen])
+            for row, (i, score) in enumerate(zip(chosen, batch_scores, strict=True)):
+                scores[i] = score
+                if score.greedy and self.config.num_beams == 1:
+                    decoded[i] = score.greedy
                 else:
-                    waiting[i] = states[row, : len(encoded[i].source)].clone()
-            if len(waiting) >= self.config.eval_batch_size:
-                written |= self._write(model, waiting, encoded)
-                waiting = {}
-        written |= self._write(model, waiting, encoded)
+                    undecoded[i] = states[row, : len(examples[i].source)].clone()
+            if len(undecoded) >= self.config.eval_batch_size:
+                decoded |= self._decode(model, undecoded, examples)
+                undecoded = {}
+        decoded |= self._decode(model, undecoded, examples)
         return [
-            _make_prediction(probes[i], self._text(written[i]), told[i], written[i].margin)
+            _make_prediction(probes[i], self._answer_text(decoded[i]), scores[i], decoded[i].margin)
             for i in range(len(probes))
         ]
 
-    def _write(
-        self, model: Any, waiting: dict[int, Tensor], encoded: Sequence[TokenizedExample]
+    def _decode(
+        self, model: Any, undecoded: dict[int, Tensor], examples: Sequence[TokenizedExample]
     ) -> dict[int, DecodedAnswer]:
-        """What the model writes of each that waits, in batches that are full again."""
-        found: dict[int, DecodedAnswer] = {}
-        numbers = [*waiting]
-        for part in self._batches([encoded[i] for i in numbers]):
+        """Decode the remaining probes, regrouped into full batches."""
+        decoded: dict[int, DecodedAnswer] = {}
+        numbers = [*undecoded]
+        for part in self._iter_batches([examples[i] for i in numbers]):
             chosen = [numbers[row] for row in part]
-            states = pad_sequence([waiting[i] for i in chosen], batch_first=True)
-            mask = self.encoder.batch([encoded[i] for i in chosen]).attention_mask
-            read = EncodedInputs(states, mask.to(states.device))
+            states = pad_sequence([undecoded[i] for i in chosen], batch_first=True)
+            mask = self.tokenizer.collate([examples[i] for i in chosen]).attention_mask
+            inputs = EncodedInputs(states, mask.to(states.device))
             length, beams = self.config.output_length, self.config.num_beams
-            found.update(zip(chosen, decode(model, read, length=length, beams=beams), strict=True))
-        return found
+            answers = decode(model, inputs, length=length, beams=beams)
+            decoded.update(zip(chosen, answers, strict=True))
+        return decoded
 
-    def _text(self, written: DecodedAnswer) -> str:
-        return extract_answer(self.decode(written.tokens))
+    def _answer_text(self, answer: DecodedAnswer) -> str:
+        return extract_answer(self._decode_tokens(answer.tokens))
 
-    def _groups(
-        self, names: Sequence[str], encoded: Sequence[TokenizedExample]
+    def _fetch_groups(
+        self, names: Sequence[str], examples: Sequence[TokenizedExample]
     ) -> dict[int, CachedStates | None]:
-        """The group of states that holds each probe's source; none where none are kept."""
-        if self.states is None:
+        """The cached group of each probe's source; empty without an encoder cache."""
+        if self.encoder_cache is None:
             return {}
         members: dict[str, list[int]] = defaultdict(list)
         for i, name in enumerate(names):
             members[name].append(i)
         groups = {
-            name: self.states.group(f"asked: {name}", [encoded[i].source for i in held])
-            for name, held in members.items()
+            name: self.encoder_cache.fetch(f"asked: {name}", [examples[i].source for i in numbers])
+            for name, numbers in members.items()
         }
         return {i: groups[name] for i, name in enumerate(names)}
 
-    def _recalled(
+    def _patch_encoder(
         self, batch: Batch, groups: Sequence[CachedStates | None]
     ) -> AbstractContextManager[None]:
-        return self.states.recalled(batch, groups) if self.states else nullcontext()
+        cache = self.encoder_cache
+        return cache.patch_encoder(batch, groups) if cache else nullcontext()
 
-    def _force(self, model: Any, read: EncodedInputs, probes: Sequence[Probe]) -> list[ProbeScores]:
-        """Each probe's listed answers, forced on the model."""
-        asked = [(i, answer) for i, probe in enumerate(probes) for answer in probe.answers]
-        targets = self.encoder.targets(
-            [target_text(a, self.config.prompt_format) for _, a in asked]
-        )
-        pairs = [(i, target) for (i, _), target in zip(asked, targets, strict=True)]
+    def _score_answers(
+        self, model: Any, inputs: EncodedInputs, probes: Sequence[Probe]
+    ) -> list[ProbeScores]:
+        """Score the listed answers of each probe in teacher-forced passes."""
+        listed = [(i, answer) for i, probe in enumerate(probes) for answer in probe.answers]
+        texts = [target_text(answer, self.config.prompt_format) for _, answer in listed]
+        targets = self.tokenizer.tokenize_targets(texts)
+        pairs = [(i, target) for (i, _), target in zip(listed, targets, strict=True)]
         best = [ProbeScores(float("-inf"), 0, None)] * len(probes)
-        for (i, target), forced in zip(
-            pairs, score_targets(model, read, pairs, self.encoder), strict=True
-        ):
+        forced_answers = score_targets(model, inputs, pairs, self.tokenizer)
+        for (i, target), forced in zip(pairs, forced_answers, strict=True):
             if not math.isfinite(forced.log_likelihood):
                 raise FkiError(
-                    "The model's logits are no longer finite numbers: its training went astray.",
+                    "The model produced NaN or infinite logits: training has diverged.",
                     hint=f"Try a learning rate below {self.config.learning_rate:g}.",
                 )
-            written = DecodedAnswer(target, forced.margin) if forced.is_written else best[i].written
-            found = ProbeScores(forced.log_likelihood, len(target), written)
-            likeliest = max(found, best[i], key=lambda told: told.log_likelihood)
-            best[i] = likeliest._replace(written=written)
+            greedy = DecodedAnswer(target, forced.margin) if forced.is_greedy else best[i].greedy
+            candidate = ProbeScores(forced.log_likelihood, len(target), greedy)
+            likeliest = max(candidate, best[i], key=lambda scores: scores.log_likelihood)
+            best[i] = likeliest._replace(greedy=greedy)
         return best
 
-    def _batches(self, encoded: Sequence[TokenizedExample]) -> Iterator[list[int]]:
-        """Indices in batches of like length."""
-        rows = [[i] for i in range(len(encoded))]
+    def _iter_batches(self, examples: Sequence[TokenizedExample]) -> Iterator[list[int]]:
+        """Indices of examples of similar length."""
+        rows = [[i] for i in range(len(examples))]
         most, budget = self.config.eval_batch_size, self.config.eval_batch_tokens or math.inf
-        for batch in micro_batches(encoded, rows, most=most, budget=budget):
+        for batch in split_micro_batches(examples, rows, most=most, budget=budget):
             yield [i for row in batch for i in row]
 
 
 def _make_prediction(
-    probe: Probe, text: str, told: ProbeScores, margin: float | None
+    probe: Probe, text: str, scores: ProbeScores, margin: float | None
 ) -> Prediction:
     return Prediction(
         id=probe.id,
@@ -199,9 +206,9 @@ def _make_prediction(
         em=exact_match(text, probe.answers),
         f1=f1(text, probe.answers),
         accuracy=accuracy(text, probe.answers),
-        log_likelihood=told.log_likelihood,
+        log_likelihood=scores.log_likelihood,
         old_em=exact_match(text, probe.old_answers) if probe.old_answers else None,
-        tokens=told.tokens,
+        tokens=scores.tokens,
         margin=margin,
     )
 
@@ -209,7 +216,7 @@ def _make_prediction(
 def mean_score(
     probe_set: str, period: str, predictions: Iterable[Prediction], *, lasts: bool = True
 ) -> Score:
-    """The mean of at least one prediction; EM, F1 and accuracy as percentages."""
+    """The mean over at least one prediction; EM, F1 and accuracy in percent."""
     rows = [asdict(p) for p in predictions]
     old = [row["old_em"] for row in rows if row["old_em"] is not None]
     mean = {key: fmean(row[key] for row in rows) for key in ("em", "f1", "accuracy")}
@@ -225,7 +232,7 @@ def mean_score(
         old_em=100 * fmean(old) if old else None,
         old_n=len(old),
         tokens=tokens,
-        perplexity=perplexity(nats, tokens),
+        perplexity=to_scalar(perplexity(-nats, tokens)),
         lasts=lasts,
         near_ties=sum(row["margin"] is not None and row["margin"] < NEAR_TIE for row in rows),
     )

@@ -1,91 +1,96 @@
-"""From scored rows to the numbers that people compare."""
+"""The summary of a run's scores: each probe set before and after, and the stream metrics."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
-from fki.core.probe_sets import BASE, CLOZE, matrix_probe_sets
+import numpy as np
+
+from fki.core.probe_sets import BASE, matrix_probe_sets
 from fki.core.types import Score
-from fki.metrics import continual as f
-from fki.metrics.likelihood import perplexity
+from fki.metrics.continual import StreamScores
+from fki.metrics.draws import to_draws, to_scalar
+from fki.metrics.pooling import perplexity
+from fki.metrics.registry import ANSWER_METRICS, STREAM_METRICS
 
-Row = tuple[str, Sequence[Score]]  # what it comes after, and its scores
+Row: TypeAlias = tuple[str, Sequence[Score]]  # the name of the row, "base" or a phase, and scores
+ByMoment: TypeAlias = dict[str, float | None]  # "before", "learned", "after"
 
 
 def score_matrix(rows: Sequence[Row], columns: Sequence[str]) -> list[list[float | None]]:
-    """R[t][i]: exact match (%) in row t on what phase i brought to last, None if not asked."""
-    sets = matrix_probe_sets(s.probe_set for s in rows[0][1])
+    """R[t][i]: exact match (%) in row t on the lasting probes of phase i, None if not scored."""
+    names = matrix_probe_sets(s.probe_set for s in rows[0][1])
     lasting = [[s for s in scores if s.lasts] for _, scores in rows]
-    return [[pooled_mean(scores, sets, column) for column in columns] for scores in lasting]
+    return [[pooled_mean(scores, names, column) for column in columns] for scores in lasting]
 
 
 def probe_counts(rows: Sequence[Row], columns: Sequence[str]) -> list[int]:
-    """Probes of each phase."""
+    """The number of probes of each phase in R."""
     scores = [s for s in rows[0][1] if s.lasts]
-    sets = matrix_probe_sets(s.probe_set for s in scores)
-    return [sum(s.n for s in scores if s.probe_set in sets and s.period == c) for c in columns]
+    names = matrix_probe_sets(s.probe_set for s in scores)
+    return [sum(s.n for s in scores if s.probe_set in names and s.period == c) for c in columns]
 
 
 def pooled_mean(
-    scores: Sequence[Score], sets: Sequence[str], column: str | None = None, field: str = "em"
+    scores: Sequence[Score], names: Sequence[str], column: str | None = None, field: str = "em"
 ) -> float | None:
     """The mean over all probes of these sets (in one column), None where there are none."""
-    chosen = [
+    cells = [
         (s.old_n if field == "old_em" else s.n, value)
         for s in scores
-        if s.probe_set in sets
+        if s.probe_set in names
         and column in (None, s.period)
         and (value := getattr(s, field)) is not None
     ]
-    total = sum(n for n, _ in chosen)
-    return sum(n * value for n, value in chosen) / total if total else None
+    probes = sum(n for n, _ in cells)
+    return sum(n * value for n, value in cells) / probes if probes else None
 
 
-def _perplexity(scores: Sequence[Score], name: str) -> float | None:
-    """exp of the nats per token over all tokens of a set's answers; not a mean of perplexities."""
-    chosen = [s for s in scores if s.probe_set == name]
-    nats = -sum(s.n * s.log_likelihood for s in chosen)
-    return perplexity(nats, sum(s.tokens for s in chosen))
+def pooled_perplexity(scores: Sequence[Score], names: Sequence[str]) -> float | None:
+    """exp of the nats per token over all tokens of these sets' answers."""
+    cells = [s for s in scores if s.probe_set in names]
+    nats = sum(s.n * s.log_likelihood for s in cells)
+    return to_scalar(perplexity(nats, sum(s.tokens for s in cells)))
 
 
 def summarize_scores(
     rows: Sequence[Row], columns: Sequence[str], *, tokens: int = 0, seconds: float = 0.0
 ) -> dict[str, Any]:
-    """Before and after per probe set, and the stream metrics; None where undefined.
+    """Each probe set before and after, and the stream metrics; None where undefined.
 
     Args:
-        rows: row 0 (the untouched model) first; the last one is after the last phase so far.
-        columns: the phases so far in order; all of them where only row 0 is there.
+        rows: row 0 (the untrained model) first; the last one is after the last phase so far.
+        columns: the phases so far in order; all of them where row 0 is the only row.
         tokens: of the stream so far, each period's counted once, for KAR.
-        seconds: spent in the optimizer loop, for KAR.
+        seconds: of the optimizer loop, for KAR.
     """
     last = [s for s in rows[-1][1] if s.period in (BASE, *columns)]
     asked = {(s.probe_set, s.period, s.lasts) for s in last}
     first = [s for s in rows[0][1] if (s.probe_set, s.period, s.lasts) in asked]
-    grid = score_matrix(rows, columns)
-    names = list(dict.fromkeys(s.probe_set for s in first))
-    just_learned = _just_learned(rows)
-    sets = {name: _change(name, first, just_learned, last) for name in names}
-    keep = "invariant" if "invariant" in sets else "initial"
-    is_trained = len(rows) > 1
+    moments = {"before": first, "learned": _just_learned(rows), "after": last}
+    sets = {name: _by_moment(name, moments) for name in dict.fromkeys(s.probe_set for s in first)}
+    grid, counts = score_matrix(rows, columns), probe_counts(rows, columns)
+    stream: dict[str, float | None] = dict.fromkeys(metric.key for metric in STREAM_METRICS)
+    if len(rows) > 1:
+        scores = StreamScores(
+            to_draws(grid),
+            np.array(counts, np.float64)[:, None],
+            {name: _ends(sets[name]["em"]) for name in sets},
+            tokens,
+            seconds,
+        )
+        stream = {m.key: to_scalar(m.compute(scores)) for m in STREAM_METRICS if m.compute}
     return {
         "probe_sets": sets,
-        "learning_gain": f.learning_gain(grid) if is_trained else None,
-        "forgetting": f.forgetting(grid) if is_trained else None,
-        "bwt": f.bwt(grid) if is_trained else None,
-        "fwt": f.fwt(grid) if is_trained else None,
-        "acc": f.acc(grid) if is_trained else None,
-        "fuar": _fuar(sets, keep) if is_trained else None,
-        "kar": f.kar(grid, tokens, seconds) if is_trained else None,
-        "kg": f.kg(grid, probe_counts(rows, columns)) if is_trained else None,
+        **stream,
         "matrix": grid,
-        "counts": probe_counts(rows, columns),
+        "counts": counts,
         "columns": list(columns),
     }
 
 
 def learned_and_kept(rows: Sequence[Row]) -> tuple[float | None, float | None]:
-    """Exact match (%) in two numbers: on what each phase taught, right after it, and on what was to
-    be kept, in the last row. None where nothing was asked."""
+    """Progress in two exact matches (%): on each phase right after it, and on kept facts in the
+    last row. None where nothing was scored."""
     if not rows:
         return None, None
     taught = matrix_probe_sets(s.probe_set for s in rows[0][1])
@@ -98,27 +103,19 @@ def _just_learned(rows: Sequence[Row]) -> list[Score]:
     return [s for after, scores in rows[1:] for s in scores if s.period == after]
 
 
-def _change(
-    name: str, first: Sequence[Score], just_learned: Sequence[Score], last: Sequence[Score]
-) -> dict[str, Any]:
-    """One probe set before the stream, right after each phase was learned, and at the end."""
-    found: dict[str, Any] = {"n": sum(s.n for s in last if s.probe_set == name)}
-    moments = {"before": first, "learned": just_learned, "after": last}
-    for field in ("em", "f1", "accuracy", "log_likelihood", "old_em"):
-        found[field] = {
-            when: pooled_mean(scores, [name], field=field) for when, scores in moments.items()
+def _by_moment(name: str, moments: Mapping[str, Sequence[Score]]) -> dict[str, Any]:
+    """Every answer metric of one probe set before the stream, when learned, and at the end."""
+    summary: dict[str, Any] = {"n": sum(s.n for s in moments["after"] if s.probe_set == name)}
+    for metric in ANSWER_METRICS:
+        summary[metric.key] = {
+            moment: pooled_perplexity(scores, [name])
+            if metric.key == "perplexity"
+            else pooled_mean(scores, [name], field=metric.key)
+            for moment, scores in moments.items()
         }
-    found["perplexity"] = {when: _perplexity(scores, name) for when, scores in moments.items()}
-    return found
+    return summary
 
 
-def _fuar(sets: dict[str, dict[str, Any]], keep: str) -> float | None:
-    """FUAR over the whole run: F = invariant (or initial), U = updated, A = new (or cloze)."""
-
-    def pair(name: str) -> tuple[float, float] | None:
-        em = sets.get(name, {}).get("em", {})
-        before, after = em.get("before"), em.get("after")
-        return None if before is None or after is None else (before, after)
-
-    added = CLOZE if matrix_probe_sets(sets) == (CLOZE,) else "new"
-    return f.fuar([pair(keep)], [pair("updated")], [pair(added)])
+def _ends(em: ByMoment) -> Any:
+    """Before and after, [2, 1]."""
+    return np.array([[em["before"]], [em["after"]]], np.float64)

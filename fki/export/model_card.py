@@ -13,7 +13,8 @@ from fki.comparison.types import Estimate
 from fki.core import registry
 from fki.core.atomic_io import write_text
 from fki.core.errors import DataError
-from fki.core.formatting import format_list, format_number
+from fki.core.formatting import escape_pipes, format_list, format_number
+from fki.core.probe_sets import PROBE_SETS
 from fki.export.provenance import (
     BaseModelInfo,
     TrainingData,
@@ -21,7 +22,6 @@ from fki.export.provenance import (
     describe_data,
     read_relation_labels,
 )
-from fki.metrics.registry import SETS
 
 if TYPE_CHECKING:
     from fki.export.export import ExportedFolder
@@ -67,11 +67,13 @@ def render_card(shipped: "ExportedFolder", place: str, soup: "ModelSoup | None" 
         has_code=(shipped.folder / "modeling_fki.py").is_file(),
         prompt=opened.config.prompt_format,
         question=_first_question(shipped),
-        kept=[_score_row(one, soup) for one in told.kept],
+        kept=[_score_row(one, soup) for one in told.probe_sets],
         meanings=[
-            (one.probe_set, SETS[one.probe_set][1]) for one in told.kept if one.probe_set in SETS
+            (one.probe_set, PROBE_SETS[one.probe_set].meaning)
+            for one in told.probe_sets
+            if one.probe_set in PROBE_SETS
         ],
-        losses=[_forgetting_row(one, labels) for one in told.lost[:5]] if soup is None else [],
+        losses=[_forgetting_row(one, labels) for one in told.losses[:5]] if soup is None else [],
         examples=[_example_row(one) for one in told.examples],
         made=[*_training_rows(shipped, base)],
         runtime=shipped.form.runtime,
@@ -179,13 +181,13 @@ def _example_row(one: Any) -> dict[str, str]:
     return {
         "question": _escape_cell(one.question),
         "answers": _escape_cell(one.answers[0]),
-        "said": _escape_cell(one.said),
+        "said": _escape_cell(one.prediction),
     }
 
 
 def _escape_cell(text: str) -> str:
     """A text that is nothing but a text in Markdown, and in a table."""
-    plain = " ".join(text.split()).replace("|", "\\|")
+    plain = escape_pipes(" ".join(text.split()))
     return f"`{plain}`" if set(plain) & set("<>*_[]`\\") else plain
 
 

@@ -110,15 +110,15 @@ class ParityCheck:
         """`most`: of each probe set asked again; `quiz`: these, where they are known already."""
         self.config = config
         self.probes = sample_probes(run, CHECKED_PROBES)
-        self.expected = self._ask(runtime, runtime.encoder)
+        self.expected = self._ask(runtime, runtime.tokenizer)
         self.beam_scores = {
-            number: self._scores(runtime, runtime.encoder, rows)
+            number: self._scores(runtime, runtime.tokenizer, rows)
             for number, rows in self.expected.beams.items()
         }
-        sources = runtime.encoder.sources([p.source for p in self.probes])
-        self.margins = runtime.margins(sources, length=config.output_length)
+        sources = runtime.tokenizer.tokenize_sources([p.source for p in self.probes])
+        self.margins = runtime.greedy_margins(sources, length=config.output_length)
         self.quiz = quiz or read_recorded_probes(run, checkpoint, most)
-        self.recorded = self.quiz.recorded or self._answers(runtime, runtime.encoder)
+        self.recorded = self.quiz.recorded or self._answers(runtime, runtime.tokenizer)
 
     def sit(self, runtime: Runtime, encoder: ExampleTokenizer, form: Format) -> Parity:
         """How alike a runtime answers, its tokenizer that of the exported folder.
@@ -203,7 +203,7 @@ class ParityCheck:
         self, runtime: Runtime, encoder: ExampleTokenizer, rows: Sequence[list[int]]
     ) -> list[float]:
         """The log-likelihood of a text for each of the probes, nats."""
-        return runtime.score(encoder.sources([p.source for p in self.probes]), rows)
+        return runtime.score(encoder.tokenize_sources([p.source for p in self.probes]), rows)
 
     def _near(
         self,
@@ -218,24 +218,24 @@ class ParityCheck:
         return abs(a - b) < near
 
     def _ask(self, runtime: Runtime, encoder: ExampleTokenizer) -> ModelAnswers:
-        sources = encoder.sources([p.source for p in self.probes])
+        sources = encoder.tokenize_sources([p.source for p in self.probes])
         length = self.config.output_length
         beams = {
             number: [
                 _cut_after_end(encoder, row[0])
-                for row in runtime.write(sources, length=length, beams=number)
+                for row in runtime.generate(sources, length=length, beams=number)
             ]
             for number in (BEAMS if runtime.has_beams else ())
         }
-        texts = [_decode_text(encoder, row[0]) for row in runtime.write(sources, length=length)]
+        texts = [_decode_text(encoder, row[0]) for row in runtime.generate(sources, length=length)]
         asked = [(probe, answer) for probe in self.probes for answer in probe.answers]
         return ModelAnswers(texts, beams, self._likelihoods(runtime, encoder, asked))
 
     def _likelihoods(
         self, runtime: Runtime, encoder: ExampleTokenizer, asked: Sequence[tuple[Probe, str]]
     ) -> list[float]:
-        sources = encoder.sources([probe.source for probe, _ in asked])
-        targets = encoder.store.ids(
+        sources = encoder.tokenize_sources([probe.source for probe, _ in asked])
+        targets = encoder.token_cache.get_ids(
             [target_text(text, self.config.prompt_format) for _, text in asked]
         )
         return runtime.score(sources, targets)

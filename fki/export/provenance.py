@@ -12,8 +12,8 @@ from huggingface_hub.repocard import metadata_load
 
 from fki.core.calendar import last_day, parse_date
 from fki.core.probe_sets import BASE, matrix_probe_sets
-from fki.data.dataset_folder import digest
-from fki.data.open_dataset import folder_of
+from fki.data.dataset_folder import folder_digest
+from fki.data.open_dataset import locate_dataset
 from fki.export.export import display_name
 from fki.modeling.load import locate_model
 from fki.runs.open_run import LoadedModel
@@ -61,8 +61,8 @@ def describe_data(opened: LoadedModel) -> TrainingData:
     """The data that the checkpoint had learned of."""
     assert opened.run is not None
     told = opened.run.info.get("dataset", {})
-    folder = folder_of(opened.config.dataset)
-    is_here = folder.is_dir() and digest(folder) == told.get("digest")
+    folder = locate_dataset(opened.config.dataset)
+    is_here = folder.is_dir() and folder_digest(folder) == told.get("digest")
     phase, step, _ = opened.checkpoint.partition("-step")  # within a period, which is not whole yet
     last = phase.rpartition("..")[2]
     periods = tuple(p for p in told.get("periods", []) if p < last or (p == last and not step))
@@ -124,4 +124,4 @@ def _read_labels(folder: Path) -> dict[str, str]:
 
 def read_relation_labels(opened: LoadedModel) -> dict[str, str]:
     """Relations in words, as the dataset on this machine has them."""
-    return _read_labels(folder_of(opened.config.dataset))
+    return _read_labels(locate_dataset(opened.config.dataset))

@@ -83,3 +83,14 @@ def _update_vector(p: Tensor, g: Tensor, state: dict[str, Any], lr: float, beta:
     g.mul_(squares.rsqrt())
     size = g.norm() / g.numel() ** 0.5
     p.sub_(g.mul_(lr / (size / CLIP_THRESHOLD).clamp_(min=1.0)))
+
+
+def adafactor_bytes(parameters: Iterable[Tensor]) -> int:
+    """Bytes of Adafactor's state: row and column means of each matrix, all squares of a vector."""
+    return sum(p.element_size() * _state_numbers(p.shape) for p in parameters)
+
+
+def _state_numbers(shape: torch.Size) -> int:
+    if len(shape) < 2:
+        return shape.numel()
+    return shape[:-1].numel() + (shape[:-2] + shape[-1:]).numel()

@@ -6,7 +6,7 @@ contract.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -17,7 +17,7 @@ from fki.config.schema import Config
 from fki.core import registry
 from fki.core.errors import ConfigError
 from fki.core.types import Example, Period
-from fki.methods.adafactor import Adafactor
+from fki.methods.adafactor import Adafactor, adafactor_bytes
 from fki.modeling.encoder_cache import FrozenEncoder, detect_frozen_encoder
 
 
@@ -25,6 +25,13 @@ class Options(BaseModel):
     """A method's own settings; a misspelt one is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class OptimizerBytes(NamedTuple):
+    """The size of an optimizer's state, in bytes."""
+
+    memory: int  # beside weights and gradients
+    saved: int  # the part that a checkpoint stores
 
 
 class Method:
@@ -68,6 +75,16 @@ class Method:
             return torch.optim.AdamW(groups, lr=self.config.learning_rate, fused=True)
         return Adafactor(groups, lr=self.config.learning_rate)
 
+    def optimizer_bytes(self, model: nn.Module) -> OptimizerBytes:
+        """The size of the state of `optimizer(model, ...)` after its first step.
+
+        A method with an optimizer of its own overrides this.
+        """
+        parameters = trainable_parameters(model).values()
+        state_bytes = adamw_bytes if self.config.optimizer == "adamw" else adafactor_bytes
+        size = state_bytes(parameters)
+        return OptimizerBytes(size, size)
+
     def mix(
         self, period: Period, review: Sequence[Example], epoch: int, seed: int
     ) -> Sequence[Example]:
@@ -90,7 +107,7 @@ class Method:
         code along. Raises CannotFold where there is neither."""
         return self.fold(model)
 
-    def frozen(self, model: nn.Module) -> FrozenEncoder | None:
+    def frozen_encoder(self, model: nn.Module) -> FrozenEncoder | None:
         """The part of the prepared model's encoder that is the same for all of a run, if any."""
         return detect_frozen_encoder(model.get_encoder())  # type: ignore[operator]
 
@@ -134,6 +151,11 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
     return [g for g in groups if g["params"]]
+
+
+def adamw_bytes(parameters: Iterable[nn.Parameter]) -> int:
+    """Bytes of Adam's state: two moments of each parameter, and its step number in float32."""
+    return sum(2 * p.nbytes + 4 for p in parameters)
 
 
 def make_method(config: Config) -> Method:

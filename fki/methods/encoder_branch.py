@@ -69,7 +69,7 @@ class BranchMethod(base.Method):
         base.train_only(model, [*beside, *added])
         return model
 
-    def frozen(self, model: nn.Module) -> FrozenEncoder | None:
+    def frozen_encoder(self, model: nn.Module) -> FrozenEncoder | None:
         """The inner encoder, with what the branch reads of it."""
         encoder = model.get_encoder()  # type: ignore[operator]
         return detect_frozen_encoder(encoder.inner, encoder.taps)

@@ -99,6 +99,14 @@ class RecAdam(base.Method):
             saves_anchors=is_previous,
         )
 
+    def optimizer_bytes(self, model: nn.Module) -> base.OptimizerBytes:
+        """Adam's state and the anchors; a checkpoint stores only anchors that a period replaces."""
+        parameters = [*base.trainable_parameters(model).values()]
+        moments = base.adamw_bytes(parameters)
+        anchors = sum(p.nbytes for p in parameters)
+        is_previous = self.options.anchor == "previous_period"
+        return base.OptimizerBytes(moments + anchors, moments + anchors * is_previous)
+
     def schedule(self, steps: int) -> tuple[float, float]:
         """t0 in steps and k per step, resolved for a period of `steps` optimizer steps."""
         t0 = max(1.0, self.options.t0_fraction * steps)

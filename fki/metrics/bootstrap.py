@@ -1,10 +1,10 @@
-"""How sure a number is: intervals and tests by resampling what was asked.
+"""Confidence intervals and p-values by a clustered Bayesian bootstrap over probes and seeds.
 
-Probes of one subject are not independent, so subjects are what is drawn. Runs were asked the same
-probes, so that every run gets the same draws: what two runs have in common cancels in their
-difference. The draws are those of the Bayesian bootstrap (Rubin, 1981): each subject has a weight
-from the exponential distribution, so that no period is ever left without a probe. Seeds are few;
-what their mean may be off by follows Student's t, of the variance that the probes do not explain.
+Probes of one subject are not independent, so subjects are drawn, not probes. All runs share the
+draws, since they were evaluated on the same probes: what two runs have in common cancels in their
+difference. Each draw weighs each subject by the exponential distribution (the Bayesian bootstrap,
+Rubin, 1981), so that no period is ever without a probe. Seeds are few: the error of a mean over
+seeds follows Student's t, with the variance that the probes do not explain.
 """
 
 from dataclasses import dataclass
@@ -16,128 +16,134 @@ from numpy.typing import NDArray
 
 DRAWS = 2000
 LEVEL = 0.95
-LEAST = 0.9  # of the draws must be defined, or there is no interval
+MIN_DEFINED = 0.9  # the share of draws that must be defined for an interval
 
 Floats = NDArray[np.float64]
 
 
 def draw_weights(clusters: int, *, draws: int = DRAWS, seed: int = 0) -> NDArray[np.float32]:
-    """[1 + draws, clusters]: ones, which are the data as they are, and then the draws."""
+    """[1 + draws, clusters]: a row of ones, which is the data itself, and then the draws."""
     drawn = np.random.default_rng(seed).standard_exponential((draws, clusters), np.float32)
     return np.concatenate([np.ones((1, clusters), np.float32), drawn])
 
 
 @dataclass(frozen=True, slots=True)
 class BootstrapResult:
-    """A mean over seeds and what it may be off by: an error of these, and `scale` times Student's
-    t of `freedom` degrees."""
+    """A mean over seeds and the distribution of its error.
+
+    The error is one of `errors`, plus `scale` times Student's t with `degrees_of_freedom`.
+    """
 
     value: float
-    errors: Floats  # [draws], around zero; NaN where a draw has no value
+    errors: Floats  # [draws], around zero; NaN where a draw is undefined
     scale: float = 0.0
-    freedom: float = 0.0
+    degrees_of_freedom: float = 0.0
 
     @property
-    def known(self) -> Floats | None:
-        """The errors that have a value; None where too many have none."""
-        known = self.errors[np.isfinite(self.errors)]
-        return known if len(known) >= max(1.0, LEAST * len(self.errors)) else None
+    def defined_errors(self) -> Floats | None:
+        """The errors that are defined; None where too many are not."""
+        defined = self.errors[np.isfinite(self.errors)]
+        return defined if len(defined) >= max(1.0, MIN_DEFINED * len(self.errors)) else None
 
-    def drawn(self) -> Floats:
-        """[draws]: both kinds of error together; each has a like share of Student's t."""
+    def combined_errors(self) -> Floats:
+        """[draws]: both kinds of error together; each has an equal share of Student's t."""
         if self.scale == 0:
             return self.errors
         from scipy.special import stdtrit
 
         n = len(self.errors)
         shares = (np.random.default_rng(0).permutation(n) + 0.5) / n
-        drawn: Floats = self.errors + self.scale * stdtrit(self.freedom, shares)
-        return drawn
+        combined: Floats = self.errors + self.scale * stdtrit(self.degrees_of_freedom, shares)
+        return combined
 
     def interval(self, level: float = LEVEL) -> tuple[float, float] | None:
-        """From low to high; None where too many draws have no value."""
-        if self.known is None:
+        """The low and the high end; None where too many draws are undefined."""
+        if self.defined_errors is None:
             return None
-        off = np.nanquantile(self.drawn(), [(1 - level) / 2, (1 + level) / 2])
-        return self.value + float(off[0]), self.value + float(off[1])
+        ends = np.nanquantile(self.combined_errors(), [(1 - level) / 2, (1 + level) / 2])
+        return self.value + float(ends[0]), self.value + float(ends[1])
 
-    def p(self) -> float | None:
-        """Two-sided, of the value being zero: the mean over the errors of Student's two tails.
+    def p_value(self) -> float | None:
+        """Two-sided, for a value of zero: the mean of Student's two tails over the errors.
 
-        Where seeds add nothing it is the normal distribution's tails, with the errors' standard
-        deviation: a share of draws would never be small enough for many tests.
+        Without variance between seeds, the tails are those of the normal distribution with the
+        errors' standard deviation: a share of draws would never be small enough for many tests.
         """
-        known, far = self.known, abs(self.value)
-        if known is None:
+        defined, distance = self.defined_errors, abs(self.value)
+        if defined is None:
             return None
         if self.scale == 0:
-            return erfc(far / float(known.std()) / sqrt(2)) if known.any() else float(far == 0)
+            if not defined.any():
+                return float(distance == 0)
+            return erfc(distance / float(defined.std()) / sqrt(2))
         from scipy.special import stdtr
 
-        tails = stdtr(self.freedom, (np.stack([known, -known]) - far) / self.scale).sum(0)
+        both = np.stack([defined, -defined])
+        tails = stdtr(self.degrees_of_freedom, (both - distance) / self.scale).sum(0)
         return float(min(1.0, tails.mean()))
 
 
 def mean_over_seeds(values: Floats) -> BootstrapResult:
-    """Of one metric.
+    """The mean of a metric.
 
     Args:
-        values: [seeds, 1 + draws], the metric of each seed's run for each row of `weights`.
+        values: [seeds, 1 + draws], the metric of each seed's run for each row of weights.
     """
-    one = _Runs.of(values)
-    return BootstrapResult(
-        one.mean, _shared(one.errors, one.chance), one.variance**0.5, one.freedom
-    )
+    seeds = _SeedStatistics.of(values)
+    errors = _remove_chance(seeds.errors, seeds.chance)
+    return BootstrapResult(seeds.mean, errors, seeds.variance**0.5, seeds.degrees_of_freedom)
 
 
 def difference_of_means(ours: Floats, theirs: Floats, *, is_paired: bool) -> BootstrapResult:
-    """Of one metric between two arms that were asked the same, and have the same weights.
+    """The difference of a metric between two arms with the same probes and the same weights.
 
-    Where they are not paired, degrees of freedom are those of Welch (1947).
+    Unpaired seeds have the degrees of freedom of Welch (1947).
 
     Args:
-        ours: [seeds, 1 + draws], as for `spread`.
+        ours: [seeds, 1 + draws], as for `mean_over_seeds`.
         theirs: the same of the other arm.
-        is_paired: row i of both is of the same seed.
+        is_paired: row i of both has the same seed.
     """
     if is_paired:
         return mean_over_seeds(ours - theirs)
-    first, second = _Runs.of(ours), _Runs.of(theirs)
-    errors = _shared(first.errors - second.errors, first.chance + second.chance)
-    varying = [one for one in (first, second) if one.variance]
-    whole = sum(one.variance for one in varying)
-    freedom = whole**2 / sum(one.variance**2 / one.freedom for one in varying) if whole else 0.0
-    return BootstrapResult(first.mean - second.mean, errors, whole**0.5, freedom)
+    first, second = _SeedStatistics.of(ours), _SeedStatistics.of(theirs)
+    errors = _remove_chance(first.errors - second.errors, first.chance + second.chance)
+    varying = [arm for arm in (first, second) if arm.variance]
+    variance = sum(arm.variance for arm in varying)
+    welch = sum(arm.variance**2 / arm.degrees_of_freedom for arm in varying)
+    degrees_of_freedom = variance**2 / welch if variance else 0.0
+    return BootstrapResult(first.mean - second.mean, errors, variance**0.5, degrees_of_freedom)
 
 
-class _Runs(NamedTuple):
-    """What the runs of an arm say of their mean."""
+class _SeedStatistics(NamedTuple):
+    """The mean over an arm's runs, and its sources of error."""
 
     mean: float
     errors: Floats  # [draws], of the mean
     chance: float  # the part of the errors' variance that no two runs share
-    variance: float  # of the mean, by what runs differ in
-    freedom: int
+    variance: float  # of the mean, between runs
+    degrees_of_freedom: int
 
     @classmethod
-    def of(cls, values: Floats) -> "_Runs":
-        """values [seeds, 1 + draws]. With one seed nothing is known of what runs differ in."""
-        found, deviations = values[:, 0], values[:, 1:] - values[:, :1]
-        errors, runs = deviations.mean(0), len(found)
+    def of(cls, values: Floats) -> "_SeedStatistics":
+        """values [seeds, 1 + draws]. One seed has no variance between runs."""
+        means, deviations = values[:, 0], values[:, 1:] - values[:, :1]
+        errors, runs = deviations.mean(0), len(means)
         if runs < 2:
-            return cls(float(found[0]), errors, 0.0, 0.0, 0)
+            return cls(float(means[0]), errors, 0.0, 0.0, 0)
         by_chance = np.var(deviations, axis=0, ddof=1)[np.isfinite(errors)]
         chance = float(by_chance.mean()) / runs if len(by_chance) else 0.0
-        return cls(float(found.mean()), errors, chance, float(found.var(ddof=1)) / runs, runs - 1)
+        variance = float(means.var(ddof=1)) / runs
+        return cls(float(means.mean()), errors, chance, variance, runs - 1)
 
 
-def _shared(errors: Floats, chance: float) -> Floats:
+def _remove_chance(errors: Floats, chance: float) -> Floats:
     """The errors without the variance that is chance.
 
-    Runs differ by their seeds, and because each answers single probes by chance. The variance
-    between runs has both, and Student's t of it says how little few runs tell of that; so what
-    draws tell of chance is taken off the draws, and what all runs share remains of them.
+    Runs differ by their seeds, and by chance in their answers to single probes. The variance
+    between runs contains both, and Student's t accounts for how few runs it is estimated from. So
+    the part of the draws that is chance is removed here; what all runs share remains.
     """
-    known = errors[np.isfinite(errors)]
-    whole = float(known.var()) if len(known) else 0.0
-    return errors * max(0.0, 1 - chance / whole) ** 0.5 if whole else errors
+    defined = errors[np.isfinite(errors)]
+    variance = float(defined.var()) if len(defined) else 0.0
+    return errors * max(0.0, 1 - chance / variance) ** 0.5 if variance else errors

@@ -1,117 +1,264 @@
-"""The metrics that arms are compared by, and their values in every draw of a run."""
+"""Every metric once: how it is computed, what it is called, and how it is shown.
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+Answer metrics score single answers and are pooled over the probes of a set; stream metrics follow
+from the matrix R. Summaries, tables, comparisons, reports, model cards and trackers read this list.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from math import inf
+from typing import Literal, TypeAlias
 
+from fki.core.probe_sets import PROBE_SETS, describe, matrix_probe_sets
+from fki.metrics import continual
+from fki.metrics.continual import StreamScores
+from fki.metrics.draws import Draws
+from fki.metrics.pooling import mean_per_probe, percentage, perplexity
 
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One number that arms are compared by."""
+Moment = Literal["after", "learned", "before"]
+Role = Literal["learned", "kept", "forgotten", ""]
+Bounds: TypeAlias = tuple[float, float]
 
-    key: str  # "updated", "updated.learned", "updated.before", "learning_gain", "fuar" ...
-    label: str
-    short: str  # a column's head
-    meaning: str
-    unit: str = "%"
-    higher_is_better: bool = True
-    digits: int = 1
-    bounds: tuple[float, float] = (-inf, inf)  # no interval goes beyond them
-
-    def within(self, value: float | None) -> float | None:
-        """The value, or the bound that it is beyond."""
-        return None if value is None else min(max(value, self.bounds[0]), self.bounds[1])
-
-
-SETS = {
-    "invariant": ("inv", "what never changes"),
-    "initial": ("init", "what was known before"),
-    "updated": ("upd", "what a period changed"),
-    "new": ("new", "what a period brought"),
-    "paraphrase": ("para", "what was learned, asked in other words"),
-    "cloze": ("cloze", "what documents told"),
-}
-WHEN = {
+PERCENT: Bounds = (0.0, 100.0)
+MOMENTS: dict[Moment, str] = {
     "after": "after the stream",
     "learned": "right after its period was learned",
     "before": "before the stream",
 }
 
 
-def probe_set_metrics(name: str) -> list[Metric]:
-    """Exact match of a probe set at the end, when it was learned, and before."""
-    short, meaning = SETS.get(name, (name, "your own questions"))
-    return [
-        Metric(
-            metric_key(name, when),
-            name if when == "after" else f"{name}, {when}",
-            short if when == "after" else f"{short} {when}",
-            f"exact match on {meaning}, {words}",
-            bounds=(0.0, 100.0),
-        )
-        for when, words in WHEN.items()
-    ]
+@dataclass(frozen=True, slots=True)
+class AnswerMetric:
+    """A score of single answers, pooled over the probes of a set."""
+
+    key: str  # the field of a Score
+    label: str
+    short: str
+    pool: Callable[[Draws, Draws], Draws]  # from the sums of `total` and of `per`
+    total: str  # the field of a Prediction that is summed
+    per: str = ""  # a field as well; "" for the number of probes
+    unit: str = "%"
+    higher_is_better: bool = True
+    digits: int = 1
+    bounds: Bounds = PERCENT
+    is_binary: bool = False  # each answer scores 0 or 1
 
 
-def metric_key(name: str, when: str) -> str:
-    """The key of a probe set's exact match at some time; a set of one's own takes no metric's."""
-    taken = name not in SETS and ("." in name or any(name == metric.key for metric in STREAM))
-    key = f"probes/{name.replace('.', '_')}" if taken else name
-    return key if when == "after" else f"{key}.{when}"
+EM = AnswerMetric("em", "exact match (EM)", "EM", percentage, "em", is_binary=True)
+ANSWER_METRICS = (
+    EM,
+    AnswerMetric("f1", "F1", "F1", percentage, "f1"),
+    AnswerMetric("accuracy", "accuracy", "accuracy", percentage, "accuracy", is_binary=True),
+    AnswerMetric(
+        "log_likelihood",
+        "log-likelihood",
+        "log-lik.",
+        mean_per_probe,
+        "log_likelihood",
+        unit="nats",
+        digits=2,
+        bounds=(-inf, 0.0),
+    ),
+    AnswerMetric(
+        "old_em",
+        "old answer",
+        "old answer",
+        percentage,
+        "old_em",
+        per="old_n",
+        higher_is_better=False,
+        is_binary=True,
+    ),
+    AnswerMetric(
+        "perplexity",
+        "perplexity",
+        "ppl.",
+        perplexity,
+        "log_likelihood",
+        per="tokens",
+        unit="",
+        higher_is_better=False,
+        digits=2,
+        bounds=(1.0, inf),
+    ),
+)
+BY_FIELD = {metric.key: metric for metric in ANSWER_METRICS}
 
 
-def probe_set_of_key(key: str, names: Iterable[str]) -> str | None:
-    """The probe set, of these, that a key is a mean over; None for a metric of the stream."""
-    return next((n for n in names if key in {metric_key(n, when) for when in WHEN}), None)
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number of a run, which arms are compared by."""
+
+    key: str  # "updated", "updated.learned", "updated.f1.before", "learning_gain", "fuar" ...
+    label: str
+    short: str  # a column's head
+    meaning: str
+    unit: str = "%"
+    higher_is_better: bool = True
+    digits: int = 1
+    bounds: Bounds = (-inf, inf)  # no interval goes beyond them
+    role: Role = ""  # which of the three questions of continual learning it answers
+    compute: Callable[[StreamScores], Draws] | None = field(default=None, repr=False)
+    probe_set: str = ""  # "" for a stream metric; else also:
+    answer: AnswerMetric | None = None
+    moment: Moment = "after"
+
+    @property
+    def is_proportion(self) -> bool:
+        """Is it a mean of zeros and ones?"""
+        return self.answer is not None and self.answer.is_binary
+
+    def describe(self) -> str:
+        """The meaning, with the unit and the direction."""
+        unit = f", {self.unit}" if self.unit else ""
+        return f"{self.meaning}{unit}{'' if self.higher_is_better else '; lower is better'}"
+
+    def clip(self, value: float | None) -> float | None:
+        """The value, or the bound that it is beyond."""
+        return None if value is None else min(max(value, self.bounds[0]), self.bounds[1])
 
 
-STREAM = (
-    Metric("learning_gain", "learning gain", "gain", "EM that a period gained by being learned"),
+STREAM_METRICS = (
+    Metric(
+        "learning_gain",
+        "learning gain",
+        "gain",
+        "rise of a period's EM by training on it; mean over periods",
+        role="learned",
+        compute=lambda scores: continual.learning_gain(scores.matrix),
+    ),
     Metric(
         "forgetting",
         "forgetting",
         "forgot",
-        "EM lost since a period's best, the mean over the earlier ones",
+        "fall of a period's EM from its best to the end; mean over earlier periods",
         higher_is_better=False,
+        role="forgotten",
+        compute=lambda scores: continual.forgetting(scores.matrix),
     ),
-    Metric("bwt", "BWT", "BWT", "backward transfer: later learning's effect on earlier periods"),
+    Metric(
+        "bwt",
+        "BWT",
+        "BWT",
+        "backward transfer: effect of later training on the EM of earlier periods",
+        compute=lambda scores: continual.bwt(scores.matrix),
+    ),
+    Metric(
+        "fwt",
+        "FWT",
+        "FWT",
+        "forward transfer: effect of earlier training on the EM of later periods",
+        compute=lambda scores: continual.fwt(scores.matrix),
+    ),
+    Metric(
+        "acc",
+        "ACC",
+        "ACC",
+        "average EM over all periods after the stream",
+        bounds=PERCENT,
+        compute=lambda scores: continual.acc(scores.matrix),
+    ),
     Metric(
         "fuar",
         "FUAR",
         "FUAR",
-        "kept facts lost for each fact gained",
+        "kept facts lost for each fact updated or acquired",
         unit="",
         higher_is_better=False,
         digits=2,
         bounds=(0.0, inf),
+        compute=continual.fuar_of_stream,
     ),
     Metric(
         "kar",
         "KAR",
         "KAR",
-        "knowledge acquisition rate: tokens a second, times what was gained less what was lost",
+        "knowledge acquisition rate: net acquired tokens per second of training",
         unit="tokens/s",
         digits=0,
+        compute=lambda scores: continual.kar(scores.matrix, scores.tokens, scores.seconds),
     ),
     Metric(
         "kg",
         "KG",
         "KG",
-        "knowledge gap: the share of all facts so far that is not answered, the mean over periods",
+        "knowledge gap: share of the facts so far that is not answered; mean over periods",
         unit="",
         higher_is_better=False,
         digits=2,
         bounds=(0.0, 1.0),
+        compute=lambda scores: continual.kg(scores.matrix, scores.counts),
     ),
 )
-USUAL = (
-    "learning_gain",
-    "forgetting",
-    "fuar",
-)  # shown unless others are asked for, beside the sets
-METRICS = (*(metric for name in SETS for metric in probe_set_metrics(name)), *STREAM)
+DEFAULT_STREAM = ("learning_gain", "forgetting", "fuar")  # shown unless others are requested
 
 
-def is_default(key: str) -> bool:
-    """Is it shown where nothing else is asked for? Of probe sets, what is known at the end."""
-    return key in USUAL or not ("." in key or any(metric.key == key for metric in STREAM))
+def probe_set_metrics(name: str, answer: AnswerMetric = EM) -> list[Metric]:
+    """An answer metric of a probe set at the end, when it was learned, and before."""
+    return [_probe_set_metric(name, answer, moment) for moment in MOMENTS]
+
+
+def _probe_set_metric(name: str, answer: AnswerMetric, moment: Moment) -> Metric:
+    short = PROBE_SETS[name].short if name in PROBE_SETS else name
+    label = name if answer is EM else f"{name} {answer.label}"
+    short = short if answer is EM else f"{short} {answer.short}"
+    return Metric(
+        metric_key(name, moment, answer),
+        label if moment == "after" else f"{label}, {moment}",
+        short if moment == "after" else f"{short} {moment}",
+        f"{answer.label} on {describe(name)}, {MOMENTS[moment]}",
+        answer.unit,
+        answer.higher_is_better,
+        answer.digits,
+        answer.bounds,
+        _role(name, answer, moment),
+        probe_set=name,
+        answer=answer,
+        moment=moment,
+    )
+
+
+def _role(name: str, answer: AnswerMetric, moment: Moment) -> Role:
+    standard = PROBE_SETS.get(name)
+    if standard is None or answer is not EM:
+        return ""
+    if standard.role == "keep":
+        return "kept" if moment == "after" else ""
+    in_matrix = name in matrix_probe_sets([name])
+    return "learned" if in_matrix and moment == "learned" else ""
+
+
+def metric_key(name: str, moment: Moment, answer: AnswerMetric = EM) -> str:
+    """`updated`, `updated.learned`, `updated.f1`, `updated.f1.before`; `probes/<name>` for a set of
+    the user's own whose name is a key of something else."""
+    stream = {metric.key for metric in STREAM_METRICS}
+    is_taken = name not in PROBE_SETS and ("." in name or name in stream)
+    parts = [f"probes/{name.replace('.', '_')}" if is_taken else name]
+    parts += [] if answer is EM else [answer.key]
+    parts += [] if moment == "after" else [moment]
+    return ".".join(parts)
+
+
+def all_metrics(own: Iterable[str] = ()) -> dict[str, Metric]:
+    """Every metric by its key: exact match of the standard probe sets, the stream metrics, exact
+    match of the user's `own` probe sets, then the other answer metrics."""
+    own = sorted(own)
+    metrics = [
+        *_of_sets(PROBE_SETS, (EM,)),
+        *STREAM_METRICS,
+        *_of_sets(own, (EM,)),
+        *_of_sets([*PROBE_SETS, *own], [metric for metric in ANSWER_METRICS if metric is not EM]),
+    ]
+    return {metric.key: metric for metric in metrics}
+
+
+def _of_sets(names: Iterable[str], answers: Sequence[AnswerMetric]) -> list[Metric]:
+    names = [*names]
+    return [m for answer in answers for name in names for m in probe_set_metrics(name, answer)]
+
+
+def is_default(metric: Metric) -> bool:
+    """Is it shown where no metric is requested? Of probe sets, exact match at the end."""
+    if metric.answer is None:
+        return metric.key in DEFAULT_STREAM
+    return metric.answer is EM and metric.moment == "after"

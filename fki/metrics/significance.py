@@ -1,27 +1,27 @@
-"""."""
+"""Tests between two arms: McNemar's exact test, Cohen's effect size, Holm's adjustment."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 
-def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """The p-values adjusted for their number (Holm, 1979); None stays and does not count."""
-    order = sorted((p, i) for i, p in enumerate(ps) if p is not None)
-    found: list[float | None] = [None] * len(ps)
-    least = 0.0
-    for rank, (p, i) in enumerate(order):
-        least = max(least, min(1.0, (len(order) - rank) * p))
-        found[i] = least
-    return found
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """The p-values adjusted for their number (Holm, 1979); None stays None and does not count."""
+    ordered = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, (p, place) in enumerate(ordered):
+        largest = max(largest, min(1.0, (len(ordered) - rank) * p))
+        adjusted[place] = largest
+    return adjusted
 
 
 def mcnemar(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """The exact two-sided p of McNemar (1947): of paired 0s and 1s, do as many go either way?
+    """The exact two-sided p-value of McNemar (1947) for paired zeros and ones.
 
     Args:
         ours: [n], each 0 or 1.
-        theirs: [n], the same probes'.
+        theirs: [n], of the same probes.
     """
     from scipy.stats import binomtest
 

@@ -1,12 +1,14 @@
-"""What training takes in floating-point operations: an estimate from weights and real tokens.
+"""An estimate of the floating-point operations of training, from weights and real tokens.
 
-A layer takes 2 operations for each of its weights and each token forward, 2 more where the weights
-train, and 2 more where something before it trains: 6 where all of it does, which is C = 6 N D of
-Kaplan et al. (2020, section 2.1; arXiv:2001.08361), and 2 where it is frozen with nothing trained
-before it. As there, look-ups of embeddings, attention's scores, norms and the optimizer are left
-out. Padding does not count, nor how a batch is cut, so that the estimate is the same on every
-machine. Which layers see source tokens, which target tokens, and which need a gradient for their
-input is read off one forward pass, so that it holds for what any method adds.
+A layer takes 2 operations for each of its weights and each token in the forward pass. It takes 2
+more if the weights train, and 2 more if anything before the layer trains. That is 6 if everything
+trains (C = 6 N D of Kaplan et al., 2020, section 2.1; arXiv:2001.08361), and 2 for a frozen layer
+with nothing trained before it. As in that paper, embedding look-ups, attention scores, norms and
+the optimizer are left out. Padding and micro-batches do not count, so the estimate is the same on
+every machine.
+
+A single forward pass shows which layers see source tokens, which see target tokens, and which need
+a gradient for their input. The estimate therefore covers whatever modules a method adds.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +24,7 @@ from fki.data.collator import TokenizedExample
 from fki.modeling.encoder_cache import EncoderCache, source_key
 from fki.modeling.seq2seq import target_logits
 
-SOURCE_TOKENS, TARGET_TOKENS = 64, 1  # tokens of the pass: what a layer saw, a * 64 + b, tells both
+SOURCE_TOKENS, TARGET_TOKENS = 64, 1  # of the forward pass: a layer sees a * 64 + b * 1 tokens
 
 
 class TokenCosts(NamedTuple):
@@ -30,104 +32,109 @@ class TokenCosts(NamedTuple):
 
     source: float
     target: float
-    kept: float = 0.0  # of a frozen encoder, whose states are kept, for a source token that is new
+    uncached_source: float = 0.0  # of a cached encoder, for a source token that is not cached yet
+
+
+class LayerCall(NamedTuple):
+    """One call of a layer with a weight matrix."""
+
+    layer: nn.Module
+    tokens: int
+    needs_input_grad: bool  # does anything before the layer train?
 
 
 class FlopEstimator:
-    """What batches take with one model."""
+    """Estimates the training cost of batches with one model."""
 
-    def __init__(self, model: nn.Module, states: EncoderCache | None) -> None:
-        """`states`: of the frozen encoder, where epochs read them instead of running it."""
-        self.model, self.states = model, states
+    def __init__(self, model: nn.Module, encoder_cache: EncoderCache | None) -> None:
+        """`encoder_cache`: the cache that training reads, if any."""
+        self.model, self.encoder_cache = model, encoder_cache
 
     @cached_property
     def costs(self) -> TokenCosts:
-        """Measured when they are first asked for: by then it is decided what trains."""
-        kept = set(self.states.frozen.encoder.modules()) if self.states else set()
-        source = target = once = 0.0
-        with _record_layer_calls(self.model) as seen:
+        """Measured at first use, when the method has decided which parameters train."""
+        cache = self.encoder_cache
+        cached_layers = set(cache.frozen.encoder.modules()) if cache else set()
+        source = target = uncached = 0.0
+        with _record_layer_calls(self.model) as calls:
             _run_forward(self.model)
-        for layer, tokens, is_after_trained in seen:
+        for layer, tokens, needs_input_grad in calls:
             weights = [p for p in layer.parameters(recurse=False) if p.ndim >= 2]
-            each = 2 + 2 * is_after_trained  # operations a weight and token, but for its gradient
-            cost = sum(p.numel() * (each + 2 * p.requires_grad) for p in weights)
+            per_weight = 2 + 2 * needs_input_grad  # without the weight's own gradient
+            cost = sum(p.numel() * (per_weight + 2 * p.requires_grad) for p in weights)
             sources, targets = divmod(tokens, SOURCE_TOKENS)
-            if layer in kept:
-                once += cost * sources
+            if layer in cached_layers:
+                uncached += cost * sources
             else:
                 source, target = source + cost * sources, target + cost * targets
-        return TokenCosts(source, target, once)
+        return TokenCosts(source, target, uncached)
 
-    def meter(self) -> "FlopMeter":
-        """For one period, from its first step on."""
-        states = self.states
-        return FlopMeter(self.costs, states.limit // states.bytes_a_token if states else 0)
+    def new_meter(self) -> "FlopMeter":
+        """A meter for one period, from its first step on."""
+        cache = self.encoder_cache
+        return FlopMeter(self.costs, cache.max_bytes // cache.bytes_per_token if cache else 0)
 
 
 class FlopMeter:
-    """Adds up a period's batches in their order; a frozen encoder is run once for each source."""
+    """Counts a period's batches in order; a cached encoder runs once for each source."""
 
-    def __init__(self, costs: TokenCosts, room: int) -> None:
-        """`room`: source tokens whose states fit on the disk that they may take."""
-        self.costs, self.room = costs, room
-        self.known: set[bytes] = set()
+    def __init__(self, costs: TokenCosts, capacity: int) -> None:
+        """`capacity`: source tokens that fit into the encoder cache."""
+        self.costs, self.capacity = costs, capacity
+        self.cached: set[bytes] = set()  # keys of sources
 
     @property
-    def remembers(self) -> bool:
-        """Does what a batch takes depend on those before it?"""
-        return self.costs.kept > 0
+    def is_stateful(self) -> bool:
+        """Does the cost of a batch depend on the batches before it?"""
+        return self.costs.uncached_source > 0
 
-    def flops(self, batch: Sequence[TokenizedExample]) -> float:
-        """Operations of one optimizer batch, over all processes."""
-        source = sum(len(e.source) for e in batch)
-        target = sum(len(e.target) for e in batch)
-        fresh = sum(map(self._fresh, batch)) if self.remembers else 0
-        return self.costs.source * source + self.costs.target * target + self.costs.kept * fresh
+    def count(self, batch: Sequence[TokenizedExample]) -> float:
+        """Operations of the next optimizer batch, over all processes."""
+        source = sum(len(example.source) for example in batch)
+        target = sum(len(example.target) for example in batch)
+        uncached = sum(map(self._count_uncached, batch)) if self.is_stateful else 0
+        costs = self.costs
+        return costs.source * source + costs.target * target + costs.uncached_source * uncached
 
-    def _fresh(self, example: TokenizedExample) -> int:
-        """The tokens of a source that is asked for the first time; of each that has no room."""
+    def _count_uncached(self, example: TokenizedExample) -> int:
+        """The source's tokens if the encoder must run for it, else 0."""
         key, size = source_key(example.source), len(example.source)
-        if key in self.known:
+        if key in self.cached:
             return 0
-        self.room -= size
-        if self.room >= 0:
-            self.known.add(key)
-        else:  # then nothing is kept
-            self.known.clear()
+        self.capacity -= size
+        if self.capacity >= 0:
+            self.cached.add(key)
+        else:  # a group that does not fit is not cached at all
+            self.cached.clear()
         return size
-
-
-LayerCall = tuple[
-    nn.Module, int, bool
-]  # a layer, the tokens that it saw, was something trained before
 
 
 @contextmanager
 def _record_layer_calls(model: nn.Module) -> Iterator[list[LayerCall]]:
-    """Inside of this each call of a layer with a weight matrix, embeddings apart, is noted."""
-    seen: list[LayerCall] = []
+    """Within the context, record each call of a layer with a weight matrix, without embeddings."""
+    calls: list[LayerCall] = []
 
-    def note(layer: nn.Module, given: Any, named: dict[str, Any], answer: Any) -> None:
-        tensors = [t for t in (*given, *named.values()) if isinstance(t, Tensor)]
-        if isinstance(answer, Tensor) and tensors:
-            trained = any(t.requires_grad for t in tensors)
-            seen.append((layer, answer.numel() // answer.shape[-1], trained))
+    def record(layer: nn.Module, arguments: Any, named: dict[str, Any], output: Any) -> None:
+        tensors = [t for t in (*arguments, *named.values()) if isinstance(t, Tensor)]
+        if isinstance(output, Tensor) and tensors:
+            needs_grad = any(t.requires_grad for t in tensors)
+            calls.append(LayerCall(layer, output.numel() // output.shape[-1], needs_grad))
 
     handles = [
-        layer.register_forward_hook(note, with_kwargs=True)
+        layer.register_forward_hook(record, with_kwargs=True)
         for layer in model.modules()
         if not isinstance(layer, nn.Embedding)
         and any(p.ndim >= 2 for p in layer.parameters(recurse=False))
     ]
     try:
-        yield seen
+        yield calls
     finally:
         for handle in handles:
             handle.remove()
 
 
 def _run_forward(model: nn.Module) -> None:
-    """One forward pass as in training, without dropout."""
+    """Run one forward pass with gradients, as in training, but without dropout."""
     device = next(model.parameters()).device
     ids = torch.ones(1, SOURCE_TOKENS, dtype=torch.long, device=device)
     labels = torch.ones(1, TARGET_TOKENS, dtype=torch.long, device=device)

@@ -1,4 +1,7 @@
-"""The base model and its tokenizer by name: embedded, a local folder, or the Hugging Face Hub."""
+"""Load a base model and its tokenizer by name: embedded, local folder or Hugging Face Hub.
+
+A folder takes precedence over the Hub. Code that comes with a model is never run.
+"""
 
 import hashlib
 from pathlib import Path
@@ -19,36 +22,36 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from fki.config.schema import Config
-from fki.core.errors import ConfigError, FkiError, NotDownloaded, nearest
-from fki.core.paths import asset, data_home, user_path
+from fki.core.errors import ConfigError, FkiError, NotDownloaded, did_you_mean
+from fki.core.paths import asset_folder, data_home, expand_path
 from fki.data import token_cache
-from fki.data.collator import ExampleTokenizer, tokeniser
-from fki.data.prompts import AFTER, SENTINEL
-from fki.data.token_cache import Tokens
+from fki.data.collator import ExampleTokenizer, make_tokenize
+from fki.data.prompts import END_SENTINEL, SENTINEL
+from fki.data.token_cache import TokenCache
 from fki.modeling.modeling_fki import FkiT5Config, FkiT5ForConditionalGeneration
 
 EMBEDDED_MODELS = ("t5-mini",)
-HUB_TIMEOUT = 5  # seconds to wait for the Hub's first sign of life
+HUB_TIMEOUT = 5  # seconds to wait for the Hub's first response
 transformers_logging.disable_progress_bar()  # the command line draws its own
-# of an exported folder that brings this code along fki's own is run, never the folder's
+# for an exported folder with its own code, fki's classes are used, never the folder's
 AutoConfig.register(FkiT5Config.model_type, FkiT5Config, exist_ok=True)
 AutoModelForSeq2SeqLM.register(FkiT5Config, FkiT5ForConditionalGeneration, exist_ok=True)
 
 
 class BaseModel(NamedTuple):
-    """A base model in fp32, its tokenizer, and where they came from."""
+    """A base model in fp32, its tokenizer, and where they come from."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    source: str
+    source: str  # a folder, or a name on the Hub
 
 
 def load_base_model(name: str) -> BaseModel:
-    """The model and tokenizer of this name.
+    """Load the model and tokenizer of this name.
 
-    A folder wins over the Hub; code that comes with a model is never run.
-    Raises NotDownloaded where it is neither here nor can be fetched, ConfigError where it is not a
-    text-to-text model that fki can train.
+    Raises:
+        NotDownloaded: the model is not on this machine and cannot be fetched.
+        ConfigError: the model is not a text-to-text model that fki can train.
     """
     source = locate_model(name)
     _check_reachable(name, source)
@@ -64,12 +67,12 @@ def load_base_model(name: str) -> BaseModel:
         )
     except FkiError:
         raise
-    except Exception as error:  # whatever a library raises over a file that is no such file
+    except Exception as error:  # the libraries raise many types for a malformed file
         raise _loading_error(name, source, error) from error
-    for sentinel in (SENTINEL, AFTER):
+    for sentinel in (SENTINEL, END_SENTINEL):
         if tokenizer.convert_tokens_to_ids(sentinel) in (None, tokenizer.unk_token_id):
             raise ConfigError(
-                f"The tokenizer of '{name}' has no {sentinel}.",
+                f"The tokenizer of '{name}' has no token {sentinel}.",
                 hint="Use a T5 model and tokenizer.",
             )
     _check_finite(model, name)
@@ -78,45 +81,49 @@ def load_base_model(name: str) -> BaseModel:
 
 
 def locate_model(name: str) -> str:
-    """A folder's path for an embedded or local model, else the name itself, for the Hub."""
+    """The folder of an embedded or local model; for a Hub model the name itself."""
     if name in EMBEDDED_MODELS:
-        return str(asset(name))
-    folder = user_path(name)
+        return str(asset_folder(name))
+    folder = expand_path(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise ConfigError(f"The folder {folder} holds no model: it has no config.json.")
+            raise ConfigError(f"The folder {folder} is not a model: config.json not found.")
         return str(folder)
     if name.count("/") > 1 or name.startswith((".", "~", "/")):
-        raise NotDownloaded(f"There is no model folder {folder}.{nearest(name, EMBEDDED_MODELS)}")
+        raise NotDownloaded(
+            f"Model folder {folder} not found.{did_you_mean(name, EMBEDDED_MODELS)}"
+        )
     return name
 
 
 def _check_reachable(name: str, source: str) -> None:
-    """Raises NotDownloaded at once where a Hub model is not in the cache and there is no Hub."""
+    """Raises NotDownloaded at once if a Hub model is not cached and the Hub does not respond."""
     try:
         if Path(source).is_dir() or isinstance(try_to_load_from_cache(source, "config.json"), str):
             return
         get_session().head(constants.ENDPOINT, timeout=HUB_TIMEOUT)
-    except Exception as error:  # whatever the HTTP library of the day raises
+    except Exception as error:  # the type depends on the HTTP library in use
         raise _loading_error(name, source, error) from None
 
 
 def _loading_error(name: str, source: str, error: Exception) -> FkiError:
-    first = next(iter(str(error).strip().splitlines()), "")
+    cause = next(iter(str(error).strip().splitlines()), "")
     if not isinstance(error, (OSError, ValueError)):
-        first = f"{type(error).__name__}: {first}"
+        cause = f"{type(error).__name__}: {cause}"
     if Path(source).is_dir():
-        return ConfigError(f"The model in {source} cannot be loaded: {first}")
+        return ConfigError(f"The model in {source} cannot be loaded: {cause}")
     return NotDownloaded(
         f"Model '{name}' is not on this machine and cannot be fetched."
-        f"{nearest(name, EMBEDDED_MODELS)} ({first})",
-        hint=f"With a network run: hf download {name}   or offline use: --set model=t5-mini",
+        f"{did_you_mean(name, EMBEDDED_MODELS)} ({cause})",
+        hint=f"With a network: hf download {name}   Offline: --set model=t5-mini",
     )
 
 
 def strip_generation_config(own: GenerationConfig) -> GenerationConfig:
-    """The same special tokens and nothing else: a minimal length, a penalty or a forbidden token
-    that a model brings along would make greedy decoding write something else than the likeliest."""
+    """A generation config with the model's special tokens and nothing else.
+
+    A minimal length, a penalty or a forbidden token would change the output of greedy decoding.
+    """
     tokens = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
     return GenerationConfig(**{name: getattr(own, name) for name in tokens})
 
@@ -139,7 +146,7 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:
-    """Total and trainable parameters."""
+    """The numbers of all and of trainable parameters."""
     parameters = list(model.parameters())
     return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
 
@@ -147,15 +154,18 @@ def count_parameters(model: nn.Module) -> tuple[int, int]:
 def make_example_tokenizer(
     tokenizer: PreTrainedTokenizerBase, config: Config, accelerator: Accelerator
 ) -> ExampleTokenizer:
-    """The encoder for the configured lengths, padding as the device likes it."""
+    """The ExampleTokenizer for the configured lengths, with token ids cached on disk.
+
+    On a GPU, lengths are padded to a multiple of 8.
+    """
     multiple = 8 if accelerator.device.type == "cuda" else 1
-    told = token_cache.digest(tokenizer)
-    folder = data_home() / "tokens" / told if told else None
+    digest = token_cache.tokenizer_digest(tokenizer)
+    folder = data_home() / "tokens" / digest if digest else None
     return ExampleTokenizer(
         tokenizer,
         config.input_length,
         config.output_length,
-        multiple=multiple,
+        pad_multiple=multiple,
         objective=config.document_objective,
-        tokens=Tokens(tokeniser(tokenizer), folder),
+        token_cache=TokenCache(make_tokenize(tokenizer), folder),
     )

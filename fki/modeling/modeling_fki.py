@@ -1,10 +1,10 @@
-"""A T5 with a branch beside its encoder: K-Adapter and Modular, as they are trained and shipped.
+"""A T5 with a branch beside its encoder (K-Adapter, Modular), for training and for exports.
 
-The encoder's output H becomes H + scale * branch. The branch is inside of what the model calls its
-encoder, so that training, scoring and `generate` all use it, once per sequence.
+The encoder's output H becomes H + scale * branch. The branch is part of the module that the model
+calls its encoder. Training, scoring and `generate` therefore all use it, once for each sequence.
 
-This file needs nothing but torch and transformers (5.5 or newer). It goes into every exported
-folder as it is, so that what is loaded there is what was trained:
+This file needs only torch and transformers (5.5 or newer). Every exported folder contains a copy,
+so that the loaded model is the trained model:
 
     AutoModelForSeq2SeqLM.from_pretrained(folder, trust_remote_code=True)
 
@@ -23,28 +23,30 @@ from transformers.models.t5.modeling_t5 import T5Block, T5LayerNorm, T5Stack
 
 
 class EncoderWithBranch(nn.Module):
-    """An encoder with a branch, in the place of the encoder."""
+    """Replaces a model's encoder: the encoder itself and a branch beside it."""
 
-    main_input_name = "input_ids"  # what `generate` looks for
+    main_input_name = "input_ids"  # `generate` looks for it
     taps: tuple[int, ...] = ()  # the hidden states that the branch reads
 
     def __init__(self, inner: Any, scale: float) -> None:
         super().__init__()
         self.inner, self.scale = inner, scale
 
-    def branch(self, states: tuple[Tensor, ...], ids: Tensor | None, mask: Tensor | None) -> Tensor:
-        """What is added to the output, [B, T, D], before it is scaled.
+    def compute_branch(
+        self, states: tuple[Tensor, ...], input_ids: Tensor | None, mask: Tensor | None
+    ) -> Tensor:
+        """The branch's output [B, T, D], before scaling.
 
         Args:
-            states: the inner encoder's hidden states, each [B, T, D]: the embeddings, each block's
-                output, the last one after the final norm. Only those of `taps` need be there.
-            ids: [B, T], None where the caller gave embeddings.
-            mask: [B, T], 1 where a token is real; None where all are.
+            states: hidden states of the inner encoder, each [B, T, D]: the embeddings, then the
+                output of each block, the last one after the final norm. Only `taps` are read.
+            input_ids: [B, T], or None if the caller passed embeddings.
+            mask: [B, T], 1 where a token is real; None if all are.
         """
         raise NotImplementedError
 
     def settings(self) -> dict[str, Any]:
-        """What makes the branch again, as the config of an exported model has it."""
+        """The arguments that rebuild the branch, for the config of an exported model."""
         raise NotImplementedError
 
     def forward(
@@ -54,19 +56,19 @@ class EncoderWithBranch(nn.Module):
         output_hidden_states: bool | None = None,
         **kwargs: Any,
     ) -> BaseModelOutput:
-        """As the encoder's own; hidden states are the inner encoder's, where they are asked for."""
+        """The encoder's output plus the branch; hidden states are those of the inner encoder."""
         out = self.inner(
             input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True, **kwargs
         )
-        added = self.branch(out.hidden_states, input_ids, attention_mask)
+        added = self.compute_branch(out.hidden_states, input_ids, attention_mask)
         out.last_hidden_state = out.last_hidden_state + self.scale * added
-        if not output_hidden_states:  # `generate` could not repeat them for beams
+        if not output_hidden_states:  # beam search in `generate` cannot repeat them
             out.hidden_states = None
         return out
 
 
 class Adapter(nn.Module):
-    """T5 blocks in a row, each of which also reads a layer of the encoder."""
+    """A stack of T5 blocks, each of which also reads one hidden state of the encoder."""
 
     def __init__(self, inner: Any, taps: list[int]) -> None:
         super().__init__()
@@ -78,44 +80,49 @@ class Adapter(nn.Module):
             for i in range(len(taps))
         )
         self.norm = T5LayerNorm(config.d_model, eps=config.layer_norm_epsilon)
-        self.apply(inner._init_weights)  # T5's, unlike the linear layers' own
+        self.apply(inner._init_weights)  # T5's initialization, not that of nn.Linear
 
     def forward(self, states: tuple[Tensor, ...], mask: Tensor | None) -> Tensor:
-        """[B, T, D], normalised."""
+        """The normalized output, [B, T, D]."""
         x, bias = torch.zeros_like(states[self.taps[0]]), None
-        blocked = create_bidirectional_mask(
+        attention_mask = create_bidirectional_mask(
             config=self.config, inputs_embeds=x, attention_mask=mask
         )
         for tap, block in zip(self.taps, self.blocks, strict=True):
-            x, bias = block(states[tap] + x, blocked, bias)[:2]
+            x, bias = block(states[tap] + x, attention_mask, bias)[:2]
         return self.norm(x)
 
 
 class KAdapterEncoder(EncoderWithBranch):
-    """An encoder with one adapter beside it, or several that are averaged."""
+    """An encoder with one adapter beside it, or with the mean of several."""
 
     def __init__(self, inner: Any, scale: float, adapters: list[list[int]]) -> None:
-        """adapters: the hidden state that each block of each adapter reads, 0: embeddings."""
+        """`adapters`: for each adapter, the hidden state that each block reads; 0: embeddings."""
         super().__init__(inner, scale)
-        self.reads = adapters
+        self.adapter_taps = adapters
         self.adapters = nn.ModuleList(Adapter(inner, taps) for taps in adapters)
         self.taps = tuple(sorted({tap for taps in adapters for tap in taps}))
 
-    def branch(self, states: tuple[Tensor, ...], ids: Tensor | None, mask: Tensor | None) -> Tensor:
-        """The mean of the adapters, [B, T, D]."""
+    def compute_branch(
+        self, states: tuple[Tensor, ...], input_ids: Tensor | None, mask: Tensor | None
+    ) -> Tensor:
+        """The mean of the adapters' outputs, [B, T, D]."""
         return torch.stack([adapter(states, mask) for adapter in self.adapters]).mean(0)
 
     def settings(self) -> dict[str, Any]:
-        """The layers that each adapter reads."""
-        return {"kind": "kadapter", "scale": self.scale, "adapters": self.reads}
+        """The scale and the taps of each adapter."""
+        return {"kind": "kadapter", "scale": self.scale, "adapters": self.adapter_taps}
 
 
 class ModularEncoder(EncoderWithBranch):
-    """An encoder with a second one beside it, of another shape or of its own."""
+    """An encoder with a second encoder beside it, of its own or of another shape."""
 
     def __init__(self, inner: Any, scale: float, shape: dict[str, int]) -> None:
-        """shape: where the second encoder's config differs. With a shape it has embeddings of its
-        own and a projection to the first one's width; without one it reads the first one's."""
+        """`shape`: the differences of the second encoder's config from the first one's.
+
+        With a shape, the second encoder has its own embeddings and a projection to the width of
+        the first one. With an empty shape, it shares the first one's embeddings.
+        """
         super().__init__(inner, scale)
         config = copy.deepcopy(inner.config)
         config.is_decoder = config.use_cache = False
@@ -132,14 +139,16 @@ class ModularEncoder(EncoderWithBranch):
             self.second.set_input_embeddings(inner.embed_tokens)
             self.projection = nn.Identity()
 
-    def branch(self, states: tuple[Tensor, ...], ids: Tensor | None, mask: Tensor | None) -> Tensor:
-        """The second encoder's output, [B, T, D]."""
-        if ids is None:
-            raise ValueError("modular needs input_ids: its encoders have embeddings of their own.")
-        return self.projection(self.second(ids, attention_mask=mask).last_hidden_state)
+    def compute_branch(
+        self, states: tuple[Tensor, ...], input_ids: Tensor | None, mask: Tensor | None
+    ) -> Tensor:
+        """The second encoder's output, projected to [B, T, D]."""
+        if input_ids is None:
+            raise ValueError("modular needs input_ids: its second encoder embeds them itself.")
+        return self.projection(self.second(input_ids, attention_mask=mask).last_hidden_state)
 
     def settings(self) -> dict[str, Any]:
-        """The second encoder's shape."""
+        """The scale and the second encoder's shape."""
         return {"kind": "modular", "scale": self.scale, "shape": self.shape}
 
 
@@ -147,7 +156,7 @@ ENCODERS = {"kadapter": KAdapterEncoder, "modular": ModularEncoder}
 
 
 class FkiT5Config(T5Config):
-    """A T5's, and the `settings` of its branch."""
+    """A T5 config with the `settings` of the branch."""
 
     model_type = "fki_t5"
 
@@ -157,7 +166,7 @@ class FkiT5Config(T5Config):
 
 
 class FkiT5ForConditionalGeneration(T5ForConditionalGeneration):
-    """A T5 whose encoder has a branch beside it."""
+    """A T5 whose encoder has a branch."""
 
     config_class = FkiT5Config
 
@@ -173,6 +182,6 @@ class FkiT5ForConditionalGeneration(T5ForConditionalGeneration):
         self.post_init()
 
 
-# so that `save_pretrained` writes this file, too
+# `save_pretrained` then copies this file into the folder
 FkiT5Config.register_for_auto_class()
 FkiT5ForConditionalGeneration.register_for_auto_class("AutoModelForSeq2SeqLM")

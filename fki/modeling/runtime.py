@@ -1,4 +1,4 @@
-"""A loaded model as its runtime answers: decoded texts and log-likelihoods."""
+"""One interface to a loaded model, whatever library runs it: decoded answers, log-likelihoods."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -9,68 +9,68 @@ from torch import Tensor
 from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.modeling.decoding import EncodedInputs, beam_search, decode, score_targets
 
-BATCH_SIZE = 64  # sources in a batch
+BATCH_SIZE = 64  # sources
 
 
 class Runtime(Protocol):
-    """A model as its runtime has loaded it; all tokens are ids, and sources and targets end in
-    EOS."""
+    """A model in the library that runs it. Tokens are ids; sources and targets end in EOS."""
 
-    has_beams: bool
+    has_beams: bool  # does it support beam search?
 
-    def write(
+    def generate(
         self, sources: Sequence[list[int]], *, length: int, beams: int = 1, best: int = 1
     ) -> list[list[list[int]]]:
-        """The `best` likeliest of the `beams` texts for each source, at most `length` tokens."""
+        """The `best` likeliest of the `beams` sequences of each source, at most `length` tokens."""
         ...
 
     def score(self, sources: Sequence[list[int]], targets: Sequence[list[int]]) -> list[float]:
-        """The log-likelihood of each source's target, nats."""
+        """The log-likelihood of each target given its source, in nats."""
         ...
 
 
 class TorchRuntime:
-    """A model in PyTorch: the run itself, or what transformers or peft have loaded."""
+    """A PyTorch model: a run's own model, or one that transformers or peft has loaded."""
 
     has_beams = True
 
-    def __init__(self, model: Any, encoder: ExampleTokenizer) -> None:
-        self.model, self.encoder = model.eval(), encoder
+    def __init__(self, model: Any, tokenizer: ExampleTokenizer) -> None:
+        self.model, self.tokenizer = model.eval(), tokenizer
         self.device = next(model.parameters()).device
 
     @torch.inference_mode()
-    def write(
+    def generate(
         self, sources: Sequence[list[int]], *, length: int, beams: int = 1, best: int = 1
     ) -> list[list[list[int]]]:
-        """Greedy where there is one beam."""
-        found: list[list[list[int]]] = []
-        for some in iter_batches(sources):
-            read = self._read(some)
+        """The `best` sequences of each source; one beam is greedy decoding."""
+        sequences: list[list[list[int]]] = []
+        for batch in iter_batches(sources):
+            inputs = self._encode(batch)
             if beams == 1:
-                found += [[w.tokens] for w in decode(self.model, read, length=length)]
+                answers = decode(self.model, inputs, length=length)
+                sequences += [[answer.tokens] for answer in answers]
             else:
-                found += beam_search(self.model, read, length=length, beams=beams, best=best)
-        return found
+                sequences += beam_search(self.model, inputs, length=length, beams=beams, best=best)
+        return sequences
 
     @torch.inference_mode()
-    def margins(self, sources: Sequence[list[int]], *, length: int) -> list[float]:
-        """How near the second likeliest token came, in logits, where greedy decoding writes."""
-        reads = map(self._read, iter_batches(sources))
-        written = (w for read in reads for w in decode(self.model, read, length=length))
-        return [float("inf") if w.margin is None else w.margin for w in written]
+    def greedy_margins(self, sources: Sequence[list[int]], *, length: int) -> list[float]:
+        """The smallest distance, in logits, between the two likeliest tokens of greedy decoding."""
+        inputs = map(self._encode, iter_batches(sources))
+        answers = (answer for part in inputs for answer in decode(self.model, part, length=length))
+        return [float("inf") if answer.margin is None else answer.margin for answer in answers]
 
     @torch.inference_mode()
     def score(self, sources: Sequence[list[int]], targets: Sequence[list[int]]) -> list[float]:
-        """Teacher-forced."""
-        found: list[float] = []
-        for some, wanted in zip(iter_batches(sources), iter_batches(targets), strict=True):
-            pairs = [*enumerate(wanted)]
-            forced = score_targets(self.model, self._read(some), pairs, self.encoder)
-            found += [f.log_likelihood for f in forced]
-        return found
+        """The log-likelihood of each target given its source, in nats, teacher-forced."""
+        scores: list[float] = []
+        for batch, answers in zip(iter_batches(sources), iter_batches(targets), strict=True):
+            pairs = [*enumerate(answers)]
+            forced = score_targets(self.model, self._encode(batch), pairs, self.tokenizer)
+            scores += [answer.log_likelihood for answer in forced]
+        return scores
 
-    def _read(self, sources: Sequence[list[int]]) -> EncodedInputs:
-        batch = self.encoder.batch([TokenizedExample(source, [0]) for source in sources])
+    def _encode(self, sources: Sequence[list[int]]) -> EncodedInputs:
+        batch = self.tokenizer.collate([TokenizedExample(source, [0]) for source in sources])
         ids, mask = batch.input_ids.to(self.device), batch.attention_mask.to(self.device)
         states: Tensor = self.model.get_encoder()(
             input_ids=ids, attention_mask=mask
@@ -79,5 +79,5 @@ class TorchRuntime:
 
 
 def iter_batches(rows: Sequence[list[int]]) -> Iterator[Sequence[list[int]]]:
-    """The rows in their order, some at a time."""
+    """The rows in order, BATCH_SIZE at a time."""
     return (rows[i : i + BATCH_SIZE] for i in range(0, len(rows), BATCH_SIZE))

@@ -1,7 +1,9 @@
-"""The forward pass, teacher-forced: what the model is given, and the head only where it counts.
+"""The teacher-forced forward pass of an encoder-decoder; the head runs at scored positions only.
 
-A hook on the head, not a second implementation of the model, leaves out the places that are not
-scored: gradients are the same, and a T5's head over 32,128 words is a fifth of a step.
+Two hooks change one forward pass and leave the model's own code in use. The first hook reduces the
+head's input to the scored positions: gradients stay the same, and the head of a T5, 32,128 words
+wide, is a fifth of a training step. The second hook gives the encoder a block-diagonal mask, so
+that packed examples do not attend to each other.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,76 +18,77 @@ from transformers.modeling_outputs import BaseModelOutput
 from fki.core.types import Batch
 from fki.data.collator import shift_right
 
-PACKABLE_MODELS = {
-    "t5",
-    "mt5",
-    "umt5",
-}  # relative positions alone: where an example stands is no matter
+PACKABLE_MODELS = {"t5", "mt5", "umt5"}  # relative positions only: an offset in the row is harmless
 
 
 def can_pack(model: Any) -> bool:
-    """Can a row of this model's hold several examples?"""
+    """Does the architecture allow several examples in one row?"""
     return model.config.model_type in PACKABLE_MODELS
 
 
 def target_logits(model: nn.Module, batch: Batch, config: PretrainedConfig) -> Tensor:
-    """Logits [B, U, V] of the labels' places; `config` is the T5's own."""
+    """Logits [B, U, V] of all label positions; `config` is the config of the T5 itself."""
     return model(**forward_arguments(batch, config)).logits
 
 
 def scored_logits(
-    model: nn.Module, batch: Batch, plain: Any, *, encoded: BaseModelOutput | None = None
+    model: nn.Module,
+    batch: Batch,
+    unwrapped: Any,
+    *,
+    encoder_outputs: BaseModelOutput | None = None,
 ) -> Tensor:
-    """Logits [N, V] of the scored places alone, row by row: of `labels.flatten()[places]`.
+    """Logits [N, V] of the scored positions, in the order of `batch.scored_positions`.
 
     Args:
-        model: as it is called, such as wrapped for several processes.
-        plain: the same model unwrapped.
-        encoded: what its encoder says of the batch, where that is known.
+        model: the module to call, for example wrapped for several processes.
+        unwrapped: the same model without the wrapper.
+        encoder_outputs: the encoder's output for the batch, if it is known already.
     """
-    with (
-        _gather_positions(plain.get_output_embeddings(), batch.places),
-        _separate_segments(plain, batch),
-    ):
-        return model(**forward_arguments(batch, plain.config, encoded)).logits[:, 0]
+    head = unwrapped.get_output_embeddings()
+    with _gather_positions(head, batch.scored_positions), _separate_segments(unwrapped, batch):
+        arguments = forward_arguments(batch, unwrapped.config, encoder_outputs)
+        return model(**arguments).logits[:, 0]
 
 
 def forward_arguments(
-    batch: Batch, config: PretrainedConfig, encoded: BaseModelOutput | None = None
+    batch: Batch, config: PretrainedConfig, encoder_outputs: BaseModelOutput | None = None
 ) -> dict[str, Any]:
-    """The arguments of the model's forward."""
-    found = {
+    """The keyword arguments of the model's forward pass on a batch."""
+    arguments = {
         "attention_mask": batch.attention_mask,
         "decoder_input_ids": shift_right(
-            batch.labels, config.decoder_start_token_id, config.pad_token_id, batch.parts
+            batch.labels, config.decoder_start_token_id, config.pad_token_id, batch.segment_ids
         ),
         "use_cache": False,
     }
-    if batch.parts is not None:
-        sources, targets = batch.parts
+    if batch.segment_ids is not None:
+        sources, targets = batch.segment_ids
         later = torch.ones(targets.shape[1], targets.shape[1], dtype=torch.bool).triu(1)
-        same = _same_segment(targets, targets) & ~later.to(targets.device)
-        found["decoder_attention_mask"] = _attention_mask(same, config)
-        found["attention_mask"] = _attention_mask(_same_segment(targets, sources), config)
-    if encoded is not None:
-        return {"encoder_outputs": encoded, **found}
-    return {"input_ids": batch.input_ids, **found}
+        causal = _same_segment(targets, targets) & ~later.to(targets.device)
+        arguments["decoder_attention_mask"] = _attention_mask(causal, config)
+        arguments["attention_mask"] = _attention_mask(_same_segment(targets, sources), config)
+    if encoder_outputs is not None:
+        return {"encoder_outputs": encoder_outputs, **arguments}
+    return {"input_ids": batch.input_ids, **arguments}
 
 
 def encoder_attention_mask(batch: Batch, config: PretrainedConfig) -> Tensor:
-    """[B, T], or [B, 1, T, T] where rows hold several examples."""
-    if batch.parts is None:
+    """The encoder's mask: [B, T], or block-diagonal [B, 1, T, T] for packed rows."""
+    if batch.segment_ids is None:
         return batch.attention_mask
-    return _attention_mask(_same_segment(batch.parts.sources, batch.parts.sources), config)
+    return _attention_mask(
+        _same_segment(batch.segment_ids.sources, batch.segment_ids.sources), config
+    )
 
 
-def _same_segment(ours: Tensor, theirs: Tensor) -> Tensor:
-    """[B, 1, Q, K]: are query and key of one example?"""
-    return (ours[:, :, None] == theirs[:, None, :])[:, None]
+def _same_segment(queries: Tensor, keys: Tensor) -> Tensor:
+    """[B, 1, Q, K]: do query and key belong to the same example?"""
+    return (queries[:, :, None] == keys[:, None, :])[:, None]
 
 
 def _attention_mask(allowed: Tensor, config: PretrainedConfig) -> Tensor:
-    """As the attention of this model reads it: eager attention adds its mask."""
+    """The mask in the model's form: eager attention adds its mask to the scores."""
     if getattr(config, "_attn_implementation", "eager") != "eager":
         return allowed
     return torch.zeros_like(allowed, dtype=torch.float32).masked_fill(
@@ -94,11 +97,11 @@ def _attention_mask(allowed: Tensor, config: PretrainedConfig) -> Tensor:
 
 
 @contextmanager
-def _gather_positions(head: nn.Module, places: Tensor) -> Iterator[None]:
-    """The head is given [N, 1, D], its input at these places of [B, U, D]."""
+def _gather_positions(head: nn.Module, positions: Tensor) -> Iterator[None]:
+    """Within the context the head receives [N, 1, D]: these positions of its input [B, U, D]."""
 
     def gather(module: nn.Module, arguments: tuple[Tensor, ...]) -> Tensor:
-        return arguments[0].flatten(0, 1).index_select(0, places)[:, None]
+        return arguments[0].flatten(0, 1).index_select(0, positions)[:, None]
 
     handle = head.register_forward_pre_hook(gather)
     try:
@@ -108,17 +111,20 @@ def _gather_positions(head: nn.Module, places: Tensor) -> Iterator[None]:
 
 
 @contextmanager
-def _separate_segments(plain: Any, batch: Batch) -> Iterator[None]:
-    """The encoder keeps the examples of a row apart; what it was given is the decoder's mask."""
-    if batch.parts is None:
+def _separate_segments(unwrapped: Any, batch: Batch) -> Iterator[None]:
+    """Within the context the encoder's mask separates packed examples.
+
+    The model passes the decoder's cross-attention mask to its encoder; the hook replaces that mask.
+    """
+    if batch.segment_ids is None:
         yield
         return
-    mask = encoder_attention_mask(batch, plain.config)
+    mask = encoder_attention_mask(batch, unwrapped.config)
 
     def replace(module: nn.Module, arguments: Any, named: dict[str, Any]) -> Any:
         return arguments, named | {"attention_mask": mask}
 
-    handle = plain.get_encoder().register_forward_pre_hook(replace, with_kwargs=True)
+    handle = unwrapped.get_encoder().register_forward_pre_hook(replace, with_kwargs=True)
     try:
         yield
     finally:
@@ -126,10 +132,12 @@ def _separate_segments(plain: Any, batch: Batch) -> Iterator[None]:
 
 
 @contextmanager
-def replace_forward(module: nn.Module, answer: Callable[[], BaseModelOutput]) -> Iterator[None]:
-    """Inside of this the module computes nothing: whatever it is asked, it gives this answer."""
-    module.forward = lambda *_, **__: answer()
+def replace_forward(
+    module: nn.Module, make_output: Callable[[], BaseModelOutput]
+) -> Iterator[None]:
+    """Within the context the module computes nothing: each call returns `make_output()`."""
+    module.forward = lambda *_, **__: make_output()
     try:
         yield
     finally:
-        del module.forward  # the class's own shows again
+        del module.forward  # the method of the class is visible again

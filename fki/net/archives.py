@@ -20,12 +20,19 @@ from typing import IO, NamedTuple
 
 from fki.core.errors import DataError
 
-PIECE = 2**20
-BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
+CHUNK_SIZE = 2**20
+BROKEN_ARCHIVE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    RuntimeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class ArchiveLimits:
     """What an archive may grow to."""
 
     files: int = 100_000
@@ -42,7 +49,7 @@ class Member(NamedTuple):
     opened: Callable[[], IO[bytes] | None]
 
 
-def unpack(archive: Path, folder: Path, bounds: Bounds | None = None) -> Path:
+def unpack(archive: Path, folder: Path, bounds: ArchiveLimits | None = None) -> Path:
     """The new folder with the archive's files.
 
     Raises DataError where the archive is broken or does what none should do, or the disk refuses;
@@ -55,10 +62,10 @@ def unpack(archive: Path, folder: Path, bounds: Bounds | None = None) -> Path:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as place:
             fresh = Path(place) / "fresh"
             fresh.mkdir()
-            _fill(archive, fresh, bounds or Bounds())
+            _extract(archive, fresh, bounds or ArchiveLimits())
             os.replace(fresh, folder)
-    except BROKEN as error:
-        raise _refusal(archive, f"it is broken: {error}") from None
+    except BROKEN_ARCHIVE as error:
+        raise _refusal_error(archive, f"it is broken: {error}") from None
     except OSError as error:
         raise DataError(
             f"{archive} cannot be unpacked into {folder}: {error.strerror or error}.",
@@ -72,61 +79,61 @@ def is_archive(file: Path) -> bool:
     return zipfile.is_zipfile(file) or tarfile.is_tarfile(file)
 
 
-def _fill(archive: Path, fresh: Path, bounds: Bounds) -> None:
+def _extract(archive: Path, fresh: Path, bounds: ArchiveLimits) -> None:
     most = max(bounds.free_of_ratio, bounds.ratio * archive.stat().st_size)
     room = min(bounds.total, most)
     seen: set[str] = set()
-    with closing(_members(archive)) as members:
+    with closing(_iter_members(archive)) as members:
         for number, member in enumerate(members, 1):
             if number > bounds.files:
-                raise _refusal(archive, f"it holds more than {bounds.files:,} files")
-            path = _inside(archive, member.name)
+                raise _refusal_error(archive, f"it holds more than {bounds.files:,} files")
+            path = _safe_path(archive, member.name)
             if member.is_folder:
                 (fresh / path).mkdir(parents=True, exist_ok=True)
                 continue
             if str(path).casefold() in seen:
-                raise _refusal(archive, f"it holds '{member.name}' twice")
+                raise _refusal_error(archive, f"it holds '{member.name}' twice")
             seen.add(str(path).casefold())
             (fresh / path).parent.mkdir(parents=True, exist_ok=True)
-            room -= _copy(member, fresh / path, room)
+            room -= _write_member(member, fresh / path, room)
             if room < 0:
-                raise _refusal(archive, f"it grows beyond {min(bounds.total, most):,} bytes")
+                raise _refusal_error(archive, f"it grows beyond {min(bounds.total, most):,} bytes")
 
 
-def _copy(member: Member, file: Path, room: int) -> int:
+def _write_member(member: Member, file: Path, room: int) -> int:
     """The bytes written, which may be a little more than there is room for."""
     written, opened = 0, member.opened()
     if opened is None:
         raise ValueError(f"'{member.name}' has no content")
     with opened as content, file.open("xb") as out:
-        while (piece := content.read(PIECE)) and written <= room:
-            if shutil.disk_usage(file.parent).free < 2 * PIECE:
+        while (piece := content.read(CHUNK_SIZE)) and written <= room:
+            if shutil.disk_usage(file.parent).free < 2 * CHUNK_SIZE:
                 raise OSError(28, "No space left on device")
             out.write(piece)
             written += len(piece)
     return written
 
 
-def _members(archive: Path) -> Generator[Member, None, None]:
+def _iter_members(archive: Path) -> Generator[Member, None, None]:
     """Raises DataError for anything that is neither file nor folder."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
             for info in zipped.infolist():
                 kind = stat.S_IFMT(info.external_attr >> 16)
                 if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                    raise _refusal(archive, f"'{info.filename}' is a link or a device")
+                    raise _refusal_error(archive, f"'{info.filename}' is a link or a device")
                 if info.flag_bits & 1:
-                    raise _refusal(archive, f"'{info.filename}' is encrypted")
+                    raise _refusal_error(archive, f"'{info.filename}' is encrypted")
                 yield Member(info.orig_filename, info.is_dir(), partial(zipped.open, info))
         return
     with archive.open("rb") as packed, tarfile.open(fileobj=packed) as tarred:
         for entry in tarred:
             if not (entry.isreg() or entry.isdir()) or entry.issparse():
-                raise _refusal(archive, f"'{entry.name}' is a link or a device")
+                raise _refusal_error(archive, f"'{entry.name}' is a link or a device")
             yield Member(entry.name, entry.isdir(), partial(tarred.extractfile, entry))
 
 
-def _inside(archive: Path, name: str) -> Path:
+def _safe_path(archive: Path, name: str) -> Path:
     """The member's path within the folder. Raises DataError for one that leads out of it."""
     path = PurePosixPath(name)
     if (
@@ -134,11 +141,11 @@ def _inside(archive: Path, name: str) -> Path:
         or ".." in path.parts
         or any(sign in name for sign in ("\\", "\0", ":"))  # Windows' separators and drives
     ):
-        raise _refusal(archive, f"'{name}' leads out of it")
+        raise _refusal_error(archive, f"'{name}' leads out of it")
     return Path(*path.parts)
 
 
-def _refusal(archive: Path, why: str) -> DataError:
+def _refusal_error(archive: Path, why: str) -> DataError:
     return DataError(
         f"{archive} is not unpacked: {why}.",
         hint="Get the archive again from its source; nothing of it was kept.",

@@ -13,9 +13,12 @@ from typing import IO, NamedTuple
 
 from fki.core.errors import DataError
 
-STEP = 2**20  # bytes that are read at a time
-BLOCK, END = 0x314159265359, 0x177245385090  # what marks a block, and the end of a stream
-LONGEST = 8 * 2**20  # bits; a block holds at most 900,000 bytes
+READ_SIZE = 2**20  # bytes that are read at a time
+BLOCK_MAGIC, END_MAGIC = (
+    0x314159265359,
+    0x177245385090,
+)  # what marks a block, and the end of a stream
+MAX_BLOCK_BITS = 8 * 2**20  # bits; a block holds at most 900,000 bytes
 
 
 class Mark(NamedTuple):
@@ -25,29 +28,31 @@ class Mark(NamedTuple):
     is_block: bool
 
 
-def blocks(file: Path, first: int) -> Iterator[tuple[int, bytes]]:
+def iter_blocks(file: Path, first: int) -> Iterator[tuple[int, bytes]]:
     """The blocks of a bzip2 file that begin at a byte or behind it: their first bits, their texts.
 
     Raises DataError where one is damaged, or the file ends within a stream. The 48 bits of a mark
     may be in a block by chance (once in 2 ** 48 bits); what they cut off is then no block.
     """
     with file.open("rb") as content:
-        packed, begun = _Packed(content, first), None
+        packed, begun = _CompressedBytes(content, first), None
         for mark in packed.marks():
             if begun is not None:
                 text = packed.block(begun, mark.bit)
-                if text is None and mark.bit - begun <= LONGEST:
+                if text is None and mark.bit - begun <= MAX_BLOCK_BITS:
                     continue
                 if text is None:
-                    raise damaged(file, f"the block at byte {begun // 8:,} is not what it was")
+                    raise damaged_error(
+                        file, f"the block at byte {begun // 8:,} is not what it was"
+                    )
                 yield begun, text
             begun = mark.bit if mark.is_block else None
             packed.forget(mark.bit)
         if begun is not None:
-            raise damaged(file, "it ends in the midst of a block")
+            raise damaged_error(file, "it ends in the midst of a block")
 
 
-class _Packed:
+class _CompressedBytes:
     """The bytes of a bzip2 file from one of them on, as far as they are needed."""
 
     def __init__(self, content: IO[bytes], first: int) -> None:
@@ -56,7 +61,7 @@ class _Packed:
 
     def marks(self) -> Iterator[Mark]:
         """All marks to the end of the file, in order."""
-        while part := self.content.read(STEP):
+        while part := self.content.read(READ_SIZE):
             seen = max(
                 0, len(self.data) - 6
             )  # a mark needs seven bytes, and may reach over a joint
@@ -74,7 +79,7 @@ class _Packed:
         bits = int.from_bytes(self.data[first:last], "big") >> (-end % 8) & ((1 << size) - 1)
         checksum = bits >> (size - 80) & 0xFFFFFFFF  # of its text, and so of a stream of it alone
         padding = -size % 8
-        stream = ((bits << 48 | END) << 32 | checksum) << padding
+        stream = ((bits << 48 | END_MAGIC) << 32 | checksum) << padding
         try:
             return bz2.decompress(b"BZh9" + stream.to_bytes((size + 80 + padding) // 8, "big"))
         except (OSError, ValueError):
@@ -89,7 +94,7 @@ class _Packed:
 def find_marks(data: bytes) -> list[Mark]:
     """The marks in some bytes, at any bit, in order."""
     found = []
-    for magic in (BLOCK, END):
+    for magic in (BLOCK_MAGIC, END_MAGIC):
         for shift in range(8):
             whole = (magic << 8 >> shift).to_bytes(7, "big")
             needle = whole[1:6]  # what no neighbour shares
@@ -97,12 +102,12 @@ def find_marks(data: bytes) -> list[Mark]:
             while at >= 0:
                 bits = int.from_bytes(data[max(0, at - 1) : at + 6], "big")
                 if at and len(data) >= at + 6 and bits >> (8 - shift) & (1 << 48) - 1 == magic:
-                    found.append(Mark(8 * (at - 1) + shift, magic == BLOCK))
+                    found.append(Mark(8 * (at - 1) + shift, magic == BLOCK_MAGIC))
                 at = data.find(needle, at + 1)
     return sorted(found)
 
 
-def damaged(file: Path, what: str) -> DataError:
+def damaged_error(file: Path, what: str) -> DataError:
     """An error that says what is wrong with a file."""
     return DataError(
         f"{file} is damaged or was cut short: {what}.",

@@ -14,18 +14,18 @@ from threading import Event, Thread
 from typing import IO, NamedTuple
 
 from fki.core.errors import DataError
-from fki.net.optional import zstd
+from fki.net.optional import import_zstd
 
-PIECE = 2**18  # bytes, unpacked
-AHEAD = 8  # pieces
+CHUNK_SIZE = 2**18  # bytes, unpacked
+CHUNKS_AHEAD = 8  # pieces
 KINDS = {b"BZh": "bz2", b"\x1f\x8b": "gz", b"\x28\xb5\x2f\xfd": "zst", b"7z\xbc\xaf": "7z"}
 
 
-class Unreadable(Exception):
+class DecompressionError(Exception):
     """A file is cut off or altered."""
 
 
-class Opened(NamedTuple):
+class DecompressedFile(NamedTuple):
     """A file's content, and the file itself, whose place tells how much has been read."""
 
     pieces: Iterator[bytes]  # the last one is empty
@@ -33,7 +33,7 @@ class Opened(NamedTuple):
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[Opened]:
+def open_decompressed(file: Path) -> Iterator[DecompressedFile]:
     """A file, unpacked as it is read.
 
     Raises DataError where it cannot be opened; going through its pieces raises Unreadable.
@@ -42,19 +42,19 @@ def opened(file: Path) -> Iterator[Opened]:
         raw = file.open("rb")
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror or error}.") from None
-    with raw, closing(_pieces(_unpacking(file, raw))) as pieces:
-        yield Opened(pieces, raw)
+    with raw, closing(_read_ahead(_unpacking(file, raw))) as pieces:
+        yield DecompressedFile(pieces, raw)
 
 
-def _pieces(content: IO[bytes]) -> Generator[bytes, None, None]:
+def _read_ahead(content: IO[bytes]) -> Generator[bytes, None, None]:
     """The content, read ahead by a thread."""
-    read: Queue[bytes | Exception] = Queue(AHEAD)
+    read: Queue[bytes | Exception] = Queue(CHUNKS_AHEAD)
     stop = Event()
 
     def work() -> None:
         try:
             while not stop.is_set():
-                piece = content.read(PIECE)
+                piece = content.read(CHUNK_SIZE)
                 read.put(piece)
                 if not piece:
                     break
@@ -66,7 +66,7 @@ def _pieces(content: IO[bytes]) -> Generator[bytes, None, None]:
     try:
         while not isinstance(piece := read.get(), Exception):
             yield piece
-        raise Unreadable(str(piece) or type(piece).__name__)
+        raise DecompressionError(str(piece) or type(piece).__name__)
     finally:
         stop.set()
         while thread.is_alive():  # it may wait for room
@@ -83,7 +83,7 @@ def _unpacking(file: Path, raw: IO[bytes]) -> IO[bytes]:
         case "gz":
             return gzip.open(raw)  # type: ignore[return-value]
         case "zst":
-            return zstd().ZstdFile(raw)
+            return import_zstd().ZstdFile(raw)
         case "7z":
             raise DataError(
                 f"{file} is packed with 7-Zip, which fki does not read.",

@@ -21,13 +21,13 @@ from filelock import FileLock
 
 from fki.core.atomic_io import sync, write_json
 from fki.core.errors import DataError
-from fki.net.http import TryLater, Web
+from fki.net.http import HttpClient, RetryableError
 
-SUMS = ("sha256", "sha1", "md5")
+CHECKSUMS = ("sha256", "sha1", "md5")
 
 
 @dataclass(frozen=True, slots=True)
-class Remote:
+class RemoteFile:
     """A file on the web, with the checksums that its source publishes, in hex."""
 
     url: str
@@ -36,7 +36,7 @@ class Remote:
     md5: str = ""
 
 
-class Progress(NamedTuple):
+class FileProgress(NamedTuple):
     """How far a file is."""
 
     name: str
@@ -45,10 +45,12 @@ class Progress(NamedTuple):
     seconds: float | None  # until it is here, at the rate of this attempt
 
 
-Watch = Callable[[Progress], None]
+OnProgress = Callable[[FileProgress], None]
 
 
-def fetch_file(web: Web, remote: Remote, target: Path, watch: Watch | None = None) -> Path:
+def fetch_file(
+    web: HttpClient, remote: RemoteFile, target: Path, watch: OnProgress | None = None
+) -> Path:
     """The file, fetched and checked; one that is there already is checked only.
 
     Raises DataError where it cannot be fetched, is not what its checksums say, or does not fit.
@@ -57,8 +59,8 @@ def fetch_file(web: Web, remote: Remote, target: Path, watch: Watch | None = Non
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f".{target.name}.lock")):
             if target.exists():
-                _check_kept(remote, target)
-                _check_current(web, remote, target)
+                _check_existing(remote, target)
+                _check_server_unchanged(web, remote, target)
                 return target
             return _Download(web, remote, target, watch).whole()
     except OSError as error:
@@ -68,7 +70,7 @@ def fetch_file(web: Web, remote: Remote, target: Path, watch: Watch | None = Non
         ) from None
 
 
-def sums_of(file: Path, names: tuple[str, ...] = SUMS) -> dict[str, str]:
+def file_checksums(file: Path, names: tuple[str, ...] = CHECKSUMS) -> dict[str, str]:
     """Checksums of a file, read once."""
     found = {name: hashlib.new(name, usedforsecurity=False) for name in names}
     with file.open("rb") as content:
@@ -78,25 +80,29 @@ def sums_of(file: Path, names: tuple[str, ...] = SUMS) -> dict[str, str]:
     return {name: total.hexdigest() for name, total in found.items()}
 
 
-def wrong_sum(file: Path, expected: dict[str, str]) -> str:
+def find_checksum_mismatch(file: Path, expected: dict[str, str]) -> str:
     """What is wrong with a file, in words; empty where all checksums that are given are right."""
-    given = {name: value.lower() for name, value in expected.items() if name in SUMS and value}
-    found = sums_of(file, tuple(given))
+    given = {name: value.lower() for name, value in expected.items() if name in CHECKSUMS and value}
+    found = file_checksums(file, tuple(given))
     wrong = [n for n in given if found[n] != given[n]]
     return f"its {wrong[0]} must be {given[wrong[0]]}, it is {found[wrong[0]]}" if wrong else ""
 
 
-def _published(remote: Remote) -> dict[str, str]:
-    return {name: getattr(remote, name) for name in SUMS}
+def _published_checksums(remote: RemoteFile) -> dict[str, str]:
+    return {name: getattr(remote, name) for name in CHECKSUMS}
 
 
-def _check_kept(remote: Remote, target: Path) -> None:
+def _check_existing(remote: RemoteFile, target: Path) -> None:
     """Raises DataError where a file that was fetched before is not what it must be."""
     origin = target.with_name(f".{target.name}.origin")
-    expected = _published(remote)
+    expected = _published_checksums(remote)
     try:
-        expected["sha256"] = expected["sha256"] or _read_json(origin).get("sha256", "")
-        fault = wrong_sum(target, expected) if any(expected.values()) else "nothing vouches for it"
+        expected["sha256"] = expected["sha256"] or _read_json_object(origin).get("sha256", "")
+        fault = (
+            find_checksum_mismatch(target, expected)
+            if any(expected.values())
+            else "nothing vouches for it"
+        )
     except OSError as error:
         fault = f"it cannot be read: {error.strerror}"
     if fault:
@@ -106,25 +112,27 @@ def _check_kept(remote: Remote, target: Path) -> None:
         )
 
 
-def _check_current(web: Web, remote: Remote, target: Path) -> None:
+def _check_server_unchanged(web: HttpClient, remote: RemoteFile, target: Path) -> None:
     """Raises DataError where the server has another file by now; one that cannot be asked, or a
     checksum that pins the file, leaves it as it is."""
-    told = _read_json(target.with_name(f".{target.name}.origin"))
-    if any(_published(remote).values()) or told.get("url") != remote.url:
+    told = _read_json_object(target.with_name(f".{target.name}.origin"))
+    if any(_published_checksums(remote).values()) or told.get("url") != remote.url:
         return
     try:
         with web.open(remote.url, method="HEAD") as response:
-            now = _told(response)
-    except (TryLater, DataError):
+            now = _read_validators(response)
+    except (RetryableError, DataError):
         return
-    if all(map(_validator, (told, now))) and _validator(told) != _validator(now):
+    if all(map(_strong_validator, (told, now))) and _strong_validator(told) != _strong_validator(
+        now
+    ):
         raise DataError(
             f"{remote.url} has changed since {target} was fetched.",
             hint=f"Move {target} away, and run the same command to fetch what is there now.",
         )
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def _read_json_object(file: Path) -> dict[str, Any]:
     """An object, empty where there is none that can be read."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
@@ -136,7 +144,9 @@ def _read_json(file: Path) -> dict[str, Any]:
 class _Download:
     """One file on its way."""
 
-    def __init__(self, web: Web, remote: Remote, target: Path, watch: Watch | None) -> None:
+    def __init__(
+        self, web: HttpClient, remote: RemoteFile, target: Path, watch: OnProgress | None
+    ) -> None:
         self.web, self.remote, self.target, self.watch = web, remote, target, watch
         self.part = target.with_name(f".{target.name}.part")
         self.said = target.with_name(f".{target.name}.part.json")  # by the server, of the part
@@ -151,7 +161,7 @@ class _Download:
         """The file under its name. A wrong sum after a resumed half is fetched afresh, once."""
         for is_last in (False, True):
             self.web.insist(self._attempt, self.remote.url, lambda: self.gained)
-            fault = wrong_sum(self.part, _published(self.remote))
+            fault = find_checksum_mismatch(self.part, _published_checksums(self.remote))
             if not fault:
                 break
             self.part.unlink()
@@ -166,7 +176,11 @@ class _Download:
     def _name(self) -> Path:
         """Give the whole file its name, once the disk holds it."""
         sync(self.part)
-        origin = {"url": self.remote.url, **_read_json(self.said), **sums_of(self.part)}
+        origin = {
+            "url": self.remote.url,
+            **_read_json_object(self.said),
+            **file_checksums(self.part),
+        }
         write_json(self.target.with_name(f".{self.target.name}.origin"), origin)
         os.replace(self.part, self.target)
         self.said.unlink(missing_ok=True)
@@ -176,25 +190,27 @@ class _Download:
         """Bring what is missing. Raises TryLater where the line breaks."""
         self.gained = False
         headers = {"Accept-Encoding": "identity"}  # the file's own bytes, so that ranges fit
-        told = _read_json(self.said)
+        told = _read_json_object(self.said)
         have = self.have
-        validator = _validator(told) if told.get("url") == self.remote.url else ""
+        validator = _strong_validator(told) if told.get("url") == self.remote.url else ""
         if have and validator:
             headers |= {"Range": f"bytes={have}-", "If-Range": validator}
         with self.web.open(self.remote.url, headers=headers) as response:
-            goes_on = "Range" in headers and _goes_on(response, have, told)
+            goes_on = "Range" in headers and _is_continuation(response, have, told)
             if goes_on and response.status_code == 416:
                 return  # all of it was here
             if response.status_code not in (200, 206) or (
                 response.status_code == 206 and not goes_on
             ):
                 self.part.unlink(missing_ok=True)
-                raise TryLater("the file is another one by now: beginning anew")
-            total = told.get("size") if goes_on else _length(response)
+                raise RetryableError("the file is another one by now: beginning anew")
+            total = told.get("size") if goes_on else _content_length(response)
             if not goes_on:
                 have = 0
                 self.part.unlink(missing_ok=True)
-                write_json(self.said, {"url": self.remote.url, **_told(response), "size": total})
+                write_json(
+                    self.said, {"url": self.remote.url, **_read_validators(response), "size": total}
+                )
             self.is_glued |= goes_on
             self._check_room(total, have)
             self._read(response, have, total)
@@ -215,48 +231,50 @@ class _Download:
                     if self.watch:
                         rate = (have - before) / max(time.monotonic() - began, 1e-6)
                         rest = (total - have) / rate if total is not None and rate else None
-                        self.watch(Progress(self.target.name, have, total, rest))
+                        self.watch(FileProgress(self.target.name, have, total, rest))
         finally:
             self.gained = self.have > self.most
             self.most = max(self.most, self.have)
         if total is not None and have != total:
             if have > total:
                 self.part.unlink()
-            raise TryLater(f"{have} of {total} bytes came")
+            raise RetryableError(f"{have} of {total} bytes came")
 
 
-def _told(response: Any) -> dict[str, str]:
+def _read_validators(response: Any) -> dict[str, str]:
     headers = response.headers
     return {"etag": headers.get("ETag", ""), "last_modified": headers.get("Last-Modified", "")}
 
 
-def _validator(told: dict[str, Any]) -> str:
+def _strong_validator(told: dict[str, Any]) -> str:
     """What the rest is asked for with: a weak ETag does not promise the same bytes."""
     etag = str(told.get("etag", ""))
     return etag if etag and not etag.startswith("W/") else str(told.get("last_modified", ""))
 
 
-def _length(response: Any) -> int | None:
+def _content_length(response: Any) -> int | None:
     text = response.headers.get("Content-Length", "")
     return int(text) if text.isdigit() else None
 
 
-def _goes_on(response: Any, have: int, told: dict[str, Any]) -> bool:
+def _is_continuation(response: Any, have: int, told: dict[str, Any]) -> bool:
     """Is this the rest of the file that the part is of, from the very next byte on?"""
     place = response.headers.get("Content-Range", "")
     size = told.get("size")
     if response.status_code == 416:
-        return bool(place == f"bytes */{have}" and size in (None, have) and _same(response, told))
+        return bool(
+            place == f"bytes */{have}" and size in (None, have) and _is_same_file(response, told)
+        )
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", place)
     return bool(
         response.status_code == 206
         and found
         and int(found[1]) == have
         and (size is None or found[2] in ("*", str(size)))
-        and _same(response, told)
+        and _is_same_file(response, told)
     )
 
 
-def _same(response: Any, told: dict[str, Any]) -> bool:
+def _is_same_file(response: Any, told: dict[str, Any]) -> bool:
     """Does what the server says of the file now contradict nothing that it said before?"""
-    return all(not new or new == told.get(name) for name, new in _told(response).items())
+    return all(not new or new == told.get(name) for name, new in _read_validators(response).items())

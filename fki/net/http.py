@@ -23,12 +23,12 @@ from fki.core.errors import DataError
 if TYPE_CHECKING:
     from types import ModuleType
 
-FOR_NOW = {408, 425, 429, 500, 502, 503, 504}  # answers that a later request may not get
-CONTACT = "FKI_CONTACT"  # an environment variable: whom a source's owners may reach
+RETRY_STATUSES = {408, 425, 429, 500, 502, 503, 504}  # answers that a later request may not get
+CONTACT_VARIABLE = "FKI_CONTACT"  # an environment variable: whom a source's owners may reach
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How long a source is waited for. All but `tries` in seconds."""
 
     tries: int = 6  # in a row that bring nothing
@@ -38,7 +38,7 @@ class Patience:
     read: float = 60.0  # without a byte, until the line counts as lost
 
 
-class TryLater(Exception):
+class RetryableError(Exception):
     """A fault that may pass, the least pause that the server asks for, in seconds, and the status
     that it answered with, 0 for none."""
 
@@ -47,20 +47,20 @@ class TryLater(Exception):
         self.pause, self.status = pause, status
 
 
-class Web:
+class HttpClient:
     """A client for one command. Close it, or use it in a `with`."""
 
     def __init__(
         self,
         *,
         contact: str = "",
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.patience, self._sleep = patience or Patience(), sleep
+        self.patience, self._sleep = patience or RetryPolicy(), sleep
         self._not_before = 0.0  # on the monotonic clock: until then a server wants to be left alone
-        self._http = _httpx()
-        contact = contact or os.environ.get(CONTACT, "")
+        self._http = _import_httpx()
+        contact = contact or os.environ.get(CONTACT_VARIABLE, "")
         agent = f"fki/{__version__}" + (f" ({contact})" if contact else "")
         self._client = self._http.Client(
             headers={"User-Agent": agent},
@@ -73,7 +73,7 @@ class Web:
         """What the client raises where a line breaks or cannot be had."""
         return self._http.TransportError
 
-    def __enter__(self) -> "Web":
+    def __enter__(self) -> "HttpClient":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,12 +92,12 @@ class Web:
             with self._client.stream(method, url, **options) as response:
                 if url.startswith("https:") and response.url.scheme != "https":
                     raise DataError(f"{url} leads to {response.url}, which anyone may alter.")
-                _check(url, response)
+                _check_status(url, response)
                 yield response
         except (self.lost, self._http.DecodingError) as error:
             if isinstance(error, self._http.UnsupportedProtocol):
                 raise DataError(f"{url} cannot be fetched: {error}") from None
-            raise TryLater(f"{type(error).__name__}: {error}".rstrip(": ")) from None
+            raise RetryableError(f"{type(error).__name__}: {error}".rstrip(": ")) from None
         except (self._http.InvalidURL, self._http.TooManyRedirects) as error:
             raise DataError(f"{url} cannot be fetched: {error}") from None
 
@@ -129,10 +129,10 @@ class Web:
         while True:
             try:
                 return attempt()
-            except TryLater as fault:
+            except RetryableError as fault:
                 failed = 1 if gained() else failed + 1
                 if failed >= self.patience.tries or fault.pause > self.patience.asked:
-                    raise _gave_up(url, fault, failed) from None
+                    raise _exhausted_error(url, fault, failed) from None
                 self._rest(max(fault.pause, self._pause(failed)), asked=fault.pause)
 
     def _rest(self, seconds: float, *, asked: float) -> None:
@@ -149,21 +149,21 @@ class Web:
         return most * random.uniform(0.5, 1.0)
 
 
-def _httpx() -> "ModuleType":
+def _import_httpx() -> "ModuleType":
     """The client that huggingface_hub brings: httpx2, on Python 3.10 its forerunner."""
     has_newer = find_spec("httpx2") is not None
     return import_module("httpx2" if has_newer else "httpx")
 
 
-def _check(url: str, response: Any) -> None:
+def _check_status(url: str, response: Any) -> None:
     status = response.status_code
     if response.headers.get("MediaWiki-API-Error") == "maxlag":  # which answers with status 200
-        raise TryLater("its databases lag behind", retry_after(response.headers))
+        raise RetryableError("its databases lag behind", parse_retry_after(response.headers))
     if status < 400 or status == 416:  # 416: there is nothing behind that place
         return
     what = f"{status} {response.reason_phrase}".strip()
-    if status in FOR_NOW:
-        raise TryLater(what, retry_after(response.headers), status)
+    if status in RETRY_STATUSES:
+        raise RetryableError(what, parse_retry_after(response.headers), status)
     known = {401: "It wants an account.", 403: "It refuses.", 404: "Nothing is there."}
     raise DataError(
         f"{url} answers {what}.",
@@ -171,7 +171,7 @@ def _check(url: str, response: Any) -> None:
     )
 
 
-def retry_after(headers: Mapping[str, str]) -> float:
+def parse_retry_after(headers: Mapping[str, str]) -> float:
     """The seconds that a Retry-After header asks for, given in seconds or as a date; else 0."""
     text = headers.get("Retry-After", "").strip()
     if text.isdigit():
@@ -182,7 +182,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
         return 0.0
 
 
-def _gave_up(url: str, fault: TryLater, failed: int) -> DataError:
+def _exhausted_error(url: str, fault: RetryableError, failed: int) -> DataError:
     if fault.pause:
         return DataError(
             f"{url} asks to wait {fault.pause:.0f} s ({fault}).",

@@ -17,16 +17,16 @@ from typing import Any
 
 from fki import __version__
 from fki.core.errors import DataError
-from fki.net.downloads import Progress, Watch
-from fki.net.http import FOR_NOW, TryLater, Web, retry_after
+from fki.net.downloads import FileProgress, OnProgress
+from fki.net.http import RETRY_STATUSES, HttpClient, RetryableError, parse_retry_after
 
-SIGN, CARD = "hub:", "README.md"
-FIRST = [CARD, ".gitattributes"]  # every repository has the latter
+HUB_PREFIX, CARD = "hub:", "README.md"
+CARD_FILES = [CARD, ".gitattributes"]  # every repository has the latter
 SIGN_IN = "Run: hf auth login   or set HF_TOKEN, if it is private."
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class HubSnapshot:
     """A dataset of the Hub as it was at one commit."""
 
     name: str  # owner/name
@@ -41,7 +41,7 @@ class Snapshot:
         return f"{_endpoint()}/datasets/{self.name}/tree/{self.revision}"
 
 
-def pinned(name: str, revision: str = "") -> Snapshot:
+def pin_snapshot(name: str, revision: str = "") -> HubSnapshot:
     """The dataset at a branch, a tag or a commit, with its card; without one, as it is now.
 
     Raises DataError where it cannot be had. A card that a cache lacks is done without.
@@ -50,7 +50,7 @@ def pinned(name: str, revision: str = "") -> Snapshot:
     from huggingface_hub.errors import CachedRepoTreeNotFoundError, IncompleteSnapshotError
 
     try:
-        folder = _brought(name, revision, FIRST)
+        folder = _download(name, revision, CARD_FILES)
     except DataError as error:
         if not isinstance(error.__cause__, IncompleteSnapshotError):
             raise
@@ -60,30 +60,34 @@ def pinned(name: str, revision: str = "") -> Snapshot:
         tree = get_cached_repo_tree(name, repo_type="dataset", revision=sha)
     except CachedRepoTreeNotFoundError:  # another program put it there
         found = sorted(f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file())
-        return Snapshot(name, sha, folder, tuple(found), {})
+        return HubSnapshot(name, sha, folder, tuple(found), {})
     sizes = {file.path: file.size for file in tree}
-    return Snapshot(name, sha, folder, tuple(sorted(sizes)), sizes)
+    return HubSnapshot(name, sha, folder, tuple(sorted(sizes)), sizes)
 
 
-def fetch(snapshot: Snapshot, names: Sequence[str], watch: Watch | None = None) -> list[Path]:
+def fetch_files(
+    snapshot: HubSnapshot, names: Sequence[str], watch: OnProgress | None = None
+) -> list[Path]:
     """These files, here and checked. Raises DataError where one cannot be had or is another."""
-    _brought(snapshot.name, snapshot.revision, [glob.escape(name) for name in names], watch)
+    _download(snapshot.name, snapshot.revision, [glob.escape(name) for name in names], watch)
     files = [snapshot.folder / name for name in names]
     for name, file in zip(names, files, strict=True):
-        if fault := _fault(file, snapshot.sizes.get(name)):
+        if fault := _find_mismatch(file, snapshot.sizes.get(name)):
             raise DataError(
                 f"{name} of {snapshot.name} is not what the Hub says: {fault}.",
-                hint=f"Delete {_blob(file)} and run the same command again.",
+                hint=f"Delete {_blob_path(file)} and run the same command again.",
             )
     return files
 
 
-def _brought(name: str, revision: str, patterns: list[str], watch: Watch | None = None) -> Path:
+def _download(
+    name: str, revision: str, patterns: list[str], watch: OnProgress | None = None
+) -> Path:
     """The folder of a revision, with the files that match."""
     from huggingface_hub import snapshot_download
 
     def once() -> Path:
-        with _as_ours(name, revision, web.lost):
+        with _translate_errors(name, revision, web.lost):
             return Path(
                 snapshot_download(
                     name,
@@ -92,16 +96,16 @@ def _brought(name: str, revision: str, patterns: list[str], watch: Watch | None 
                     allow_patterns=patterns,
                     library_name="fki",
                     library_version=__version__,
-                    tqdm_class=_bar(name, watch),
+                    tqdm_class=_progress_bar_class(name, watch),
                 )
             )
 
-    with Web() as web:
+    with HttpClient() as web:
         folder: Path = web.insist(once, f"{_endpoint()}/datasets/{name}")
     return folder
 
 
-def _bar(name: str, watch: Watch | None) -> Any:
+def _progress_bar_class(name: str, watch: OnProgress | None) -> Any:
     """A bar as huggingface_hub wants one, which draws nothing and tells `watch` of the bytes."""
     from tqdm import tqdm
 
@@ -114,13 +118,13 @@ def _bar(name: str, watch: Watch | None) -> Any:
         def update(self, n: float | None = 1) -> None:
             self.done += int(n or 0)
             if watch and self.is_of_bytes:
-                watch(Progress(name, self.done, self.total, None))
+                watch(FileProgress(name, self.done, self.total, None))
 
     return Bar
 
 
 @contextmanager
-def _as_ours(name: str, revision: str, lost: type[Exception]) -> Iterator[None]:
+def _translate_errors(name: str, revision: str, lost: type[Exception]) -> Iterator[None]:
     """The Hub's errors as ours. Raises TryLater for what may pass."""
     from huggingface_hub import errors as hub
 
@@ -145,16 +149,16 @@ def _as_ours(name: str, revision: str, lost: type[Exception]) -> Iterator[None]:
             f"The Hub shows no dataset '{name}'.", hint=f"Is the name right? {SIGN_IN}"
         ) from None
     except hub.HfHubHTTPError as error:
-        raise _refused(name, error) from None
+        raise _http_error(name, error) from None
     except hub.LocalEntryNotFoundError as error:
         cause = error.__cause__
         if isinstance(cause, hub.HfHubHTTPError) and not isinstance(
             cause, hub.OfflineModeIsEnabled
         ):
-            raise _refused(name, cause) from None
-        raise _not_here(name, revision, cause) from error
+            raise _http_error(name, cause) from None
+        raise _not_cached_error(name, revision, cause) from error
     except lost as error:
-        raise TryLater(f"{type(error).__name__}: {error}") from None
+        raise RetryableError(f"{type(error).__name__}: {error}") from None
     except OSError as error:
         raise DataError(
             f"'{name}' cannot be fetched: {error.strerror or error}",
@@ -162,15 +166,15 @@ def _as_ours(name: str, revision: str, lost: type[Exception]) -> Iterator[None]:
         ) from None
 
 
-def _refused(name: str, error: Any) -> Exception:
+def _http_error(name: str, error: Any) -> Exception:
     status = error.response.status_code
     what = f"{status} {error.response.reason_phrase}".strip()
-    if status in FOR_NOW:
-        return TryLater(what, retry_after(error.response.headers))
+    if status in RETRY_STATUSES:
+        return RetryableError(what, parse_retry_after(error.response.headers))
     return DataError(f"{_endpoint()} answers {what} to the question for '{name}'.", hint=SIGN_IN)
 
 
-def _not_here(name: str, revision: str, cause: BaseException | None) -> DataError:
+def _not_cached_error(name: str, revision: str, cause: BaseException | None) -> DataError:
     """Neither the Hub nor its cache has it."""
     from huggingface_hub import constants
 
@@ -188,15 +192,15 @@ def _not_here(name: str, revision: str, cause: BaseException | None) -> DataErro
     )
 
 
-def _fault(file: Path, size: int | None) -> str:
+def _find_mismatch(file: Path, size: int | None) -> str:
     """What is wrong with a file of the cache; empty where it is what the Hub says."""
     if not file.is_file():
         return "it did not come"
     found = file.stat().st_size
     if size is not None and found != size:
         return f"it must have {size:,} bytes, it has {found:,}"
-    expected = _blob(file).name
-    if len(expected) not in (40, 64) or _blob(file) == file:
+    expected = _blob_path(file).name
+    if len(expected) not in (40, 64) or _blob_path(file) == file:
         return ""  # a disk without links: nothing tells the sum
     total = hashlib.sha256() if len(expected) == 64 else hashlib.sha1(usedforsecurity=False)
     if len(expected) == 40:  # as Git names a file
@@ -208,7 +212,7 @@ def _fault(file: Path, size: int | None) -> str:
     return "" if told == expected else f"its {total.name} must be {expected}, it is {told}"
 
 
-def _blob(file: Path) -> Path:
+def _blob_path(file: Path) -> Path:
     """Where the bytes of a file of the cache lie, under the name that the Hub gave them."""
     return file.parent / os.readlink(file) if file.is_symlink() else file
 
@@ -230,7 +234,7 @@ def read_card(file: Path) -> Mapping[str, Any]:
         return {}
 
 
-def licence(card: Mapping[str, Any]) -> str:
+def card_license(card: Mapping[str, Any]) -> str:
     """As the card spells it; "unknown" where it says none."""
     told = card.get("license") or card.get("license_name") or "unknown"
     return ", ".join(map(str, told)) if isinstance(told, list) else str(told)

@@ -7,7 +7,7 @@ from typing import Any
 from fki.core.errors import DataError
 
 
-def needed(name: str) -> Any:
+def require_module(name: str) -> Any:
     """A module by name. Raises DataError where it is not installed."""
     try:
         return import_module(name)
@@ -18,6 +18,6 @@ def needed(name: str) -> Any:
         ) from None
 
 
-def zstd() -> Any:
+def import_zstd() -> Any:
     """The standard library's module, or its backport. Raises DataError where there is neither."""
-    return needed("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+    return require_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")

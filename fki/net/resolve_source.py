@@ -14,12 +14,12 @@ from urllib.parse import unquote, urlsplit
 
 from fki.core.atomic_io import file_digest
 from fki.core.errors import DataError
-from fki.core.paths import data_home, user_path
+from fki.core.paths import data_home, expand_path
 from fki.net import hub
 from fki.net.archives import is_archive, unpack
-from fki.net.downloads import SUMS, Remote, Watch, fetch_file
-from fki.net.http import Web
-from fki.net.hub import licence as told_licence
+from fki.net.downloads import CHECKSUMS, OnProgress, RemoteFile, fetch_file
+from fki.net.http import HttpClient
+from fki.net.hub import card_license as told_licence
 from fki.net.hub import read_card
 
 ADDRESS = re.compile(r"https?://", re.IGNORECASE)
@@ -35,7 +35,7 @@ class SourceRecord:
     url: str = ""
 
 
-class Brought(NamedTuple):
+class SourceFiles(NamedTuple):
     """A folder to read, and the archive or address that it came from, if it did."""
 
     folder: Path
@@ -43,33 +43,33 @@ class Brought(NamedTuple):
 
 
 @contextmanager
-def brought(
+def open_source(
     place: str,
     licence: str,
-    watch: Watch | None = None,
+    watch: OnProgress | None = None,
     *,
     wanted: Sequence[str] = ("*",),
     revision: str = "",
-) -> Iterator[Brought]:
+) -> Iterator[SourceFiles]:
     """The files at a place, for as long as they are read; archives are unpacked.
 
     An address may end in #sha256=..., #sha1=... or #md5=..., what its file must be. Of a dataset on
     the Hub, hub:owner/name, the files that match `wanted` are brought, of a revision. Raises
     DataError where there is nothing.
     """
-    if place.startswith(hub.SIGN):
-        snapshot = hub.pinned(place.removeprefix(hub.SIGN), revision)
+    if place.startswith(hub.HUB_PREFIX):
+        snapshot = hub.pin_snapshot(place.removeprefix(hub.HUB_PREFIX), revision)
         with tempfile.TemporaryDirectory(prefix="fki-") as scratch:
-            _lay_out(snapshot, wanted, Path(scratch), watch)
+            _link_files(snapshot, wanted, Path(scratch), watch)
             told = told_licence(read_card(snapshot.folder / hub.CARD))
             told = licence if told == "unknown" else told
             origin = SourceRecord(snapshot.name, told, snapshot.revision, snapshot.url)
-            yield Brought(Path(scratch), [origin])
+            yield SourceFiles(Path(scratch), [origin])
         return
-    file = file_at(place, watch)
+    file = resolve_place(place, watch)
     url = place.partition("#")[0] if ADDRESS.match(place) else ""
     if file.is_dir():
-        yield Brought(file, [])
+        yield SourceFiles(file, [])
         return
     if not file.is_file():
         raise DataError(
@@ -82,19 +82,19 @@ def brought(
         else:
             folder.mkdir()
             shutil.copy(file, folder / file.name)
-        yield Brought(
+        yield SourceFiles(
             folder, [SourceRecord(file.name, licence, f"sha256 {file_digest(file)}", url)]
         )
 
 
-def file_at(place: str, watch: Watch | None = None) -> Path:
+def resolve_place(place: str, watch: OnProgress | None = None) -> Path:
     """The file or folder at a place, an address being fetched into fki's own folder; it need not
     be there otherwise."""
-    return fetched(place, watch) if ADDRESS.match(place) else user_path(place)
+    return fetch_address(place, watch) if ADDRESS.match(place) else expand_path(place)
 
 
-def _lay_out(
-    snapshot: hub.Snapshot, wanted: Sequence[str], folder: Path, watch: Watch | None
+def _link_files(
+    snapshot: hub.HubSnapshot, wanted: Sequence[str], folder: Path, watch: OnProgress | None
 ) -> None:
     """What is wanted of a snapshot, in a folder: archives unpacked, other files by links."""
     names = [n for n in snapshot.names if any(fnmatchcase(n, pattern) for pattern in wanted)]
@@ -103,7 +103,7 @@ def _lay_out(
             f"{snapshot.name} has no {' or '.join(wanted)}.",
             hint=f"Look at {snapshot.url}, and give the folder with the files: --from FOLDER",
         )
-    for name, file in zip(names, hub.fetch(snapshot, names, watch), strict=True):
+    for name, file in zip(names, hub.fetch_files(snapshot, names, watch), strict=True):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if is_archive(file):
             unpack(file, folder / name)
@@ -111,16 +111,17 @@ def _lay_out(
             (folder / name).symlink_to(file.absolute())
 
 
-def fetched(address: str, watch: Watch | None) -> Path:
+def fetch_address(address: str, watch: OnProgress | None) -> Path:
     """The file of an address, under `downloads` in the data folder."""
     url, _, sums = address.partition("#")
     kind, _, value = sums.partition("=")
-    if sums and (kind not in SUMS or not re.fullmatch(r"[0-9a-fA-F]+", value)):
+    if sums and (kind not in CHECKSUMS or not re.fullmatch(r"[0-9a-fA-F]+", value)):
         raise DataError(
-            f"'#{sums}' is no checksum.", hint=f"Write #{kind if kind in SUMS else 'sha256'}=<hex>"
+            f"'#{sums}' is no checksum.",
+            hint=f"Write #{kind if kind in CHECKSUMS else 'sha256'}=<hex>",
         )
     name = re.sub(r"[^\w.-]", "_", unquote(urlsplit(url).path.rpartition("/")[2])).lstrip(".")
     folder = hashlib.sha256(url.encode()).hexdigest()[:16]  # many addresses end in one name
     target = data_home() / "downloads" / folder / (name or "file")
-    with Web() as web:
-        return fetch_file(web, Remote(url, **({kind: value} if sums else {})), target, watch)
+    with HttpClient() as web:
+        return fetch_file(web, RemoteFile(url, **({kind: value} if sums else {})), target, watch)

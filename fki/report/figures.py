@@ -13,7 +13,7 @@ from matplotlib.transforms import Bbox
 
 from fki.comparison.types import Arm, Difference, Estimate, Group
 from fki.metrics.registry import Metric
-from fki.report import metric_roles
+from fki.report.metric_roles import front, metric_of_role
 from fki.report.style import (
     GROUND,
     INK,
@@ -41,10 +41,7 @@ NEAR = 12  # points, from which a line leads from a label to its mark
 @with_figure_style
 def draw_pareto(group: Group) -> Figure | None:
     """What each arm learned against what it kept, with intervals; None where no arm has both."""
-    learned, kept = (
-        metric_roles.metric(group, metric_roles.LEARNED),
-        metric_roles.metric(group, metric_roles.KEPT),
-    )
+    learned, kept = metric_of_role(group, "learned"), metric_of_role(group, "kept")
     if learned is None or kept is None:
         return None
     points = [
@@ -59,7 +56,7 @@ def draw_pareto(group: Group) -> Figure | None:
     axes.grid(True)
     axes.set_axisbelow(True)
     values = [(x.value or 0.0, y.value or 0.0) for _, _, x, y in places]
-    best = metric_roles.front(values)
+    best = front(values)
     axes.plot(*_stairs([values[place] for place in best]), color=SOFT, ls=(0, (4, 3)), lw=1)
     for place, (number, _, x, y) in enumerate(places):
         _cross(axes, number, x, y, is_best=place in best)

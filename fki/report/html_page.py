@@ -1,4 +1,4 @@
-"""A comparison as one HTML file: no network, no script, light or dark as the reader's system is."""
+"""A comparison as one HTML file: no network, no script; light or dark as the system's theme is."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,15 +9,32 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from fki import __version__
 from fki.comparison.breakdown import Breakdown
 from fki.comparison.types import Arm, Comparison, Cost, Group
-from fki.core.formatting import UNDEFINED, format_count, format_duration, format_number
+from fki.core.formatting import (
+    UNDEFINED,
+    format_count,
+    format_duration,
+    format_number,
+    format_p_value,
+)
 from fki.metrics.registry import Metric
-from fki.report import figures, findings, metric_roles, svg
+from fki.report import figures, findings, svg
 from fki.report.heatmap import draw_heatmap
+from fki.report.metric_roles import format_interval
 from fki.report.style import COLORS, legend_key
+
+COST_HEADS = (
+    "trainable parameters",
+    "steps",
+    "tokens",
+    "training time",
+    "tokens per second",
+    "FLOP",
+    "peak MiB",
+)
 
 
 class Section(NamedTuple):
-    """A group with what is drawn and told of it."""
+    """A group with its findings, breakdown and drawings."""
 
     anchor: str
     group: Group
@@ -33,9 +50,9 @@ def render_page(comparison: Comparison, details: Sequence[Breakdown] = ()) -> st
     """The whole page.
 
     Args:
-        details: of each group in order; an empty one is taken where they are missing.
+        details: the breakdown of each group in order; an empty one where it is missing.
     Returns:
-        HTML that is the same for the same input, to the last byte.
+        HTML, byte for byte the same for the same input.
     """
     given = [*details, *[Breakdown()] * len(comparison.groups)]
     sections = [
@@ -70,7 +87,7 @@ def _section(anchor: str, group: Group, details: Breakdown) -> Section:
         group,
         details,
         findings.describe_findings(group),
-        drawn(figures.draw_pareto(group), "pareto", "what was learned against what was kept"),
+        drawn(figures.draw_pareto(group), "pareto", "learned against kept"),
         drawn(figures.draw_forest(group), "forest", f"differences to {group.baseline}"),
         drawn(figures.draw_curves(group), "curves", "exact match over the stream"),
         [drawing for drawing in maps if drawing is not None],
@@ -86,15 +103,16 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     found.globals.update(
-        interval=lambda *args, **kwargs: typeset(metric_roles.interval(*args, **kwargs)),
+        interval=lambda *args, **kwargs: typeset(format_interval(*args, **kwargs)),
         common_n=common_n,
         costs=format_costs,
+        cost_heads=COST_HEADS,
         runs=lambda group: sum(len(arm.runs) for arm in group.arms),
         key_of=lambda group, name: legend_key([arm.name for arm in group.arms].index(name)),
     )
     found.filters.update(
         number=lambda *args, **kwargs: typeset(format_number(*args, **kwargs)),
-        p=metric_roles.p_value,
+        p=format_p_value,
         question=format_prompt,
         setting=format_setting,
         sets=group_by_probe_set,
@@ -110,22 +128,22 @@ def _variables() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
 
 
 def _all_metrics(comparison: Comparison) -> list[Metric]:
-    """Each metric once, for what it means."""
+    """Each metric once, for the glossary."""
     return list({m.key: m for group in comparison.groups for m in group.metrics}.values())
 
 
 def typeset(text: str) -> str:
-    """With the minus sign that numbers have in print, and no line's end before a percent sign."""
+    """With minus signs before numbers, and no line break before a percent sign."""
     return re.sub(r"(?<![\w-])-(?=\d)", "−", text).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def format_prompt(text: str) -> str:
-    """With a line to write on where the model is to answer."""
+    """The prompt with a blank where the model answers."""
     return re.sub(r"<extra_id_\d+>", "____", text)
 
 
 def format_setting(value: Any) -> str:
-    """As in a preset, a list without brackets."""
+    """A setting as in a preset; a list without brackets."""
     if value is None or value in ("", [], ()):
         return UNDEFINED
     if isinstance(value, bool):
@@ -134,7 +152,7 @@ def format_setting(value: Any) -> str:
 
 
 def common_n(group: Group, metric: Metric) -> int | None:
-    """The probes that a metric is a mean over, where that is the same for all arms."""
+    """The number of probes of a metric, where it is the same for all arms."""
     counts = {
         value.n for arm in group.arms if (value := arm.estimate(metric.key)).value is not None
     }
@@ -142,7 +160,7 @@ def common_n(group: Group, metric: Metric) -> int | None:
 
 
 def format_costs(arm: Arm) -> list[str]:
-    """What a run of an arm took, as cells: see the template for their heads."""
+    """The cost of an arm's runs, as cells under COST_HEADS."""
     cost: Cost = arm.cost
     rate = cost.tokens_per_second
     return [
@@ -157,6 +175,6 @@ def format_costs(arm: Arm) -> list[str]:
 
 
 def group_by_probe_set(rows: Sequence[Any]) -> Iterator[tuple[str, list[Any]]]:
-    """What belongs to one probe set together, in order."""
+    """The rows by probe set, in order."""
     for name in dict.fromkeys(row.probe_set for row in rows):
         yield name, [row for row in rows if row.probe_set == name]

@@ -7,6 +7,7 @@ from io import StringIO
 from typing import Any
 
 from fki.comparison.types import Arm, Comparison, Group
+from fki.core.formatting import markdown_table
 from fki.metrics.registry import Metric
 from fki.report.tables import Table, difference_table, score_table
 
@@ -16,30 +17,32 @@ COLUMNS = (
     *("baseline", "difference", "difference_low", "difference_high"),
     *("p", "p_holm", "effect", "test", "verdict", "warnings"),
 )
-LATEX = {
+LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    "[": "{[}",  # at the beginning of a row it would be an option of the line's end before
+    "[": "{[}",  # at the beginning of a row it would be an option of the line break before
     '"': r"\textquotedbl{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }
-MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {sign: f"\\{sign}" for sign in r"\`*_[]|~#"}
+MARKDOWN_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {
+    sign: f"\\{sign}" for sign in r"\`*_[]|~#"
+}
 
 
 def to_csv(comparison: Comparison) -> str:
-    """One row per arm and metric, in full precision; what is undefined is empty.
+    """One row per arm and metric, in full precision; an undefined value is empty.
 
-    A group's warnings, and in what the groups differ, are in each of its rows.
+    The last column has the group's warnings and the reasons why groups are apart.
     """
     out = StringIO()
     rows = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     rows.writeheader()
     for group in comparison.groups:
-        warnings = " ".join((*group.warnings, *comparison.apart))
+        warnings = " ".join((*group.warnings, *comparison.group_differences))
         for arm in group.arms:
             for metric in group.metrics:
                 rows.writerow({**_row(group, arm, metric), "warnings": warnings})
@@ -48,21 +51,21 @@ def to_csv(comparison: Comparison) -> str:
 
 def _row(group: Group, arm: Arm, metric: Metric) -> dict[str, Any]:
     estimate = arm.estimate(metric.key)
-    found: dict[str, Any] = {"group": group.title, "arm": arm.name, "method": arm.method}
-    found |= {"metric": metric.key, "label": metric.label, "unit": metric.unit}
-    found |= {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-    found |= {"n": estimate.n, "seeds": len(arm.seeds), "note": estimate.note}
+    row: dict[str, Any] = {"group": group.title, "arm": arm.name, "method": arm.method}
+    row |= {"metric": metric.key, "label": metric.label, "unit": metric.unit}
+    row |= {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    row |= {"n": estimate.n, "seeds": len(arm.seeds), "note": estimate.note}
     difference = group.difference(arm.name, metric.key)
     if difference is not None:
-        found |= {"baseline": difference.baseline, "difference": difference.value}
-        found |= {"difference_low": difference.low, "difference_high": difference.high}
-        found |= {"p": difference.p, "p_holm": difference.p_holm, "effect": difference.effect}
-        found |= {"test": difference.test, "verdict": difference.verdict}
-    return found
+        row |= {"baseline": difference.baseline, "difference": difference.value}
+        row |= {"difference_low": difference.low, "difference_high": difference.high}
+        row |= {"p": difference.p, "p_holm": difference.p_holm, "effect": difference.effect}
+        row |= {"test": difference.test, "verdict": difference.verdict}
+    return row
 
 
 def to_latex(comparison: Comparison) -> str:
-    """Tables for a paper that has booktabs, warnings among the text below them."""
+    """Tables for a document with the package booktabs; warnings stand below them."""
     lines = [
         "% Needs \\usepackage[T1]{fontenc}, \\usepackage{booktabs} and \\usepackage{graphicx}."
     ]
@@ -71,7 +74,9 @@ def to_latex(comparison: Comparison) -> str:
             if table.rows:
                 lines += [
                     "",
-                    *_latex_table(group.title, table, (*group.warnings, *comparison.apart)),
+                    *_latex_table(
+                        group.title, table, (*group.warnings, *comparison.group_differences)
+                    ),
                 ]
     if comparison.left_out:
         lines += ["", r"\paragraph{Left out}", *_latex_items(comparison.left_out)]
@@ -86,7 +91,7 @@ def _latex_items(items: Mapping[str, str]) -> Iterator[str]:
 
 
 def _latex_table(group: str, table: Table, warnings: Sequence[str]) -> Iterator[str]:
-    """A table that is made narrower where a line cannot hold it."""
+    """A table that is scaled down where it is wider than a line."""
 
     def line(cells: Iterable[str]) -> str:
         return "    " + " & ".join(cells) + r" \\"
@@ -109,29 +114,26 @@ def _latex_table(group: str, table: Table, warnings: Sequence[str]) -> Iterator[
 
 def to_markdown(comparison: Comparison) -> str:
     """Tables, each group under its own heading, warnings first."""
-    lines = [f"> **Warning:** {markdown(text)}\n" for text in comparison.apart]
+    lines = [f"> **Warning:** {escape_markdown(text)}\n" for text in comparison.group_differences]
     for group in comparison.groups:
-        lines += [f"## {markdown(group.title)}\n"]
-        lines += [f"> **Warning:** {markdown(text)}\n" for text in group.warnings]
+        lines += [f"## {escape_markdown(group.title)}\n"]
+        lines += [f"> **Warning:** {escape_markdown(text)}\n" for text in group.warnings]
         for table in (score_table(group), difference_table(group)):
             if table.rows:
-                lines += [f"### {markdown(table.title)}\n", *_markdown_table(table), ""]
+                lines += [f"### {escape_markdown(table.title)}\n", *_markdown_table(table), ""]
     if comparison.left_out:
         lines += ["## Left out\n"]
         items = comparison.left_out.items()
-        lines += ["".join(f"- {markdown(name)}: {markdown(text)}\n" for name, text in items)]
+        lines += [
+            "".join(f"- {escape_markdown(name)}: {escape_markdown(text)}\n" for name, text in items)
+        ]
     return "\n".join(lines)
 
 
-def _markdown_table(table: Table) -> Iterator[str]:
-    def line(cells: Iterable[str]) -> str:
-        return f"| {' | '.join(cells)} |"
-
-    yield line(map(markdown, table.head))
-    yield line("---:" if side == "r" else "---" for side in table.align)
-    yield from (line(_cells(row, markdown, "**{}**")) for row in table.rows)
-    yield ""
-    yield markdown(table.note)
+def _markdown_table(table: Table) -> list[str]:
+    head = [escape_markdown(cell) for cell in table.head]
+    rows = [_cells(row, escape_markdown, "**{}**") for row in table.rows]
+    return [*markdown_table(head, rows, table.align), "", escape_markdown(table.note)]
 
 
 def _cells(row: Sequence[tuple[str, bool]], escape: Callable[[str], str], bold: str) -> list[str]:
@@ -139,15 +141,15 @@ def _cells(row: Sequence[tuple[str, bool]], escape: Callable[[str], str], bold: 
 
 
 def escape_latex(text: str) -> str:
-    """Text that LaTeX prints as it is, on one line, numbers with a minus and not a hyphen."""
-    return re.sub(r"(?<![\w-])-(?=\d)", "$-$", _replaced(text, LATEX))
+    """Text that LaTeX prints literally, on one line, with minus signs before numbers."""
+    return re.sub(r"(?<![\w-])-(?=\d)", "$-$", _replace(text, LATEX_ESCAPES))
 
 
-def markdown(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    return _replaced(text, MARKDOWN)
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows literally, on one line."""
+    return _replace(text, MARKDOWN_ESCAPES)
 
 
-def _replaced(text: str, signs: Mapping[str, str]) -> str:
+def _replace(text: str, signs: Mapping[str, str]) -> str:
     pattern = "|".join(map(re.escape, signs))
-    return re.sub(pattern, lambda found: signs[found[0]], " ".join(text.split()))
+    return re.sub(pattern, lambda match: signs[match[0]], " ".join(text.split()))

@@ -1,12 +1,18 @@
-"""The two tables that LaTeX and Markdown print: scores, and differences to the baseline."""
+"""The two tables of a group as text: scores, and differences to the baseline."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fki.comparison.types import Arm, Difference, Group
-from fki.core.formatting import UNDEFINED, format_count, format_duration, format_number
+from fki.core.formatting import (
+    UNDEFINED,
+    format_count,
+    format_duration,
+    format_number,
+    format_p_value,
+)
 from fki.metrics.registry import Metric
-from fki.report import metric_roles
+from fki.report.metric_roles import format_interval
 
 Cell = tuple[str, bool]  # its text, and whether it is the best of its column
 
@@ -23,7 +29,7 @@ class Table:
 
 
 def score_table(group: Group) -> Table:
-    """An arm a row: the metrics with their intervals, the seeds and what it cost."""
+    """One row per arm: the metrics with their intervals, the seeds and the cost."""
     heads = tuple(_head(metric) for metric in group.metrics)
     cost = ("parameters", "time")
     rows = (
@@ -37,7 +43,7 @@ def score_table(group: Group) -> Table:
         for arm in group.arms
     )
     head = ("arm", "seeds", *heads, *cost)
-    note = "Means over seeds with 95 % intervals; the best of a column is bold."
+    note = "Means over seeds with 95% intervals; the best value of a column is bold."
     return Table("Scores", head, tuple(rows), "l".ljust(len(head), "r"), note)
 
 
@@ -47,21 +53,30 @@ def _head(metric: Metric) -> str:
 
 def _score(group: Group, arm: Arm, metric: Metric) -> Cell:
     value = arm.estimate(metric.key)
-    interval = metric_roles.interval(value, metric.digits)
+    interval = format_interval(value, metric.digits)
     text = f"{format_number(value.value, metric.digits)} {interval}".strip()
     return text, arm.name in group.best(metric)
 
 
 def difference_table(group: Group) -> Table:
-    """An arm and metric a row: the difference to the baseline, p, effect and verdict."""
+    """One row per metric and arm: the difference to the baseline, p, effect and verdict."""
     title = f"Differences to {group.baseline}"
-    head = ("metric", "arm", "difference", "95 % interval", "p", "p (Holm)", "effect", "verdict")
+    head = (
+        "metric",
+        "arm",
+        "difference",
+        "95% interval",
+        "p",
+        "p (Holm-adjusted)",
+        "effect",
+        "verdict",
+    )
     rows = tuple(_difference_rows(group))
     tests = sorted({d.test for d in group.differences if d.test})
     effects = (
         " Effects are Cohen's h." if any(d.effect is not None for d in group.differences) else ""
     )
-    note = f"p is two-sided ({'; '.join(tests) or 'no test'}), then adjusted by Holm.{effects}"
+    note = f"p is two-sided ({'; '.join(tests) or 'no test'}).{effects}"
     return Table(title, head, rows, "llrrrrrl", note)
 
 
@@ -77,9 +92,9 @@ def _difference(metric: Metric, row: Difference) -> list[str]:
         _head(metric),
         row.arm,
         format_number(row.value, metric.digits, sign=True),
-        metric_roles.interval(row, metric.digits, sign=True) or UNDEFINED,
-        metric_roles.p_value(row.p),
-        metric_roles.p_value(row.p_holm),
+        format_interval(row, metric.digits, sign=True) or UNDEFINED,
+        format_p_value(row.p),
+        format_p_value(row.p_holm),
         format_number(row.effect, 2, sign=True),
         row.verdict,
     ]

@@ -8,7 +8,7 @@ from torch import nn
 from fki.core import registry
 from fki.config.schema import Config
 from fki.core.errors import ConfigError, DataError
-from fki.core.paths import user_path
+from fki.core.paths import expand_path
 from fki.config.resolve import Layer, resolve
 from fki.runs.run_dir import RUN, SCORES, Run, find_runs
 from fki.core.types import Score
@@ -49,7 +49,7 @@ def find_run(target: str, named: str = "") -> tuple[Run | None, str]:
     None stands for a model. Raises DataError for a folder of runs, ConfigError where a checkpoint
     is `named` and there is no run.
     """
-    folder = user_path(target)
+    folder = expand_path(target)
     if (folder / RUN).is_file():
         return Run.open(folder), named
     above = folder.resolve().parent.parent

@@ -1,32 +1,47 @@
-"""Which questions a run got right, compactly: what comparisons are made from.
+"""The score of every answer of a run, compactly: the input of comparisons.
 
-`outcomes.npz` is written when a run ends, from samples.jsonl, scores.json and probes.jsonl; where
-it is missing or older than the answers, they are read instead.
+`outcomes.npz` is written when a run ends, from samples.jsonl, scores.json and probes.jsonl. Where it
+is missing or older than the answers, those files are read instead. Exact match is always loaded; the
+other fields are loaded at first use. A file of a version before has exact match alone, and the other
+fields come from samples.jsonl.
 """
-
-from fki.core.probe_sets import matrix_probe_sets
-from collections.abc import Sequence
-from fki.core.types import Score
-from fki.core.probe_sets import BASE
 
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fki.core.errors import DataError, FkiError
+from fki.core.probe_sets import BASE, matrix_probe_sets
+from fki.core.types import Score
 from fki.runs.run_dir import OUTCOMES, PROBES, SAMPLES, SCORES, Run
+
+Values: TypeAlias = NDArray[Any]
+Answers: TypeAlias = tuple[dict[int, Values], ...]  # by row: number of the cell -> [n]
+Layout: TypeAlias = Sequence[Sequence[tuple[int, int]]]  # by row: numbers of cells, their sizes
+
+EM = "em"
+FIELDS: dict[str, type[np.generic]] = {  # of an answer, beside exact match
+    "f1": np.float32,
+    "accuracy": np.uint8,
+    "log_likelihood": np.float32,
+    "tokens": np.int32,
+    "old_em": np.uint8,  # 0 where the probe has no old answer
+    "old_n": np.uint8,  # 1 where the probe has an old answer
+}
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error)
 
 
 class ProbeCell(NamedTuple):
-    """The questions of one probe set and period, in the order in which they are asked."""
+    """The probes of one probe set and period, in the order of evaluation."""
 
     probe_set: str
     period: str
@@ -35,89 +50,135 @@ class ProbeCell(NamedTuple):
     subjects: tuple[str, ...]
 
 
-class Outcomes(NamedTuple):
-    """All that a run was asked, and in which rows it answered what exactly right."""
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """The probes of a run, and the scores of its answers in each row."""
 
-    asked: tuple[ProbeCell, ...]
-    digest: str  # of what was asked, and in which row
+    cells: tuple[ProbeCell, ...]
+    digest: str  # of the probes, and of the rows that they are evaluated in
     rows: tuple[str, ...]  # "base", then the phases
     columns: tuple[str, ...]  # the phases
-    right: tuple[dict[int, NDArray[np.uint8]], ...]  # by row: number in `asked` -> [n], 0 or 1
+    em: Answers  # 0 or 1
+    run: Run = field(compare=False)
+    loaded: dict[str, Values | None] = field(default_factory=dict, compare=False)  # flat, by field
 
     def up_to(self, after: str) -> "Outcomes":
-        """As they were when the row after this phase had been asked."""
+        """The outcomes as they were after the row of this phase."""
         last = self.rows.index(after)
-        return self._replace(
-            rows=self.rows[: last + 1], columns=self.columns[:last], right=self.right[: last + 1]
+        return replace(
+            self,
+            rows=self.rows[: last + 1],
+            columns=self.columns[:last],
+            em=self.em[: last + 1],
         )
 
+    def answers(self, name: str) -> Answers:
+        """A field of every answer, read at first use; NaN where the run does not have it."""
+        if name == EM:
+            return self.em
+        if name not in self.loaded:
+            self._load(name)
+        sizes = [[(number, len(cell)) for number, cell in row.items()] for row in self.em]
+        values = self.loaded[name]
+        if values is None:
+            values = np.full(sum(size for row in sizes for _, size in row), np.nan, np.float32)
+        return _split(values, sizes)
 
-_parsed: dict[str, tuple[ProbeCell, ...]] = {}  # by digest: what many runs of a grid share
+    def _load(self, name: str) -> None:
+        """Fill `loaded` from outcomes.npz, else from samples.jsonl."""
+        with suppress(*UNREADABLE), (self.run.folder / OUTCOMES).open("rb") as file:
+            with np.load(file) as saved:
+                if _is_current(self.run, _parse(saved["head"])[0]):
+                    self.loaded[name] = saved[name]
+                    return
+        self.loaded.update(dict.fromkeys(FIELDS))
+        with suppress(DataError):
+            collected = _collect(self.run)
+            if collected.digest == self.digest:
+                self.loaded.update(collected.loaded)
+
+
+_parsed: dict[str, tuple[ProbeCell, ...]] = {}  # by digest: shared by many runs of a sweep
 
 
 def read_outcomes(run: Run) -> Outcomes:
-    """Of a finished run. Raises DataError where its files do not go together."""
-    found = _load_saved(run)
-    return _collect(run) if found is None else found
+    """The outcomes of a finished run. Raises DataError where its files do not belong together."""
+    saved = _load_saved(run)
+    return _collect(run) if saved is None else saved
 
 
 def save_outcomes(run: Run) -> None:
-    """Keep what `read` finds in the run's folder; where the disk refuses, it is found again."""
+    """Write outcomes.npz into the run's folder; without space on the disk, write nothing."""
     with suppress(OSError, FkiError):
         _write(run)
 
 
 def _write(run: Run) -> None:
-    found = _collect(run)
-    told = [[*asked] for asked in found.asked]
-    layout = [[[number, len(row[number])] for number in row] for row in found.right]
-    everything = [row[number] for row in found.right for number in row]
+    outcomes = _collect(run)
+    layout = [[[number, len(row[number])] for number in row] for row in outcomes.em]
+    em = [row[number] for row in outcomes.em for number in row]
+    size = (run.folder / SAMPLES).stat().st_size
+    arrays: dict[str, Any] = {
+        name: values for name, values in outcomes.loaded.items() if values is not None
+    }
+    arrays |= {
+        "asked": _to_bytes([[*cell] for cell in outcomes.cells]),
+        "head": _to_bytes([size, outcomes.digest, outcomes.rows, outcomes.columns]),
+        "layout": _to_bytes(layout),
+        "right": np.concatenate(em) if em else np.zeros(0, np.uint8),
+    }
     with (run.folder / OUTCOMES).open("wb") as out:
-        np.savez_compressed(
-            out,
-            asked=_bytes(told),
-            head=_bytes(
-                [(run.folder / SAMPLES).stat().st_size, found.digest, found.rows, found.columns]
-            ),
-            layout=_bytes(layout),
-            right=np.concatenate(everything) if everything else np.zeros(0, np.uint8),
-        )
+        np.savez_compressed(out, **arrays)
 
 
-def _bytes(value: Any) -> NDArray[np.uint8]:
+def _to_bytes(value: Any) -> NDArray[np.uint8]:
     return np.frombuffer(json.dumps(value).encode(), np.uint8)
 
 
+def _parse(content: NDArray[np.uint8]) -> Any:
+    return json.loads(content.tobytes())
+
+
+def _is_current(run: Run, size: int) -> bool:
+    """Is a file written from samples of this size as new as the run's samples?"""
+    samples = run.folder / SAMPLES
+    return not samples.exists() or size == samples.stat().st_size
+
+
 def _load_saved(run: Run) -> Outcomes | None:
-    """What outcomes.npz says; None where it is not there, not whole, or of other answers."""
+    """The content of outcomes.npz; None where it is missing, not whole, or of other answers."""
     try:
-        with (run.folder / OUTCOMES).open("rb") as file, np.load(file) as kept:
-            size, digest, rows, columns = json.loads(kept["head"].tobytes())
-            samples = run.folder / SAMPLES
-            if samples.exists() and size != samples.stat().st_size:
+        with (run.folder / OUTCOMES).open("rb") as file, np.load(file) as saved:
+            size, digest, rows, columns = _parse(saved["head"])
+            if not _is_current(run, size):
                 return None
             if digest not in _parsed:
-                _parsed[digest] = tuple(map(_asked, json.loads(kept["asked"].tobytes())))
-            layout, right = json.loads(kept["layout"].tobytes()), kept["right"]
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error):
+                _parsed[digest] = tuple(map(_to_cell, _parse(saved["asked"])))
+            em = _split(saved["right"], _parse(saved["layout"]))
+    except UNREADABLE:
         return None
-    found, at = [], 0
+    return Outcomes(_parsed[digest], digest, tuple(rows), tuple(columns), em, run)
+
+
+def _split(values: Values, layout: Layout) -> Answers:
+    """Flat values [answers] by row and cell."""
+    rows, at = [], 0
     for row in layout:
         cells = {}
         for number, size in row:
-            cells[number] = right[at : at + size]
+            cells[number] = values[at : at + size]
             at += size
-        found.append(cells)
-    return Outcomes(_parsed[digest], digest, tuple(rows), tuple(columns), tuple(found))
+        rows.append(cells)
+    return tuple(rows)
 
 
-def _asked(told: list[Any]) -> ProbeCell:
-    probe_set, period, lasts, ids, subjects = told
+def _to_cell(values: list[Any]) -> ProbeCell:
+    probe_set, period, lasts, ids, subjects = values
     return ProbeCell(probe_set, period, lasts, tuple(ids), tuple(subjects))
 
 
 def _collect(run: Run) -> Outcomes:
-    """From every answer of the run."""
+    """The outcomes from every answer of the run."""
     scores = run.read(SCORES)
     subjects = {
         (probe["probe_set"], probe["id"]): probe.get("subject") or probe["id"]
@@ -125,50 +186,70 @@ def _collect(run: Run) -> Outcomes:
     }
     samples = run.read_lines(SAMPLES)
     numbers: dict[tuple[str, str, bool], int] = {}
-    asked: list[ProbeCell] = []
-    rows: list[dict[int, NDArray[np.uint8]]] = []
+    cells: list[ProbeCell] = []
+    rows: list[dict[int, Values]] = []
+    fields: dict[str, list[Any]] = {name: [] for name in FIELDS}
     for row in scores["rows"]:
-        cells = {}
+        em = {}
         for score in row["scores"]:
             key = score["probe_set"], score["period"], score.get("lasts", True)
-            answers = _answers(run, samples, row["after"], key[0], score["n"])
+            answers = _next_answers(run, samples, row["after"], key[0], score["n"])
             ids = tuple(sample["id"] for sample in answers)
             if key not in numbers:
-                numbers[key] = len(asked)
-                of = tuple(subjects.get((key[0], id), id) for id in ids)
-                asked.append(ProbeCell(*key, ids, of))
-            elif asked[numbers[key]].ids != ids:
-                raise DataError(f"{run.folder / SAMPLES} asks other questions in {row['after']}.")
-            cells[numbers[key]] = np.array([sample["em"] for sample in answers], np.uint8)
-        rows.append(cells)
-    layout = json.dumps([asked, [[*row] for row in rows]])
+                numbers[key] = len(cells)
+                cells.append(ProbeCell(*key, ids, tuple(subjects.get((key[0], i), i) for i in ids)))
+            elif cells[numbers[key]].ids != ids:
+                raise DataError(
+                    f"{run.folder / SAMPLES}: the probes after {row['after']} differ from those of "
+                    "the rows before."
+                )
+            em[numbers[key]] = np.array([sample["em"] for sample in answers], np.uint8)
+            for name, values in fields.items():
+                values += [_field(sample, name) for sample in answers]
+        rows.append(em)
+    layout = json.dumps([cells, [[*row] for row in rows]])
     digest = hashlib.sha256(layout.encode()).hexdigest()[:32]
-    after = tuple(row["after"] for row in scores["rows"])
-    return Outcomes(tuple(asked), digest, after, tuple(scores["summary"]["columns"]), tuple(rows))
+    names = tuple(row["after"] for row in scores["rows"])
+    columns = tuple(scores["summary"]["columns"])
+    loaded = {name: _to_array(values, FIELDS[name]) for name, values in fields.items()}
+    return Outcomes(tuple(cells), digest, names, columns, tuple(rows), run, loaded)
 
 
-def _answers(
+def _field(sample: Mapping[str, Any], name: str) -> Any:
+    """A field of an answer, None where the version that wrote it did not have it."""
+    old = sample.get("old_em")
+    if name == "old_em":
+        return old or 0
+    return int(old is not None) if name == "old_n" else sample.get(name)
+
+
+def _to_array(values: list[Any], kind: type[np.generic]) -> Values | None:
+    """None where a value is missing."""
+    return None if None in values else np.array(values, kind)
+
+
+def _next_answers(
     run: Run, samples: Iterator[dict[str, Any]], after: str, probe_set: str, n: int
 ) -> Sequence[dict[str, Any]]:
     """The next n answers. Raises DataError where they are of something else, or missing."""
-    found = list(islice(samples, n))
-    if len(found) < n or any((s["after"], s["probe_set"]) != (after, probe_set) for s in found):
+    answers = list(islice(samples, n))
+    if len(answers) < n or any((s["after"], s["probe_set"]) != (after, probe_set) for s in answers):
         raise DataError(f"{run.folder / SAMPLES} is not of the same run as its {SCORES}.")
-    return found
+    return answers
 
 
 def best_rows(rows: Sequence[tuple[str, Sequence[Score]]], most: int) -> list[str]:
-    """What the best rows but row 0 come after: those with the highest mean of two exact matches,
-    on what was to be kept and on what the phases so far brought."""
+    """The names of the `most` best rows after row 0: those with the highest mean of exact match on
+    kept probes and exact match on the phases so far."""
     reached: list[str] = []
     ranked: list[tuple[float, str]] = []
     for after, scores in rows:
         reached.append(after)
-        brought = matrix_probe_sets(s.probe_set for s in scores)
+        learned = matrix_probe_sets(s.probe_set for s in scores)
         parts = [
             [s for s in scores if s.period == BASE],
-            [s for s in scores if s.probe_set in brought and s.period in reached[1:]],
+            [s for s in scores if s.probe_set in learned and s.period in reached[1:]],
         ]
-        found = [sum(s.n * s.em for s in part) / sum(s.n for s in part) for part in parts if part]
-        ranked.append((sum(found) / max(1, len(found)), after))
+        means = [sum(s.n * s.em for s in part) / sum(s.n for s in part) for part in parts if part]
+        ranked.append((sum(means) / max(1, len(means)), after))
     return [after for _, after in sorted(ranked[1:], reverse=True)[:most]]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fki.core.errors import ConfigError
-from fki.core.paths import user_path
+from fki.core.paths import expand_path
 from fki.core.atomic_io import write_text
 
 
@@ -15,7 +15,7 @@ def output_file(output_log: str) -> Path | None:
     """The file that is written: a .csv or .jsonl, or `scores.csv` in a folder; None for ""."""
     if not output_log:
         return None
-    path = user_path(output_log)
+    path = expand_path(output_log)
     return path if path.suffix in (".csv", ".jsonl") else path / "scores.csv"
 
 

@@ -46,8 +46,8 @@ class RecordedProbes:
         beams = beams if runtime.has_beams else 1
         found = {}
         for name, probes in self.probes.items():
-            sources = encoder.sources([p.source for p in probes])
-            written = runtime.write(sources, length=length, beams=beams)
+            sources = encoder.tokenize_sources([p.source for p in probes])
+            written = runtime.generate(sources, length=length, beams=beams)
             texts = [extract_answer(str(encoder.tokenizer.decode(rows[0]))) for rows in written]
             found[name] = [
                 RecordedAnswer(text, bool(exact_match(text, probe.answers)))

@@ -13,13 +13,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fki.config.schema import Config, as_dict
+from fki.config.schema import Config, flatten, location_settings, to_dict
 from fki.core.errors import ConfigError, DataError
 from fki.runs.run_dir import CHECKPOINTS, METRICS, PROBES, RUN, SAMPLES, Run, find_runs
 from fki.core.types import Score
 
 LOGS = (METRICS, SAMPLES)
-PLACES = ("output_dir", "output_log")  # settings that may differ: where things go
 
 
 @dataclass(slots=True)
@@ -93,28 +92,17 @@ def is_done(run: Run) -> bool:
 
 
 def differing_settings(run: Run, config: Config) -> list[str]:
-    """The settings in which a run differs from a config, all that decide its results."""
+    """The settings in which a run differs from a config, its locations left out."""
     try:
         theirs = run.info.get("config")
     except DataError:
         theirs = None
     if not isinstance(theirs, dict):
         return ["all"]
-    ours = flat(as_dict(config))
-    stated = flat(theirs)
-    keys = [key for key in {**ours, **stated} if key not in PLACES]
+    ours = flatten(to_dict(config))
+    stated = flatten(theirs)
+    keys = [key for key in {**ours, **stated} if key not in location_settings()]
     return [key for key in keys if ours.get(key) != stated.get(key)]
-
-
-def flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys; a tuple is a list, as JSON has it."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= {f"{key}.{name}": option for name, option in value.items()}
-        else:
-            found[key] = list(value) if isinstance(value, tuple) else value
-    return found
 
 
 def check_unchanged(run: Run, dataset: str, model: str) -> None:

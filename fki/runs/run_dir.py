@@ -22,7 +22,7 @@ from typing import Any
 
 from fki.config.renamed_settings import with_new_names
 from fki.core.errors import DataError, FkiError
-from fki.core.paths import user_path
+from fki.core.paths import expand_path
 
 RUN, CONFIG, METRICS = "run.json", "config.toml", "metrics.jsonl"
 PROBES, SAMPLES, SCORES = "probes.jsonl", "samples.jsonl", "scores.json"
@@ -66,7 +66,7 @@ class Run:
         Raises FkiError where `output_dir` is there and not empty, or cannot be made.
         """
         stamp = datetime.now().strftime("%m%d-%H%M%S")
-        folder = user_path(output_dir) if output_dir else Path("runs") / f"{label}-{stamp}"
+        folder = expand_path(output_dir) if output_dir else Path("runs") / f"{label}-{stamp}"
         try:
             if output_dir:
                 folder.mkdir(parents=True, exist_ok=True)

@@ -7,13 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-from fki.core.errors import ConfigError, DataError, nearest
-from fki.core.paths import user_path
+from fki.core.errors import ConfigError, DataError, did_you_mean
+from fki.core.paths import expand_path
 from fki.data import open_dataset
-from fki.net.hub import SIGN
-from fki.net.resolve_source import brought
+from fki.net.hub import HUB_PREFIX
+from fki.net.resolve_source import open_source
 from fki.sources import catalog
-from fki.sources.benchmarks.registry import READERS
+from fki.sources.benchmarks.registry import BENCHMARKS
 from fki.sources.dataset_writer import DatasetDraft, write_dataset
 from fki.sources.request import DownloadRequest, ProgressReporter
 from fki.sources.tables import import_table
@@ -24,7 +24,7 @@ ANY = "*"
 LIVE = {  # (name, --from): a module with `named`, `settled` and `make`, of what is never the same
     ("wiki", "wikidata"): "fki.sources.wikidata.from_query_service",
     ("wiki", "dump"): "fki.sources.wikidata.from_dump",
-    ("wikipedia", ANY): "fki.sources.wikipedia.compared",
+    ("wikipedia", ANY): "fki.sources.wikipedia.build",
 }
 SUMMARIES = {  # by what is typed
     "wiki --from wikidata": "last month's facts, or those of any window, from the query service",
@@ -34,7 +34,7 @@ SUMMARIES = {  # by what is typed
 }
 
 
-class Brought(NamedTuple):
+class BuiltDataset(NamedTuple):
     """A dataset in its place."""
 
     folder: Path
@@ -42,7 +42,7 @@ class Brought(NamedTuple):
     dropped: dict[str, int]  # rows, or keys, by the reason why they were left out
 
 
-def bring(wanted: DownloadRequest, output: str, told: ProgressReporter) -> Brought:
+def build_dataset(wanted: DownloadRequest, output: str, told: ProgressReporter) -> BuiltDataset:
     """The dataset that is wanted, made and verified, in `output` or fki's own folder.
 
     Raises ConfigError for what cannot be made, DataError where its source or what is in the folder
@@ -50,20 +50,20 @@ def bring(wanted: DownloadRequest, output: str, told: ProgressReporter) -> Broug
     """
     if module := LIVE.get((wanted.name, wanted.source)) or LIVE.get((wanted.name, ANY)):
         found = import_module(module)
-        return _live(found.make, found.named(wanted), found.settled(wanted), output, told)
-    if wanted.name.startswith(SIGN) or wanted.columns:
-        return _built(_of_tables, _own_name(wanted), wanted, output, told)
+        return _build_live(found.make, found.named(wanted), found.settled(wanted), output, told)
+    if wanted.name.startswith(HUB_PREFIX) or wanted.columns:
+        return _build_reproducible(_draft_tables, _table_dataset_name(wanted), wanted, output, told)
     if not wanted.source:
         wanted.only()
         if output:
             raise ConfigError(
                 f"'{wanted.name}' has a place of its own.", hint="Leave --output out."
             )
-        return Brought(*catalog.fetch(wanted.name), {})
-    return _built(_of_files, wanted.name, wanted, output, told)
+        return BuiltDataset(*catalog.fetch_dataset(wanted.name), {})
+    return _build_reproducible(_draft_benchmark, wanted.name, wanted, output, told)
 
 
-def bring_shard(wanted: DownloadRequest, output: str, told: ProgressReporter) -> Path:
+def build_shard(wanted: DownloadRequest, output: str, told: ProgressReporter) -> Path:
     """A part of a dump, in the folder `output`. Raises as `bring` does."""
     if (wanted.name, wanted.source) != ("wiki", "dump"):
         raise ConfigError("--shard is for: fki download wiki FILE --from dump")
@@ -71,40 +71,40 @@ def bring_shard(wanted: DownloadRequest, output: str, told: ProgressReporter) ->
     return found
 
 
-def _built(
+def _build_reproducible(
     make: Make, name: str, wanted: DownloadRequest, output: str, told: ProgressReporter
-) -> Brought:
+) -> BuiltDataset:
     """What is the same whenever it is made: what is there already must be just that."""
-    folder = user_path(output) if output else open_dataset.dataset_folder(name)
-    with _alone(folder, told), make(wanted, told) as made:
-        was_here = catalog.build(folder, lambda fresh: write_dataset(fresh, made))
-    return Brought(folder, was_here, made.dropped)
+    folder = expand_path(output) if output else open_dataset.dataset_folder(name)
+    with _hold_lock(folder, told), make(wanted, told) as made:
+        was_here = catalog.place_or_compare(folder, lambda fresh: write_dataset(fresh, made))
+    return BuiltDataset(folder, was_here, made.dropped)
 
 
-def _live(
+def _build_live(
     make: Make, name: str, wanted: DownloadRequest, output: str, told: ProgressReporter
-) -> Brought:
+) -> BuiltDataset:
     """What was made before is not made again: its source may say something else by now."""
-    folder = user_path(output) if output else open_dataset.dataset_folder(name)
-    with _alone(folder, told):
+    folder = expand_path(output) if output else open_dataset.dataset_folder(name)
+    with _hold_lock(folder, told):
         if folder.exists():
-            _check_same(folder, wanted)
-            return Brought(folder, True, {})
+            _check_same_command(folder, wanted)
+            return BuiltDataset(folder, True, {})
         with make(wanted, told) as made:
-            catalog.place(folder, lambda fresh: write_dataset(fresh, made))
-    return Brought(folder, False, made.dropped)
+            catalog.place_dataset(folder, lambda fresh: write_dataset(fresh, made))
+    return BuiltDataset(folder, False, made.dropped)
 
 
-def _alone(folder: Path, told: ProgressReporter) -> AbstractContextManager[None]:
+def _hold_lock(folder: Path, told: ProgressReporter) -> AbstractContextManager[None]:
     def waits() -> None:
         told.note(f"Another process makes {folder.name}: waiting until it is there.")
 
-    return catalog.alone(folder, waits)
+    return catalog.lock_folder(folder, waits)
 
 
-def _check_same(folder: Path, wanted: DownloadRequest) -> None:
+def _check_same_command(folder: Path, wanted: DownloadRequest) -> None:
     """Raises DataError where the folder holds something else than what this command makes."""
-    open_dataset.verify(folder)
+    open_dataset.verify_dataset(folder)
     command = open_dataset.read_manifest(folder)["command"]
     if command != wanted.typed:
         raise DataError(
@@ -114,20 +114,23 @@ def _check_same(folder: Path, wanted: DownloadRequest) -> None:
 
 
 @contextmanager
-def _of_files(wanted: DownloadRequest, told: ProgressReporter) -> Iterator[DatasetDraft]:
+def _draft_benchmark(wanted: DownloadRequest, told: ProgressReporter) -> Iterator[DatasetDraft]:
     """A dataset of the field, made of its authors' files."""
-    reader = READERS.get(wanted.name)
+    reader = BENCHMARKS.get(wanted.name)
     if reader is None:
-        known = [*READERS, *(f"{name} --from {source}" for name, source in LIVE if source != ANY)]
+        known = [
+            *BENCHMARKS,
+            *(f"{name} --from {source}" for name, source in LIVE if source != ANY),
+        ]
         sources = [source for name, source in LIVE if name == wanted.name]
         raise ConfigError(
             f"'{wanted.name}' is not made of files; these are: {', '.join(known)}."
-            f"{nearest(wanted.name, READERS)}{nearest(wanted.source, sources)}",
+            f"{did_you_mean(wanted.name, BENCHMARKS)}{did_you_mean(wanted.source, sources)}",
             hint="Run: fki download --list   or give --columns for tables of your own",
         )
-    wanted.only("date", *(["revision"] if wanted.source.startswith(SIGN) else []))
+    wanted.only("date", *(["revision"] if wanted.source.startswith(HUB_PREFIX) else []))
     reader.check_date(wanted.date)
-    with brought(
+    with open_source(
         wanted.source,
         reader.licence,
         told.fetched,
@@ -139,11 +142,11 @@ def _of_files(wanted: DownloadRequest, told: ProgressReporter) -> Iterator[Datas
         yield made
 
 
-def _own_name(wanted: DownloadRequest) -> str:
+def _table_dataset_name(wanted: DownloadRequest) -> str:
     """What a dataset of tables is called. Raises ConfigError for a name that is not free."""
-    if wanted.name.startswith(SIGN):
-        return wanted.name.removeprefix(SIGN).replace("/", "--")
-    if wanted.name in catalog.SOURCES or not open_dataset.NAME.fullmatch(wanted.name):
+    if wanted.name.startswith(HUB_PREFIX):
+        return wanted.name.removeprefix(HUB_PREFIX).replace("/", "--")
+    if wanted.name in catalog.SOURCES or not open_dataset.DATASET_NAME.fullmatch(wanted.name):
         raise ConfigError(
             f"'{wanted.name}' cannot be the name of a dataset of your own.",
             hint="Give it another name.",
@@ -152,25 +155,28 @@ def _own_name(wanted: DownloadRequest) -> str:
 
 
 @contextmanager
-def _of_tables(wanted: DownloadRequest, told: ProgressReporter) -> Iterator[DatasetDraft]:
+def _draft_tables(wanted: DownloadRequest, told: ProgressReporter) -> Iterator[DatasetDraft]:
     """A dataset made of tables, of the Hub or of a folder."""
-    is_named = wanted.name.startswith(SIGN)
+    is_named = wanted.name.startswith(HUB_PREFIX)
     place = wanted.name if is_named else wanted.source
     if not place or (is_named and wanted.source):
         raise ConfigError(
-            "Which tables?", hint=f"Write: hub:owner/name   or: {_own_name(wanted)} --from PLACE"
+            "Which tables?",
+            hint=f"Write: hub:owner/name   or: {_table_dataset_name(wanted)} --from PLACE",
         )
     options = ("columns", "config", "split", "date")
     columns = import_table.parse_columns(wanted.columns)
-    if place.startswith(SIGN):
+    if place.startswith(HUB_PREFIX):
         wanted.only(*options, "revision")
-        source = import_table.from_hub(
+        source = import_table.open_hub_tables(
             place, wanted.config, wanted.split, wanted.revision, told.fetched
         )
         wanted = replace(wanted, revision=source.origins[0].revision)
     else:
         wanted.only(*options)
-        source = import_table.from_folder(user_path(place), wanted.config, wanted.split)
+        source = import_table.open_folder_tables(expand_path(place), wanted.config, wanted.split)
     if source.chosen.words:
         told.note(f"Of it: {source.chosen.words}.")
-    yield import_table.made(_own_name(wanted), source, columns, wanted.date, wanted.typed)
+    yield import_table.draft_dataset(
+        _table_dataset_name(wanted), source, columns, wanted.date, wanted.typed
+    )

@@ -14,11 +14,11 @@ from typing import Protocol
 
 from filelock import FileLock, Timeout
 
-from fki.core.errors import DataError, nearest
-from fki.core.paths import asset, data_home
+from fki.core.errors import DataError, did_you_mean
+from fki.core.paths import asset_folder, data_home
 from fki.data.dataset_folder import MANIFEST
-from fki.data.open_dataset import NAME, dataset_folder, verify
-from fki.sources.benchmarks.registry import READERS
+from fki.data.open_dataset import DATASET_NAME, dataset_folder, verify_dataset
+from fki.sources.benchmarks.registry import BENCHMARKS
 
 
 class Source(Protocol):
@@ -48,17 +48,17 @@ class Embedded:
 
     def fetch(self, folder: Path) -> None:
         """Copy the files out of the package."""
-        with _disk(folder):
-            shutil.copytree(asset(self.name), folder, dirs_exist_ok=True)
+        with _translate_disk_errors(folder):
+            shutil.copytree(asset_folder(self.name), folder, dirs_exist_ok=True)
 
 
 WIKI = Embedded(
     "wiki", "dated facts of 2023-2025: offices, ambassadors, committees, sports, software"
 )
-SOURCES: dict[str, Source] = {WIKI.name: WIKI, **READERS}
+SOURCES: dict[str, Source] = {WIKI.name: WIKI, **BENCHMARKS}
 
 
-def fetch(name: str) -> tuple[Path, bool]:
+def fetch_dataset(name: str) -> tuple[Path, bool]:
     """Bring a known dataset onto this machine and verify it.
 
     Returns its folder, and whether it was there already.
@@ -68,20 +68,20 @@ def fetch(name: str) -> tuple[Path, bool]:
     source = SOURCES.get(name)
     if source is None:
         raise DataError(
-            f"No dataset is called '{name}'.{nearest(name, SOURCES)}",
+            f"No dataset is called '{name}'.{did_you_mean(name, SOURCES)}",
             hint="Run: fki download --list",
         )
     folder = dataset_folder(name)
-    with alone(folder):
+    with lock_folder(folder):
         if folder.exists():
-            verify(folder)
+            verify_dataset(folder)
             return folder, True
-        place(folder, source.fetch)
+        place_dataset(folder, source.fetch)
         return folder, False
 
 
 @contextmanager
-def alone(folder: Path, waits: Callable[[], None] = lambda: None) -> Iterator[None]:
+def lock_folder(folder: Path, waits: Callable[[], None] = lambda: None) -> Iterator[None]:
     """One process at a time makes a dataset in this place; another waits until it is there.
 
     Args:
@@ -103,18 +103,18 @@ def alone(folder: Path, waits: Callable[[], None] = lambda: None) -> Iterator[No
         lock.release()
 
 
-def build(folder: Path, fill: Callable[[Path], None]) -> bool:
+def place_or_compare(folder: Path, fill: Callable[[Path], None]) -> bool:
     """Make a dataset in a folder; one that is there already must hold the same.
 
     Returns whether it was there. Raises DataError where another one is.
     """
     if not folder.exists():
-        place(folder, fill)
+        place_dataset(folder, fill)
         return False
-    told = verify(folder)
+    told = verify_dataset(folder)
     with tempfile.TemporaryDirectory() as scratch:
         fill(Path(scratch))
-        if verify(Path(scratch)) != told:
+        if verify_dataset(Path(scratch)) != told:
             raise DataError(
                 f"{folder} holds a dataset that was made of something else.",
                 hint=f"Give another --output, or move {folder} away.",
@@ -122,7 +122,7 @@ def build(folder: Path, fill: Callable[[Path], None]) -> bool:
     return True
 
 
-def place(folder: Path, fill: Callable[[Path], None]) -> None:
+def place_dataset(folder: Path, fill: Callable[[Path], None]) -> None:
     """What `fill` writes into an empty folder, verified, under its name; or nothing. Only `alone`.
 
     Raises DataError for a place that cannot be written to, or files that are not what they must be.
@@ -130,20 +130,20 @@ def place(folder: Path, fill: Callable[[Path], None]) -> None:
     room = folder.with_name(f".{folder.name}.fki")
     fresh = room / folder.name
     try:
-        with _disk(folder):
+        with _translate_disk_errors(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(room, ignore_errors=True)  # what a process left that was killed
             fresh.mkdir(parents=True)
         fill(fresh)
-        verify(fresh)
-        with _disk(folder):
+        verify_dataset(fresh)
+        with _translate_disk_errors(folder):
             os.replace(fresh, folder)
     finally:
         shutil.rmtree(room, ignore_errors=True)
 
 
 @contextmanager
-def _disk(folder: Path) -> Iterator[None]:
+def _translate_disk_errors(folder: Path) -> Iterator[None]:
     """Raises DataError where the disk refuses."""
     try:
         yield
@@ -155,14 +155,14 @@ def _disk(folder: Path) -> Iterator[None]:
         ) from None
 
 
-def kept() -> list[str]:
+def list_datasets() -> list[str]:
     """The names of the datasets on this machine."""
     folder = data_home() / "datasets"
     found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(f.name for f in found if f.is_dir() and NAME.fullmatch(f.name))
+    return sorted(f.name for f in found if f.is_dir() and DATASET_NAME.fullmatch(f.name))
 
 
-def check(folder: Path) -> list[str]:
+def find_faults(folder: Path) -> list[str]:
     """What is wrong with a dataset folder beside its rows, which `read_folder` checks.
 
     A folder of one's own needs neither manifest nor card; one that fki made has both.
@@ -170,7 +170,7 @@ def check(folder: Path) -> list[str]:
     faults = []
     if (folder / MANIFEST).exists():
         try:
-            verify(folder)
+            verify_dataset(folder)
         except DataError as error:
             faults.append(str(error))
         if not (folder / "README.md").is_file():

@@ -7,7 +7,7 @@ What `fki download` makes of any source has the shape of the embedded dataset: `
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import chain
@@ -16,12 +16,13 @@ from typing import Any
 
 from fki import __version__
 from fki.core.atomic_io import file_digest, write_json, write_lines, write_text
-from fki.data.dataset_folder import MANIFEST, data_files, digest
+from fki.core.formatting import escape_pipes, markdown_table
+from fki.data.dataset_folder import MANIFEST, data_files, folder_digest
 from fki.net.resolve_source import SourceRecord
 
 Row = dict[str, Any]
 CARD, RELATIONS = "README.md", "relations.json"
-BIGGEST = 40  # relations that a card lists
+MAX_RELATIONS = 40  # relations that a card lists
 
 
 @dataclass(slots=True)
@@ -46,7 +47,7 @@ class DatasetDraft:
 
 
 @dataclass(slots=True)
-class Tally:
+class TableCounts:
     """What was written of a table."""
 
     rows: int = 0
@@ -73,18 +74,18 @@ def write_dataset(folder: Path, made: DatasetDraft) -> None:
         going = iter(rows)
         if (first := next(going, None)) is None:
             continue  # no rows, no file
-        filled[stem] = Tally()
+        filled[stem] = TableCounts()
         (folder / stem).parent.mkdir(exist_ok=True)
         write_lines(folder / f"{stem}.jsonl", filled[stem].of(chain([first], going)))
     if made.wordings:
         write_json(folder / RELATIONS, made.wordings)
-    told = digest(folder)
-    write_text(folder / CARD, card(made, filled, told))
+    told = folder_digest(folder)
+    write_text(folder / CARD, format_card(made, filled, told))
     write_manifest(folder, made, filled, told)
 
 
 def write_manifest(
-    folder: Path, made: DatasetDraft, tables: Mapping[str, Tally], told: str
+    folder: Path, made: DatasetDraft, tables: Mapping[str, TableCounts], told: str
 ) -> None:
     """The digests of all files, once they are in place, and how they were made."""
     files = [*data_files(folder), folder / CARD]
@@ -113,17 +114,17 @@ def write_manifest(
     )
 
 
-def card(made: DatasetDraft, tables: Mapping[str, Tally], told: str) -> str:
+def format_card(made: DatasetDraft, tables: Mapping[str, TableCounts], told: str) -> str:
     """README.md, with its counts taken from what was written."""
     parts = [
-        _front(made, tables),
+        _front_matter(made, tables),
         f"# `{made.name}`: {made.title}",
         made.about,
         _table(
             ["file", "rows"], [[f"`{stem}.jsonl`", f"{t.rows:,}"] for stem, t in tables.items()]
         ),
         f'Digest of the data files (SHA-256 over their sorted "name sha256" lines): `{told}`',
-        *_span(tables.get("stream", Tally())),
+        *_date_span(tables.get("stream", TableCounts())),
         "## Sources",
         _table(
             ["source", "revision", "licence"],
@@ -136,14 +137,14 @@ def card(made: DatasetDraft, tables: Mapping[str, Tally], told: str) -> str:
         f"By fki {__version__} on {datetime.now(timezone.utc).date()} (UTC):",
         f"```\n{made.command}\n```",
         "## What was left out",
-        _dropped(made.dropped),
-        *_relations(made, tables),
+        _dropped_table(made.dropped),
+        *_relations_section(made, tables),
         *(["## Known limits", "\n".join(f"- {note}" for note in made.notes)] if made.notes else []),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _front(made: DatasetDraft, tables: Iterable[str]) -> str:
+def _front_matter(made: DatasetDraft, tables: Iterable[str]) -> str:
     """What the Hub and `datasets` read: licence, and one config for each file."""
     configs = "".join(
         f"- config_name: {stem.replace('/', '_')}\n"
@@ -158,16 +159,16 @@ def _front(made: DatasetDraft, tables: Iterable[str]) -> str:
     )
 
 
-def _span(stream: Tally) -> list[str]:
+def _date_span(stream: TableCounts) -> list[str]:
     return [f"The stream runs from {stream.first} to {stream.last}."] if stream.last else []
 
 
-def _dropped(dropped: Counter[str]) -> str:
+def _dropped_table(dropped: Counter[str]) -> str:
     rows = [[why, f"{count:,}"] for why, count in dropped.most_common() if count]
     return _table(["why", "rows"], rows) if rows else "Nothing."
 
 
-def _relations(made: DatasetDraft, tables: Mapping[str, Tally]) -> list[str]:
+def _relations_section(made: DatasetDraft, tables: Mapping[str, TableCounts]) -> list[str]:
     """The relations that bring most, with what is trained on and what is asked."""
     stems = [stem for stem in ("base", "invariant", "stream") if stem in tables]
     counts = {stem: tables[stem].relations for stem in stems}
@@ -177,15 +178,12 @@ def _relations(made: DatasetDraft, tables: Mapping[str, Tally]) -> list[str]:
     rows = [
         [f"`{name}`", str(made.wordings.get(name, {}).get("label", name))]
         + [f"{counts[stem][name]:,}" for stem in stems]
-        for name, _ in total.most_common(BIGGEST)
+        for name, _ in total.most_common(MAX_RELATIONS)
     ]
     left = len(total) - len(rows)
     more = [f"... and {left} more relations."] if left > 0 else []
     return ["## Relations", _table(["id", "label", *stems], rows), *more]
 
 
-def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    lines = [[*columns]]
-    lines.append(["---"] * len(lines[0]))
-    lines += [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def _table(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    return "\n".join(markdown_table(columns, (map(escape_pipes, row) for row in rows)))

@@ -10,15 +10,15 @@ from typing import Protocol
 from fki.core.calendar import parse_date, period_bounds, period_name
 from fki.core.errors import ConfigError
 from fki.core.types import Version
-from fki.net.downloads import Progress
-from fki.net.http import CONTACT
+from fki.net.downloads import FileProgress
+from fki.net.http import CONTACT_VARIABLE
 from fki.sources.wikidata.statements import Window
 
 
 class ProgressReporter(Protocol):
     """Whoever shows the user what goes on."""
 
-    def fetched(self, fetched: Progress) -> None:
+    def fetched(self, fetched: FileProgress) -> None:
         """So much of a file is here."""
 
     def counted(self, what: str, done: int, total: int) -> None:
@@ -55,7 +55,7 @@ class DownloadRequest:
     @property
     def typed(self) -> str:
         """The command, without what does not change its result."""
-        given = [f.name for f in fields(self) if f.name not in ("name", "places", *SILENT)]
+        given = [f.name for f in fields(self) if f.name not in ("name", "places", *NOT_RECORDED)]
         options = [(n, str(getattr(self, n))) for n in given if getattr(self, n)]
         words = [w for n, value in options for w in (f"--{OPTIONS.get(n, n)}", value)]
         return shlex.join(["fki", "download", self.name, *self.places, *words])
@@ -92,11 +92,11 @@ class DownloadRequest:
 
     def needed_contact(self) -> str:
         """How the source's owners may reach the user. Raises ConfigError where nobody told."""
-        contact = self.contact or os.environ.get(CONTACT, "")
+        contact = self.contact or os.environ.get(CONTACT_VARIABLE, "")
         if not re.search(r"@|://", contact) or not (contact.isascii() and contact.isprintable()):
             raise ConfigError(
                 "Wikimedia asks every program that uses its services for a way to reach its user.",
-                hint=f"Add --contact you@example.org, or set {CONTACT} to an address or a page.",
+                hint=f"Add --contact you@example.org, or set {CONTACT_VARIABLE} to the same.",
             )
         return contact
 
@@ -112,7 +112,7 @@ class DownloadRequest:
 
 
 OPTIONS = {"source": "from"}  # where an option's name is not the field's
-SILENT = ("workers", "contact", "mirror")  # they change how, not what
+NOT_RECORDED = ("workers", "contact", "mirror")  # they change how, not what
 VERSIONS: tuple[Version, ...] = ("month", "quarter")
 
 

@@ -17,20 +17,20 @@ from fki.core.errors import DataError
 Row = dict[str, Any]
 
 
-class Spool(Collection[Row]):
+class RowSpool(Collection[Row]):
     """Rows that can be added to and gone through again and again."""
 
     def __init__(self) -> None:
-        with _room():
+        with _translate_disk_errors():
             self._out = tempfile.NamedTemporaryFile(  # noqa: SIM115  (it outlives this block)
                 "w", encoding="utf-8", prefix="fki-", suffix=".jsonl", delete=False
             )
         self._size = 0
-        weakref.finalize(self, _drop, self._out)
+        weakref.finalize(self, _delete, self._out)
 
     def append(self, row: Row) -> None:
         """One more. Raises DataError where the disk is full."""
-        with _room():
+        with _translate_disk_errors():
             self._out.write(json.dumps(row, ensure_ascii=False) + "\n")
         self._size += 1
 
@@ -38,7 +38,7 @@ class Spool(Collection[Row]):
         return self._size
 
     def __iter__(self) -> Iterator[Row]:
-        with _room():
+        with _translate_disk_errors():
             self._out.flush()
         with open(self._out.name, encoding="utf-8") as lines:
             yield from map(json.loads, lines)
@@ -47,7 +47,7 @@ class Spool(Collection[Row]):
         return any(row == own for own in self)
 
 
-class Seen:
+class SeenDigests:
     """Which digests were there before, on disk as soon as they are many."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Seen:
 
 
 @contextmanager
-def _room() -> Iterator[None]:
+def _translate_disk_errors() -> Iterator[None]:
     """Where the disk refuses, the error says what to do."""
     try:
         yield
@@ -73,6 +73,6 @@ def _room() -> Iterator[None]:
         ) from None
 
 
-def _drop(out: IO[str]) -> None:
+def _delete(out: IO[str]) -> None:
     out.close()
     Path(out.name).unlink(missing_ok=True)

@@ -26,7 +26,7 @@ from transformers import PreTrainedModel, T5ForConditionalGeneration
 
 from fki.core import registry
 from fki.core.errors import CannotFold, ConfigError
-from fki.data.collator import IGNORE
+from fki.data.collator import IGNORE_INDEX
 from fki.methods.base import trainable_parameters
 from fki.modeling.encoder_cache import EncoderCache
 from fki.runs import checkpoint
@@ -188,9 +188,9 @@ def padding_changes_nothing(case: Case) -> Iterator[str]:
         functional.pad(batch.input_ids, (0, 5)),
         functional.pad(batch.attention_mask, (0, 5)),
     )
-    labels = functional.pad(batch.labels, (0, 3), value=IGNORE)
+    labels = functional.pad(batch.labels, (0, 3), value=IGNORE_INDEX)
     wider = batch._replace(input_ids=ids, attention_mask=mask, labels=labels)
-    real = batch.labels != IGNORE
+    real = batch.labels != IGNORE_INDEX
     padded = logits(ready.model, wider)[:, : batch.labels.shape[1]]
     if not _alike(padded[real], logits(ready.model)[real]):
         yield "they change; is every part that the method adds given the mask?"
@@ -226,8 +226,8 @@ def sharing_a_row_changes_nothing(case: Case) -> Iterator[str]:
     ready, encoder = case.taught(), toy_tokenizer()
     encoded = encoder.encode(toy_period().examples)
     if ready.method.packs:
-        found = scored(ready.model, encoder.packed([encoded]))
-        alone = [scored(ready.model, encoder.batch([example])) for example in encoded]
+        found = scored(ready.model, encoder.collate_packed([encoded]))
+        alone = [scored(ready.model, encoder.collate([example])) for example in encoded]
         if not _alike(found, torch.cat(alone)):
             yield "they change; is every attention that the method adds given the mask as it is?"
 
@@ -237,11 +237,11 @@ def a_frozen_encoder_can_be_read_from_memory(case: Case) -> Iterator[str]:
     """What `frozen` names says all that the model needs of it, whatever it is asked."""
     for level in case.levels():
         ready, encoder = case.taught(level), toy_tokenizer()
-        frozen = ready.method.frozen(ready.model)
+        frozen = ready.method.frozen_encoder(ready.model)
         if frozen is not None:
-            states = EncoderCache(frozen, encoder, store="fp32", limit=2**20, folder=Path())
+            states = EncoderCache(frozen, encoder, dtype="fp32", max_bytes=2**20, folder=Path())
             plain = scored(ready.model, toy_batch())
-            with states.recalled(toy_batch(), [None] * len(toy_batch().labels)):
+            with states.patch_encoder(toy_batch(), [None] * len(toy_batch().labels)):
                 if not _alike(scored(ready.model, toy_batch()), plain):
                     yield f"not at freeze_level {level}"
 
@@ -252,7 +252,7 @@ def generation_uses_what_is_trained(case: Case) -> Iterator[str]:
     ready = case.taught()
     found = generate(ready.model, return_dict_in_generate=True, output_logits=True)
     tokens, at_each_step = found.sequences[:, 1:], torch.stack(found.logits, dim=1)
-    real = (tokens == toy_tokenizer().pad).cumsum(1) == 0
+    real = (tokens == toy_tokenizer().pad_id).cumsum(1) == 0
     forced = logits(ready.model, toy_batch()._replace(labels=tokens))
     if not _alike(forced[real], at_each_step[real]):
         yield "they differ; is a part that the method adds skipped in generate?"

@@ -68,7 +68,7 @@ def toy_review() -> tuple[Example, ...]:
 def toy_batch(chosen: list[int] | None = None) -> Batch:
     """The period's examples, all or the chosen ones, as one batch."""
     encoded = toy_tokenizer().encode(toy_period().examples)
-    return toy_tokenizer().batch([encoded[i] for i in chosen] if chosen else encoded)
+    return toy_tokenizer().collate([encoded[i] for i in chosen] if chosen else encoded)
 
 
 @torch.no_grad()
@@ -94,4 +94,4 @@ def generate(model: nn.Module, chosen: list[int] | None = None, **settings: Any)
 def write(model: nn.Module, chosen: list[int] | None = None, **settings: Any) -> list[list[int]]:
     """The tokens that the model writes for the toy examples, without start and padding."""
     rows = generate(model, chosen, **settings)[:, 1:].tolist()
-    return [[t for t in row if t != toy_tokenizer().pad] for row in rows]
+    return [[t for t in row if t != toy_tokenizer().pad_id] for row in rows]

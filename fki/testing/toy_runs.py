@@ -1,35 +1,49 @@
-"""Finished runs for comparisons, made of nothing but answers."""
+"""Writes finished runs for comparisons, with random answers and no model."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 PERIODS = ("2024-Q1", "2024-Q2", "2024-Q3")
 PROBES = {"invariant": 40, "initial": 30, "updated": 12, "new": 15}  # of each period
+SHARES = {  # of correct answers in each row, by probe set
+    "invariant": (0.9, 0.7, 0.6, 0.5),
+    "initial": (0.9, 0.7, 0.6, 0.5),
+    "updated": (0.1, 0.4, 0.5, 0.6),
+    "new": (0.1, 0.5, 0.6, 0.7),
+}
 
 
-def row_cells(row: int) -> list[tuple[str, str, bool]]:
-    """The cells of a row: what is kept, and each period from its own row's predecessor on."""
-    cells = [("invariant", "base", True), ("initial", "base", True)]
+class ToyCell(NamedTuple):
+    """The probes of one set and period that last, or that do not."""
+
+    probe_set: str
+    period: str
+    lasts: bool
+
+
+def row_cells(row: int) -> list[ToyCell]:
+    """The cells that a row evaluates: all that last, and at first some that do not."""
+    cells = [ToyCell("invariant", "base", True), ToyCell("initial", "base", True)]
     for name in ("updated", "new"):
-        cells += [(name, period, True) for period in PERIODS]
+        cells += [ToyCell(name, period, True) for period in PERIODS]
         if row < 2:
-            cells.append((name, PERIODS[0], False))
+            cells.append(ToyCell(name, PERIODS[0], False))
     return cells
 
 
-def cell_probes(cell: tuple[str, str, bool]) -> list[dict[str, str]]:
-    """Its questions; two of each subject."""
+def cell_probes(cell: ToyCell) -> list[dict[str, str]]:
+    """The probes of a cell; two of each subject."""
     name, period, lasts = cell
-    found = []
+    probes = []
     for number in range(PROBES[name] if lasts else 5):
         subject = f"land {number // 2}"
         id = f"{period}|{name}{'' if lasts else ' for now'}|{subject}|{number}"
-        found.append({"probe_set": name, "id": id, "subject": subject, "relation": "P6"})
-    return found
+        probes.append({"probe_set": name, "id": id, "subject": subject, "relation": "P6"})
+    return probes
 
 
 def write_run(
@@ -39,41 +53,63 @@ def write_run(
     shares: Mapping[str, Sequence[float]] | None = None,
     **config: Any,
 ) -> Path:
-    """A run's folder; `shares` are how likely an answer is right in each row, by probe set."""
+    """Write the folder of a finished run.
+
+    Args:
+        shares: of correct answers in each row, by probe set, over `SHARES`.
+        config: settings for its run.json.
+    """
     rng = np.random.default_rng([seed, *method.encode()])
-    chances = {
-        "invariant": (0.9, 0.7, 0.6, 0.5),
-        "initial": (0.9, 0.7, 0.6, 0.5),
-        "updated": (0.1, 0.4, 0.5, 0.6),
-        "new": (0.1, 0.5, 0.6, 0.7),
-    } | dict(shares or {})
+    others = np.random.default_rng([seed, *method.encode(), 1])
+    chances = SHARES | dict(shares or {})
     rows: list[dict[str, Any]] = []
     samples: list[dict[str, Any]] = []
     for t, after in enumerate(("base", *PERIODS)):
         scores = []
         for cell in row_cells(t):
-            right = [float(rng.random() < chances[cell[0]][t]) for _ in cell_probes(cell)]
-            samples += [
-                {"after": after, "probe_set": cell[0], "id": probe["id"], "text": "x", "em": em}
-                for probe, em in zip(cell_probes(cell), right, strict=True)
-            ]
-            scores.append(
-                {"probe_set": cell[0], "period": cell[1], "lasts": cell[2], "n": len(right)}
-                | {"em": 100 * sum(right) / len(right)}
-            )
+            probes = cell_probes(cell)
+            right = [float(rng.random() < chances[cell.probe_set][t]) for _ in probes]
+            for probe, em in zip(probes, right, strict=True):
+                head = {"after": after, "probe_set": cell.probe_set, "id": probe["id"]}
+                samples.append(head | _answer(em, cell, others))
+            em = 100 * sum(right) / len(right)
+            scores.append({**cell._asdict(), "n": len(right), "em": em})
         rows.append({"after": after, "scores": scores})
-    questions = [probe for cell in row_cells(0) for probe in cell_probes(cell)]
     folder.mkdir(parents=True)
-    lines: dict[str, list[dict[str, Any]]] = {"samples.jsonl": samples, "probes.jsonl": questions}
-    for name, some in lines.items():
-        (folder / name).write_text("".join(json.dumps(x) + "\n" for x in some), encoding="utf-8")
-    info = _info(method, seed, config)
-    for name, whole in (
-        ("scores.json", {"rows": rows, "summary": {"columns": PERIODS}}),
-        ("run.json", info),
-    ):
-        (folder / name).write_text(json.dumps(whole), encoding="utf-8")
+    _write_lines(folder / "samples.jsonl", samples)
+    _write_lines(folder / "probes.jsonl", _probes())
+    _write_json(folder / "scores.json", {"rows": rows, "summary": {"columns": PERIODS}})
+    _write_json(folder / "run.json", _info(method, seed, config))
     return folder
+
+
+def _answer(em: float, cell: ToyCell, rng: np.random.Generator) -> dict[str, Any]:
+    """An answer that is right or wrong; right answers are likelier, and updates may be stale."""
+    tokens = int(rng.integers(2, 9))
+    is_stale = cell.probe_set == "updated" and em == 0 and rng.random() < 0.5
+    return {
+        "text": "x",
+        "em": em,
+        "f1": em or round(float(rng.random()) / 2, 3),
+        "accuracy": em * float(rng.random() < 0.9),
+        "log_likelihood": -tokens * float(rng.random()) * (0.5 if em else 2.0),
+        "old_em": float(is_stale) if cell.probe_set == "updated" else None,
+        "tokens": tokens,
+    }
+
+
+def _probes() -> Iterator[dict[str, str]]:
+    return (probe for cell in row_cells(0) for probe in cell_probes(cell))
+
+
+def _write_lines(
+    file: Path, rows: Iterator[Mapping[str, Any]] | Sequence[Mapping[str, Any]]
+) -> None:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def _write_json(file: Path, content: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(content), encoding="utf-8")
 
 
 def _info(method: str, seed: int, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,12 +118,18 @@ def _info(method: str, seed: int, config: Mapping[str, Any]) -> dict[str, Any]:
         "fki": "0",
         "created": f"2026-01-0{1 + seed % 9}",
         "status": "done",
-        "config": {**settings, "input_length": 64, "learning_rate": 1e-3, **config},
+        "config": {
+            **settings,
+            "input_length": 64,
+            "output_length": 32,
+            "learning_rate": 1e-3,
+            **config,
+        },
         "origins": {"learning_rate": f"t5_{method}.toml:3", "method": "--method"},
         "dataset": {"name": "toy", "version": "quarter", "digest": "d", "periods": [*PERIODS]},
         "model": {"name": "t5-toy", "digest": "m"},
         "parameters": {"trainable": 1000},
-        "protocol": {"prompt_format": "sentinel", "num_beams": 1},
+        "protocol": {"prompt": "sentinel", "num_beams": 1},
         "spent": {"train_seconds": 10.0 + seed, "stream_tokens": 5000, "tokens": 9000, "steps": 9},
         "environment": {"python": "3", "device": "cpu", "packages": {"torch": "2"}},
     }

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from fki.config.schema import Config
 from fki.core.types import Batch
-from fki.data.collator import IGNORE, ExampleTokenizer, TokenizedExample
-from fki.data.packing import Rows, micro_batches, packed
+from fki.data.collator import IGNORE_INDEX, ExampleTokenizer, TokenizedExample
+from fki.data.packing import Rows, pack_rows, split_micro_batches
 
 
 class OptimizerBatch(NamedTuple):
@@ -65,14 +65,16 @@ class Batcher:
             DataLoader(
                 PackedRows(examples),
                 batch_sampler=[rows for cut in cuts for rows in cut],
-                collate_fn=self.encoder.packed,
+                collate_fn=self.encoder.collate_packed,
                 num_workers=self.config.num_workers,
                 pin_memory=self.accelerator.device.type == "cuda",
             )
         )
         for batch, share, cut in zip(batches, shares, cuts, strict=True):
             whole, own = [examples[i] for i in batch], [examples[i] for i in share]
-            micro = [next(loader) for _ in cut] or [mask_all_labels(self.encoder.batch(whole[:1]))]
+            micro = [next(loader) for _ in cut] or [
+                mask_all_labels(self.encoder.collate(whole[:1]))
+            ]
             yield OptimizerBatch(whole, own, micro, most)
 
     def halve(self) -> None:
@@ -85,13 +87,13 @@ class Batcher:
             return cut
         rows = PackedRows(cut.share)
         passes = self._passes(cut.share, range(len(cut.share)))
-        micro = [self.encoder.packed([rows[row] for row in part]) for part in passes]
+        micro = [self.encoder.collate_packed([rows[row] for row in part]) for part in passes]
         return cut._replace(micro=micro, most=self.most)
 
     def _passes(self, examples: Sequence[TokenizedExample], share: Sequence[int]) -> list[Rows]:
         budget = self.config.micro_batch_tokens or math.inf
-        rows = packed(examples, share, self.row)
-        return micro_batches(examples, rows, most=self.most, budget=budget)
+        rows = pack_rows(examples, share, self.row)
+        return split_micro_batches(examples, rows, most=self.most, budget=budget)
 
 
 class PackedRows(Dataset[list[TokenizedExample]]):
@@ -106,7 +108,10 @@ class PackedRows(Dataset[list[TokenizedExample]]):
 
 def mask_all_labels(batch: Batch) -> Batch:
     """The same batch with no label scored: what a process without a share trains on."""
-    return batch._replace(labels=torch.full_like(batch.labels, IGNORE), places=batch.places[:0])
+    return batch._replace(
+        labels=torch.full_like(batch.labels, IGNORE_INDEX),
+        scored_positions=batch.scored_positions[:0],
+    )
 
 
 def derive_seed(seed: int, *parts: str | int) -> int:

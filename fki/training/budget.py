@@ -74,12 +74,12 @@ class PeriodPlanner:
             counts: go through all batches, so that `used` tells tokens and operations.
         """
         course = PeriodPlan([], [], BudgetUsage(), False)
-        meter = self.work.meter() if counts or self.counts else None
+        meter = self.work.new_meter() if counts or self.counts else None
         for epoch in range(self.config.num_train_epochs):
             if course.used.reached(self.config.budget):
                 return course._replace(is_cut=True)
             examples = mixed(epoch)
-            full = self.cutter.steps(self.encoder.count(examples))
+            full = self.cutter.steps(self.encoder.count_examples(examples))
             taken = self._take(period, epoch, examples, course.used, meter) if meter else full
             if not meter:
                 limit = self.config.budget.steps or math.inf
@@ -107,7 +107,7 @@ class PeriodPlanner:
             some = [encoded[i] for i in batch]
             used.steps += 1
             used.tokens += sum(len(e.source) + len(e.target) for e in some)
-            used.flops += meter.flops(some)
+            used.flops += meter.count(some)
         return self.cutter.steps(len(encoded))
 
     def encoded(
@@ -122,5 +122,7 @@ class PeriodPlanner:
         examples = period.examples
         if self.counts:
             return self.of(period, lambda epoch: examples).steps
-        all_epochs = self.cutter.steps(self.encoder.count(examples)) * self.config.num_train_epochs
+        all_epochs = (
+            self.cutter.steps(self.encoder.count_examples(examples)) * self.config.num_train_epochs
+        )
         return min(all_epochs, self.config.budget.steps or all_epochs)

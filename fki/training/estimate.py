@@ -59,7 +59,7 @@ def estimate_run(config: Config) -> RunEstimate:
     probes = sum(len(c.probes) for t in range(rows) for c in ready.questions.row(t))
     uses = _estimate_usage(ready)
     total, trainable = load.count_parameters(ready.model)
-    states = 1 if config.optimizer == "adafactor" else 3
+    optimizer = ready.method.optimizer_bytes(ready.model).memory
     minutes = _estimate_minutes(ready, probes, sum(used.steps for used in uses))
     return RunEstimate(
         periods=len(periods),
@@ -75,7 +75,7 @@ def estimate_run(config: Config) -> RunEstimate:
         total=total,
         trainable=trainable,
         added=ready.added,
-        memory=4 * (total + states * trainable),
+        memory=4 * (total + trainable) + optimizer,  # weights, gradients, optimizer state
         disk=0 if config.check_validation else peak_checkpoint_bytes(ready),
         precision=_precision(ready),
         encoder=describe_encoder_use(ready),
@@ -97,11 +97,11 @@ def _estimate_usage(ready: Session) -> list[BudgetUsage]:
 
 def _estimate_period(ready: Session, period: Period) -> BudgetUsage:
     epochs, courses = ready.config.num_train_epochs, ready.trainer.courses
-    encoded, meter = ready.encoder.encode(period.examples), courses.work.meter()
+    encoded, meter = ready.encoder.encode(period.examples), courses.work.new_meter()
     tokens = sum(len(e.source) + len(e.target) for e in encoded)
-    first = later = meter.flops(encoded)
-    if meter.remembers and epochs > 1:  # texts are other sources in each epoch
-        later = meter.flops(courses.encoded(period, 1, period.examples))
+    first = later = meter.count(encoded)
+    if meter.is_stateful and epochs > 1:  # texts are other sources in each epoch
+        later = meter.count(courses.encoded(period, 1, period.examples))
     steps = courses.cutter.steps(len(encoded)) * epochs
     return BudgetUsage(steps, tokens * epochs, first + later * (epochs - 1))
 
@@ -130,7 +130,7 @@ def _precision(ready: Session) -> str:
 
 def describe_encoder_use(ready: Session) -> str:
     """In words: is the encoder run in each epoch, or read?"""
-    if ready.method.frozen(ready.model) is None:
+    if ready.method.frozen_encoder(ready.model) is None:
         return "learns, and is run in each epoch"
     if ready.trainer.states is None:
         return "is frozen, and is run in each epoch"
@@ -139,15 +139,15 @@ def describe_encoder_use(ready: Session) -> str:
 
 def _encoder_cache_bytes(ready: Session) -> int:
     """Bytes on disk of what a frozen encoder says: of the largest period, and of all questions."""
-    trained, asked = ready.trainer.states, ready.evaluator.states
+    trained, asked = ready.trainer.states, ready.evaluator.encoder_cache
     found = 0
     if trained:
-        sizes = [ready.encoder.tokens(p.examples) for p in ready.periods]
-        found += max(sizes, default=0) * trained.bytes_a_token
+        sizes = [ready.encoder.count_tokens(p.examples) for p in ready.periods]
+        found += max(sizes, default=0) * trained.bytes_per_token
     if asked:
         for cell in ready.questions.cells:
-            sources = ready.encoder.sources([probe.source for probe in cell.probes])
-            found += sum(map(len, sources)) * asked.bytes_a_token
+            sources = ready.encoder.tokenize_sources([probe.source for probe in cell.probes])
+            found += sum(map(len, sources)) * asked.bytes_per_token
     return min(found, ready.config.encoder_cache_mib * 2**20)
 
 
@@ -155,7 +155,9 @@ def _estimate_minutes(ready: Session, probes: int, steps: int) -> int:
     """A rough duration in minutes, at least one, from a trial on this machine: the largest
     period's first optimizer batch, and some questions that the model does not know."""
     asked = [
-        cell.probes for cell in ready.questions.cells if cell.probe_set in ready.questions.learned
+        cell.probes
+        for cell in ready.questions.cells
+        if cell.probe_set in ready.questions.matrix_sets
     ]
     some = (asked or [ready.questions.cells[0].probes])[-1][:TIMED_PROBES]
     ready.evaluator.predict(ready.model, some[:1])

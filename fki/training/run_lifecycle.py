@@ -14,14 +14,15 @@ import torch
 from filelock import FileLock, Timeout
 
 from fki import __version__
-from fki.config.resolve import Resolved
-from fki.config.schema import Config, as_dict, to_toml
+from fki.config.resolve import ResolvedConfig
+from fki.config.schema import Config, to_dict, to_toml
 from fki.core.atomic_io import write_lines, write_text
 from fki.core.errors import FkiError, RunLocked
-from fki.core.paths import user_path
+from fki.core.paths import expand_path
 from fki.data import token_cache
 from fki.modeling import load
 from fki.runs import checkpoint, resume
+from fki.runs.protocol import describe_protocol
 from fki.runs.run_dir import CONFIG, LOCK, PROBES, RUN, Run
 from fki.training.session import Session
 
@@ -61,7 +62,7 @@ def is_locked(run: Run) -> bool:
 
 
 def create_or_reopen(
-    session: Session, resolved: Resolved, *, again: bool
+    session: Session, resolved: ResolvedConfig, *, again: bool
 ) -> tuple[FileLock, Path, Path | None, list[str]]:
     """The folder that a run begins or goes on in, and what is known written into it.
 
@@ -103,7 +104,7 @@ def _create_locked(config: Config) -> tuple[Run, FileLock]:
             config.output_dir, f"{config.method}-{config.dataset_version}-s{config.seed}"
         )
     except FkiError:
-        folder = user_path(config.output_dir)
+        folder = expand_path(config.output_dir)
         if config.output_dir and (folder / RUN).is_file():
             raise RunLocked(f"Another process has just begun the run in {folder}.") from None
         raise
@@ -114,7 +115,7 @@ def _create_locked(config: Config) -> tuple[Run, FileLock]:
     return run, lock
 
 
-def write_run_files(run: Run, session: Session, resolved: Resolved) -> None:
+def write_run_files(run: Run, session: Session, resolved: ResolvedConfig) -> None:
     """Write run.json, then config.toml and probes.jsonl. Raises FkiError for too small a disk."""
     check_disk_space(run.folder, peak_checkpoint_bytes(session) + LOG_BYTES, "the run needs")
     before = run.info if (run.folder / RUN).exists() else {}
@@ -142,11 +143,9 @@ def kept_checkpoint_bytes(session: Session) -> int:
 
 
 def checkpoint_bytes(session: Session) -> int:
-    """Bytes that one checkpoint takes at most."""
+    """Bytes of the tensors of one checkpoint: trainable weights and the optimizer's state."""
     _, trainable = load.count_parameters(session.model)
-    config = session.config
-    moments = 1 if config.optimizer == "adafactor" and config.method != "recadam" else 2
-    return 4 * trainable * (1 + moments)
+    return 4 * trainable + session.method.optimizer_bytes(session.model).saved
 
 
 DISK_HINT = (
@@ -178,14 +177,14 @@ def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def describe_run(session: Session, resolved: Resolved) -> dict[str, Any]:
+def describe_run(session: Session, resolved: ResolvedConfig) -> dict[str, Any]:
     """What run.json says of a session before it starts."""
     total, train = load.count_parameters(session.model)
     stream = session.stream
     return {
         "fki": __version__,
         "created": _now(),
-        "config": as_dict(resolved.config),
+        "config": to_dict(resolved.config),
         "origins": resolved.origins,
         "notes": list(resolved.notes),
         "dataset": {
@@ -197,16 +196,10 @@ def describe_run(session: Session, resolved: Resolved) -> dict[str, Any]:
         "model": {
             "name": session.config.model,
             "digest": session.base_digest,
-            "tokenizer": token_cache.identity(session.encoder.tokenizer),
+            "tokenizer": token_cache.tokenizer_identity(session.encoder.tokenizer),
         },
         "parameters": {"added": session.added, "total": total, "trainable": train},
-        "protocol": {
-            "prompt_format": session.config.prompt_format,
-            "num_beams": session.config.num_beams,
-            "max_new_tokens": session.config.output_length,
-            "precision": "fp32",
-            "superseded": "not asked",  # a fact that changes again, once it was learned
-        },
+        "protocol": describe_protocol(session.config),
         "environment": describe_environment(session),
     }
 

@@ -11,7 +11,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 from filelock import FileLock
 
-from fki.config.resolve import Resolved
+from fki.config.resolve import ResolvedConfig
 from fki.core.atomic_io import append_lines, write_json
 from fki.core.errors import FkiError, Interrupted
 from fki.core.types import Period, RowScored, Score, Step
@@ -43,7 +43,7 @@ class Runner:
     lock: FileLock | None = None  # held while the run goes on
 
     @classmethod
-    def begin(cls, session: Session, resolved: Resolved, *, again: bool = False) -> "Runner":
+    def begin(cls, session: Session, resolved: ResolvedConfig, *, again: bool = False) -> "Runner":
         """A run in a new folder, written before the first step, or the one to go on with.
 
         Args:
@@ -136,7 +136,7 @@ class Runner:
                 if step.is_settled:
                     self._heed(f"{period.name}-step{step.step}")
             at.period, at.step, at.seconds = at.period + 1, 0, 0.0
-            self.clock.stream_tokens += self.session.encoder.tokens(period.examples)
+            self.clock.stream_tokens += self.session.encoder.count_tokens(period.examples)
 
     def _heed(self, name: str) -> None:
         """Save where it is time or asked for. Raises Interrupted where the run is to stop."""
@@ -183,7 +183,7 @@ class Runner:
         after, scores = self.session.questions.row_name(t), []
         for cells in group_cells(self.session.questions.row(t)):
             samples = []
-            answers = self.session.evaluator.ask(self.session.model, cells)
+            answers = self.session.evaluator.predict_cells(self.session.model, cells)
             for cell, predictions in zip(cells, answers, strict=True):
                 scores.append(
                     mean_score(cell.probe_set, cell.column, predictions, lasts=cell.lasts)
@@ -264,7 +264,7 @@ class Runner:
 
 
 def _open_on_main_process(
-    session: Session, resolved: Resolved, *, again: bool
+    session: Session, resolved: ResolvedConfig, *, again: bool
 ) -> tuple[FileLock | None, Path, Path | None, list[str]]:
     """As `folder.take` by the main process; the others are told, of an error too, so that none
     waits for a run that does not begin."""

@@ -10,11 +10,11 @@ from torch import nn
 
 from fki.config.schema import Config
 from fki.core.errors import ConfigError
-from fki.core.paths import data_home, user_path
+from fki.core.paths import data_home, expand_path
 from fki.core.probe_sets import BASE
 from fki.core.types import Example, Period, Stream
 from fki.data.collator import ExampleTokenizer
-from fki.data.lazy import Lazy
+from fki.data.lazy_sequence import LazySequence
 from fki.data.open_dataset import open_stream
 from fki.data.prompts import target_text, training_examples
 from fki.data.replay_corpus import read_corpus
@@ -81,7 +81,7 @@ def build_session(config: Config) -> Session:
         taught = [period.examples for phase in plan for period in phase.periods]
         _check_answers_fit([*taught, review] if method.corpus else taught, encoder)
         _check_probes_fit(questions, encoder, config)
-        encoder.store.flush()
+        encoder.token_cache.flush()
     digest = load.weights_digest(base.model)
     before, _ = load.count_parameters(base.model)
     torch.manual_seed(config.seed)  # for parameters that the method adds
@@ -90,7 +90,7 @@ def build_session(config: Config) -> Session:
     stated = {"checkpoint_path": config.checkpoint_path, "continue_from": config.continue_from}
     for setting, path in stated.items():
         if path:
-            checkpoint.load(checkpoint.find(user_path(path), setting), model)
+            checkpoint.load(checkpoint.find(expand_path(path), setting), model)
     states = make_encoder_cache(model, method, encoder, config)
     to_learn = states if trains_from_cache(config) else None
     trainer = Trainer(model, method, config, encoder, accelerator, review, to_learn)
@@ -138,21 +138,25 @@ def _load_review(stream: Stream, method: Method) -> Sequence[Example]:
     def read() -> Iterator[Example]:
         return (e for f in stream.base for e in training_examples(f, prompt, period=BASE))
 
-    return read_corpus(user_path(method.corpus), prompt) if method.corpus else Lazy(None, read)
+    return (
+        read_corpus(expand_path(method.corpus), prompt)
+        if method.corpus
+        else LazySequence(None, read)
+    )
 
 
 def make_encoder_cache(
     model: nn.Module, method: Method, encoder: ExampleTokenizer, config: Config
 ) -> EncoderCache | None:
     """What keeps the states of the frozen encoder; None where none is frozen or kept."""
-    frozen = method.frozen(model)
+    frozen = method.frozen_encoder(model)
     if frozen is None or config.encoder_cache == "off":
         return None
     return EncoderCache(
         frozen,
         encoder,
-        store="bf16" if config.encoder_cache == "bf16" else "fp32",
-        limit=config.encoder_cache_mib * 2**20,
+        dtype="bf16" if config.encoder_cache == "bf16" else "fp32",
+        max_bytes=config.encoder_cache_mib * 2**20,
         folder=data_home() / "states",
     )
 
@@ -168,8 +172,8 @@ def _check_answers_fit(taught: Iterable[Iterable[Example]], encoder: ExampleToke
     for part in taught:
         examples = [*part]
         encoder.check_fit([e.target for e in examples if not e.is_text])
-        encoder.store.sizes([e.source for e in examples if not e.is_text])
-        encoder.count(examples)
+        encoder.token_cache.get_lengths([e.source for e in examples if not e.is_text])
+        encoder.count_examples(examples)
 
 
 def _check_probes_fit(questions: ProbeSchedule, encoder: ExampleTokenizer, config: Config) -> None:
@@ -177,7 +181,7 @@ def _check_probes_fit(questions: ProbeSchedule, encoder: ExampleTokenizer, confi
     for cell in questions.cells:
         answers = [answer for probe in cell.probes for answer in probe.answers]
         encoder.check_fit([target_text(answer, config.prompt_format) for answer in answers])
-        encoder.store.sizes([probe.source for probe in cell.probes])
+        encoder.token_cache.get_lengths([probe.source for probe in cell.probes])
 
 
 def startup_notes(config: Config, accelerator: Accelerator) -> list[str]:

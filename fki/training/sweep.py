@@ -15,7 +15,7 @@ from typing import Literal, TypeVar
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
-from fki.config.sweep import Cell, Cells
+from fki.config.sweep import SweepCell, SweepPlan
 from fki.core.errors import ConfigError, DataError, FkiError, Interrupted, RunLocked
 from fki.core.types import RowScored, Score, Step
 from fki.evaluation.summary import learned_and_kept
@@ -59,15 +59,15 @@ class Note:
 
 
 Event = Step | RowScored | Note | Progress  # Progress: the cell has begun or come to an end
-CellEvent = tuple[Cell, Event]
+CellEvent = tuple[SweepCell, Event]
 
 
 @dataclass(slots=True)
 class Sweep:
     """The cells of a grid, and how far those are that this process runs."""
 
-    cells: Cells
-    mine: Sequence[Cell]
+    cells: SweepPlan
+    mine: Sequence[SweepCell]
     wishes: SignalRequests = field(default_factory=SignalRequests)
     progress: dict[str, Progress] = field(default_factory=dict)  # by the cells' names
     track: Sequence[str] = ()  # trackers, for each cell
@@ -81,7 +81,7 @@ class Sweep:
         """
         tracking.check_trackers(self.track)
         check_folders(self.cells)
-        accelerator = make_accelerator(self.cells.all[0].config)
+        accelerator = make_accelerator(self.cells.cells[0].config)
         self.world = accelerator.num_processes
         self.progress = {cell.name: Progress() for cell in self.mine}
         left = self._agreed(lambda: [cell.name for cell in self.mine if not is_done(cell)])
@@ -107,7 +107,7 @@ class Sweep:
             [cell for cell in self.mine if self.progress[cell.name].status == "elsewhere"]
         )
 
-    def _run_all(self, cells: Iterable[Cell]) -> Generator[CellEvent, None, None]:
+    def _run_all(self, cells: Iterable[SweepCell]) -> Generator[CellEvent, None, None]:
         for cell in cells:
             before = self.progress[cell.name].status
             try:
@@ -125,7 +125,7 @@ class Sweep:
             if after.status != before or before == "done":
                 yield cell, after
 
-    def _run(self, cell: Cell) -> Generator[CellEvent, None, None]:
+    def _run(self, cell: SweepCell) -> Generator[CellEvent, None, None]:
         """Run a cell to its end, or read the scores of one that is done."""
         if self._agreed(lambda: is_done(cell)):
             self._read(cell)
@@ -147,7 +147,7 @@ class Sweep:
                 yield cell, event
         self._read(cell)
 
-    def _read(self, cell: Cell) -> None:
+    def _read(self, cell: SweepCell) -> None:
         """What a run that is done says of itself. Raises DataError where it does not."""
         self.progress[cell.name] = self._agreed(lambda: _read_finished(Run(cell.folder)))
 
@@ -159,7 +159,7 @@ class Sweep:
         found: T = broadcast_object_list([ask() if is_main else None])[0]
         return found
 
-    def interrupted(self, cell: Cell) -> Interrupted:
+    def interrupted(self, cell: SweepCell) -> Interrupted:
         """The error that tells of a stop by the user."""
         done = len(self.with_status("done"))
         return Interrupted(
@@ -208,12 +208,12 @@ def _mark_failed(progress: Progress, error: Exception) -> None:
         progress.bug = traceback.format_exc()
 
 
-def is_done(cell: Cell) -> bool:
+def is_done(cell: SweepCell) -> bool:
     """Has the cell's run come to its end?"""
     return (cell.folder / RUN).is_file() and resume.is_done(Run(cell.folder))
 
 
-def check_folders(cells: Cells) -> None:
+def check_folders(cells: SweepPlan) -> None:
     """Raises ConfigError where the grid's folder is none, or the folder of a cell, all of them
     looked at, holds a run with other settings or anything else."""
     folder = cells.folder
@@ -223,7 +223,7 @@ def check_folders(cells: Cells) -> None:
             f"Several runs need a folder to put theirs in, and {folder} is {what}.",
             hint="Give another --output-dir.",
         )
-    problems = [text for cell in cells.all if (text := _folder_problem(cell))]
+    problems = [text for cell in cells.cells if (text := _folder_problem(cell))]
     if problems:
         raise ConfigError(
             "\n".join(problems),
@@ -231,7 +231,7 @@ def check_folders(cells: Cells) -> None:
         )
 
 
-def _folder_problem(cell: Cell) -> str:
+def _folder_problem(cell: SweepCell) -> str:
     """What keeps a cell from its folder; "" for nothing."""
     try:
         run = resume.find_unfinished_run(cell.config)
@@ -245,7 +245,7 @@ def _folder_problem(cell: Cell) -> str:
     return ""
 
 
-def check_runs(folder: Path, left: Sequence[Cell]) -> list[str]:
+def check_runs(folder: Path, left: Sequence[SweepCell]) -> list[str]:
     """Make a session of each method that is left, and let it go. Returns what the user should know.
 
     Raises FkiError for whatever would stop one of these cells before its first step, and where the
@@ -272,7 +272,7 @@ def check_runs(folder: Path, left: Sequence[Cell]) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def _existing_checkpoint_bytes(cell: Cell) -> int:
+def _existing_checkpoint_bytes(cell: SweepCell) -> int:
     """What the cell's checkpoints take already."""
     files = (cell.folder / CHECKPOINTS).rglob("*")
     return sum(file.stat().st_size for file in files if file.is_file())

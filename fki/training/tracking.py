@@ -20,11 +20,11 @@ from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker, get_available_trackers
 from accelerate.utils import LoggerType
 
-from fki.config.schema import as_dict
-from fki.core.errors import ConfigError, FkiError, nearest
+from fki.config.schema import flatten, to_dict
+from fki.core.errors import ConfigError, FkiError, did_you_mean
 from fki.core.types import RowScored, Score, Step
 from fki.evaluation.summary import pooled_mean
-from fki.runs.resume import LogExtent, flat
+from fki.runs.resume import LogExtent
 from fki.runs.run_dir import TRACKING
 from fki.training.runner import Runner
 
@@ -42,7 +42,7 @@ def check_trackers(names: Sequence[str]) -> None:
         if name not in (*TRACKERS, *registered):
             raise ConfigError(
                 f"--track must be {', '.join(TRACKERS[:-1])} or {TRACKERS[-1]}, not '{name}'."
-                f"{nearest(name, TRACKERS)}"
+                f"{did_you_mean(name, TRACKERS)}"
             )
         if name in TRACKERS and name not in map(str, get_available_trackers()):
             raise ConfigError(
@@ -67,7 +67,7 @@ class Tracking:
         run, before = self.runner.run, self.runner.run.info.get("tracked", {})
         number = hashlib.sha256(f"{run.info['created']}|{run.folder.name}".encode()).hexdigest()[:8]
         ids = {name: before.get(name, {}).get("id", number) for name in names}
-        config = redact_settings(flat(as_dict(self.runner.session.config)))
+        config = redact_settings(flatten(to_dict(self.runner.session.config)))
         try:
             accelerator = Accelerator(log_with=list(names), project_dir=str(run.folder / TRACKING))
             accelerator.init_trackers(

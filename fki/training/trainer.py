@@ -173,17 +173,17 @@ class Trainer:
         self, period: Period, course: PeriodPlan, after: int
     ) -> Iterator[tuple[int, OptimizerBatch, float]]:
         """(epoch, optimizer batch, operations) of each step behind the first `after`."""
-        meter = self.courses.work.meter()
+        meter = self.courses.work.new_meter()
         for epoch, (examples, length) in enumerate(zip(course.epochs, course.lengths, strict=True)):
             done = min(after, length)
             after -= done
-            if done == length and not meter.remembers:
+            if done == length and not meter.is_stateful:
                 continue
             encoded = self.courses.encoded(period, epoch, examples)
             for batch in islice(self.cutter.batches(len(encoded), period.name, epoch), done):
-                meter.flops([encoded[i] for i in batch])
+                meter.count([encoded[i] for i in batch])
             for cut in self.cutter.cuts(encoded, period.name, epoch, done, length):
-                yield epoch, cut, meter.flops(cut.batch)
+                yield epoch, cut, meter.count(cut.batch)
 
     def _is_over(self, seconds: float) -> bool:
         """Is the time of a period used up? All processes go by the slowest, so that they agree."""
@@ -230,14 +230,14 @@ class Trainer:
         if self.states:
             asked = dict.fromkeys(e.source for epoch in epochs for e in epoch if not e.is_text)
             self.states.drop(TRAINING_GROUP)
-            self.group = self.states.group(TRAINING_GROUP, self.encoder.sources([*asked]))
+            self.group = self.states.fetch(TRAINING_GROUP, self.encoder.tokenize_sources([*asked]))
         return time.perf_counter() - began
 
     def trial(self, period: Period) -> float:
         """Seconds that the gradients of one optimizer batch take; no weight moves."""
         cut = next(self.cutter.cuts(self.encoder.encode(period.examples), period.name, 0))
         if self.states:
-            self.group = self.states.group(
+            self.group = self.states.fetch(
                 TRAINING_GROUP, [example.source for example in cut.batch]
             )
         began = time.perf_counter()
@@ -302,7 +302,7 @@ class Trainer:
         """Negative log-likelihood summed over the batch's target tokens, in nats and fp32."""
         batch = micro.to(self.accelerator.device)
         groups = [self.group] * len(micro.input_ids)
-        with self.states.recalled(micro, groups) if self.states else nullcontext():
+        with self.states.patch_encoder(micro, groups) if self.states else nullcontext():
             logits = scored_logits(self.model, batch, self.plain)
-        labels = batch.labels.flatten()[batch.places]
+        labels = batch.labels.flatten()[batch.scored_positions]
         return functional.cross_entropy(logits.float(), labels, reduction="sum")

@@ -106,9 +106,9 @@ def changed(run: Path, table: str, **values: Any) -> Path:
         ("dataset", {"version": "day"}, "version: quarter, day"),
         ("model", {"name": "t5-other"}, "base model: t5-mini"),
         ("model", {"tokenizer": "0123456789"}, "tokenizer: "),
-        ("protocol", {"prompt_format": "prefix"}, "protocol: prompt_format: sentinel, prefix"),
-        ("protocol", {"num_beams": 2}, "protocol: num_beams: 1, 2"),
-        ("config", {"eval_every": 2}, "periods between two evaluations: 0, 2"),
+        ("protocol", {"prompt_format": "prefix"}, "prompt_format: sentinel, prefix"),
+        ("protocol", {"num_beams": 2}, "num_beams: 1, 2"),
+        ("protocol", {"eval_every": 2}, "eval_every: 0, 2"),
         ("config", {"continue_from": "another"}, "start: the base model, another"),
     ],
 )

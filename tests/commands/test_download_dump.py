@@ -68,7 +68,7 @@ def test_a_dump_and_the_query_service_tell_the_same(fki: Fki, world: World, dump
         assert rows(folder, stem) == rows(Path("live"), stem), stem
     assert len(rows(folder, "stream")) > 60
     card = (folder / "README.md").read_text(encoding="utf-8")
-    assert "latest-all.json.bz2" in card and "two at once where one is meant" in card
+    assert "latest-all.json.bz2" in card and "two objects at once" in card
 
 
 def random_world(seed: int) -> World:
@@ -133,9 +133,13 @@ def test_shards_make_the_dataset_of_the_whole(
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (DUMP, 2, "Which dump?"),
-        ((*DUMP, "nowhere.json.bz2"), 3, "There is nothing at nowhere.json.bz2"),
-        ((*DUMP, "latest-all.json.bz2", "--shard", "9/3", "--output", "s"), 2, "is no shard"),
+        (DUMP, 2, "No dump given"),
+        ((*DUMP, "nowhere.json.bz2"), 3, "nowhere.json.bz2 not found"),
+        (
+            (*DUMP, "latest-all.json.bz2", "--shard", "9/3", "--output", "s"),
+            2,
+            "not a shard number",
+        ),
         ((*DUMP, "latest-all.json.bz2", "--shard", "1/3"), 2, "--output"),
         (("download", "wiki", "--shard", "1/3"), 2, "--from dump"),
         ((*DUMP, "latest-all.json.bz2", "--endpoint", "http://x"), 2, "--endpoint"),

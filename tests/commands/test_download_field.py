@@ -16,8 +16,8 @@ import pytest
 
 from fki.data import open_dataset
 from fki.sources import catalog
-from fki.sources.benchmarks.ckl import whole
-from fki.sources.benchmarks.registry import READERS
+from fki.sources.benchmarks.ckl import fill_spans
+from fki.sources.benchmarks.registry import BENCHMARKS
 from fki.sources.dataset_writer import write_dataset
 from tests.support.web_server import site
 
@@ -257,7 +257,7 @@ def test_all_answers_of_ckl_count_and_old_ones_are_kept(fki: Fki, tmp_path: Path
     ],
 )
 def test_a_text_with_spans_is_put_together(source: str, target: str, text: str) -> None:
-    assert whole(source, target) == text
+    assert fill_spans(source, target) == text
 
 
 def test_several_answers_of_one_question_are_told_apart(fki: Fki, tmp_path: Path) -> None:
@@ -360,8 +360,8 @@ def test_every_reader_says_what_may_be_done_with_its_data_and_where_that_is_said
     name, files = original
     fki("download", name, "--from", files)
     card = (open_dataset.dataset_folder(name) / "README.md").read_text(encoding="utf-8")
-    assert f"license: {READERS[name].licence}\n" in card and READERS[name].terms in card
-    assert READERS[name].licence != "other"
+    assert f"license: {BENCHMARKS[name].licence}\n" in card and BENCHMARKS[name].terms in card
+    assert BENCHMARKS[name].licence != "other"
 
 
 def test_a_corpus_is_never_in_memory_whole(tmp_path: Path) -> None:
@@ -370,7 +370,7 @@ def test_a_corpus_is_never_in_memory_whole(tmp_path: Path) -> None:
     table(tmp_path / "recent_news_full.csv", rows)
     del rows
     tracemalloc.start()
-    made = READERS["ckl"].made(tmp_path, "")
+    made = BENCHMARKS["ckl"].made(tmp_path, "")
     write_dataset(tmp_path, made)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -430,13 +430,13 @@ def test_an_archive_and_a_single_file_do_as_well_as_a_folder(fki: Fki, tmp_path:
 def test_an_address_is_fetched_checked_and_read(
     fki: Fki, tmp_path: Path, cut_every: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fki.net.http.Web._pause", lambda *_: 0.0)
+    monkeypatch.setattr("fki.net.http.HttpClient._pause", lambda *_: 0.0)
     content = zipped(tmp_path)
     with site(content=content, cut_every=cut_every) as host:
         sum_ = hashlib.sha256(content).hexdigest()
         wrong = fki("download", "counterfact", "--from", f"{host.url}#sha256={'0' * 64}")
         assert wrong.code == 3 and "its sha256 must be" in wrong.words
-        assert catalog.kept() == []
+        assert catalog.list_datasets() == []
         shown = fki("download", "counterfact", "--from", f"{host.url}#sha256={sum_}")
         assert shown.code == 0, shown.err
         card = (open_dataset.dataset_folder("counterfact") / "README.md").read_text(

@@ -51,7 +51,7 @@ def test_last_quarters_facts_are_learned_in_two_commands(
     with sparql(world) as site:
         shown = fki(*LIVE, *QUARTER, *WHO, "--endpoint", site.url, "--relations", "P6")
     assert shown.code == 0, shown.err
-    assert "at least 2 questions" in shown.words and "two at once where one is meant" in shown.words
+    assert "At least 2 queries" in shown.words and "two objects at once" in shown.words
     assert "fki train --preset t5_recadam --version quarter --dataset wiki-2025-Q4" in shown.words
     folder = open_dataset.dataset_folder("wiki-2025-Q4")
     assert [len(rows(folder, s)) for s in ("base", "stream")] == [19 + 20, 19]
@@ -108,11 +108,11 @@ def test_an_interrupted_command_goes_on_where_it_was(
 ) -> None:
     command = (*LIVE, *QUARTER, *WHO, "--relations", "P6")
     with sparql(world) as site:
-        monkeypatch.setattr("fki.net.http.Web._pause", lambda *_: 0.0)
+        monkeypatch.setattr("fki.net.http.HttpClient._pause", lambda *_: 0.0)
         site.is_slow = lambda query: "rdfs:label ?label" in query
         failed = fki(*command, "--endpoint", site.url)
-        assert failed.code == 3 and "goes on where it was" in failed.words
-        assert catalog.kept() == []
+        assert failed.code == 3 and "resume" in failed.words
+        assert catalog.list_datasets() == []
         site.is_slow, asked = (lambda _: False), len(site.queries)
         assert fki(*command, "--endpoint", site.url).code == 0
         assert len(site.queries) - asked <= 3  # hints, labels, and how far the data reach
@@ -127,7 +127,7 @@ def test_a_user_who_stops_it_is_told_that_it_goes_on(
     command = (*LIVE, *QUARTER, *WHO, "--relations", "P6")
     with sparql(world) as site:
         with monkeypatch.context() as patch:
-            patch.setattr("fki.sources.wikidata.query_crawl.QueryCrawl._labels", stop)
+            patch.setattr("fki.sources.wikidata.query_crawl.QueryCrawl._fetch_labels", stop)
             stopped = fki(*command, "--endpoint", site.url)
         assert stopped.code == 75 and "goes on where it was" in stopped.words
         asked = len(site.queries)
@@ -174,8 +174,8 @@ def test_last_month_is_another_one_next_month(
 def test_nothing_to_learn_is_said_and_leaves_nothing(fki: Fki, world: World) -> None:
     with sparql(world) as site:
         shown = fki(*LIVE, *QUARTER, *WHO, "--endpoint", site.url, "--relations", "P35")
-    assert shown.code == 3 and "Nothing that can be told changed" in shown.words
-    assert catalog.kept() == []
+    assert shown.code == 3 and "No usable fact" in shown.words
+    assert catalog.list_datasets() == []
 
 
 @pytest.mark.parametrize(

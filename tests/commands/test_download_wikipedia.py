@@ -62,9 +62,9 @@ def test_the_same_snapshots_are_there_and_others_need_a_place(fki: Fki, tmp_path
 @pytest.mark.parametrize(
     ("more", "code", "words"),
     [
-        ((), 2, "Two snapshots are needed"),
+        ((), 2, "Two snapshots"),
         (("--since", "2024-01-01", "--until", "2024-02-01"), 2, "--contact you@example.org"),
-        (("--from", "old.xml.bz2"), 2, "holds two snapshots only where it is a history"),
+        (("--from", "old.xml.bz2"), 2, "old.xml.bz2 is one place"),
         (("--from", "old.xml.bz2", "nowhere.xml"), 3, "nowhere.xml"),
         (("--from", "old.xml.bz2", "new.xml.bz2", "--relations", "P6"), 2, "--relations"),
         (("--from", "old.xml.bz2", "old.xml.bz2"), 3, "No article's text changed"),

@@ -15,7 +15,7 @@ from huggingface_hub import ModelCard
 
 from fki.core.atomic_io import file_digest
 from fki.core.formatting import format_number
-from fki.data.dataset_folder import digest
+from fki.data.dataset_folder import folder_digest
 
 Fki = Callable[..., Any]
 
@@ -71,7 +71,7 @@ def test_the_figures_of_the_card_are_the_runs(card: str, trained: Path) -> None:
 
 def test_the_card_says_what_it_was_taught_and_up_to_when(card: str, trained: Path) -> None:
     told = json.loads((trained / "run.json").read_text(encoding="utf-8"))["dataset"]
-    assert told["digest"] == digest(trained.parent / "mine") and told["digest"] in card
+    assert told["digest"] == folder_digest(trained.parent / "mine") and told["digest"] in card
     assert "taught 1 quarter of `mine` by vanilla" in card and "**2023-03-31**" in card
     assert "these relations go: head" in card
     assert "Its licence is unknown" in card  # a folder without a card

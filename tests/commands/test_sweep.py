@@ -14,7 +14,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from fki.commands._sweep_view import GridTable
+from fki.commands._sweep_view import SweepTable
 from fki.core.types import Step
 from fki.training.sweep import Progress
 from fki.training.trainer import Trainer
@@ -187,10 +187,10 @@ def drawn(count: int, *, height: int, at: int) -> list[str]:
     names = lambda status: [n for n, p in progress.items() if p.status == status]  # noqa: E731
     grid: Any = SimpleNamespace(mine=mine, progress=progress, with_status=names)
     console = Console(file=io.StringIO(), width=80, height=height, force_terminal=True)
-    table = GridTable(console, grid)
-    table.happened(mine[at], Step("2023-Q1", 0, 1, 10, 1.0, 1e-3, 0.5, 32, 400, 0.1))  # type: ignore[arg-type]
+    table = SweepTable(console, grid)
+    table.show_event(mine[at], Step("2023-Q1", 0, 1, 10, 1.0, 1e-3, 0.5, 32, 400, 0.1))  # type: ignore[arg-type]
     plain = Console(file=io.StringIO(), width=80)
-    plain.print(table.drawn())
+    plain.print(table.render())
     assert isinstance(plain.file, io.StringIO)
     return plain.file.getvalue().splitlines()
 

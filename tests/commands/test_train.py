@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fki.runs.resume import flat
+from fki.config.schema import flatten
 
 Fki = Callable[..., Any]
 NUMBERS = ["n", "em", "f1", "accuracy", "log_likelihood", "old_em", "old_n", "tokens", "perplexity"]
@@ -46,7 +46,7 @@ def test_the_config_of_a_run_is_a_preset_that_gives_it_again(fki: Fki, trained: 
     rows = fki("plan", "--preset", trained / "config.toml", "--json").rows
     values = {row["setting"]: row["value"] for row in rows if "setting" in row}
     config = json.loads((trained / "run.json").read_text(encoding="utf-8"))["config"]
-    assert values == flat(config)
+    assert values == flatten(config)
 
 
 def test_a_run_is_shown_as_tables_with_the_next_command(

@@ -1,34 +1,41 @@
-"""Metrics in every draw are those of the plain definitions, worked out draw by draw."""
+"""Metrics in every draw are those of the plain definitions, computed draw by draw."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fki.comparison.bootstrap_metrics import BootstrapSample, ResampledRun
-from fki.metrics import continual as f
-from fki.runs import outcomes
-from fki.runs.run_dir import Run
+from fki.comparison.bootstrap_metrics import BootstrapSample, ResampledRun, compute_metrics
+from fki.metrics.registry import ANSWER_METRICS, BY_FIELD, STREAM_METRICS
+from fki.runs.outcomes import Outcomes, read_outcomes
+from fki.runs.run_dir import SAMPLES, Run
 from fki.testing.toy_runs import PERIODS, write_run
 from fki.training.runner import Runner
+from tests.support import scalar_metrics
 
 DRAWS = 4
 TOKENS, SECONDS = 5000, 10.0
 
 
 @pytest.fixture
-def one(tmp_path: Path) -> outcomes.Outcomes:
-    return outcomes.read_outcomes(Run(write_run(tmp_path / "run")))
+def run(tmp_path: Path) -> Run:
+    return Run(write_run(tmp_path / "run"))
 
 
-def by_hand(one: outcomes.Outcomes, weight: dict[str, float]) -> dict[str, Any]:
-    """Every metric where each subject's probes count so much, by `metrics/continual.py`."""
+@pytest.fixture
+def one(run: Run) -> Outcomes:
+    return read_outcomes(run)
+
+
+def by_hand(one: Outcomes, weight: dict[str, float]) -> dict[str, Any]:
+    """Every stream metric where each subject's probes count so much, by the plain definitions."""
 
     def em(t: int, **wanted: Any) -> float | None:
         right = total = 0.0
-        for number, answers in one.right[t].items():
-            cell = one.asked[number]
+        for number, answers in one.em[t].items():
+            cell = one.cells[number]
             if any(getattr(cell, key) not in values for key, values in wanted.items()):
                 continue
             for subject, answer in zip(cell.subjects, answers, strict=True):
@@ -46,15 +53,17 @@ def by_hand(one: outcomes.Outcomes, weight: dict[str, float]) -> dict[str, Any]:
         name: (em(0, probe_set=(name,), lasts=(True,)), em(last, probe_set=(name,)))
         for name in ("invariant", "updated", "new")
     }
-    asked = {c.period: 0.0 for c in one.asked}
-    for cell in one.asked:
+    asked = {c.period: 0.0 for c in one.cells}
+    for cell in one.cells:
         if cell.probe_set in facts and cell.lasts:
             asked[cell.period] += sum(weight[s] for s in cell.subjects)
     return {
-        "learning_gain": f.learning_gain(grid),
-        "forgetting": f.forgetting(grid),
-        "bwt": f.bwt(grid),
-        "kar": f.kar(grid, TOKENS, SECONDS),
+        "acc": scalar_metrics.acc(grid),
+        "learning_gain": scalar_metrics.learning_gain(grid),
+        "forgetting": scalar_metrics.forgetting(grid),
+        "bwt": scalar_metrics.bwt(grid),
+        "fwt": scalar_metrics.fwt(grid),
+        "kar": scalar_metrics.kar(grid, TOKENS, SECONDS),
         "kg": float(
             np.mean(
                 [
@@ -65,25 +74,64 @@ def by_hand(one: outcomes.Outcomes, weight: dict[str, float]) -> dict[str, Any]:
                 ]
             )
         ),
-        "fuar": f.fuar([ends["invariant"]], [ends["updated"]], [ends["new"]]),
+        "fuar": scalar_metrics.fuar([ends["invariant"]], [ends["updated"]], [ends["new"]]),
     }
 
 
+def weights_of(sample: BootstrapSample, draw: int) -> dict[str, float]:
+    return {name: float(sample.weights[draw, i]) for name, i in sample.numbers.items()}
+
+
 @pytest.mark.parametrize("draw", range(DRAWS + 1))
-def test_a_draw_is_the_metric_of_probes_that_weigh_so_much(
-    one: outcomes.Outcomes, draw: int
+def test_a_draw_is_the_metric_of_probes_that_weigh_so_much(one: Outcomes, draw: int) -> None:
+    sample = BootstrapSample([one], DRAWS)
+    found = ResampledRun(one, sample).stream(TOKENS, SECONDS)
+    expected = by_hand(one, weights_of(sample, draw))
+    assert expected.keys() == {metric.key for metric in STREAM_METRICS}
+    for key, value in expected.items():
+        assert found[key][draw] == pytest.approx(value, rel=1e-5), key
+
+
+def answers_by_hand(run: Run, weight: dict[str, float], name: str, after: str) -> dict[str, float]:
+    """Every answer metric of a probe set in a row, from the lines of samples.jsonl."""
+    subjects = {p["id"]: p["subject"] for p in run.read_lines("probes.jsonl")}
+    rows = [
+        (weight[subjects[row["id"]]], row)
+        for row in run.read_lines(SAMPLES)
+        if row["after"] == after and row["probe_set"] == name and " for now" not in row["id"]
+    ]
+    probes = sum(w for w, _ in rows)
+    old = [(w, row["old_em"]) for w, row in rows if row["old_em"] is not None]
+    nats = sum(w * row["log_likelihood"] for w, row in rows)
+    return {
+        **{
+            key: 100 * sum(w * r[key] for w, r in rows) / probes for key in ("em", "f1", "accuracy")
+        },
+        "log_likelihood": nats / probes,
+        "old_em": 100 * sum(w * x for w, x in old) / sum(w for w, _ in old) if old else math.nan,
+        "perplexity": math.exp(-nats / sum(w * row["tokens"] for w, row in rows)),
+    }
+
+
+@pytest.mark.parametrize("name", ["initial", "updated", "new"])
+@pytest.mark.parametrize("draw", range(DRAWS + 1))
+def test_an_answer_metric_of_a_draw_is_that_of_answers_that_weigh_so_much(
+    run: Run, one: Outcomes, name: str, draw: int
 ) -> None:
     sample = BootstrapSample([one], DRAWS)
-    weight = {name: float(sample.weights[draw, i]) for name, i in sample.numbers.items()}
-    found = ResampledRun(one, sample).stream(TOKENS, SECONDS)
-    for key, value in by_hand(one, weight).items():
-        assert found[key][draw] == pytest.approx(value, rel=1e-5), key
+    resampled, weight = ResampledRun(one, sample), weights_of(sample, draw)
+    for after, moment in (("base", "before"), (PERIODS[-1], "after")):
+        expected = answers_by_hand(run, weight, name, after)
+        assert expected.keys() == {metric.key for metric in ANSWER_METRICS}
+        for key, value in expected.items():
+            found = getattr(resampled.of_set(name, BY_FIELD[key]), moment)[draw]
+            assert found == pytest.approx(value, rel=1e-5, nan_ok=True), key
 
 
 def test_with_every_probe_once_all_numbers_are_those_of_the_runs_own_scores(
     finished: Runner,
 ) -> None:
-    one = outcomes.read_outcomes(finished.run)
+    one = read_outcomes(finished.run)
     run = ResampledRun(one, BootstrapSample([one], 2))
     summary, clock = finished.scores()["summary"], finished.clock
     found = run.stream(clock.stream_tokens, clock.train_seconds)
@@ -91,21 +139,32 @@ def test_with_every_probe_once_all_numbers_are_those_of_the_runs_own_scores(
         expected = np.nan if summary[key] is None else summary[key]
         assert draws[0] == pytest.approx(expected, nan_ok=True, abs=1e-4), key
     for name, scores in summary["probe_sets"].items():
-        assert run.asked_of(name) == scores["n"]
-        for moment, value in run.of_set(name)._asdict().items():
-            expected = scores["em"][moment]
-            expected = np.nan if expected is None else expected
-            assert value[0] == pytest.approx(expected, nan_ok=True, abs=1e-4)
+        assert run.probe_count(name) == scores["n"]
+        for metric in ANSWER_METRICS:
+            for moment, value in run.of_set(name, metric)._asdict().items():
+                expected = scores[metric.key][moment]
+                expected = np.nan if expected is None else expected
+                close = pytest.approx(expected, nan_ok=True, abs=1e-4, rel=1e-5)
+                assert value[0] == close, (name, metric.key, moment)
 
 
-def test_runs_that_were_asked_the_same_have_the_same_draws(tmp_path: Path) -> None:
-    both = [outcomes.read_outcomes(Run(write_run(tmp_path / str(s), seed=s))) for s in (0, 1)]
+def test_runs_with_the_same_probes_have_the_same_draws(tmp_path: Path) -> None:
+    both = [read_outcomes(Run(write_run(tmp_path / str(s), seed=s))) for s in (0, 1)]
     sample = BootstrapSample(both, 3)
-    first, second = (sample.of(one) for one in both)
+    first, second = (sample.weights_of(one) for one in both)
     assert first[1] is second[1]
 
 
 def test_fuar_is_undefined_where_nothing_was_gained(tmp_path: Path) -> None:
     shares = {"updated": (0.9, 0.5, 0.4, 0.0), "new": (0.9, 0.5, 0.4, 0.0)}
-    one = outcomes.read_outcomes(Run(write_run(tmp_path / "run", shares=shares)))
-    assert np.isnan(ResampledRun(one, BootstrapSample([one], 5)).fuar()).all()
+    one = read_outcomes(Run(write_run(tmp_path / "run", shares=shares)))
+    fuar = ResampledRun(one, BootstrapSample([one], 5)).stream(TOKENS, SECONDS)["fuar"]
+    assert np.isnan(fuar).all()
+
+
+def test_only_requested_fields_are_read_and_computed(one: Outcomes) -> None:
+    one.loaded.clear()
+    found = compute_metrics(ResampledRun(one, BootstrapSample([one], 2)), {}, ("em",))
+    assert not one.loaded and "updated" in found and "updated.f1" not in found
+    found = compute_metrics(ResampledRun(one, BootstrapSample([one], 2)), {}, ("em", "f1"))
+    assert {"updated.f1", "updated.f1.learned", "updated.f1.before"} <= found.keys()

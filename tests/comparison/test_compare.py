@@ -130,11 +130,11 @@ def test_runs_that_were_asked_other_questions_are_never_paired_probe_by_probe(
         text = (run / name).read_text(encoding="utf-8").replace("land ", "isle ")
         (run / name).write_text(text, encoding="utf-8")
     found = compare([tmp_path])
-    assert len(found.groups) == 2 and any("questions: " in part for part in found.apart)
+    assert len(found.groups) == 2 and any("questions: " in part for part in found.group_differences)
     [group] = compare([tmp_path], force=True).groups
     one = group.difference("recadam", "invariant")
     assert one is not None and one.test == "paired bootstrap" and one.p is not None
-    assert any("not asked the same" in warning for warning in group.warnings)
+    assert any("different probes" in warning for warning in group.warnings)
 
 
 def test_a_metric_that_is_undefined_in_a_run_has_no_value_and_says_so(tmp_path: Path) -> None:
@@ -209,6 +209,60 @@ def test_the_same_runs_give_the_same_comparison_to_the_last_bit(tmp_path: Path) 
     assert compare([folder]) == compare([folder])
 
 
+@pytest.mark.parametrize("key", ["updated.f1", "updated.accuracy", "updated.log_likelihood"])
+def test_every_answer_metric_is_compared(both: Comparison, key: str) -> None:
+    [group] = compare([Path(run) for arm in both.groups[0].arms for run in arm.runs],
+                      metrics=[key]).groups  # fmt: skip
+    field = key.partition(".")[2]
+    percent = 1 if field == "log_likelihood" else 100
+    for arm in group.arms:
+        means = []
+        for run in arm.runs:
+            rows = [r for r in Run(Path(run)).read_lines(SAMPLES) if r["after"] == "2024-Q3"]
+            rows = [r for r in rows if r["probe_set"] == "updated"]
+            means.append(percent * np.mean([r[field] for r in rows]))
+        one = arm.estimates[key]
+        assert one.value == pytest.approx(np.mean(means), rel=1e-5)
+        assert one.low is not None and one.high is not None and one.low < one.high
+    [recadam, _] = group.differences
+    assert recadam.test == "paired bootstrap" and recadam.p is not None
+    assert (recadam.effect is not None) == (field == "accuracy")
+
+
+def test_an_answer_metric_alone_stands_for_all_probe_sets(both: Comparison) -> None:
+    runs = [Path(run) for arm in both.groups[0].arms for run in arm.runs]
+    [group] = compare(runs, metrics=["perplexity", "acc", "fwt"]).groups
+    sets = ("invariant", "initial", "updated", "new")
+    keys = [f"{name}.perplexity" for name in sets]
+    assert [metric.key for metric in group.metrics] == [*keys, "acc", "fwt"]
+    for arm in group.arms:
+        for key in (metric.key for metric in group.metrics):
+            one = arm.estimates[key]
+            assert one.value is not None and one.low is not None and one.high is not None
+            assert one.low <= one.value <= one.high
+        assert (arm.estimates["new.perplexity"].value or 0) > 1
+    lower = {m.key: m.higher_is_better for m in group.metrics}
+    assert not lower["new.perplexity"] and lower["acc"]
+
+
+def test_mcnemar_is_for_answers_of_zero_and_one(tmp_path: Path) -> None:
+    folder = made(tmp_path, {"vanilla": None, "recadam": BETTER}, seeds=1)
+    keys = ["invariant.accuracy", "invariant.f1", "invariant.perplexity", "updated.old_em"]
+    [group] = compare([folder], metrics=keys).groups
+    tests = {d.metric: d.test for d in group.differences}
+    assert tests.pop("invariant.accuracy") == "exact McNemar"
+    assert set(tests.values()) == {"paired bootstrap"}
+
+
+def test_a_metric_that_no_run_has_is_told_as_undefined(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a")
+    text = (run / SAMPLES).read_text(encoding="utf-8").replace('"f1"', '"f2"')
+    (run / SAMPLES).write_text(text, encoding="utf-8")
+    [group] = compare([tmp_path], metrics=["updated", "updated.f1"]).groups
+    assert [metric.key for metric in group.metrics] == ["updated"]
+    assert any("updated.f1" in warning for warning in group.warnings)
+
+
 def renamed(folder: Path, probe_set: str) -> None:
     """Two runs whose invariant set is one of the user's own."""
     for method in ("vanilla", "lora"):
@@ -228,7 +282,8 @@ def test_own_questions_that_are_called_like_a_metric_do_not_take_its_place(
         compare([tmp_path / kind], everything=True).groups[0] for kind in ("taken", "free")
     )
     own, other = "probes/" + name.replace(".", "_"), {m.key for m in free.metrics}
-    assert {m.key for m in taken.metrics} - other == {own, f"{own}.before"}
+    added = {m.key for m in taken.metrics} - other
+    assert added >= {own, f"{own}.before"} and all(key.startswith(own) for key in added)
     for now, then in zip(taken.arms, free.arms, strict=True):
         assert now.estimate(own) == then.estimate("capitals")
         assert now.estimate(name) == then.estimate(name)

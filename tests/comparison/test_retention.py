@@ -41,7 +41,7 @@ def samples(run: Run) -> dict[str, dict[tuple[str, str], bool]]:
 def test_at_the_end_it_has_the_scores_and_intervals_of_the_comparison(run: Run) -> None:
     [group] = compare([run.folder]).groups
     [arm] = group.arms
-    kept = read_retention(run, PERIODS[-1]).kept
+    kept = read_retention(run, PERIODS[-1]).probe_sets
     assert [one.probe_set for one in kept] == ["invariant", "initial", "updated", "new"]
     for one in kept:
         assert one.after == arm.estimate(one.probe_set)
@@ -56,7 +56,7 @@ def test_of_an_earlier_checkpoint_it_has_what_that_had_been_taught(run: Run) -> 
     for score in row["scores"]:
         if score["period"] in ("base", PERIODS[0]):
             known[score["probe_set"]].append(score)
-    for one in read_retention(run, PERIODS[0]).kept:
+    for one in read_retention(run, PERIODS[0]).probe_sets:
         scores: list[Any] = known[one.probe_set]
         n = sum(s["n"] for s in scores)
         assert one.n == n
@@ -69,14 +69,14 @@ def test_forgotten_is_what_was_right_in_some_row_and_is_wrong_now(run: Run) -> N
     once = {key for row in by_row.values() for key, is_right in row.items() if is_right} & set(now)
     lost = {key for key in once if not now[key]}
     told = read_retention(run, PERIODS[-1])
-    assert sum(one.once for one in told.lost) == len(once)
-    assert sum(one.lost for one in told.lost) == len(lost)
-    assert [one.lost for one in told.lost] == sorted((x.lost for x in told.lost), reverse=True)
+    assert sum(one.once for one in told.losses) == len(once)
+    assert sum(one.lost for one in told.losses) == len(lost)
+    assert [one.lost for one in told.losses] == sorted((x.lost for x in told.losses), reverse=True)
     questions = {f"{id}?" for _, id in lost}
     assert len(told.examples) == 3 and {one.question for one in told.examples} <= questions
-    assert {one.said for one in told.examples} == {"x"}
+    assert {one.prediction for one in told.examples} == {"x"}
 
 
 def test_of_a_checkpoint_that_was_not_scored_nothing_is_told(run: Run) -> None:
     empty = read_retention(run, "2024-Q1-step3")
-    assert not (empty.kept or empty.lost or empty.examples)
+    assert not (empty.probe_sets or empty.losses or empty.examples)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from fki.config import presets
-from fki.config.presets import describe, layers, preset_names
-from fki.config.resolve import Resolved, resolve
+from fki.config.presets import describe_preset, preset_names, read_layers
+from fki.config.resolve import ResolvedConfig, resolve
 from fki.config.schema import Config
 from fki.core.errors import ConfigError
 from fki.core.registry import options_of
@@ -18,8 +18,8 @@ def read(
     environ: dict[str, str] | None = None,
     sets: tuple[str, ...] = (),
     **flags: Any,
-) -> Resolved:
-    return resolve(layers(names, environ or {}, sets, flags), options_of=options_of)
+) -> ResolvedConfig:
+    return resolve(read_layers(names, environ or {}, sets, flags), options_of=options_of)
 
 
 def refusal(*names: str, **more: Any) -> str:
@@ -36,7 +36,7 @@ def written(path: Path, text: str) -> str:
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_of_ours_is_valid_and_described(name: str) -> None:
     read(name)
-    assert describe(name).endswith(".")
+    assert describe_preset(name).endswith(".")
 
 
 @pytest.mark.parametrize("name", ["t5", "t5_vanilla", "t5_lora", "t5_recadam"])

@@ -7,9 +7,9 @@ import pytest
 
 from fki.config import presets
 from fki.config.renamed_settings import RENAMED, with_new_names, with_old_names
-from fki.config.resolve import Layer, Resolved, resolve
+from fki.config.resolve import Layer, ResolvedConfig, resolve
 from fki.config.schema import SETTINGS
-from fki.config.sweep import make_cells
+from fki.config.sweep import plan_sweep
 from fki.core import registry
 from fki.core.errors import ConfigError
 
@@ -27,12 +27,12 @@ METHODS = {"kadapter.start": "kadapter_2", "modular.start": "modular"}
 
 def read(
     *names: str, env: dict[str, str] | None = None, sets: tuple[str, ...] = (), **flags: Any
-) -> Resolved:
-    layers = presets.layers(names, env or {}, sets, flags)
+) -> ResolvedConfig:
+    layers = presets.read_layers(names, env or {}, sets, flags)
     return resolve(layers, options_of=registry.options_of)
 
 
-def value_of(resolved: Resolved, key: str) -> Any:
+def value_of(resolved: ResolvedConfig, key: str) -> Any:
     table, _, name = key.rpartition(".")
     values = resolved.config.options[table] if table else dict(resolved.config)
     return values[name]
@@ -132,6 +132,6 @@ def test_the_default_folder_of_a_sweep_is_that_of_the_version_before(folder: str
     names, sets, given = FOLDERS[folder]
 
     def layers_of(**flags: Any) -> list[Layer]:
-        return presets.layers(names, {}, sets, given | flags)
+        return presets.read_layers(names, {}, sets, given | flags)
 
-    assert make_cells(layers_of, None, "2", names).folder == Path(folder)
+    assert plan_sweep(layers_of, None, "2", names).folder == Path(folder)

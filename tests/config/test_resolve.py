@@ -9,8 +9,8 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fki.config.presets import tomllib
-from fki.config.resolve import Layer, Resolved, resolve
-from fki.config.schema import SETTINGS, TABLES, Budget, Config, as_dict, to_toml
+from fki.config.resolve import Layer, ResolvedConfig, resolve
+from fki.config.schema import SETTINGS, TABLES, Budget, Config, to_dict, to_toml
 from fki.core.errors import ConfigError
 
 
@@ -30,7 +30,7 @@ class RecAdamOptions(BaseModel):
 FAKES: dict[str, type[BaseModel]] = {"lora": LoraOptions, "recadam": RecAdamOptions}
 
 
-def resolved(*layers: dict[str, Any]) -> Resolved:
+def resolved(*layers: dict[str, Any]) -> ResolvedConfig:
     """Resolve layers, every key of which stands in a file that is named after its layer."""
     named = [
         Layer(values, {key: f"{number}.toml:1" for key in _dotted(values)})
@@ -203,7 +203,7 @@ def test_a_written_config_resolves_to_an_equal_one() -> None:
         {"lora": {"r": 2, "dropout": 0.5}, "recadam": {"gamma": 1}},
     ).config
     read = tomllib.loads(to_toml(config))
-    assert read == as_dict(config)
+    assert read == to_dict(config)
     assert set(SETTINGS) < set(read)
     again = resolved(read)
     assert again.config == config
@@ -213,7 +213,7 @@ def test_a_written_config_resolves_to_an_equal_one() -> None:
 def test_core_does_not_import_torch() -> None:
     code = (
         "import fki.config.schema, fki.config.presets as p, fki.core.registry as r, sys;"
-        "r.method_names(); r.table_of('lora'); p.layers(['t5_lora'], {}, [], {});"
+        "r.method_names(); r.table_of('lora'); p.read_layers(['t5_lora'], {}, [], {});"
         "sys.exit('torch' in sys.modules or any(m.startswith('fki.methods') for m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,15 +8,15 @@ import pytest
 
 from fki.config import presets
 from fki.config.resolve import Layer, resolve
-from fki.config.sweep import Cells, make_cells
+from fki.config.sweep import SweepPlan, plan_sweep
 from fki.core import registry
 from fki.core.errors import ConfigError
 
-Make = Callable[..., Cells]
+Make = Callable[..., SweepPlan]
 
 
 def layers_of(*names: str, sets: tuple[str, ...] = (), **given: Any) -> Callable[..., list[Layer]]:
-    return lambda **flags: presets.layers([*names], {}, sets, given | flags)
+    return lambda **flags: presets.read_layers([*names], {}, sets, given | flags)
 
 
 @pytest.fixture
@@ -29,29 +29,29 @@ def make() -> Make:
         *names: str,
         sets: tuple[str, ...] = (),
         **given: Any,
-    ) -> Cells:
+    ) -> SweepPlan:
         used = names or ("t5",)
-        return make_cells(layers_of(*used, sets=sets, **given), methods, seeds, used)
+        return plan_sweep(layers_of(*used, sets=sets, **given), methods, seeds, used)
 
     return make
 
 
-def names(cells: Cells) -> list[str]:
-    return [cell.name for cell in cells.all]
+def names(cells: SweepPlan) -> list[str]:
+    return [cell.name for cell in cells.cells]
 
 
 def test_a_cell_is_a_method_and_a_seed_and_seeds_come_one_after_the_other(make: Make) -> None:
     found = make("lora,recadam", "2")
     assert names(found) == ["lora-s0", "recadam-s0", "lora-s1", "recadam-s1"]
-    assert [cell.config.seed for cell in found.all] == [0, 0, 1, 1]
-    assert found.all[0].folder == found.folder / "lora-s0"
+    assert [cell.config.seed for cell in found.cells] == [0, 0, 1, 1]
+    assert found.cells[0].folder == found.folder / "lora-s0"
 
 
 @pytest.mark.parametrize(
     ("seeds", "found"), [("3", [0, 1, 2]), ("0,3,7", [0, 3, 7]), ("5,", [5]), ("1,1, 2", [1, 2])]
 )
 def test_seeds_are_a_count_or_a_list(make: Make, seeds: str, found: list[int]) -> None:
-    assert [cell.config.seed for cell in make("lora", seeds).all] == found
+    assert [cell.config.seed for cell in make("lora", seeds).cells] == found
 
 
 def test_all_methods_are_those_of_the_registry(make: Make) -> None:
@@ -65,14 +65,14 @@ def test_without_seeds_or_methods_the_settings_say_which(make: Make) -> None:
 
 @pytest.mark.parametrize("method", registry.BUILTIN)
 def test_a_cell_has_the_settings_of_the_methods_own_preset(make: Make, method: str) -> None:
-    [cell] = make(method, "1,", sets=("max_probes_per_set=9",)).all
+    [cell] = make(method, "1,", sets=("max_probes_per_set=9",)).cells
     alone = layers_of(f"t5_{method}", sets=("max_probes_per_set=9",), seed=1)()
     found = resolve(alone, options_of=registry.options_of).config
     assert cell.config == found.model_copy(update={"output_dir": str(cell.folder)})
 
 
 def test_where_the_preset_has_none_for_a_method_only_the_method_is_set(make: Make) -> None:
-    [cell] = make("kadapter_2", None, "t5_vanilla").all
+    [cell] = make("kadapter_2", None, "t5_vanilla").cells
     assert (cell.config.method, cell.config.freeze_level) == ("kadapter_2", 0)
 
 
@@ -88,7 +88,7 @@ def test_the_folder_follows_from_the_shared_settings_alone(make: Make) -> None:
     ]
     assert len({first, *(cells.folder for cells in others)}) == 5
     assert others[-1].folder.name.startswith("t5-t5_day-quarter-")
-    assert make("lora", "1", output_dir="mine").all[0].folder == Path("mine/lora-s0")
+    assert make("lora", "1", output_dir="mine").cells[0].folder == Path("mine/lora-s0")
 
 
 @pytest.mark.parametrize(
@@ -96,20 +96,20 @@ def test_the_folder_follows_from_the_shared_settings_alone(make: Make) -> None:
     [("", ""), ("logs", "logs/lora-s0"), ("logs/a.csv", "logs/a-lora-s0.csv")],
 )
 def test_each_cell_has_a_further_copy_of_its_own(make: Make, log: str, found: str) -> None:
-    assert make("lora", None, output_log=log).all[0].config.output_log == found
+    assert make("lora", None, output_log=log).cells[0].config.output_log == found
 
 
 def test_the_parts_are_all_cells_and_each_is_in_one(make: Make) -> None:
     cells = make("lora,recadam", "3")
-    parts = [cells.part(f"{i}/4") for i in (1, 2, 3, 4)]
+    parts = [cells.partition(f"{i}/4") for i in (1, 2, 3, 4)]
     assert sorted(cell.name for part in parts for cell in part) == sorted(names(cells))
-    assert cells.part("") == cells.all and cells.part("7/7") == ()
+    assert cells.partition("") == cells.cells and cells.partition("7/7") == ()
 
 
 @pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
 def test_a_part_that_there_is_not_is_an_error(make: Make, part: str) -> None:
     with pytest.raises(ConfigError, match=r"--partition must be i/n"):
-        make("lora", "3").part(part)
+        make("lora", "3").partition(part)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fki.core.paths import data_home, user_path
+from fki.core.paths import data_home, expand_path
 
 
 def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -14,4 +14,4 @@ def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_the_tilde_of_nobody_is_part_of_the_name() -> None:
-    assert user_path("~nobody-of-this-name/x") == Path("~nobody-of-this-name/x")
+    assert expand_path("~nobody-of-this-name/x") == Path("~nobody-of-this-name/x")

@@ -50,8 +50,11 @@ def test_what_is_known_without_importing_is_true_of_the_class(name: str) -> None
 
 
 def test_aliases_are_read_with_a_note() -> None:
-    assert registry.canonical("baseline") == ("vanilla", "method 'baseline' is read as 'vanilla'.")
-    assert registry.canonical("lora") == ("lora", None)
+    assert registry.canonical_name("baseline") == (
+        "vanilla",
+        "method 'baseline' is read as 'vanilla'.",
+    )
+    assert registry.canonical_name("lora") == ("lora", None)
 
 
 def test_an_unknown_method_is_told_the_nearest() -> None:

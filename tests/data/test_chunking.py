@@ -8,10 +8,10 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from fki.core.errors import ConfigError
-from fki.core.types import Example, Objective
+from fki.core.types import DocumentObjective, Example
 from fki.data import chunking
-from fki.data.chunking import Pieces
-from fki.data.collator import ExampleTokenizer, TokenizedExample, tokeniser
+from fki.data.chunking import TextChunker
+from fki.data.collator import ExampleTokenizer, TokenizedExample, make_tokenize
 
 WORDS = [
     "Ada Quill",
@@ -26,7 +26,7 @@ WORDS = [
     "(Ys)",
     "é",
 ]
-OBJECTIVES: tuple[Objective, ...] = ("span_corruption", "salient_spans")
+OBJECTIVES: tuple[DocumentObjective, ...] = ("span_corruption", "salient_spans")
 
 
 def text(length: int, seed: int = 0) -> Example:
@@ -74,7 +74,7 @@ def rebuilt(piece: TokenizedExample, marks: list[int]) -> list[int]:
 @pytest.mark.parametrize("length", [3, 8, 40, 200])
 @pytest.mark.parametrize("lengths", [(64, 32), (3, 4), (16, 8), (512, 8), (20, 200)])
 def test_the_pieces_put_together_are_the_text_and_each_fits(
-    objective: Objective, length: int, lengths: tuple[int, int], make: Any, tokenizer: Any
+    objective: DocumentObjective, length: int, lengths: tuple[int, int], make: Any, tokenizer: Any
 ) -> None:
     example, marks, eos = text(length), sentinels(tokenizer), tokenizer.eos_token_id
     pieces = make(*lengths, objective).encode([example], seed=5)
@@ -89,16 +89,22 @@ def test_the_pieces_put_together_are_the_text_and_each_fits(
 
 def test_a_piece_is_as_long_as_fits(tokenizer: PreTrainedTokenizerBase) -> None:
     # 70 tokens: 10 hidden in 3 spans leave 60 + 3 sentinels + EOS = 64; 71 would leave 65
-    assert Pieces(tokenizer, 64, 32, "span_corruption", tokeniser(tokenizer)).longest == 70
+    assert (
+        TextChunker(tokenizer, 64, 32, "span_corruption", make_tokenize(tokenizer)).max_tokens == 70
+    )
     # 5 hidden in 2 spans: 5 + 2 sentinels + final one + EOS = 9; 37 tokens would hide 6
-    assert Pieces(tokenizer, 512, 9, "span_corruption", tokeniser(tokenizer)).longest == 36
+    assert (
+        TextChunker(tokenizer, 512, 9, "span_corruption", make_tokenize(tokenizer)).max_tokens == 36
+    )
     # where a sentinel may stand for one token nothing gets shorter
-    assert Pieces(tokenizer, 64, 32, "salient_spans", tokeniser(tokenizer)).longest == 63
+    assert (
+        TextChunker(tokenizer, 64, 32, "salient_spans", make_tokenize(tokenizer)).max_tokens == 63
+    )
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_there_are_never_more_spans_than_t5_has_sentinels(
-    objective: Objective, make: Any, tokenizer: Any
+    objective: DocumentObjective, make: Any, tokenizer: Any
 ) -> None:
     pieces = make(5000, 5000, objective).encode([text(3000)])
     assert len(pieces) > 1
@@ -115,7 +121,7 @@ def test_fifteen_percent_is_hidden_in_spans_of_three(make: Any, tokenizer: Any) 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_what_is_hidden_follows_from_the_seed_and_the_text_alone(
-    objective: Objective, make: Any
+    objective: DocumentObjective, make: Any
 ) -> None:
     long, other, fact = text(300), text(90, 1), Example("f", "x <extra_id_0>", "<extra_id_0> y")
     alone = make(objective=objective).encode([long], seed=3)
@@ -162,16 +168,16 @@ def test_lengths_without_room_for_a_piece_are_an_error(lengths: tuple[int, int],
     encoder = make(*lengths)
     assert encoder.encode([Example("f", "x", "")])
     with pytest.raises(ConfigError, match="at least 3 and an output_length of at least 4"):
-        encoder.count([text(9)])
+        encoder.count_examples([text(9)])
 
 
 def test_a_tokenizer_without_offsets_cannot_learn_salient_spans(tokenizer: Any) -> None:
     class Slow:
         is_fast = False
 
-    pieces = Pieces(Slow(), 64, 32, "salient_spans", list)  # type: ignore[arg-type]
+    pieces = TextChunker(Slow(), 64, 32, "salient_spans", list)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="tells where in a text") as caught:
-        pieces.of(["a b"])
+        pieces.chunk(["a b"])
     assert "document_objective=span_corruption" in str(caught.value.hint)
 
 
@@ -186,16 +192,16 @@ def test_a_text_is_tokenised_once_whatever_the_epoch(tokenizer: Any) -> None:
             calls.append(len(texts))
             return tokenizer(texts, **options)
 
-    pieces = Pieces(Counting(), 64, 32, "salient_spans", list)  # type: ignore[arg-type]
+    pieces = TextChunker(Counting(), 64, 32, "salient_spans", list)  # type: ignore[arg-type]
     for seed in range(3):
-        pieces.corrupted(text(50), seed)
+        pieces.corrupt(text(50), seed)
     assert calls == [1]
 
 
 def test_pieces_are_counted_as_they_are_encoded(make: Any) -> None:
     examples = [text(300), Example("f", "x", "y"), text(2, 3), text(70, 4)]
-    assert make().count(examples) == len(make().encode(examples))
-    assert make().tokens(examples) == sum(
+    assert make().count_examples(examples) == len(make().encode(examples))
+    assert make().count_tokens(examples) == sum(
         len(e.source) + len(e.target) for e in make().encode(examples)
     )
 
@@ -203,9 +209,9 @@ def test_pieces_are_counted_as_they_are_encoded(make: Any) -> None:
 def test_pieces_of_many_texts_do_not_stay_in_memory(
     tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunking, "HELD", 3)
-    made = Pieces(tokenizer, 64, 32, "span_corruption", tokeniser(tokenizer))
+    monkeypatch.setattr(chunking, "MAX_CACHED_TEXTS", 3)
+    made = TextChunker(tokenizer, 64, 32, "span_corruption", make_tokenize(tokenizer))
     texts = [f"Text number {i} is about Ada Quill." for i in range(12)]
-    expected = [made.of([text])[0] for text in texts]
-    assert len(made._pieces) <= 4
-    assert made.of(texts) == expected
+    expected = [made.chunk([text])[0] for text in texts]
+    assert len(made._chunks) <= 4
+    assert made.chunk(texts) == expected

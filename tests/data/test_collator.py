@@ -8,7 +8,13 @@ from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 
 from fki.core.errors import ConfigError
 from fki.core.types import Example
-from fki.data.collator import IGNORE, ExampleTokenizer, TokenizedExample, padded, shift_right
+from fki.data.collator import (
+    IGNORE_INDEX,
+    ExampleTokenizer,
+    TokenizedExample,
+    pad_rows,
+    shift_right,
+)
 
 
 @pytest.fixture
@@ -17,22 +23,22 @@ def encoder(tokenizer: PreTrainedTokenizerBase) -> ExampleTokenizer:
 
 
 def test_labels_are_padded_with_what_torch_ignores(encoder: ExampleTokenizer) -> None:
-    labels = encoder.batch(
+    labels = encoder.collate(
         [TokenizedExample([5, 1], [7, 8, 1]), TokenizedExample([5, 1], [7, 1])]
     ).labels
     assert labels.tolist() == [[7, 8, 1], [7, 1, -100]]
 
 
 def test_inputs_are_padded_with_the_pad_token_and_masked_there(encoder: ExampleTokenizer) -> None:
-    batch = encoder.batch([TokenizedExample([5, 6, 1], [1]), TokenizedExample([5, 1], [1])])
-    assert batch.input_ids.tolist() == [[5, 6, 1], [5, 1, encoder.pad]]
+    batch = encoder.collate([TokenizedExample([5, 6, 1], [1]), TokenizedExample([5, 1], [1])])
+    assert batch.input_ids.tolist() == [[5, 6, 1], [5, 1, encoder.pad_id]]
     assert batch.attention_mask.tolist() == [[1, 1, 1], [1, 1, 0]]
 
 
 def test_widths_are_rounded_up_to_a_multiple() -> None:
-    assert padded([[1, 2, 3]], 0, 8).shape == (1, 8)
-    assert padded([[1] * 8], 0, 8).shape == (1, 8)
-    assert padded([[1, 2, 3]], 0).shape == (1, 3)
+    assert pad_rows([[1, 2, 3]], 0, 8).shape == (1, 8)
+    assert pad_rows([[1] * 8], 0, 8).shape == (1, 8)
+    assert pad_rows([[1, 2, 3]], 0).shape == (1, 3)
 
 
 def test_both_sides_of_an_example_end_in_eos(encoder: ExampleTokenizer) -> None:
@@ -47,9 +53,11 @@ def test_a_target_that_does_not_fit_is_an_error_that_names_the_length(
 ) -> None:
     long = "one two three four five six seven"
     needed = len(tokenizer(long).input_ids)
-    assert ExampleTokenizer(tokenizer, 64, needed).targets([long]) == [tokenizer(long).input_ids]
+    assert ExampleTokenizer(tokenizer, 64, needed).tokenize_targets([long]) == [
+        tokenizer(long).input_ids
+    ]
     with pytest.raises(ConfigError, match="1 of 2 answers") as caught:
-        ExampleTokenizer(tokenizer, 64, needed - 1).targets(["a", long])
+        ExampleTokenizer(tokenizer, 64, needed - 1).tokenize_targets(["a", long])
     assert f"output_length={needed}" in str(caught.value.hint)
 
 
@@ -63,8 +71,8 @@ def test_a_source_cut_to_any_length_keeps_its_sentinel(
     length = rng.randint(2, 70)
     encoder = ExampleTokenizer(tokenizer, length, 32)
     whole = tokenizer(" ".join(words)).input_ids
-    [ids] = encoder.sources([" ".join(words)])
-    assert encoder.sentinel in ids and ids[-1] == tokenizer.eos_token_id
+    [ids] = encoder.tokenize_sources([" ".join(words)])
+    assert encoder.sentinel_id in ids and ids[-1] == tokenizer.eos_token_id
     assert len(ids) == min(length, len(whole))
     body = ids[:-1]
     assert any(whole[i : i + len(body)] == body for i in range(len(whole)))
@@ -73,11 +81,11 @@ def test_a_source_cut_to_any_length_keeps_its_sentinel(
 def test_a_source_without_a_sentinel_keeps_its_end(tokenizer: PreTrainedTokenizerBase) -> None:
     text = "one two three four five six"
     whole = tokenizer(text).input_ids
-    assert ExampleTokenizer(tokenizer, 5, 32).sources([text]) == [whole[-5:]]
+    assert ExampleTokenizer(tokenizer, 5, 32).tokenize_sources([text]) == [whole[-5:]]
 
 
 def test_shift_right_is_what_t5_does(toy: T5ForConditionalGeneration) -> None:
-    labels = torch.tensor([[7, 8, 1], [7, 1, IGNORE], [1, IGNORE, IGNORE]])
+    labels = torch.tensor([[7, 8, 1], [7, 1, IGNORE_INDEX], [1, IGNORE_INDEX, IGNORE_INDEX]])
     before = labels.clone()
     config = toy.config
     found = shift_right(labels, config.decoder_start_token_id, config.pad_token_id)
@@ -97,13 +105,16 @@ def test_each_text_is_tokenised_once(tokenizer: PreTrainedTokenizerBase) -> None
             return tokenizer(texts, **options)
 
     encoder = ExampleTokenizer(Counting(), 64, 32)  # type: ignore[arg-type]
-    first = encoder.sources(["a", "b", "a"])
-    assert encoder.sources(["b", "a"]) == [first[1], first[0]] and encoder.targets(["a"])
+    first = encoder.tokenize_sources(["a", "b", "a"])
+    assert encoder.tokenize_sources(["b", "a"]) == [
+        first[1],
+        first[0],
+    ] and encoder.tokenize_targets(["a"])
     assert seen == ["a", "b"]
 
 
 def test_a_batch_does_not_change_what_it_is_made_of(encoder: ExampleTokenizer) -> None:
     encoded = encoder.encode([Example("1", "x y", "a"), Example("2", "x", "a b")])
     before = [TokenizedExample(list(e.source), list(e.target), e.id) for e in encoded]
-    encoder.batch(encoded).labels.fill_(0)
+    encoder.collate(encoded).labels.fill_(0)
     assert encoded == before

@@ -8,8 +8,8 @@ import pytest
 
 from fki.core.errors import DataError
 from fki.core.types import Fact, Stream
-from fki.data.dataset_folder import digest, read_folder
-from fki.data.row_files import SHOWN, Problems
+from fki.data.dataset_folder import folder_digest, read_folder
+from fki.data.row_files import MAX_SHOWN, RowProblems
 
 GOOD = {"subject": "x", "relation": "head", "object": "a", "start": "2023-01-05"}
 
@@ -118,11 +118,11 @@ def test_all_bad_rows_are_counted_in_one_error(folder: Path) -> None:
 
 
 def test_of_many_bad_rows_only_those_that_are_shown_are_held() -> None:
-    first, second = Problems(), Problems()
+    first, second = RowProblems(), RowProblems()
     for number in range(1000):
         (first if number < 3 else second).append(str(number))
     first.extend(second)
-    assert first.count == 1000 and first.shown == [str(number) for number in range(SHOWN)]
+    assert first.count == 1000 and first.shown == [str(number) for number in range(MAX_SHOWN)]
 
 
 @pytest.mark.parametrize(
@@ -344,22 +344,22 @@ def test_several_base_rows_of_a_key_are_asked_as_one(folder: Path) -> None:
 def test_the_digest_changes_with_any_byte(folder: Path, name: str) -> None:
     for file in ("stream.jsonl", "base.jsonl", "invariant.csv", "relations.json", "probes/p.jsonl"):
         write(folder, "{}", name=file)
-    before = digest(folder)
+    before = folder_digest(folder)
     content = (folder / name).read_bytes()
     for i in range(len(content)):
         (folder / name).write_bytes(content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :])
-        assert digest(folder) != before
+        assert folder_digest(folder) != before
     (folder / name).write_bytes(content)
-    assert digest(folder) == before
+    assert folder_digest(folder) == before
 
 
 def test_the_digest_changes_with_a_new_file_but_not_with_a_note(folder: Path) -> None:
     write(folder, GOOD)
-    before = digest(folder)
+    before = folder_digest(folder)
     write(folder, "mine", name="README.md")
-    assert digest(folder) == before
+    assert folder_digest(folder) == before
     write(folder, GOOD, name="base.jsonl")
-    assert digest(folder) != before
+    assert folder_digest(folder) != before
 
 
 def test_a_stream_without_rows_is_refused(folder: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from fki.core.errors import DataError
 from fki.core.types import Document, Stream
 from fki.data.dataset_folder import read_folder
-from fki.data.documents import LONGEST, WINDOW, cloze_probes, text_examples
+from fki.data.documents import MAX_ANSWER, WINDOW, cloze_probes, text_examples
 
 TEXT = {"text": "we met Ada Quill in spring.", "date": "2023-01-05"}
 FACT = {"subject": "x", "relation": "head", "object": "a", "start": "2023-01-05"}
@@ -114,7 +114,7 @@ def test_a_cloze_question_of_the_other_prompt_is_what_stands_before() -> None:
         "we met Ada; then Ada left",
         "we met Ada on her adagio",
         "we saw One Name Of Six Words Here",
-        f"we saw {'A' * (LONGEST[1] + 1)}",
+        f"we saw {'A' * (MAX_ANSWER[1] + 1)}",
     ],
 )
 def test_what_is_told_elsewhere_or_too_long_is_not_asked(text: str) -> None:

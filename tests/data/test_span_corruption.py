@@ -8,11 +8,11 @@ import pytest
 
 from fki.data.span_corruption import (
     corrupt_spans,
-    hide,
+    hide_spans,
+    mask_to_spans,
     noise_counts,
     noise_mask,
-    random_segments,
-    spans_of,
+    split_randomly,
 )
 
 SENTINEL = re.compile(r"<extra_id_(\d+)>")
@@ -32,19 +32,19 @@ def rebuilt(source: str, target: str) -> str:
 def test_hiding_is_that_of_the_t5_paper_s_example() -> None:
     # Raffel et al. (2020), figure 2
     words = ["Thank", "you", "for", "inviting", "me", "to", "your", "party", "last", "week", "."]
-    source, target = hide(words, [(2, 4), (8, 9)], "<{}>".format)
+    source, target = hide_spans(words, [(2, 4), (8, 9)], "<{}>".format)
     assert " ".join(source) == "Thank you <0> me to your party <1> week ."
     assert " ".join(target) == "<0> for inviting <1> last <2>"
 
 
 def test_spans_that_touch_keep_a_sentinel_each() -> None:
-    assert hide("abcd", [(1, 2), (2, 4)], str) == (["a", "0", "1"], [*"0b1cd2"])
-    assert hide([7, 8], [], lambda i: -i) == ([7, 8], [0])
+    assert hide_spans("abcd", [(1, 2), (2, 4)], str) == (["a", "0", "1"], [*"0b1cd2"])
+    assert hide_spans([7, 8], [], lambda i: -i) == ([7, 8], [0])
 
 
 def test_the_spans_of_a_mask_are_its_runs() -> None:
-    assert spans_of([True, True, False, True, False]) == [(0, 2), (3, 4)]
-    assert spans_of([]) == spans_of([False]) == []
+    assert mask_to_spans([True, True, False, True, False]) == [(0, 2), (3, 4)]
+    assert mask_to_spans([]) == mask_to_spans([False]) == []
 
 
 def test_neither_the_noise_nor_its_spans_fall_with_the_length() -> None:
@@ -109,5 +109,5 @@ def test_less_than_two_words_is_an_error(words: str) -> None:
 
 @pytest.mark.parametrize(("total", "parts"), [(1, 1), (5, 1), (5, 5), (17, 4)])
 def test_segments_sum_to_their_total(total: int, parts: int) -> None:
-    lengths = random_segments(total, parts, random.Random(0))
+    lengths = split_randomly(total, parts, random.Random(0))
     assert sum(lengths) == total and len(lengths) == parts and min(lengths) >= 1

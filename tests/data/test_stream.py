@@ -8,7 +8,7 @@ import pytest
 
 from fki.core.types import OBJECT, SUBJECT, Fact, Probe, ProbeSet, Stream, Version
 from fki.data.dataset_folder import read_folder
-from fki.data.stream import cut
+from fki.data.stream import cut_stream
 
 WIKI = Path(__file__).resolve().parents[2] / "fki" / "assets" / "wiki"
 VERSIONS: tuple[Version, ...] = ("day", "month", "quarter")
@@ -26,7 +26,7 @@ def fact(
 def stream(
     *changes: Fact, base: tuple[Fact, ...] = (), version: Version = "month", **more: object
 ) -> Stream:
-    return cut("toy", version, base, changes, prompt="sentinel", digest="", **more)  # type: ignore[arg-type]
+    return cut_stream("toy", version, base, changes, prompt="sentinel", digest="", **more)  # type: ignore[arg-type]
 
 
 def names(cut_stream: Stream) -> list[str]:

@@ -19,11 +19,11 @@ from fki.config.schema import Config
 from fki.core.calendar import period_bounds, period_name
 from fki.core.errors import DataError
 from fki.core.types import Document, Fact, Stream, Version
-from fki.data import stream_store as shelves
+from fki.data import stream_store
 from fki.data.dataset_folder import read_folder
-from fki.data.lazy import Lazy, Probes
-from fki.data.stream import cut, fill, stream_of
-from fki.data.stream_store import shelved
+from fki.data.lazy_sequence import LazyProbes, LazySequence
+from fki.data.stream import build_stream, cut_stream, fill_store
+from fki.data.stream_store import open_or_fill
 from fki.evaluation.schedule import ProbeSchedule, make_phases
 
 TWO = ("[X] is led by [Y].", "[Y] leads [X].")
@@ -98,7 +98,7 @@ def plainly(base: list[Fact], changes: list[Fact], version: Version) -> dict[str
 def test_it_is_what_a_plain_pass_gives(
     base: list[Fact], changes: list[Fact], version: Version
 ) -> None:
-    found = cut("toy", version, base, iter(changes), prompt="sentinel", digest="")
+    found = cut_stream("toy", version, base, iter(changes), prompt="sentinel", digest="")
     expected = plainly(base, changes, version)
     assert [(p.name, [*p.facts]) for p in found.periods] == expected["periods"]
     assert [*found.base] == expected["base"]
@@ -118,7 +118,7 @@ def test_it_is_what_a_plain_pass_gives(
             n: len([*p]) for n, p in probe_set.by_period.items()
         }
         for probes in probe_set.by_period.values():
-            assert isinstance(probes, Probes)
+            assert isinstance(probes, LazyProbes)
             assert [*probes.changes()] == [p.until for p in probes]
 
 
@@ -152,7 +152,9 @@ def test_rows_are_read_once_and_then_come_from_the_shelf(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = content(read(folder))
-    monkeypatch.setattr("fki.data.dataset_folder.fill", lambda *_: pytest.fail("it was cut again"))
+    monkeypatch.setattr(
+        "fki.data.dataset_folder.fill_store", lambda *_: pytest.fail("it was cut again")
+    )
     assert content(read(folder)) == first
 
 
@@ -193,12 +195,12 @@ def test_rows_that_change_while_they_are_read_are_refused_and_leave_no_shelf(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slowly(*arguments: Any) -> None:
-        fill(*arguments)
+        fill_store(*arguments)
         with (folder / "stream.jsonl").open("a") as text:
             text.write('{"subject": "new", "relation": "r", "object": "o", "start": "2024-01"}\n')
 
     with monkeypatch.context() as patch, pytest.raises(DataError, match="was changed while"):
-        patch.setattr("fki.data.dataset_folder.fill", slowly)
+        patch.setattr("fki.data.dataset_folder.fill_store", slowly)
         read(folder)
     assert [*(Path(os.environ["FKI_HOME"]) / "streams").iterdir()] == []
     assert read(folder).periods[-1].name == "2024-01"
@@ -206,23 +208,23 @@ def test_rows_that_change_while_they_are_read_are_refused_and_leave_no_shelf(
 
 def test_a_shelf_that_was_not_finished_is_made_anew(tmp_path: Path) -> None:
     file = tmp_path / "half.sqlite"
-    half = shelves.StreamStore.fresh(str(file))
-    half.keep(0, date(2023, 1, 1), "2023-01", [], [], [], {"facts": 0, "examples": 0})
+    half = stream_store.StreamStore.create(str(file))
+    half.save_period(0, date(2023, 1, 1), "2023-01", [], [], [], {"facts": 0, "examples": 0})
     half.db.commit()
     half.db.close()
-    assert shelved(file, lambda shelf: shelf.finish()).periods() == []
+    assert open_or_fill(file, lambda store: store.finish()).periods() == []
 
 
 def test_where_the_data_folder_is_full_the_shelf_is_private(tmp_path: Path) -> None:
     place = tmp_path / "streams"
 
-    def fill_elsewhere(shelf: shelves.StreamStore) -> None:
-        if str(place) in str(shelf.db.execute("PRAGMA database_list").fetchall()):
+    def fill_elsewhere(store: stream_store.StreamStore) -> None:
+        if str(place) in str(store.db.execute("PRAGMA database_list").fetchall()):
             raise sqlite3.OperationalError("database or disk is full")
-        fill(shelf, "month", [], large(3, 2), "sentinel")
+        fill_store(store, "month", [], large(3, 2), "sentinel")
 
-    made = shelved(place / "a.sqlite", fill_elsewhere)
-    assert [len([*made.rows(number)]) for number, *_ in made.periods()] == [3, 3]
+    made = open_or_fill(place / "a.sqlite", fill_elsewhere)
+    assert [len([*made.iter_rows(number)]) for number, *_ in made.periods()] == [3, 3]
     assert [*place.iterdir()] == []
 
 
@@ -240,7 +242,7 @@ def test_a_disk_that_is_full_is_told(tmp_path: Path) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
     with pytest.raises(DataError, match="disk is full") as caught:
-        shelved(tmp_path / "a.sqlite", full)
+        open_or_fill(tmp_path / "a.sqlite", full)
     assert "FKI_HOME" in (caught.value.hint or "")
     assert [*tmp_path.iterdir()] == [tmp_path / "home"] or [*tmp_path.iterdir()] == []
 
@@ -262,17 +264,17 @@ def test_a_shelf_is_not_one_of_another_kind(tmp_path: Path) -> None:
     with sqlite3.connect(file) as db:
         db.execute("CREATE TABLE something (x)")
     db.close()
-    made = shelved(file, lambda shelf: shelf.finish())
+    made = open_or_fill(file, lambda store: store.finish())
     assert made.periods() == []
 
 
 def test_the_shelf_that_was_used_longest_ago_makes_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shelves, "MOST", 60_000)
+    monkeypatch.setattr(stream_store, "MAX_CACHE_BYTES", 60_000)
     for number in range(4):
         file = tmp_path / f"{number}.sqlite"
-        shelved(file, lambda shelf: shelf.finish())
+        open_or_fill(file, lambda store: store.finish())
         os.utime(file, (number, number))
     assert (tmp_path / "3.sqlite").exists() and not (tmp_path / "0.sqlite").exists()
 
@@ -288,8 +290,8 @@ def test_going_through_a_long_stream_holds_one_period_at_a_time(tmp_path: Path) 
         """Bytes at most, while all examples and probes are gone through."""
         rows = large(1000, periods)
         file = tmp_path / f"{periods}.sqlite"
-        made = shelved(file, lambda shelf: fill(shelf, "month", [], rows, "sentinel"))
-        found = stream_of(made, "toy", "month", prompt="sentinel", digest="")
+        made = open_or_fill(file, lambda store: fill_store(store, "month", [], rows, "sentinel"))
+        found = build_stream(made, "toy", "month", prompt="sentinel", digest="")
         tracemalloc.start()
         for period in found.periods:
             assert sum(1 for _ in period.examples) == 1000
@@ -311,10 +313,10 @@ def test_a_stream_four_times_as_long_takes_no_more_memory(tmp_path: Path, what: 
         periods, known = (10 * times, 10) if what == "rows of questions" else (2, 1000 * times)
         base = [Fact(f"b{i}", "r", (f"o{i}",), TWO) for i in range(known)]
         file, rows = tmp_path / f"{what} {times}.sqlite", large(100, periods)
-        made = shelved(file, lambda shelf: fill(shelf, "month", base, rows, "sentinel"))
+        made = open_or_fill(file, lambda store: fill_store(store, "month", base, rows, "sentinel"))
         config = Config(eval_every=1, eval_lookback=2, max_probes_per_set=50)
         tracemalloc.start()
-        found = stream_of(made, "toy", "month", prompt="sentinel", digest="")
+        found = build_stream(made, "toy", "month", prompt="sentinel", digest="")
         questions = ProbeSchedule(found, make_phases(found, config), config)
         for t in range(1, periods):
             for cell in questions.row(t):
@@ -329,9 +331,9 @@ def test_a_stream_four_times_as_long_takes_no_more_memory(tmp_path: Path, what: 
 
 
 def test_a_lazy_sequence_is_a_sequence() -> None:
-    found = Lazy(3, lambda: iter("abc"))
+    found = LazySequence(3, lambda: iter("abc"))
     assert (len(found), found[1], found[-1], found[:2]) == (3, "b", "c", ("a", "b"))
     assert [*found] == [*found] == ["a", "b", "c"]
     assert found == ("a", "b", "c") and found != ("a",) and hash(found) == hash(("a", "b", "c"))
     assert Document("a b", date(2023, 1, 1)) not in found
-    assert len(Lazy(None, lambda: iter("abc"))) == 3
+    assert len(LazySequence(None, lambda: iter("abc"))) == 3

@@ -66,7 +66,7 @@ def probes() -> list[Probe]:
 
 def plainly(model: Any, source: str, **settings: Any) -> str:
     """The answer of `generate` to one source, with nothing clever."""
-    (ids,) = toy_tokenizer().sources([source])
+    (ids,) = toy_tokenizer().tokenize_sources([source])
     out = model.generate(
         input_ids=torch.tensor([ids]), max_new_tokens=12, do_sample=False, **settings
     )
@@ -166,7 +166,7 @@ def test_only_what_greedy_decoding_is_certain_to_write_is_not_generated(
 
 def margin_by_hand(model: Any, source: str, tokens: list[int]) -> float:
     """How near the second likeliest token came where it came nearest."""
-    (ids,), margins = toy_tokenizer().sources([source]), []
+    (ids,), margins = toy_tokenizer().tokenize_sources([source]), []
     for end in range(len(tokens)):
         written = torch.tensor([[0, *tokens[:end]]])
         with torch.no_grad():
@@ -182,7 +182,7 @@ def test_the_margin_is_that_of_the_nearest_choice(
 ) -> None:
     model = memorised if is_trained else toy_model()
     for p, found in zip(probes, ask(model, probes), strict=True):
-        (ids,) = toy_tokenizer().sources([p.source])
+        (ids,) = toy_tokenizer().tokenize_sources([p.source])
         out = model.generate(input_ids=torch.tensor([ids]), max_new_tokens=12, do_sample=False)
         expected = margin_by_hand(model, p.source, out[0, 1:].tolist())
         assert found.margin == pytest.approx(expected, abs=1e-4)
@@ -215,8 +215,8 @@ def by_hand(model: Any, source: str, answer: str) -> float:
     """log p(answer, EOS | source), one token after the other."""
     encoder = toy_tokenizer()
     (ids,), (target,) = (
-        encoder.sources([source]),
-        encoder.targets([target_text(answer, "sentinel")]),
+        encoder.tokenize_sources([source]),
+        encoder.tokenize_targets([target_text(answer, "sentinel")]),
     )
     total, written = 0.0, [0]
     with torch.no_grad():
@@ -278,7 +278,7 @@ def test_the_targets_logits_start_from_the_start_token_and_never_see_the_next_on
     model: Any = toy_model()
     encoder = toy_tokenizer()
     long, short = (
-        encoder.batch([TokenizedExample([5, 6, 1], t)]) for t in ([7, 8, 9, 1], [7, 8, 3, 1])
+        encoder.collate([TokenizedExample([5, 6, 1], t)]) for t in ([7, 8, 9, 1], [7, 8, 3, 1])
     )
     with torch.no_grad():
         a, b = (target_logits(model, batch, model.config) for batch in (long, short))
@@ -309,10 +309,10 @@ def test_perplexity_is_that_of_every_token_by_hand(ask: Any, probes: list[Probe]
         best = (float("-inf"), 0)
         for answer in question.answers:
             (source,), (target,) = (
-                encoder.sources([question.source]),
-                encoder.targets([target_text(answer, "sentinel")]),
+                encoder.tokenize_sources([question.source]),
+                encoder.tokenize_targets([target_text(answer, "sentinel")]),
             )
-            batch = encoder.batch([TokenizedExample(source, target)])
+            batch = encoder.collate([TokenizedExample(source, target)])
             with torch.no_grad():
                 logits = target_logits(model, batch, model.config)[0].double()
             log_p = logits.log_softmax(-1)[range(len(target)), target].sum().item()

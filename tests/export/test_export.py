@@ -60,7 +60,7 @@ def test_the_exported_folder_brings_tokenizer_length_and_origin(
     export(opened, HF, tmp_path / "out")
     text = "The mayor of Oz is <extra_id_0>."
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
-    assert tokenizer(text).input_ids == toy_tokenizer().sources([text])[0]
+    assert tokenizer(text).input_ids == toy_tokenizer().tokenize_sources([text])[0]
     plain: Any = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out")
     assert plain.generation_config.max_new_tokens == 32
     assert plain.config.use_cache is True
@@ -98,10 +98,10 @@ def test_beams_may_find_likelier_texts_than_the_run_but_no_less_likely_ones(
     run: Run, tmp_path: Path, is_better: bool
 ) -> None:
     class Other(TorchRuntime):
-        def write(self, sources: Any, *, length: int, beams: int = 1, best: int = 1) -> Any:
+        def generate(self, sources: Any, *, length: int, beams: int = 1, best: int = 1) -> Any:
             if beams == 1 or is_better:
-                return super().write(sources, length=length, beams=8 * beams - 7)  # 1 or 9
-            return [[[self.encoder.tokenizer.eos_token_id]] for _ in sources]
+                return super().generate(sources, length=length, beams=8 * beams - 7)  # 1 or 9
+            return [[[self.tokenizer.tokenizer.eos_token_id]] for _ in sources]
 
     form = replace(HF, load=lambda folder, encoder: Other(HF.load(folder, encoder).model, encoder))
     parity = export(open_run(run), replace(form, least_same=0.0), tmp_path / "out")

@@ -59,26 +59,31 @@ def test_what_seeds_vary_follows_students_t() -> None:
     values = np.array([10.0, 12.0, 17.0])
     found = mean_over_seeds(np.repeat(values[:, None], 4001, axis=1))
     error = values.std(ddof=1) / math.sqrt(3)
-    assert (found.value, found.scale, found.freedom) == (13.0, pytest.approx(error), 2)
+    assert (found.value, found.scale, found.degrees_of_freedom) == (13.0, pytest.approx(error), 2)
     low, high = found.interval() or (0, 0)
     expected = stats.t.interval(0.95, 2, loc=13, scale=error)
     assert (low, high) == pytest.approx(expected, rel=0.02)
-    assert found.p() == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    assert found.p_value() == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
 
 
 def test_the_p_of_one_run_is_the_normal_tail_beyond_it() -> None:
     errors = np.random.default_rng(0).normal(0, 1.5, 500)
-    assert BootstrapResult(-4.0, errors).p() == pytest.approx(2 * stats.norm.sf(4 / errors.std()))
-    assert BootstrapResult(0.0, errors).p() == 1.0
+    assert BootstrapResult(-4.0, errors).p_value() == pytest.approx(
+        2 * stats.norm.sf(4 / errors.std())
+    )
+    assert BootstrapResult(0.0, errors).p_value() == 1.0
     still = np.zeros(500)  # no draw says anything else
-    assert BootstrapResult(0.0, still).p() == 1.0 and BootstrapResult(2.0, still).p() == 0.0
+    assert (
+        BootstrapResult(0.0, still).p_value() == 1.0
+        and BootstrapResult(2.0, still).p_value() == 0.0
+    )
 
 
 def test_the_p_with_seeds_is_the_mean_of_students_tails_over_the_draws() -> None:
     rng = np.random.default_rng(0)
     errors = rng.normal(0, 1, 50)
     brute = [stats.t.sf((2 - e) / 0.7, 4) + stats.t.cdf((-2 - e) / 0.7, 4) for e in errors]
-    assert BootstrapResult(2.0, errors, 0.7, 4).p() == pytest.approx(np.mean(brute))
+    assert BootstrapResult(2.0, errors, 0.7, 4).p_value() == pytest.approx(np.mean(brute))
 
 
 def test_what_two_arms_have_in_common_cancels() -> None:
@@ -90,7 +95,7 @@ def test_what_two_arms_have_in_common_cancels() -> None:
     off = difference_of_means(means(ours, drawn), means(theirs, drawn), is_paired=True)
     low, high = off.interval() or (0, 0)
     assert off.value == pytest.approx(20 / 300) and 0.03 < low < high < 0.10
-    assert (off.p() or 1) < 0.01
+    assert (off.p_value() or 1) < 0.01
     alone = mean_over_seeds(means(ours, drawn)).interval() or (0, 0)
     assert high - low < 0.7 * (alone[1] - alone[0])
 
@@ -98,7 +103,7 @@ def test_what_two_arms_have_in_common_cancels() -> None:
 def test_an_arm_against_itself_is_no_different() -> None:
     values = means(np.random.default_rng(0).random((3, 50)), draw_weights(50))
     off = difference_of_means(values, values, is_paired=True)
-    assert off.value == 0 and off.p() == 1 and off.interval() == (0, 0)
+    assert off.value == 0 and off.p_value() == 1 and off.interval() == (0, 0)
 
 
 @pytest.mark.parametrize("is_paired", [True, False])
@@ -111,7 +116,7 @@ def test_a_difference_the_other_way_round_is_its_mirror_image(is_paired: bool) -
     assert one.value == -other.value
     low, high = one.interval() or (0, 0)
     assert (other.interval() or (0, 0)) == pytest.approx((-high, -low), rel=0.2, abs=0.01)
-    assert other.p() == pytest.approx(one.p(), rel=0.2, abs=0.01)
+    assert other.p_value() == pytest.approx(one.p_value(), rel=0.2, abs=0.01)
 
 
 def test_seeds_that_are_not_paired_have_the_variance_of_both_arms() -> None:
@@ -121,7 +126,7 @@ def test_seeds_that_are_not_paired_have_the_variance_of_both_arms() -> None:
     welch = stats.ttest_ind(ours, theirs, equal_var=False)
     expected = welch.confidence_interval()
     assert (off.interval() or (0, 0)) == pytest.approx((expected.low, expected.high), rel=0.02)
-    assert off.p() == pytest.approx(welch.pvalue)
+    assert off.p_value() == pytest.approx(welch.pvalue)
 
 
 def test_chance_is_counted_once_with_the_uncertainty_of_few_seeds() -> None:
@@ -137,7 +142,7 @@ def test_there_is_no_interval_where_too_many_draws_are_undefined() -> None:
     values[0, 1:61] = np.nan
     assert mean_over_seeds(values).interval() == (1.0, 1.0)
     values[0, 1:151] = np.nan
-    assert mean_over_seeds(values).interval() is None and mean_over_seeds(values).p() is None
+    assert mean_over_seeds(values).interval() is None and mean_over_seeds(values).p_value() is None
 
 
 def test_holm_is_the_step_down_procedure_worked_by_hand() -> None:

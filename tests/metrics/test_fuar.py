@@ -1,10 +1,27 @@
 """FUAR is the ratio of Jang et al. (2022), and None where nothing was gained."""
 
 import random
+from collections.abc import Sequence
+from typing import TypeAlias
 
+import numpy as np
 import pytest
 
-from fki.metrics.continual import Then, fuar
+from fki.metrics import continual
+from fki.metrics.draws import Draws, to_scalar
+
+Then: TypeAlias = tuple[float, float]  # a score after phase i, and after the last phase
+Task: TypeAlias = Sequence[Then | None]  # None: not defined in that phase
+
+
+def pairs(task: Task) -> Draws:
+    """[n, 2, 1]."""
+    return np.array([pair or (None, None) for pair in task], np.float64).reshape(-1, 2, 1)
+
+
+def fuar(forget: Task, updated: Task = (), new: Task = ()) -> float | None:
+    return to_scalar(continual.fuar(pairs(forget), pairs(updated), pairs(new)))
+
 
 # IL, UL and NL of T5-large-ssm, and the printed FUAR: the main table of Jang et al. (2022).
 INITIAL = (24.17, 1.62, 1.88)

@@ -1,4 +1,4 @@
-"""A frozen encoder read from memory says what it would have said, and is run once a source."""
+"""A cached encoder returns what the encoder would compute, and runs once for each source."""
 
 import os
 import shutil
@@ -27,37 +27,39 @@ NOT_OFF = {"encoder_cache": "fp32", "freeze_level": 1}
 
 
 @pytest.fixture
-def make_states(tmp_path: Path) -> Callable[..., EncoderCache]:
-    """A function of options: the states of a toy encoder."""
+def make_cache(tmp_path: Path) -> Callable[..., EncoderCache]:
+    """Return a function that makes the cache of a toy encoder."""
 
-    def make(store: str = "fp32", limit: int = 2**20, folder: str = "states") -> EncoderCache:
+    def make(dtype: str = "fp32", max_bytes: int = 2**20, folder: str = "states") -> EncoderCache:
         encoder = toy_model().requires_grad_(False).get_encoder()
         return EncoderCache(
             FrozenEncoder(encoder, (1,)),
             toy_tokenizer(),
-            store=store,
-            limit=limit,
+            dtype=dtype,
+            max_bytes=max_bytes,
             folder=tmp_path / folder,
         )
 
     return make
 
 
-def read(states: EncoderCache, group: CachedStates | None, rows: list[list[list[int]]]) -> Any:
-    """What the encoder says of packed rows while it is recalled."""
-    batch = toy_tokenizer().packed([[TokenizedExample(s, [1]) for s in row] for row in rows])
-    with states.recalled(batch, [group] * len(rows)):
-        return states.frozen.encoder(input_ids=batch.input_ids)
+def read(cache: EncoderCache, group: CachedStates | None, rows: list[list[list[int]]]) -> Any:
+    """The patched encoder's output for packed rows."""
+    batch = toy_tokenizer().collate_packed(
+        [[TokenizedExample(s, [1]) for s in row] for row in rows]
+    )
+    with cache.patch_encoder(batch, [group] * len(rows)):
+        return cache.frozen.encoder(input_ids=batch.input_ids)
 
 
-@pytest.mark.parametrize("is_known", [True, False], ids=["kept", "computed when asked"])
+@pytest.mark.parametrize("is_cached", [True, False], ids=["cached", "computed when needed"])
 @pytest.mark.parametrize("rows", [[[0], [1], [2], [3]], [[2, 1], [0, 3], [2]]], ids=str)
-def test_what_is_recalled_is_what_the_encoder_says_of_each_source(
-    rows: list[list[int]], is_known: bool, make_states: Any
+def test_the_patched_encoder_returns_the_states_of_each_source(
+    rows: list[list[int]], is_cached: bool, make_cache: Any
 ) -> None:
-    states = make_states()
-    group = states.group("some", SOURCES) if is_known else None
-    out = read(states, group, [[SOURCES[i] for i in row] for row in rows])
+    cache = make_cache()
+    group = cache.fetch("some", SOURCES) if is_cached else None
+    out = read(cache, group, [[SOURCES[i] for i in row] for row in rows])
     encoder = toy_model().eval().get_encoder()
     for r, row in enumerate(rows):
         start = 0
@@ -73,77 +75,77 @@ def test_what_is_recalled_is_what_the_encoder_says_of_each_source(
     assert out.hidden_states[0] is None  # nothing reads it
 
 
-def test_the_bits_of_a_group_do_not_depend_on_what_else_was_kept(make_states: Any) -> None:
-    one, other = make_states(), make_states()
-    other.group("before", SOURCES[:2])
-    first, second = (s.group("some", SOURCES) for s in (one, other))
+def test_the_bits_of_a_group_do_not_depend_on_other_groups(make_cache: Any) -> None:
+    one, other = make_cache(), make_cache()
+    other.fetch("before", SOURCES[:2])
+    first, second = (s.fetch("some", SOURCES) for s in (one, other))
     assert torch.equal(first.table, second.table)
 
 
-def test_each_source_of_a_group_is_computed_once(make_states: Any) -> None:
-    states, seen = make_states(), []
-    states.frozen.encoder.register_forward_hook(lambda m, a, k, o: seen.append(1), with_kwargs=True)
+def test_each_source_of_a_group_is_computed_once(make_cache: Any) -> None:
+    cache, seen = make_cache(), []
+    cache.frozen.encoder.register_forward_hook(lambda m, a, k, o: seen.append(1), with_kwargs=True)
     for _ in range(3):
-        group = states.group("some", [*SOURCES, *SOURCES])
-        read(states, group, [[s] for s in SOURCES])
-    assert len(group.begins) == len(SOURCES)
-    # one batch computes them; `recalled` calls the module, which then answers from memory
+        group = cache.fetch("some", [*SOURCES, *SOURCES])
+        read(cache, group, [[s] for s in SOURCES])
+    assert len(group.offsets) == len(SOURCES)
+    # one batch computes them; `patch_encoder` leaves the module callable, and its hook runs
     assert len(seen) == 1 + 3
 
 
-def test_weights_that_have_changed_make_the_states_anew(make_states: Any) -> None:
-    states = make_states()
-    before = states.group("some", SOURCES).table.clone()
+def test_changed_weights_recompute_the_group(make_cache: Any) -> None:
+    cache = make_cache()
+    before = cache.fetch("some", SOURCES).table.clone()
     with torch.no_grad():
-        states.frozen.encoder.block[0].layer[0].SelfAttention.q.weight.mul_(2)
-    after = states.group("some", SOURCES).table
+        cache.frozen.encoder.block[0].layer[0].SelfAttention.q.weight.mul_(2)
+    after = cache.fetch("some", SOURCES).table
     assert not torch.allclose(before, after)
 
 
-def test_bf16_takes_half_the_space_and_is_as_near_as_bf16_is(make_states: Any) -> None:
-    whole, half = make_states(), make_states("bf16")
-    a, b = whole.group("some", SOURCES), half.group("some", SOURCES)
-    assert half.size * 2 == whole.size
+def test_bf16_takes_half_the_space_and_rounds_to_bf16(make_cache: Any) -> None:
+    whole, half = make_cache(), make_cache("bf16")
+    a, b = whole.fetch("some", SOURCES), half.fetch("some", SOURCES)
+    assert half.size_bytes * 2 == whole.size_bytes
     assert b.table.dtype == torch.bfloat16
     assert torch.equal(b.table, a.table.bfloat16())
 
 
-def test_older_groups_give_way_and_one_that_is_too_large_is_not_kept(make_states: Any) -> None:
-    states = make_states(limit=2 * 15 * 2 * 16 * 4)  # two times 15 tokens of two states
+def test_older_groups_are_dropped_and_one_that_is_too_large_is_not_cached(make_cache: Any) -> None:
+    cache = make_cache(max_bytes=2 * 15 * 2 * 16 * 4)  # two times 15 tokens of two states
     for name in ("a", "b", "c"):
-        assert states.group(name, SOURCES) is not None
-    assert list(states.groups) == ["b", "c"]
-    assert states.size <= states.limit
-    assert states.group("d", [[i, i + 1, 1] for i in range(2, 40)]) is None
+        assert cache.fetch(name, SOURCES) is not None
+    assert list(cache.groups) == ["b", "c"]
+    assert cache.size_bytes <= cache.max_bytes
+    assert cache.fetch("d", [[i, i + 1, 1] for i in range(2, 40)]) is None
 
 
-def test_a_disk_without_room_is_left_alone(
-    make_states: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_disk_without_space_disables_the_cache(
+    make_cache: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1, 1, 1000))
-    assert make_states().group("some", SOURCES) is None
+    assert make_cache().fetch("some", SOURCES) is None
 
 
-def test_a_disk_that_fills_up_meanwhile_is_done_without(
-    make_states: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_disk_that_fills_up_disables_the_cache(
+    make_cache: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    states = make_states()
-    assert states.group("some", SOURCES) is None and states.groups == {}
+    cache = make_cache()
+    assert cache.fetch("some", SOURCES) is None and cache.groups == {}
 
 
-def test_a_folder_that_cannot_be_made_means_to_do_without(make_states: Any, tmp_path: Path) -> None:
+def test_an_unusable_folder_disables_the_cache(make_cache: Any, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert make_states(folder="file/states").group("some", SOURCES) is None
+    assert make_cache(folder="file/states").fetch("some", SOURCES) is None
 
 
-def test_nothing_is_left_on_the_disk(make_states: Any, tmp_path: Path) -> None:
-    states = make_states()
-    states.group("some", SOURCES)
+def test_the_cache_leaves_no_file_on_the_disk(make_cache: Any, tmp_path: Path) -> None:
+    cache = make_cache()
+    cache.fetch("some", SOURCES)
     assert [*(tmp_path / "states").iterdir()] == []
 
 
@@ -172,7 +174,7 @@ def without_dropout(model: Any) -> None:
 @pytest.mark.parametrize("pack", [0, 128])
 @pytest.mark.parametrize("store", ["fp32", "bf16"])
 @pytest.mark.parametrize("method", CACHED)
-def test_learning_from_kept_states_is_learning_with_the_encoder(
+def test_training_from_the_cache_equals_training_with_the_encoder(
     method: str, store: str, pack: int, make_period: Callable[[int], Period]
 ) -> None:
     weights, losses = [], []
@@ -187,9 +189,9 @@ def test_learning_from_kept_states_is_learning_with_the_encoder(
         torch.testing.assert_close(p, weights[1][name], atol=near, rtol=1e-3)
 
 
-def test_a_frozen_encoder_is_run_once_a_period(make_period: Callable[[int], Period]) -> None:
+def test_a_frozen_encoder_runs_once_a_period(make_period: Callable[[int], Period]) -> None:
     model, trainer, _ = lesson("vanilla", freeze_level=1)
-    assert trainer.courses.work.costs.kept  # which takes one pass of the model, once
+    assert trainer.courses.work.costs.uncached_source  # which takes one pass of the model, once
     runs: list[int] = []
     model.encoder.block[0].register_forward_hook(lambda *_: runs.append(1))
     list(trainer.learn(make_period(6)))
@@ -198,7 +200,7 @@ def test_a_frozen_encoder_is_run_once_a_period(make_period: Callable[[int], Peri
     assert len(runs) == 2
 
 
-def test_the_seconds_of_running_the_encoder_are_those_of_the_first_step(
+def test_the_first_step_includes_the_seconds_of_filling_the_cache(
     make_period: Callable[[int], Period], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, trainer, _ = lesson("vanilla", freeze_level=1)
@@ -223,23 +225,23 @@ def test_the_seconds_of_running_the_encoder_are_those_of_the_first_step(
     ],
     ids=str,
 )
-def test_states_are_kept_where_nothing_in_the_encoder_trains(
+def test_states_are_cached_if_nothing_in_the_encoder_trains(
     method: str, settings: dict[str, Any], is_kept: bool, is_read: bool
 ) -> None:
     _, trainer, kept = lesson(method, **settings)
     assert (kept is not None, trainer.states is not None) == (is_kept, is_read)
 
 
-def test_lora_in_the_decoder_alone_leaves_the_encoder_frozen() -> None:
+def test_lora_in_the_decoder_only_leaves_the_encoder_frozen() -> None:
     config = Config(method="lora", freeze_level=2)
     cls = registry.method_class("lora")
     made = cls(config, cls.Options(target_modules=["EncDecAttention.q"]))
     model = made.prepare(toy_model())
-    assert made.frozen(model) is not None
+    assert made.frozen_encoder(model) is not None
 
 
 @pytest.mark.parametrize("method", ["vanilla", "kadapter_3", "modular"])
-def test_answers_from_kept_states_are_the_models_own(
+def test_answers_from_the_cache_are_the_models_own(
     method: str, make_period: Callable[[int], Period], accelerator: Accelerator
 ) -> None:
     model, trainer, kept = lesson(method, freeze_level=1)

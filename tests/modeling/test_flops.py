@@ -1,4 +1,4 @@
-"""The estimate of operations is that of the matrix products, for whatever a method adds."""
+"""The estimate of operations counts the matrix products, whatever modules a method adds."""
 
 from pathlib import Path
 from typing import Any
@@ -33,14 +33,14 @@ def products(model: Any) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize("level", [0, 1])
 @pytest.mark.parametrize("name", registry.method_names())
-def test_the_estimate_is_what_torch_counts_of_weights(name: str, level: int) -> None:
+def test_the_estimate_equals_the_count_of_torch(name: str, level: int) -> None:
     ready = Case(name).taught(level)
     counted, sources, targets = products(ready.model)
     costs = FlopEstimator(ready.model, None).costs
     assert costs.source * sources + costs.target * targets == counted
 
 
-def test_where_all_trains_it_is_six_for_each_weight_and_token() -> None:
+def test_full_training_costs_six_for_each_weight_and_token() -> None:
     model = toy_model()
     blocks = {"encoder": 0, "decoder": 0, "crossed": 0}
     for name, p in model.named_parameters():
@@ -53,42 +53,42 @@ def test_where_all_trains_it_is_six_for_each_weight_and_token() -> None:
     assert costs.target == 6 * (blocks["decoder"] + head)
 
 
-def kept_states(level: int, limit: int = 2**20) -> tuple[Any, EncoderCache]:
+def cached_model(level: int, max_bytes: int = 2**20) -> tuple[Any, EncoderCache]:
     ready = Case("vanilla").prepare(level)
-    frozen = ready.method.frozen(ready.model)
+    frozen = ready.method.frozen_encoder(ready.model)
     assert frozen is not None
     return ready.model, EncoderCache(
-        frozen, toy_tokenizer(), store="fp32", limit=limit, folder=Path()
+        frozen, toy_tokenizer(), dtype="fp32", max_bytes=max_bytes, folder=Path()
     )
 
 
-def test_an_encoder_whose_states_are_kept_takes_two_for_each_weight_of_a_new_source() -> None:
-    model, states = kept_states(1)
+def test_a_cached_encoder_costs_two_for_each_weight_of_a_new_source() -> None:
+    model, states = cached_model(1)
     weights = sum(
         p.numel() for n, p in model.encoder.block.named_parameters() if "weight" in n and p.ndim > 1
     )
     weights -= model.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight.numel()
-    plain, kept = FlopEstimator(model, None).costs, FlopEstimator(model, states).costs
-    assert kept.kept == 2 * weights
-    assert kept.source == plain.source - 2 * weights
-    assert kept.target == plain.target
+    plain, cached = FlopEstimator(model, None).costs, FlopEstimator(model, states).costs
+    assert cached.uncached_source == 2 * weights
+    assert cached.source == plain.source - 2 * weights
+    assert cached.target == plain.target
 
 
-def test_each_source_is_charged_once_and_each_time_where_there_is_no_room() -> None:
+def test_each_source_counts_once_or_each_time_if_the_cache_is_full() -> None:
     batch = [
         TokenizedExample([5, 6, 7], [1]),
         TokenizedExample([8, 9], [1, 2]),
         TokenizedExample([5, 6, 7], [3]),
     ]
-    costs = TokenCosts(source=1.0, target=10.0, kept=100.0)
+    costs = TokenCosts(source=1.0, target=10.0, uncached_source=100.0)
     roomy, narrow = FlopMeter(costs, 5), FlopMeter(costs, 4)
     each = 8 * 1.0 + 4 * 10.0
-    assert [roomy.flops(batch), roomy.flops(batch)] == [each + 500.0, each]
-    assert narrow.flops(batch[:2]) == 5 + 30 + 500.0
-    assert narrow.flops(batch) == each + 800.0
+    assert [roomy.count(batch), roomy.count(batch)] == [each + 500.0, each]
+    assert narrow.count(batch[:2]) == 5 + 30 + 500.0
+    assert narrow.count(batch) == each + 800.0
 
 
-def test_measuring_changes_neither_the_model_nor_what_is_drawn_at_random() -> None:
+def test_measuring_changes_neither_the_model_nor_the_random_state() -> None:
     model = toy_model().train()
     torch.manual_seed(3)
     expected = torch.rand(1)

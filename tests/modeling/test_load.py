@@ -59,12 +59,12 @@ def test_a_misspelt_embedded_name_gets_the_right_one() -> None:
 
 
 def test_a_folder_that_is_not_there_is_not_sought_on_the_hub() -> None:
-    with pytest.raises(NotDownloaded, match="no model folder"):
+    with pytest.raises(NotDownloaded, match=r"nowhere"):
         load.load_base_model("./nowhere")
 
 
 def test_a_folder_without_a_config_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no config\.json"):
+    with pytest.raises(ConfigError, match=r"config\.json"):
         load.load_base_model(str(tmp_path))
 
 
@@ -81,7 +81,7 @@ def test_weights_that_are_no_numbers_are_refused(
     model = toy_model()
     with torch.no_grad():
         model.encoder.block[0].layer[0].layer_norm.weight[0] = float("nan")
-    with pytest.raises(ConfigError, match="not all finite"):
+    with pytest.raises(ConfigError, match=r"NaN.* encoder\.block\.0"):
         load.load_base_model(save(tmp_path / "m", tokenizer, model))
 
 

@@ -11,7 +11,7 @@ from fki.config.schema import Config
 from fki.core import registry
 from fki.core.registry import BUILTIN
 from fki.core.types import Batch
-from fki.data.collator import IGNORE, TokenizedExample, shift_right
+from fki.data.collator import IGNORE_INDEX, TokenizedExample, shift_right
 from fki.methods.base import trainable_parameters
 from fki.modeling.seq2seq import can_pack, replace_forward, scored_logits, target_logits
 from fki.testing import toy_model, toy_tokenizer
@@ -30,7 +30,7 @@ def alone(model: Any, chosen: list[int]) -> torch.Tensor:
     """[N, V] of each example, asked for by itself in the plain way, one after another."""
     parts = []
     for i in chosen:
-        batch = toy_tokenizer().batch([EXAMPLES[i]])
+        batch = toy_tokenizer().collate([EXAMPLES[i]])
         parts.append(target_logits(model, batch, model.config)[0])
     return torch.cat(parts)
 
@@ -48,7 +48,7 @@ def taught(method: str, **shape: Any) -> Any:
 
 
 def packed() -> Batch:
-    return toy_tokenizer().packed([[EXAMPLES[i] for i in row] for row in ROWS])
+    return toy_tokenizer().collate_packed([[EXAMPLES[i] for i in row] for row in ROWS])
 
 
 @pytest.mark.parametrize("untied", [False, True])
@@ -76,24 +76,26 @@ def test_an_example_sees_nothing_of_its_neighbours_in_the_row() -> None:
     other = TokenizedExample([99, 98, 97, 1], [96, 95, 1])  # as long as the first one
     rows = [[first, EXAMPLES[2]] for first in (EXAMPLES[0], other)]
     with torch.no_grad():
-        one, two = (scored_logits(model, toy_tokenizer().packed([row]), model) for row in rows)
+        one, two = (
+            scored_logits(model, toy_tokenizer().collate_packed([row]), model) for row in rows
+        )
     n = len(EXAMPLES[0].target)
     assert torch.equal(one[n:], two[n:])
     assert not torch.equal(one[:n], two[:n])
 
 
 def test_the_head_at_the_scored_places_has_the_same_gradients_to_the_last_bit() -> None:
-    batch = toy_tokenizer().batch(EXAMPLES)
+    batch = toy_tokenizer().collate(EXAMPLES)
     grads = []
     for is_gathered in (True, False):
         model = toy_model().train(False)
         if is_gathered:
-            labels = batch.labels.flatten()[batch.places]
+            labels = batch.labels.flatten()[batch.scored_positions]
             logits = scored_logits(model, batch, model)
         else:
             labels, logits = batch.labels.flatten(), target_logits(model, batch, model.config)
         functional.cross_entropy(
-            logits.flatten(0, -2), labels, ignore_index=IGNORE, reduction="sum"
+            logits.flatten(0, -2), labels, ignore_index=IGNORE_INDEX, reduction="sum"
         ).backward()  # type: ignore[no-untyped-call]
         grads.append({n: p.grad for n, p in model.named_parameters()})
     for name, grad in grads[0].items():
@@ -102,7 +104,7 @@ def test_the_head_at_the_scored_places_has_the_same_gradients_to_the_last_bit() 
 
 def test_a_model_is_as_before_after_a_packed_pass() -> None:
     model: Any = toy_model().eval()
-    batch = toy_tokenizer().batch(EXAMPLES)
+    batch = toy_tokenizer().collate(EXAMPLES)
     before = target_logits(model, batch, model.config)
     scored_logits(model, packed(), model)
     assert torch.equal(target_logits(model, batch, model.config), before)
@@ -129,9 +131,9 @@ def test_only_models_with_relative_positions_alone_are_packed(kind: str, can: bo
 
 def test_a_packed_row_begins_each_target_with_the_start_token() -> None:
     batch = packed()
-    assert batch.parts is not None
-    text = batch.labels[2][batch.labels[2] != IGNORE].tolist()
+    assert batch.segment_ids is not None
+    text = batch.labels[2][batch.labels[2] != IGNORE_INDEX].tolist()
     assert text == [t for i in ROWS[2] for t in EXAMPLES[i].target]
-    inputs = shift_right(batch.labels, 0, 0, batch.parts)[2].tolist()
+    inputs = shift_right(batch.labels, 0, 0, batch.segment_ids)[2].tolist()
     expected = [t for i in ROWS[2] for t in [0, *EXAMPLES[i].target[:-1]]]
     assert inputs[: len(expected)] == expected

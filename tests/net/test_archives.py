@@ -10,7 +10,7 @@ import pytest
 
 from fki.core.errors import DataError
 from fki.net import archives
-from fki.net.archives import Bounds, is_archive, unpack
+from fki.net.archives import ArchiveLimits, is_archive, unpack
 
 KINDS = ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"]
 FILES = {"a/one.csv": b"1,2\n", "two.txt": b"zwei"}
@@ -31,7 +31,7 @@ def pack(file: Path, files: dict[str, bytes]) -> Path:
     return file
 
 
-def refusal(archive: Path, bounds: Bounds | None = None) -> str:
+def refusal(archive: Path, bounds: ArchiveLimits | None = None) -> str:
     """Why it is not unpacked; and nothing is left, inside the folder or beside it."""
     before = sorted(archive.parent.rglob("*"))
     with pytest.raises(DataError) as caught:
@@ -75,15 +75,15 @@ def test_links_of_a_zip_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_bombs_are_refused_when_they_grow(tmp_path: Path, kind: str) -> None:
     archive = pack(tmp_path / f"x.{kind}", {"zeros": bytes(3_000_000)})
-    bounds = Bounds(ratio=10, free_of_ratio=1_000_000)
+    bounds = ArchiveLimits(ratio=10, free_of_ratio=1_000_000)
     if kind == "tar":  # it is not smaller than what it holds
-        bounds = Bounds(total=1_000_000)
+        bounds = ArchiveLimits(total=1_000_000)
     assert "grows beyond" in refusal(archive, bounds)
 
 
 def test_more_files_than_anyone_needs_are_refused(tmp_path: Path) -> None:
     archive = pack(tmp_path / "x.zip", {f"{i}": b"" for i in range(12)})
-    assert "more than 10 files" in refusal(archive, Bounds(files=10))
+    assert "more than 10 files" in refusal(archive, ArchiveLimits(files=10))
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")

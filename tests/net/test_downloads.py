@@ -15,8 +15,8 @@ import pytest
 from fki import __version__
 from fki.core.errors import DataError
 from fki.net import downloads
-from fki.net.downloads import Progress, Remote, fetch_file, sums_of
-from fki.net.http import Patience, Web, retry_after
+from fki.net.downloads import FileProgress, RemoteFile, fetch_file, file_checksums
+from fki.net.http import HttpClient, RetryPolicy, parse_retry_after
 from tests.support.web_server import Site, site
 
 CONTENT = random.Random(0).randbytes(50_000)
@@ -37,8 +37,8 @@ def pauses() -> list[float]:
 
 
 @pytest.fixture
-def web(pauses: list[float]) -> Iterator[Web]:
-    with Web(patience=Patience(read=2.0), sleep=pauses.append) as client:
+def web(pauses: list[float]) -> Iterator[HttpClient]:
+    with HttpClient(patience=RetryPolicy(read=2.0), sleep=pauses.append) as client:
         yield client
 
 
@@ -54,42 +54,49 @@ def parts(target: Path) -> list[str]:
 def halve(host: Site, target: Path) -> None:
     """Leave half of the file behind, as a kill does."""
     host.cut_every = 20_000
-    with Web(patience=Patience(tries=1)) as client, pytest.raises(DataError, match="bytes"):
-        fetch_file(client, Remote(host.url), target)
+    with (
+        HttpClient(patience=RetryPolicy(tries=1)) as client,
+        pytest.raises(DataError, match="bytes"),
+    ):
+        fetch_file(client, RemoteFile(host.url), target)
     host.cut_every = 0
     assert parts(target) == [".file.bin.part", ".file.bin.part.json"]
 
 
-def test_a_file_comes_whole_with_a_note_of_its_origin(host: Site, web: Web, target: Path) -> None:
-    assert fetch_file(web, Remote(host.url, sha256=SHA256), target).read_bytes() == CONTENT
+def test_a_file_comes_whole_with_a_note_of_its_origin(
+    host: Site, web: HttpClient, target: Path
+) -> None:
+    assert fetch_file(web, RemoteFile(host.url, sha256=SHA256), target).read_bytes() == CONTENT
     origin = json.loads((target.parent / ".file.bin.origin").read_text(encoding="utf-8"))
     assert origin["url"] == host.url and origin["sha256"] == SHA256 and origin["etag"] == '"one"'
     assert parts(target) == [".file.bin.origin", "file.bin"]
     assert host.requests[0]["User-Agent"].startswith("fki/")
 
 
-def test_a_file_that_is_here_is_not_asked_for_again(host: Site, web: Web, target: Path) -> None:
+def test_a_file_that_is_here_is_not_asked_for_again(
+    host: Site, web: HttpClient, target: Path
+) -> None:
     for _ in range(2):
-        fetch_file(web, Remote(host.url), target)
+        fetch_file(web, RemoteFile(host.url), target)
     assert len(host.requests) == 1
 
 
 @pytest.mark.parametrize("cut", [1_000, 7_001, 49_999])
 @pytest.mark.parametrize("published", ["sha256", "sha1", "md5", ""])
 def test_a_line_that_is_cut_again_and_again_brings_the_file(
-    host: Site, web: Web, target: Path, cut: int, published: str
+    host: Site, web: HttpClient, target: Path, cut: int, published: str
 ) -> None:
     host.cut_every = cut
     sums = {published: hashlib.new(published, CONTENT).hexdigest()} if published else {}
-    assert fetch_file(web, Remote(host.url, **sums), target).read_bytes() == CONTENT
+    assert fetch_file(web, RemoteFile(host.url, **sums), target).read_bytes() == CONTENT
     assert len(host.requests) == -(-len(CONTENT) // cut)
 
 
 def test_the_rest_is_asked_for_on_condition_that_the_file_is_the_same(
-    host: Site, web: Web, target: Path
+    host: Site, web: HttpClient, target: Path
 ) -> None:
     halve(host, target)
-    fetch_file(web, Remote(host.url), target)
+    fetch_file(web, RemoteFile(host.url), target)
     last = host.requests[-1]
     assert last["Range"] == "bytes=20000-" and last["If-Range"] == '"one"'
     assert target.read_bytes() == CONTENT
@@ -98,149 +105,155 @@ def test_the_rest_is_asked_for_on_condition_that_the_file_is_the_same(
 @pytest.mark.parametrize("obeys", [True, False])
 @pytest.mark.parametrize("size", [50_000, 30_000, 20_000, 15_000])
 def test_a_changed_file_is_never_glued_to_an_old_half(
-    host: Site, web: Web, target: Path, obeys: bool, size: int
+    host: Site, web: HttpClient, target: Path, obeys: bool, size: int
 ) -> None:
     halve(host, target)
     host.content, host.etag, host.ignores_conditions = OTHER[:size], '"two"', not obeys
-    assert fetch_file(web, Remote(host.url), target).read_bytes() == OTHER[:size]
+    assert fetch_file(web, RemoteFile(host.url), target).read_bytes() == OTHER[:size]
 
 
 def test_a_file_that_changes_between_two_cuts_is_the_new_one(
-    host: Site, web: Web, target: Path
+    host: Site, web: HttpClient, target: Path
 ) -> None:
     def change(held: Site, number: int) -> None:
         if number == 3:
             held.content, held.etag = OTHER, '"two"'
 
     host.cut_every, host.before_answer = 10_000, change
-    assert fetch_file(web, Remote(host.url), target).read_bytes() == OTHER
+    assert fetch_file(web, RemoteFile(host.url), target).read_bytes() == OTHER
 
 
 def test_without_an_etag_the_date_of_change_is_the_condition(
-    host: Site, web: Web, target: Path
+    host: Site, web: HttpClient, target: Path
 ) -> None:
     host.etag, host.last_modified = 'W/"weak"', "Wed, 01 Oct 2025 00:00:00 GMT"
     halve(host, target)
-    fetch_file(web, Remote(host.url), target)
+    fetch_file(web, RemoteFile(host.url), target)
     assert host.requests[-1]["If-Range"] == host.last_modified
 
 
 @pytest.mark.parametrize("etag", [None, 'W/"weak"'])
 def test_what_nothing_vouches_for_is_fetched_from_the_start(
-    host: Site, web: Web, target: Path, etag: str | None
+    host: Site, web: HttpClient, target: Path, etag: str | None
 ) -> None:
     host.etag = etag
     halve(host, target)
     host.content = OTHER
-    assert fetch_file(web, Remote(host.url), target).read_bytes() == OTHER
+    assert fetch_file(web, RemoteFile(host.url), target).read_bytes() == OTHER
     assert "Range" not in host.requests[-1]
 
 
-def test_a_half_of_another_address_is_not_used(host: Site, web: Web, target: Path) -> None:
+def test_a_half_of_another_address_is_not_used(host: Site, web: HttpClient, target: Path) -> None:
     halve(host, target)
-    fetch_file(web, Remote(f"{host.base}/elsewhere"), target)
+    fetch_file(web, RemoteFile(f"{host.base}/elsewhere"), target)
     assert "Range" not in host.requests[-1]
 
 
-def test_a_server_without_ranges_is_read_from_the_start(host: Site, web: Web, target: Path) -> None:
+def test_a_server_without_ranges_is_read_from_the_start(
+    host: Site, web: HttpClient, target: Path
+) -> None:
     halve(host, target)
     host.ignores_ranges = True
-    assert fetch_file(web, Remote(host.url), target).read_bytes() == CONTENT
+    assert fetch_file(web, RemoteFile(host.url), target).read_bytes() == CONTENT
 
 
 def test_a_server_that_always_cuts_and_knows_no_ranges_is_given_up(
-    host: Site, web: Web, target: Path
+    host: Site, web: HttpClient, target: Path
 ) -> None:
     host.cut_every, host.ignores_ranges = 10_000, True
     with pytest.raises(DataError, match=r"10000 of 50000 bytes|RemoteProtocol"):
-        fetch_file(web, Remote(host.url), target)
+        fetch_file(web, RemoteFile(host.url), target)
     assert len(host.requests) == 6 and not target.exists()
 
 
-def test_a_whole_part_only_gets_its_name(host: Site, web: Web, target: Path) -> None:
+def test_a_whole_part_only_gets_its_name(host: Site, web: HttpClient, target: Path) -> None:
     halve(host, target)
     (target.parent / ".file.bin.part").write_bytes(CONTENT)
-    assert fetch_file(web, Remote(host.url, sha256=SHA256), target).read_bytes() == CONTENT
+    assert fetch_file(web, RemoteFile(host.url, sha256=SHA256), target).read_bytes() == CONTENT
 
 
-def test_a_file_of_no_bytes_is_a_file(host: Site, web: Web, target: Path) -> None:
+def test_a_file_of_no_bytes_is_a_file(host: Site, web: HttpClient, target: Path) -> None:
     host.content = b""
-    assert fetch_file(web, Remote(host.url), target).read_bytes() == b""
+    assert fetch_file(web, RemoteFile(host.url), target).read_bytes() == b""
 
 
-def test_a_wrong_checksum_leaves_nothing(host: Site, web: Web, target: Path) -> None:
+def test_a_wrong_checksum_leaves_nothing(host: Site, web: HttpClient, target: Path) -> None:
     with pytest.raises(DataError, match=f"its sha256 must be {'0' * 64}, it is {SHA256}") as caught:
-        fetch_file(web, Remote(host.url, sha256="0" * 64), target)
+        fetch_file(web, RemoteFile(host.url, sha256="0" * 64), target)
     assert caught.value.exit_code == 3 and caught.value.hint
     assert ".file.bin.part" not in parts(target) and not target.exists()
 
 
 def test_a_wrong_checksum_over_a_line_that_is_cut_ends_too(
-    host: Site, web: Web, target: Path
+    host: Site, web: HttpClient, target: Path
 ) -> None:
     host.cut_every = 20_000
     with pytest.raises(DataError, match="its md5 must be"):
-        fetch_file(web, Remote(host.url, md5="0" * 32), target)
+        fetch_file(web, RemoteFile(host.url, md5="0" * 32), target)
     assert len(host.requests) == 6
 
 
-def test_a_damaged_half_is_fetched_afresh_once(host: Site, web: Web, target: Path) -> None:
+def test_a_damaged_half_is_fetched_afresh_once(host: Site, web: HttpClient, target: Path) -> None:
     halve(host, target)
     (target.parent / ".file.bin.part").write_bytes(b"x" * 20_000)
-    assert fetch_file(web, Remote(host.url, sha256=SHA256), target).read_bytes() == CONTENT
+    assert fetch_file(web, RemoteFile(host.url, sha256=SHA256), target).read_bytes() == CONTENT
     assert [r.get("Range") for r in host.requests[1:]] == ["bytes=20000-", None]
 
 
 @pytest.mark.parametrize("sums", [{}, {"sha256": SHA256}])
 def test_a_kept_file_that_was_altered_is_refused_and_left(
-    host: Site, web: Web, target: Path, sums: dict[str, str]
+    host: Site, web: HttpClient, target: Path, sums: dict[str, str]
 ) -> None:
-    fetch_file(web, Remote(host.url, **sums), target)
+    fetch_file(web, RemoteFile(host.url, **sums), target)
     target.write_bytes(OTHER)
     with pytest.raises(DataError, match="was altered"):
-        fetch_file(web, Remote(host.url, **sums), target)
+        fetch_file(web, RemoteFile(host.url, **sums), target)
     assert target.read_bytes() == OTHER
 
 
-def test_a_file_that_nothing_vouches_for_is_not_taken(host: Site, web: Web, target: Path) -> None:
+def test_a_file_that_nothing_vouches_for_is_not_taken(
+    host: Site, web: HttpClient, target: Path
+) -> None:
     target.parent.mkdir()
     target.write_bytes(CONTENT)
     with pytest.raises(DataError, match="nothing vouches for it"):
-        fetch_file(web, Remote(host.url), target)
+        fetch_file(web, RemoteFile(host.url), target)
 
 
 def test_a_kept_file_that_has_changed_at_its_source_is_said_to_have(
-    host: Site, web: Web, target: Path
+    host: Site, web: HttpClient, target: Path
 ) -> None:
-    fetch_file(web, Remote(host.url), target)
-    fetch_file(web, Remote(host.url), target)  # the same still
+    fetch_file(web, RemoteFile(host.url), target)
+    fetch_file(web, RemoteFile(host.url), target)  # the same still
     host.content, host.etag = OTHER, '"two"'
     with pytest.raises(DataError, match="has changed since") as caught:
-        fetch_file(web, Remote(host.url), target)
+        fetch_file(web, RemoteFile(host.url), target)
     assert f"Move {target} away" in str(caught.value.hint) and target.read_bytes() == CONTENT
-    fetch_file(web, Remote(host.url, sha256=SHA256), target)  # a checksum says which is meant
+    fetch_file(web, RemoteFile(host.url, sha256=SHA256), target)  # a checksum says which is meant
 
 
 def test_a_kept_file_is_used_where_its_source_cannot_be_asked(
-    host: Site, web: Web, target: Path
+    host: Site, web: HttpClient, target: Path
 ) -> None:
-    fetch_file(web, Remote(host.url), target)
-    gone = Remote("http://127.0.0.1:9/file.bin")
+    fetch_file(web, RemoteFile(host.url), target)
+    gone = RemoteFile("http://127.0.0.1:9/file.bin")
     origin = target.with_name(f".{target.name}.origin")
     origin.write_text(origin.read_text().replace(host.url, gone.url))
     assert fetch_file(web, gone, target).read_bytes() == CONTENT
 
 
 def test_busy_servers_are_asked_again_no_sooner_than_they_say(
-    host: Site, web: Web, target: Path, pauses: list[float]
+    host: Site, web: HttpClient, target: Path, pauses: list[float]
 ) -> None:
     when = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=30), usegmt=True)
     host.failures = [(429, {"Retry-After": "7"}), (503, {"Retry-After": when}), (500, {})]
-    fetch_file(web, Remote(host.url, sha256=SHA256), target)
+    fetch_file(web, RemoteFile(host.url, sha256=SHA256), target)
     assert pauses[0] == 7 and 25 < pauses[1] <= 30 and 2 <= pauses[2] <= 4
 
 
-def test_pauses_grow_and_are_not_all_alike(host: Site, web: Web, pauses: list[float]) -> None:
+def test_pauses_grow_and_are_not_all_alike(
+    host: Site, web: HttpClient, pauses: list[float]
+) -> None:
     host.failures = [(500, {})] * 9
     with pytest.raises(DataError, match="500 Internal Server Error, 6 times in a row"):
         web.answer(host.url)
@@ -249,7 +262,7 @@ def test_pauses_grow_and_are_not_all_alike(host: Site, web: Web, pauses: list[fl
 
 
 def test_a_server_that_asks_for_an_hour_is_not_waited_for(
-    host: Site, web: Web, pauses: list[float]
+    host: Site, web: HttpClient, pauses: list[float]
 ) -> None:
     host.failures = [(429, {"Retry-After": "3600"})]
     with pytest.raises(DataError, match="asks to wait 3600 s") as caught:
@@ -258,16 +271,16 @@ def test_a_server_that_asks_for_an_hour_is_not_waited_for(
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
-def test_what_will_not_get_better_is_asked_once(host: Site, web: Web, status: int) -> None:
+def test_what_will_not_get_better_is_asked_once(host: Site, web: HttpClient, status: int) -> None:
     host.failures = [(status, {})] * 2
     with pytest.raises(DataError, match=str(status)) as caught:
         web.answer(host.url)
     assert len(host.requests) == 1 and caught.value.hint
 
 
-def test_a_slow_drip_is_waited_for(host: Site, web: Web, target: Path) -> None:
+def test_a_slow_drip_is_waited_for(host: Site, web: HttpClient, target: Path) -> None:
     host.drip = 0.005
-    assert fetch_file(web, Remote(host.url), target).read_bytes() == CONTENT
+    assert fetch_file(web, RemoteFile(host.url), target).read_bytes() == CONTENT
     assert len(host.requests) == 1
 
 
@@ -276,27 +289,27 @@ def test_a_line_that_falls_silent_is_tried_again(host: Site, target: Path) -> No
         held.drip = 0.5 if number == 1 else 0.0
 
     host.before_answer = wake
-    with Web(patience=Patience(read=0.1), sleep=lambda _: None) as web:
-        assert fetch_file(web, Remote(host.url), target).read_bytes() == CONTENT
+    with HttpClient(patience=RetryPolicy(read=0.1), sleep=lambda _: None) as web:
+        assert fetch_file(web, RemoteFile(host.url), target).read_bytes() == CONTENT
     assert len(host.requests) == 2
 
 
-def test_nobody_at_the_address_is_said_with_what_to_do(web: Web, target: Path) -> None:
+def test_nobody_at_the_address_is_said_with_what_to_do(web: HttpClient, target: Path) -> None:
     with site() as gone:
         url = gone.url
     with pytest.raises(DataError, match="cannot be reached") as caught:
-        fetch_file(web, Remote(url), target)
+        fetch_file(web, RemoteFile(url), target)
     assert "HTTPS_PROXY" in str(caught.value.hint)
 
 
-def test_a_server_that_answers_is_not_called_out_of_reach(host: Site, web: Web) -> None:
+def test_a_server_that_answers_is_not_called_out_of_reach(host: Site, web: HttpClient) -> None:
     host.failures = [(429, {})] * 9
     with pytest.raises(DataError, match="answers 429 Too Many Requests") as caught:
         web.answer(host.url)
     assert "HTTPS_PROXY" not in str(caught.value.hint)
 
 
-def test_an_answer_that_cannot_be_unpacked_is_tried_again(web: Web) -> None:
+def test_an_answer_that_cannot_be_unpacked_is_tried_again(web: HttpClient) -> None:
     with site(content=b"no gzip", encoding="gzip") as broken:
         with pytest.raises(DataError, match="DecodingError"):
             web.answer(broken.url)
@@ -304,14 +317,18 @@ def test_an_answer_that_cannot_be_unpacked_is_tried_again(web: Web) -> None:
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "no address", "http://"])
-def test_an_address_that_is_none_is_refused_at_once(web: Web, target: Path, url: str) -> None:
+def test_an_address_that_is_none_is_refused_at_once(
+    web: HttpClient, target: Path, url: str
+) -> None:
     with pytest.raises(DataError, match="cannot be fetched"):
-        fetch_file(web, Remote(url), target)
+        fetch_file(web, RemoteFile(url), target)
 
 
-def test_a_redirect_is_followed_and_a_circle_is_not(host: Site, web: Web, target: Path) -> None:
+def test_a_redirect_is_followed_and_a_circle_is_not(
+    host: Site, web: HttpClient, target: Path
+) -> None:
     with site(location=host.url) as first:
-        assert fetch_file(web, Remote(first.url), target).read_bytes() == CONTENT
+        assert fetch_file(web, RemoteFile(first.url), target).read_bytes() == CONTENT
         first.location = first.url
         with pytest.raises(DataError, match="redirect"):
             web.answer(first.url)
@@ -322,13 +339,13 @@ def test_a_file_goes_through_the_proxy_of_the_environment(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", host.base)
     monkeypatch.setenv("NO_PROXY", "")
-    with Web() as web:
-        fetch_file(web, Remote("http://elsewhere.invalid/file.bin"), target)
+    with HttpClient() as web:
+        fetch_file(web, RemoteFile("http://elsewhere.invalid/file.bin"), target)
     assert host.requests[0]["path"] == "http://elsewhere.invalid/file.bin"
 
 
 def test_a_full_disk_is_said_and_what_came_is_gone_on_with(
-    host: Site, web: Web, target: Path, monkeypatch: pytest.MonkeyPatch
+    host: Site, web: HttpClient, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Full:
         """A file that takes 30,000 bytes."""
@@ -354,47 +371,49 @@ def test_a_full_disk_is_said_and_what_came_is_gone_on_with(
             Path, "open", lambda f, *a, **k: Full(o) if (o := real(f, *a, **k)).mode == "ab" else o
         )
         with pytest.raises(DataError, match="No space left on device") as caught:
-            fetch_file(web, Remote(host.url), target)
+            fetch_file(web, RemoteFile(host.url), target)
     assert caught.value.exit_code == 3 and "Free some space" in str(caught.value.hint)
     assert not target.exists()
-    assert fetch_file(web, Remote(host.url, sha256=SHA256), target).read_bytes() == CONTENT
+    assert fetch_file(web, RemoteFile(host.url, sha256=SHA256), target).read_bytes() == CONTENT
     assert host.requests[-1]["Range"] == "bytes=30000-"
 
 
 def test_a_file_that_cannot_fit_is_not_begun(
-    host: Site, web: Web, target: Path, monkeypatch: pytest.MonkeyPatch
+    host: Site, web: HttpClient, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 10})
     monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(DataError, match="are to come"):
-        fetch_file(web, Remote(host.url), target)
+        fetch_file(web, RemoteFile(host.url), target)
 
 
 def test_progress_tells_how_much_is_here_and_how_long_the_rest_takes(
-    host: Site, web: Web, target: Path
+    host: Site, web: HttpClient, target: Path
 ) -> None:
-    seen: list[Progress] = []
+    seen: list[FileProgress] = []
     host.drip = 0.002
-    fetch_file(web, Remote(host.url), target, seen.append)
+    fetch_file(web, RemoteFile(host.url), target, seen.append)
     assert seen[-1].done == seen[-1].total == len(CONTENT) and seen[-1].seconds == 0
     assert seen[0].name == "file.bin"
 
 
-def test_without_a_length_the_file_comes_all_the_same(host: Site, web: Web, target: Path) -> None:
+def test_without_a_length_the_file_comes_all_the_same(
+    host: Site, web: HttpClient, target: Path
+) -> None:
     host.says_length = False
-    seen: list[Progress] = []
-    assert fetch_file(web, Remote(host.url), target, seen.append).read_bytes() == CONTENT
+    seen: list[FileProgress] = []
+    assert fetch_file(web, RemoteFile(host.url), target, seen.append).read_bytes() == CONTENT
     assert seen[-1].total is None and seen[-1].seconds is None
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-3"])
 def test_a_retry_after_that_says_nothing_asks_for_nothing(text: str) -> None:
-    assert retry_after({"Retry-After": text}) == 0
+    assert parse_retry_after({"Retry-After": text}) == 0
 
 
 def test_sums_are_those_of_the_whole_file(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(CONTENT)
-    assert sums_of(tmp_path / "f")["md5"] == hashlib.md5(CONTENT).hexdigest()
+    assert file_checksums(tmp_path / "f")["md5"] == hashlib.md5(CONTENT).hexdigest()
 
 
 @pytest.mark.parametrize("contact", ["", "news@example.org"])
@@ -402,6 +421,6 @@ def test_a_source_is_told_who_asks_and_whom_to_write_to(
     contact: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FKI_CONTACT", contact)
-    with Web() as web:
+    with HttpClient() as web:
         agent = web._client.headers["User-Agent"]
     assert agent == f"fki/{__version__}" + (f" ({contact})" if contact else "")

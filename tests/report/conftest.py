@@ -9,10 +9,10 @@ from fki.metrics.registry import Metric
 
 ROWS = ("base", "2023-01", "2023-02", "2023-03")
 METRICS = (
-    Metric("invariant", "Kept facts", "inv", "Exact match on what never changes, at the end."),
-    Metric("learning_gain", "Learning gain", "gain", "What a period gained when it was learned."),
-    Metric("forgetting", "Forgetting", "forgot", "What was lost since.", higher_is_better=False),
-    Metric("fuar", "FUAR", "FUAR", "Lost per gained.", "", higher_is_better=False, digits=2),
+    Metric("invariant", "Kept facts", "inv", "Exact match on what never changes", role="kept"),
+    Metric("learning_gain", "Learning gain", "gain", "Rise of a period", role="learned"),
+    Metric("forgetting", "Forgetting", "forgot", "Fall", higher_is_better=False, role="forgotten"),
+    Metric("fuar", "FUAR", "FUAR", "Lost per gained", "", higher_is_better=False, digits=2),
 )
 VALUES: Mapping[str, Sequence[float | None]] = {
     "vanilla": (24.62, 87.64, 79.21, 1.716),
@@ -92,6 +92,6 @@ def comparison(group: Group) -> Comparison:
     return Comparison(
         groups=(group,),
         left_out={"runs/broken_1": "it has no scores.json & is <odd>."},
-        apart=("The groups differ in their data.",),
+        group_differences=("The groups differ in their data.",),
         environments=("python 3.11.7, torch 2.13.0, linux, cpu",),
     )

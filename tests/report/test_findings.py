@@ -17,16 +17,17 @@ def lines(group: Group) -> dict[str, str]:
 def test_findings_say_who_is_ahead_and_how_others_stand_to_the_baseline(group: Group) -> None:
     told = lines(group)
     assert told["Keeping"] == (
-        "recadam kept most of what was known before: 99.3 % (95 % interval 98.8 to 100.0). "
-        "Against vanilla, recadam kept 74.7 points more (95 % interval 73.6 to 76.0). "
+        "recadam kept most of the facts from before the stream: 99.3% "
+        "(95% interval 98.8 to 100.0). "
+        "Against vanilla, recadam kept 74.7 points more (95% interval 73.6 to 76.0). "
         'There is no evidence of a difference from vanilla for lora <b>"&$.'
     )
-    assert told["Learning"].startswith("vanilla learned most: 87.6 %")
-    assert "recadam learned 27.6 points less (95 % interval 26.3 to 28.7)" in told["Learning"]
+    assert told["Learning"].startswith("vanilla learned most: 87.6%")
+    assert "recadam learned 27.6 points less (95% interval 26.3 to 28.7)" in told["Learning"]
 
 
 def test_nobody_is_said_to_be_ahead_whose_interval_overlaps(group: Group) -> None:
-    assert "recadam has the best mean, 60.0 %" in lines(group)["Forgetting"]
+    assert "recadam has the best mean, 60.0%" in lines(group)["Forgetting"]
     assert 'overlaps with that of lora <b>"&$.' in lines(group)["Forgetting"]
     assert "forgot least" not in lines(group)["Forgetting"]
 

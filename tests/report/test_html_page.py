@@ -8,7 +8,7 @@ import pytest
 
 from fki.comparison.breakdown import Answer, Breakdown, Contrast, RelationScore
 from fki.comparison.types import Comparison, Group
-from fki.core.formatting import format_number
+from fki.core.formatting import format_number, format_p_value
 from fki.report import metric_roles
 from fki.report.html_page import format_prompt, format_setting, render_page, typeset
 
@@ -119,7 +119,7 @@ def test_the_table_says_each_estimate_with_its_interval(comparison: Comparison) 
         for metric, cell in zip(group.metrics, cells, strict=True):
             value = arm.estimate(metric.key)
             assert cell.split()[0] == format_number(value.value, metric.digits)
-            assert typeset(metric_roles.interval(value, metric.digits)) in cell
+            assert typeset(metric_roles.format_interval(value, metric.digits)) in cell
     assert found.row(0, "vanilla")[1] == "2"
     assert "no gain in 1 of 2 seeds" in found.row(0, '<b>"&$')[5]
     assert found.tables[0][0][2].split() == ["inv", "%", "↑n", "=", "500"]
@@ -147,9 +147,9 @@ def test_each_difference_is_told_with_p_effect_and_verdict(comparison: Compariso
         assert row[0].strip().endswith(difference.arm)
         assert row[1:] == [
             typeset(format_number(difference.value, digits, sign=True)),
-            typeset(metric_roles.interval(difference, digits, sign=True)) or "-",
-            metric_roles.p_value(difference.p),
-            metric_roles.p_value(difference.p_holm),
+            typeset(metric_roles.format_interval(difference, digits, sign=True)) or "-",
+            format_p_value(difference.p),
+            format_p_value(difference.p_holm),
             typeset(format_number(difference.effect, 2, sign=True)),
             difference.verdict,
             difference.test or "-",
@@ -265,7 +265,7 @@ def test_small_words_of_a_page() -> None:
     assert [format_setting(v) for v in (None, [], True, ["q", "v"], 0, 0.001)] == [
         *("-", "-", "true", "q, v", "0", "0.001")
     ]
-    assert [metric_roles.p_value(p) for p in (None, 0.0004, 0.0312, 1.0)] == [
+    assert [format_p_value(p) for p in (None, 0.0004, 0.0312, 1.0)] == [
         "-",
         "<0.001",
         "0.031",

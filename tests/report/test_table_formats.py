@@ -58,7 +58,7 @@ def test_markdown_reads_back_as_the_tables(comparison: Comparison) -> None:
     for arm in group.arms:
         for metric, cell in zip(group.metrics, scores[arm.name][2:6], strict=True):
             value = arm.estimate(metric.key)
-            interval = metric_roles.interval(value, metric.digits)
+            interval = metric_roles.format_interval(value, metric.digits)
             text = f"{format_number(value.value, metric.digits)} {interval}"
             assert cell == text.strip()
     verdicts = [row[-1] for row in rows if len(row) == 8 and row[-1] in {"better", "worse"}]
@@ -74,7 +74,7 @@ def test_markdown_shows_odd_text_as_it_is(comparison: Comparison) -> None:
 
 def unescaped(text: str) -> str:
     """What LaTeX prints of text that was escaped."""
-    signs = {**{v: k for k, v in table_formats.LATEX.items()}, "$-$": "-"}
+    signs = {**{v: k for k, v in table_formats.LATEX_ESCAPES.items()}, "$-$": "-"}
     pattern = "|".join(re.escape(sign) for sign in sorted(signs, key=len, reverse=True))
     return re.sub(pattern, lambda found: signs[found[0]], text)
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fki.config.resolve import Resolved
+from fki.config.resolve import ResolvedConfig
 from fki.core.errors import ConfigError, DataError, FkiError, Interrupted
 from fki.core.types import Step
 from fki.evaluation.evaluator import Evaluator
@@ -30,7 +30,7 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def make(resolved: Callable[..., Resolved], tmp_path: Path) -> Make:
+def make(resolved: Callable[..., ResolvedConfig], tmp_path: Path) -> Make:
     """A function of a folder's name and settings: a runner that begins or goes on."""
 
     def make(name: str, *, again: bool = False, **settings: Any) -> Runner:
@@ -358,7 +358,7 @@ def test_for_want_of_memory_forward_passes_are_halved_and_the_batch_is_kept(
     original, sizes = Trainer._nll, []
 
     def short(self: Trainer, batch: Any) -> torch.Tensor:
-        if batch.parts or len(batch.input_ids) > 1:
+        if batch.segment_ids or len(batch.input_ids) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
         sizes.append(len(batch.input_ids))
         return original(self, batch)

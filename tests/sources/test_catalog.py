@@ -14,7 +14,7 @@ from fki.sources import catalog
 @pytest.fixture
 def wiki() -> Path:
     """The fetched dataset."""
-    return catalog.fetch("wiki")[0]
+    return catalog.fetch_dataset("wiki")[0]
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -22,9 +22,9 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def test_fetch_puts_a_verified_dataset_into_the_data_folder(tmp_path: Path) -> None:
-    folder, was_here = catalog.fetch("wiki")
+    folder, was_here = catalog.fetch_dataset("wiki")
     assert folder == tmp_path / "home" / "datasets" / "wiki" and not was_here
-    assert open_dataset.verify(folder) == open_dataset.read_manifest(folder)["digest"]
+    assert open_dataset.verify_dataset(folder) == open_dataset.read_manifest(folder)["digest"]
 
 
 def test_fetch_leaves_nothing_else_behind(wiki: Path) -> None:
@@ -33,7 +33,7 @@ def test_fetch_leaves_nothing_else_behind(wiki: Path) -> None:
 
 def test_a_second_fetch_says_that_it_is_there_and_changes_nothing(wiki: Path) -> None:
     before = content(wiki)
-    assert catalog.fetch("wiki") == (wiki, True)
+    assert catalog.fetch_dataset("wiki") == (wiki, True)
     assert content(wiki) == before
 
 
@@ -69,7 +69,7 @@ def test_a_harmed_dataset_is_refused_and_left_as_it_is(wiki: Path, name: str, us
     HARMS[name](wiki)
     before = content(wiki)
     with pytest.raises(DataError, match=name) as caught:
-        catalog.fetch("wiki") if use == "fetch" else open_dataset.open_stream(
+        catalog.fetch_dataset("wiki") if use == "fetch" else open_dataset.open_stream(
             "wiki", "day", "sentinel"
         )
     assert caught.value.exit_code == 3 and caught.value.hint
@@ -82,12 +82,12 @@ def test_a_harmed_dataset_is_refused_and_left_as_it_is(wiki: Path, name: str, us
 def test_a_manifest_of_another_shape_is_refused(wiki: Path, text: str) -> None:
     (wiki / "manifest.json").write_text(text, encoding="utf-8")
     with pytest.raises(DataError):
-        catalog.fetch("wiki")
+        catalog.fetch_dataset("wiki")
 
 
 def test_an_unknown_dataset_brings_the_nearest_name() -> None:
     with pytest.raises(DataError, match="Did you mean 'wiki'"):
-        catalog.fetch("wikki")
+        catalog.fetch_dataset("wikki")
     with pytest.raises(DataError, match="Did you mean 'wiki'"):
         open_dataset.open_stream("wikki", "day", "sentinel")
 
@@ -111,7 +111,7 @@ class Failing:
 def test_a_source_that_fails_leaves_no_half_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(catalog.SOURCES, "failing", Failing())
     with pytest.raises(ConnectionError):
-        catalog.fetch("failing")
+        catalog.fetch_dataset("failing")
     assert list(open_dataset.dataset_folder("failing").parent.iterdir()) == []
 
 
@@ -119,7 +119,7 @@ def test_what_a_killed_process_left_goes_with_the_next_one() -> None:
     folder = open_dataset.dataset_folder("wiki")
     (folder.parent / ".wiki.fki" / "wiki").mkdir(parents=True)
     (folder.parent / ".wiki.fki" / "wiki" / "base.jsonl").touch()
-    assert catalog.fetch("wiki") == (folder, False)
+    assert catalog.fetch_dataset("wiki") == (folder, False)
     assert [f.name for f in folder.parent.iterdir()] == ["wiki"]
 
 
@@ -129,7 +129,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("fki.sources.catalog.shutil.copytree", full)
     with pytest.raises(DataError, match="not all files could be copied"):
-        catalog.fetch("wiki")
+        catalog.fetch_dataset("wiki")
     assert list(open_dataset.dataset_folder("wiki").parent.iterdir()) == []
 
 
@@ -137,12 +137,12 @@ def test_one_process_at_a_time_makes_a_dataset_in_a_place(tmp_path: Path) -> Non
     waited = threading.Event()
 
     def second() -> None:
-        with catalog.alone(tmp_path / "mine", waited.set):
+        with catalog.lock_folder(tmp_path / "mine", waited.set):
             order.append("second")
 
     order: list[str] = []
     thread = threading.Thread(target=second)
-    with catalog.alone(tmp_path / "mine"), catalog.alone(tmp_path / "other"):
+    with catalog.lock_folder(tmp_path / "mine"), catalog.lock_folder(tmp_path / "other"):
         thread.start()
         assert waited.wait(30)
         order.append("first")
@@ -164,5 +164,5 @@ def test_a_data_folder_that_cannot_be_made_is_named(
     (tmp_path / "file").touch()
     monkeypatch.setenv("FKI_HOME", str(tmp_path / "file"))
     with pytest.raises(DataError, match="cannot be put into") as caught:
-        catalog.fetch("wiki")
+        catalog.fetch_dataset("wiki")
     assert "FKI_HOME" in str(caught.value.hint)

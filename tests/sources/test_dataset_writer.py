@@ -43,7 +43,7 @@ def some(**values: object) -> DatasetDraft:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    catalog.place(tmp_path / "some", lambda fresh: write_dataset(fresh, some()))
+    catalog.place_dataset(tmp_path / "some", lambda fresh: write_dataset(fresh, some()))
     return tmp_path / "some"
 
 
@@ -77,8 +77,8 @@ def test_datasets_reads_every_file_by_the_card(
 
 
 def test_the_manifest_vouches_for_every_file(folder: Path) -> None:
-    open_dataset.verify(folder)
-    assert catalog.check(folder) == []
+    open_dataset.verify_dataset(folder)
+    assert catalog.find_faults(folder) == []
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     listed = {f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file()}
     assert set(manifest["files"]) == listed - {"manifest.json"}
@@ -128,8 +128,10 @@ def test_a_dataset_is_the_same_from_lists_and_from_rows_that_come(tmp_path: Path
     for name, table in (("lists", rows), ("comes", (dict(row) for row in rows))):
         (tmp_path / name).mkdir()
         write_dataset(tmp_path / name, some(tables={"stream": table}))
-    assert open_dataset.verify(tmp_path / "lists") == open_dataset.verify(tmp_path / "comes")
-    assert catalog.check(tmp_path / "comes") == []
+    assert open_dataset.verify_dataset(tmp_path / "lists") == open_dataset.verify_dataset(
+        tmp_path / "comes"
+    )
+    assert catalog.find_faults(tmp_path / "comes") == []
 
 
 @pytest.mark.parametrize(
@@ -138,30 +140,34 @@ def test_a_dataset_is_the_same_from_lists_and_from_rows_that_come(tmp_path: Path
 def test_any_altered_file_is_found(folder: Path, name: str) -> None:
     with (folder / name).open("a", encoding="utf-8") as out:
         out.write(" ")
-    [fault] = catalog.check(folder)
+    [fault] = catalog.find_faults(folder)
     assert name in fault and "was altered" in fault
 
 
 def test_a_made_dataset_is_opened_by_its_name() -> None:
-    catalog.place(open_dataset.dataset_folder("some"), lambda fresh: write_dataset(fresh, some()))
-    assert catalog.kept() == ["some"]
+    catalog.place_dataset(
+        open_dataset.dataset_folder("some"), lambda fresh: write_dataset(fresh, some())
+    )
+    assert catalog.list_datasets() == ["some"]
     stream = open_dataset.open_stream("some", "month", "sentinel")
     assert stream.name == "some" and [p.name for p in stream.periods] == ["2025-02"]
 
 
 @pytest.mark.parametrize("name", ["..", ".", "some/../some", ""])
 def test_a_name_never_leads_out_of_the_folder_of_datasets(name: str) -> None:
-    catalog.place(open_dataset.dataset_folder("some"), lambda fresh: write_dataset(fresh, some()))
+    catalog.place_dataset(
+        open_dataset.dataset_folder("some"), lambda fresh: write_dataset(fresh, some())
+    )
     with pytest.raises(DataError):
         open_dataset.open_stream(name, "month", "sentinel")
 
 
 def test_the_same_again_is_there_and_something_else_is_refused(folder: Path) -> None:
-    assert catalog.build(folder, lambda fresh: write_dataset(fresh, some()))
+    assert catalog.place_or_compare(folder, lambda fresh: write_dataset(fresh, some()))
     other = some(tables={"stream": [FACT]})
     with pytest.raises(DataError, match="made of something else"):
-        catalog.build(folder, lambda fresh: write_dataset(fresh, other))
-    assert catalog.check(folder) == []
+        catalog.place_or_compare(folder, lambda fresh: write_dataset(fresh, other))
+    assert catalog.find_faults(folder) == []
 
 
 def test_what_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
@@ -170,5 +176,5 @@ def test_what_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
         os.remove(fresh / "stream.jsonl")
 
     with pytest.raises(DataError, match="no such file"):
-        catalog.place(tmp_path / "new" / "some", fail)
+        catalog.place_dataset(tmp_path / "new" / "some", fail)
     assert list((tmp_path / "new").iterdir()) == []

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fki.core.errors import DataError
-from fki.sources.row_collector import AGAIN, EMPTY, STRANGE, Kept
-from fki.sources.row_spool import Seen, Spool
+from fki.sources.row_collector import DUPLICATE, EMPTY, RESERVED, RowCollector
+from fki.sources.row_spool import RowSpool, SeenDigests
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_rows_can_be_gone_through_again_and_added_between() -> None:
-    spool = Spool()
+    spool = RowSpool()
     assert list(spool) == [] and not spool
     spool.append({"a": "é"})
     first = iter(spool)
@@ -32,7 +32,7 @@ def test_rows_can_be_gone_through_again_and_added_between() -> None:
 
 
 def test_the_file_goes_with_the_rows(room: Path) -> None:
-    spool = Spool()
+    spool = RowSpool()
     spool.append({"a": 1})
     assert len(list(room.iterdir())) == 1
     del spool
@@ -43,12 +43,12 @@ def test_the_file_goes_with_the_rows(room: Path) -> None:
 def test_a_full_disk_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/dev/null/none")
     with pytest.raises(DataError, match="takes no more rows") as caught:
-        Spool()
+        RowSpool()
     assert "TMPDIR" in str(caught.value.hint)
 
 
 def test_a_digest_is_new_once() -> None:
-    seen = Seen()
+    seen = SeenDigests()
     assert [seen.is_new(d) for d in (b"a", b"b", b"a", b"b", b"c")] == [
         True,
         True,
@@ -59,7 +59,7 @@ def test_a_digest_is_new_once() -> None:
 
 
 def test_what_is_kept_is_not_in_memory() -> None:
-    kept, text = Kept(), "word " * 200
+    kept, text = RowCollector(), "word " * 200
     tracemalloc.start()
     for number in range(5000):
         kept.text(f"{text}{number}", "2021")
@@ -69,7 +69,7 @@ def test_what_is_kept_is_not_in_memory() -> None:
 
 
 def test_what_our_rows_do_not_take_is_counted_with_the_reason() -> None:
-    kept = Kept()
+    kept = RowCollector()
     kept.fact("stream", "Eden", "head", "Ann", start="2021")
     kept.fact("stream", "Eden", "head", "Ann", start="2021")
     kept.fact("stream", "Eden", "", "Ann", start="2021")
@@ -79,10 +79,10 @@ def test_what_our_rows_do_not_take_is_counted_with_the_reason() -> None:
     kept.prompt("probes/mine", "Eden has", ["Ann"], relation="half a pair: \ud800")
     kept.drop("stream", "no date")
     assert kept.dropped == {
-        f"stream: {AGAIN}": 1,
+        f"stream: {DUPLICATE}": 1,
         f"stream: {EMPTY}": 1,
-        f"stream: {STRANGE}": 3,
-        f"probes/mine: {STRANGE}": 1,
+        f"stream: {RESERVED}": 3,
+        f"probes/mine: {RESERVED}": 1,
         "stream: no date": 1,
     }
     assert len(kept.tables["stream"]) == 1

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from transformers import PreTrainedModel
 
-from fki.config.resolve import Layer, Resolved, resolve
+from fki.config.resolve import Layer, ResolvedConfig, resolve
 from fki.config.schema import Config
 from fki.core import registry
 from fki.core.calendar import period_bounds
@@ -53,9 +53,9 @@ class Seen(ExampleTokenizer):
     made: list[Batch]
     batches: list[Batch]
 
-    def packed(self, rows: Any) -> Batch:
-        self.made.append(super().packed(rows))
-        self.batches.append(super().packed([[e] for row in rows for e in row]))
+    def collate_packed(self, rows: Any) -> Batch:
+        self.made.append(super().collate_packed(rows))
+        self.batches.append(super().collate_packed([[e] for row in rows for e in row]))
         return self.made[-1]
 
 
@@ -178,10 +178,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def resolved(toy_folder: Path, dataset: Path) -> Callable[..., Resolved]:
+def resolved(toy_folder: Path, dataset: Path) -> Callable[..., ResolvedConfig]:
     """A function of settings: the config of a short run on the toy model and dataset."""
 
-    def make(**settings: Any) -> Resolved:
+    def make(**settings: Any) -> ResolvedConfig:
         values = {
             "model": str(toy_folder),
             "dataset": str(dataset),
@@ -195,7 +195,7 @@ def resolved(toy_folder: Path, dataset: Path) -> Callable[..., Resolved]:
 
 
 @pytest.fixture(scope="session")
-def make_runner(resolved: Callable[..., Resolved]) -> Callable[..., Runner]:
+def make_runner(resolved: Callable[..., ResolvedConfig]) -> Callable[..., Runner]:
     """A function of a folder and settings: a runner that has written what it knows."""
 
     def make(folder: Path, **settings: Any) -> Runner:

@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import pytest
 
-from fki.net.optional import zstd
+from fki.net.optional import import_zstd
 
 REAL = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 
@@ -64,7 +64,7 @@ def save(file: Path, xml: str, encoding: str = "utf-8") -> Path:
     elif file.suffix == ".gz":
         content = gzip.compress(content)
     elif file.suffix == ".zst":
-        content = zstd().compress(content)
+        content = import_zstd().compress(content)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
     return file

@@ -78,7 +78,7 @@ class ReadsWhatItDoesNotName(Method):
         model.encoder = AddsABlock(model.encoder)
         return super().prepare(model)
 
-    def frozen(self, model: Any) -> FrozenEncoder | None:
+    def frozen_encoder(self, model: Any) -> FrozenEncoder | None:
         return detect_frozen_encoder(model.encoder.inner)
 
 

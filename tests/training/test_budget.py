@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from fki.config.resolve import Resolved
+from fki.config.resolve import ResolvedConfig
 from fki.config.schema import Budget, Config
 from fki.core.types import Period, Step
 from fki.methods.mixreview import MixReview, MixReviewOptions
@@ -223,7 +223,7 @@ def test_every_period_has_the_same_budget(make_lesson: Any, make_period: MakePer
     assert taken == [3, 3, 3]
 
 
-def run(resolved: Callable[..., Resolved], folder: Path, **settings: Any) -> Runner:
+def run(resolved: Callable[..., ResolvedConfig], folder: Path, **settings: Any) -> Runner:
     found = resolved(output_dir=str(folder), train_batch_size=1, num_train_epochs=3, **settings)
     return Runner.begin(session.build_session(found.config), found)
 

@@ -68,7 +68,7 @@ def test_each_piece_is_learned_once_an_epoch_and_steps_count_pieces(
 ) -> None:
     lesson = make_lesson(num_train_epochs=2, **settings)
     steps = list(lesson.trainer.learn(mixed))
-    pieces = lesson.encoder.count(mixed.examples)
+    pieces = lesson.encoder.count_examples(mixed.examples)
     assert pieces > len(mixed.examples)
     assert sum(s.examples for s in steps) == 2 * pieces
     assert len(steps) == 2 * lesson.trainer.cutter.steps(pieces) == steps[-1].steps
@@ -183,4 +183,4 @@ def test_a_method_that_replays_texts_learns_them_too(mixed: Period, make_lesson:
     old = Example("2023-12|text|0", "An old text " + SENTENCE, "", is_text=True)
     lesson.method.mix = lambda period, *_: [*period.examples, old]
     steps = list(lesson.trainer.learn(mixed))
-    assert sum(s.examples for s in steps) == lesson.encoder.count([*mixed.examples, old])
+    assert sum(s.examples for s in steps) == lesson.encoder.count_examples([*mixed.examples, old])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fki.config.presets import layers
+from fki.config.presets import read_layers
 from fki.config.resolve import resolve
 from fki.core import registry
 from fki.core.errors import FkiError, Interrupted
@@ -42,8 +42,11 @@ def test_the_folder_explains_the_run_before_it_starts(
     assert info["parameters"]["added"] == 0
     assert info["protocol"] == {
         "prompt_format": "sentinel",
+        "input_length": 64,
+        "output_length": 32,
+        "eval_every": 0,
+        "max_probes_per_set": 500,
         "num_beams": 1,
-        "max_new_tokens": 32,
         "precision": "fp32",
         "superseded": "not asked",
     }
@@ -53,7 +56,7 @@ def test_the_folder_explains_the_run_before_it_starts(
 
 
 def test_the_config_of_the_folder_makes_the_same_run_again(finished: Runner) -> None:
-    found = layers([str(finished.run.folder / "config.toml")], {}, [], {})
+    found = read_layers([str(finished.run.folder / "config.toml")], {}, [], {})
     again = resolve(found, options_of=registry.options_of).config
     assert again == finished.session.config
 
@@ -130,7 +133,7 @@ def test_kar_counts_the_seconds_of_the_optimizer_loop_alone(finished: Runner) ->
     seconds = sum(row["seconds"] for row in lines(finished, "metrics.jsonl") if "step" in row)
     found = finished.scores()["summary"]
     periods = [p for phase in finished.session.phases for p in phase.periods]
-    tokens = sum(finished.session.encoder.tokens(p.examples) for p in periods)
+    tokens = sum(finished.session.encoder.count_tokens(p.examples) for p in periods)
     assert finished.clock.eval_seconds > 0
     assert found["kar"] == pytest.approx(kar(found["matrix"], tokens, seconds))
 

@@ -43,10 +43,10 @@ def make(toy_folder: Path, dataset: Path, tmp_path: Path) -> Make:
             "output_dir": str(tmp_path / "grid"),
             **settings,
         }
-        cells = core.make_cells(
+        cells = core.plan_sweep(
             lambda **flags: [Layer(values, {}), Layer(flags, {})], methods, seeds, ["t5"]
         )
-        return Sweep(cells, cells.part(part))
+        return Sweep(cells, cells.partition(part))
 
     return make
 

@@ -12,7 +12,7 @@ import pytest
 from accelerate import tracking as theirs
 from accelerate.tracking import GeneralTracker, register_tracker_class
 
-from fki.config.resolve import Resolved
+from fki.config.resolve import ResolvedConfig
 from fki.core.errors import ConfigError, FkiError
 from fki.core.types import Score, Step
 from fki.runs.resume import LogExtent, read_log_extent
@@ -67,7 +67,7 @@ def recorder() -> Iterator[type[Recorder]]:
 
 
 @pytest.fixture
-def make(resolved: Callable[..., Resolved], tmp_path: Path) -> Make:
+def make(resolved: Callable[..., ResolvedConfig], tmp_path: Path) -> Make:
     """A function of settings: a runner that begins or goes on in one folder."""
 
     def make(**settings: Any) -> Runner:

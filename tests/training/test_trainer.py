@@ -14,7 +14,7 @@ from torch.nn import functional
 from fki.config.schema import Config
 from fki.core.errors import FkiError
 from fki.core.types import Period
-from fki.data.collator import IGNORE, TokenizedExample
+from fki.data.collator import IGNORE_INDEX, TokenizedExample
 from fki.evaluation.evaluator import Evaluator
 from fki.modeling import device
 from fki.modeling.seq2seq import target_logits
@@ -30,7 +30,7 @@ N = 7
 
 def by_hand(model: Any, examples: list[TokenizedExample]) -> tuple[float, dict[str, torch.Tensor]]:
     """The mean loss over all target tokens of one padded batch, and its gradient."""
-    batch = toy_tokenizer().batch(examples)
+    batch = toy_tokenizer().collate(examples)
     logits = target_logits(model, batch, model.config)
     loss = functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten())
     loss.backward()
@@ -274,7 +274,7 @@ def test_batches_are_the_same_after_a_step(make_lesson: Any, make_period: MakePe
     list(lesson.trainer.learn(make_period(3)))
     batch = lesson.encoder.batches[0]
     examples = lesson.encoder.encode(make_period(3).examples)
-    assert Counter(tuple(r[r != IGNORE].tolist()) for r in batch.labels) == Counter(
+    assert Counter(tuple(r[r != IGNORE_INDEX].tolist()) for r in batch.labels) == Counter(
         tuple(e.target) for e in examples
     )
 

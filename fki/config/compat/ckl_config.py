@@ -11,41 +11,41 @@ from pathlib import Path
 from typing import Any
 
 from fki.config.compat.ckl_keys import (
-    ABSENT,
-    IGNORED,
-    IMPLIED,
+    CKL_DATASETS,
+    IGNORED_KEYS,
     IMPLIED_ORIGIN,
-    KNOWN,
+    IMPLIED_SETTINGS,
+    KNOWN_KEYS,
+    METHOD_SPELLINGS,
     METHODS,
-    PULL,
-    RENAMED,
-    SPELLINGS,
-    THEIR_DATA,
+    RECADAM_PULL,
+    RENAMED_KEYS,
+    UNSUPPORTED_METHODS,
 )
-from fki.config.compat.json_positions import Member, members
+from fki.config.compat.json_positions import Member, read_members
 from fki.config.renamed_settings import new_name
 from fki.config.resolve import Layer
-from fki.config.validation import shown
+from fki.config.validation import format_value
 from fki.core import registry
-from fki.core.errors import nearest
+from fki.core.errors import did_you_mean
 
 
-def read(path: Path) -> Layer:
+def read_ckl_config(path: Path) -> Layer:
     """The layer that a file makes, each value with its "file:line".
 
     Raises:
         ConfigError: it cannot be read or is no JSON object. What is wrong with single keys is left
             to `resolve`, which tells all problems of all layers at once.
     """
-    reading = Reading(str(path))
-    for member in members(path):
+    reading = CklReader(str(path))
+    for member in read_members(path):
         reading.take(member)
     reading.finish()
     return reading.layer()
 
 
 @dataclass(slots=True)
-class Reading:
+class CklReader:
     """What has been read of a file so far; keys are fki's, dotted."""
 
     file: str
@@ -59,16 +59,16 @@ class Reading:
     def take(self, member: Member) -> None:
         """Read one key of theirs."""
         name, value, line = member
-        key = RENAMED.get(name, new_name(name))
+        key = RENAMED_KEYS.get(name, new_name(name))
         place = f"{self.file}:{line}"
         if name in self.names.values() or name in self.ignored:
             self.places[key] = place
             self.problem(key, f"key '{name}' is there twice; keep one.")
-        elif name in IGNORED:
-            self.ignored[name] = IGNORED[name]
-        elif name not in KNOWN:
+        elif name in IGNORED_KEYS:
+            self.ignored[name] = IGNORED_KEYS[name]
+        elif name not in KNOWN_KEYS:
             self.places[name] = place
-            self.problem(name, f"unknown key '{name}'.{nearest(name, KNOWN)}")
+            self.problem(name, f"unknown key '{name}'.{did_you_mean(name, KNOWN_KEYS)}")
         elif value is None:
             self.ignored[name] = "null says nothing"
         elif key in self.settings:
@@ -85,7 +85,7 @@ class Reading:
             self.precision(name, value)
         elif key == "method" and isinstance(value, str):
             self.method(value)
-        elif key == "dataset" and isinstance(value, str) and value in THEIR_DATA:
+        elif key == "dataset" and isinstance(value, str) and value in CKL_DATASETS:
             text = f"dataset '{value}' is CKL's and does not come with fki."
             self.problem(key, f"{text} Add: --dataset wiki, or a folder of yours.")
         elif key == "dataset" and value == "wiki":
@@ -95,7 +95,7 @@ class Reading:
             self.problem(key, f"{text} period. Add: --version quarter (or day, or month).")
         elif key == "output_dir" and value == "":
             self.note(key, "output_dir is empty: the run gets a new folder under runs/.")
-        elif key == "output_log" and isinstance(value, str) and is_folder(value):
+        elif key == "output_log" and isinstance(value, str) and is_log_folder(value):
             self.note(key, f"output_log is a folder: scores go to {Path(value) / 'scores.csv'}.")
         elif name != key:
             self.note(key, f"{name} is read as {key}.")
@@ -113,17 +113,19 @@ class Reading:
             if meaning.remark or name != meaning.method:
                 text = f"method '{name}' is read as '{meaning.method}'{options}{remark}"
                 self.note("method", text)
-        elif name in ABSENT:
-            self.problem("method", f"method '{name}' is {ABSENT[name]}.")
+        elif name in UNSUPPORTED_METHODS:
+            self.problem("method", f"method '{name}' is {UNSUPPORTED_METHODS[name]}.")
         elif name not in registry.method_names():
-            close = nearest(name, [*SPELLINGS, *registry.method_names()])
-            known = ", ".join(SPELLINGS)
+            close = did_you_mean(name, [*METHOD_SPELLINGS, *registry.method_names()])
+            known = ", ".join(METHOD_SPELLINGS)
             self.problem("method", f"method must be one of {known}, not '{name}'.{close}")
 
     def precision(self, name: str, value: Any) -> None:
         """fp16 becomes bf16, since T5 overflows in fp16."""
         if not isinstance(value, bool):
-            self.problem("mixed_precision", f"{name} must be true or false, not {shown(value)}.")
+            self.problem(
+                "mixed_precision", f"{name} must be true or false, not {format_value(value)}."
+            )
             return
         self.settings["mixed_precision"] = "bf16" if value else "no"
         read_as = "'bf16', because T5 overflows in fp16" if value else "'no'"
@@ -133,11 +135,11 @@ class Reading:
         """What depends on several keys, and what no key says."""
         self.checkpoint()
         self.recadam()
-        for key, value in IMPLIED.items():
+        for key, value in IMPLIED_SETTINGS.items():
             if key not in self.settings:
                 self.settings[key], self.places[key] = value, IMPLIED_ORIGIN
         if self.ignored:
-            self.notes.append(("", f"{self.file}: ignored: {grouped(self.ignored)}."))
+            self.notes.append(("", f"{self.file}: ignored: {group_by_reason(self.ignored)}."))
 
     def checkpoint(self) -> None:
         """CFInjectBench gives one folder as both output_dir and checkpoint_path: training writes
@@ -160,9 +162,9 @@ class Reading:
     def recadam(self) -> None:
         """RecAdam's gamma, such that a step pulls as far as in its paper."""
         rate: Any = self.settings.get("learning_rate")
-        if self.settings.get("method") != "recadam" or not is_rate(rate):
+        if self.settings.get("method") != "recadam" or not is_learning_rate(rate):
             return
-        gamma = float(f"{PULL / rate:.6g}")
+        gamma = float(f"{RECADAM_PULL / rate:.6g}")
         self.settings["recadam.gamma"] = gamma
         self.places["recadam.gamma"] = self.places["method"]
         self.note(
@@ -197,21 +199,21 @@ class Reading:
             tables | self.places,
             notes=tuple(self.notes),
             problems=tuple(self.problems),
-            is_ours=True,
+            is_builtin=True,
         )
 
 
-def is_rate(value: Any) -> bool:
+def is_learning_rate(value: Any) -> bool:
     """Is this a learning rate that can be divided by?"""
     return isinstance(value, int | float) and not isinstance(value, bool) and 1e-12 < value < 1e12
 
 
-def is_folder(output_log: str) -> bool:
+def is_log_folder(output_log: str) -> bool:
     """Does this output_log name a folder? Theirs was put in front of file names."""
     return bool(output_log) and Path(output_log).suffix not in (".csv", ".jsonl")
 
 
-def grouped(ignored: Mapping[str, str]) -> str:
+def group_by_reason(ignored: Mapping[str, str]) -> str:
     """Keys with their reason: `a, b (why); c (why)`."""
     keys: dict[str, list[str]] = {}
     for key, reason in ignored.items():

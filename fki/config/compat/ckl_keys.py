@@ -11,7 +11,7 @@ from fki.config import renamed_settings
 from fki.config.schema import SETTINGS, TABLES
 from fki.core import registry
 
-RENAMED = {
+RENAMED_KEYS = {
     "grad_norm": "max_grad_norm",
     "model_type": "method",  # CKL before it had `method`: models_baseline, models_kadapter
     "single_gpu_train_batch_size": "train_batch_size",
@@ -22,7 +22,7 @@ RENAMED = {
     "mix_ratio": "mixreview.ratio",
     "mix_decay": "mixreview.decay",
 }
-IGNORED = {  # key: why it is left out; keys with one reason are told together
+IGNORED_KEYS = {  # key: why it is left out; keys with one reason are told together
     **dict.fromkeys(
         ("accelerator", "plugins", "CUDA_VISIBLE_DEVICES"),
         "devices are chosen where processes start: accelerate launch -m fki",
@@ -48,17 +48,22 @@ IGNORED = {  # key: why it is left out; keys with one reason are told together
     **dict.fromkeys(("alpha", "temperature", "distil_epoch"), "these are kd's, a method fki lacks"),
 }
 OLD_NAMES = tuple(name for name in renamed_settings.RENAMED if "." not in name)
-KNOWN = (*(key for key in SETTINGS if key not in TABLES), *RENAMED, *IGNORED, *OLD_NAMES)
+KNOWN_KEYS = (
+    *(key for key in SETTINGS if key not in TABLES),
+    *RENAMED_KEYS,
+    *IGNORED_KEYS,
+    *OLD_NAMES,
+)
 
 # All methods but RecAdam, whose optimizer is its own, ran Adafactor; gradients were clipped at 0.5
 # (TemporalWiki's at 0.1).
-IMPLIED = {"optimizer": "adafactor", "max_grad_norm": 0.5}
+IMPLIED_SETTINGS = {"optimizer": "adafactor", "max_grad_norm": 0.5}
 IMPLIED_ORIGIN = "the originals' default"
 
-PULL = 0.1  # learning_rate * gamma of RecAdam's paper: 2e-5 * 5000
+RECADAM_PULL = 0.1  # learning_rate * gamma of RecAdam's paper: 2e-5 * 5000
 
 
-class Meaning(NamedTuple):
+class MethodMapping(NamedTuple):
     """What one of their methods is here: method, options of its table, and what to know of it."""
 
     method: str
@@ -66,8 +71,8 @@ class Meaning(NamedTuple):
     remark: str = ""
 
 
-def _parallel(k: int) -> Meaning:
-    return Meaning(
+def _map_parallel(k: int) -> MethodMapping:
+    return MethodMapping(
         f"kadapter_{k}",
         {"kadapter.mode": "parallel"},
         f"{k} equal modules side by side, as CFInjectBench has them. The paper's, {k} blocks in "
@@ -75,44 +80,44 @@ def _parallel(k: int) -> Meaning:
     )
 
 
-STACKED = Meaning(
+STACKED = MethodMapping(
     "kadapter_2", {"kadapter.mode": "stacked"}, "one module of 2 blocks, as CKL has it."
 )
 METHODS = {  # by their spelling, without underscores
-    **{alias: Meaning(method, {}) for alias, method in registry.ALIASES.items()},
-    "vanilla": Meaning("vanilla", {}),
+    **{alias: MethodMapping(method, {}) for alias, method in registry.ALIASES.items()},
+    "vanilla": MethodMapping("vanilla", {}),
     "kadapter": STACKED,
     "kadapters": STACKED._replace(
         remark="one module of 2 blocks, as CKL has it. K47 ran vanilla by this name."
     ),
-    "kadapter2": _parallel(2),
-    "kadapter3": _parallel(3),
-    "lora": Meaning(
+    "kadapter2": _map_parallel(2),
+    "kadapter3": _map_parallel(3),
+    "lora": MethodMapping(
         "lora",
         {},
         "r = 4, alpha = 16, scaled by alpha / r = 4. The originals scaled by r / alpha = 0.25, a "
         "mistake; to have that: --set lora.alpha=1",
     ),
-    "mixreview": Meaning(
+    "mixreview": MethodMapping(
         "mixreview",
         {},
         "old examples come from all that was shown before. CFInjectBench kept time-invariant "
         "relations only: --set mixreview.invariant_only=true. CKL reviewed a corpus: --set "
         "mixreview.source=corpus",
     ),
-    "modular": Meaning(
+    "modular": MethodMapping(
         "modular",
         {"modular.size": "same"},
         "a second encoder of the first one's size. The paper's small one: --set modular.size=small",
     ),
-    "modularsmall": Meaning("modular", {"modular.size": "small"}, "a second, small encoder."),
-    "recadam": Meaning("recadam", {}),  # its remark needs the learning rate
+    "modularsmall": MethodMapping("modular", {"modular.size": "small"}, "a second, small encoder."),
+    "recadam": MethodMapping("recadam", {}),  # its remark needs the learning rate
 }
-SPELLINGS = (*METHODS, "kadapter_2", "kadapter_3", "modular_small")
-ABSENT = {  # methods of theirs that fki lacks, and what to do instead
+METHOD_SPELLINGS = (*METHODS, "kadapter_2", "kadapter_3", "modular_small")
+UNSUPPORTED_METHODS = {  # methods of theirs that fki lacks, and what to do instead
     "initial": 'the untouched model. Write "baseline", and "check_validation": true',
     "kd": "knowledge distillation, which fki lacks",
     "kilm": "KILM, which fki lacks",
     "prune": "pruning, which fki lacks",
 }
-THEIR_DATA = {"recentnews", "invariantlama", "updatedlama", "newlama", "newlama_easy", "recentqa"}
+CKL_DATASETS = {"recentnews", "invariantlama", "updatedlama", "newlama", "newlama_easy", "recentqa"}

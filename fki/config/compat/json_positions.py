@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from fki.core.errors import ConfigError
 
-BETWEEN = re.compile(r"[\s,:]*")  # what stands between the parts of a sound object
+SEPARATORS = re.compile(r"[\s,:]*")  # what stands between the parts of a sound object
 
 
 class Member(NamedTuple):
@@ -18,35 +18,35 @@ class Member(NamedTuple):
     line: int
 
 
-def members(path: Path) -> list[Member]:
+def read_members(path: Path) -> list[Member]:
     """The keys of the object in their order, one that is there twice included.
 
     Raises:
         ConfigError: the file cannot be read, is no JSON, or holds something else.
     """
-    text = _text(path)
-    whole = _parsed(path, text)
+    text = _read_text(path)
+    whole = _parse(path, text)
     if not isinstance(whole, dict):
         kind = {list: "a list", str: "text", type(None): "null"}.get(type(whole), "one value")
         raise ConfigError(f'{path}: a config must be an object, {{"key": value}}, not {kind}.')
     found, decoder = [], json.JSONDecoder()
     at = text.index("{") + 1
-    while text[at := _after(text, at)] != "}":
+    while text[at := _skip_separators(text, at)] != "}":
         line = text.count("\n", 0, at) + 1
         name, at = decoder.raw_decode(text, at)
-        value, at = decoder.raw_decode(text, _after(text, at))
+        value, at = decoder.raw_decode(text, _skip_separators(text, at))
         found.append(Member(name, value, line))
     return found
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.") from None
 
 
-def _parsed(path: Path, text: str) -> Any:
+def _parse(path: Path, text: str) -> Any:
     try:
         whole = json.loads(text)
         json.dumps(whole, ensure_ascii=False).encode()
@@ -60,7 +60,7 @@ def _parsed(path: Path, text: str) -> Any:
         raise ConfigError(f"{path} cannot be read: {error}.") from None
 
 
-def _after(text: str, at: int) -> int:
+def _skip_separators(text: str, at: int) -> int:
     """Where the next part begins."""
-    match = BETWEEN.match(text, at)
+    match = SEPARATORS.match(text, at)
     return match.end() if match else at

@@ -65,7 +65,7 @@ class CTranslate2Runtime:
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self.end = self.ids[settings["eos_token"]]
 
-    def write(
+    def generate(
         self, sources: Sequence[list[int]], *, length: int, beams: int = 1, best: int = 1
     ) -> list[list[list[int]]]:
         """Greedy where there is one beam."""

@@ -51,7 +51,7 @@ class LlamaRuntime:
         self.ends = [llama.llama_vocab_eos(vocabulary)]
         weakref.finalize(self, _free, self.context, self.model)
 
-    def write(
+    def generate(
         self, sources: Sequence[list[int]], *, length: int, beams: int = 1, best: int = 1
     ) -> list[list[list[int]]]:
         """Greedy where there is one beam."""

@@ -56,7 +56,7 @@ class OnnxRuntime:
         self.ends = end if isinstance(end, list) else [end]
         self.encoder = encoder
 
-    def write(
+    def generate(
         self, sources: Sequence[list[int]], *, length: int, beams: int = 1, best: int = 1
     ) -> list[list[list[int]]]:
         """Greedy where there is one beam."""
@@ -74,7 +74,7 @@ class OnnxRuntime:
 
     def _read(self, sources: Sequence[list[int]]) -> tuple[Floats, Ids]:
         """The encoder's states [B, T, D], and their mask."""
-        batch = self.encoder.batch([TokenizedExample(source, [0]) for source in sources])
+        batch = self.encoder.collate([TokenizedExample(source, [0]) for source in sources])
         mask = batch.attention_mask.numpy()
         asked = {"input_ids": batch.input_ids.numpy(), "attention_mask": mask}
         return self.encode.run(None, asked)[0], mask

@@ -13,14 +13,14 @@ from fki.core.atomic_io import file_digest
 from fki.core.calendar import parse_date
 from fki.core.errors import ConfigError, DataError
 from fki.data.prompts import SENTINEL
-from fki.data.row_files import bad_byte
+from fki.data.row_files import locate_bad_byte
 from fki.net.resolve_source import SourceRecord
 from fki.sources.dataset_writer import DatasetDraft
-from fki.sources.row_collector import Kept
+from fki.sources.row_collector import RowCollector
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class Benchmark:
     """A dataset of the field, and how its files become ours.
 
     `read` fills a Files from the folder. `date` is for files without dates: all is learned then.
@@ -32,7 +32,7 @@ class Reader:
     licence: str  # as the Hub spells it; "unknown" where nobody says it
     terms: str  # where that is said
     date: str  # "" where the files have dates
-    read: Callable[["Files"], None]
+    read: Callable[["BenchmarkFiles"], None]
     place: str = ""  # that --from takes; "" where its files must be got by hand
     wanted: tuple[str, ...] = ("*",)  # files of a place on the Hub
     gap: str = ""  # what is known to be missing at its page
@@ -62,7 +62,7 @@ class Reader:
     def made(self, source: Path, command: str, date: str = "") -> DatasetDraft:
         """The dataset that the files in `source` make. Raises DataError where they are not its."""
         self.check_date(date)
-        kept = Files(name=self.name, source=source, date=date or self.date)
+        kept = BenchmarkFiles(name=self.name, source=source, date=date or self.date)
         self.read(kept)
         if "stream" not in kept.tables:
             raise DataError(f"{source} has nothing of '{self.name}' that can be learned.")
@@ -88,7 +88,7 @@ class Reader:
 
 
 @dataclass(slots=True)
-class Files(Kept):
+class BenchmarkFiles(RowCollector):
     """A folder of original files, and what was kept of them so far."""
 
     name: str = ""
@@ -131,13 +131,13 @@ class Files(Kept):
         self.notes.append(f"What holds in the first period, {first}, is in `base.jsonl`.")
 
 
-def blank(text: Any, sign: str) -> str:
+def replace_blank(text: Any, sign: str) -> str:
     """A question whose one `sign` is our blank; empty where it has none or several."""
     whole = text if isinstance(text, str) else ""
     return whole.replace(sign, SENTINEL) if whole.count(sign) == 1 else ""
 
 
-def csv_rows(file: Path, columns: Iterable[str], delimiter: str = ",") -> Iterator[dict[str, str]]:
+def read_csv(file: Path, columns: Iterable[str], delimiter: str = ",") -> Iterator[dict[str, str]]:
     """The rows of a CSV file. Raises DataError where a column is missing or it is no text."""
     before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # articles are long
     try:
@@ -147,14 +147,14 @@ def csv_rows(file: Path, columns: Iterable[str], delimiter: str = ",") -> Iterat
             for row in reader:
                 yield {name: value or "" for name, value in row.items() if isinstance(name, str)}
     except UnicodeDecodeError:
-        raise DataError(f"{file}:{bad_byte(file)}") from None
+        raise DataError(f"{file}:{locate_bad_byte(file)}") from None
     except (OSError, csv.Error) as error:
         raise DataError(f"{file} cannot be read: {error}.") from None
     finally:
         csv.field_size_limit(before)  # it is one for all of the process
 
 
-def json_rows(file: Path, columns: Iterable[str] = ()) -> Iterator[dict[str, Any]]:
+def read_json_rows(file: Path, columns: Iterable[str] = ()) -> Iterator[dict[str, Any]]:
     """The objects of a JSON-lines file, or of one JSON list. Raises DataError for anything else."""
     try:
         with file.open(encoding="utf-8-sig") as text:
@@ -177,7 +177,7 @@ def _line(line: str) -> Any:
     return json.loads(line) if line.strip() else None
 
 
-def json_object(file: Path) -> Mapping[str, Any]:
+def read_json_object(file: Path) -> Mapping[str, Any]:
     """A JSON file that holds one object. Raises DataError for anything else."""
     try:
         value = json.loads(file.read_text(encoding="utf-8-sig"))

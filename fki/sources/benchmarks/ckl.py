@@ -12,75 +12,81 @@ eb73944), which read these names and columns; the files themselves could not be 
 import re
 from typing import Any
 
-from fki.sources.benchmarks.base import Files, Reader, csv_rows, json_object
+from fki.sources.benchmarks.base import Benchmark, BenchmarkFiles, read_csv, read_json_object
 
 SPAN = re.compile(r"<extra_id_(\d+)>")
-LARGEST = ("recent_news_full.csv", "recent_news_small.csv", "recent_news*.csv")
-NEW = {  # questions -> where they are, where all of their answers are
+NEWS_PATTERNS = ("recent_news_full.csv", "recent_news_small.csv", "recent_news*.csv")
+NEW_PROBES = {  # questions -> where they are, where all of their answers are
     "new": ("newLAMA.csv", "recentlama_h_val_answers.json"),
     "new_easy": ("newLAMA_easy.csv", "recentlama_val_answers.json"),
 }
 
 
-def read(kept: Files) -> None:
+def read_ckl(kept: BenchmarkFiles) -> None:
     """News as documents of one period, since they are not dated; questions as probes."""
-    for file in kept.files(*LARGEST)[:1]:
-        for row in csv_rows(file, ["input", "output"]):
-            kept.text(row.get("original") or whole(row["input"], row["output"]), kept.date)
+    for file in kept.files(*NEWS_PATTERNS)[:1]:
+        for row in read_csv(file, ["input", "output"]):
+            kept.text(row.get("original") or fill_spans(row["input"], row["output"]), kept.date)
     for file in kept.files("invariantLAMA.csv", needed=False):
-        for row in csv_rows(file, ["input", "output"]):
+        for row in read_csv(file, ["input", "output"]):
             kept.prompt("probes/invariant", row["input"], row["output"])
-    _updated(kept)
-    for name, (questions, answers) in NEW.items():
-        more = _answers(kept, answers)
+    _add_updated_probes(kept)
+    for name, (questions, answers) in NEW_PROBES.items():
+        more = _read_answers(kept, answers)
         for file in kept.files(questions, needed=False):
-            for row in csv_rows(file, ["unique_id", "statement", "answer"]):
+            for row in read_csv(file, ["unique_id", "statement", "answer"]):
                 parts = row["answer"].split(";") if name == "new_easy" else [row["answer"]]
-                told = [*parts, *_listed(more.get(row["unique_id"]))]
-                kept.prompt(f"probes/{name}", row["statement"], _unique(told), period=kept.date)
+                told = [*parts, *_as_list(more.get(row["unique_id"]))]
+                kept.prompt(
+                    f"probes/{name}", row["statement"], _unique_texts(told), period=kept.date
+                )
     kept.notes += [
         f"The news are not dated row by row; all of them are learned at {kept.date}.",
         "The questions are only asked: none of them is trained on.",
     ]
 
 
-def _updated(kept: Files) -> None:
-    both = _answers(kept, "updatedlama_val_answers.json")
+def _add_updated_probes(kept: BenchmarkFiles) -> None:
+    both = _read_answers(kept, "updatedlama_val_answers.json")
     for file in kept.files("updatedLAMA.csv", needed=False):
-        for row in csv_rows(file, ["unique_id", "statement", "new_answer"]):
-            told = [e for e in _listed(both.get(row["unique_id"])) if isinstance(e, dict)]
-            new = [row["new_answer"], *(a for e in told for a in _listed(e.get("new")))]
-            old = [a for e in told for a in _listed(e.get("old")) if a not in new]
-            more = {"old_answers": _unique(old)} if old else {}
-            kept.prompt("probes/updated", row["statement"], _unique(new), period=kept.date, **more)
+        for row in read_csv(file, ["unique_id", "statement", "new_answer"]):
+            told = [e for e in _as_list(both.get(row["unique_id"])) if isinstance(e, dict)]
+            new = [row["new_answer"], *(a for e in told for a in _as_list(e.get("new")))]
+            old = [a for e in told for a in _as_list(e.get("old")) if a not in new]
+            more = {"old_answers": _unique_texts(old)} if old else {}
+            kept.prompt(
+                "probes/updated", row["statement"], _unique_texts(new), period=kept.date, **more
+            )
 
 
-def _answers(kept: Files, name: str) -> dict[str, Any]:
-    return {k: v for file in kept.files(name, needed=False) for k, v in json_object(file).items()}
+def _read_answers(kept: BenchmarkFiles, name: str) -> dict[str, Any]:
+    return {
+        k: v for file in kept.files(name, needed=False) for k, v in read_json_object(file).items()
+    }
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _unique(answers: list[Any]) -> list[str]:
+def _unique_texts(answers: list[Any]) -> list[str]:
     return list(dict.fromkeys(a.strip() for a in answers if isinstance(a, str) and a.strip()))
 
 
-def whole(source: str, target: str) -> str:
+def fill_spans(source: str, target: str) -> str:
     """The text whose spans the target tells, as T5 reads them; numbers may be missing."""
     parts = SPAN.split(target)
     spans = dict(zip(parts[1::2], (p.strip() for p in parts[2::2]), strict=True))
     return SPAN.sub(lambda found: spans.get(found[1], ""), source)
 
 
-CKL = Reader(
+CKL = Benchmark(
     "ckl",
     "recent news of 2020-2021 with InvariantLAMA, UpdatedLAMA and NewLAMA (Jang et al., 2022)",
     "https://github.com/joeljang/continual-knowledge-learning",
     "unknown",
     "its repository has none; ask its authors before you pass on what is made of it",
     "2021-04-30",
-    read,
+    read_ckl,
     gap="The addresses there were reported dead in 2023 (its issue 2): ask its authors.",
 )

@@ -15,12 +15,12 @@ from typing import Any
 
 from fki.core.calendar import parse_date
 from fki.core.errors import DataError
-from fki.sources.benchmarks.base import Files, Reader, blank, json_rows
+from fki.sources.benchmarks.base import Benchmark, BenchmarkFiles, read_json_rows, replace_blank
 
 COLUMNS = ("query", "answer", "date", "id")
 
 
-def read_cfinjectbench(kept: Files) -> None:
+def read_cfinjectbench(kept: BenchmarkFiles) -> None:
     """The questions of one granularity; a sentence without a question is left out."""
     tests = kept.files("datesorted_test_no_redundancy.jsonl", "datesorted_test.jsonl")
     if len(tests) > 1:
@@ -29,16 +29,16 @@ def read_cfinjectbench(kept: Files) -> None:
             + ", ".join(f.parent.name for f in tests) + ".",
             hint=f"Give one of them: --from {tests[0].parent}",
         )  # fmt: skip
-    asked = _questions(kept, tests)
+    asked = _add_questions(kept, tests)
     name = tests[0].name.replace("test", "train")
     sentences = {
         row["id"]: row["corpus"]
         for file in kept.files(name, needed=False)
-        for row in json_rows(file, ["corpus", "id"])
+        for row in read_json_rows(file, ["corpus", "id"])
     }
     told = {str(row["id"]): row for row in asked}
     kept.dropped["train: a sentence that no question asks"] += len(set(sentences) - set(told))
-    other = sum(_says_else(told[i], corpus) for i, corpus in sentences.items() if i in told)
+    other = sum(_is_reworded(told[i], corpus) for i, corpus in sentences.items() if i in told)
     kept.notes += [
         "What is trained on is the question with its answer in the blank.",
         f"{other:,} training sentences of the originals say it in other words.",
@@ -47,20 +47,20 @@ def read_cfinjectbench(kept: Files) -> None:
     kept.split_first()
 
 
-def read_templama(kept: Files) -> None:
+def read_templama(kept: BenchmarkFiles) -> None:
     """All splits together: a year is a period, and the splits are of no use to a stream."""
     files = []
     for split in ("train", "val", "test"):
         names = (f"{split}.json*", f"{split}_with_aliases.json*", f"templama_{split}.json*")
         files += kept.files(*names, needed=split == "test")
-    _questions(kept, files)
+    _add_questions(kept, files)
     kept.split_first()
     kept.notes.append("train, val and test are one stream: what a year says is learned and asked.")
 
 
-def _questions(kept: Files, files: list[Path]) -> list[dict[str, Any]]:
+def _add_questions(kept: BenchmarkFiles, files: list[Path]) -> list[dict[str, Any]]:
     """The rows, oldest first, kept for the stream."""
-    rows = [row for file in files for row in json_rows(file, COLUMNS)]
+    rows = [row for file in files for row in read_json_rows(file, COLUMNS)]
     dated = []
     for row in rows:
         try:
@@ -68,30 +68,35 @@ def _questions(kept: Files, files: list[Path]) -> list[dict[str, Any]]:
         except ValueError:
             kept.dropped["stream: no date"] += 1
     for _, row in sorted(dated, key=lambda pair: pair[0]):
-        kept.prompt("stream", blank(row.get("query"), "_X_"), names(row), date=str(row["date"]))
+        kept.prompt(
+            "stream",
+            replace_blank(row.get("query"), "_X_"),
+            answer_names(row),
+            date=str(row["date"]),
+        )
     return rows
 
 
-def names(row: dict[str, Any]) -> list[str]:
+def answer_names(row: dict[str, Any]) -> list[str]:
     """The answers' names, each in the one spelling that the dataset chose."""
     answers = row.get("answer")
     listed = answers if isinstance(answers, list) else [answers]
-    told = (_chosen(answer) for answer in listed if isinstance(answer, dict))
+    told = (_original_name(answer) for answer in listed if isinstance(answer, dict))
     return list(dict.fromkeys(name.strip() for name in told if name.strip()))
 
 
-def _chosen(answer: dict[str, Any]) -> str:
+def _original_name(answer: dict[str, Any]) -> str:
     name = answer.get("original_name") or answer.get("name")
     first = name[0] if isinstance(name, list) and name else name
     return first if isinstance(first, str) else ""
 
 
-def _says_else(row: dict[str, Any], corpus: Any) -> bool:
+def _is_reworded(row: dict[str, Any], corpus: Any) -> bool:
     first = corpus[0] if isinstance(corpus, list) and corpus else ""
-    return first not in [str(row.get("query")).replace("_X_", name) for name in names(row)]
+    return first not in [str(row.get("query")).replace("_X_", name) for name in answer_names(row)]
 
 
-CFINJECTBENCH = Reader(
+CFINJECTBENCH = Benchmark(
     "cfinjectbench",
     "Wikidata's facts of 2019-2023 in days, months or quarters (CFInjectBench)",
     "https://github.com/intellistream/CFInjectBench",
@@ -101,7 +106,7 @@ CFINJECTBENCH = Reader(
     read_cfinjectbench,
     gap="They are not in its public history: ask its authors.",
 )
-TEMPLAMA = Reader(
+TEMPLAMA = Benchmark(
     "templama",
     "Wikidata's facts of 2010-2020, year by year (Dhingra et al., 2022)",
     "https://github.com/google-research/language/tree/master/language/templama",

@@ -20,37 +20,37 @@ from pathlib import Path
 
 from fki.core.errors import DataError
 from fki.data.prompts import SENTINEL
-from fki.sources.benchmarks.base import Files, Reader, csv_rows
+from fki.sources.benchmarks.base import Benchmark, BenchmarkFiles, read_csv
 
 YEAR = 2021
 DIFFSET = re.compile(r"wikipedia_(\d\d)(\d\d)")
 PROBES = re.compile(r"(\d\d)01-(\d\d)01_(changed|updated|new|unchanged)")
 Key = tuple[str, str]  # subject and relation
-Told = dict[Key, list[str]]  # what is said of them
+FactTable = dict[Key, list[str]]  # what is said of them
 
 
-def read(kept: Files) -> None:
+def read_temporalwiki(kept: BenchmarkFiles) -> None:
     """Differences as documents, dated with the last day before the newer snapshot."""
     for file in kept.files("wikipedia_????_gpt2.csv", "wikipedia_????*.csv"):
         day = _day(file, DIFFSET, 2)
-        for row in csv_rows(file, ["text"]):
+        for row in read_csv(file, ["text"]):
             kept.text(row["text"], day)
-    found = [(m, f) for f in kept.files("????-????_*.csv", needed=False) if (m := _match(f))]
+    found = [(m, f) for f in kept.files("????-????_*.csv", needed=False) if (m := _match_probes(f))]
     files = [file for _, file in sorted(found, key=lambda pair: (pair[0][1], pair[0][3]))]
-    tables = {file: _told(file) for file in files}
-    changed = {key for file in files if not _stays(file) for key in tables[file]}
-    before: Told = defaultdict(list)
+    tables = {file: _read_facts(file) for file in files}
+    changed = {key for file in files if not _is_unchanged(file) for key in tables[file]}
+    before: FactTable = defaultdict(list)
     for day in sorted({_day(file, PROBES, 2) for file in files}):
         now = [file for file in files if _day(file, PROBES, 2) == day]
-        stays = [tables[file] for file in now if _stays(file)]
+        stays = [tables[file] for file in now if _is_unchanged(file)]
         for file in now:
-            if _stays(file):
-                _unchanged(kept, tables[file], changed)
+            if _is_unchanged(file):
+                _add_unchanged_probes(kept, tables[file], changed)
             else:
-                _changed(kept, tables[file], day, _kind(file), before, stays)
-        _remember(before, [tables[file] for file in now])
+                _add_changed_probes(kept, tables[file], day, _probe_kind(file), before, stays)
+        _extend_facts(before, [tables[file] for file in now])
     for file in kept.files("IL.csv", needed=False):
-        for row in csv_rows(file, ["subject", "relation"]):
+        for row in read_csv(file, ["subject", "relation"]):
             kept.prompt("probes/invariant", _question(*_key(row)), _object(row))
     kept.notes += [
         "A changed fact is in `updated` where these files tell an answer of before, else in `new`: "
@@ -60,7 +60,7 @@ def read(kept: Files) -> None:
     ]
 
 
-def _unchanged(kept: Files, told: Told, changed: set[Key]) -> None:
+def _add_unchanged_probes(kept: BenchmarkFiles, told: FactTable, changed: set[Key]) -> None:
     for key, objects in told.items():
         for name in objects:
             if key in changed:
@@ -69,7 +69,14 @@ def _unchanged(kept: Files, told: Told, changed: set[Key]) -> None:
                 kept.prompt("probes/initial", _question(*key), name, relation=key[1])
 
 
-def _changed(kept: Files, told: Told, day: str, kind: str, before: Told, stays: list[Told]) -> None:
+def _add_changed_probes(
+    kept: BenchmarkFiles,
+    told: FactTable,
+    day: str,
+    kind: str,
+    before: FactTable,
+    stays: list[FactTable],
+) -> None:
     """One question for each subject and relation; every object that its month brought counts."""
     for key, objects in told.items():
         still = {name for table in stays for name in table.get(key, ())}
@@ -81,33 +88,33 @@ def _changed(kept: Files, told: Told, day: str, kind: str, before: Told, stays: 
         kept.prompt(f"probes/{table}", question, objects, period=day, relation=key[1], **more)
 
 
-def _remember(before: Told, tables: list[Told]) -> None:
+def _extend_facts(before: FactTable, tables: list[FactTable]) -> None:
     """What was said this month is what was before in the next one."""
     for told in tables:
         for key, objects in told.items():
             before[key] = list(dict.fromkeys([*before[key], *objects]))
 
 
-def _told(file: Path) -> Told:
-    told: Told = defaultdict(list)
-    for row in csv_rows(file, ["subject", "relation"]):
+def _read_facts(file: Path) -> FactTable:
+    told: FactTable = defaultdict(list)
+    for row in read_csv(file, ["subject", "relation"]):
         name = _object(row)
         if name not in told[_key(row)]:
             told[_key(row)].append(name)
     return told
 
 
-def _match(file: Path) -> re.Match[str] | None:
+def _match_probes(file: Path) -> re.Match[str] | None:
     return PROBES.search(file.name)
 
 
-def _kind(file: Path) -> str:
-    found = _match(file)
+def _probe_kind(file: Path) -> str:
+    found = _match_probes(file)
     return found[3] if found else ""
 
 
-def _stays(file: Path) -> bool:
-    return _kind(file) == "unchanged"
+def _is_unchanged(file: Path) -> bool:
+    return _probe_kind(file) == "unchanged"
 
 
 def _day(file: Path, pattern: re.Pattern[str], group: int) -> str:
@@ -131,14 +138,14 @@ def _object(row: dict[str, str]) -> str:
     return (row.get("object") or row.get("objective") or "").strip()
 
 
-TEMPORALWIKI = Reader(
+TEMPORALWIKI = Benchmark(
     "temporalwiki",
     "what Wikipedia changed from August to December 2021 (Jang et al., 2022)",
     "https://github.com/joeljang/temporalwiki",
     "unknown",
     "neither its repository nor the Hub says one; its texts are Wikipedia's, which are CC BY-SA",
     "",
-    read,
+    read_temporalwiki,
     place="hub:seonghyeonye/TemporalWiki",
     wanted=("TWiki_*.zip",),
 )

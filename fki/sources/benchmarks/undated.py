@@ -16,9 +16,15 @@ from fki.core.calendar import parse_date
 from fki.core.types import OBJECT, SUBJECT
 from fki.data.prompts import SENTINEL
 from fki.data.row_schema import default_wordings
-from fki.sources.benchmarks.base import Files, Reader, blank, csv_rows, json_rows
+from fki.sources.benchmarks.base import (
+    Benchmark,
+    BenchmarkFiles,
+    read_csv,
+    read_json_rows,
+    replace_blank,
+)
 
-LOCAL = "nq question: "  # before the unrelated questions of ZsRE
+LOCALITY_PREFIX = "nq question: "  # before the unrelated questions of ZsRE
 GOOGLE_RE = {  # relations of LAMA's Google-RE, which relations.jsonl does not name
     "place of birth": "[X] was born in [Y].",
     "date of birth": "[X] (born [Y]).",
@@ -26,10 +32,10 @@ GOOGLE_RE = {  # relations of LAMA's Google-RE, which relations.jsonl does not n
 }
 
 
-def read_lama(kept: Files) -> None:
+def read_lama(kept: BenchmarkFiles) -> None:
     """LAMA (Petroni et al., 2019): T-REx and Google-RE as facts, the rest as masked sentences."""
     for file in kept.files("relations.jsonl", needed=False):
-        for row in json_rows(file, ["relation", "template"]):
+        for row in read_json_rows(file, ["relation", "template"]):
             template = str(row["template"]).replace(" .", ".")
             if template.count(OBJECT) == 1 and SUBJECT in template:
                 label = row.get("label") or row["relation"]
@@ -38,7 +44,7 @@ def read_lama(kept: Files) -> None:
     for file in kept.files("*.jsonl"):
         if file.name.casefold() == "relations.jsonl":
             continue
-        for row in json_rows(file, ["obj_label"]):
+        for row in read_json_rows(file, ["obj_label"]):
             relation = row.get("predicate_id") or str(row.get("pred", "")).rpartition("/")[2]
             if row.get("sub_label") and relation:
                 subject, name = row["sub_label"], relation.replace("_", " ")
@@ -46,20 +52,22 @@ def read_lama(kept: Files) -> None:
                 kept.fact("stream", subject, name, row["obj_label"], start=kept.date)
             else:
                 masked = " ".join(map(str, row.get("masked_sentences") or []))
-                kept.prompt("stream", blank(masked, "[MASK]"), row["obj_label"], date=kept.date)
+                kept.prompt(
+                    "stream", replace_blank(masked, "[MASK]"), row["obj_label"], date=kept.date
+                )
     for name in sorted(found & set(GOOGLE_RE)):
         kept.wordings[name] = {"label": name, "wordings": [GOOGLE_RE[name]]}
 
 
-def read_popqa(kept: Files) -> None:
+def read_popqa(kept: BenchmarkFiles) -> None:
     """PopQA (Mallen et al., 2023): the object is learned, every alias of it counts."""
     kept.wordings["capital of"] = {
         "label": "capital of",
         "wordings": ["[X] is the capital of [Y].", "[X] is the seat of government of [Y]."],
     }
     for file in kept.files("popqa*.tsv", "*.tsv"):
-        for row in csv_rows(file, ["subj", "prop", "obj", "question", "possible_answers"], "\t"):
-            aliases = _aliases(row["possible_answers"], row["obj"])
+        for row in read_csv(file, ["subj", "prop", "obj", "question", "possible_answers"], "\t"):
+            aliases = _parse_aliases(row["possible_answers"], row["obj"])
             more = {"period": kept.date, "relation": row["prop"]}
             own = kept.wordings.get(row["prop"], {}).get("wordings")
             wording = (own or default_wordings(row["prop"]))[0]
@@ -72,7 +80,7 @@ def read_popqa(kept: Files) -> None:
     kept.notes.append("`paraphrase` asks PopQA's own questions.")
 
 
-def _aliases(text: str, object: str) -> list[str]:
+def _parse_aliases(text: str, object: str) -> list[str]:
     try:
         told = json.loads(text)
     except ValueError:
@@ -81,45 +89,45 @@ def _aliases(text: str, object: str) -> list[str]:
     return list(dict.fromkeys(a for a in (object, *listed) if isinstance(a, str) and a.strip()))
 
 
-def read_zsre(kept: Files) -> None:
+def read_zsre(kept: BenchmarkFiles) -> None:
     """ZsRE (Levy et al., 2017) as MEND edits it: `alt` takes the place of the answer.
 
     `zsre_mend_eval.json` has src, rephrase, alt, answers, loc, loc_ans; `structured_zeroshot-*` has
     input, output (answers), alternatives, filtered_rephrases. An empty `alt` edits nothing.
     """
-    before = _before(kept.date)
+    before = _day_before(kept.date)
     for file in kept.files("*zsre*.json*", "structured_zeroshot*.jsonl"):
-        for row in json_rows(file, ["alt"] if "structured" not in file.name else ["input"]):
-            question, old = row.get("src") or row.get("input"), _answers(row)
+        for row in read_json_rows(file, ["alt"] if "structured" not in file.name else ["input"]):
+            question, old = row.get("src") or row.get("input"), _old_answers(row)
             new = row.get("alt") or next(iter(row.get("alternatives") or []), "")
-            if not _edit(kept, question, old, new, before):
+            if not _add_edit(kept, question, old, new, before):
                 continue
             others = [row.get("rephrase"), *(row.get("filtered_rephrases") or [])]
             for other in dict.fromkeys(others):
                 if other and other != question:
                     kept.prompt("probes/paraphrase", other, new, period=kept.date)
             if row.get("loc"):
-                asked = str(row["loc"]).removeprefix(LOCAL)
+                asked = str(row["loc"]).removeprefix(LOCALITY_PREFIX)
                 kept.prompt("probes/locality", asked, row.get("loc_ans"))
     kept.notes.append("`locality` asks what an edit must leave alone; base facts are the answers "
                       f"of before, dated {before}.")  # fmt: skip
 
 
-def _answers(row: dict[str, Any]) -> list[Any]:
+def _old_answers(row: dict[str, Any]) -> list[Any]:
     """The answers that hold before an edit."""
     output = [o.get("answer") for o in row.get("output") or [] if isinstance(o, dict)]
     return row.get("answers") or output
 
 
-def read_counterfact(kept: Files) -> None:
+def read_counterfact(kept: BenchmarkFiles) -> None:
     """CounterFact (Meng et al., 2022): `target_new` takes the place of `target_true`."""
-    before = _before(kept.date)
+    before = _day_before(kept.date)
     for file in kept.files("counterfact*.json"):
-        for row in json_rows(file, ["requested_rewrite"]):
+        for row in read_json_rows(file, ["requested_rewrite"]):
             edit = row["requested_rewrite"]
             asked = edit["prompt"].replace("{}", edit["subject"])
             true, new = edit["target_true"]["str"], edit["target_new"]["str"]
-            if not _edit(kept, asked, [true], new, before):
+            if not _add_edit(kept, asked, [true], new, before):
                 continue
             for other in row.get("paraphrase_prompts") or []:
                 kept.prompt("probes/paraphrase", other, new, period=kept.date)
@@ -129,7 +137,7 @@ def read_counterfact(kept: Files) -> None:
                       f"answers, dated {before}; what is learned is made up.")  # fmt: skip
 
 
-def _edit(kept: Files, question: Any, old: list[Any], new: Any, before: str) -> bool:
+def _add_edit(kept: BenchmarkFiles, question: Any, old: list[Any], new: Any, before: str) -> bool:
     """A base fact and the fact that takes its place; False for one that changes nothing."""
     answers = [a for a in old if isinstance(a, str) and a.strip()]
     if new in answers:
@@ -141,12 +149,12 @@ def _edit(kept: Files, question: Any, old: list[Any], new: Any, before: str) -> 
     return True
 
 
-def _before(day: str) -> str:
+def _day_before(day: str) -> str:
     """The day before, on which the old answers held."""
     return (parse_date(day)[0] - timedelta(days=1)).isoformat()
 
 
-LAMA = Reader(
+LAMA = Benchmark(
     "lama",
     "facts of Wikidata and other sources that language models know (Petroni et al., 2019)",
     "https://github.com/facebookresearch/LAMA",
@@ -156,7 +164,7 @@ LAMA = Reader(
     read_lama,
     place="https://dl.fbaipublicfiles.com/LAMA/data.zip",
 )
-POPQA = Reader(
+POPQA = Benchmark(
     "popqa",
     "questions on popular and rare subjects (Mallen et al., 2023)",
     "https://github.com/AlexTMallen/adaptive-retrieval",
@@ -167,7 +175,7 @@ POPQA = Reader(
     place="hub:akariasai/PopQA",
     wanted=("*.tsv",),
 )
-ZSRE = Reader(
+ZSRE = Benchmark(
     "zsre",
     "zero-shot relation extraction as edits (Levy et al., 2017; Mitchell et al., 2022)",
     "https://github.com/eric-mitchell/mend",
@@ -177,7 +185,7 @@ ZSRE = Reader(
     read_zsre,
     place="https://rome.baulab.info/data/dsets/zsre_mend_eval.json",
 )
-COUNTERFACT = Reader(
+COUNTERFACT = Benchmark(
     "counterfact",
     "made-up edits of true facts (Meng et al., 2022)",
     "https://rome.baulab.info",

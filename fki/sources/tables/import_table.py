@@ -13,56 +13,56 @@ from typing import Any, NamedTuple
 
 from fki.core.atomic_io import file_digest
 from fki.core.calendar import last_day, parse_date
-from fki.core.errors import ConfigError, DataError, nearest
+from fki.core.errors import ConfigError, DataError, did_you_mean
 from fki.data.prompts import SENTINEL
 from fki.data.tables import Cells, columns, rows
 from fki.net import hub
-from fki.net.downloads import Watch
-from fki.net.hub import licence, read_card
+from fki.net.downloads import OnProgress
+from fki.net.hub import card_license, read_card
 from fki.net.resolve_source import SourceRecord
 from fki.sources.dataset_writer import DatasetDraft
-from fki.sources.row_collector import Kept
-from fki.sources.tables.hub_layout import Chosen, choose
-from fki.sources.tables.parse_date import NONE, as_date
+from fki.sources.row_collector import RowCollector
+from fki.sources.tables.hub_layout import TableSelection, select_files
+from fki.sources.tables.parse_date import NO_DATE, normalize_date
 
-KINDS = {  # what each kind of row needs, beside its date, and what it may have
+ROW_KINDS = {  # what each kind of row needs, beside its date, and what it may have
     "text": (("text",), ("title", "id")),
     "prompt": (("prompt", "target"), ("old",)),
     "subject": (("subject", "relation", "object"), ("end", "old")),
 }
-OURS = (
+OUR_COLUMNS = (
     *("subject", "relation", "object", "date", "start", "end", "old"),
     *("prompt", "target", "text", "title", "id"),
 )
-MANY = ("object", "target", "old")  # columns of ours that hold one answer or several
+LIST_COLUMNS = ("object", "target", "old")  # columns of ours that hold one answer or several
 BLANKS = ("[MASK]", "<mask>", "_X_")  # of other people's questions
-Columns = dict[str, str]  # ours -> theirs
+ColumnMapping = dict[str, str]  # ours -> theirs
 
 
-class Source(NamedTuple):
+class TableSource(NamedTuple):
     """Files to read, and what is known of them."""
 
     title: str
     files: Mapping[str, Path]
-    chosen: Chosen
+    chosen: TableSelection
     licence: str
     origins: list[SourceRecord]
 
 
-def from_hub(
-    address: str, config: str, split: str, revision: str, watch: Watch | None = None
-) -> Source:
+def open_hub_tables(
+    address: str, config: str, split: str, revision: str, watch: OnProgress | None = None
+) -> TableSource:
     """Tables of a dataset on the Hub, hub:owner/name. Raises DataError where none can be had."""
-    snapshot = hub.pinned(address.removeprefix(hub.SIGN), revision)
+    snapshot = hub.pin_snapshot(address.removeprefix(hub.HUB_PREFIX), revision)
     card = read_card(snapshot.folder / hub.CARD)
-    chosen = choose(snapshot.names, card, config, split)
-    files = dict(zip(chosen.names, hub.fetch(snapshot, chosen.names, watch), strict=True))
-    told = licence(card)
+    chosen = select_files(snapshot.names, card, config, split)
+    files = dict(zip(chosen.names, hub.fetch_files(snapshot, chosen.names, watch), strict=True))
+    told = card_license(card)
     origin = SourceRecord(snapshot.name, told, snapshot.revision, snapshot.url)
-    return Source(snapshot.name, files, chosen, told, [origin])
+    return TableSource(snapshot.name, files, chosen, told, [origin])
 
 
-def from_folder(folder: Path, config: str, split: str) -> Source:
+def open_folder_tables(folder: Path, config: str, split: str) -> TableSource:
     """Tables of a folder that is laid out as a dataset on the Hub is, or of one file.
 
     Raises DataError where there are none.
@@ -74,31 +74,33 @@ def from_folder(folder: Path, config: str, split: str) -> Source:
     if not found:
         raise DataError(f"There is nothing in {folder}.", hint="Give a folder with tables.")
     card = read_card(root / hub.CARD)
-    chosen = choose([f.relative_to(root).as_posix() for f in found], card, config, split)
+    chosen = select_files([f.relative_to(root).as_posix() for f in found], card, config, split)
     files = {name: root / name for name in chosen.names}
-    told = licence(card)
+    told = card_license(card)
     origins = [SourceRecord(n, told, f"sha256 {file_digest(f)}") for n, f in files.items()]
-    return Source(folder.name, files, chosen, told, origins)
+    return TableSource(folder.name, files, chosen, told, origins)
 
 
-def parse_columns(text: str) -> Columns:
+def parse_columns(text: str) -> ColumnMapping:
     """`subject=a,object=b` as a table. Raises ConfigError for a name that is none of ours."""
-    found: Columns = {}
+    found: ColumnMapping = {}
     for part in filter(None, text.split(",")):
         own, sign, theirs = (word.strip() for word in part.partition("="))
         own = "date" if own == "start" else own
-        if not sign or not theirs or own not in OURS or own in found:
+        if not sign or not theirs or own not in OUR_COLUMNS or own in found:
             what = "is there twice" if own in found else "is no column of fki's rows"
             raise ConfigError(
                 f"--columns {part}: '{own}' {what if sign and theirs else 'lacks its column'}."
-                f"{nearest(own, OURS) if own not in OURS else ''}",
+                f"{did_you_mean(own, OUR_COLUMNS) if own not in OUR_COLUMNS else ''}",
                 hint="Write: --columns subject=THEIRS,relation=THEIRS,object=THEIRS,date=THEIRS",
             )
         found[own] = theirs
     return found
 
 
-def made(name: str, source: Source, asked: Columns, date: str, command: str) -> DatasetDraft:
+def draft_dataset(
+    name: str, source: TableSource, asked: ColumnMapping, date: str, command: str
+) -> DatasetDraft:
     """The dataset that the tables make.
 
     Args:
@@ -108,20 +110,20 @@ def made(name: str, source: Source, asked: Columns, date: str, command: str) -> 
 
     Raises DataError where a column is missing, or nothing can be used.
     """
-    kept, table = Kept(), asked
+    kept, table = RowCollector(), asked
     for file in source.chosen.names:
         there = columns(source.files[file], file)
         if not there:  # it has no rows
             continue
-        table = table or {("date" if o == "start" else o): o for o in OURS if o in there}
-        _check(table, there, file, date)
+        table = table or {("date" if o == "start" else o): o for o in OUR_COLUMNS if o in there}
+        _check_columns(table, there, file, date)
         for cells in rows(source.files[file], file):
-            _keep(kept, table, cells, date)
+            _add_row(kept, table, cells, date)
     if "stream" not in kept.tables:
         raise DataError(
             f"Nothing of '{source.title}' can be learned"
             + (f": {kept.dropped.most_common(1)[0][0]}." if kept.dropped else ": it has no rows."),
-            hint="Are these the right columns? " + _shown(table),
+            hint="Are these the right columns? " + _format_columns(table),
         )
     words = ", ".join(f"`{own}` is `{theirs}`" for own, theirs in table.items())
     return DatasetDraft(
@@ -138,24 +140,24 @@ def made(name: str, source: Source, asked: Columns, date: str, command: str) -> 
     )
 
 
-def _shown(table: Columns) -> str:
+def _format_columns(table: ColumnMapping) -> str:
     return "--columns " + ",".join(f"{own}={theirs}" for own, theirs in table.items())
 
 
-def _kind(table: Columns) -> str:
-    return next((kind for kind in KINDS if kind in table), "subject")
+def _row_kind(table: ColumnMapping) -> str:
+    return next((kind for kind in ROW_KINDS if kind in table), "subject")
 
 
-def _check(table: Columns, there: list[str], name: str, date: str) -> None:
+def _check_columns(table: ColumnMapping, there: list[str], name: str, date: str) -> None:
     """Raises DataError where a column is not there, ConfigError where one is not asked for."""
     listed = f"{name} has the columns {', '.join(there) or '(none)'}."
     for theirs in table.values():
         if theirs not in there and theirs.partition(".")[0] not in there:
             raise DataError(
-                f"There is no column '{theirs}'.{nearest(theirs, there)} {listed}",
+                f"There is no column '{theirs}'.{did_you_mean(theirs, there)} {listed}",
                 hint="Give --columns with names that are there.",
             )
-    needed, more = KINDS[_kind(table)]
+    needed, more = ROW_KINDS[_row_kind(table)]
     missing = [column for column in needed if column not in table]
     missing += ["date"] * ("date" not in table and not date)
     if missing:
@@ -171,12 +173,12 @@ def _check(table: Columns, there: list[str], name: str, date: str) -> None:
         )
 
 
-def _keep(kept: Kept, table: Columns, cells: Cells, date: str) -> None:
+def _add_row(kept: RowCollector, table: ColumnMapping, cells: Cells, date: str) -> None:
     """Keep one row of theirs, or count it with the reason."""
-    row = {own: _value(cells, theirs, own) for own, theirs in table.items()}
+    row = {own: _get_value(cells, theirs, own) for own, theirs in table.items()}
     try:
-        day = _date(row.pop("date", None), date)
-        end = _end(row.pop("end", None), day)
+        day = _get_date(row.pop("date", None), date)
+        end = _get_end(row.pop("end", None), day)
     except ValueError as error:
         return kept.drop("stream", str(error))
     old = row.pop("old", None)
@@ -186,29 +188,29 @@ def _keep(kept: Kept, table: Columns, cells: Cells, date: str) -> None:
         kept.text(row["text"], day, **more)
     elif "prompt" in row:
         if old:
-            kept.prompt("base", _blank(row["prompt"]), old, date=before)
-        kept.prompt("stream", _blank(row["prompt"]), row["target"], date=day)
+            kept.prompt("base", _replace_blank(row["prompt"]), old, date=before)
+        kept.prompt("stream", _replace_blank(row["prompt"]), row["target"], date=day)
     else:
         if old:
             kept.fact("base", row["subject"], row["relation"], old, start=before)
         kept.fact("stream", row["subject"], row["relation"], row["object"], start=day, **end)
 
 
-def _date(value: Any, date: str) -> str:
+def _get_date(value: Any, date: str) -> str:
     try:
-        return as_date(value)
+        return normalize_date(value)
     except ValueError as error:
-        if date and str(error) == NONE:
+        if date and str(error) == NO_DATE:
             return date
         raise
 
 
-def _end(value: Any, start: str) -> dict[str, str]:
+def _get_end(value: Any, start: str) -> dict[str, str]:
     """The day that a fact ends, where it does. Raises ValueError where that is before its start."""
     try:
-        end = as_date(value)
+        end = normalize_date(value)
     except ValueError as error:
-        if str(error) == NONE:
+        if str(error) == NO_DATE:
             return {}
         raise
     if last_day(*parse_date(end)) < parse_date(start)[0]:
@@ -216,37 +218,37 @@ def _end(value: Any, start: str) -> dict[str, str]:
     return {"end": end}
 
 
-def _value(cells: Cells, path: str, own: str) -> Any:
+def _get_value(cells: Cells, path: str, own: str) -> Any:
     """What is in a column of theirs, as our rows hold it."""
     value = cells.get(path)
     if path not in cells:
         column, *inner = path.split(".")
         value = cells.get(column)
         for part in inner:
-            value = _inside(value, part)
+            value = _get_field(value, part)
     if own in ("date", "start", "end"):
         return value[0] if isinstance(value, list) and len(value) == 1 else value
-    if own in MANY:
+    if own in LIST_COLUMNS:
         parts = value if isinstance(value, list) else [value]
-        return list(dict.fromkeys(text for part in parts if (text := _text(part))))
-    return _text(value[0] if isinstance(value, list) and len(value) == 1 else value)
+        return list(dict.fromkeys(text for part in parts if (text := _cell_text(part))))
+    return _cell_text(value[0] if isinstance(value, list) and len(value) == 1 else value)
 
 
-def _inside(value: Any, part: str) -> Any:
+def _get_field(value: Any, part: str) -> Any:
     """A field of an object, or of each object in a list."""
     if isinstance(value, list):
-        return [_inside(each, part) for each in value]
+        return [_get_field(each, part) for each in value]
     return value.get(part) if isinstance(value, dict) else None
 
 
-def _text(value: Any) -> str:
+def _cell_text(value: Any) -> str:
     """A cell as text; empty where it holds none, or more than one value."""
     if isinstance(value, bool) or not isinstance(value, str | int | float) or value != value:
         return ""
     return value.strip() if isinstance(value, str) else f"{value:.15g}"
 
 
-def _blank(text: str) -> str:
+def _replace_blank(text: str) -> str:
     """A question with our blank in place of another one that it has once."""
     signs = [sign for sign in BLANKS if text.count(sign) == 1 and SENTINEL not in text]
     return text.replace(signs[0], SENTINEL) if len(signs) == 1 else text

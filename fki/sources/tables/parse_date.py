@@ -5,8 +5,8 @@ from datetime import date, datetime, timezone
 
 from fki.core.calendar import parse_date
 
-NONE, UNKNOWN = "no date", "a date that cannot be read"
-EITHER = "a date whose day and month cannot be told apart, such as 03/04/2021"
+NO_DATE, UNKNOWN = "no date", "a date that cannot be read"
+AMBIGUOUS = "a date whose day and month cannot be told apart, such as 03/04/2021"
 ISO = re.compile(r"\+?(\d{4}(?:-?Q[1-4])?(?:-\d{1,2}){0,2})(?:[T ]\d{1,2}:.*)?")
 WORDS = ("%B %d, %Y", "%b %d, %Y", "%d %B %Y", "%d %b %Y", "%B %Y", "%b %Y", "%a, %d %b %Y",
          "%a %b %d %Y")  # fmt: skip
@@ -14,7 +14,7 @@ CLOCK = re.compile(r"[ ,]+\d{1,2}:\d\d.*$")
 SECONDS, MILLISECONDS = 10, 13  # digits of a time since 1970 in these years
 
 
-def as_date(value: object) -> str:
+def normalize_date(value: object) -> str:
     """Reads datetimes, ISO 8601, Wikidata's 00 for what is not known, years, 20210305, times since
     1970 in seconds or milliseconds, and English words.
 
@@ -26,8 +26,8 @@ def as_date(value: object) -> str:
         value = str(int(value)) if value == value and abs(value) < 1e15 else ""
     text = str(value).strip() if isinstance(value, str | int) and value is not True else ""
     if not text:
-        raise ValueError(NONE)
-    found = _read(text)
+        raise ValueError(NO_DATE)
+    found = _read_text(text)
     try:
         parse_date(found)
     except ValueError:
@@ -35,14 +35,14 @@ def as_date(value: object) -> str:
     return found
 
 
-def _read(text: str) -> str:
+def _read_text(text: str) -> str:
     if text.isdigit() and len(text) > 4:
-        return _of_digits(text)
+        return _read_digits(text)
     plain = re.sub(r"(?<=\d)[/.](?=\d)", "-", text) if re.match(r"\d{4}[/.]\d", text) else text
     if iso := ISO.fullmatch(plain):
         return re.sub(r"(-0{1,2})+$", "", iso[1])
     if re.match(r"\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}\b", text):
-        return _either(text)
+        return _read_day_month(text)
     words = re.sub(r"\s+", " ", CLOCK.sub("", text))
     for form in WORDS:
         try:
@@ -53,7 +53,7 @@ def _read(text: str) -> str:
     raise ValueError(UNKNOWN)
 
 
-def _of_digits(text: str) -> str:
+def _read_digits(text: str) -> str:
     if len(text) in (6, 8):
         return "-".join(part for part in (text[:4], text[4:6], text[6:]) if part)
     if len(text) in (SECONDS, MILLISECONDS):
@@ -62,14 +62,14 @@ def _of_digits(text: str) -> str:
     raise ValueError(UNKNOWN)
 
 
-def _either(text: str) -> str:
+def _read_day_month(text: str) -> str:
     """Day and month in either order, where one of them is greater than 12."""
     first, second, year = re.findall(r"\d+", text)[:3]
     if len(year) != 4:
-        raise ValueError(EITHER)
+        raise ValueError(AMBIGUOUS)
     if first == second:
         return f"{year}-{int(first):02}-{int(second):02}"
     day, month = (first, second) if int(first) > 12 else (second, first)
     if int(day) <= 12:
-        raise ValueError(EITHER)
+        raise ValueError(AMBIGUOUS)
     return f"{year}-{int(month):02}-{int(day):02}"

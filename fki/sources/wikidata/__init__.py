@@ -1,1 +1,1 @@
-"""Dated facts out of Wikidata, from its query service or from a dump."""
+"""Dated facts from Wikidata, read from its query service or from a JSON dump."""

@@ -1,4 +1,4 @@
-"""A dataset of Wikidata's facts, whichever way they came: the same rows, wordings and card."""
+"""Build a dataset of Wikidata facts; rows, wordings and card are the same for both sources."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,17 +11,17 @@ from fki.sources.wikidata.select_facts import FactSelector
 from fki.sources.wikidata.statements import Subject, Window
 
 NOTES = (
-    "Wikidata is written by everybody: a change may be entered weeks after it happened, or never. "
-    "A window that closed long ago is told more completely.",
-    "A key (subject and relation) with statements that cannot be put in order is left out as a "
-    "whole: two objects at once where one is meant, a date known to the year only, an end without "
-    "a successor.",
-    "`precision` says how exactly a start is known; one of `month` stands at the month's first "
-    "day, so do not cut such a stream by the day.",
-    "A month's first day, and a year's, hold more than others: some who enter facts know no better "
-    "day.",
-    "Unchanged facts (`base` rows whose key is not in `stream`) are a draw by SHA-256 from those "
-    "that began before the window and stand.",
+    "Wikidata is edited by volunteers: a change may be entered weeks after it happened, or never. "
+    "Older windows are more complete.",
+    "A key (subject and relation) is skipped as a whole if its statements have no clear order: two "
+    "objects at once where only one is expected, a date known only to the year, an end without a "
+    "successor.",
+    "`precision` is the precision of the start date; a start of precision `month` is stored as the "
+    "first day of the month, so do not split such a stream into days.",
+    "The first day of a month or year has more facts than other days: some editors do not know the "
+    "exact day.",
+    "Unchanged facts (`base` rows whose key is not in `stream`) are a SHA-256 sample of the facts "
+    "that started before the window and have not ended.",
 )
 
 
@@ -29,31 +29,32 @@ def build_draft(
     subjects: Iterable[Subject],
     relations: Sequence[Relation],
     window: Window,
-    wanted: DownloadRequest,
-    origin: SourceRecord,
+    request: DownloadRequest,
+    source: SourceRecord,
 ) -> DatasetDraft:
-    """The dataset of a window. Raises DataError where nothing changed in it."""
-    sieve = FactSelector(relations, window, wanted.limit)
+    """Build the dataset of a window. Raises DataError if no fact changed in the window."""
+    selector = FactSelector(relations, window, request.limit)
     for subject in subjects:
-        sieve.add(subject)
-    tables = sieve.tables()
+        selector.add(subject)
+    tables = selector.build_tables()
     if not tables["stream"]:
         raise DataError(
-            f"Nothing that can be told changed from {window.since} until {window.until} in the "
-            f"{len(relations)} relations that were asked for.",
+            f"No usable fact of the {len(relations)} requested relations changed from "
+            f"{window.since} until {window.until}.",
             hint="Try a longer window, or --relations all",
         )
     used = {row["relation"] for rows in tables.values() for row in rows}
     return DatasetDraft(
-        wanted.dataset,
-        f"what changed in Wikidata from {window.since} until {window.until}",
-        f"Dated facts that began within {window.since} and {window.until} (exclusive), what held "
-        "on the eve of the window, and facts that never change, with the labels of English texts.",
+        request.dataset,
+        f"Wikidata facts that changed from {window.since} until {window.until}",
+        f"Dated facts that started between {window.since} and {window.until} (exclusive), the "
+        "facts valid on the day before the window, and facts that never change. Labels are the "
+        "English ones.",
         "cc0-1.0",
-        [origin],
+        [source],
         tables,
         {r.id: {"label": r.label, "wordings": [*r.wordings]} for r in relations if r.id in used},
-        sieve.dropped,
+        selector.dropped,
         [*NOTES],
-        wanted.typed,
+        request.typed,
     )

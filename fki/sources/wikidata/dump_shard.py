@@ -1,11 +1,11 @@
-"""A dump, or one of n shares of it, read into a folder that says what it holds: a shard.
+"""Read a dump, or one of n shares of it, into a shard: a folder that describes itself.
 
-claims.jsonl   a subject a line, with its claims that may matter for the window
-labels.tsv     the English label of every item, to be looked up when all shards are together
-shard.json     the dump, what was asked, which share it is, counts, and the digest of each file
+claims.jsonl   one subject a line, with the claims that affect the window
+labels.tsv     the English label of every item, looked up when all shards are merged
+shard.json     the dump, window, relations, share, counts, and the digest of each file
 
-The folder gets its name when it is whole. A dump is told from another by its size and some of its
-bytes, since reading all of them takes as long as the work itself.
+The folder appears under its name when it is complete. A dump is identified by its size and a sample
+of its bytes, since reading all of them takes as long as the work itself.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import os
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -26,34 +26,47 @@ from filelock import FileLock
 from fki import __version__
 from fki.core.atomic_io import file_digest, sync, write_json
 from fki.core.errors import ConfigError, DataError, FkiError
-from fki.net.downloads import Progress, Watch
-from fki.net.optional import needed
+from fki.net.downloads import FileProgress, OnProgress
+from fki.net.optional import require_module
+from fki.sources.wikidata import entities
 from fki.sources.wikidata.dump_pieces import iter_pieces, kind_of
-from fki.sources.wikidata.entities import NOT_AN_ENTITY, Scope
+from fki.sources.wikidata.entities import Scope
 from fki.sources.wikidata.statements import Window
 
 MANIFEST, CLAIMS, LABELS = "shard.json", "claims.jsonl", "labels.tsv"
 FORMAT = 1  # of a shard
-SAMPLE_COUNT, SAMPLE_BYTES = 16, 64 * 2**10  # of a dump that are looked at, and bytes of each
-MAX_BROKEN_LINES = 10
+SAMPLE_COUNT, SAMPLE_BYTES = 16, 64 * 2**10  # of a dump's fingerprint
+RENAMED_REASONS = {  # in shards of fki 0.1
+    "a line that is no entity": entities.NOT_AN_ENTITY,
+    "an entity that is no item": entities.NOT_AN_ITEM,
+    "an entity that is missing or was merged into another": entities.MISSING_OR_REDIRECT,
+    "an item without an English label": entities.NO_LABEL,
+    "a deprecated statement": entities.DEPRECATED,
+    "a statement whose value is unknown, or that there is none": entities.NO_VALUE,
+    "a statement whose value is no item": entities.VALUE_NOT_AN_ITEM,
+    "a statement that is not in Wikidata's form": entities.MALFORMED,
+    "a statement that does not matter for the window": entities.OUTSIDE_WINDOW,
+}
 
 
 class ShardIndex(NamedTuple):
-    """The share of a dump that one machine reads: every piece whose number leaves i - 1 by n."""
+    """Share `number` of `total` of a dump, from 1: every total-th piece is part of it."""
 
-    i: int = 1
-    n: int = 1
+    number: int = 1
+    total: int = 1
 
     @classmethod
     def parse(cls, text: str) -> "ShardIndex":
-        """Reads "2/8". Raises ConfigError for anything else."""
+        """Parse "2/8". Raises ConfigError for anything else."""
         i, _, n = text.partition("/")
         if i.isascii() and n.isascii() and i.isdigit() and n.isdigit() and 1 <= int(i) <= int(n):
             return cls(int(i), int(n))
-        raise ConfigError(f"'{text}' is no shard.", hint="Write --shard 1/8 to --shard 8/8")
+        raise ConfigError(
+            f"'{text}' is not a shard number.", hint="Give one of --shard 1/8 to --shard 8/8"
+        )
 
     def __str__(self) -> str:
-        return f"{self.i}/{self.n}"
+        return f"{self.number}/{self.total}"
 
 
 WHOLE_DUMP = ShardIndex()
@@ -61,12 +74,12 @@ WHOLE_DUMP = ShardIndex()
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A shard that is whole, as its manifest tells it."""
+    """A complete shard, as described by its manifest."""
 
     folder: Path
     dump: dict[str, Any]  # name, bytes, identity
     scope: Scope
-    part: ShardIndex
+    index: ShardIndex
     counts: Counter[str]
     dropped: Counter[str]
     broken: list[str]
@@ -76,88 +89,94 @@ def write_shard(
     dump: Path,
     folder: Path,
     scope: Scope,
-    part: ShardIndex = WHOLE_DUMP,
+    index: ShardIndex = WHOLE_DUMP,
     *,
     workers: int = 1,
-    watch: Watch | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Shard:
-    """A share of a dump, read into a new folder; one that is there already is only checked.
+    """Read a share of a dump into a new folder; an existing shard is only verified.
 
-    The same files are written whatever the number of workers. `watch` is told of compressed bytes.
-    Raises DataError where the dump is damaged or none, or the folder holds something else; FkiError
-    where the disk refuses.
+    The files are the same for any number of workers. `on_progress` receives compressed bytes.
+    Raises DataError if the dump is damaged or missing, or the folder has other content; FkiError
+    if the folder cannot be written.
     """
-    needed("msgspec")
-    identity = {"name": dump.name, "identity": dump_fingerprint(dump), "bytes": dump.stat().st_size}
-    with scratch_folder(folder) as room:
+    require_module("msgspec")
+    fingerprint = dump_fingerprint(dump)
+    identity = {"name": dump.name, "identity": fingerprint, "bytes": dump.stat().st_size}
+    with scratch_folder(folder) as scratch:
         if folder.exists():
-            return _reuse_shard(folder, identity, scope, part)
-        fresh = room / "shard"
+            return _reuse_shard(folder, identity, scope, index)
+        fresh = scratch / "shard"
         fresh.mkdir()
-        told = _write_files(fresh, dump, scope, part, workers, watch)
-        write_json(fresh / MANIFEST, _describe_shard(identity, scope, part) | told)
+        contents = _write_files(fresh, dump, scope, index, workers, on_progress)
+        write_json(fresh / MANIFEST, _describe_shard(identity, scope, index) | contents)
         os.replace(fresh, folder)
     return open_shard(folder, is_checked=False)
 
 
 @contextmanager
 def scratch_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder beside this one, for one process at a time, and gone afterwards.
+    """An empty folder next to this one, exclusive to one process, and removed on exit.
 
-    What a process left there that was killed goes too. Raises FkiError where the disk refuses.
+    Leftovers of a killed process are removed too. Raises FkiError if it cannot be written.
     """
-    room = folder.with_name(f".{folder.name}.fki")
+    scratch = folder.with_name(f".{folder.name}.fki")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{room}.lock"):
-            shutil.rmtree(room, ignore_errors=True)
-            room.mkdir()
+        with FileLock(f"{scratch}.lock"):
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir()
             try:
-                yield room
+                yield scratch
             finally:
-                shutil.rmtree(room, ignore_errors=True)
+                shutil.rmtree(scratch, ignore_errors=True)
     except (OSError, sqlite3.Error) as error:
         raise FkiError(
-            f"{folder} cannot be written: {getattr(error, 'strerror', None) or error}.",
-            hint="Free some space, or give another folder; then run the same command again.",
+            f"Cannot write {folder}: {getattr(error, 'strerror', None) or error}.",
+            hint="Free disk space or give another folder, then run the same command again.",
         ) from None
 
 
 def dump_fingerprint(dump: Path) -> str:
-    """A digest of a dump's size and of some of its bytes. Raises DataError where it is no file."""
+    """A digest of a dump's size and sampled bytes. Raises DataError if the file is unreadable."""
     kind_of(dump)
     size = dump.stat().st_size
-    told = hashlib.sha256(str(size).encode())
+    digest = hashlib.sha256(str(size).encode())
     with dump.open("rb") as content:
         for number in range(SAMPLE_COUNT):
             content.seek(max(0, size - SAMPLE_BYTES) * number // (SAMPLE_COUNT - 1))
-            told.update(content.read(SAMPLE_BYTES))
-    return told.hexdigest()
+            digest.update(content.read(SAMPLE_BYTES))
+    return digest.hexdigest()
 
 
 def _write_files(
-    fresh: Path, dump: Path, scope: Scope, part: ShardIndex, workers: int, watch: Watch | None
+    fresh: Path,
+    dump: Path,
+    scope: Scope,
+    index: ShardIndex,
+    workers: int,
+    on_progress: OnProgress | None,
 ) -> dict[str, Any]:
-    """Write the files of a shard. Returns what the manifest says of them."""
-    from fki.sources.wikidata.dump_workers import read_pieces
+    """Write the files of a shard. Returns the manifest's entries about them."""
+    from fki.sources.wikidata.dump_workers import MAX_BROKEN_LINES, read_pieces
 
     size, counts, dropped, broken = dump.stat().st_size, Counter[str](), Counter[str](), list[str]()
-    pieces = (piece for piece in iter_pieces(dump) if piece.number % part.n == part.i - 1)
-    reads = closing(read_pieces(pieces, scope, workers))  # workers end before the files close
+    pieces = (p for p in iter_pieces(dump) if p.number % index.total == index.number - 1)
+    reading = closing(read_pieces(pieces, scope, workers))  # workers exit before the files close
     with (
         (fresh / CLAIMS).open("wb") as claims,
         (fresh / LABELS).open("wb") as labels,
-        reads as going,
+        reading as results,
     ):
-        for read in going:
-            claims.write(read.claims)
-            labels.write(read.labels)
-            counts.update(read.counts)
-            dropped.update(read.dropped)
-            broken = [*broken, *read.broken][:MAX_BROKEN_LINES]
-            if watch:
-                watch(Progress(dump.name, read.done, size, None))
-    if part.n == 1:
+        for result in results:
+            claims.write(result.claims)
+            labels.write(result.labels)
+            counts.update(result.counts)
+            dropped.update(result.dropped)
+            broken = [*broken, *result.broken][:MAX_BROKEN_LINES]
+            if on_progress:
+                on_progress(FileProgress(dump.name, result.end_byte, size, None))
+    if index.total == 1:
         check_complete(dump.name, counts, dropped)
     for name in (CLAIMS, LABELS):
         sync(fresh / name)
@@ -166,86 +185,91 @@ def _write_files(
 
 
 def check_complete(name: str, counts: Counter[str], dropped: Counter[str]) -> None:
-    """Raises DataError where what was read is no dump, or its list has no end."""
-    if counts["lines"] == dropped[NOT_AN_ENTITY]:
+    """Raises DataError if the lines are not those of a dump, or the list of entities is cut off."""
+    if counts["lines"] == dropped[entities.NOT_AN_ENTITY]:
         raise DataError(
-            f"{name} is no JSON dump of Wikidata: no line of {counts['lines']:,} is an entity.",
-            hint="fki reads a latest-all.json.bz2, .gz or .zst: one entity a line.",
+            f"{name} is not a JSON dump of Wikidata: none of {counts['lines']:,} lines is an "
+            "entity.",
+            hint="fki reads latest-all.json.bz2, .gz or .zst, with one entity a line.",
         )
     if counts["["] and not counts["]"]:
         raise DataError(
-            f"{name} was cut short: its list of entities has no end.",
-            hint="Get it again from its source.",
+            f"{name} is truncated: its list of entities has no end.",
+            hint="Download it again from its source.",
         )
 
 
-def _describe_shard(dump: dict[str, Any], scope: Scope, part: ShardIndex) -> dict[str, Any]:
+def _describe_shard(dump: dict[str, Any], scope: Scope, index: ShardIndex) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "fki": __version__,
         "dump": dump,
         "window": [day.isoformat() for day in scope.window],
-        "relations": dict(sorted(scope.holds.items())),
-        "shard": list(part),
+        "relations": dict(sorted(scope.update_rules.items())),
+        "shard": list(index),
     }
 
 
 def open_shard(folder: Path, is_checked: bool = True) -> Shard:
-    """A shard that was read before. Raises DataError where it is none, or was altered."""
+    """Open a complete shard. Raises DataError if the folder is not a shard or was changed."""
     try:
-        told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if told["format"] != FORMAT:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
             raise DataError(
-                f"{folder} was made by fki {told['fki']}, in a form that this one does not read.",
-                hint="Read the dump again with the same fki everywhere.",
+                f"{folder} was written by fki {manifest['fki']} in an unsupported format.",
+                hint="Read the dump again, with the same fki on all machines.",
             )
-        files = {name: told["files"][name]["sha256"] for name in (CLAIMS, LABELS)}
-        since, until = (date.fromisoformat(day) for day in told["window"])
+        files = {name: manifest["files"][name]["sha256"] for name in (CLAIMS, LABELS)}
+        since, until = (date.fromisoformat(day) for day in manifest["window"])
         shard = Shard(
             folder,
-            told["dump"],
-            Scope(Window(since, until), dict(told["relations"])),
-            ShardIndex(*told["shard"]),
-            Counter(told["counts"]),
-            Counter(told["dropped"]),
-            told["broken"],
+            manifest["dump"],
+            Scope(Window(since, until), dict(manifest["relations"])),
+            ShardIndex(*manifest["shard"]),
+            Counter(manifest["counts"]),
+            _read_reasons(manifest["dropped"]),
+            manifest["broken"],
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{folder} is no shard of a dump: its {MANIFEST} cannot be read ({error!r}).",
-            hint="A shard is what fki download wiki --from dump FILE --shard 1/8 leaves.",
+            f"{folder} is not a shard of a dump: cannot read its {MANIFEST} ({error!r}).",
+            hint="Create a shard with: fki download wiki FILE --from dump --shard 1/8 --output ...",
         ) from None
     for name, expected in files.items() if is_checked else ():
-        found = file_digest(folder / name) if (folder / name).is_file() else "no such file"
-        if found != expected:
+        actual = file_digest(folder / name) if (folder / name).is_file() else "missing"
+        if actual != expected:
             raise DataError(
-                f"{folder / name} was altered: its SHA-256 must be {expected}, it is {found}.",
-                hint=f"Move {folder} away and read that shard ({shard.part}) again.",
+                f"{folder / name} was changed: its SHA-256 is {actual}, not {expected}.",
+                hint=f"Move {folder} away and read shard {shard.index} again.",
             )
     return shard
 
 
+def _read_reasons(dropped: Mapping[str, int]) -> Counter[str]:
+    return Counter({RENAMED_REASONS.get(why, why): count for why, count in dropped.items()})
+
+
 def describe_mismatch(shard: Shard, dump: dict[str, Any], scope: Scope) -> str:
-    """Why a shard is not of this dump, window and relations; "" where it is."""
-    sure = ("bytes", "identity")  # a name may differ between machines
-    if [shard.dump[key] for key in sure] != [dump[key] for key in sure]:
+    """How a shard's dump, window or relations differ from these; "" if they are the same."""
+    keys = ("bytes", "identity")  # the name may differ between machines
+    if [shard.dump[key] for key in keys] != [dump[key] for key in keys]:
         return f"of another dump ({shard.dump['name']}, {shard.dump['bytes']:,} bytes)"
     if shard.scope.window != scope.window:
         return "of another window ({} to {})".format(*shard.scope.window)
-    if shard.scope.holds != scope.holds:
-        ours, others = {*shard.scope.holds.items()}, {*scope.holds.items()}
-        return f"of other relations ({len(ours - others)} more, {len(others - ours)} less)"
+    if shard.scope.update_rules != scope.update_rules:
+        own, others = {*shard.scope.update_rules.items()}, {*scope.update_rules.items()}
+        return f"of other relations ({len(own - others)} more, {len(others - own)} fewer)"
     return ""
 
 
-def _reuse_shard(folder: Path, dump: dict[str, Any], scope: Scope, part: ShardIndex) -> Shard:
-    """The shard in a folder, which must be the one that would be written there."""
+def _reuse_shard(folder: Path, dump: dict[str, Any], scope: Scope, index: ShardIndex) -> Shard:
+    """Open an existing shard, which must be the same as the one to be written."""
     shard = open_shard(folder)
-    what = describe_mismatch(shard, dump, scope) or (
-        f"shard {shard.part}" if shard.part != part else ""
-    )
-    if what:
+    mismatch = describe_mismatch(shard, dump, scope)
+    if shard.index != index:
+        mismatch = mismatch or f"shard {shard.index}"
+    if mismatch:
         raise DataError(
-            f"{folder} is there already, and is {what}.", hint="Give another folder for this one."
+            f"{folder} already exists and is {mismatch}.", hint="Give another output folder."
         )
     return shard

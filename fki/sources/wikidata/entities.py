@@ -1,14 +1,13 @@
-"""An entity of Wikidata's JSON dump: its English label, and its statements as claims.
+"""Parse an entity of Wikidata's JSON dump into its English label and its claims.
 
-Its form is described at https://doc.wikimedia.org/Wikibase/master/php/docs_topics_json.html; only
-what is named here is read, and the rest is passed over without becoming Python objects. A statement
-becomes the claim that the query service's answers would make of it:
+The format is described at https://doc.wikimedia.org/Wikibase/master/php/docs_topics_json.html. Only
+the fields declared here are decoded; the rest is skipped without creating Python objects. The
+claims equal those built from the query service's rows:
 
-- "no value" as an end means that it still holds; an end that is unknown, or known to less than a
-  year, is a fault of the claim;
-- two different values of one qualifier are a fault, since nobody knows which start belongs to which
-  end;
-- a start or a point in time that is unknown, or known to less than a year, is none.
+- "no value" as an end means that the statement is still valid; an end that is unknown, or coarser
+  than a year, is a fault of the claim;
+- two different values of one qualifier are a fault, since starts and ends cannot be paired;
+- a start or a point in time that is unknown, or coarser than a year, is ignored.
 """
 
 import re
@@ -36,34 +35,31 @@ from fki.sources.wikidata.statements import (
 )
 
 ITEM_ID = re.compile(r"Q[1-9][0-9]{0,9}")  # Wikibase's ids are below 2 ** 31
-PRECISION_CHARS = {
-    "year": 4,
-    "month": 7,
-    "day": 10,
-}  # characters of a day that a precision vouches for
+PRECISION_CHARS = {"year": 4, "month": 7, "day": 10}  # leading characters of an ISO day
 
-NOT_AN_ENTITY = "a line that is no entity"
-NOT_AN_ITEM = "an entity that is no item"
-MISSING_OR_REDIRECT = "an entity that is missing or was merged into another"
-NO_LABEL = "an item without an English label"
-DEPRECATED = "a deprecated statement"
-NO_VALUE = "a statement whose value is unknown, or that there is none"
-VALUE_NOT_AN_ITEM = "a statement whose value is no item"
-MALFORMED = "a statement that is not in Wikidata's form"
-OUTSIDE_WINDOW = "a statement that does not matter for the window"
+# Reasons why a line or a statement is skipped
+NOT_AN_ENTITY = "line is not an entity"
+NOT_AN_ITEM = "entity is not an item"
+MISSING_OR_REDIRECT = "entity is missing or merged into another"
+NO_LABEL = "item has no English label"
+DEPRECATED = "deprecated statement"
+NO_VALUE = "statement without a known value"
+VALUE_NOT_AN_ITEM = "statement whose value is not an item"
+MALFORMED = "malformed statement"
+OUTSIDE_WINDOW = "statement outside the window"
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which claims are asked for."""
+    """The claims to extract: those of some relations that affect a window."""
 
     window: Window
-    holds: Mapping[str, str]  # by the number of a relation, such as "P6": how it holds
+    update_rules: Mapping[str, str]  # by relation, such as "P6"; see `Relation`
 
     @classmethod
-    def of(cls, window: Window, relations: Iterable[Relation]) -> "Scope":
-        """Of these relations in a window."""
-        return cls(window, {relation.id: relation.holds for relation in relations})
+    def from_relations(cls, window: Window, relations: Iterable[Relation]) -> "Scope":
+        """The scope of these relations in a window."""
+        return cls(window, {relation.id: relation.update_rule for relation in relations})
 
 
 class _Term(Struct):
@@ -82,7 +78,7 @@ class _Value(Struct):
     id: str = ""
     number: int = field(name="numeric-id", default=0)
     time: str = ""
-    precision: int | float | None = 0  # of a place it is in degrees
+    precision: int | float | None = 0  # a coordinate's precision is in degrees
 
 
 class _Data(Struct):
@@ -115,7 +111,7 @@ class _Entity(Struct):
     missing: Raw = Raw()
 
 
-_parse_time = lru_cache(2**15)(parse_time)  # dates are few
+_parse_time = lru_cache(2**15)(parse_time)  # few different dates, many statements
 _decode_entity = msgspec.json.Decoder(_Entity).decode
 _decode_statements = msgspec.json.Decoder(list[_Statement]).decode
 _decode_each = msgspec.json.Decoder(list[Raw]).decode
@@ -123,10 +119,10 @@ _decode_statement = msgspec.json.Decoder(_Statement).decode
 
 
 def read_entity(line: bytes, scope: Scope, dropped: Counter[str]) -> Subject | None:
-    """The item of a line of the dump, without its comma, with its claims that matter, if any.
+    """Parse a line of the dump, without its comma, into an item with its claims in the scope.
 
-    Their objects' labels are "". None, counted by reason, for what is no item that has a name.
-    Raises ValueError where the line is no entity.
+    Objects have no labels yet (""). Returns None, and counts the reason in `dropped`, for an entity
+    that is not an item with a label. Raises ValueError if the line is not an entity.
     """
     try:
         entity = _decode_entity(line)
@@ -146,30 +142,35 @@ def read_entity(line: bytes, scope: Scope, dropped: Counter[str]) -> Subject | N
     if not label:
         dropped[NO_LABEL] += 1
         return None
-    said = entity.claims if isinstance(entity.claims, dict) else {}
-    return Subject(entity.id, label, [*_iter_claims(said, scope, dropped)])
+    statements = entity.claims if isinstance(entity.claims, dict) else {}
+    return Subject(entity.id, label, [*_iter_claims(statements, scope, dropped)])
 
 
-def _iter_claims(said: dict[str, Raw], scope: Scope, dropped: Counter[str]) -> Iterator[Claim]:
-    """All claims of each relation of which one matters; with any, also of what never changes."""
-    holds = scope.holds
-    wanted = sorted(said.keys() & holds.keys(), key=lambda relation: int(relation[1:]))
-    is_any = False
-    for relation in wanted:
-        if holds[relation] != ALWAYS:
-            found = [*_iter_relation(relation, said[relation], dropped)]
-            if are_relevant(found, holds[relation], scope.window):
-                is_any = True
-                yield from found
+def _iter_claims(
+    statements: dict[str, Raw], scope: Scope, dropped: Counter[str]
+) -> Iterator[Claim]:
+    """Yield all claims of each relation with a relevant one, then those that never change.
+
+    Claims that never change are relevant only next to a relevant dated one.
+    """
+    rules = scope.update_rules
+    relations = sorted(statements.keys() & rules.keys(), key=lambda relation: int(relation[1:]))
+    has_relevant = False
+    for relation in relations:
+        if rules[relation] != ALWAYS:
+            claims = [*_iter_relation(relation, statements[relation], dropped)]
+            if are_relevant(claims, rules[relation], scope.window):
+                has_relevant = True
+                yield from claims
             else:
-                dropped[OUTSIDE_WINDOW] += len(found)
-    for relation in wanted if is_any else ():
-        if holds[relation] == ALWAYS:
-            yield from _iter_relation(relation, said[relation], dropped)
+                dropped[OUTSIDE_WINDOW] += len(claims)
+    for relation in relations if has_relevant else ():
+        if rules[relation] == ALWAYS:
+            yield from _iter_relation(relation, statements[relation], dropped)
 
 
 def _iter_relation(relation: str, raw: Raw, dropped: Counter[str]) -> Iterator[Claim]:
-    """The statements of one subject and relation that are claims; the others are counted."""
+    """Yield the claims of one subject and relation; count other statements by reason."""
     for statement in _iter_statements(raw, dropped):
         snak = statement.mainsnak
         value = snak.datavalue.value if snak.datavalue else None
@@ -177,14 +178,14 @@ def _iter_relation(relation: str, raw: Raw, dropped: Counter[str]) -> Iterator[C
             dropped[DEPRECATED] += 1
         elif snak.snaktype != "value":
             dropped[NO_VALUE] += 1
-        elif not isinstance(value, _Value) or not (named := _item_id(value)):
+        elif not isinstance(value, _Value) or not (item := _item_id(value)):
             dropped[VALUE_NOT_AN_ITEM] += 1
         else:
-            yield _parse_claim(relation, named, statement)
+            yield _parse_claim(relation, item, statement)
 
 
 def _iter_statements(raw: Raw, dropped: Counter[str]) -> Iterator[_Statement]:
-    """The statements of a relation; where one is strange, the others."""
+    """Yield the statements of a relation; malformed ones are skipped and counted."""
     try:
         yield from _decode_statements(raw)
         return
@@ -202,34 +203,33 @@ def _iter_statements(raw: Raw, dropped: Counter[str]) -> Iterator[_Statement]:
 
 
 def _item_id(value: _Value) -> str:
-    """The item that a value names, "" where it names none; old dumps give its number only."""
-    named = value.id or f"Q{value.number}"
-    return named if value.kind == "item" and ITEM_ID.fullmatch(named) else ""
+    """The id of the item that a value names, "" for other values; old dumps have numbers only."""
+    item = value.id or f"Q{value.number}"
+    return item if value.kind == "item" and ITEM_ID.fullmatch(item) else ""
 
 
 def _parse_claim(relation: str, item: str, statement: _Statement) -> Claim:
     is_preferred = statement.rank == "preferred"
-    said = statement.qualifiers
-    if not isinstance(said, _Qualifiers):
+    qualifiers = statement.qualifiers
+    if not isinstance(qualifiers, _Qualifiers):
         return Claim(relation, item, "", is_preferred=is_preferred)
-    start, end, point = _latest_time(said.start), _latest_time(said.end), _latest_time(said.point)
+    all_times = (qualifiers.start, qualifiers.end, qualifiers.point)
+    start, end, point = map(_latest_time, all_times)
     fault = ""
-    if any(
-        len(snaks) > 1 and _are_different(snaks) for snaks in (said.start, said.end, said.point)
-    ):
+    if any(len(snaks) > 1 and _are_different(snaks) for snaks in all_times):
         fault = TWO_DATES
-    elif end is None and any(snak.snaktype != "novalue" for snak in said.end):
+    elif end is None and any(snak.snaktype != "novalue" for snak in qualifiers.end):
         fault = UNKNOWN_END
     return Claim(relation, item, "", start, end, point, is_preferred, fault)
 
 
 def _latest_time(snaks: list[_Snak]) -> PartialDate | None:
-    """The time that a qualifier names, the last of several, as far as it can be read."""
-    told = [
+    """The latest time among a qualifier's values; None if it is unknown or too coarse."""
+    times = [
         (value.time.replace("-00", "-01"), int(value.precision or 0))
         for value in _iter_times(snaks)
     ]
-    return _parse_time(*max(told)) if told else None
+    return _parse_time(*max(times)) if times else None
 
 
 def _iter_times(snaks: list[_Snak]) -> Iterator[_Value]:
@@ -239,22 +239,22 @@ def _iter_times(snaks: list[_Snak]) -> Iterator[_Value]:
 
 
 def _are_different(snaks: list[_Snak]) -> bool:
-    """Do they name different days? A year is its first of January here, as in RDF."""
+    """Whether the values are different days; as in RDF, a year is its January 1 here."""
     return len({value.time.replace("-00", "-01") for value in _iter_times(snaks)}) > 1
 
 
-def are_relevant(claims: Iterable[Claim], holds: str, window: Window) -> bool:
-    """May what one relation says of a subject change in the window, or hold on its eve?
+def are_relevant(claims: Iterable[Claim], update_rule: str, window: Window) -> bool:
+    """Whether any claim of one subject and relation changes in the window or holds on its eve.
 
-    All that is said matters then, since the holder before is the old answer. Statements without a
-    readable date alone say nothing of a time.
+    All claims of the relation are needed then, since the previous object is the old answer.
+    Statements without a readable date alone are not relevant.
     """
     since, until = window.since.isoformat(), window.until.isoformat()
     for claim in claims:
-        begins = [when.day for when in (claim.start, claim.point) if when]
-        end = None if holds == "latest" else claim.end  # the last of those holds until another
-        has_begun = min(begins) < until if begins else end is not None
-        if has_begun and not _is_before(end, since):
+        starts = [when.day for when in (claim.start, claim.point) if when]
+        end = None if update_rule == "latest" else claim.end  # the latest counts until the next
+        has_started = min(starts) < until if starts else end is not None
+        if has_started and not _is_before(end, since):
             return True
     return False
 

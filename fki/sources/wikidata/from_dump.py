@@ -1,4 +1,4 @@
-"""`fki download wiki FILE --from dump`: facts of some months, from a JSON dump or its shards."""
+"""`fki download wiki FILE --from dump`: the facts of a window, from a JSON dump or its shards."""
 
 import os
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from fki.core.errors import ConfigError
-from fki.core.paths import data_home, user_path
-from fki.net.resolve_source import file_at
+from fki.core.paths import data_home, expand_path
+from fki.net.resolve_source import resolve_place
 from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.request import DownloadRequest, ProgressReporter
 from fki.sources.wikidata.dataset import build_draft
@@ -17,83 +17,87 @@ from fki.sources.wikidata.entities import Scope
 from fki.sources.wikidata.merge_shards import open_subjects
 from fki.sources.wikidata.relations import select_relations
 
-DEFAULT_WORKERS = max(1, (os.cpu_count() or 2) - 1)  # one is left to decompress and to write
+DEFAULT_WORKERS = max(1, (os.cpu_count() or 2) - 1)  # one core is left to decompress and write
 OPTIONS = ("places", "since", "until", "relations", "limit", "workers", "contact")
 
 
-def named(wanted: DownloadRequest) -> str:
-    """What the dataset is called. Raises ConfigError where no dump is named."""
-    return _add_shard_window(wanted).dataset
+def named(request: DownloadRequest) -> str:
+    """The dataset's name. Raises ConfigError if no dump is given."""
+    return _complete_request(request).dataset
 
 
-def settled(wanted: DownloadRequest) -> DownloadRequest:
-    """What is wanted, so that the same command makes the same another day; shards tell their days
-    themselves."""
-    are_shards = any(user_path(place).is_dir() for place in wanted.places)
-    return wanted if are_shards else wanted.dated()
+def settled(request: DownloadRequest) -> DownloadRequest:
+    """The request with its window as dates, so that a later run builds the same; shards contain
+    their window."""
+    are_shards = any(expand_path(place).is_dir() for place in request.places)
+    return request if are_shards else request.dated()
 
 
 @contextmanager
-def make(wanted: DownloadRequest, told: ProgressReporter) -> Iterator[DatasetDraft]:
-    """The dataset of a window. Raises ConfigError or DataError where the dump cannot be used."""
-    wanted.only(*OPTIONS)
-    asked = _add_shard_window(wanted)
-    relations = select_relations(asked.relations or "all")
-    scope = Scope.of(asked.window(), relations)
-    places = [file_at(place, told.fetched) for place in wanted.places]
+def make(request: DownloadRequest, reporter: ProgressReporter) -> Iterator[DatasetDraft]:
+    """Build the dataset of a window.
+
+    Raises ConfigError for unsupported options, DataError if the dump is unusable.
+    """
+    request.only(*OPTIONS)
+    complete = _complete_request(request)
+    relations = select_relations(complete.relations or "all")
+    scope = Scope.from_relations(complete.window(), relations)
+    places = [resolve_place(place, reporter.fetched) for place in request.places]
     with open_subjects(
         places,
         data_home() / "downloads",
         scope,
-        workers=wanted.workers or DEFAULT_WORKERS,
-        watch=told.fetched,
+        workers=request.workers or DEFAULT_WORKERS,
+        on_progress=reporter.fetched,
     ) as subjects:
-        origin = subjects.origins[0]
-        made = build_draft(subjects, relations, asked.window(), asked, origin)
-        made.command = wanted.typed
-        made.dropped.update(subjects.dropped)
-        made.notes += [f"A line that could not be read: {line}" for line in subjects.broken]
-        yield made
+        draft = build_draft(subjects, relations, complete.window(), complete, subjects.source)
+        draft.command = request.typed
+        draft.dropped.update(subjects.dropped)
+        draft.notes += [f"Unreadable line: {line}" for line in subjects.broken]
+        yield draft
 
 
-def shard(wanted: DownloadRequest, output: str, told: ProgressReporter) -> Path:
-    """A share of a dump, read on this machine into a folder that others are merged with."""
-    wanted.only(*OPTIONS, "shard")
-    part = ShardIndex.parse(wanted.shard)
-    if len(wanted.places) != 1:
+def shard(request: DownloadRequest, output: str, reporter: ProgressReporter) -> Path:
+    """Read a share of a dump into the folder `output`, which `make` merges with the others.
+
+    Raises ConfigError for unsupported options, DataError if the dump is unusable.
+    """
+    request.only(*OPTIONS, "shard")
+    index = ShardIndex.parse(request.shard)
+    if len(request.places) != 1:
         raise ConfigError(
-            "A shard is of one dump.",
+            "A shard is read from one dump.",
             hint="Run: fki download wiki FILE --from dump --shard 1/8 --output shard-1",
         )
     if not output:
-        raise ConfigError("A shard needs a folder.", hint="Add --output shard-1")
-    scope = Scope.of(wanted.window(), select_relations(wanted.relations or "all"))
-    dump = file_at(wanted.places[0], told.fetched)
-    found = write_shard(
-        dump,
-        user_path(output),
+        raise ConfigError("--shard requires an output folder.", hint="Add --output shard-1")
+    scope = Scope.from_relations(request.window(), select_relations(request.relations or "all"))
+    written = write_shard(
+        resolve_place(request.places[0], reporter.fetched),
+        expand_path(output),
         scope,
-        part,
-        workers=wanted.workers or DEFAULT_WORKERS,
-        watch=told.fetched,
+        index,
+        workers=request.workers or DEFAULT_WORKERS,
+        on_progress=reporter.fetched,
     )
-    return found.folder
+    return written.folder
 
 
-def _add_shard_window(wanted: DownloadRequest) -> DownloadRequest:
-    """What is wanted; shards tell themselves what they were read for."""
-    if not wanted.places:
+def _complete_request(request: DownloadRequest) -> DownloadRequest:
+    """The request; window and relations that are not given are those of the shards."""
+    if not request.places:
         raise ConfigError(
-            "Which dump?",
+            "No dump given.",
             hint="Run: fki download wiki latest-all.json.bz2 --from dump   (or all of its shards)",
         )
-    first = user_path(wanted.places[0])
+    first = expand_path(request.places[0])
     if not first.is_dir():
-        return wanted
+        return request
     scope = open_shard(first, is_checked=False).scope
     return replace(
-        wanted,
-        since=wanted.since or str(scope.window.since),
-        until=wanted.until or str(scope.window.until),
-        relations=wanted.relations or ",".join(scope.holds),
+        request,
+        since=request.since or str(scope.window.since),
+        until=request.until or str(scope.window.until),
+        relations=request.relations or ",".join(scope.update_rules),
     )

@@ -1,4 +1,4 @@
-"""`fki download wiki --from wikidata`: the facts of some months, from the query service."""
+"""`fki download wiki --from wikidata`: the facts of a window, from Wikidata's query service."""
 
 import hashlib
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from threading import Event
 
 from fki.core.paths import data_home
-from fki.net.http import Patience, Web
+from fki.net.http import HttpClient, RetryPolicy
 from fki.net.resolve_source import SourceRecord
 from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.request import DownloadRequest, ProgressReporter
@@ -17,44 +17,46 @@ from fki.sources.wikidata.query_crawl import QueryCrawl
 from fki.sources.wikidata.query_service import ENDPOINT, QueryService, interruptible_sleep
 from fki.sources.wikidata.relations import select_relations
 
-PATIENCE = Patience(read=90.0)  # the service itself gives up after 60 s
+RETRY_POLICY = RetryPolicy(read=90.0)  # seconds; the service's own limit is 60
 
 
-def named(wanted: DownloadRequest) -> str:
-    """What the dataset is called."""
-    return wanted.dataset
+def named(request: DownloadRequest) -> str:
+    """The dataset's name."""
+    return request.dataset
 
 
-def settled(wanted: DownloadRequest) -> DownloadRequest:
-    """What is wanted, so that the same command makes the same another day."""
-    return wanted.dated()
+def settled(request: DownloadRequest) -> DownloadRequest:
+    """The request with its window as dates, so that a later run builds the same."""
+    return request.dated()
 
 
 @contextmanager
-def make(wanted: DownloadRequest, told: ProgressReporter) -> Iterator[DatasetDraft]:
-    """The dataset of a window, its journal under `downloads` in the data folder until it is made.
+def make(request: DownloadRequest, reporter: ProgressReporter) -> Iterator[DatasetDraft]:
+    """Build the dataset of a window; its journal is under `downloads` in the data folder.
 
-    Raises ConfigError for what cannot be asked for, DataError where the service cannot be asked.
+    The journal is deleted when the dataset is in place. Raises ConfigError for unsupported options,
+    DataError if the service cannot be queried.
     """
-    wanted.only("since", "until", "relations", "limit", "endpoint", "contact")
-    window, relations = wanted.window(), select_relations(wanted.relations or "all")
-    endpoint = wanted.endpoint or ENDPOINT
-    job = hashlib.sha256(f"{endpoint}|{wanted.typed}".encode()).hexdigest()[:16]
-    stop, contact = Event(), wanted.needed_contact()
-    with Web(contact=contact, patience=PATIENCE, sleep=interruptible_sleep(stop)) as web:
-        service = QueryService(web, data_home() / "downloads" / f"wikidata-{job}", endpoint, stop)
-        harvest = QueryCrawl(service, window, relations, wanted.limit, told=told.counted)
-        told.note(
-            f"{endpoint} is asked at least {harvest.least:,} questions, at most three at once; "
-            "an interrupted command goes on where it was."
+    request.only("since", "until", "relations", "limit", "endpoint", "contact")
+    window, relations = request.window(), select_relations(request.relations or "all")
+    endpoint = request.endpoint or ENDPOINT
+    job = hashlib.sha256(f"{endpoint}|{request.typed}".encode()).hexdigest()[:16]
+    journal = data_home() / "downloads" / f"wikidata-{job}"
+    stop, contact = Event(), request.needed_contact()
+    sleep = interruptible_sleep(stop)
+    with HttpClient(contact=contact, patience=RETRY_POLICY, sleep=sleep) as web:
+        service = QueryService(web, journal, endpoint, stop)
+        crawl = QueryCrawl(service, window, relations, request.limit, report=reporter.counted)
+        reporter.note(
+            f"At least {crawl.min_queries:,} queries to {endpoint}, three at a time. If "
+            "interrupted, run the same command again to resume."
         )
-        subjects = [*harvest.subjects()]
-        updated = service.rows(sparql.LAST_UPDATE)
-    asked = datetime.fromtimestamp(service.begun, timezone.utc).isoformat(timespec="minutes")
-    state = f", which was up to date to {updated[0]['when']}" if updated else ""
-    origin = SourceRecord(
-        "Wikidata Query Service", "cc0-1.0", f"asked from {asked}{state}", endpoint
+        subjects = [*crawl.iter_subjects()]
+        updated = service.query(sparql.LAST_UPDATE)
+    started = datetime.fromtimestamp(service.started_at, timezone.utc).isoformat(timespec="minutes")
+    state = f", last updated {updated[0]['when']}" if updated else ""
+    source = SourceRecord(
+        "Wikidata Query Service", "cc0-1.0", f"queried from {started}{state}", endpoint
     )
-    made = build_draft(subjects, relations, window, wanted, origin)
-    yield made
-    service.forget()
+    yield build_draft(subjects, relations, window, request, source)
+    service.delete_journal()

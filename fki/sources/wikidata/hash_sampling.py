@@ -1,4 +1,4 @@
-"""A draw that anybody can repeat: where there are too many, SHA-256 decides, not order."""
+"""Reproducible sampling: SHA-256 ranks the names, so the order of arrival has no effect."""
 
 import hashlib
 import heapq
@@ -9,45 +9,48 @@ T = TypeVar("T")
 
 
 def hash_rank(*names: str) -> int:
-    """The number that decides about something with these names."""
+    """The 64-bit rank of these names; samples consist of the lowest ranks."""
     return int.from_bytes(hashlib.sha256("|".join(names).encode()).digest()[:8], "big")
 
 
-def sample_names(names: Iterable[str], most: int) -> list[str]:
-    """At most so many different names, those of the lowest lots; 0 for all. In order of name."""
-    found = sorted(set(names))
-    return sorted(sorted(found, key=hash_rank)[:most]) if most else found
+def sample_names(names: Iterable[str], max_names: int) -> list[str]:
+    """Select up to `max_names` different names of the lowest ranks (0: all), sorted by name."""
+    unique = sorted(set(names))
+    return sorted(sorted(unique, key=hash_rank)[:max_names]) if max_names else unique
 
 
 class HashSample(Generic[T]):
-    """The items of the lowest lots among all that come, at most so many; 0 for all."""
+    """A sample of at most `max_items` offered items, those of the lowest ranks; 0 keeps all."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._held: list[tuple[int, str, T]] = []  # a heap, the highest lot on top
-        self._names: set[str] = set()  # of these
+    def __init__(self, max_items: int) -> None:
+        self._max_items = max_items
+        self._heap: list[tuple[int, str, T]] = []  # (-rank, name, item): the highest rank on top
+        self._names: set[str] = set()  # of the items in the heap
 
-    def wants(self, name: str) -> bool:
-        """Would an item of this name be taken in?"""
-        is_open = not self._most or len(self._held) < self._most
-        return is_open or -hash_rank(name) > self._held[0][0]
+    def accepts(self, name: str) -> bool:
+        """Whether an item of this name would enter the sample."""
+        has_room = not self._max_items or len(self._heap) < self._max_items
+        return has_room or -hash_rank(name) > self._heap[0][0]
 
     def offer(self, name: str, item: T) -> bool:
-        """Take the item in, for now. Returns whether it was; a name is taken once."""
+        """Add the item if its rank is low enough; a later item may displace it.
+
+        Returns whether it was added. A name enters once.
+        """
         if name in self._names:
             return False
         entry = (-hash_rank(name), name, item)
         self._names.add(name)
-        if not self._most or len(self._held) < self._most:
-            heapq.heappush(self._held, entry)
+        if not self._max_items or len(self._heap) < self._max_items:
+            heapq.heappush(self._heap, entry)
             return True
-        gone = heapq.heappushpop(self._held, entry)
-        self._names.remove(gone[1])
-        return gone is not entry
+        displaced = heapq.heappushpop(self._heap, entry)
+        self._names.remove(displaced[1])
+        return displaced is not entry
 
-    def lowest(self, most: int) -> list[T]:
-        """At most so many of those that were taken."""
-        return [item for _, _, item in sorted(self._held, key=lambda e: (-e[0], e[1]))[:most]]
+    def lowest(self, count: int) -> list[T]:
+        """The sampled items of the lowest ranks, at most `count`."""
+        return [item for _, _, item in sorted(self._heap, key=lambda e: (-e[0], e[1]))[:count]]
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._heap)

@@ -1,9 +1,9 @@
-"""The shards of a dump together: claims by subject, with the labels of what they name.
+"""Merge the shards of a dump: claims by subject, with the labels of their objects.
 
-An object's label may be in any shard. So the ids that claims name are marked, a bit each; the
-labels are gone through once, and those of marked ids kept in a table on disk; then the claims are
-written again with their labels, in the order of the dump, whatever it was cut into. In memory are a
-bit for each item, the table's cache and the labels that were used last.
+The label of an object may be in any shard. One pass marks the ids that claims name; one pass over
+the labels stores those of marked ids in a table on disk; one pass writes the claims with labels in
+the order of the dump, however it was split. Memory holds one bit per item, the table's cache and
+the most recently used labels.
 """
 
 import hashlib
@@ -11,19 +11,19 @@ import json
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from heapq import merge
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 from fki.core.errors import DataError
-from fki.net.downloads import Watch
-from fki.net.optional import needed
+from fki.net.downloads import OnProgress
+from fki.net.optional import require_module
 from fki.net.resolve_source import SourceRecord
+from fki.sources.id_set import IdSet
 from fki.sources.wikidata.dump_shard import (
     CLAIMS,
     LABELS,
@@ -38,26 +38,27 @@ from fki.sources.wikidata.dump_shard import (
 from fki.sources.wikidata.entities import Scope
 from fki.sources.wikidata.statements import Subject
 
-LICENSE = "cc0-1.0"  # of all of Wikidata's structured data
-CHUNK_IDS = 2**20  # ids whose bits are kept together
-CACHE_KIB = 32 * 2**10  # KiB of the table of labels that are held in memory
-CACHED_LABELS = 2**15  # labels that are held too: a few items are named by most claims
+LICENSE = "cc0-1.0"  # of all structured data of Wikidata
+CACHE_KIB = 32 * 2**10  # of the label table, in memory
+CACHED_LABELS = 2**15  # also in memory: a few items are named by most claims
 
 
 @dataclass(frozen=True, slots=True)
 class DumpSubjects:
-    """The subjects of a dump with claims that matter for a window; to be gone through as often as
-    needed. An object that has no English label, or is not in the dump, has ""."""
+    """The subjects of a dump with relevant claims; iteration can be repeated.
+
+    The label of an object is "" if it has no English label or is not in the dump.
+    """
 
     file: Path
     scope: Scope
-    origins: list[SourceRecord]
+    source: SourceRecord
     counts: Counter[str]  # lines, items, claims
-    dropped: Counter[str]  # what was left out, by reason
-    broken: list[str]  # the first lines that could not be read
+    dropped: Counter[str]  # skipped lines and statements, by reason
+    broken: list[str]  # the first unreadable lines
 
     def __iter__(self) -> Iterator[Subject]:
-        """One subject after the other, in the order of the dump."""
+        """Yield the subjects in the order of the dump."""
         from fki.sources.wikidata.dump_workers import iter_records
 
         for _, subject, label, claims in iter_records(self.file):
@@ -71,22 +72,20 @@ def open_subjects(
     scope: Scope | None = None,
     *,
     workers: int = 1,
-    watch: Watch | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Iterator[DumpSubjects]:
-    """The subjects of a dump, one file, or of all shards of one, for as long as they are needed.
+    """Open the subjects of a dump: one file, or all shards of one.
 
-    A file is read into a folder of its own under `work`, from where a repeated run takes it, until
-    the subjects have been used without an error.
-    Shards tell what they were asked for: `scope` may be left out, or must be the same.
-    Raises DataError where the dump cannot be used or shards do not belong together, FkiError where
-    the disk refuses.
+    A file is read into a folder under `work`. A repeated run reuses it, until the subjects have
+    been used without an error.
+    Shards contain their scope: `scope` may be omitted, else it must be the same.
+    Raises DataError if the dump is unusable or the shards do not belong together, FkiError if a
+    folder cannot be written.
     """
-    needed("msgspec")
+    require_module("msgspec")
     own: list[Path] = []
-    if away := [str(place) for place in places if not place.exists()]:
-        raise DataError(
-            f"There is nothing at {away[0]}.", hint="Give a dump, or all of its shards."
-        )
+    if missing := [str(place) for place in places if not place.exists()]:
+        raise DataError(f"{missing[0]} not found.", hint="Give a dump, or all of its shards.")
     if all(place.is_dir() for place in places):
         shards = order_shards([open_shard(place) for place in places], scope)
     elif len(places) > 1 or scope is None:
@@ -96,110 +95,90 @@ def open_subjects(
         )
     else:
         own = [work / _work_name(dump_fingerprint(places[0]), scope)]
-        shards = [write_shard(places[0], own[0], scope, workers=workers, watch=watch)]
-    key = _work_name(shards[0].dump["identity"], shards[0].scope)
-    with scratch_folder(work / f"{key}-joined") as room:
-        yield merge_shards(shards, room)
+        shards = [write_shard(places[0], own[0], scope, workers=workers, on_progress=on_progress)]
+    name = _work_name(shards[0].dump["identity"], shards[0].scope)
+    with scratch_folder(work / f"{name}-joined") as scratch:
+        yield merge_shards(shards, scratch)
     for folder in own:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _work_name(identity: str, scope: Scope) -> str:
-    """The name of the folder for a dump and what is asked of it."""
-    asked = [identity, *map(str, scope.window), *sorted(scope.holds.items())]
-    return "dump-" + hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
+    """The folder name for a dump and a scope."""
+    key = [identity, *map(str, scope.window), *sorted(scope.update_rules.items())]
+    return "dump-" + hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
 
 
 def order_shards(shards: Sequence[Shard], scope: Scope | None = None) -> list[Shard]:
-    """All shards of one dump, in order. Raises DataError where they are not that."""
+    """Sort the shards of one dump. Raises DataError unless they are all shards of one dump."""
     first = shards[0]
     for shard in shards:
-        if what := describe_mismatch(shard, first.dump, scope or first.scope):
+        if mismatch := describe_mismatch(shard, first.dump, scope or first.scope):
             raise DataError(
-                f"{shard.folder} is {what}.",
-                hint="Give the shards of one dump, read for the same window and relations.",
+                f"{shard.folder} is {mismatch}.",
+                hint="Give shards of one dump with the same window and relations.",
             )
-        if shard.part.n != first.part.n:
+        if shard.index.total != first.index.total:
             raise DataError(
-                f"{shard.folder} is shard {shard.part}, and {first.folder} is {first.part}: "
-                "they come of another number of shards.",
-                hint="Give shards of one cut, 1/n to n/n.",
+                f"{shard.folder} is shard {shard.index} and {first.folder} is {first.index}: the "
+                "dump was split into different numbers of shards.",
+                hint="Give shards 1/n to n/n with the same n.",
             )
-    by_part = {shard.part.i: shard for shard in shards}
-    n = first.part.n
-    if missing := [f"{i}/{n}" for i in range(1, n + 1) if i not in by_part]:
+    by_number = {shard.index.number: shard for shard in shards}
+    n = first.index.total
+    if missing := [f"{i}/{n}" for i in range(1, n + 1) if i not in by_number]:
         raise DataError(
             f"{len(missing)} of {n} shards are missing: {', '.join(missing[:10])}.",
             hint=f"Run: fki download wiki FILE --from dump --shard {missing[0]} --output FOLDER",
         )
-    if len(by_part) < len(shards):
-        twice = next(shard for shard in shards if by_part[shard.part.i] is not shard)
-        raise DataError(f"{twice.folder} is shard {twice.part}, which is given twice.")
-    return [by_part[i] for i in range(1, n + 1)]
+    if len(by_number) < len(shards):
+        twice = next(shard for shard in shards if by_number[shard.index.number] is not shard)
+        raise DataError(f"{twice.folder} is shard {twice.index}, which is given twice.")
+    return [by_number[i] for i in range(1, n + 1)]
 
 
-def merge_shards(shards: Sequence[Shard], room: Path) -> DumpSubjects:
-    """The shards' claims in a file in `room`, labels filled in, in the order of the dump.
+def merge_shards(shards: Sequence[Shard], scratch: Path) -> DumpSubjects:
+    """Write the shards' claims, with labels, to one file in `scratch`, in the order of the dump.
 
-    Raises DataError where together they are no whole dump.
+    Raises DataError if the shards together are not a complete dump.
     """
     from fki.sources.wikidata.dump_workers import encode_record, iter_records
 
     counts = sum((shard.counts for shard in shards), Counter[str]())
     dropped = sum((shard.dropped for shard in shards), Counter[str]())
-    check_complete(shards[0].dump["name"], counts, dropped)
+    dump = shards[0].dump
+    check_complete(dump["name"], counts, dropped)
     files = [shard.folder / CLAIMS for shard in shards]
-    named = IdSet()
+    objects = IdSet()
     for file in files:
         for _, _, _, claims in iter_records(file):
             for claim in claims:
-                named.add(int(claim.object[1:]))
-    whole = room / "subjects.jsonl"
-    with whole.open("wb") as out, closing(sqlite3.connect(room / "labels.sqlite")) as table:
-        _fill_labels(table, (label for shard in shards for label in _iter_labels(shard, named)))
+                objects.add(int(claim.object[1:]))
+    merged = scratch / "subjects.jsonl"
+    with merged.open("wb") as out, closing(sqlite3.connect(scratch / "labels.sqlite")) as table:
+        _fill_labels(table, (label for shard in shards for label in _iter_labels(shard, objects)))
         label_of = _make_lookup(table)
-        for piece, subject, label, claims in merge(*map(iter_records, files), key=itemgetter(0)):
-            full = [replace(claim, object_label=label_of(claim.object)) for claim in claims]
-            out.write(encode_record((piece, subject, label, full)))
-    dump = shards[0].dump
-    origin = SourceRecord(
-        dump["name"], LICENSE, f"{dump['bytes']} bytes, sampled {dump['identity']}"
-    )
+        records = merge(*map(iter_records, files), key=itemgetter(0))
+        for piece, subject, label, claims in records:
+            labeled = [replace(claim, object_label=label_of(claim.object)) for claim in claims]
+            out.write(encode_record((piece, subject, label, labeled)))
+    revision = f"{dump['bytes']} bytes, sampled {dump['identity']}"
+    source = SourceRecord(dump["name"], LICENSE, revision)
     broken = [line for shard in shards for line in shard.broken]
-    return DumpSubjects(whole, shards[0].scope, [origin], counts, dropped, broken)
+    return DumpSubjects(merged, shards[0].scope, source, counts, dropped, broken)
 
 
-class IdSet:
-    """A set of numbers, a bit each, where there are many near one another."""
-
-    def __init__(self) -> None:
-        self.chunks: dict[int, bytearray] = {}
-
-    def add(self, number: int) -> None:
-        """One more."""
-        chunk, bit = divmod(number, CHUNK_IDS)
-        bits = self.chunks.get(chunk)
-        if bits is None:
-            bits = self.chunks[chunk] = bytearray(CHUNK_IDS // 8)
-        bits[bit >> 3] |= 1 << (bit & 7)
-
-    def __contains__(self, number: int) -> bool:
-        chunk, bit = divmod(number, CHUNK_IDS)
-        bits = self.chunks.get(chunk)
-        return bits is not None and bool(bits[bit >> 3] & 1 << (bit & 7))
-
-
-def _iter_labels(shard: Shard, named: IdSet) -> Iterator[tuple[int, str]]:
-    """The labels of a shard that claims name."""
+def _iter_labels(shard: Shard, items: IdSet) -> Iterator[tuple[int, str]]:
+    """Yield (id, label) of the shard's items that are in `items`."""
     with (shard.folder / LABELS).open(encoding="utf-8", newline="\n") as lines:
         for line in lines:
             item, _, label = line.partition("\t")
-            if (number := int(item[1:])) in named:
+            if (number := int(item[1:])) in items:
                 yield number, label.rstrip("\n")
 
 
 def _fill_labels(table: sqlite3.Connection, labels: Iterable[tuple[int, str]]) -> None:
-    """A table that nobody needs after this process."""
+    """Create the label table; without a journal, since it is discarded after this process."""
     table.executescript(
         f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{CACHE_KIB};"
         "CREATE TABLE labels (id INTEGER PRIMARY KEY, label TEXT NOT NULL)"
@@ -207,12 +186,12 @@ def _fill_labels(table: sqlite3.Connection, labels: Iterable[tuple[int, str]]) -
     table.executemany("INSERT OR IGNORE INTO labels VALUES (?, ?)", labels)
 
 
-def _make_lookup(table: sqlite3.Connection) -> Any:
-    """From an item's id to its label, "" where it has none."""
+def _make_lookup(table: sqlite3.Connection) -> Callable[[str], str]:
+    """Make a function from an item's id to its label, "" if it has none."""
 
     @lru_cache(maxsize=CACHED_LABELS)
     def label_of(item: str) -> str:
-        found = table.execute("SELECT label FROM labels WHERE id = ?", (int(item[1:]),)).fetchone()
-        return found[0] if found else ""
+        row = table.execute("SELECT label FROM labels WHERE id = ?", (int(item[1:]),)).fetchone()
+        return str(row[0]) if row else ""
 
     return label_of

@@ -1,9 +1,9 @@
-"""Who changed in a window, who did not, and all that is said about them: questions in five rounds.
+"""Collect the subjects that changed in a window, and a sample of others, from the query service.
 
-First which subjects changed, relation by relation; then others whose statements stand; then all
-statements of both, so that what held before is known too; then what never changes about them; then
-labels. Each round's questions follow from the answers of the one before, so that a journal answers
-them again after an interruption.
+The crawl has five rounds: subjects that changed, relation by relation; subjects whose statements
+are still valid; all statements of both, which include the previous objects; their facts that never
+change; labels. The queries of a round follow from the answers of the round before, so the journal
+answers them again after an interruption.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,16 +27,12 @@ from fki.sources.wikidata.statements import (
 )
 
 PAGE_SIZE = 5_000  # subjects in an answer
-SUBJECTS_PER_QUERY, LABELS_PER_QUERY = (
-    100,
-    400,
-)  # asked about at once: their statements; their labels
-LONGEST_PART = timedelta(days=92)  # the longest time that one question is about
-LOOKBACK = timedelta(days=365)  # how long before the window what still stands began
+SUBJECTS_PER_QUERY = 100  # whose statements are requested
+LABELS_PER_QUERY = 400
+LONGEST_PART = timedelta(days=92)  # of the window, in one query
+LOOKBACK = timedelta(days=365)  # unchanged facts started so long before the window, or later
 
-ReportRound = Callable[
-    [str, int, int], None
-]  # the round, its questions that are answered, all of them
+ReportRound = Callable[[str, int, int], None]  # name of the round, queries done, queries in all
 Row = dict[str, str]
 T = TypeVar("T")
 R = TypeVar("R")
@@ -44,186 +40,184 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class QueryCrawl:
-    """Subjects with their statements, from a query service.
+    """Collects subjects with their claims from a query service.
 
     Args:
-        most: subjects that changed, of each relation; 0 for all.
-        kept: subjects that did not, of each relation.
+        max_changed: changed subjects per relation; 0 for all.
+        max_unchanged: unchanged subjects per relation.
+        report: receives the progress of each round.
     """
 
     service: QueryService
     window: Window
     relations: Sequence[Relation]
-    most: int = 0
-    kept: int = 100
-    told: ReportRound = lambda *_: None
+    max_changed: int = 0
+    max_unchanged: int = 100
+    report: ReportRound = lambda *_: None
 
     @property
-    def dated(self) -> list[str]:
+    def dated_relations(self) -> list[str]:
         """The relations whose statements change."""
-        return [r.id for r in self.relations if r.holds != ALWAYS]
+        return [r.id for r in self.relations if r.update_rule != ALWAYS]
 
     @property
-    def least(self) -> int:
-        """How many questions it takes until it is known how much changed."""
-        return len(self.dated) * (len(split_window(self.window)) + 1)
+    def min_queries(self) -> int:
+        """The number of queries of the first two rounds, if no answer needs a second page."""
+        return len(self.dated_relations) * (len(split_window(self.window)) + 1)
 
-    def subjects(self) -> Iterator[Subject]:
-        """Each subject once, with what is said about it. Raises DataError."""
-        hints = self._knows_hints()
-        keys = self._changed(hints)
-        keys += self._unchanged(hints)
-        said = self._statements(keys)
-        said += self._never_changing({subject for subject, _ in said})
-        names = self._labels({s for s, _ in said} | {c.object for _, c in said})
-        found: dict[str, list[Claim]] = {}
-        for subject, claim in said:
-            named = replace(claim, object_label=names.get(claim.object, ""))
-            found.setdefault(subject, []).append(named)
-        for subject, claims in found.items():
-            yield Subject(subject, names.get(subject, ""), claims)
+    def iter_subjects(self) -> Iterator[Subject]:
+        """Yield each subject once, with its claims. Raises DataError if the service fails."""
+        hints = self._supports_hints()
+        keys = self._find_changed(hints)
+        keys += self._find_unchanged(hints)
+        claims = self._fetch_statements(keys)
+        claims += self._fetch_constant({subject for subject, _ in claims})
+        labels = self._fetch_labels({s for s, _ in claims} | {c.object for _, c in claims})
+        by_subject: dict[str, list[Claim]] = {}
+        for subject, claim in claims:
+            labeled = replace(claim, object_label=labels.get(claim.object, ""))
+            by_subject.setdefault(subject, []).append(labeled)
+        for subject, own_claims in by_subject.items():
+            yield Subject(subject, labels.get(subject, ""), own_claims)
 
-    def _knows_hints(self) -> bool:
+    def _supports_hints(self) -> bool:
         try:
-            return self.service.knows(sparql.SUPPORTS_HINTS)
+            return self.service.ask(sparql.SUPPORTS_HINTS)
         except QueryTooSlow:
             return False
 
-    def _round(self, name: str, work: Callable[[T], list[R]], parts: Sequence[T]) -> list[R]:
-        """All that the questions of a round bring."""
+    def _run_round(self, name: str, work: Callable[[T], list[R]], parts: Sequence[T]) -> list[R]:
+        """Apply `work` to the parts of a round and concatenate the results."""
         done = 0
 
-        def told() -> None:
+        def count() -> None:
             nonlocal done
             done += 1
-            self.told(name, done, len(parts))
+            self.report(name, done, len(parts))
 
-        self.told(name, 0, len(parts))
-        return [row for rows in self.service.each(work, parts, told) for row in rows]
+        self.report(name, 0, len(parts))
+        return [row for rows in self.service.map(work, parts, count) for row in rows]
 
-    def _changed(self, hints: bool) -> list[tuple[str, str]]:
-        """(relation, subject) of those with a statement that begins or ends in the window."""
-        parts = [(r, part) for r in self.dated for part in split_window(self.window)]
+    def _find_changed(self, hints: bool) -> list[tuple[str, str]]:
+        """(relation, subject) pairs with a statement that starts or ends in the window."""
+        parts = [(r, part) for r in self.dated_relations for part in split_window(self.window)]
 
         def work(part: tuple[str, Window]) -> list[tuple[str, str]]:
-            relation, some_days = part[0], days_of(part[1])
-            rows = query_divided(partial(self._pages, relation, hints), some_days)
+            relation, days = part[0], days_of(part[1])
+            rows = query_divided(partial(self._query_pages, relation, hints), days)
             return [(relation, subject) for subject in _subject_ids(rows)]
 
-        found = self._round("What changed", work, parts)
+        pairs = self._run_round("Changed subjects", work, parts)
         return [
-            (r, s)
-            for r in self.dated
-            for s in sample_names((s for k, s in found if k == r), self.most)
+            (relation, subject)
+            for relation in self.dated_relations
+            for subject in sample_names((s for r, s in pairs if r == relation), self.max_changed)
         ]
 
-    def _pages(self, relation: str, hints: bool, wanted: list[date]) -> Rows:
-        """All subjects of some days, page by page."""
+    def _query_pages(self, relation: str, hints: bool, days: list[date]) -> Rows:
+        """All changed subjects of consecutive days, page by page."""
         rows: Rows = []
-        until = wanted[-1] + timedelta(days=1)
+        until = days[-1] + timedelta(days=1)
         while len(rows) % PAGE_SIZE == 0:
-            page = self.service.rows(
-                sparql.select_changed(
-                    relation, wanted[0], until, most=PAGE_SIZE, after=len(rows), hints=hints
-                )
+            query = sparql.select_changed(
+                relation, days[0], until, limit=PAGE_SIZE, offset=len(rows), hints=hints
             )
+            page = self.service.query(query)
             rows += page
             if not page:
                 break
         return rows
 
-    def _unchanged(self, hints: bool) -> list[tuple[str, str]]:
-        """(relation, subject) of some whose statements began before the window, and stand."""
+    def _find_unchanged(self, hints: bool) -> list[tuple[str, str]]:
+        """(relation, subject) pairs with a statement that started before the window and is still
+        valid, a sample."""
 
         def work(relation: str) -> list[tuple[str, str]]:
             since = self.window.since - LOOKBACK
             while since < self.window.since:
+                query = sparql.select_unchanged(
+                    relation, since, self.window.since, limit=self.max_unchanged, hints=hints
+                )
                 try:
-                    rows = self.service.rows(
-                        sparql.select_unchanged(
-                            relation, since, self.window.since, most=self.kept, hints=hints
-                        )
-                    )
-                except QueryTooSlow:  # of a shorter time, then
+                    rows = self.service.query(query)
+                except QueryTooSlow:  # retry with half of the days
                     since += (self.window.since - since + timedelta(days=1)) / 2
                     continue
                 return [(relation, subject) for subject in _subject_ids(rows)]
             return []
 
-        return self._round("What did not", work, self.dated if self.kept else [])
+        relations = self.dated_relations if self.max_unchanged else []
+        return self._run_round("Unchanged subjects", work, relations)
 
-    def _statements(self, keys: list[tuple[str, str]]) -> list[tuple[str, Claim]]:
-        """All statements of these relations about these subjects, by subject."""
+    def _fetch_statements(self, keys: list[tuple[str, str]]) -> list[tuple[str, Claim]]:
+        """(subject, claim) pairs of all statements of these relations and subjects."""
         parts = [
             (relation, batch)
-            for relation in self.dated
+            for relation in self.dated_relations
             for batch in split_batches({s for r, s in keys if r == relation}, SUBJECTS_PER_QUERY)
         ]
 
         def work(part: tuple[str, list[str]]) -> list[tuple[str, Claim]]:
             relation, batch = part
 
-            def ask(some: list[str]) -> Rows:
-                return self.service.rows(sparql.select_statements(relation, some))
+            def query(subjects: list[str]) -> Rows:
+                return self.service.query(sparql.select_statements(relation, subjects))
 
-            return [*_iter_claims(relation, query_divided(ask, batch))]
+            return [*_iter_claims(relation, query_divided(query, batch))]
 
-        return self._round("Since when", work, parts)
+        return self._run_round("Statements", work, parts)
 
-    def _never_changing(self, subjects: set[str]) -> list[tuple[str, Claim]]:
-        relations = [r.id for r in self.relations if r.holds == ALWAYS]
+    def _fetch_constant(self, subjects: set[str]) -> list[tuple[str, Claim]]:
+        """(subject, claim) pairs of the relations that never change."""
+        relations = [r.id for r in self.relations if r.update_rule == ALWAYS]
 
-        def ask(some: list[str]) -> Rows:
-            return self.service.rows(sparql.select_constant(relations, some))
+        def query(some_subjects: list[str]) -> Rows:
+            return self.service.query(sparql.select_constant(relations, some_subjects))
 
         def work(batch: list[str]) -> list[tuple[str, Claim]]:
-            rows = query_divided(ask, batch)
+            rows = query_divided(query, batch)
             return [
                 (subject, Claim(row["relation"].rpartition("/")[2], object_, ""))
                 for row in rows
                 if (subject := _item_id(row, "subject")) and (object_ := _item_id(row, "object"))
             ]
 
-        return self._round(
-            "What never does",
-            work,
-            split_batches(subjects, SUBJECTS_PER_QUERY) if relations else [],
-        )
+        batches = split_batches(subjects, SUBJECTS_PER_QUERY) if relations else []
+        return self._run_round("Constant facts", work, batches)
 
-    def _labels(self, items: set[str]) -> dict[str, str]:
-        """English labels, else those for all languages."""
+    def _fetch_labels(self, items: set[str]) -> dict[str, str]:
+        """Labels by item: English ones, else those for all languages."""
 
-        def ask(some: list[str]) -> Rows:
-            return self.service.rows(sparql.select_labels(some))
+        def query(some_items: list[str]) -> Rows:
+            return self.service.query(sparql.select_labels(some_items))
 
-        rows = self._round(
-            "Names", partial(query_divided, ask), split_batches(items, LABELS_PER_QUERY)
-        )
-        first = sorted(rows, key=lambda row: sparql.LANGUAGES.index(row["language"]), reverse=True)
-        return {_item_id(row, "item"): " ".join(row["label"].split()) for row in first}
+        batches = split_batches(items, LABELS_PER_QUERY)
+        rows = self._run_round("Labels", partial(query_divided, query), batches)
+        rows.sort(key=lambda row: sparql.LANGUAGES.index(row["language"]), reverse=True)
+        return {_item_id(row, "item"): " ".join(row["label"].split()) for row in rows}
 
 
 def split_window(window: Window) -> list[Window]:
-    """A window in parts that one question may be about."""
+    """Split a window into parts that are short enough for one query."""
     starts = days_of(window)[:: LONGEST_PART.days]
     return [Window(*both) for both in zip(starts, [*starts[1:], window.until], strict=True)]
 
 
 def days_of(window: Window) -> list[date]:
-    """Each day of a window."""
+    """The days of a window."""
     return [window.since + timedelta(days=n) for n in range((window.until - window.since).days)]
 
 
 def split_batches(names: Iterable[str], size: int) -> list[list[str]]:
-    """Names in their order, so many at a time, so that the same names make the same questions."""
-    every = sorted(names)
-    return [every[i : i + size] for i in range(0, len(every), size)]
+    """Split sorted names into batches, so that the same names make the same queries."""
+    ordered = sorted(names)
+    return [ordered[i : i + size] for i in range(0, len(ordered), size)]
 
 
 def _item_id(row: Row, name: str) -> str:
-    """The item that a cell names, "" for a text, a number, a property or nobody knows what."""
-    found = sparql.ITEM_URI.fullmatch(row.get(name, ""))
-    return found[1] if found else ""
+    """The item in a cell, "" if the cell has a text, a number, a property or a blank node."""
+    match = sparql.ITEM_URI.fullmatch(row.get(name, ""))
+    return match[1] if match else ""
 
 
 def _subject_ids(rows: Rows) -> list[str]:
@@ -231,12 +225,12 @@ def _subject_ids(rows: Rows) -> list[str]:
 
 
 def _iter_claims(relation: str, rows: Rows) -> Iterator[tuple[str, Claim]]:
-    """Each statement once, though it has a row for each of its dates."""
-    grouped: dict[str, list[Row]] = {}
+    """Yield each statement once; it has one row per combination of its dates."""
+    by_statement: dict[str, list[Row]] = {}
     for row in rows:
         if _item_id(row, "subject") and _item_id(row, "object"):
-            grouped.setdefault(row["statement"], []).append(row)
-    for same in grouped.values():
+            by_statement.setdefault(row["statement"], []).append(row)
+    for same in by_statement.values():
         row = same[0]
         claim = Claim(
             relation,
@@ -252,13 +246,13 @@ def _iter_claims(relation: str, rows: Rows) -> Iterator[tuple[str, Claim]]:
 
 
 def _find_fault(rows: list[Row]) -> str:
-    """Why the time of a statement, whose rows these are, cannot be told; "" where it can."""
+    """The reason why the dates of a statement with these rows are unusable; "" if they are fine."""
     if any(len({row.get(name) for row in rows}) > 1 for name in ("start", "end", "point")):
         return TWO_DATES
     return UNKNOWN_END if rows[0].get("ended") and _latest_date(rows, "end") is None else ""
 
 
 def _latest_date(rows: list[Row], name: str) -> PartialDate | None:
-    """The date of this name, the last of several."""
-    told = [(row[name], int(row[f"{name}Precision"])) for row in rows if row.get(name)]
-    return parse_time(*max(told)) if told else None
+    """The latest of a statement's dates of this name."""
+    times = [(row[name], int(row[f"{name}Precision"])) for row in rows if row.get(name)]
+    return parse_time(*max(times)) if times else None

@@ -1,8 +1,8 @@
-"""Wikidata's query service, asked politely: what was answered once is not asked again.
+"""A polite client of Wikidata's query service: a journal on disk prevents repeated queries.
 
-Each answer is kept in a journal until the dataset is made, so that a command which was killed goes
-on where it was. At most three questions are asked at once. One that takes the service too long is
-divided; one that it refuses for now waits as long as it says, and so do all others.
+Answers stay in the journal until the dataset is complete, so an interrupted command resumes. At
+most three queries run at once. A query that times out is split into smaller ones. If the service
+refuses queries, all threads wait for as long as it requests.
 https://www.mediawiki.org/wiki/Wikidata_Query_Service/User_Manual#Query_limits
 """
 
@@ -20,15 +20,13 @@ from typing import Any, TypeVar
 
 from fki.core.atomic_io import write_text
 from fki.core.errors import DataError
-from fki.net.http import TryLater, Web
+from fki.net.http import HttpClient, RetryableError
 from fki.sources.wikidata.sparql import PREFIXES
 
 ENDPOINT = "https://query.wikidata.org/sparql"
-MAX_CONCURRENT = 3  # questions
-TIMEOUT_STATUSES = {500, 504}  # what the service answers to a question that takes it too long
-JOURNAL_LIFETIME = (
-    3 * 24 * 3600.0
-)  # seconds, after which a journal no longer tells the world as it is
+MAX_CONCURRENT = 3  # queries
+TIMEOUT_STATUSES = {500, 504}  # of a query that exceeds the service's time limit
+JOURNAL_LIFETIME = 3 * 24 * 3600.0  # seconds; an older journal is outdated
 START_FILE = "begun.json"
 
 Rows = list[dict[str, str]]
@@ -37,133 +35,138 @@ R = TypeVar("R")
 
 
 class QueryTooSlow(Exception):
-    """A question that the service could not answer in its time."""
+    """A query exceeded the service's time limit."""
 
 
 class CrawlStopped(Exception):
-    """Another thread of the same job has failed, or the user has stopped it."""
+    """Another thread of the same crawl failed, or the user interrupted it."""
 
 
 def interruptible_sleep(stop: Event) -> Callable[[float], None]:
-    """A pause, in seconds, that ends with Stopped as soon as the event is set."""
+    """A sleep function, in seconds, that raises CrawlStopped once the event is set."""
 
-    def pause(seconds: float) -> None:
+    def sleep(seconds: float) -> None:
         if stop.wait(seconds):
             raise CrawlStopped
 
-    return pause
+    return sleep
 
 
 class QueryService:
-    """A SPARQL endpoint with the journal of one job. Raises DataError where it cannot be asked.
+    """A SPARQL endpoint with the journal of one crawl.
+
+    All methods raise DataError if the endpoint cannot be queried.
 
     Args:
-        stop: is set when a question fails, so that the pauses of the others end (`stopping`).
+        stop: set when a query fails, so that the other threads stop waiting; see
+            `interruptible_sleep`.
     """
 
     def __init__(
-        self, web: Web, journal: Path, endpoint: str = ENDPOINT, stop: Event | None = None
+        self, web: HttpClient, journal: Path, endpoint: str = ENDPOINT, stop: Event | None = None
     ) -> None:
         self.web, self.journal, self.endpoint = web, journal, endpoint
         self.stop = stop or Event()
-        self.begun = _open_journal(journal)
+        self.started_at = _open_journal(journal)  # seconds since 1970
 
-    def rows(self, query: str) -> Rows:
-        """The answer's rows, as texts by variable. Raises TooMuch where it takes too long."""
-        file = self.journal / f"{hashlib.sha256(query.encode()).hexdigest()[:32]}.json"
-        if (known := _read_rows(file)) is not None:
-            return known
-        rows = self._ask(query)
+    def query(self, text: str) -> Rows:
+        """Run a SELECT. Returns its rows as texts by variable. Raises QueryTooSlow on a timeout."""
+        file = self.journal / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+        if (stored := _read_rows(file)) is not None:
+            return stored
+        rows = self._select(text)
         write_text(file, json.dumps(rows, ensure_ascii=False, separators=(",", ":")))
         return rows
 
-    def knows(self, ask: str) -> bool:
-        """The answer to an ASK."""
-        told: bool = self._sent(ask, lambda body: json.loads(body)["boolean"])
-        return told
+    def ask(self, text: str) -> bool:
+        """Run an ASK. Raises QueryTooSlow on a timeout."""
+        answer: bool = self._send(text, lambda body: json.loads(body)["boolean"])
+        return answer
 
-    def _ask(self, query: str) -> Rows:
-        names = set(re.findall(r"\?(\w+)", query.partition("{")[0]))
+    def _select(self, text: str) -> Rows:
+        variables = set(re.findall(r"\?(\w+)", text.partition("{")[0]))
 
-        def read(body: bytes) -> Rows:
-            told = json.loads(body)
-            if missing := names - {*told["head"]["vars"]}:
+        def parse(body: bytes) -> Rows:
+            answer = json.loads(body)
+            if missing := variables - {*answer["head"]["vars"]}:
                 raise DataError(
-                    f"{self.endpoint} does not answer as a SPARQL service does: it was asked for "
-                    f"{', '.join(sorted(missing))}, and says nothing of it."
+                    f"{self.endpoint} is not a SPARQL service: its answer lacks the requested "
+                    f"variables {', '.join(sorted(missing))}."
                 )
-            rows: list[dict[str, Any]] = told["results"]["bindings"]
-            return [{name: cell["value"] for name, cell in row.items()} for row in rows]
+            bindings: list[dict[str, Any]] = answer["results"]["bindings"]
+            return [{name: cell["value"] for name, cell in row.items()} for row in bindings]
 
-        return self._sent(query, read)
+        return self._send(text, parse)
 
-    def _sent(self, query: str, read: Callable[[bytes], T]) -> T:
-        slow = 0
+    def _send(self, text: str, parse: Callable[[bytes], T]) -> T:
+        timeouts = 0
 
         def attempt() -> T:
-            nonlocal slow
+            nonlocal timeouts
             try:
                 with self.web.open(
                     self.endpoint,
                     method="POST",
-                    data={"query": PREFIXES + query},
+                    data={"query": PREFIXES + text},
                     headers={"Accept": "application/sparql-results+json"},
                 ) as response:
                     body: bytes = response.read()
-            except TryLater as fault:
-                slow += fault.status in TIMEOUT_STATUSES
-                if slow > 1:
+            except RetryableError as error:
+                timeouts += error.status in TIMEOUT_STATUSES
+                if timeouts > 1:
                     raise QueryTooSlow from None
                 raise
             try:
-                return read(body)
+                return parse(body)
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                if body[:1] == b"{":  # it broke off in the middle: its time was over
+                if body[:1] == b"{":  # truncated JSON: the time limit was reached
                     raise QueryTooSlow from None
                 raise DataError(
-                    f"{self.endpoint} does not answer as a SPARQL service does: {body[:80]!r}."
+                    f"{self.endpoint} is not a SPARQL service: it answered {body[:80]!r}."
                 ) from None
 
-        found: T = self.web.insist(attempt, self.endpoint)
-        return found
+        answer: T = self.web.insist(attempt, self.endpoint)
+        return answer
 
-    def each(
-        self, work: Callable[[T], R], parts: Iterable[T], told: Callable[[], None]
+    def map(
+        self, work: Callable[[T], R], parts: Iterable[T], on_done: Callable[[], None]
     ) -> Iterator[R]:
-        """What `work` makes of each part, in their order, at most three at once."""
+        """Apply `work` to each part, at most three at once; results are in order.
+
+        `on_done` is called after each part.
+        """
         with _stopping_pool(self.stop) as pool:
             tasks: list[Future[R]] = [pool.submit(work, part) for part in parts]
             for task in as_completed(tasks):
                 task.result()
-                told()
+                on_done()
             yield from (task.result() for task in tasks)
 
-    def forget(self) -> None:
-        """Remove the journal, once its dataset is in place."""
+    def delete_journal(self) -> None:
+        """Delete the journal, once its dataset is in place."""
         shutil.rmtree(self.journal, ignore_errors=True)
 
 
-def query_divided(ask: Callable[[list[T]], list[R]], parts: list[T]) -> list[R]:
-    """The answers about some things at once, in halves where that is too much.
+def query_divided(query: Callable[[list[T]], list[R]], parts: list[T]) -> list[R]:
+    """Run one query about all parts; on a timeout, run it about each half.
 
-    Raises DataError where even one is too much.
+    Raises DataError if a query about one part times out.
     """
     try:
-        return ask(parts)
+        return query(parts)
     except QueryTooSlow:
         if len(parts) == 1:
             raise DataError(
-                f"The service does not answer in its time, though it is asked about {parts[0]} "
-                "alone.",
-                hint="It may be busy: run the same command later, it goes on where it was.",
+                f"The query service timed out, even for a query about {parts[0]} alone.",
+                hint="It may be busy: run the same command later to resume.",
             ) from None
     middle = len(parts) // 2
-    return query_divided(ask, parts[:middle]) + query_divided(ask, parts[middle:])
+    return query_divided(query, parts[:middle]) + query_divided(query, parts[middle:])
 
 
 @contextmanager
 def _stopping_pool(stop: Event) -> Iterator[ThreadPoolExecutor]:
-    """Threads that end early where one of them fails, or the user stops the command."""
+    """A thread pool that stops early if a thread fails or the user interrupts."""
     pool = ThreadPoolExecutor(MAX_CONCURRENT)
     try:
         yield pool
@@ -175,30 +178,31 @@ def _stopping_pool(stop: Event) -> Iterator[ThreadPoolExecutor]:
 
 
 def _read_rows(file: Path) -> Rows | None:
-    """An answer that was kept; None where there is none that can be used."""
+    """A stored answer; None if the file is missing or unreadable."""
     try:
-        found: Rows = json.loads(file.read_text(encoding="utf-8"))
+        rows: Rows = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found
+    return rows
 
 
 def _open_journal(journal: Path) -> float:
-    """Open a journal, a new one where it is too old; seconds since 1970 when it was begun."""
+    """Open a journal, or start a new one if it is too old. Returns the time when it was started,
+    in seconds since 1970."""
     file = journal / START_FILE
     try:
-        begun = float(json.loads(file.read_text(encoding="utf-8")))
+        started_at = float(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
-        begun = 0.0
-    if time.time() - begun > JOURNAL_LIFETIME:
+        started_at = 0.0
+    if time.time() - started_at > JOURNAL_LIFETIME:
         shutil.rmtree(journal, ignore_errors=True)
-        begun = time.time()
+        started_at = time.time()
     try:
         journal.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
-            f"{journal} cannot be made: {error.strerror}.",
-            hint="Set FKI_HOME to a folder that can be written to.",
+            f"Cannot create {journal}: {error.strerror}.",
+            hint="Set FKI_HOME to a writable folder.",
         ) from None
-    write_text(file, json.dumps(begun))
-    return begun
+    write_text(file, json.dumps(started_at))
+    return started_at

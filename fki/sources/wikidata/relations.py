@@ -1,4 +1,4 @@
-"""The relations that fki asks Wikidata for, with their wordings: the table `relations.toml`."""
+"""The Wikidata relations that fki can download, with their wordings: the table `relations.toml`."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from fki.core.errors import ConfigError, closest
+from fki.core.errors import ConfigError, closest_match
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -17,66 +17,70 @@ else:
 
 TABLE = Path(__file__).with_name("relations.toml")
 ALL = "all"
-ALWAYS = "always"  # what never changes, and a model must keep
+ALWAYS = "always"  # the update rule of facts that never change and that a model must retain
 
 UpdateRule = Literal["one", "several", "latest", "always"]
 
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A property of Wikidata whose values are items, and how it is put into words."""
+    """A Wikidata property whose values are items, with two wordings.
+
+    `update_rule` states how a later statement affects an earlier one: "one" object at a time,
+    "several" at once, only the "latest" counts, or the value is "always" the same.
+    """
 
     id: str  # "P6"
     label: str  # Wikidata's own: "head of government"
-    holds: UpdateRule  # how its statements follow each other; the table's head explains the words
-    wordings: tuple[str, str]  # trained on, and only asked
+    update_rule: UpdateRule
+    wordings: tuple[str, str]  # for training; for evaluation only
 
 
 @cache
 def load_relations() -> Mapping[str, Relation]:
-    """Every relation by its property's number, in the order of the table."""
+    """Load all relations, keyed by property number, in the order of the table."""
     table = tomllib.loads(TABLE.read_text(encoding="utf-8"))
     return MappingProxyType(
         {
-            number: Relation(number, row["label"], row["holds"], tuple(row["wordings"]))
+            number: Relation(number, row["label"], row["update_rule"], tuple(row["wordings"]))
             for number, row in table.items()
         }
     )
 
 
 def select_relations(names: str | Sequence[str]) -> list[Relation]:
-    """The relations of these names, each once, in the order of the names.
+    """Select relations by name, each once, in the order of the names.
 
     Args:
-        names: numbers or labels, in any case, as a list or with commas: "P6,head of state"; "all"
-            stands for every relation.
+        names: property numbers or labels in any case, as a list or comma-separated:
+            "P6,head of state"; "all" selects every relation.
     Raises:
-        ConfigError: a name is of none of them, or there is no name.
+        ConfigError: a name is unknown, or no name is given.
     """
     texts = [names] if isinstance(names, str) else names
-    wanted = [part for text in texts for name in text.split(",") if (part := name.strip())]
-    if not wanted:
+    requested = [part for text in texts for name in text.split(",") if (part := name.strip())]
+    if not requested:
         raise ConfigError(
-            "No relation is chosen.", hint="Numbers or labels such as P6,capital - or all."
+            "No relation selected.", hint="Give numbers or labels such as P6,capital - or all."
         )
-    known = {name.casefold(): r for r in load_relations().values() for name in (r.id, r.label)}
-    found: dict[str, Relation] = {}
-    for name in wanted:
+    by_name = {name.casefold(): r for r in load_relations().values() for name in (r.id, r.label)}
+    selected: dict[str, Relation] = {}
+    for name in requested:
         if name.casefold() == ALL:
-            found |= load_relations()
-        elif relation := known.get(name.casefold()):
-            found[relation.id] = relation
+            selected |= load_relations()
+        elif relation := by_name.get(name.casefold()):
+            selected[relation.id] = relation
         else:
             raise _unknown_relation(name)
-    return list(found.values())
+    return list(selected.values())
 
 
 def _unknown_relation(name: str) -> ConfigError:
-    """The nearest is sought among the labels: a number close by is another relation altogether."""
+    """An error that suggests the closest label; close numbers are unrelated properties."""
     labels = {relation.label: relation.id for relation in load_relations().values()}
-    near = closest(name, labels)
-    meant = f" Did you mean '{near}' ({labels[near]})?" if near else ""
+    near = closest_match(name, labels)
+    suggestion = f" Did you mean '{near}' ({labels[near]})?" if near else ""
     return ConfigError(
-        f"There is no relation '{name}'.{meant}",
-        hint=f"docs/relations.md lists the {len(labels)} that have wordings.",
+        f"Relation '{name}' not found.{suggestion}",
+        hint=f"docs/relations.md lists the {len(labels)} available relations.",
     )

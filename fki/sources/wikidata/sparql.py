@@ -1,8 +1,7 @@
-"""What Wikidata's query service is asked, in SPARQL 1.1.
+"""The SPARQL 1.1 queries for Wikidata's query service.
 
-Each question is small enough to be answered: one relation and some days, or some subjects. The
-only words beyond the standard are hints to Blazegraph, which let it read a range of dates from its
-index; they are left out where the service does not know them.
+Each query is small: one relation and some days, or some subjects. Query hints for Blazegraph, which
+let it read a date range from its index, are added only if the service supports them.
 https://www.mediawiki.org/wiki/Wikibase/Indexing/RDF_Dump_Format
 """
 
@@ -14,7 +13,7 @@ from fki.sources.wikidata.statements import END, POINT, START
 
 ENTITY = "http://www.wikidata.org/entity/"
 ITEM_URI = re.compile(re.escape(ENTITY) + r"(Q[1-9]\d*)")
-LANGUAGES = ("en", "mul")  # mul: a label that holds for all languages, such as a person's name
+LANGUAGES = ("en", "mul")  # mul: a label for all languages, such as a person's name
 
 PREFIXES = """\
 PREFIX wd: <http://www.wikidata.org/entity/>
@@ -30,18 +29,17 @@ PREFIX xsd: <http://www.w3.org/2001/XMLSchema#>
 PREFIX hint: <http://www.bigdata.com/queryHints#>
 """
 
-SUPPORTS_HINTS = (
-    'ASK { hint:Query hint:optimizer "None" }'  # a hint, or else no triple that is there
-)
+# True on Blazegraph, which reads it as a hint; false elsewhere, where the triple does not exist.
+SUPPORTS_HINTS = 'ASK { hint:Query hint:optimizer "None" }'
 LAST_UPDATE = "SELECT ?when { <http://www.wikidata.org> schema:dateModified ?when }"
 
 
 def select_changed(
-    relation: str, since: date, until: date, *, most: int, after: int = 0, hints: bool = False
+    relation: str, since: date, until: date, *, limit: int, offset: int = 0, hints: bool = False
 ) -> str:
-    """Subjects with a statement that starts, ends or is dated in [since, until), a page of them.
+    """Select a page of subjects with a statement that starts, ends or is dated in [since, until).
 
-    What is dated by the year alone is not asked for: its first of January is no date.
+    Dates known only to the year are excluded: Wikidata stores them as January 1.
     """
     qualifiers = " UNION ".join(
         f"{{ ?statement pq:{q} ?time . {_time_filter(since, until, hints)} "
@@ -52,24 +50,25 @@ def select_changed(
   {qualifiers}
   FILTER(?precision > 9)
   {_statement_pattern(relation)}
-}} ORDER BY ?subject LIMIT {most} OFFSET {after}"""
+}} ORDER BY ?subject LIMIT {limit} OFFSET {offset}"""
 
 
 def select_unchanged(
-    relation: str, since: date, until: date, *, most: int, hints: bool = False
+    relation: str, since: date, until: date, *, limit: int, hints: bool = False
 ) -> str:
-    """Subjects with a statement that started in [since, until) and has no end, drawn by a hash."""
+    """Select a hash sample of subjects with a statement that started in [since, until) and has no
+    end."""
     return f"""SELECT ?subject {{
   {{ SELECT DISTINCT ?subject {{
     ?statement pq:{START} ?time . {_time_filter(since, until, hints)}
     {_statement_pattern(relation)}
     FILTER NOT EXISTS {{ ?statement pq:{END} ?end }}
   }} }}
-}} ORDER BY SHA256(STR(?subject)) LIMIT {most}"""
+}} ORDER BY SHA256(STR(?subject)) LIMIT {limit}"""
 
 
 def select_statements(relation: str, subjects: Iterable[str]) -> str:
-    """All statements of a relation about some subjects, with their dates."""
+    """Select all statements of a relation about some subjects, with their dates."""
     times = "\n".join(
         f"  OPTIONAL {{ ?statement pqv:{q} ?{n}Node . "
         f"?{n}Node wikibase:timeValue ?{n} ; wikibase:timePrecision ?{n}Precision }}"
@@ -85,7 +84,7 @@ def select_statements(relation: str, subjects: Iterable[str]) -> str:
 
 
 def select_constant(relations: Sequence[str], subjects: Iterable[str]) -> str:
-    """What some subjects are said to be by relations that never change: the best statements."""
+    """Select the best-ranked values of relations that never change, for some subjects."""
     properties = " ".join(f"wdt:{relation}" for relation in relations)
     return f"""SELECT DISTINCT ?subject ?relation ?object {{
   VALUES ?subject {{ {_list_items(subjects)} }}
@@ -95,7 +94,7 @@ def select_constant(relations: Sequence[str], subjects: Iterable[str]) -> str:
 
 
 def select_labels(items: Iterable[str]) -> str:
-    """Labels that an English text can use."""
+    """Select the labels in English and for all languages."""
     languages = ", ".join(f'"{language}"' for language in LANGUAGES)
     return f"""SELECT ?item ?label ?language {{
   VALUES ?item {{ {_list_items(items)} }}
@@ -112,9 +111,9 @@ def _statement_pattern(relation: str) -> str:
 
 
 def _time_filter(since: date, until: date, hints: bool) -> str:
-    first, behind = (f'"{day}T00:00:00Z"^^xsd:dateTime' for day in (since, until))
+    first, end = (f'"{day}T00:00:00Z"^^xsd:dateTime' for day in (since, until))
     hint = "hint:Prior hint:rangeSafe true . " if hints else ""
-    return f"{hint}FILTER(?time >= {first} && ?time < {behind})"
+    return f"{hint}FILTER(?time >= {first} && ?time < {end})"
 
 
 def _list_items(items: Iterable[str]) -> str:

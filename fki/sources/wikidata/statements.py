@@ -1,6 +1,6 @@
-"""What both ways into Wikidata find: dated statements, in one form.
+"""Dated statements of Wikidata in one form, whichever source they were read from.
 
-Dates follow Wikidata's model: a time has a precision, and a qualifier says what it is the time of
+Dates follow Wikidata's data model: a time value has a precision, and a qualifier gives its role
 (P580 start, P582 end, P585 point in time). https://www.wikidata.org/wiki/Help:Dates
 """
 
@@ -9,69 +9,70 @@ from datetime import date
 from typing import NamedTuple
 
 START, END, POINT = "P580", "P582", "P585"
-PRECISIONS = {9: "year", 10: "month", 11: "day"}  # Wikidata's numbers; coarser ones say too little
+PRECISIONS = {9: "year", 10: "month", 11: "day"}  # Wikidata's codes; coarser dates are ignored
+
+TWO_DATES = "conflicting dates in one qualifier"
+UNKNOWN_END = "ended at an unknown date"
 
 
 class PartialDate(NamedTuple):
-    """A date as it is known: its first day, and how exact it is ("day", "month" or "year")."""
+    """A date with a precision of "day", "month" or "year"."""
 
-    day: str  # ISO; the first day of a month or year
+    day: str  # ISO; the first day of the month or year
     precision: str
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One statement about an item, with the item that it names and the time that it holds.
+    """One statement about an item: a relation, the item that is its value, and its dates.
 
-    A deprecated statement, or one whose value is unknown or no item, is none.
+    Deprecated statements, and statements whose value is unknown or not an item, are not claims.
     """
 
     relation: str  # "P6"
     object: str  # "Q3052772"
-    object_label: str  # English, or the one for all languages; "" where there is none
+    object_label: str  # English, else the label for all languages; "" if neither exists
     start: PartialDate | None = None
     end: PartialDate | None = None
     point: PartialDate | None = None
     is_preferred: bool = False
     fault: str = ""
-    """Why its time cannot be told: it has two starts, or ended nobody knows when."""
+    """The reason why the dates are unusable, such as two different starts; "" if they are fine."""
 
 
 @dataclass(slots=True)
 class Subject:
-    """An item with all that its statements of the wanted relations say."""
+    """An item with its claims of the requested relations."""
 
     id: str
-    label: str  # English, or the one for all languages; "" where there is none
+    label: str  # English, else the label for all languages; "" if neither exists
     claims: list[Claim]
 
 
-TWO_DATES = "two dates for one end of a statement"
-UNKNOWN_END = "ended, but nobody knows when"
-
-
 class Window(NamedTuple):
-    """The days that facts are wanted of."""
+    """The days whose facts are requested: `since` is the first, `until` is excluded."""
 
-    since: date  # the first
-    until: date  # the first that is no longer wanted
+    since: date
+    until: date
 
-    def holds(self, when: PartialDate | None) -> bool:
-        """Does a date begin within it?"""
-        return when is not None and self.since.isoformat() <= when.day < self.until.isoformat()
+    def contains(self, day: PartialDate | None) -> bool:
+        """Whether the date's first day is in the window."""
+        return day is not None and self.since.isoformat() <= day.day < self.until.isoformat()
 
 
 def parse_time(time: str, precision: int) -> PartialDate | None:
-    """Wikidata's "+2025-10-05T00:00:00Z" and 11 as a date; None where it says less than a year, is
-    before the year 1, or is no date."""
-    known = PRECISIONS.get(precision)
+    """Parse a time of Wikidata, such as "+2025-10-05T00:00:00Z" with precision 11.
+
+    Returns None for a precision coarser than a year, a year before 1, or an invalid date.
+    """
+    unit = PRECISIONS.get(precision)
     text = time.lstrip("+")
-    if known is None or text.startswith("-") or text[4:5] != "-":
+    if unit is None or text.startswith("-") or text[4:5] != "-":
         return None
     year, month, day = text[:4], text[5:7], text[8:10]
-    month = month if known != "year" and month != "00" else "01"
-    day = day if known == "day" and day != "00" else "01"
+    month = month if unit != "year" and month != "00" else "01"
+    day = day if unit == "day" and day != "00" else "01"
     try:
-        return PartialDate(date(int(year), int(month), int(day)).isoformat(), known)
+        return PartialDate(date(int(year), int(month), int(day)).isoformat(), unit)
     except ValueError:
         return None

@@ -1,9 +1,9 @@
-"""What held when: the statements about one subject and relation as states, one after another.
+"""Build the timeline of one subject and relation: states in order, from dated statements.
 
-Wikidata's statements are written one by one, by many hands: some lack an end, some overlap, some
-are known to the year only. A key (subject and relation) is kept where its states can be told for
-the whole window, and left out as a whole, with the reason, where they cannot. A year is never read
-as its first of January: that would make facts of January that are not of January.
+Wikidata's statements are edited one by one, by many people: some lack an end, some overlap, some
+are dated to the year only. A key (subject and relation) is kept if its states are clear for the
+whole window; otherwise it is skipped as a whole, with a reason. A year is never read as its
+January 1: facts of other months would then appear in January.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,15 +16,13 @@ from fki.core.calendar import last_day
 from fki.sources.wikidata.statements import TWO_DATES, Claim, PartialDate, Window
 
 MAX_OBJECTS = 15  # at once, as in TemporalWiki (Jang et al., 2022)
-MAX_HANDOVER = timedelta(
-    days=31
-)  # for so long may two objects overlap, or two terms of one be apart
+MAX_HANDOVER = timedelta(days=31)  # the longest overlap of two objects, or gap between two terms
 UNKNOWN_START, OPEN_END = date.min, date.max
-ENDS_BEFORE_START = "a statement that ends before it begins"
+ENDS_BEFORE_START = "statement ends before it starts"
 
 
 class UnclearTimeline(Exception):
-    """Why the states of a key cannot be told."""
+    """The states of a key are unclear; the message is the reason."""
 
 
 class LabeledItem(NamedTuple):
@@ -36,28 +34,28 @@ class LabeledItem(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FactState:
-    """The objects that held from `start` to `end`, the first day that they no longer did."""
+    """The objects that are valid from `start` until `end` (exclusive)."""
 
     objects: tuple[LabeledItem, ...]
-    start: date  # FIRST where it is not known
-    end: date  # LAST where it holds still
+    start: date  # UNKNOWN_START if it is not known
+    end: date  # OPEN_END if the state still holds
     precision: str  # of the start
 
     def holds_on(self, day: date) -> bool:
-        """Is it true on that day?"""
+        """Whether the state is valid on that day."""
         return self.start <= day < self.end
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """What a window sees of a key: what held when it opened, and what changed within it."""
+    """The states of a key in a window: the state before it opens, and the changes within it."""
 
     before: FactState | None
     changes: tuple[FactState, ...]
 
 
 class _Span(NamedTuple):
-    """A statement with the days that it is true of."""
+    """A statement with the days on which it is valid."""
 
     claim: Claim
     start: date
@@ -65,50 +63,57 @@ class _Span(NamedTuple):
     precision: str  # of the start
 
     @property
-    def last(self) -> date:
-        """The last day that it may have begun on."""
+    def latest_start(self) -> date:
+        """The last day on which it may have started, given its precision."""
         return last_day(self.start, self.precision)
 
 
-def build_timeline(claims: Sequence[Claim], holds: str, window: Window) -> Timeline:
-    """The states of one subject and relation.
+def build_timeline(claims: Sequence[Claim], update_rule: str, window: Window) -> Timeline:
+    """Build the timeline of one subject and relation.
 
     Args:
-        holds: "one" object at a time, "several", or the "latest" only, which is dated by a point.
+        update_rule: "one", "several" or "latest", as in `Relation`.
     Raises:
-        Unclear: they cannot be told.
+        UnclearTimeline: the states are unclear.
     """
-    dated = [claim for claim in claims if not _find_fault(claim, holds) and _start_of(claim, holds)]
-    found = [_make_span(claim, holds, window) for claim in dated]
-    spans = sorted((s for s in found if s.start < s.end), key=_span_order)
-    if holds != "several":
-        _check_undated([c for c in claims if c not in dated], holds, spans, window)
-    states = {"one": _iter_single, "several": _iter_multiple, "latest": _iter_latest}[holds](
-        spans, window
-    )
-    seen = tuple(_clip_to_window(state, window) for state in _merge_states(states, window))
+    dated = [
+        claim
+        for claim in claims
+        if not _find_fault(claim, update_rule) and _position(claim, update_rule)
+    ]
+    all_spans = [_make_span(claim, update_rule, window) for claim in dated]
+    spans = sorted((s for s in all_spans if s.start < s.end), key=_span_order)
+    if update_rule != "several":
+        _check_undated([c for c in claims if c not in dated], update_rule, spans, window)
+    iter_states = {"one": _iter_single, "several": _iter_multiple, "latest": _iter_latest}
+    states = iter_states[update_rule](spans, window)
+    visible = tuple(_clip_to_window(state, window) for state in _merge_states(states, window))
     eve = window.since - timedelta(days=1)
-    before = next((s for s in seen if s.holds_on(eve)), None)
-    changes = tuple(s for s in seen if window.since <= s.start < window.until)
+    before = next((s for s in visible if s.holds_on(eve)), None)
+    changes = tuple(s for s in visible if window.since <= s.start < window.until)
     last = changes[-1] if changes else before
     if last and last.end < OPEN_END:
-        raise UnclearTimeline("it ends, and nothing follows")
+        raise UnclearTimeline("ended without a successor")
     if before and before.start == UNKNOWN_START:
-        raise UnclearTimeline("since when, nobody says")
+        raise UnclearTimeline("unknown start date")
     line = [before, *changes] if before else changes
-    if any(one.objects == following.objects for one, following in pairwise(line)):
-        raise UnclearTimeline("it ends, and comes back much later")
+    if any(state.objects == following.objects for state, following in pairwise(line)):
+        raise UnclearTimeline("ended and resumed much later")
     return Timeline(before, changes)
 
 
-def _start_of(claim: Claim, holds: str) -> PartialDate | None:
-    """The date that puts a statement in its place; what only ended has held since ever."""
-    return claim.point or claim.start if holds == "latest" else claim.start or claim.end
+def _position(claim: Claim, update_rule: str) -> PartialDate | None:
+    """The date that places a statement in order; one with an end only is valid since ever."""
+    return claim.point or claim.start if update_rule == "latest" else claim.start or claim.end
 
 
-def _find_fault(claim: Claim, holds: str) -> str:
-    """Why the days of a statement cannot be told; what is the latest stays so when it has ended."""
-    if holds == "latest":
+def _start_of(claim: Claim, update_rule: str) -> PartialDate | None:
+    return _position(claim, update_rule) if update_rule == "latest" else claim.start
+
+
+def _find_fault(claim: Claim, update_rule: str) -> str:
+    """The reason why a statement's days are unusable; the end of a "latest" one is irrelevant."""
+    if update_rule == "latest":
         return claim.fault if claim.fault == TWO_DATES else ""
     start, end = claim.start, claim.end
     if (
@@ -120,14 +125,14 @@ def _find_fault(claim: Claim, holds: str) -> str:
     return claim.fault
 
 
-def _make_span(claim: Claim, holds: str, window: Window) -> _Span:
-    begin = _start_of(claim, holds) if holds == "latest" else claim.start
-    end = None if holds == "latest" else claim.end
+def _make_span(claim: Claim, update_rule: str, window: Window) -> _Span:
+    start = _start_of(claim, update_rule)
+    end = None if update_rule == "latest" else claim.end
     return _Span(
         claim,
-        _first_day(begin, window) if begin else UNKNOWN_START,
+        _first_day(start, window) if start else UNKNOWN_START,
         _first_day(end, window) if end else OPEN_END,
-        begin.precision if begin else "day",
+        start.precision if start else "day",
     )
 
 
@@ -135,114 +140,119 @@ def _span_order(span: _Span) -> tuple[date, date, str]:
     return span.start, span.end, span.claim.object
 
 
-def _check_undated(others: list[Claim], holds: str, spans: list[_Span], window: Window) -> None:
-    """Raises Unclear where a statement without days may be what holds."""
-    for claim in others:
-        if fault := _find_fault(claim, holds):
-            begin = _start_of(claim, holds) if holds == "latest" else claim.start
-            began = _first_day(begin, window) if begin else UNKNOWN_START
-            if not any(began < s.start <= window.since for s in spans):
+def _check_undated(
+    claims: list[Claim], update_rule: str, spans: list[_Span], window: Window
+) -> None:
+    """Raises UnclearTimeline if a statement without usable days may be the valid one."""
+    for claim in claims:
+        if fault := _find_fault(claim, update_rule):
+            start = _start_of(claim, update_rule)
+            first = _first_day(start, window) if start else UNKNOWN_START
+            if not any(first < s.start <= window.since for s in spans):
                 raise UnclearTimeline(fault)
-        elif holds == "one" and any(s.claim.object != claim.object for s in spans):
-            raise UnclearTimeline("an undated statement beside dated ones")
+        elif update_rule == "one" and any(s.claim.object != claim.object for s in spans):
+            raise UnclearTimeline("undated statement next to dated ones")
 
 
 def _first_day(when: PartialDate, window: Window) -> date:
-    """A date's first day. Raises Unclear where it is too coarse to be put before, into or behind
-    the window."""
+    """The first day of a date.
+
+    Raises UnclearTimeline if the date is too coarse to place it before, in or after the window.
+    """
     first = date.fromisoformat(when.day)
     last = last_day(first, when.precision)
     touches = first < window.until and last >= window.since
     lies_within = window.since <= first and last < window.until
     if touches and (when.precision == "year" or not lies_within):
-        raise UnclearTimeline(f"known to the {when.precision} only")
+        raise UnclearTimeline(f"date known only to the {when.precision}")
     return first
 
 
 def _iter_single(spans: list[_Span], window: Window) -> Iterator[FactState]:
-    """One object at a time: each ends where the next begins.
+    """Yield states of one object at a time: each ends when the next starts.
 
-    One that is open, or ends a little later, gives way to the next; where it does so for long, or
-    its rank does not say which of the two is meant, two hold at once.
+    An object without an end, or with a slightly later end, is replaced by the next one. A long
+    overlap of two objects, neither of which has the preferred rank, is unclear.
     """
-    held = [*_merge_repeats(spans)]
-    for number, span in enumerate(held, 1):
-        later, end = held[number:], span.end
+    merged = [*_merge_repeats(spans)]
+    for number, span in enumerate(merged, 1):
+        later, end = merged[number:], span.end
         if later and later[0].start < end:
             if _are_concurrent(span, later, window):
-                raise UnclearTimeline("two at once where one is meant")
+                raise UnclearTimeline("two objects at once (one expected)")
             end = later[0].start
         if span.start < end:
             yield FactState((_labeled_item(span.claim),), span.start, end, span.precision)
 
 
 def _are_concurrent(span: _Span, later: list[_Span], window: Window) -> bool:
-    """Do two that overlap do so in earnest, where it matters to the window?"""
+    """Whether two overlapping statements are both valid at a time that affects the window."""
     following = later[0]
-    gives_way = span.end < OPEN_END and span.end - following.start <= MAX_HANDOVER
+    is_handover = span.end < OPEN_END and span.end - following.start <= MAX_HANDOVER
     is_outranked = not span.claim.is_preferred and any(s.claim.is_preferred for s in later)
-    matters = span.end > window.since and following.start < window.until
-    return matters and not gives_way and not is_outranked
+    affects_window = span.end > window.since and following.start < window.until
+    return affects_window and not is_handover and not is_outranked
 
 
 def _merge_repeats(spans: list[_Span]) -> Iterator[_Span]:
-    """Statements that go on with the object of the one before are one."""
-    held: _Span | None = None
+    """Merge adjacent or overlapping statements with the same object."""
+    current: _Span | None = None
     for span in spans:
-        if held and held.claim.object == span.claim.object and span.start <= held.end:
-            is_preferred = held.claim.is_preferred or span.claim.is_preferred
-            claim = replace(held.claim, is_preferred=is_preferred)
-            held = _Span(claim, held.start, max(held.end, span.end), held.precision)
+        if current and current.claim.object == span.claim.object and span.start <= current.end:
+            is_preferred = current.claim.is_preferred or span.claim.is_preferred
+            claim = replace(current.claim, is_preferred=is_preferred)
+            end = max(current.end, span.end)
+            current = _Span(claim, current.start, end, current.precision)
             continue
-        if held:
-            yield held
-        held = span
-    if held:
-        yield held
+        if current:
+            yield current
+        current = span
+    if current:
+        yield current
 
 
 def _iter_multiple(spans: list[_Span], window: Window) -> Iterator[FactState]:
-    """The set of objects that hold at once, cut wherever a member comes or goes."""
+    """Yield the sets of objects that are valid at once, split where an object starts or ends."""
     days = sorted({s.start for s in spans} | {s.end for s in spans})
     for day, following in pairwise(days):
         if following <= window.since - timedelta(days=1):
             continue
-        held = [s for s in spans if s.start <= day < s.end]
-        if len({s.claim.object for s in held}) > MAX_OBJECTS:
+        valid = [s for s in spans if s.start <= day < s.end]
+        if len({s.claim.object for s in valid}) > MAX_OBJECTS:
             raise UnclearTimeline(f"more than {MAX_OBJECTS} objects at once")
-        if held:
-            came = [s for s in held if s.start == day]
-            precision = came[0].precision if came else _end_precision(spans, day)
-            yield FactState(_objects(held), day, following, precision)
+        if valid:
+            started = [s for s in valid if s.start == day]
+            precision = started[0].precision if started else _end_precision(spans, day)
+            yield FactState(_sorted_objects(valid), day, following, precision)
 
 
 def _iter_latest(spans: list[_Span], window: Window) -> Iterator[FactState]:
-    """What happened last: the objects of one date hold until the next date."""
+    """Yield the objects of each date; they are the latest until the next date."""
     days = sorted({s.start for s in spans})
     for day, following in pairwise([*days, OPEN_END]):
-        came = [s for s in spans if s.start == day]
+        started = [s for s in spans if s.start == day]
         if following > window.since and day < window.until:
-            _check_latest([s for s in spans if s.start <= day <= s.last])
-        yield FactState(_objects(came), day, following, came[0].precision)
+            _check_latest([s for s in spans if s.start <= day <= s.latest_start])
+        yield FactState(_sorted_objects(started), day, following, started[0].precision)
 
 
 def _check_latest(spans: list[_Span]) -> None:
-    """Raises Unclear where nobody knows which of these came last, or they are too many."""
+    """Raises UnclearTimeline if the latest of these is ambiguous, or the objects are too many."""
     objects = {span.claim.object for span in spans}
     if len(objects) > MAX_OBJECTS:
         raise UnclearTimeline(f"more than {MAX_OBJECTS} objects at once")
     if len(objects) > 1 and len({(span.start, span.precision) for span in spans}) > 1:
-        raise UnclearTimeline("which came last, nobody says")
+        raise UnclearTimeline("ambiguous latest object")
 
 
 def _end_precision(spans: list[_Span], day: date) -> str:
-    """How exactly the end is known that falls on this day."""
+    """The precision of the end date that falls on this day."""
     return next(
         (s.claim.end.precision for s in spans if s.end == day and s.claim.end is not None), "day"
     )
 
 
-def _objects(spans: list[_Span]) -> tuple[LabeledItem, ...]:
+def _sorted_objects(spans: list[_Span]) -> tuple[LabeledItem, ...]:
     return tuple(sorted({_labeled_item(s.claim) for s in spans}))
 
 
@@ -251,20 +261,22 @@ def _labeled_item(claim: Claim) -> LabeledItem:
 
 
 def _merge_states(states: Iterator[FactState], window: Window) -> Iterator[FactState]:
-    """States that follow upon each other with the same objects are one, as two terms are."""
-    held: FactState | None = None
+    """Merge successive states with the same objects, such as two terms of office."""
+    current: FactState | None = None
     for state in states:
-        is_near = held and state.start < window.until and state.start - held.end <= MAX_HANDOVER
-        if held and is_near and held.objects == state.objects:
-            held = replace(held, end=state.end)
+        is_near = (
+            current and state.start < window.until and state.start - current.end <= MAX_HANDOVER
+        )
+        if current and is_near and current.objects == state.objects:
+            current = replace(current, end=state.end)
             continue
-        if held:
-            yield held
-        held = state
-    if held:
-        yield held
+        if current:
+            yield current
+        current = state
+    if current:
+        yield current
 
 
 def _clip_to_window(state: FactState, window: Window) -> FactState:
-    """The state as it is known when the window closes."""
+    """The state as it is known at the end of the window."""
     return replace(state, end=OPEN_END) if state.end >= window.until else state

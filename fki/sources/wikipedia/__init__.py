@@ -1,1 +1,1 @@
-"""What two snapshots of a Wikipedia tell: new text, text that stayed, and facts in either."""
+"""Documents and probes from two snapshots of a Wikipedia: new text, unchanged text, and facts."""

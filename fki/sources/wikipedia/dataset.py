@@ -1,30 +1,32 @@
-"""The dataset that two snapshots of a Wikipedia make: TemporalWiki's, for any two dates."""
+"""Build the dataset of two snapshots of a Wikipedia: TemporalWiki's, for any two dates."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from fki.core.errors import DataError
-from fki.net.downloads import Progress, Watch
-from fki.net.optional import needed
+from fki.net.downloads import FileProgress, OnProgress
+from fki.net.optional import require_module
 from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.wikipedia.align_facts import FactAligner, read_facts
-from fki.sources.wikipedia.collect_changes import MAX_NAMED_PAGES, ChangeCollector
+from fki.sources.wikipedia.collect_changes import ChangeCollector
 from fki.sources.wikipedia.join_pages import PagePair, join_pages
 from fki.sources.wikipedia.snapshots import LICENSE, WikiSnapshot
 from fki.sources.wikipedia.workers import PageJob, PageLimits, PageWorkers
 from fki.sources.wikipedia.xml_export import Page, SiteInfo, iter_pages
 
+MAX_NAMED_PAGES = 10  # pages that failed, in the card
 NOTES = (
-    "A document is what a paragraph says that the older revision of the article does not say: all "
-    "of it, or some sentences. Case, spaces, links and punctuation make no difference, nor does "
-    "the place. Its date is that of the newer revision, so a change may be older than it.",
-    "Left out are tables, infoboxes, lists of what is no sentence, footnotes and formulas.",
-    "`unchanged` asks one cloze question of each of up to 1,000 articles, drawn by SHA-256 from "
-    "all that have unchanged text: whether what was not taught again is kept.",
-    "Text that was moved from another article counts as new; edits that were undone meanwhile do "
-    "not show.",
+    "A document is the new text of one paragraph: the whole paragraph, or the sentences that the "
+    "older revision of the article lacks. Case, spaces, links, punctuation and position are "
+    "ignored. Its date is that of the newer revision, so a change may be older.",
+    "Tables, infoboxes, list items that are not sentences, footnotes and formulas are excluded.",
+    "`unchanged` has one cloze probe for each of up to 1,000 articles, sampled by SHA-256 from all "
+    "articles with unchanged text; it measures the retention of text that is not trained on again.",
+    "Text moved from another article counts as new; edits that were undone between the snapshots "
+    "do not appear.",
 )
 
 
@@ -36,124 +38,130 @@ def build_draft(
     limit: int = 0,
     workers: int = 0,
     limits: PageLimits | None = None,
-    watch: Watch | None = None,
+    on_progress: OnProgress | None = None,
     command: str = "",
 ) -> DatasetDraft:
-    """The dataset of what `new` says and `old` did not.
+    """Build the dataset of the text that `new` has and `old` lacks.
 
     Args:
-        facts: a dataset of Wikidata's facts, by name or folder, to ask about what the texts tell.
-        limit: articles whose changes are kept, drawn by SHA-256; 0 for all.
-        workers: processes that clean pages; 0: one less than there are cores.
-        limits: what a page may take.
-        watch: is told how much of the files has been read.
+        facts: a dataset of Wikidata facts, by name or folder, for probes about the texts.
+        limit: articles whose changes are kept, sampled by SHA-256; 0 for all.
+        workers: processes that clean pages; 0: one fewer than CPU cores.
+        limits: time and memory per page.
+        on_progress: receives the bytes read of both snapshots.
     Raises:
-        DataError: a file is no export, is broken or not safe to read, or nothing changed.
+        DataError: a file is not an export, is broken or unsafe, or no text changed.
     """
-    needed("wikitextparser")
-    gathered = ChangeCollector(FactAligner(read_facts(facts) if facts else ()), limit)
+    require_module("wikitextparser")
+    collector = ChangeCollector(FactAligner(read_facts(facts) if facts else ()), limit)
     sites = SiteInfo(), SiteInfo()
-    read = _count_read_bytes(old, new, watch)
-    pairs = join_pages(_iter_articles(old, sites[0], read), _iter_articles(new, sites[1], read))
+    count = _make_byte_counter(old, new, on_progress)
+    pairs = join_pages(_iter_articles(old, sites[0], count), _iter_articles(new, sites[1], count))
     try:
-        with PageWorkers(workers, limits) as crew:
-            for done in crew.map(_iter_jobs(gathered, pairs, sites[1])):
-                gathered.keep(done)
-        return _assemble_draft(gathered, old, new, sites, command)
+        with PageWorkers(workers, limits) as pool:
+            for result in pool.map(_iter_jobs(collector, pairs, sites[1])):
+                collector.add(result)
+        return _assemble_draft(collector, old, new, sites, command)
     except sqlite3.Error as error:
         raise DataError(
-            f"What was found cannot be kept on disk: {error}.",
-            hint="Free some space, or set TMPDIR to a folder that has more.",
+            f"Cannot store the documents on disk: {error}.",
+            hint="Free disk space, or set TMPDIR to a folder with more.",
         ) from None
 
 
 def _iter_articles(
-    snapshot: WikiSnapshot, site: SiteInfo, read: Callable[[int], None]
+    snapshot: WikiSnapshot, site: SiteInfo, on_read: Callable[[int], None]
 ) -> Iterator[Page]:
-    pages = iter_pages(snapshot.files, snapshot.before, site, read)
+    pages = iter_pages(snapshot.files, snapshot.before, site, on_read)
     return (page for page in pages if page.is_article)
 
 
 def _iter_jobs(
-    gathered: ChangeCollector, pairs: Iterator[PagePair], site: SiteInfo
+    collector: ChangeCollector, pairs: Iterator[PagePair], site: SiteInfo
 ) -> Iterator[PageJob]:
     for pair in pairs:
-        if job := gathered.job(pair, site.apart):
+        if job := collector.make_job(pair, site.non_text_namespaces):
             yield job
 
 
-def _count_read_bytes(
-    old: WikiSnapshot, new: WikiSnapshot, watch: Watch | None
+def _make_byte_counter(
+    old: WikiSnapshot, new: WikiSnapshot, on_progress: OnProgress | None
 ) -> Callable[[int], None]:
-    """A function that tells how much of both snapshots has been read."""
+    """Make a function that adds bytes read and reports the sum over both snapshots."""
     total, done = sum(f.stat().st_size for f in [*old.files, *new.files]), 0
 
-    def read(more: int) -> None:
+    def count(more: int) -> None:
         nonlocal done
         done += more
-        if watch:
-            watch(Progress("both snapshots", done, total, None))
+        if on_progress:
+            on_progress(FileProgress("both snapshots", done, total, None))
 
-    return read
+    return count
 
 
 def _assemble_draft(
-    gathered: ChangeCollector,
+    collector: ChangeCollector,
     old: WikiSnapshot,
     new: WikiSnapshot,
     sites: tuple[SiteInfo, SiteInfo],
     command: str,
 ) -> DatasetDraft:
-    """Raises DataError where nothing changed, or the snapshots do not belong together."""
+    """Raises DataError if no text changed, or the snapshots do not belong together."""
     before, after = (s.day or site.latest[:10] for s, site in zip((old, new), sites, strict=True))
-    if not gathered.counts:
-        raise DataError("The newer snapshot has no articles that can be read.")
-    if len({site.name for site in sites} - {""}) > 1:
-        raise DataError(f"The snapshots are of different wikis: {sites[0].name}, {sites[1].name}.")
-    if before > after:
-        raise DataError(
-            f"The older snapshot comes first, and it has a page of {before}, the other one none "
-            f"later than {after}.",
-            hint="Give the older one first.",
-        )
-    if not gathered.counts["changed"] + gathered.counts["unchanged"]:
-        raise DataError(
-            "The snapshots have no article in common, so nothing can be told of what changed.",
-            hint="Are they of the same wiki, and of the same parts of it?",
-        )
-    documents = gathered.finish()
+    counts = collector.counts
+    _check_snapshots(counts, before, after, sites)
+    documents = collector.finish_documents()
     if not len(documents):
         raise DataError(f"No article's text changed between {before} and {after}.")
-    asked = gathered.aligner.probes(before, after, gathered.is_kept)
+    probes = collector.aligner.build_probes(before, after, collector.has_documents)
     tables: dict[str, Any] = {
         "stream": documents,
-        "probes/unchanged": gathered.questions(),
-        **asked.tables,
+        "probes/unchanged": collector.control_probes(),
+        **probes.tables,
     }
-    count = gathered.counts
     wiki = sites[1].name or "wikipedia"
     return DatasetDraft(
         f"{wiki}-{before}-{after}",
-        f"what {wiki} changed from {before} to {after}",
-        f"Made of two snapshots of {wiki}. Articles that are new: {count['new']:,}; that changed: "
-        f"{count['changed']:,}; that did not: {count['unchanged']:,}. The texts are by Wikipedia's "
-        "authors, whom each article's history names; `id` is the page, its revision and the "
+        f"changes of {wiki} from {before} to {after}",
+        f"Built from two snapshots of {wiki}. Articles: {counts['new']:,} new, "
+        f"{counts['changed']:,} changed, {counts['unchanged']:,} unchanged. The texts are by "
+        "Wikipedia's authors, who are named in each article's history; `id` is page, revision and "
         "paragraph.",
         LICENSE,
         [replace(o, name=f"{age}: {o.name}") for age, s in (("older", old), ("newer", new))
-         for o in s.sources()],
+         for o in s.source_records()],
         {stem: rows for stem, rows in tables.items() if len(rows)},
-        dropped=gathered.dropped + asked.dropped,
-        notes=[*NOTES, *_name_failures(gathered.failed)],
+        dropped=collector.dropped + probes.dropped,
+        notes=[*NOTES, *_name_failures(collector.failed_titles)],
         command=command,
     )  # fmt: skip
 
 
-def _name_failures(failed: list[str]) -> list[str]:
-    """Which pages went beyond a limit."""
-    if not failed:
+def _check_snapshots(
+    counts: Counter[str], before: str, after: str, sites: tuple[SiteInfo, SiteInfo]
+) -> None:
+    """Raises DataError unless the snapshots are of one wiki, in order, with common articles."""
+    if not counts:
+        raise DataError("The newer snapshot has no readable articles.")
+    if len({site.name for site in sites} - {""}) > 1:
+        raise DataError(f"The snapshots are of different wikis: {sites[0].name}, {sites[1].name}.")
+    if before > after:
+        raise DataError(
+            f"The snapshots are in the wrong order: the first has a page of {before}, the second "
+            f"none later than {after}.",
+            hint="Give the older one first.",
+        )
+    if not counts["changed"] + counts["unchanged"]:
+        raise DataError(
+            "The snapshots have no article in common.",
+            hint="Give two snapshots of the same wiki, and of the same parts of it.",
+        )
+
+
+def _name_failures(titles: list[str]) -> list[str]:
+    """A note with the titles of pages that exceeded a limit."""
+    if not titles:
         return []
-    names, more = ", ".join(sorted(failed)[:MAX_NAMED_PAGES]), len(failed) - MAX_NAMED_PAGES
-    return [
-        f"Pages that could not be cleaned: {names}" + (f", and {more} more." if more > 0 else ".")
-    ]
+    names, more = ", ".join(sorted(titles)[:MAX_NAMED_PAGES]), len(titles) - MAX_NAMED_PAGES
+    end = f", and {more} more." if more > 0 else "."
+    return [f"Pages that could not be cleaned: {names}{end}"]

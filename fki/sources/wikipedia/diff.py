@@ -1,10 +1,10 @@
-"""What a revision of an article tells that the one before did not.
+"""Find the text of an article's newer revision that its older revision lacks.
 
-TemporalWiki (Jang et al., 2022) lines up paragraphs that are equal but for case and punctuation,
-and takes what stands between two such pairs: new paragraphs whole, and of changed ones the new
-sentences. Here a paragraph, and in a changed one a sentence, is new where the old article has it
-nowhere. So nothing that was only moved, split, linked or punctuated anew counts, and nothing is
-lost before the first and after the last pair.
+TemporalWiki (Jang et al., 2022) aligns paragraphs that differ at most in case and punctuation, and
+takes the text between two aligned pairs: new paragraphs, and the new sentences of changed ones.
+Here a paragraph, and in a changed one a sentence, is new if the old article has it nowhere. Text
+that was only moved, split, linked or punctuated is not new, and no text before the first or after
+the last pair is lost.
 """
 
 import re
@@ -16,59 +16,61 @@ WORD = re.compile(r"\w+")
 SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+|[。！？]")
 NEXT_WORD = re.compile(r"[\"'“‘(\[]*(\w)")
 INITIAL = re.compile(r"(?:^|[\s(.])[A-Z]\.$")
-ABBREVIATIONS = (
+ABBREVIATED = (
     "mr mrs ms dr prof st sr jr gen col lt capt maj sgt rev hon gov sen rep pres no nos vs ca cf "
     "e.g i.e viz mt ft vol vols pp ed eds approx jan feb mar apr aug sept sep oct nov dec u.s "
     "d.c fig inc ltd op art"
 )
-ABBREVIATION_SET = frozenset(ABBREVIATIONS.split())
-LOOKBACK_CHARS = 12  # characters before a full stop in which its word is looked for
-MIN_WORDS = 3  # words of a sentence; shorter ones are scraps
+ABBREVIATIONS = frozenset(ABBREVIATED.split())
+LOOKBACK_CHARS = 12  # before a full stop, to find the word that it ends
+MIN_WORDS = 3  # of the new text of a paragraph; less is a fragment
 
 
 class ParagraphDiff(NamedTuple):
     """The paragraphs of the newer revision."""
 
-    new: list[str]  # new ones, and of changed ones the new sentences
+    new: list[str]  # new paragraphs, and the new sentences of changed ones
     unchanged: list[str]
 
 
 def diff_paragraphs(old: Sequence[str], new: Sequence[str]) -> ParagraphDiff:
-    """What is new and what is unchanged in the paragraphs of an article."""
-    known = {normalize(paragraph) for paragraph in old}
-    told = {normalize(sentence) for paragraph in old for sentence in split_sentences(paragraph)}
-    found = ParagraphDiff([], [])
+    """Sort the paragraphs of an article into new and unchanged ones."""
+    old_paragraphs = {normalize(paragraph) for paragraph in old}
+    old_sentences = {
+        normalize(sentence) for paragraph in old for sentence in split_sentences(paragraph)
+    }
+    diff = ParagraphDiff([], [])
     for paragraph in new:
-        if normalize(paragraph) in known:
-            found.unchanged.append(paragraph)
+        if normalize(paragraph) in old_paragraphs:
+            diff.unchanged.append(paragraph)
             continue
-        added = [s for s in split_sentences(paragraph) if normalize(s) not in told]
+        added = [s for s in split_sentences(paragraph) if normalize(s) not in old_sentences]
         if not added:
-            found.unchanged.append(paragraph)
+            diff.unchanged.append(paragraph)
         elif len(" ".join(added).split()) >= MIN_WORDS:
-            found.new.append(" ".join(added))
-    return found
+            diff.new.append(" ".join(added))
+    return diff
 
 
 def normalize(text: str) -> str:
-    """A text's words alone: what is equal in case, spaces and punctuation has one key."""
+    """The words of a text in lower case; spaces and punctuation are ignored."""
     return " ".join(WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
 
 
-def contains_phrase(text_key: str, phrase: str) -> bool:
-    """Do these words, whole and in this order, stand in the text that has this key?"""
-    wanted = normalize(phrase)
-    return bool(wanted) and f" {wanted} " in f" {text_key} "
+def contains_phrase(normalized_text: str, phrase: str) -> bool:
+    """Whether the text has the words of the phrase, whole and in this order."""
+    words = normalize(phrase)
+    return bool(words) and f" {words} " in f" {normalized_text} "
 
 
 def split_sentences(paragraph: str) -> Iterator[str]:
-    """A paragraph cut behind full stops that end something, as far as rules can tell."""
+    """Split a paragraph after the full stops that end a sentence, by rules."""
     start = 0
     for stop in SENTENCE_END.finditer(paragraph):
         before = paragraph[max(start, stop.start() - LOOKBACK_CHARS) : stop.start() + 1]
         after = NEXT_WORD.match(paragraph, stop.end())
-        begins = after is None or not after[1].islower()
-        if begins and not _ends_in_abbreviation(before):
+        starts_sentence = after is None or not after[1].islower()
+        if starts_sentence and not _ends_in_abbreviation(before):
             yield paragraph[start : stop.end()].strip()
             start = stop.end()
     if rest := paragraph[start:].strip():
@@ -76,8 +78,8 @@ def split_sentences(paragraph: str) -> Iterator[str]:
 
 
 def _ends_in_abbreviation(text: str) -> bool:
-    """Does a text end in a full stop that belongs to a word: "Dr.", "J.", "e.g."?"""
+    """Whether the text's last full stop belongs to a word: "Dr.", "J.", "e.g."."""
     if not text.endswith("."):
         return False
     last = text.rpartition(" ")[2].strip(".(\"'“").casefold()
-    return last in ABBREVIATION_SET or bool(INITIAL.search(text))
+    return last in ABBREVIATIONS or bool(INITIAL.search(text))

@@ -1,8 +1,7 @@
-"""The pages of two snapshots, side by side, whatever their order.
+"""Join the pages of two snapshots by page id, whatever their order.
 
-Dumps come in the order of their page ids; as long as they do, two are read in step and nothing is
-kept. What has no partner where it should be, and what comes out of order, is set aside on disk,
-and matched when both have been read.
+Dumps are sorted by page id. While they are, two are read in step and no page is stored. Pages
+without a partner at their place, and pages out of order, are stored on disk and matched at the end.
 """
 
 import json
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Literal, NamedTuple
 
+from fki.sources.id_set import IdSet
 from fki.sources.wikipedia.xml_export import Page
 
 Side = Literal["old", "new"]
@@ -24,88 +24,73 @@ CREATE TABLE new (id INTEGER PRIMARY KEY, revision INTEGER, page BLOB);
 
 
 class PagePair(NamedTuple):
-    """An article of the newer snapshot, with what it was in the older one."""
+    """An article of the newer snapshot, with its page in the older one."""
 
     old: Page | None
     new: Page
 
 
 def join_pages(old: Iterator[Page], new: Iterator[Page]) -> Iterator[PagePair]:
-    """Every page of `new`, once, with the page of `old` that has its id."""
-    aside = UnmatchedPages()
-    before, after = aside.in_order("old", old), aside.in_order("new", new)
-    a, b = next(before, None), next(after, None)
+    """Yield every page of `new`, once, with the page of `old` that has the same id."""
+    unmatched = UnmatchedPages()
+    old_sorted, new_sorted = unmatched.iter_sorted("old", old), unmatched.iter_sorted("new", new)
+    a, b = next(old_sorted, None), next(new_sorted, None)
     while a and b:
         if a.id == b.id:
             yield PagePair(a, b)
-            a, b = next(before, None), next(after, None)
+            a, b = next(old_sorted, None), next(new_sorted, None)
         elif a.id < b.id:
-            aside.put("old", a)
-            a = next(before, None)
+            unmatched.add("old", a)
+            a = next(old_sorted, None)
         else:
-            aside.put("new", b)
-            b = next(after, None)
-    while b:  # behind all pages of `old`, and so behind those that were set aside
+            unmatched.add("new", b)
+            b = next(new_sorted, None)
+    while b:  # after all pages of `old`, and so after the unmatched ones
         yield PagePair(None, b)
-        b = next(after, None)
-    if a and aside.holds("new"):
-        deque(before, 0)  # what is in order is behind them; what is not is set aside
-    yield from aside.pairs()
+        b = next(new_sorted, None)
+    if a and unmatched.has_pages("new"):
+        deque(old_sorted, 0)  # sorted pages come after the unmatched ones; others are stored
+    yield from unmatched.iter_pairs()
 
 
 class UnmatchedPages:
-    """Pages on disk, in a file without a name, and which ids came in order."""
+    """Pages stored on disk, in a temporary file, and the ids that came in order."""
 
     def __init__(self) -> None:
-        self.db = sqlite3.connect("")  # SQLite's own: spilled to disk, gone when it is closed
-        self.db.executescript(SCHEMA)
-        self.seen: dict[Side, IdSet] = {"old": IdSet(), "new": IdSet()}
+        self._db = sqlite3.connect("")  # a temporary file of SQLite, deleted when closed
+        self._db.executescript(SCHEMA)
+        self._seen: dict[Side, IdSet] = {"old": IdSet(), "new": IdSet()}
 
-    def in_order(self, side: Side, pages: Iterator[Page]) -> Iterator[Page]:
-        """The pages whose ids rise; the others are set aside, and the same one again is not."""
+    def iter_sorted(self, side: Side, pages: Iterator[Page]) -> Iterator[Page]:
+        """Yield the pages with increasing ids; store the others, except repeated pages."""
         highest = 0
         for page in pages:
             if page.id > highest:
                 highest = page.id
-                self.seen[side].add(page.id)
+                self._seen[side].add(page.id)
                 yield page
-            elif page.id not in self.seen[side]:
-                self.put(side, page)
+            elif page.id not in self._seen[side]:
+                self.add(side, page)
 
-    def put(self, side: Side, page: Page) -> None:
-        """Set a page aside; of several with one id the latest revision."""
+    def add(self, side: Side, page: Page) -> None:
+        """Store a page; of several with the same id, the latest revision is kept."""
         packed = zlib.compress(json.dumps(asdict(page)).encode(), 1)
-        self.db.execute(
+        self._db.execute(
             f"INSERT INTO {side} VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
             "revision = excluded.revision, page = excluded.page "
             "WHERE excluded.revision > revision",
             (page.id, page.revision, packed),
         )
 
-    def holds(self, side: Side) -> bool:
-        """Is any page set aside?"""
-        return self.db.execute(f"SELECT 1 FROM {side} LIMIT 1").fetchone() is not None
+    def has_pages(self, side: Side) -> bool:
+        """Whether any page of this side is stored."""
+        return self._db.execute(f"SELECT 1 FROM {side} LIMIT 1").fetchone() is not None
 
-    def pairs(self) -> Iterator[PagePair]:
-        """What was set aside, in the order of ids."""
+    def iter_pairs(self) -> Iterator[PagePair]:
+        """Yield the stored pages of `new` with their partners, sorted by id."""
         query = "SELECT old.page, new.page FROM new LEFT JOIN old USING (id) ORDER BY new.id"
-        for old, new in self.db.execute(query):
+        for old, new in self._db.execute(query):
             yield PagePair(_decode_page(old) if old else None, _decode_page(new))
-
-
-class IdSet:
-    """A set of page ids in a bit each."""
-
-    def __init__(self) -> None:
-        self.blocks: dict[int, bytearray] = {}
-
-    def add(self, id: int) -> None:
-        """One more."""
-        self.blocks.setdefault(id >> 13, bytearray(1024))[id >> 3 & 1023] |= 1 << (id & 7)
-
-    def __contains__(self, id: int) -> bool:
-        block = self.blocks.get(id >> 13)
-        return block is not None and bool(block[id >> 3 & 1023] >> (id & 7) & 1)
 
 
 def _decode_page(packed: bytes) -> Page:

@@ -1,16 +1,16 @@
-"""The templates that stand for words of a sentence, and those words; any other one is left out.
+"""Render the templates that are words of a sentence; all other templates are removed.
 
 Without them a sentence loses its numbers ("a range of {{convert|1300|mi|km}}") or its dates
-("{{as of|2014}}"). The names are those of the English Wikipedia, whose commonest ones in running
-text these are.
+("{{as of|2014}}"). These are the most common templates in the running text of the English
+Wikipedia.
 """
 
 import re
 from collections.abc import Callable
 
-Arguments = list[str]  # the positional ones, as plain text
+Arguments = list[str]  # positional arguments as plain text
 
-SHOW_FIRST = (  # what they show is their first argument
+SHOW_FIRST = (  # templates that show their first argument
     "nowrap|nobr|small|smaller|big|large|larger|sc|smallcaps|angbr|angle bracket|linktext|nihongo"
     "|ill|interlanguage link|abbr|tooltip|sic|quote|blockquote|cquote|quotation|bq|format price|nq"
     "|em|strong|keypress|vanchor|visible anchor|music|not a typo|as written|nastaliq|formatnum|gaps"
@@ -62,14 +62,14 @@ NUMBER = re.compile(r"[\d.,/+−-]+")
 
 
 def has_text(name: str) -> bool:
-    """Does a template stand for words?"""
+    """Whether a template is words of a sentence."""
     return name in RENDERERS or name in SYMBOLS or name in SHIPS or name.startswith(PREFIXES)
 
 
 def render_template(name: str, arguments: Arguments, named: dict[str, str]) -> str:
-    """What a template shows within a sentence; empty for one that is no part of it."""
-    if make := RENDERERS.get(name):
-        return make(arguments, named)
+    """The text of a template within a sentence; "" for templates without text."""
+    if render := RENDERERS.get(name):
+        return render(arguments, named)
     if name in SYMBOLS:
         return SYMBOLS[name]
     if name in SHIPS:
@@ -86,29 +86,29 @@ def _first_argument(arguments: Arguments, named: dict[str, str]) -> str:
 
 
 def _convert(arguments: Arguments, _: dict[str, str]) -> str:
-    """{{convert|10|to|20|km|mi}} as "10 to 20 km": the unit that the writer gave."""
-    shown = ""
+    """{{convert|10|to|20|km|mi}} as "10 to 20 km": the first unit."""
+    text = ""
     for argument in arguments:
         if argument in RANGE_WORDS:
-            shown += RANGE_WORDS[argument]
+            text += RANGE_WORDS[argument]
         elif NUMBER.fullmatch(argument):
-            shown += argument
+            text += argument
         else:
-            return f"{shown} {argument}".strip()
-    return shown
+            return f"{text} {argument}".strip()
+    return text
 
 
 def _as_of(arguments: Arguments, named: dict[str, str]) -> str:
     """{{as of|2014|5}} as "As of May 2014"."""
-    begins = "as of" if named.get("lc") or named.get("bare") else "As of"
+    start = "as of" if named.get("lc") or named.get("bare") else "As of"
     numbers = [a for a in arguments if a.isdigit()]
     month = MONTHS[int(numbers[1])] if len(numbers) > 1 and 0 < int(numbers[1]) < 13 else ""
     day = str(int(numbers[2])) if month and len(numbers) > 2 else ""
-    told = named.get("alt") or " ".join(filter(None, [begins, day, month, *numbers[:1]]))
-    return told if numbers or named.get("alt") else ""
+    text = named.get("alt") or " ".join(filter(None, [start, day, month, *numbers[:1]]))
+    return text if numbers or named.get("alt") else ""
 
 
-MONTHS = (  # not those of `calendar`, which follow the locale
+MONTHS = (  # `calendar` has those of the locale
     *("", "January", "February", "March", "April", "May", "June", "July"),
     *("August", "September", "October", "November", "December"),
 )

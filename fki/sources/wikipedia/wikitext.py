@@ -1,8 +1,8 @@
-"""Wikitext to paragraphs of plain text.
+"""Convert wikitext to paragraphs of plain text.
 
-Kept are running text, quotations, and items of lists that are sentences. Left out are tables,
-infoboxes, footnotes, files, categories, formulas, headings, and the sections that only list where
-to look further. Templates vanish, but for those that stand for words of a sentence.
+The result has running text, quotations, and list items that are sentences. Tables, infoboxes,
+footnotes, files, categories, formulas, headings, and sections that only list references are
+removed. So are templates, except those that are words of a sentence.
 """
 
 import re
@@ -16,37 +16,33 @@ from fki.sources.wikipedia.templates import has_text, render_template
 if TYPE_CHECKING:
     from wikitextparser import Template, WikiText
 
-NON_TEXT_TAGS = (  # tags whose content is no running text
+NON_TEXT_TAG_NAMES = (  # tags whose content is not running text
     "ref references gallery math chem ce timeline score graph imagemap mapframe maplink hiero "
     "syntaxhighlight source pre templatestyles indicator inputbox categorytree table"
 )
-NON_TEXT_NAMESPACES = frozenset(
-    {"file", "image", "media", "category"}
-)  # namespaces that put nothing in a text
-LANGUAGE_CODE = re.compile(r"[a-z]{2,3}(-[a-z]+)*")  # a link to the article in another language
-END_SECTIONS = (  # headings of sections that hold no text of their own
+NON_TEXT_NAMESPACES = frozenset({"file", "image", "media", "category"})
+LANGUAGE_CODE = re.compile(r"[a-z]{2,3}(-[a-z]+)*")  # of a link to another language's article
+END_SECTION_TITLES = (  # headings of sections without running text
     "see also|references|external links|further reading|notes|bibliography|sources|footnotes"
     "|citations|works cited|notes and references|references and notes|general references"
     "|explanatory notes|gallery|related pages|other websites|selected bibliography|discography"
     "|filmography"
 )
-NON_TEXT_TAG_SET, END_SECTION_SET = (
-    frozenset(NON_TEXT_TAGS.split()),
-    frozenset(END_SECTIONS.split("|")),
-)
+REMOVED_TAGS = frozenset(NON_TEXT_TAG_NAMES.split())
+REMOVED_SECTIONS = frozenset(END_SECTION_TITLES.split("|"))
 HEADING = re.compile(r"(={1,6})\s*(.+?)\s*\1")
 LIST_ITEM = re.compile(r"[*#:;]+\s*")
 MAGIC_WORD = re.compile(r"__[A-Z]{3,}__")
 STRAY_TAG = re.compile(r"</?[a-zA-Z][^<>\n]{0,200}>")
-MAX_TEMPLATE_DEPTH = 5  # templates within templates whose words are read
-MIN_WORDS = 5  # words of a paragraph; what is shorter is a caption or what a template left
+MAX_TEMPLATE_DEPTH = 5  # of nested templates that are rendered
+MIN_WORDS = 5  # of a paragraph; shorter ones are captions or remains of templates
 SENTENCE_END = re.compile(r"[.!?。！？][\"'”’)\]]*$")
 
 SCRIPTS = (  # 10^5 is not 105
     (re.compile(r"<sup>([−–-]?\d+)</sup>", re.IGNORECASE), r"^\1"),
     (re.compile(r"(?<=\d)<sub>(\d+)</sub>", re.IGNORECASE), r"_\1"),
 )
-CLEANUPS = (  # what templates and notes leave that are gone
+CLEANUPS = (  # remains of removed templates and footnotes
     (re.compile(r"'{2,}"), ""),
     (re.compile(r"[ \t\u00a0\u2009\u202f]+"), " "),
     (re.compile(r"([(\[])[ ,;:]+"), r"\1"),
@@ -58,27 +54,29 @@ CLEANUPS = (  # what templates and notes leave that are gone
 
 
 def extract_paragraphs(wikitext: str, namespaces: Iterable[str] = ()) -> list[str]:
-    """The paragraphs of an article.
+    """Extract the paragraphs of an article.
 
     Args:
-        namespaces: what this wiki calls files and categories, beside the English names.
+        namespaces: this wiki's names for files and categories, besides the English ones.
     """
     from wikitextparser import parse
 
-    for sign, better in SCRIPTS:
-        wikitext = sign.sub(better, wikitext)
-    apart = NON_TEXT_NAMESPACES | {name.casefold() for name in namespaces}
-    text = _to_plain_text(parse(_remove_non_text(parse(wikitext), apart)))
-    text = unescape(STRAY_TAG.sub(" ", MAGIC_WORD.sub("", text)))  # &lt;p&gt; is text, <p> is none
+    for pattern, replacement in SCRIPTS:
+        wikitext = pattern.sub(replacement, wikitext)
+    removed = NON_TEXT_NAMESPACES | {name.casefold() for name in namespaces}
+    text = _to_plain_text(parse(_remove_non_text(parse(wikitext), removed)))
+    text = unescape(STRAY_TAG.sub(" ", MAGIC_WORD.sub("", text)))  # &lt;p&gt; is text, <p> is a tag
     return [*_join_paragraphs(_skip_end_sections(text.splitlines()))]
 
 
-def _remove_non_text(page: "WikiText", apart: frozenset[str]) -> str:
-    """The wikitext without the tags, links and tables that are no part of its sentences."""
-    spans = [tag.span for tag in page.get_tags() if tag.name.casefold() in NON_TEXT_TAG_SET]
+def _remove_non_text(page: "WikiText", namespaces: frozenset[str]) -> str:
+    """Remove the tags, links and tables that are not part of a sentence."""
+    spans = [tag.span for tag in page.get_tags() if tag.name.casefold() in REMOVED_TAGS]
     spans += [table.span for table in page.tables]
     spans += [
-        link.span for link in page.wikilinks if _is_non_text_link(link.target, link.text, apart)
+        link.span
+        for link in page.wikilinks
+        if _is_non_text_link(link.target, link.text, namespaces)
     ]
     parts, at, text = [], 0, page.string
     for start, end in sorted(spans):
@@ -88,17 +86,19 @@ def _remove_non_text(page: "WikiText", apart: frozenset[str]) -> str:
     return "".join([*parts, text[at:]])
 
 
-def _is_non_text_link(target: str, text: str | None, apart: frozenset[str]) -> bool:
-    """Does a link put a file or a category there, or lead to another language?"""
+def _is_non_text_link(target: str, text: str | None, namespaces: frozenset[str]) -> bool:
+    """Whether a link embeds a file, adds a category, or leads to another language."""
     prefix, colon, _ = target.partition(":")
     prefix = prefix.strip()
-    if not colon or not prefix:  # [[:Category:...]] is a link that can be read
+    if not colon or not prefix:  # [[:Category:...]] is a visible link
         return False
-    return prefix.casefold() in apart or (text is None and bool(LANGUAGE_CODE.fullmatch(prefix)))
+    return prefix.casefold() in namespaces or (
+        text is None and bool(LANGUAGE_CODE.fullmatch(prefix))
+    )
 
 
 def _to_plain_text(page: "WikiText", depth: int = 0) -> str:
-    """The text of a page, or of an argument of a template that stands in so many others."""
+    """The text of a page, or of an argument of a template nested this deep."""
     return page.plain_text(
         replace_templates=partial(_render_template, depth=depth),
         replace_tables=_render_nothing,
@@ -111,7 +111,7 @@ def _render_nothing(_: Any) -> str:
 
 
 def _render_template(template: "Template", depth: int) -> str:
-    """The words that a template stands for."""
+    """The text of a template."""
     from wikitextparser import parse
 
     name = " ".join(template.name.replace("_", " ").split()).casefold()
@@ -129,38 +129,38 @@ def _render_template(template: "Template", depth: int) -> str:
 
 
 def _skip_end_sections(lines: Iterable[str]) -> Iterator[str]:
-    """The lines without headings, and without the sections that only point elsewhere."""
-    skipped = 0  # the level of the heading whose section is left out
+    """Yield the lines without headings and without the sections of references."""
+    skipped = 0  # level of the heading whose section is skipped
     for line in lines:
         if heading := HEADING.fullmatch(line.strip()):
             level = len(heading[1])
             if not skipped or level <= skipped:
-                skipped = level if heading[2].casefold() in END_SECTION_SET else 0
+                skipped = level if heading[2].casefold() in REMOVED_SECTIONS else 0
             yield ""
         elif not skipped:
             yield line
 
 
 def _join_paragraphs(lines: Iterable[str]) -> Iterator[str]:
-    """Lines joined to paragraphs; an item of a list is one where it is a sentence."""
-    open_: list[str] = []
+    """Join lines to paragraphs; a list item that is a sentence is a paragraph."""
+    open_lines: list[str] = []
     for line in [*lines, ""]:
         item = LIST_ITEM.match(line)
         if line.strip() and not item:
-            open_.append(line)
+            open_lines.append(line)
             continue
-        yield from _clean_paragraph(" ".join(open_))
-        open_ = []
+        yield from _clean_paragraph(" ".join(open_lines))
+        open_lines = []
         if item:
             yield from _clean_paragraph(line[item.end() :], is_item=True)
 
 
 def _clean_paragraph(text: str, *, is_item: bool = False) -> Iterator[str]:
-    """The paragraph, tidied, where it is one."""
-    for sign, better in CLEANUPS:
-        text = sign.sub(better, text)
+    """Yield the cleaned paragraph, unless it is a fragment."""
+    for pattern, replacement in CLEANUPS:
+        text = pattern.sub(replacement, text)
     text = text.strip()
-    opens_a_list = text.endswith(":") and ". " not in text  # and the list is gone
+    opens_a_list = text.endswith(":") and ". " not in text  # of a list that was removed
     is_sentence = not opens_a_list and (not is_item or bool(SENTENCE_END.search(text)))
     if is_sentence and len(text.split()) >= MIN_WORDS and "<extra_id_" not in text:
         yield text

@@ -1,9 +1,9 @@
-"""Processes that clean and compare pages, each page within a limit of time and of memory.
+"""Worker processes that clean and compare pages, with limits of time and memory per page.
 
-No parser of wikitext is safe from every page. A worker that passes its limit is ended by the
-kernel, not by Python, which may be deep inside a regular expression; the page is then a failure
-and another worker takes over. Workers are plain subprocesses that talk over pipes: nothing of the
-parent's memory is copied into their limit, and no program of a user is imported again.
+Some pages defeat any wikitext parser. The kernel kills a worker that exceeds its limit, since
+Python may be inside a regular expression; the page is then counted as failed, and a new worker
+starts. Workers are plain subprocesses that communicate over pipes: the parent's memory does not
+count towards their limit, and the user's main program is not imported again.
 """
 
 import json
@@ -31,40 +31,41 @@ WORKER_CODE = (
 
 @dataclass(frozen=True, slots=True)
 class PageLimits:
-    """What one page may take."""
+    """The resources for one page."""
 
-    seconds: float = 10.0  # of the processor
-    mebibytes: int = 1024  # of address space; an idle worker has about 100
+    seconds: float = 10.0  # CPU time
+    mebibytes: int = 1024  # address space; an idle worker uses about 100
 
 
 class PageJob(NamedTuple):
-    """A page to clean, and what it is to be compared with."""
+    """A page to clean, and the older revision to compare it with."""
 
-    key: int  # the page's id
+    page_id: int
     new: str  # wikitext
-    old: str | None = None  # wikitext of before; "" for a new article; None: it has not changed
-    apart: tuple[str, ...] = ()  # what this wiki calls files and categories
+    old: str | None = None  # wikitext; "" for a new article, None for an unchanged one
+    namespaces: tuple[str, ...] = ()  # this wiki's names for files and categories
 
 
 class PageResult(NamedTuple):
-    """What came of a job."""
+    """The result of a job."""
 
-    key: int
+    page_id: int
     new: list[str]
     unchanged: list[str]
-    fault: str = ""  # why nothing did
+    fault: str = ""  # the reason why the page failed; "" if it did not
 
 
 def clean_page(job: PageJob) -> PageResult:
-    """Clean the page and compare it."""
-    now = extract_paragraphs(job.new, job.apart)
+    """Clean the page and compare it with its older revision."""
+    new = extract_paragraphs(job.new, job.namespaces)
     if job.old is None:
-        return PageResult(job.key, [], now)
-    return PageResult(job.key, *diff_paragraphs(extract_paragraphs(job.old, job.apart), now))
+        return PageResult(job.page_id, [], new)
+    old = extract_paragraphs(job.old, job.namespaces)
+    return PageResult(job.page_id, *diff_paragraphs(old, new))
 
 
 class PageWorkers:
-    """Processes for jobs. Use them in a `with`."""
+    """A pool of worker processes, used in a `with` statement."""
 
     def __init__(self, count: int = 0, limits: PageLimits | None = None) -> None:
         self.count = count or max(1, (os.cpu_count() or 2) - 1)
@@ -83,19 +84,19 @@ class PageWorkers:
         self.selector.close()
 
     def map(self, jobs: Iterable[PageJob]) -> Iterator[PageResult]:
-        """What comes of each job, in the order in which they are done."""
+        """Run the jobs. Results come in the order of completion."""
         for job in jobs:
             while len(self.busy) == self.count:
-                yield from self._done()
-            self._give(job)
+                yield from self._wait()
+            self._submit(job)
         while self.busy:
-            yield from self._done()
+            yield from self._wait()
 
-    def _give(self, job: PageJob) -> None:
+    def _submit(self, job: PageJob) -> None:
         process = self.idle.pop() if self.idle else self._start()
         self.busy[process] = job
         self.selector.register(_stdout_of(process), selectors.EVENT_READ, process)
-        with suppress(BrokenPipeError):  # it has died: reading from it will tell
+        with suppress(BrokenPipeError):  # the worker died: `_wait` reports it
             assert process.stdin
             send_message(process.stdin, job)
 
@@ -106,63 +107,63 @@ class PageWorkers:
         pipe, none = subprocess.PIPE, subprocess.DEVNULL
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=none)
         if receive_message(_stdout_of(process)) != READY:
-            raise RuntimeError(f"a worker ended before it began, with {_close_process(process)}")
+            raise RuntimeError(f"a worker exited at its start with code {_close_process(process)}")
         return process
 
-    def _done(self) -> Iterator[PageResult]:
-        """Wait for one at least."""
+    def _wait(self) -> Iterator[PageResult]:
+        """Wait for at least one result."""
         for selected, _ in self.selector.select():
             process = selected.data
             self.selector.unregister(selected.fileobj)
             job = self.busy.pop(process)
-            answer = receive_message(_stdout_of(process))
-            if answer is None:
-                yield PageResult(job.key, [], [], self._why(_close_process(process)))
+            message = receive_message(_stdout_of(process))
+            if message is None:
+                yield PageResult(job.page_id, [], [], self._explain(_close_process(process)))
                 continue
             self.idle.append(process)
-            yield PageResult(*answer)
+            yield PageResult(*message)
 
-    def _why(self, code: int) -> str:
-        if code == -signal.SIGPROF:
-            return f"more than {self.limits.seconds:g} s of the processor"
+    def _explain(self, exit_code: int) -> str:
+        if exit_code == -signal.SIGPROF:
+            return f"more than {self.limits.seconds:g} s of CPU time"
         return f"more than {self.limits.mebibytes:,} MiB of memory"
 
 
 def run_worker() -> None:
-    """A worker: jobs come in, what comes of them goes out, until the parent hangs up."""
+    """The worker's loop: read jobs from stdin, write results to stdout, until stdin closes."""
     seconds, mebibytes = float(sys.argv[1]), int(sys.argv[2])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     _limit_memory(mebibytes * 2**20)
     send_message(sys.stdout.buffer, READY)
     while job := receive_message(sys.stdin.buffer):
-        signal.setitimer(signal.ITIMER_PROF, seconds)  # then SIGPROF, which ends the process
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # then SIGPROF kills the process
         try:
-            done = clean_page(PageJob(*job))
+            result = clean_page(PageJob(*job))
         except MemoryError:
             os._exit(1)
-        except Exception as error:  # the parser's: one page of millions must not stop the rest
-            done = PageResult(job[0], [], [], f"the parser's {type(error).__name__}")
+        except Exception as error:  # of the parser: one page of millions must not stop the others
+            result = PageResult(job[0], [], [], f"{type(error).__name__} in the parser")
         signal.setitimer(signal.ITIMER_PROF, 0)
-        send_message(sys.stdout.buffer, done)
+        send_message(sys.stdout.buffer, result)
 
 
 def _limit_memory(size: int) -> None:
-    """No more memory than this, where the system can see to it."""
+    """Limit this process to `size` bytes of address space, if the system supports it."""
     import resource
 
-    with suppress(ValueError, OSError):  # macOS knows no such limit
+    with suppress(ValueError, OSError):  # macOS has no such limit
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
 
 
 def send_message(pipe: IO[bytes], value: Any) -> None:
-    """A value, as its length and JSON."""
+    """Write a value as its length and JSON."""
     packed = json.dumps(value).encode()
     pipe.write(LENGTH_HEADER.pack(len(packed)) + packed)
     pipe.flush()
 
 
 def receive_message(pipe: IO[bytes]) -> Any:
-    """The next value; None where the other end is gone."""
+    """Read the next value; None if the other end is closed."""
     head = pipe.read(LENGTH_HEADER.size)
     if len(head) < LENGTH_HEADER.size:
         return None
@@ -176,7 +177,7 @@ def _stdout_of(process: subprocess.Popen[bytes]) -> IO[bytes]:
 
 
 def _close_process(process: subprocess.Popen[bytes]) -> int:
-    """The exit code of a process that has ended, its pipes closed."""
-    with suppress(BrokenPipeError), process:  # there may be words left that it will never read
+    """Close the pipes of a finished process and return its exit code."""
+    with suppress(BrokenPipeError), process:  # some input may be left unread
         pass
     return process.wait()

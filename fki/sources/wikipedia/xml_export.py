@@ -1,8 +1,8 @@
-"""MediaWiki's export XML as pages, one after the other, in memory that does not grow.
+"""Stream the pages of a MediaWiki XML export in constant memory.
 
-https://www.mediawiki.org/wiki/Help:Export describes the format; 0.10 and 0.11 are in use, and what
-is read here is the same in older ones. Expat calls back for each tag, so no tree is built. A
-document type is refused, and with it every entity, inner or outer: exports have none.
+https://www.mediawiki.org/wiki/Help:Export describes the format; 0.10 and 0.11 are in use, and older
+ones have the same elements. Expat calls a handler for each tag, so no tree is built. Document types
+are refused, and with them internal and external entities: exports have none.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -12,14 +12,14 @@ from typing import Any
 from xml.parsers.expat import ExpatError, ParserCreate
 
 from fki.core.errors import DataError
-from fki.net.decompress import PIECE, Unreadable, opened
+from fki.net.decompress import CHUNK_SIZE, DecompressionError, open_decompressed
 
-MAX_TEXT_CHARS = 2**23  # characters of a text; MediaWiki allows 2 MiB
-MAX_TAG_BYTES = 2**24  # bytes of one tag
-MAX_PAGE_ID = 2**32  # of page ids, which MediaWiki keeps in 32 bits
+MAX_TEXT_CHARS = 2**23  # of a page; MediaWiki allows 2 MiB
+MAX_TAG_BYTES = 2**24
+MAX_PAGE_ID = 2**32  # exclusive; MediaWiki stores page ids in 32 bits
 XML_NAMESPACE = "http://www.mediawiki.org/xml/export-"
 ARTICLES, FILES, CATEGORIES = 0, 6, 14  # namespaces
-PAGE_FIELDS = {  # of a page, and where they stand in it
+PAGE_FIELDS = {  # attributes of a page, by the path of their element
     ("title",): "title",
     ("ns",): "ns",
     ("id",): "id",
@@ -34,7 +34,7 @@ PAGE_FIELDS = {  # of a page, and where they stand in it
 
 @dataclass(slots=True)
 class Page:
-    """A page with one of its revisions."""
+    """A page in one of its revisions."""
 
     id: int
     title: str
@@ -42,27 +42,27 @@ class Page:
     revision: int
     parent: int  # 0 for none
     timestamp: str  # "2016-04-30T12:00:00Z"
-    text: str | None  # wikitext; None where it is hidden, too long or no wikitext
-    sha1: str  # of the text, in base 36; "" where the export does not say
-    redirect: str = ""  # the title that it leads to
+    text: str | None  # wikitext; None if it is hidden, too long or of another type
+    sha1: str  # of the text, in base 36; "" if the export has none
+    redirect: str = ""  # the title of the target
 
     @property
     def is_article(self) -> bool:
-        """Is it a page that is read, and not one that leads to another?"""
+        """Whether the page is in the article namespace and not a redirect."""
         return self.ns == ARTICLES and not self.redirect
 
 
 @dataclass(slots=True)
 class SiteInfo:
-    """What an export says of its wiki."""
+    """The export's information about its wiki."""
 
     name: str = ""  # "enwiki"
     namespaces: dict[int, str] = field(default_factory=dict)
-    latest: str = ""  # the time of the latest revision that was read
+    latest: str = ""  # timestamp of the latest revision read so far
 
     @property
-    def apart(self) -> tuple[str, ...]:
-        """What files and categories are called here."""
+    def non_text_namespaces(self) -> tuple[str, ...]:
+        """This wiki's names for files and categories."""
         return tuple(filter(None, map(self.namespaces.get, (FILES, CATEGORIES))))
 
 
@@ -70,38 +70,38 @@ def iter_pages(
     files: Iterable[Path],
     before: str = "",
     site: SiteInfo | None = None,
-    read: Callable[[int], None] = lambda _: None,
+    on_read: Callable[[int], None] = lambda _: None,
 ) -> Generator[Page, None, None]:
-    """All pages of one snapshot, each with its latest revision.
+    """Yield all pages of one snapshot, each in its latest revision.
 
     Args:
-        before: an ISO date; later revisions, and pages that have no other, are passed over.
-        site: is filled with what the exports say of their wiki.
-        read: is told how many further bytes of the files have been read.
+        before: an ISO date; revisions of this day and later are skipped.
+        site: receives the exports' information about their wiki.
+        on_read: receives the number of bytes read since the last call.
     Raises:
-        DataError: a file is no export, is cut off, altered or not safe to read.
+        DataError: a file is not an export, or is truncated, corrupt or unsafe.
     """
     for file in files:
         at = 0
-        with opened(file) as (pieces, raw):
-            for pages in _PageParser(file, before, site or SiteInfo()).pages(pieces):
+        with open_decompressed(file) as (chunks, raw):
+            for pages in _PageParser(file, before, site or SiteInfo()).iter_pages(chunks):
                 yield from pages
-                read(raw.tell() - at)
+                on_read(raw.tell() - at)
                 at = raw.tell()
 
 
 class _PageParser:
-    """The parser of one file, with the page that it is in."""
+    """The parser of one file; its state is the current page."""
 
     def __init__(self, file: Path, before: str, site: SiteInfo) -> None:
         self.file, self.before, self.site = file, before, site
-        self.path: list[str] = []  # the open tags, the root left out
+        self.path: list[str] = []  # open tags below the root
         self.depth = 0
-        self.found: list[Page] = []
-        self.last = ""
+        self.finished: list[Page] = []  # pages of the current chunk
+        self.last_title = ""
         self.parser = ParserCreate()
         self.parser.buffer_text = True
-        self.parser.buffer_size = PIECE
+        self.parser.buffer_size = CHUNK_SIZE
         self.parser.StartElementHandler = self._open
         self.parser.EndElementHandler = self._close
         self.parser.CharacterDataHandler = self._text
@@ -114,41 +114,41 @@ class _PageParser:
         self.redirect = ""
         self.namespace = 0
 
-    def pages(self, pieces: Iterator[bytes]) -> Iterator[list[Page]]:
-        """The pages of an XML document, piece by piece."""
+    def iter_pages(self, chunks: Iterator[bytes]) -> Iterator[list[Page]]:
+        """Yield the pages that end in each chunk of the XML document."""
         fed = 0
         while True:
             try:
-                piece = next(pieces)
-                self.parser.Parse(piece, not piece)
+                chunk = next(chunks)
+                self.parser.Parse(chunk, not chunk)
             except ExpatError as error:
-                raise self._fault(f"its XML is broken or cut off: {error}") from None
-            except Unreadable as error:
-                raise self._fault(f"it is cut off or altered: {error}") from None
-            yield self.found
-            self.found.clear()
-            if not piece:
+                raise self._error(f"the XML is invalid or truncated: {error}") from None
+            except DecompressionError as error:
+                raise self._error(f"the file is truncated or corrupt: {error}") from None
+            yield self.finished
+            self.finished.clear()
+            if not chunk:
                 return
-            fed += len(piece)
+            fed += len(chunk)
             if fed - self.parser.CurrentByteIndex > MAX_TAG_BYTES:
-                raise self._fault(f"a tag is longer than {MAX_TAG_BYTES:,} bytes")
+                raise self._error(f"a tag is longer than {MAX_TAG_BYTES:,} bytes")
 
-    def _fault(self, what: str) -> DataError:
-        where = f"after the page '{self.last}'" if self.last else "before its first page"
+    def _error(self, why: str) -> DataError:
+        where = f"after page '{self.last_title}'" if self.last_title else "before its first page"
         return DataError(
-            f"{self.file} cannot be read {where} (line {self.parser.CurrentLineNumber:,}): {what}.",
-            hint="Get the file again and compare its checksum with that of its source.",
+            f"Cannot read {self.file} {where} (line {self.parser.CurrentLineNumber:,}): {why}.",
+            hint="Download the file again and compare its checksum with that of its source.",
         )
 
     def _refuse(self, *_: Any) -> None:
-        raise self._fault("it declares a document type or entities, which no export does")
+        raise self._error("it declares a document type or entities, which exports never do")
 
     def _open(self, name: str, attributes: dict[str, str]) -> None:
         self.depth += 1
         if self.depth == 1:
             namespace = attributes.get("xmlns", XML_NAMESPACE)
             if name != "mediawiki" or not namespace.startswith(XML_NAMESPACE):
-                raise self._fault("it is no export of MediaWiki")
+                raise self._error("it is not a MediaWiki export")
             return
         if self.depth > 8:
             return
@@ -196,7 +196,7 @@ class _PageParser:
         self.parts, self.length = [], 0
 
     def _end_revision(self) -> None:
-        """Keep the revision where it is the latest so far."""
+        """Keep the revision if it is the latest so far."""
         get = self.values.get
         time = get("timestamp", "")
         if self.before and time >= self.before:
@@ -221,10 +221,10 @@ class _PageParser:
         if page is None:
             return
         if not (0 < page.id < MAX_PAGE_ID and page.title and len(page.timestamp) >= 10):
-            raise self._fault("a page has no id, title or time")
-        self.last, page.redirect = page.title, self.redirect
+            raise self._error("a page has no id, title or timestamp")
+        self.last_title, page.redirect = page.title, self.redirect
         self.site.latest = max(self.site.latest, page.timestamp)
-        self.found.append(page)
+        self.finished.append(page)
 
 
 def _parse_int(text: str) -> int:

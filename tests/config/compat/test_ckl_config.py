@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from fki.config.compat.ckl_keys import IGNORED, KNOWN, METHODS, RENAMED
-from fki.config.presets import as_preset, layers, tomllib
-from fki.config.resolve import Resolved, resolve, resolve_unimported
+from fki.config.compat.ckl_keys import IGNORED_KEYS, KNOWN_KEYS, METHODS, RENAMED_KEYS
+from fki.config.presets import read_layers, to_preset, tomllib
+from fki.config.resolve import ResolvedConfig, resolve, resolve_without_imports
 from fki.config.schema import SETTINGS, TABLES
 from fki.core.errors import ConfigError
 from fki.core.registry import options_of
@@ -100,8 +100,8 @@ def write(file: Path, config: dict[str, Any]) -> str:
     return str(file)
 
 
-def read(path: Path | str, sets: tuple[str, ...] = (), **flags: Any) -> Resolved:
-    return resolve(layers([str(path)], {}, sets, flags), options_of=options_of)
+def read(path: Path | str, sets: tuple[str, ...] = (), **flags: Any) -> ResolvedConfig:
+    return resolve(read_layers([str(path)], {}, sets, flags), options_of=options_of)
 
 
 def told(file: Path, config: Mapping[str, Any], **flags: Any) -> str:
@@ -112,7 +112,7 @@ def told(file: Path, config: Mapping[str, Any], **flags: Any) -> str:
     return str(caught.value).replace(f"{file}:", "")
 
 
-def notes(found: Resolved, file: Path) -> str:
+def notes(found: ResolvedConfig, file: Path) -> str:
     return "\n".join(found.notes).replace(str(file), "FILE")
 
 
@@ -149,15 +149,15 @@ def test_each_value_has_the_line_that_it_is_on(file: Path) -> None:
     assert origins["prompt_format"] == origins["checkpoint_path"] == "default"
 
 
-@pytest.mark.parametrize("key", [*RENAMED, *IGNORED])
+@pytest.mark.parametrize("key", [*RENAMED_KEYS, *IGNORED_KEYS])
 def test_every_key_of_theirs_is_read_or_ignored_with_a_reason(file: Path, key: str) -> None:
     values = {"model_type": "models_lora", "fp16": True, "fp_16": True}
     value = values.get(key, 3 if key.endswith("_size") else 0.5)
     found = read(write(file, {key: value}))
-    if key in IGNORED:
-        assert notes(found, file) == f"FILE: ignored: {key} ({IGNORED[key]})."
+    if key in IGNORED_KEYS:
+        assert notes(found, file) == f"FILE: ignored: {key} ({IGNORED_KEYS[key]})."
         return
-    assert found.origins[RENAMED[key]] == f"{file}:2"
+    assert found.origins[RENAMED_KEYS[key]] == f"{file}:2"
     assert "FILE:2: " in notes(found, file) and "is read as" in notes(found, file)
 
 
@@ -363,28 +363,30 @@ CONFIGS = {
 def test_the_preset_of_a_config_resolves_to_an_equal_one(tmp_path: Path, name: str) -> None:
     config, flags = CONFIGS[name]
     old, new = tmp_path / "old.json", tmp_path / "new.toml"
-    read_layers = layers([write(old, config)], {}, [], flags)
-    text = as_preset(resolve_unimported(read_layers, options_of=options_of))
+    layers = read_layers([write(old, config)], {}, [], flags)
+    text = to_preset(resolve_without_imports(layers, options_of=options_of))
     new.write_text(text, encoding="utf-8")
-    assert read(new).config == resolve(read_layers, options_of=options_of).config
+    assert read(new).config == resolve(layers, options_of=options_of).config
     assert all("  # " in line for line in text.splitlines()[1:] if line and line[0] != "[")
 
 
 def test_a_preset_states_only_what_differs(file: Path) -> None:
     path = write(file, {"seed": 0, "ngpu": 2, "method": "modular"})
-    text = as_preset(resolve_unimported(layers([path], {}, [], {}), options_of=options_of))
+    text = to_preset(
+        resolve_without_imports(read_layers([path], {}, [], {}), options_of=options_of)
+    )
     assert tomllib.loads(text) == {"ngpu": 2, "method": "modular", "modular": {"size": "same"}}
     assert f"ngpu = 2  # {path}:3\n" in text
 
 
 def test_options_that_the_user_writes_are_checked_on_the_way_to_a_preset(file: Path) -> None:
-    found = layers([write(file, {"method": "recadam"})], {}, ["recadam.gama=1"], {})
+    found = read_layers([write(file, {"method": "recadam"})], {}, ["recadam.gama=1"], {})
     with pytest.raises(ConfigError, match="Did you mean 'gamma'"):
-        resolve_unimported(found, options_of=options_of)
-    found = layers([write(file, {"method": "recadam"})], {}, ["lora.r=4"], {})
-    text = as_preset(resolve_unimported(found, options_of=options_of))
+        resolve_without_imports(found, options_of=options_of)
+    found = read_layers([write(file, {"method": "recadam"})], {}, ["lora.r=4"], {})
+    text = to_preset(resolve_without_imports(found, options_of=options_of))
     assert tomllib.loads(text) == {"method": "recadam", "lora": {"r": 4}}
 
 
 def test_every_known_key_has_one_meaning() -> None:
-    assert len(KNOWN) == len(set(KNOWN))
+    assert len(KNOWN_KEYS) == len(set(KNOWN_KEYS))

@@ -77,7 +77,7 @@ print(json.dumps(found))
 def written(run: Run) -> list[list[int]]:
     """What the run writes."""
     runtime = TorchRuntime(open_run(run).model, toy_tokenizer())
-    return [rows[0] for rows in runtime.write(toy_tokenizer().sources(SOURCES), length=LENGTH)]
+    return [rows[0] for rows in runtime.generate(toy_tokenizer().sources(SOURCES), length=LENGTH)]
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def test_an_answer_that_was_cut_off_is_scored_without_an_end(
     opened, encoder = open_run(run_of("vanilla")), toy_tokenizer()
     format_of(form).write(opened, tmp_path)
     end = encoder.tokenizer.eos_token_id
-    sources, targets = encoder.sources(SOURCES), [[5, 6, 7], [5, 6, end]]
+    sources, targets = encoder.tokenize_sources(SOURCES), [[5, 6, 7], [5, 6, end]]
     ours, its = (
         runtime.score(sources, targets)
         for runtime in (

@@ -95,11 +95,14 @@ def alone(folders: list[Path], cache: Path) -> dict[str, list[list[list[int]]]]:
 
 def written(run: Run) -> list[list[list[int]]]:
     """What the run writes, greedy and by two beams."""
-    runtime, sources = TorchRuntime(open_run(run).model, toy_tokenizer()), toy_tokenizer().sources
+    runtime, sources = (
+        TorchRuntime(open_run(run).model, toy_tokenizer()),
+        toy_tokenizer().tokenize_sources,
+    )
     return [
         [
             [t for t in rows[0] if t != 0]
-            for rows in runtime.write(sources(SOURCES), length=LENGTH, beams=n)
+            for rows in runtime.generate(sources(SOURCES), length=LENGTH, beams=n)
         ]
         for n in (1, 2)
     ]

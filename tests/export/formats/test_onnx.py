@@ -53,7 +53,7 @@ def test_beams_over_graphs_are_those_of_generate(
     ours, its = (
         [
             [[token for token in text if token != 0] for text in texts]
-            for texts in runtime.write(sources, length=length, beams=beams, best=beams)
+            for texts in runtime.generate(sources, length=length, beams=beams, best=beams)
         ]
         for runtime in graphs
     )

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from fki.core.errors import DataError
-from fki.net.hub import licence, read_card
-from fki.sources.tables.hub_layout import choose
+from fki.net.hub import card_license, read_card
+from fki.sources.tables.hub_layout import select_files
 
 SHARDS = ["data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet"]
 CONFIGS = {
@@ -41,7 +41,7 @@ FILES = ["a/tr.csv", "b/deep/1.csv", "b/2.csv", "c/x.csv", "c/y.csv", "README.md
 def test_names_tell_configurations_and_splits(
     names: list[str], config: str, split: str, chosen: list[str]
 ) -> None:
-    assert choose(names, {}, config, split).names == chosen
+    assert select_files(names, {}, config, split).names == chosen
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_names_tell_configurations_and_splits(
     ],
 )
 def test_a_card_tells_them_first(config: str, split: str, chosen: list[str]) -> None:
-    assert choose(FILES, CONFIGS, config, split).names == chosen
+    assert select_files(FILES, CONFIGS, config, split).names == chosen
 
 
 @pytest.mark.parametrize(
@@ -88,19 +88,19 @@ def test_datasets_chooses_the_same_files(
     card = read_card(tmp_path / "d" / "README.md")
     for split, files in builder.config.data_files.items():
         theirs = {Path(file).relative_to(tmp_path / "d").as_posix() for file in files}
-        assert set(choose(names, card, config, str(split)).names) == theirs
+        assert set(select_files(names, card, config, str(split)).names) == theirs
 
 
 def test_the_card_s_default_is_taken_and_said() -> None:
     configs = [CONFIGS["configs"][0], CONFIGS["configs"][1] | {"default": True}]
-    found = choose(FILES, {"configs": configs}, "", "")
+    found = select_files(FILES, {"configs": configs}, "", "")
     assert found.names == ["b/deep/1.csv", "b/2.csv"]
     assert found.words == "configuration 'default' and split 'train'"
 
 
 def test_a_folder_of_the_card_is_searched_for_splits() -> None:
     card = {"configs": [{"config_name": "x", "data_dir": "x"}]}
-    assert choose(["x/train.csv", "x/test.csv", "y/train.csv"], card, "", "test").names == [
+    assert select_files(["x/train.csv", "x/test.csv", "y/train.csv"], card, "", "test").names == [
         "x/test.csv"
     ]
 
@@ -119,7 +119,7 @@ def test_what_is_not_there_is_said_with_what_is(
     names: list[str], card: dict[str, object], config: str, split: str, words: str, hint: str
 ) -> None:
     with pytest.raises(DataError, match=words) as caught:
-        choose(names, card, config, split)
+        select_files(names, card, config, split)
     assert hint in str(caught.value.hint)
 
 
@@ -134,7 +134,7 @@ def test_what_is_not_there_is_said_with_what_is(
 )
 def test_a_licence_is_what_the_card_says(tmp_path: Path, head: str, told: str) -> None:
     (tmp_path / "README.md").write_text(f"---\n{head}\n---\n# A card\n", encoding="utf-8")
-    assert licence(read_card(tmp_path / "README.md")) == told
+    assert card_license(read_card(tmp_path / "README.md")) == told
 
 
 def test_no_card_is_an_empty_one(tmp_path: Path) -> None:

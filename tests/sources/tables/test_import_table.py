@@ -8,7 +8,7 @@ import pytest
 
 from fki.core.errors import ConfigError, DataError
 from fki.sources.dataset_writer import DatasetDraft
-from fki.sources.tables.import_table import from_folder, made, parse_columns
+from fki.sources.tables.import_table import draft_dataset, open_folder_tables, parse_columns
 
 FACTS = "subject=s,relation=r,object=o,date=d"
 
@@ -17,7 +17,9 @@ def make(folder: Path, rows: list[dict[str, Any]], columns: str, date: str = "")
     folder.mkdir(exist_ok=True)
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "rows.jsonl").write_text(lines, encoding="utf-8")
-    return made("own", from_folder(folder, "", ""), parse_columns(columns), date, "typed")
+    return draft_dataset(
+        "own", open_folder_tables(folder, "", ""), parse_columns(columns), date, "typed"
+    )
 
 
 def test_facts_keep_all_of_their_answers_their_date_and_their_end(tmp_path: Path) -> None:
@@ -125,9 +127,9 @@ def test_a_folder_that_datasets_saved_is_read(tmp_path: Path) -> None:
     rows = {"s": ["Eden"], "r": ["head"], "o": ["Ann"], "d": ["2021"]}
     split = datasets.Dataset.from_dict(rows)
     datasets.DatasetDict(train=split, own=split).save_to_disk(tmp_path / "saved")
-    source = from_folder(tmp_path / "saved", "", "own")
+    source = open_folder_tables(tmp_path / "saved", "", "own")
     assert source.chosen.names == ["own/data-00000-of-00001.arrow"]
-    assert len(made("own", source, parse_columns(FACTS), "", "").tables["stream"]) == 1
+    assert len(draft_dataset("own", source, parse_columns(FACTS), "", "").tables["stream"]) == 1
 
 
 def test_the_sources_of_a_folder_are_told_with_their_sums_and_licence(tmp_path: Path) -> None:
@@ -143,4 +145,4 @@ def test_the_sources_of_a_folder_are_told_with_their_sums_and_licence(tmp_path: 
 def test_a_folder_without_tables_is_said(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="There is nothing"):
-        from_folder(tmp_path / name, "", "")
+        open_folder_tables(tmp_path / name, "", "")

@@ -5,7 +5,7 @@ from datetime import date, datetime, timezone
 import pytest
 
 from fki.core.calendar import parse_date
-from fki.sources.tables.parse_date import EITHER, NONE, UNKNOWN, as_date
+from fki.sources.tables.parse_date import AMBIGUOUS, NO_DATE, UNKNOWN, normalize_date
 
 
 @pytest.mark.parametrize(
@@ -40,30 +40,30 @@ from fki.sources.tables.parse_date import EITHER, NONE, UNKNOWN, as_date
     ],
 )
 def test_a_date_becomes_one_that_our_rows_take(value: object, read: str) -> None:
-    assert as_date(value) == read
+    assert normalize_date(value) == read
     parse_date(read)
 
 
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        (None, NONE),
-        ("", NONE),
-        (float("nan"), NONE),
-        (True, NONE),
-        (["2021"], NONE),
+        (None, NO_DATE),
+        ("", NO_DATE),
+        (float("nan"), NO_DATE),
+        (True, NO_DATE),
+        (["2021"], NO_DATE),
         ("soon", UNKNOWN),
         ("2021-13-01", UNKNOWN),
         ("20211301", UNKNOWN),
         ("-44-03-15", UNKNOWN),
         (12345, UNKNOWN),
         ("0000", UNKNOWN),
-        (0.5e18, NONE),
-        ("03/04/2021", EITHER),
-        ("05/13/21", EITHER),
+        (0.5e18, NO_DATE),
+        ("03/04/2021", AMBIGUOUS),
+        ("05/13/21", AMBIGUOUS),
     ],
 )
 def test_what_is_no_date_says_why(value: object, why: str) -> None:
     with pytest.raises(ValueError) as caught:
-        as_date(value)
+        normalize_date(value)
     assert str(caught.value) == why

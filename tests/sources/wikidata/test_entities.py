@@ -130,8 +130,8 @@ def test_what_never_changes_is_read_of_those_of_whom_anything_else_is() -> None:
 
 
 def test_a_scope_knows_how_each_relation_holds() -> None:
-    scope = Scope.of(SCOPE.window, load_relations().values())
-    assert scope.holds["P6"] == "one" and scope.holds["P19"] == "always"
+    scope = Scope.from_relations(SCOPE.window, load_relations().values())
+    assert scope.update_rules["P6"] == "one" and scope.update_rules["P19"] == "always"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What Wikidata says is harvested from a real SPARQL engine, politely, and not twice."""
+"""What Wikidata says is crawled from a real SPARQL engine, politely, and not twice."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("pyoxigraph")
 from fki.core.errors import DataError
-from fki.net.http import Patience, Web
+from fki.net.http import HttpClient, RetryPolicy
 from fki.sources.wikidata import query_crawl
 from fki.sources.wikidata.query_crawl import QueryCrawl, split_window
 from fki.sources.wikidata.query_service import (
@@ -75,12 +75,14 @@ def pauses() -> list[float]:
 
 
 @pytest.fixture
-def open_harvest(tmp_path: Path, pauses: list[float]) -> Iterator[Callable[..., QueryCrawl]]:
-    clients: list[Web] = []
+def open_crawl(tmp_path: Path, pauses: list[float]) -> Iterator[Callable[..., QueryCrawl]]:
+    clients: list[HttpClient] = []
 
     def open_(site: Sparql, journal: str = "journal", **more: Any) -> QueryCrawl:
         clients.append(
-            Web(contact="me@example.org", patience=Patience(read=10.0), sleep=pauses.append)
+            HttpClient(
+                contact="me@example.org", patience=RetryPolicy(read=10.0), sleep=pauses.append
+            )
         )
         service = QueryService(clients[-1], tmp_path / journal, site.url)
         return QueryCrawl(service, WINDOW, more.pop("relations", RELATIONS), **more)
@@ -112,21 +114,22 @@ ALL = {
 
 @pytest.mark.parametrize("hints", [False, True])
 def test_what_changed_comes_with_what_held_before_and_what_stands(
-    open_harvest: Callable[..., QueryCrawl], hints: bool
+    open_crawl: Callable[..., QueryCrawl], hints: bool
 ) -> None:
     with sparql(world(), hints=hints) as site:
-        assert told([*open_harvest(site).subjects()]) == ALL
+        assert told([*open_crawl(site).iter_subjects()]) == ALL
         asked = [q for q in site.queries if "pq:P580 ?time" in q]
         assert asked and all(("rangeSafe" in q) == hints for q in asked)
 
 
-def test_rows_are_those_of_the_embedded_dataset(open_harvest: Callable[..., QueryCrawl]) -> None:
+def test_rows_are_those_of_the_embedded_dataset(open_crawl: Callable[..., QueryCrawl]) -> None:
     with sparql(world()) as site:
-        sieve = FactSelector(RELATIONS, WINDOW)
-        for subject in open_harvest(site).subjects():
-            sieve.add(subject)
+        selector = FactSelector(RELATIONS, WINDOW)
+        for subject in open_crawl(site).iter_subjects():
+            selector.add(subject)
     tables = {
-        name: [list(row.values())[:5] for row in rows] for name, rows in sieve.tables().items()
+        name: [list(row.values())[:5] for row in rows]
+        for name, rows in selector.build_tables().items()
     }
     assert tables == {
         "base": [
@@ -141,89 +144,91 @@ def test_rows_are_those_of_the_embedded_dataset(open_harvest: Callable[..., Quer
         ],
         "invariant": [["Cy Crane", "P19", "Town", None, None]],
     }
-    assert not sieve.dropped
+    assert not selector.dropped
 
 
-def test_a_second_harvest_of_one_journal_asks_nothing_but_what_the_service_can(
-    open_harvest: Callable[..., QueryCrawl],
+def test_a_second_crawl_of_one_journal_asks_nothing_but_what_the_service_can(
+    open_crawl: Callable[..., QueryCrawl],
 ) -> None:
     with sparql(world()) as site:
-        first = told([*open_harvest(site).subjects()])
+        first = told([*open_crawl(site).iter_subjects()])
         asked = len(site.queries)
-        assert told([*open_harvest(site).subjects()]) == first
+        assert told([*open_crawl(site).iter_subjects()]) == first
         assert len(site.queries) == asked + 1  # whether it knows hints
 
 
-def test_a_harvest_killed_anywhere_goes_on_where_it_was(
-    open_harvest: Callable[..., QueryCrawl],
+def test_a_crawl_killed_anywhere_goes_on_where_it_was(
+    open_crawl: Callable[..., QueryCrawl],
 ) -> None:
     with sparql(world()) as site:
-        [*open_harvest(site, "whole").subjects()]
+        [*open_crawl(site, "whole").iter_subjects()]
         whole = len(site.queries)
         for stop in range(2, whole - 1, 5):
             site.queries.clear()
-            harvest = open_harvest(site, f"cut{stop}")
+            crawl = open_crawl(site, f"cut{stop}")
             lock, count = threading.Lock(), [0]
-            ask = harvest.service._ask
+            select = crawl.service._select
 
-            def dying(query: str, ask: Any = ask, lock: Any = lock, count: Any = count) -> Any:
+            def dying(
+                query: str, select: Any = select, lock: Any = lock, count: Any = count
+            ) -> Any:
                 with lock:
                     count[0] += 1
                     if count[0] > stop:  # noqa: B023
                         raise KeyboardInterrupt
-                return ask(query)
+                return select(query)
 
-            harvest.service._ask = dying  # type: ignore[method-assign]
+            crawl.service._select = dying  # type: ignore[method-assign]
             with pytest.raises(KeyboardInterrupt):
-                [*harvest.subjects()]
-            assert told([*open_harvest(site, f"cut{stop}").subjects()]) == ALL
+                [*crawl.iter_subjects()]
+            assert told([*open_crawl(site, f"cut{stop}").iter_subjects()]) == ALL
             assert len(site.queries) <= whole + 1 + 3  # hints twice, and what was on its way
 
 
 def test_a_journal_that_is_too_old_is_begun_anew(
-    open_harvest: Callable[..., QueryCrawl], tmp_path: Path
+    open_crawl: Callable[..., QueryCrawl], tmp_path: Path
 ) -> None:
     with sparql(world()) as site:
-        [*open_harvest(site).subjects()]
+        [*open_crawl(site).iter_subjects()]
         asked = len(site.queries)
         began = tmp_path / "journal" / START_FILE
         began.write_text(str(float(began.read_text()) - JOURNAL_LIFETIME - 1))
-        [*open_harvest(site).subjects()]
+        [*open_crawl(site).iter_subjects()]
         assert len(site.queries) == 2 * asked
 
 
 def test_a_damaged_answer_in_the_journal_is_asked_for_again(
-    open_harvest: Callable[..., QueryCrawl], tmp_path: Path
+    open_crawl: Callable[..., QueryCrawl], tmp_path: Path
 ) -> None:
     with sparql(world()) as site:
-        [*open_harvest(site).subjects()]
+        [*open_crawl(site).iter_subjects()]
         kept = [f for f in (tmp_path / "journal").iterdir() if f.name != START_FILE]
         kept[0].write_text("[{")
-        assert told([*open_harvest(site).subjects()]) == ALL
+        assert told([*open_crawl(site).iter_subjects()]) == ALL
 
 
 def test_at_most_three_questions_are_asked_at_once_by_a_named_client(
-    open_harvest: Callable[..., QueryCrawl],
+    open_crawl: Callable[..., QueryCrawl],
 ) -> None:
     with sparql(world()) as site:
         site.delay = 0.02
-        [*open_harvest(site).subjects()]
+        [*open_crawl(site).iter_subjects()]
         assert 1 < site.most_at_once <= 3
         assert all("me@example.org" in agent for agent in site.agents)
 
 
 def test_a_busy_service_is_waited_for_as_long_as_it_says(
-    open_harvest: Callable[..., QueryCrawl], pauses: list[float]
+    open_crawl: Callable[..., QueryCrawl], pauses: list[float]
 ) -> None:
     with sparql(world()) as site:
         site.failures = [(429, {"Retry-After": "17"}), (503, {}), (500, {})]
-        assert told([*open_harvest(site).subjects()]) == ALL
+        assert told([*open_crawl(site).iter_subjects()]) == ALL
         assert max(pauses) == 17
 
 
 @pytest.mark.parametrize("breaks_off", [False, True])
 def test_a_question_that_takes_too_long_is_divided(
-    open_harvest: Callable[..., QueryCrawl], breaks_off: bool
+    open_crawl: Callable[..., QueryCrawl], breaks_off: bool
 ) -> None:
     def is_slow(query: str) -> bool:
         head = query.rpartition("PREFIX")[2]
@@ -231,18 +236,18 @@ def test_a_question_that_takes_too_long_is_divided(
 
     with sparql(world()) as site:
         site.is_slow, site.breaks_off = is_slow, breaks_off
-        assert told([*open_harvest(site).subjects()]) == ALL
+        assert told([*open_crawl(site).iter_subjects()]) == ALL
 
 
-def test_one_subject_that_is_too_much_is_named(open_harvest: Callable[..., QueryCrawl]) -> None:
+def test_one_subject_that_is_too_much_is_named(open_crawl: Callable[..., QueryCrawl]) -> None:
     with sparql(world()) as site:
         site.is_slow = lambda query: "VALUES ?subject" in query and "wd:Q1 " in query
         with pytest.raises(DataError, match="Q1 alone"):
-            [*open_harvest(site).subjects()]
+            [*open_crawl(site).iter_subjects()]
 
 
 def test_many_subjects_come_page_by_page(
-    open_harvest: Callable[..., QueryCrawl], monkeypatch: pytest.MonkeyPatch
+    open_crawl: Callable[..., QueryCrawl], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = world()
     for n in range(20, 45):
@@ -252,12 +257,12 @@ def test_many_subjects_come_page_by_page(
     monkeypatch.setattr(query_crawl, "SUBJECTS_PER_QUERY", 7)
     monkeypatch.setattr(query_crawl, "LABELS_PER_QUERY", 6)
     with sparql(it) as site:
-        found = told([*open_harvest(site).subjects()])
+        found = told([*open_crawl(site).iter_subjects()])
         assert len(found) == 5 + 25 and found["Person 44", "P54"] == [("Reds", "2025-10-20", "")]
 
 
 def test_a_limit_draws_the_same_subjects_again(
-    open_harvest: Callable[..., QueryCrawl],
+    open_crawl: Callable[..., QueryCrawl],
 ) -> None:
     it = world()
     for n in range(20, 45):
@@ -265,14 +270,20 @@ def test_a_limit_draws_the_same_subjects_again(
         it.say(f"Q{n}", "P54", "Q6", start="2025-10-20")
     with sparql(it) as site:
         draws = [
-            told([*open_harvest(site, j, most=5, kept=0, relations=[TEAM]).subjects()])
+            told(
+                [
+                    *open_crawl(
+                        site, j, max_changed=5, max_unchanged=0, relations=[TEAM]
+                    ).iter_subjects()
+                ]
+            )
             for j in ("one", "two")
         ]
     assert draws[0] == draws[1] and len(draws[0]) == 5
 
 
 def test_odd_statements_are_left_out_or_said_to_be_unclear(
-    open_harvest: Callable[..., QueryCrawl],
+    open_crawl: Callable[..., QueryCrawl],
 ) -> None:
     it = world()
     it.say("Q2", "P6", '"a text"', start="2025-11-11")
@@ -283,7 +294,7 @@ def test_odd_statements_are_left_out_or_said_to_be_unclear(
     with sparql(it) as site:
         claims = {
             (c.object_label, c.fault): c
-            for s in open_harvest(site, relations=[LEADER]).subjects()
+            for s in open_crawl(site, relations=[LEADER]).iter_subjects()
             if s.id == "Q2"
             for c in s.claims
         }
@@ -298,25 +309,25 @@ def test_odd_statements_are_left_out_or_said_to_be_unclear(
     )  # the last of them
 
 
-def test_a_name_has_no_spaces_but_plain_ones(open_harvest: Callable[..., QueryCrawl]) -> None:
+def test_a_name_has_no_spaces_but_plain_ones(open_crawl: Callable[..., QueryCrawl]) -> None:
     it = world()
     it.name("Q10", "Di\u00a0 Dove")
     it.say("Q2", "P6", "Q10", start="2025-12-01")
     with sparql(it) as site:
-        found = told([*open_harvest(site, relations=[LEADER]).subjects()])
+        found = told([*open_crawl(site, relations=[LEADER]).iter_subjects()])
     assert ("Di Dove", "2025-12-01", "") in found["Borduria", "P6"]
 
 
 def test_a_subject_that_comes_twice_is_told_once() -> None:
-    sieve = FactSelector([LEADER], WINDOW)
+    selector = FactSelector([LEADER], WINDOW)
     for day in ("2025-11-03", "2025-11-03", "2025-12-04"):
         new = Claim("P6", "Q4", "Bo Bridge", start=PartialDate(day, "day"))
-        sieve.add(Subject("Q1", "Avalon", [new]))
-    assert [row["start"] for row in sieve.tables()["stream"]] == ["2025-11-03"]
+        selector.add(Subject("Q1", "Avalon", [new]))
+    assert [row["start"] for row in selector.build_tables()["stream"]] == ["2025-11-03"]
 
 
 def test_what_is_dated_by_the_year_alone_is_not_asked_for(
-    open_harvest: Callable[..., QueryCrawl],
+    open_crawl: Callable[..., QueryCrawl],
 ) -> None:
     it = World()
     it.name("Q1", "Avalon")
@@ -324,36 +335,36 @@ def test_what_is_dated_by_the_year_alone_is_not_asked_for(
     it.say("Q1", "P6", "Q3", start="2025")
     window = Window(date(2025, 1, 1), date(2025, 4, 1))
     with sparql(it) as site:
-        harvest = open_harvest(site, kept=0)
-        object.__setattr__(harvest, "window", window)
-        assert [*harvest.subjects()] == []
+        crawl = open_crawl(site, max_unchanged=0)
+        object.__setattr__(crawl, "window", window)
+        assert [*crawl.iter_subjects()] == []
 
 
 @pytest.mark.parametrize("answer", [b"<html>Welcome</html>", b"[1]", b"[" * 100_000])
 def test_something_that_is_no_sparql_service_is_said_to_be_none(
-    open_harvest: Callable[..., QueryCrawl], answer: bytes
+    open_crawl: Callable[..., QueryCrawl], answer: bytes
 ) -> None:
     with sparql(world()) as site, page(answer) as other:
-        harvest = open_harvest(site)
-        harvest.service.endpoint = other
-        with pytest.raises(DataError, match="does not answer as a SPARQL service does") as caught:
-            [*harvest.subjects()]
+        crawl = open_crawl(site)
+        crawl.service.endpoint = other
+        with pytest.raises(DataError, match="is not a SPARQL service") as caught:
+            [*crawl.iter_subjects()]
         assert repr(answer[:80]) in str(caught.value)
 
 
 def test_an_answer_without_what_was_asked_for_is_refused(
-    open_harvest: Callable[..., QueryCrawl],
+    open_crawl: Callable[..., QueryCrawl],
 ) -> None:
     told = b'{"head": {"vars": ["x"]}, "boolean": true, "results": {"bindings": []}}'
     with sparql(world()) as site, page(told) as other:
-        harvest = open_harvest(site)
-        harvest.service.endpoint = other
-        with pytest.raises(DataError, match="asked for subject, and says nothing of it"):
-            [*harvest.subjects()]
+        crawl = open_crawl(site)
+        crawl.service.endpoint = other
+        with pytest.raises(DataError, match="variables subject"):
+            [*crawl.iter_subjects()]
 
 
 def test_the_order_of_subjects_decides_nothing(
-    open_harvest: Callable[..., QueryCrawl], monkeypatch: pytest.MonkeyPatch
+    open_crawl: Callable[..., QueryCrawl], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = world()
     for n in range(20, 60):
@@ -362,13 +373,13 @@ def test_the_order_of_subjects_decides_nothing(
         it.say(f"Q{n}", "P19", "Q9")
     monkeypatch.setattr("fki.sources.wikidata.select_facts.KEYS_PER_RELATION", 7)
     with sparql(it) as site:
-        subjects = [*open_harvest(site).subjects()]
+        subjects = [*open_crawl(site).iter_subjects()]
     tables = []
     for some in (subjects, subjects[::-1]):
-        sieve = FactSelector(RELATIONS, WINDOW)
+        selector = FactSelector(RELATIONS, WINDOW)
         for subject in some:
-            sieve.add(subject)
-        tables.append({name: [*rows] for name, rows in sieve.tables().items()})
+            selector.add(subject)
+        tables.append({name: [*rows] for name, rows in selector.build_tables().items()})
     assert tables[0] == tables[1] and len(tables[0]["invariant"]) == 7
 
 
@@ -378,17 +389,17 @@ def test_an_interruption_does_not_wait_for_a_server_that_wants_to_be_left_alone(
     stop = threading.Event()
     with (
         sparql(world()) as site,
-        Web(contact="me@example.org", sleep=interruptible_sleep(stop)) as web,
+        HttpClient(contact="me@example.org", sleep=interruptible_sleep(stop)) as web,
     ):
         service = QueryService(web, tmp_path / "journal", site.url, stop)
 
-        def told(what: str, done: int, total: int) -> None:
+        def report(name: str, done: int, total: int) -> None:
             if not done:
                 site.failures = [(200, {"MediaWiki-API-Error": "maxlag", "Retry-After": "500"})] * 9
                 threading.Timer(0.2, stop.set).start()
 
         with pytest.raises(CrawlStopped):
-            [*QueryCrawl(service, WINDOW, RELATIONS, told=told).subjects()]
+            [*QueryCrawl(service, WINDOW, RELATIONS, report=report).iter_subjects()]
 
 
 def test_a_long_window_is_asked_about_in_parts() -> None:

@@ -71,13 +71,13 @@ def test_a_successor_ends_what_was_before() -> None:
 def test_one_left_open_gives_way_to_a_preferred_one_only() -> None:
     open_one = claim("A", "2020-05-01")
     assert found([open_one, claim("B", "2025-11-03", preferred=True)])[1][0] == "B"
-    with pytest.raises(UnclearTimeline, match="two at once"):
+    with pytest.raises(UnclearTimeline, match="two objects at once"):
         found([open_one, claim("B", "2025-11-03")])
 
 
 def test_a_handover_of_some_days_is_a_succession_and_one_of_months_is_not() -> None:
     assert found([claim("A", "2020-05-01", "2025-11-20"), claim("B", "2025-11-03")])[1][0] == "B"
-    with pytest.raises(UnclearTimeline, match="two at once"):
+    with pytest.raises(UnclearTimeline, match="two objects at once"):
         found([claim("A", "2020-05-01", "2025-12-31"), claim("B", "2025-10-03")])
 
 
@@ -87,20 +87,20 @@ def test_two_that_held_at_once_long_ago_do_not_matter() -> None:
 
 
 def test_a_year_is_never_read_as_its_first_of_january() -> None:
-    with pytest.raises(UnclearTimeline, match="year only"):
+    with pytest.raises(UnclearTimeline, match="only to the year"):
         found([claim("A", "2020-05-01", "2025"), claim("B", "2025")])
     assert found([claim("A", "2020")]) == [("A", "2020-01-01", "")]
 
 
 def test_a_month_that_straddles_the_edge_of_the_window_is_too_coarse() -> None:
     window = Window(date(2025, 10, 15), date(2025, 12, 1))
-    with pytest.raises(UnclearTimeline, match="month only"):
+    with pytest.raises(UnclearTimeline, match="only to the month"):
         build_timeline([claim("A", "2025-10")], "one", window)
     assert build_timeline([claim("A", "2025-11")], "one", window).changes[0].precision == "month"
 
 
 def test_an_end_without_a_successor_leaves_the_key_out() -> None:
-    with pytest.raises(UnclearTimeline, match="nothing follows"):
+    with pytest.raises(UnclearTimeline, match="without a successor"):
         found([claim("A", "2020-05-01", "2025-11-03")])
     assert found([claim("A", "2020-05-01", "2026-02-01")]) == [("A", "2020-05-01", "")]
 
@@ -117,7 +117,7 @@ def test_an_undated_statement_beside_dated_ones_is_unclear_unless_it_says_the_sa
 
 def test_an_unknown_end_matters_only_where_nothing_came_since() -> None:
     over = Claim("P6", "A", "a", start=when("2020-01-01"), fault=UNKNOWN_END)
-    with pytest.raises(UnclearTimeline, match="nobody knows when"):
+    with pytest.raises(UnclearTimeline, match="unknown date"):
         found([over])
     assert found([over, claim("B", "2021-01-01")]) == [("B", "2021-01-01", "")]
 
@@ -130,7 +130,7 @@ def test_statements_that_go_on_with_one_object_are_one() -> None:
 def test_two_terms_that_are_not_far_apart_are_one() -> None:
     terms = [claim("A", "2020-01-01", "2025-10-09"), claim("A", "2025-10-10")]
     assert found(terms) == [("A", "2020-01-01", "")]
-    with pytest.raises(UnclearTimeline, match="comes back"):
+    with pytest.raises(UnclearTimeline, match="resumed"):
         found([claim("A", "2020-01-01", "2025-10-09"), claim("A", "2025-12-10")])
     other = [claim("A", "2020-01-01", "2025-10-09"), claim("B", "2025-12-10")]
     assert [row[0] for row in found(other)] == ["A", "B"]
@@ -159,7 +159,7 @@ def test_the_latest_stays_so_though_nobody_knows_when_it_ended() -> None:
 
 def test_the_latest_is_unclear_where_one_that_may_be_later_has_two_dates() -> None:
     twice = Claim("P166", "B", "b", point=when("2025-12-10"), fault=TWO_DATES)
-    with pytest.raises(UnclearTimeline, match="two dates"):
+    with pytest.raises(UnclearTimeline, match="conflicting dates"):
         found([claim("A", point="2024-05-01"), twice], "latest")
     long_ago = Claim("P166", "B", "b", point=when("2020-12-10"), fault=TWO_DATES)
     assert found([claim("A", point="2024-05-01"), long_ago], "latest")[0][0] == "A"
@@ -170,7 +170,7 @@ def test_the_latest_is_unclear_where_another_one_of_that_year_or_month_may_be(
     coarse: str, day: str
 ) -> None:
     prizes = [claim("A", point=coarse), claim("B", point=day)]
-    with pytest.raises(UnclearTimeline, match="which came last"):
+    with pytest.raises(UnclearTimeline, match="ambiguous latest"):
         found(prizes, "latest")
 
 
@@ -185,14 +185,14 @@ def test_the_latest_is_as_exact_as_the_date_that_puts_it_in_its_place() -> None:
 
 
 def test_a_statement_that_ends_before_it_begins_matters_only_where_nothing_came_since() -> None:
-    with pytest.raises(UnclearTimeline, match="before it begins"):
+    with pytest.raises(UnclearTimeline, match="before it starts"):
         found([claim("A", "2020-05-01"), claim("B", "2025-11-05", "2015-11-20")])
     long_ago = claim("B", "2010-05-01", "2001-05-01")
     assert found([long_ago, claim("A", "2020-05-01")]) == [("A", "2020-05-01", "")]
 
 
 def test_since_when_must_be_known_of_what_held_before() -> None:
-    with pytest.raises(UnclearTimeline, match="since when"):
+    with pytest.raises(UnclearTimeline, match="unknown start"):
         found([claim("A", "", "2025-11-03"), claim("B", "2025-11-03")])
 
 
@@ -227,7 +227,7 @@ def test_several_are_what_a_look_at_every_day_finds(
         for last, back in pairwise(filled)
     )
     if comes_back or (filled and filled[-1] < every[-1]):
-        with pytest.raises(UnclearTimeline, match=r"nothing follows|comes back"):
+        with pytest.raises(UnclearTimeline, match=r"without a successor|resumed"):
             build_timeline(claims, "several", WINDOW)
         return
     line = build_timeline(claims, "several", WINDOW)
@@ -284,5 +284,5 @@ def test_times_are_read_as_exactly_as_they_are_known(
 
 
 def test_a_window_holds_its_first_day_and_not_its_last() -> None:
-    assert WINDOW.holds(when("2025-10-01")) and not WINDOW.holds(when("2026-01-01"))
-    assert not WINDOW.holds(None) and WINDOW.since > UNKNOWN_START
+    assert WINDOW.contains(when("2025-10-01")) and not WINDOW.contains(when("2026-01-01"))
+    assert not WINDOW.contains(None) and WINDOW.since > UNKNOWN_START

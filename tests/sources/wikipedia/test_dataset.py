@@ -74,7 +74,7 @@ def test_documents_are_what_the_newer_snapshot_tells_and_the_older_did_not(tmp_p
          "title": "Avalon"},
     ]  # fmt: skip
     assert found.name == "testwiki-2024-01-01-2024-02-01"
-    assert "new: 2; that changed: 2; that did not: 0." in found.about
+    assert "2 new, 2 changed, 0 unchanged" in found.about
     assert [o.name for o in found.origins] == [
         "older: testwiki-20240101-pages-articles.xml.bz2",
         "newer: testwiki-20240201-pages-articles.xml.bz2",
@@ -89,7 +89,7 @@ def test_unchanged_text_is_asked_about_and_changed_text_is_not(tmp_path: Path) -
 
 def test_the_dataset_can_be_trained_on_and_asked_in_its_periods(tmp_path: Path) -> None:
     found = made(two(tmp_path), facts=str(some_facts(tmp_path / "facts")))
-    catalog.build(tmp_path / "set", lambda fresh: write_dataset(fresh, found))
+    catalog.place_or_compare(tmp_path / "set", lambda fresh: write_dataset(fresh, found))
     stream = open_dataset.open_stream(str(tmp_path / "set"), "month", "sentinel")
     assert [(p.name, len(p.examples)) for p in stream.periods] == [("2024-01", 3)]
     asks = {s.name: (s.asks, len(s)) for s in stream.probe_sets}
@@ -152,14 +152,14 @@ def test_a_limit_draws_whole_articles_evenly_and_the_same_ones_each_time(tmp_pat
 def test_an_unchanged_or_undone_revision_is_not_cleaned_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fki.sources.wikidata.hash_sampling.HashSample.wants", lambda *_: False)
+    monkeypatch.setattr("fki.sources.wikidata.hash_sampling.HashSample.accepts", lambda *_: False)
     slow = "[[File:a.jpg|" * 5_000 + "]]" * 5_000
     same = page(9, text=slow, title="Slow")
     undone = page(10, text=slow, title="Slow", number=1), page(10, text=slow, number=2)
     places = two(tmp_path, [*OLD, same, undone[0]], [*NEW, same, undone[1]])
     found = made(places, limits=PageLimits(seconds=0.5))
     assert not found.dropped and len(rows(found)) == 3
-    assert "that did not: 2." in found.about
+    assert "2 unchanged" in found.about
 
 
 def test_a_page_beyond_the_limits_is_counted_and_named(tmp_path: Path) -> None:
@@ -167,8 +167,8 @@ def test_a_page_beyond_the_limits_is_counted_and_named(tmp_path: Path) -> None:
     hidden = page(10, revision("", 1, attributes='deleted="deleted"'), title="Hidden")
     found = made(two(tmp_path, OLD, [*NEW, slow, hidden]), limits=PageLimits(seconds=0.5))
     assert found.dropped == {
-        "pages: more than 0.5 s of the processor": 1,
-        "pages: text that is hidden, too long or no wikitext": 1,
+        "pages: more than 0.5 s of CPU time": 1,
+        "pages: text is hidden, too long or not wikitext": 1,
     }
     assert "Pages that could not be cleaned: Slow one." in found.notes
     assert len(rows(found)) == 3
@@ -204,12 +204,12 @@ def test_a_snapshot_may_be_in_parts_in_a_folder_or_one_by_one(tmp_path: Path) ->
     ("places", "since", "says"),
     [
         (["new", "old"], "", "2024-02-01 is not before 2024-01-01"),
-        (["old"], "", "only where it is a history"),
-        (["old"], "soon", "only where it is a history"),
+        (["old"], "", "is one place"),
+        (["old"], "soon", "is one place"),
         (["old", "new", "other"], "", "parts of two snapshots"),
-        (["old", "nothing"], "", "no MediaWiki export at"),
-        (["old", "empty"], "", "no MediaWiki export at"),
-        (["old", "new"], "soon", "A snapshot's date"),
+        (["old", "nothing"], "", "No MediaWiki export"),
+        (["old", "empty"], "", "No MediaWiki export"),
+        (["old", "new"], "soon", "Invalid date"),
     ],
 )
 def test_places_that_are_no_two_snapshots_are_an_error(
@@ -227,9 +227,9 @@ def test_places_that_are_no_two_snapshots_are_an_error(
     ("old", "new", "says"),
     [
         (export(*OLD), export(*OLD), "No article's text changed"),
-        (export(*OLD), export(), "no articles that can be read"),
+        (export(*OLD), export(), "no readable articles"),
         (export(*OLD, wiki="otherwiki"), export(*NEW), "different wikis: otherwiki, testwiki"),
-        (export(*NEW), export(*OLD), "The older snapshot comes first"),
+        (export(*NEW), export(*OLD), "wrong order.*2024-01-20.*2024-01-15"),
         (export(OLD[2]), export(*NEW), "no article in common"),
     ],
 )
@@ -263,14 +263,14 @@ def test_a_snapshot_that_is_cut_off_makes_no_dataset(tmp_path: Path) -> None:
     places = two(tmp_path)
     content = Path(places[1]).read_bytes()
     Path(places[1]).write_bytes(content[:-50])
-    with pytest.raises(DataError, match="cut off"):
+    with pytest.raises(DataError, match="truncated"):
         made(places)
 
 
 def test_progress_ends_at_the_size_of_both_files(tmp_path: Path) -> None:
     told: list[Any] = []
     places = two(tmp_path)
-    made(places, watch=told.append)
+    made(places, on_progress=told.append)
     assert told[-1].done == told[-1].total == sum(Path(p).stat().st_size for p in places)
     assert [t.done for t in told] == sorted(t.done for t in told)
 
@@ -303,7 +303,7 @@ def test_of_a_real_export_only_the_edited_sentences_are_new(
     new = save(tmp_path / "new.xml.bz2", later_copy(bz2.decompress(old.read_bytes()).decode()))
     found = build_draft(WikiSnapshot([old]), WikiSnapshot([new]), workers=2)
     assert found.name.startswith("enwiki-2016-0") and not found.dropped
-    assert "new: 0; that changed: 61; that did not: 45." in found.about
+    assert "0 new, 61 changed, 45 unchanged" in found.about
     texts = [row["text"] for row in rows(found)]
     assert len(texts) > 30
     assert [text for text in texts if not re.search(r"\b202\d\b", text)] == []

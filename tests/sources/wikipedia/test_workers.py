@@ -31,7 +31,7 @@ def test_an_unchanged_page_and_a_new_one_are_cleaned_alone() -> None:
 @pytest.mark.parametrize(
     ("wikitext", "limits", "fault"),
     [
-        (SLOW, PageLimits(seconds=0.5), "more than 0.5 s of the processor"),
+        (SLOW, PageLimits(seconds=0.5), "more than 0.5 s of CPU time"),
         (MANY, PageLimits(seconds=60, mebibytes=256), "more than 256 MiB of memory"),
     ],
     ids=["time", "memory"],
@@ -41,7 +41,7 @@ def test_a_page_beyond_a_limit_is_a_failure_and_the_others_are_not(
 ) -> None:
     jobs = [PageJob(1, GOOD, ""), PageJob(2, wikitext, ""), PageJob(3, GOOD, "")]
     with PageWorkers(1, limits) as workers:
-        found = {done.key: done for done in workers.map(jobs)}
+        found = {done.page_id: done for done in workers.map(jobs)}
     assert found[2] == PageResult(2, [], [], fault)
     assert found[1].new == found[3].new == [GOOD]
 
@@ -50,7 +50,7 @@ def test_a_fault_of_the_parser_is_the_page_s_failure() -> None:
     with PageWorkers(1) as workers:
         no_text: Any = 7
         first, second = workers.map([PageJob(1, no_text, ""), PageJob(2, GOOD, "")])
-    assert first.fault == "the parser's TypeError"
+    assert first.fault == "TypeError in the parser"
     assert second.new == [GOOD]
 
 

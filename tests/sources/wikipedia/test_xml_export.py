@@ -28,7 +28,7 @@ def test_every_version_and_packing_is_read_alike(tmp_path: Path, version: str, s
     site = SiteInfo()
     [found] = iter_pages([save(tmp_path / f"dump{suffix}", xml)], site=site)
     assert found == Page(7, "Ø & Co", 0, 71, 1, "2024-01-15T10:00:00Z", "A & <b>", "")
-    assert (site.name, site.apart, site.latest) == (
+    assert (site.name, site.non_text_namespaces, site.latest) == (
         "testwiki",
         ("Datei", "Kategorie"),
         "2024-01-15T10:00:00Z",
@@ -135,7 +135,7 @@ def test_a_file_that_is_cut_off_is_an_error_that_names_the_place(
         export(page(1, text="x", title="First"), page(2, text=letters * 4)),
     )
     file.write_bytes(file.read_bytes()[:-1000])
-    with pytest.raises(DataError, match="cut off") as caught:
+    with pytest.raises(DataError, match="truncated") as caught:
         read(file)
     assert str(file) in str(caught.value) and "line" in str(caught.value)
 
@@ -148,7 +148,7 @@ def test_a_file_that_was_altered_is_an_error(tmp_path: Path, suffix: str) -> Non
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 0xFF
     file.write_bytes(content)
-    with pytest.raises(DataError, match=r"cut off or altered|broken"):
+    with pytest.raises(DataError, match=r"truncated or corrupt|invalid"):
         read(file)
 
 
@@ -159,13 +159,16 @@ def broken(change: Callable[[str], str]) -> str:
 @pytest.mark.parametrize(
     ("xml", "says"),
     [
-        ("<html><body/></html>", "no export of MediaWiki"),
-        ('<mediawiki xmlns="http://example.org/" />', "no export of MediaWiki"),
-        ("", "broken or cut off"),
-        ("not xml", "broken or cut off"),
-        (broken(lambda x: x.replace("<id>2</id>", "<id>two</id>")), "after the page 'First'"),
-        (broken(lambda x: x.replace("<id>2</id>", f"<id>{2**32}</id>")), "no id, title or time"),
-        (broken(lambda x: x.replace("</mediawiki>", "")), "after the page 'Page 2'"),
+        ("<html><body/></html>", "not a MediaWiki export"),
+        ('<mediawiki xmlns="http://example.org/" />', "not a MediaWiki export"),
+        ("", "invalid or truncated"),
+        ("not xml", "invalid or truncated"),
+        (broken(lambda x: x.replace("<id>2</id>", "<id>two</id>")), "after page 'First'"),
+        (
+            broken(lambda x: x.replace("<id>2</id>", f"<id>{2**32}</id>")),
+            "no id, title or timestamp",
+        ),
+        (broken(lambda x: x.replace("</mediawiki>", "")), "after page 'Page 2'"),
         (broken(lambda x: x.replace("</title>", "</titel>", 1)), "before its first page"),
     ],
 )

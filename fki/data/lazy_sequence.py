@@ -8,7 +8,7 @@ from fki.core.types import Probe
 T = TypeVar("T")
 
 
-class Lazy(Sequence[T], Generic[T]):
+class LazySequence(Sequence[T], Generic[T]):
     """Items that are read anew each time that they are gone through."""
 
     def __init__(self, size: int | None, read: Callable[[], Iterable[T]]) -> None:
@@ -33,7 +33,7 @@ class Lazy(Sequence[T], Generic[T]):
         return hash(tuple(self))
 
 
-class Probes(Lazy[Probe]):
+class LazyProbes(LazySequence[Probe]):
     """Probes of one set and period, with a short way to what of them changes again."""
 
     def __init__(

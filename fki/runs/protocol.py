@@ -1,0 +1,29 @@
+"""The scoring protocol of a run: runs are compared only where it is the same."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fki.config.schema import Config, settings_affecting
+
+FIXED = {
+    "precision": "fp32",
+    "superseded": "not asked",  # a fact that changes again, once it was learned
+}
+FIRST_NAMES = {"max_new_tokens": "output_length"}  # of version 0.1
+
+
+def describe_protocol(config: Config) -> dict[str, Any]:
+    """The protocol as run.json stores it: each setting that affects scoring, and what is fixed."""
+    return {name: getattr(config, name) for name in settings_affecting("scoring")} | FIXED
+
+
+def read_protocol(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The protocol of a run.json of any version; its config states what the protocol leaves out.
+
+    Raises KeyError where neither states a setting that affects scoring.
+    """
+    stored = {FIRST_NAMES.get(key, key): value for key, value in info["protocol"].items()}
+    names = settings_affecting("scoring")
+    return {name: stored[name] if name in stored else info["config"][name] for name in names} | {
+        key: value for key, value in stored.items() if key not in names
+    }
