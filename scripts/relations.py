@@ -1,4 +1,4 @@
-"""Write docs/relations.md, the page of the relations that fki asks Wikidata for.
+"""Generates docs/relations.md, the page of the relations of Wikidata.
 
 python scripts/relations.py
 """
@@ -9,25 +9,26 @@ from pathlib import Path
 from fki.sources.wikidata.relations import ALWAYS, Relation, load_relations
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "relations.md"
-HEAD = """# The relations that fki asks Wikidata for
+HEAD = """# Relations of Wikidata
 
-`fki` makes a dataset out of Wikidata's dated statements with the wordings below: {dated} relations
-whose objects change, and {kept} that never change for a subject, which ask what a model has kept.
-[X] stands for the subject, [Y] for the object. The first wording is trained on and ends in its
-object; the second, in other words, is only asked.
+`fki download wiki --from wikidata` and `--from dump` build facts from the dated statements of the
+relations on this page: {dated} relations whose objects change, and {kept} relations that never
+change for a subject. The latter measure retention. [X] stands for the subject, [Y] for the object.
+The first wording is used in training and ends in its object. The second wording is used only in
+evaluation.
 
-How the statements of a relation follow each other:
+The column "holds" describes how the statements of a relation follow each other:
 
 | holds | meaning | relations |
 |---|---|---|
-| one | a later object takes the place of the one before | {one} |
-| several | many objects may hold at once, each from its start to its end | {several} |
-| latest | what came last, by its day or else its start, ended or not | {latest} |
-| always | it never changes for a subject | {always} |
+| one | a later object replaces the earlier object | {one} |
+| several | several objects may hold at once, each from its start to its end | {several} |
+| latest | the most recent object, by its day or else its start, ended or not | {latest} |
+| always | the object never changes for a subject | {always} |
 
-A label does not tell whether it wants an article, so no slot has one before it. Numbers and labels
-are [Wikidata's](https://www.wikidata.org/wiki/Wikidata:List_of_properties) (CC0), the wordings are
-fki's own. `python scripts/relations.py` writes this page.
+A label does not show whether it needs an article, so no slot has an article before it. Numbers and
+labels are [Wikidata's](https://www.wikidata.org/wiki/Wikidata:List_of_properties) (CC0); the
+wordings are fki's own. `python scripts/relations.py` generates this page.
 """
 
 
@@ -39,16 +40,19 @@ def page() -> str:
     kept = numbers[ALWAYS]
     parts = [
         HEAD.format(dated=len(holds) - kept, kept=kept, **numbers),
-        "## What changes\n",
+        "## Relations that change\n",
         _table(relation for relation in known if relation.update_rule != ALWAYS),
-        "## What never changes\n",
+        "## Relations that never change\n",
         _table(relation for relation in known if relation.update_rule == ALWAYS),
     ]
     return "\n".join(parts)
 
 
 def _table(known: Iterable[Relation]) -> str:
-    lines = ["| property | label | holds | trained on | only asked |", "|---|---|---|---|---|"]
+    lines = [
+        "| property | label | holds | for training | for evaluation |",
+        "|---|---|---|---|---|",
+    ]
     for relation in known:
         link = f"[{relation.id}](https://www.wikidata.org/wiki/Property:{relation.id})"
         cells = (link, relation.label, relation.update_rule, *relation.wordings)

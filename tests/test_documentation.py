@@ -183,7 +183,7 @@ def test_every_command_in_the_documentation_is_valid() -> None:
             continue
         parameters = group.commands[name].make_context(name, arguments, parent=context).params
         chosen = parameters.get("preset") or []
-        names = [p for p in chosen if not p.endswith(presets.FILES)]
+        names = [p for p in chosen if not p.endswith(presets.SUFFIXES)]
         assert set(names) <= set(presets.preset_names()), f"{page}: {line}"
         sets = parameters.get("sets") or []
         assert {s.partition("=")[0].partition(".")[0] for s in sets} <= keys, f"{page}: {line}"
