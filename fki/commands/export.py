@@ -70,57 +70,34 @@ def export(
     as_json: o.Json = False,
 ) -> None:
     """Write a run as a model to ship, and check that it answers like the run."""
-    named = o.checkpoint_name(checkpoint, best)
-    check(runs, to, average, named, push, public)
     from functools import partial
 
+    from fki.export.request import ExportRequest
+
+    request = ExportRequest(
+        runs,
+        output,
+        to.value,
+        o.checkpoint_name(checkpoint, best),
+        [name.strip() for name in average.split(",") if name.strip()],
+        dtype and dtype.value,
+        max_shard_size,
+        probes,
+        push,
+        public,
+    )
+    request.check()
     from fki.export import hub_upload
-    from fki.export.export import check_output_dir, export, format_of
-    from fki.export.model_card import write_card
-    from fki.export.model_soup import average_checkpoints as averaged
-    from fki.runs.open_run import open_run
-    from fki.runs.run_dir import Run
+    from fki.export.export_runs import export_runs
 
     show = Show(as_json=as_json)
-    check_output_dir(output)
-    form = format_of(to.value, dtype=dtype and dtype.value, max_shard_size=max_shard_size)
-    soup: ModelSoup | None = None
-    if average:
-        names = [name.strip() for name in average.split(",") if name.strip()]
-        soup = averaged([Run.open(run) for run in runs], names, probes)
-        show_soup(show, soup)
-        opened = soup.opened
-    else:
-        opened = open_run(Run.open(runs[0]), named)
-    describe = partial(write_card, place=push or output.name, soup=soup)
-    parity = export(opened, form, output, describe, most=probes, quiz=soup.quiz if soup else None)
-    show_parity(show, opened, form, parity, output)
+    done = export_runs(request, partial(show_soup, show))
+    show_parity(show, done.opened, done.form, done.parity, output)
     if push:
         address = hub_upload.push_folder(output, push, is_public=public)
         show.note(f"Uploaded, {'for all to see' if public else 'private'}: {address}")
         show.data(pushed=push, private=not public, address=address)
     show.next_commands(f'fki ask {output} "The capital of France is <extra_id_0>."')
-
-
-def check(runs: list[Path], to: Format, average: str, named: str, push: str, public: bool) -> None:
-    """What can be known before anything is loaded. Raises FkiError where it would not go well."""
-    from fki.core.errors import ConfigError
-
-    if average and to is Format.peft:
-        raise ConfigError("An average is a plain model, not LoRA's additions.", hint="Try: --to hf")
-    if average and named:
-        raise ConfigError("--average names its checkpoints itself; leave --period and --best out.")
-    if len(runs) > 1 and not average:
-        raise ConfigError(
-            f"{len(runs)} runs make one model only where they are averaged.",
-            hint="Try: --average newest   or --average best",
-        )
-    if public and not push:
-        raise ConfigError("--public is for --push OWNER/NAME.")
-    if push:
-        from fki.export import hub_upload
-
-        hub_upload.check_repo(push, is_public=public)
 
 
 def show_parity(

@@ -39,6 +39,8 @@ def read_layers(
     environ: Mapping[str, str],
     sets: Sequence[str],
     flags: Mapping[str, Any],
+    *,
+    origin: str = "",
 ) -> list[Layer]:
     """The layers below one another, low to high: presets, environment, `--set`, named flags.
 
@@ -47,6 +49,7 @@ def read_layers(
         environ: of which FKI_SEED is `seed`, FKI_RECADAM__GAMMA is `gamma` in `[recadam]`.
         sets: "key=value" or "table.key=value", the value as TOML, else as text.
         flags: setting to value; None means not given.
+        origin: the source of the flags; empty: the name of each, such as "--seed".
     Raises:
         ConfigError: a preset is missing, malformed or extends itself; a set lacks its "=".
     """
@@ -59,7 +62,7 @@ def read_layers(
         ),
         *_read_environment(environ),
         *_read_sets(sets),
-        *(_make_layer(key, value, _flag_name(key)) for key, value in given.items()),
+        *(_make_layer(key, value, origin or _flag_name(key)) for key, value in given.items()),
     ]
 
 
