@@ -310,16 +310,16 @@ def export(
     from fki.export import hub_upload
     from fki.export.export_runs import export_runs
 
-    done = export_runs(request)
+    exported = export_runs(request)
     address = hub_upload.push_folder(request.output, push, is_public=public) if push else ""
     return ExportResult(
         request.output,
-        done.form.name,
-        done.opened.name,
-        done.opened.checkpoint,
-        done.opened.averaged,
-        done.parity,
-        done.soup.losses() if done.soup else {},
+        exported.format.name,
+        exported.loaded.name,
+        exported.loaded.checkpoint,
+        exported.loaded.averaged,
+        exported.parity,
+        exported.soup.losses() if exported.soup else {},
         address,
     )
 

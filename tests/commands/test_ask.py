@@ -10,7 +10,7 @@ import pytest
 from accelerate import Accelerator
 from rich.console import Console
 
-from fki.commands.ask import table_of
+from fki.commands.ask import build_table
 from fki.config.schema import Config
 from fki.core.types import Probe
 from fki.data.collator import ExampleTokenizer
@@ -88,7 +88,9 @@ def test_people_see_a_table_with_the_question_above(fki: Fki) -> None:
 
 def test_brackets_in_a_text_are_shown_as_they_are() -> None:
     console = Console(file=io.StringIO(), width=100)
-    console.print(table_of(RankedAnswers("[bold]x <extra_id_0>", ScoredAnswer("[red]", -1.0), [])))
+    console.print(
+        build_table(RankedAnswers("[bold]x <extra_id_0>", ScoredAnswer("[red]", -1.0), []))
+    )
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "[bold]x" in text and "[red]" in text and "36.79" in text
 
