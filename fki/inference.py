@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from fki.config.renamed_settings import with_new_names
 from fki.config.schema import Config
 from fki.core.errors import ConfigError, DataError
-from fki.core.paths import user_path
+from fki.core.paths import expand_path
 from fki.data.collator import ExampleTokenizer
 from fki.data.prompts import SENTINEL, target_text
 from fki.export.export import EXPORT_INFO
@@ -66,7 +66,7 @@ class Predictor:
                     f"A question must contain {SENTINEL} in place of the answer: '{question}'.",
                     hint=f'Such as: "The capital of France is {SENTINEL}."',
                 )
-        sources = self.tokenizer.sources(questions)
+        sources = self.tokenizer.tokenize_sources(questions)
         texts = self._decode(sources, beams=self.config.num_beams)
         if runners_up and self.runtime.has_beams:
             beams = 2 * (runners_up + 1)  # twice as many, because some decode to the same text
@@ -81,13 +81,15 @@ class Predictor:
     ) -> list[list[str]]:
         beams = beams if self.runtime.has_beams else 1
         length = self.config.output_length
-        rows = self.runtime.write(sources, length=length, beams=beams, best=best)
+        rows = self.runtime.generate(sources, length=length, beams=beams, best=best)
         decode = self.tokenizer.tokenizer.decode
         return [[extract_answer(str(decode(tokens))) for tokens in texts] for texts in rows]
 
     def _score(self, question: str, source: list[int], texts: Sequence[str]) -> RankedAnswers:
         prompt_format = self.config.prompt_format
-        targets = self.tokenizer.store.ids([target_text(text, prompt_format) for text in texts])
+        targets = self.tokenizer.token_cache.get_ids(
+            [target_text(text, prompt_format) for text in texts]
+        )
         scores = self.runtime.score([source] * len(targets), targets)
         answer, *others = (ScoredAnswer(*pair) for pair in zip(texts, scores, strict=True))
         return RankedAnswers(question, answer, sorted(others, key=lambda a: -a.log_likelihood))
@@ -113,7 +115,7 @@ def open_predictor(target: str, checkpoint: str, config: Config) -> Predictor:
         ConfigError, DataError: the target is none of them.
     """
     run, checkpoint = find_run(target, checkpoint)
-    if run is None and (user_path(target) / EXPORT_INFO).is_file():
+    if run is None and (expand_path(target) / EXPORT_INFO).is_file():
         return _open_export(target)
     loaded = open_run(run, checkpoint) if run else open_model(target, config)
     tokenizer = loaded.example_tokenizer()
@@ -122,12 +124,12 @@ def open_predictor(target: str, checkpoint: str, config: Config) -> Predictor:
 
 
 def _open_export(target: str) -> Predictor:
-    folder = user_path(target)
+    folder = expand_path(target)
     try:
         info = with_new_names(json.loads((folder / EXPORT_INFO).read_text(encoding="utf-8")))
         config = Config.model_validate({name: info[name] for name in EXPORTED_SETTINGS})
         label, export_format = info["label"], load_format(info["format"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"Cannot read {folder / EXPORT_INFO}: {error!r}.") from None
     tokenizer = ExampleTokenizer(
         AutoTokenizer.from_pretrained(folder, trust_remote_code=False),

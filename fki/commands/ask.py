@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fki.commands import _options as o
-from fki.commands._console import Show, new_table
+from fki.commands._console import Show, make_table
 from fki.core.formatting import UNDEFINED, format_number
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def ask(
     from fki.inference import open_predictor
 
     show = Show(as_json=as_json)
-    config = resolve(o.layers(["t5"], []), options_of=registry.options_of).config
-    predictor = open_predictor(target, o.checkpoint_named(checkpoint, best), config)
+    config = resolve(o.read_layers(["t5"], []), options_of=registry.options_of).config
+    predictor = open_predictor(target, o.checkpoint_name(checkpoint, best), config)
     show.note(f"{predictor.name}:")
     for batch in read_batches(questions):
         for ranked in predictor.predict(batch, runners_up):
@@ -62,7 +62,7 @@ def build_table(ranked: "RankedAnswers") -> Table:
     """The answer, then the runners-up by likelihood."""
     columns = ("probability, %", "log-likelihood")
     title = escape(ranked.question)
-    table = new_table("answer", *columns, title=title, numbers=columns)
+    table = make_table("answer", *columns, title=title, numbers=columns)
     for i, answer in enumerate([ranked.answer, *ranked.runners_up]):
         likelihood = format_number(answer.log_likelihood, 3)
         probability = format_number(100 * math.exp(min(0.0, answer.log_likelihood)), 2)

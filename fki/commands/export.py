@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from fki.commands import _options as o
-from fki.commands._console import Show, new_table
+from fki.commands._console import Show, make_table
 from fki.core.formatting import format_number
 from fki.export.formats.registry import DTYPES, FORMATS
 
@@ -59,6 +59,11 @@ def export(
     as_json: o.Json = False,
 ) -> None:
     """Export a run as a model and check that it answers like the run."""
+<<<<<<< HEAD
+=======
+    named = o.checkpoint_name(checkpoint, best)
+    check_options(runs, to.value, average, named, push, public)
+>>>>>>> 776849d (Export: formats are a torch-free registry that the command reads; card, check and messages in plain sentences)
     from functools import partial
 
     from fki.export.request import ExportRequest
@@ -142,7 +147,7 @@ def show_soup(show: Show, soup: "ModelSoup") -> None:
 def build_soup_table(soup: "ModelSoup") -> Table:
     """Exact match of each ingredient and of the average, on the same probes."""
     columns = [*soup.scores.em, "mean"]
-    table = new_table("exact match, %", *columns, numbers=columns)
+    table = make_table("exact match, %", *columns, numbers=columns)
     for scores in [*soup.ingredients, soup.scores]:
         cells = [format_number(value) for value in (*scores.em.values(), scores.mean)]
         is_average = scores is soup.scores

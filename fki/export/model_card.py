@@ -20,6 +20,7 @@ from fki.core import registry
 from fki.core.atomic_io import write_text
 from fki.core.errors import DataError
 from fki.core.formatting import format_list, format_number
+from fki.core.probe_sets import PROBE_SETS
 from fki.export.provenance import (
     BaseModelInfo,
     TrainingData,
@@ -27,7 +28,6 @@ from fki.export.provenance import (
     describe_data,
     read_relation_labels,
 )
-from fki.metrics.registry import SETS
 
 if TYPE_CHECKING:
     from fki.export.export import ExportedFolder
@@ -76,13 +76,13 @@ def render_card(exported: "ExportedFolder", name: str, soup: "ModelSoup | None" 
         has_code=(exported.folder / "modeling_fki.py").is_file(),
         prompt_format=loaded.config.prompt_format,
         question=_first_question(exported),
-        scores=[_score_row(row, soup) for row in retention.kept],
+        scores=[_score_row(row, soup) for row in retention.probe_sets],
         meanings=[
-            (row.probe_set, SETS[row.probe_set][1])
-            for row in retention.kept
-            if row.probe_set in SETS
+            (row.probe_set, PROBE_SETS[row.probe_set].meaning)
+            for row in retention.probe_sets
+            if row.probe_set in PROBE_SETS
         ],
-        losses=[_forgetting_row(row, labels) for row in retention.lost[:MAX_LOSSES]]
+        losses=[_forgetting_row(row, labels) for row in retention.losses[:MAX_LOSSES]]
         if soup is None
         else [],
         examples=[_example_row(example) for example in retention.examples],
@@ -192,7 +192,7 @@ def _example_row(example: ForgottenProbe) -> dict[str, str]:
     return {
         "question": _escape_cell(example.question),
         "answer": _escape_cell(example.answers[0]),
-        "predicted": _escape_cell(example.said),
+        "predicted": _escape_cell(example.prediction),
     }
 
 

@@ -110,16 +110,16 @@ class ParityCheck:
         """
         self.config = config
         self.probes = sample_probes(run, CHECKED_PROBES)
-        self.expected = self._answer(runtime, runtime.encoder)
+        self.expected = self._answer(runtime, runtime.tokenizer)
         self.beam_scores = {
-            number: self._score_texts(runtime, runtime.encoder, rows)
+            number: self._score_texts(runtime, runtime.tokenizer, rows)
             for number, rows in self.expected.beams.items()
         }
-        sources = runtime.encoder.sources([p.source for p in self.probes])
-        self.margins = runtime.margins(sources, length=config.output_length)
+        sources = runtime.tokenizer.tokenize_sources([p.source for p in self.probes])
+        self.margins = runtime.greedy_margins(sources, length=config.output_length)
         self.recorded_probes = recorded_probes or read_recorded_probes(run, checkpoint, max_probes)
         self.recorded = self.recorded_probes.recorded or self._answer_probe_sets(
-            runtime, runtime.encoder
+            runtime, runtime.tokenizer
         )
 
     def run(self, runtime: Runtime, tokenizer: ExampleTokenizer, export_format: Format) -> Parity:
@@ -212,7 +212,7 @@ class ParityCheck:
         self, runtime: Runtime, tokenizer: ExampleTokenizer, texts: Sequence[list[int]]
     ) -> list[float]:
         """The log-likelihood of one text for each of the probes, nats."""
-        return runtime.score(tokenizer.sources([p.source for p in self.probes]), texts)
+        return runtime.score(tokenizer.tokenize_sources([p.source for p in self.probes]), texts)
 
     def _are_equally_likely(
         self,
@@ -228,16 +228,18 @@ class ParityCheck:
         return abs(first - second) < near_tie
 
     def _answer(self, runtime: Runtime, tokenizer: ExampleTokenizer) -> ModelAnswers:
-        sources = tokenizer.sources([p.source for p in self.probes])
+        sources = tokenizer.tokenize_sources([p.source for p in self.probes])
         length = self.config.output_length
         beams = {
             number: [
                 _cut_after_end(tokenizer, row[0])
-                for row in runtime.write(sources, length=length, beams=number)
+                for row in runtime.generate(sources, length=length, beams=number)
             ]
             for number in (BEAMS if runtime.has_beams else ())
         }
-        texts = [_decode_text(tokenizer, row[0]) for row in runtime.write(sources, length=length)]
+        texts = [
+            _decode_text(tokenizer, row[0]) for row in runtime.generate(sources, length=length)
+        ]
         pairs = [(probe, answer) for probe in self.probes for answer in probe.answers]
         return ModelAnswers(texts, beams, self._score_answers(runtime, tokenizer, pairs))
 
@@ -245,9 +247,11 @@ class ParityCheck:
         self, runtime: Runtime, tokenizer: ExampleTokenizer, pairs: Sequence[tuple[Probe, str]]
     ) -> list[float]:
         """The log-likelihood of each answer to its probe, nats."""
-        sources = tokenizer.sources([probe.source for probe, _ in pairs])
+        sources = tokenizer.tokenize_sources([probe.source for probe, _ in pairs])
         prompt_format = self.config.prompt_format
-        targets = tokenizer.store.ids([target_text(text, prompt_format) for _, text in pairs])
+        targets = tokenizer.token_cache.get_ids(
+            [target_text(text, prompt_format) for _, text in pairs]
+        )
         return runtime.score(sources, targets)
 
 

@@ -10,11 +10,11 @@ from huggingface_hub import try_to_load_from_cache
 
 from fki.core.calendar import last_day, parse_date
 from fki.core.probe_sets import BASE, matrix_probe_sets
-from fki.data.dataset_folder import digest
-from fki.data.open_dataset import folder_of
+from fki.data.dataset_folder import folder_digest
+from fki.data.open_dataset import locate_dataset
 from fki.export.export import display_name
 from fki.modeling.load import locate_model
-from fki.net.hub import licence, read_card
+from fki.net.hub import card_license, read_card
 from fki.runs.open_run import LoadedModel
 from fki.runs.run_dir import PROBES, Run
 
@@ -60,8 +60,8 @@ def describe_data(loaded: LoadedModel) -> TrainingData:
     """The data that the checkpoint was trained on."""
     assert loaded.run is not None
     dataset = loaded.run.info.get("dataset", {})
-    folder = folder_of(loaded.config.dataset)
-    is_here = folder.is_dir() and digest(folder) == dataset.get("digest")
+    folder = locate_dataset(loaded.config.dataset)
+    is_here = folder.is_dir() and folder_digest(folder) == dataset.get("digest")
     periods = _learned_periods(loaded.checkpoint, dataset.get("periods", []))
     return TrainingData(
         name=str(dataset.get("name", "?")),
@@ -87,7 +87,7 @@ def _learned_periods(checkpoint: str, periods: list[str]) -> tuple[str, ...]:
 
 def _read_license(card: Path) -> str:
     """The license in a card's front matter; "" where it states none."""
-    stated = licence(read_card(card))
+    stated = card_license(read_card(card))
     return "" if stated == "unknown" else stated
 
 
@@ -126,4 +126,4 @@ def _read_labels(folder: Path) -> dict[str, str]:
 
 def read_relation_labels(loaded: LoadedModel) -> dict[str, str]:
     """The label of each relation in the dataset on this machine."""
-    return _read_labels(folder_of(loaded.config.dataset))
+    return _read_labels(locate_dataset(loaded.config.dataset))

@@ -118,18 +118,18 @@ def test_what_is_not_alike_is_not_averaged(two: MakeRun, untied_folder: Path) ->
     for other, what in (
         (two("recadam"), "methods differ"),
         (two("vanilla", model=str(untied_folder)), "base models differ"),
-        (two("vanilla", prompt_format="prefix"), "prompts differ"),
+        (two("vanilla", prompt_format="prefix"), "prompt formats differ"),
     ):
         with pytest.raises(ConfigError, match=what):
             average_checkpoints([two("vanilla"), other], ["newest"], 0)
     kadapters = [two("kadapter_2"), two("kadapter_2", **{"kadapter": {"mode": "parallel"}})]
-    with pytest.raises(ConfigError, match="of another shape"):
+    with pytest.raises(ConfigError, match="another shape"):
         average_checkpoints(kadapters, ["newest"], 0)
 
 
 @pytest.mark.parametrize("names", [["2024-Q1"], ["2024-Q2", "newest"], ["2024-Q1", "2024-Q1"]])
 def test_one_checkpoint_is_no_average(two: MakeRun, names: list[str]) -> None:
-    with pytest.raises(ConfigError, match="two different checkpoints"):
+    with pytest.raises(ConfigError, match="two or more different checkpoints"):
         average_checkpoints([two("vanilla")], names, 0)
 
 

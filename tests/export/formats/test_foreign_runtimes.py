@@ -193,7 +193,7 @@ def test_a_head_scaled_wrongly_is_caught_although_its_likeliest_token_is_right(
     run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, head: str
 ) -> None:
     wrong = toy_model().config.d_model ** -0.5 if HEADS[head] else 1.0
-    monkeypatch.setattr(ctranslate2, "head_scale", lambda model: wrong)
+    monkeypatch.setattr(ctranslate2, "measure_head_scale", lambda model: wrong)
     count = r"\d+" if form == "ctranslate2_int8" else "0"
     with pytest.raises(CheckFailed, match=f"answers {count} of [1-9]"):
         export(open_run(run_of("vanilla", untied=HEADS[head])), load_format(form), tmp_path / "out")
@@ -203,7 +203,7 @@ def test_a_head_scaled_wrongly_is_caught_although_its_likeliest_token_is_right(
 def test_how_a_head_is_scaled_is_found_by_trying_it(head: str) -> None:
     model = toy_model(untied=HEADS[head])
     right = 1.0 if HEADS[head] else model.config.d_model**-0.5
-    assert ctranslate2.head_scale(model) == pytest.approx(right)
+    assert ctranslate2.measure_head_scale(model) == pytest.approx(right)
 
 
 def test_one_altered_tensor_is_caught_in_ctranslate2(
