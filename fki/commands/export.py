@@ -59,11 +59,6 @@ def export(
     as_json: o.Json = False,
 ) -> None:
     """Export a run as a model and check that it answers like the run."""
-<<<<<<< HEAD
-=======
-    named = o.checkpoint_name(checkpoint, best)
-    check_options(runs, to.value, average, named, push, public)
->>>>>>> 776849d (Export: formats are a torch-free registry that the command reads; card, check and messages in plain sentences)
     from functools import partial
 
     from fki.export.request import ExportRequest
