@@ -360,7 +360,7 @@ def ask(
     config = _resolve(_layers("", ["t5"], {})).config
     predictor = open_predictor(os.fspath(target), checkpoint or "", config)
     requested = [questions] if isinstance(questions, str) else [*questions]
-    return Answers(predictor.reply(requested, runners_up))
+    return Answers(predictor.predict(requested, runners_up))
 
 
 def load_dataset(
