@@ -19,7 +19,8 @@ from benchmarks.grid import Cell, run_all
 from fki.core.errors import CannotFold, ConfigError
 from fki.core.registry import BUILTIN
 from fki.data.collator import ExampleTokenizer
-from fki.export.export import FORMATS, encoder_of, export, format_of
+from fki.export.export import export
+from fki.export.formats.registry import FORMATS, load_format
 from fki.metrics.answers import exact_match, extract_answer
 from fki.modeling.runtime import Runtime, TorchRuntime
 from fki.runs.open_run import open_run
@@ -61,10 +62,10 @@ def main() -> None:
 def rows(run: Run) -> Iterator[list[str]]:
     """A row for each format that can hold the run, the name of the format first."""
     opened = open_run(run)
-    encoder = encoder_of(opened, opened.base.tokenizer)
+    encoder = opened.example_tokenizer()
     own = texts(run, TorchRuntime(opened.model, encoder), encoder)
     for name in FORMATS:
-        form = replace(format_of(name), tolerance=ANY, least_same=0.0, em_tolerance=100.0)
+        form = replace(load_format(name), tolerance=ANY, least_same=0.0, em_tolerance=100.0)
         with TemporaryDirectory() as home:
             try:
                 parity = export(open_run(run), form, Path(home, "out"))

@@ -1,7 +1,7 @@
-"""Ask a run, an exported folder or any model questions of one's own: `fki ask`.
+"""Answers questions by a run, an exported folder or any model: `fki ask`.
 
-The answer is what the model writes; the runners-up are what its beams bring beside it. Each has the
-log-likelihood of the whole answer, given the question, as the scores of a run have it.
+The answer is the decoded text; the runners-up are further texts of a beam search. Each has the
+log-likelihood of the whole answer given the question, as in a run's scores.
 """
 
 import json
@@ -16,18 +16,19 @@ from fki.core.errors import ConfigError, DataError
 from fki.core.paths import expand_path
 from fki.data.collator import ExampleTokenizer
 from fki.data.prompts import SENTINEL, target_text
-from fki.export.export import EXPORT_INFO, format_of
+from fki.export.export import EXPORT_INFO
+from fki.export.formats.registry import load_format
 from fki.metrics.answers import extract_answer, normalize_answer
 from fki.modeling.device import make_accelerator
 from fki.modeling.runtime import Runtime, TorchRuntime
 from fki.runs.open_run import find_run, open_model, open_run
 
-SETTINGS = ("prompt_format", "input_length", "output_length", "num_beams")  # that an export brings
+EXPORTED_SETTINGS = ("prompt_format", "input_length", "output_length", "num_beams")
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredAnswer:
-    """A text and how likely the model finds it."""
+    """An answer and its log-likelihood."""
 
     text: str
     log_likelihood: float  # nats, of the whole answer
@@ -35,92 +36,105 @@ class ScoredAnswer:
 
 @dataclass(frozen=True, slots=True)
 class RankedAnswers:
-    """What a model says to a question."""
+    """The answers of a model to one question."""
 
     question: str
-    answer: ScoredAnswer  # what it writes
-    runners_up: list[ScoredAnswer]  # the likeliest first; none where the runtime has no beams
+    answer: ScoredAnswer  # the decoded text
+    runners_up: list[ScoredAnswer]  # most likely first; empty where the runtime has no beams
 
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
-    """A model to ask, in its own runtime."""
+    """A model that answers questions, in its own runtime."""
 
     name: str  # for people
     runtime: Runtime
-    encoder: ExampleTokenizer
+    tokenizer: ExampleTokenizer
     config: Config
 
-    def reply(self, questions: Sequence[str], runners_up: int = 4) -> list[RankedAnswers]:
-        """A reply to each question.
+    def predict(self, questions: Sequence[str], runners_up: int = 4) -> list[RankedAnswers]:
+        """Answer each question.
 
-        Raises ConfigError where a question leaves no place for the answer.
+        Args:
+            runners_up: the largest number of further answers to each question.
+        Raises:
+            ConfigError: a question has no blank for the answer.
         """
         for question in questions:
             if self.config.prompt_format == "sentinel" and SENTINEL not in question:
                 raise ConfigError(
-                    f"A question must hold {SENTINEL} where the answer goes; '{question}' does "
-                    "not.",
+                    f"A question must contain {SENTINEL} in place of the answer: '{question}'.",
                     hint=f'Such as: "The capital of France is {SENTINEL}."',
                 )
-        sources = self.encoder.tokenize_sources(questions)
-        texts = self._write(sources, beams=self.config.num_beams)
+        sources = self.tokenizer.tokenize_sources(questions)
+        texts = self._decode(sources, beams=self.config.num_beams)
         if runners_up and self.runtime.has_beams:
-            beams = 2 * (runners_up + 1)  # some of which read alike
-            more = self._write(sources, beams=beams, best=beams)
+            beams = 2 * (runners_up + 1)  # twice as many, because some decode to the same text
+            more = self._decode(sources, beams=beams, best=beams)
             texts = [
                 distinct_texts([*a, *b])[: runners_up + 1] for a, b in zip(texts, more, strict=True)
             ]
-        return [self._reply(*parts) for parts in zip(questions, sources, texts, strict=True)]
+        return [self._score(*row) for row in zip(questions, sources, texts, strict=True)]
 
-    def _write(self, sources: Sequence[list[int]], *, beams: int, best: int = 1) -> list[list[str]]:
+    def _decode(
+        self, sources: Sequence[list[int]], *, beams: int, best: int = 1
+    ) -> list[list[str]]:
         beams = beams if self.runtime.has_beams else 1
         length = self.config.output_length
-        written = self.runtime.generate(sources, length=length, beams=beams, best=best)
-        decode = self.encoder.tokenizer.decode
-        return [[extract_answer(str(decode(tokens))) for tokens in rows] for rows in written]
+        rows = self.runtime.generate(sources, length=length, beams=beams, best=best)
+        decode = self.tokenizer.tokenizer.decode
+        return [[extract_answer(str(decode(tokens))) for tokens in texts] for texts in rows]
 
-    def _reply(self, question: str, source: list[int], texts: Sequence[str]) -> RankedAnswers:
-        targets = self.encoder.token_cache.get_ids(
-            [target_text(t, self.config.prompt_format) for t in texts]
+    def _score(self, question: str, source: list[int], texts: Sequence[str]) -> RankedAnswers:
+        prompt_format = self.config.prompt_format
+        targets = self.tokenizer.token_cache.get_ids(
+            [target_text(text, prompt_format) for text in texts]
         )
-        found = self.runtime.score([source] * len(targets), targets)
-        own, *others = (ScoredAnswer(*pair) for pair in zip(texts, found, strict=True))
-        return RankedAnswers(question, own, sorted(others, key=lambda a: -a.log_likelihood))
+        scores = self.runtime.score([source] * len(targets), targets)
+        answer, *others = (ScoredAnswer(*pair) for pair in zip(texts, scores, strict=True))
+        return RankedAnswers(question, answer, sorted(others, key=lambda a: -a.log_likelihood))
 
 
 def distinct_texts(texts: Sequence[str]) -> list[str]:
-    """The first one, and of the others those that say something, and something new."""
-    found = {normalize_answer(texts[0]): texts[0]}
+    """The first text, then each further text that is not empty and differs when normalized."""
+    distinct = {normalize_answer(texts[0]): texts[0]}
     for text in texts[1:]:
         if name := normalize_answer(text):
-            found.setdefault(name, text)
-    return [*found.values()]
+            distinct.setdefault(name, text)
+    return [*distinct.values()]
 
 
 def open_predictor(target: str, checkpoint: str, config: Config) -> Predictor:
-    """A run, an exported folder, or any model, which is asked under `config`.
+    """Open a run, an exported folder, or any model.
 
-    Raises ConfigError or DataError where it is none of them.
+    Args:
+        target: a path of a run, a checkpoint or a folder, or a model's name.
+        checkpoint: of a run; "" for the newest.
+        config: the settings of a plain model; a run and an exported folder bring their own.
+    Raises:
+        ConfigError, DataError: the target is none of them.
     """
     run, checkpoint = find_run(target, checkpoint)
     if run is None and (expand_path(target) / EXPORT_INFO).is_file():
-        return _open_export(target, config)
-    opened = open_run(run, checkpoint) if run else open_model(target, config)
-    own = opened.config
-    encoder = ExampleTokenizer(opened.base.tokenizer, own.input_length, own.output_length)
-    model = opened.model.to(make_accelerator(own).device)
-    return Predictor(opened.label, TorchRuntime(model, encoder), encoder, own)
+        return _open_export(target)
+    loaded = open_run(run, checkpoint) if run else open_model(target, config)
+    tokenizer = loaded.example_tokenizer()
+    model = loaded.model.to(make_accelerator(loaded.config).device)
+    return Predictor(loaded.label, TorchRuntime(model, tokenizer), tokenizer, loaded.config)
 
 
-def _open_export(target: str, config: Config) -> Predictor:
+def _open_export(target: str) -> Predictor:
     folder = expand_path(target)
     try:
-        note = with_new_names(json.loads((folder / EXPORT_INFO).read_text(encoding="utf-8")))
-        own = Config.model_validate({name: note[name] for name in SETTINGS})
-        name, form = note["label"], format_of(note["format"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder / EXPORT_INFO} cannot be read: {error!r}.") from None
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    encoder = ExampleTokenizer(tokenizer, own.input_length, own.output_length)
-    return Predictor(f"{name}, by {form.runtime}", form.load(folder, encoder), encoder, own)
+        info = with_new_names(json.loads((folder / EXPORT_INFO).read_text(encoding="utf-8")))
+        config = Config.model_validate({name: info[name] for name in EXPORTED_SETTINGS})
+        label, export_format = info["label"], load_format(info["format"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"Cannot read {folder / EXPORT_INFO}: {error!r}.") from None
+    tokenizer = ExampleTokenizer(
+        AutoTokenizer.from_pretrained(folder, trust_remote_code=False),
+        config.input_length,
+        config.output_length,
+    )
+    runtime = export_format.load(folder, tokenizer)
+    return Predictor(f"{label}, by {export_format.runtime}", runtime, tokenizer, config)

@@ -190,7 +190,7 @@ def test_a_plug_in_s_options_are_corrected_like_ours(shown: dict[str, Any]) -> N
     misspelt, bad = shown["misspelt option"], shown["bad option"]
     assert (misspelt["code"], bad["code"]) == (2, 2)
     assert "unknown key 'bottleneck.widht'. Did you mean 'width'?" in misspelt["err"]
-    assert "bottleneck.width must be a whole number of at least 1, not 0." in bad["err"]
+    assert "bottleneck.width must be an integer of at least 1, not 0." in bad["err"]
 
 
 def test_a_plug_in_that_cannot_be_imported_is_named_with_its_package(shown: dict[str, Any]) -> None:

@@ -21,15 +21,6 @@ def check_page_path(file: Path) -> None:
         raise FkiError(f"There is no folder {file.parent} for --html {file}.")
 
 
-def write_page(comparison: "Comparison", file: Path) -> None:
-    """The comparison as a page. Raises FkiError where the disk refuses."""
-    from fki.comparison.breakdown import break_down
-    from fki.core.atomic_io import write_text
-    from fki.report.html_page import render_page
-
-    write_text(file, render_page(comparison, break_down(comparison)))
-
-
 def compare_run(target: str) -> "Comparison":
     """What there is to say of a finished run. Raises FkiError where it is none."""
     from fki.comparison.compare import compare
@@ -46,11 +37,11 @@ def compare_run(target: str) -> "Comparison":
 
 
 def write_report(run: Path, show: "Show") -> None:
-    """report.html in a finished run's folder; what is amiss there is said, and harms no run."""
-    from fki.comparison.compare import compare
+    """Write report.html into a finished run's folder; a problem becomes a note."""
+    from fki.report.html_page import write_run_page
     from fki.runs.run_dir import REPORT
 
     try:
-        write_page(compare([run]), run / REPORT)
+        write_run_page(run)
     except FkiError as error:
-        show.note(f"There is no {REPORT}: {error}")
+        show.note(f"{REPORT} was not written: {error}")

@@ -16,7 +16,6 @@ from fki.commands._console import Show, is_main_process, make_table
 from fki.commands._html import write_report
 from fki.core.formatting import UNDEFINED, format_duration, format_number
 from fki.core.types import Step
-from fki.runs.run_dir import REPORT
 
 if TYPE_CHECKING:
     from fki.commands._options import RunRequest
@@ -96,6 +95,8 @@ def _show_events(sweep: "Sweep", show: Show) -> None:
 
 def _show_turn(cell: "SweepCell", progress: "Progress", show: Show, *, is_live: bool) -> None:
     """A cell has begun or come to an end: a line of words where nothing is drawn, and of data."""
+    from fki.runs.run_dir import REPORT
+
     if not is_live and progress.status != "running":
         show.note(f"{cell.name}: {_describe_progress(progress)}")
     if progress.status == "done" and is_main_process() and not (cell.folder / REPORT).exists():

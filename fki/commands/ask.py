@@ -1,4 +1,4 @@
-"""`fki ask`: a question of one's own, its answer and what came close."""
+"""`fki ask`: the model's answer to a question, and the runners-up."""
 
 import math
 import sys
@@ -18,54 +18,52 @@ from fki.core.formatting import UNDEFINED, format_number
 if TYPE_CHECKING:
     from fki.inference import RankedAnswers
 
-AT_ONCE = 64  # lines of a file or pipe
+BATCH_SIZE = 64  # lines of a file or pipe
 
 
 def ask(
-    target: Annotated[
-        str, typer.Argument(help="A run, a checkpoint, an exported folder, or a model's name.")
-    ],
+    target: Annotated[str, typer.Argument(help="Run, checkpoint, exported folder, or model name.")],
     questions: Annotated[
         list[str],
-        typer.Argument(help="With <extra_id_0> where the answer goes; - reads lines from stdin."),
+        typer.Argument(help="Questions with <extra_id_0> as the blank; - reads lines from stdin."),
     ],
     checkpoint: o.Checkpoint = "",
     best: o.Best = False,
-    runners_up: Annotated[int, typer.Option(min=0, help="How many other answers to show.")] = 4,
+    runners_up: Annotated[int, typer.Option(min=0, help="Largest number of runners-up.")] = 4,
     as_json: o.Json = False,
 ) -> None:
-    """Ask a run, an exported folder or any model, and see what else it had in mind."""
+    """Answer questions by a run, an exported folder or any model, with runners-up."""
     from fki.config.resolve import resolve
     from fki.core import registry
     from fki.inference import open_predictor
 
     show = Show(as_json=as_json)
     config = resolve(o.read_layers(["t5"], []), options_of=registry.options_of).config
-    speaker = open_predictor(target, o.checkpoint_name(checkpoint, best), config)
-    show.note(f"{speaker.name}:")
-    for some in batches(questions):
-        for reply in speaker.reply(some, runners_up):
-            show.table(table_of(reply))
-            show.data(**asdict(reply))
+    predictor = open_predictor(target, o.checkpoint_name(checkpoint, best), config)
+    show.note(f"{predictor.name}:")
+    for batch in read_batches(questions):
+        for ranked in predictor.predict(batch, runners_up):
+            show.table(build_table(ranked))
+            show.data(**asdict(ranked))
 
 
-def batches(questions: list[str]) -> Iterator[list[str]]:
-    """The questions, or the lines of stdin, without empty ones; from a terminal one at a time."""
+def read_batches(questions: list[str]) -> Iterator[list[str]]:
+    """The questions, or batches of the non-empty lines of stdin; single lines of a terminal."""
     if questions != ["-"]:
         yield questions
         return
     lines = (line.strip() for line in sys.stdin)
-    asked = (line for line in lines if line)
-    while some := [*islice(asked, 1 if sys.stdin.isatty() else AT_ONCE)]:
-        yield some
+    nonempty = (line for line in lines if line)
+    while batch := [*islice(nonempty, 1 if sys.stdin.isatty() else BATCH_SIZE)]:
+        yield batch
 
 
-def table_of(reply: "RankedAnswers") -> Table:
-    """The answer, and the others in the order of their likelihood."""
+def build_table(ranked: "RankedAnswers") -> Table:
+    """The answer, then the runners-up by likelihood."""
     columns = ("probability, %", "log-likelihood")
-    title = escape(reply.question)
+    title = escape(ranked.question)
     table = make_table("answer", *columns, title=title, numbers=columns)
-    for i, answer in enumerate([reply.answer, *reply.runners_up]):
+    for i, answer in enumerate([ranked.answer, *ranked.runners_up]):
         likelihood = format_number(answer.log_likelihood, 3)
         probability = format_number(100 * math.exp(min(0.0, answer.log_likelihood)), 2)
         text = escape(answer.text) or UNDEFINED

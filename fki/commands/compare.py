@@ -13,7 +13,7 @@ from fki.commands._compare_tables import (
     wide_table,
 )
 from fki.commands._console import Show
-from fki.commands._html import check_page_path, write_page
+from fki.commands._html import check_page_path
 from fki.commands._options import Json
 from fki.core.errors import ConfigError
 
@@ -113,6 +113,8 @@ def _print(found: "Comparison", form: str, show: Show) -> None:
 def _write(found: "Comparison", html: Path | None, figures: Path | None, show: Show) -> None:
     """The page and the figures, where they are asked for."""
     if html:
+        from fki.report.html_page import write_page
+
         write_page(found, html)
         show.note(f"The page is {html}")
     if figures:

@@ -8,7 +8,7 @@ import typer
 
 from fki.commands import _options as o
 from fki.commands._console import Show
-from fki.commands._html import check_page_path, compare_run, write_page
+from fki.commands._html import check_page_path, compare_run
 from fki.commands._result_tables import near_tie_notes, probe_table
 
 
@@ -46,5 +46,7 @@ def evaluate(
     if output:
         show.note(f"Scores and every answer: {output}")
     if html:
+        from fki.report.html_page import write_page
+
         write_page(about, html)
         show.note(f"The page about the run is {html}")

@@ -1,4 +1,4 @@
-"""`fki export`: a model to ship, loaded by its own runtime and checked before it counts."""
+"""`fki export`: exports a run as a model, loads it by its own runtime and checks it."""
 
 from dataclasses import asdict
 from enum import Enum
@@ -11,175 +11,141 @@ from rich.table import Table
 from fki.commands import _options as o
 from fki.commands._console import Show, make_table
 from fki.core.formatting import format_number
+from fki.export.formats.registry import DTYPES, FORMATS
 
 if TYPE_CHECKING:
-    from fki.export.formats.base import Format as Form
+    from fki.export.formats.base import Format
     from fki.export.model_soup import ModelSoup
     from fki.export.parity import Parity
     from fki.runs.open_run import LoadedModel
 
 
-class Format(str, Enum):
-    """What can be written."""
-
-    hf = "hf"
-    peft = "peft"
-    onnx = "onnx"
-    ctranslate2 = "ctranslate2"
-    ctranslate2_int8 = "ctranslate2_int8"
-    gguf = "gguf"
-
-
-class DType(str, Enum):
-    """How weights are kept."""
-
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
+FormatName = Enum("FormatName", {name: name for name in FORMATS}, type=str)  # type: ignore[misc]
+DEFAULT_FORMAT = FormatName("hf")
+DType = Enum("DType", {name: name for name in DTYPES}, type=str)  # type: ignore[misc]
 
 
 def export(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN", help="A run's folder; several with --average.")
+        list[Path],
+        typer.Argument(metavar="RUN", help="Run directory. With --average: one or more."),
     ],
-    to: Annotated[Format, typer.Option(help="The format.")] = Format.hf,
-    output: Annotated[Path, typer.Option(help="A new folder.")] = Path("out"),
+    to: Annotated[FormatName, typer.Option(help="Export format.")] = DEFAULT_FORMAT,
+    output: Annotated[Path, typer.Option(help="Output folder (new or empty).")] = Path("out"),
     checkpoint: o.Checkpoint = "",
     best: o.Best = False,
     average: Annotated[
         str,
         typer.Option(
             metavar="A,B",
-            help="Average these checkpoints of each run, and score that first: periods, best, "
-            "newest.",
+            help="Average these checkpoints of each run (periods, best, newest). The average is "
+            "scored before it is written.",
         ),
     ] = "",
     dtype: Annotated[
-        DType | None, typer.Option(help="How weights are kept.", show_default="float32")
+        DType | None, typer.Option(help="Data type of the weights.", show_default="float32")
     ] = None,
     max_shard_size: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Of a weight file, such as 2GB.")
+        str | None, typer.Option(metavar="SIZE", help="Largest weight file, such as 2GB.")
     ] = None,
     probes: Annotated[
-        int, typer.Option(min=0, help="Questions of each probe set to check with; 0 for all.")
+        int, typer.Option(min=0, help="Probes per probe set in the parity check; 0 for all.")
     ] = 500,
     push: Annotated[
-        str, typer.Option(metavar="OWNER/NAME", help="Upload it to the Hub, private.")
+        str,
+        typer.Option(metavar="OWNER/NAME", help="Upload to this repository of the Hub (private)."),
     ] = "",
-    public: Annotated[bool, typer.Option("--public", help="With --push: for all to see.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="With --push: public.")] = False,
     as_json: o.Json = False,
 ) -> None:
-    """Write a run as a model to ship, and check that it answers like the run."""
-    named = o.checkpoint_name(checkpoint, best)
-    check(runs, to, average, named, push, public)
+    """Export a run as a model and check that it answers like the run."""
     from functools import partial
 
+    from fki.export.request import ExportRequest
+
+    request = ExportRequest(
+        runs,
+        output,
+        to.value,
+        o.checkpoint_name(checkpoint, best),
+        [name.strip() for name in average.split(",") if name.strip()],
+        dtype and dtype.value,
+        max_shard_size,
+        probes,
+        push,
+        public,
+    )
+    request.check()
     from fki.export import hub_upload
-    from fki.export.export import check_output_dir, export, format_of
-    from fki.export.model_card import write_card
-    from fki.export.model_soup import average_checkpoints as averaged
-    from fki.runs.open_run import open_run
-    from fki.runs.run_dir import Run
+    from fki.export.export_runs import export_runs
 
     show = Show(as_json=as_json)
-    check_output_dir(output)
-    form = format_of(to.value, dtype=dtype and dtype.value, max_shard_size=max_shard_size)
-    soup: ModelSoup | None = None
-    if average:
-        names = [name.strip() for name in average.split(",") if name.strip()]
-        soup = averaged([Run.open(run) for run in runs], names, probes)
-        show_soup(show, soup)
-        opened = soup.opened
-    else:
-        opened = open_run(Run.open(runs[0]), named)
-    describe = partial(write_card, place=push or output.name, soup=soup)
-    parity = export(opened, form, output, describe, most=probes, quiz=soup.quiz if soup else None)
-    show_parity(show, opened, form, parity, output)
+    exported = export_runs(request, partial(show_soup, show))
+    show_parity(show, exported.loaded, exported.format, exported.parity, output)
     if push:
         address = hub_upload.push_folder(output, push, is_public=public)
-        show.note(f"Uploaded, {'for all to see' if public else 'private'}: {address}")
+        show.note(f"Uploaded ({'public' if public else 'private'}): {address}")
         show.data(pushed=push, private=not public, address=address)
     show.next_commands(f'fki ask {output} "The capital of France is <extra_id_0>."')
 
 
-def check(runs: list[Path], to: Format, average: str, named: str, push: str, public: bool) -> None:
-    """What can be known before anything is loaded. Raises FkiError where it would not go well."""
-    from fki.core.errors import ConfigError
-
-    if average and to is Format.peft:
-        raise ConfigError("An average is a plain model, not LoRA's additions.", hint="Try: --to hf")
-    if average and named:
-        raise ConfigError("--average names its checkpoints itself; leave --period and --best out.")
-    if len(runs) > 1 and not average:
-        raise ConfigError(
-            f"{len(runs)} runs make one model only where they are averaged.",
-            hint="Try: --average newest   or --average best",
-        )
-    if public and not push:
-        raise ConfigError("--public is for --push OWNER/NAME.")
-    if push:
-        from fki.export import hub_upload
-
-        hub_upload.check_repo(push, is_public=public)
-
-
 def show_parity(
-    show: Show, opened: "LoadedModel", form: "Form", parity: "Parity", output: Path
+    show: Show, loaded: "LoadedModel", export_format: "Format", parity: "Parity", output: Path
 ) -> None:
-    """What the check found."""
+    """Print the result of the parity check."""
     beams = ""
     if parity.same_beams is not None:
-        beams = f", the best of two and of four beams to {parity.same_beams}"
-    again = ""
+        beams = f", {parity.same_beams} with the best of two and of four beams"
+    repeated = ""
     if parity.probe_sets:
-        moved = max(abs(one.em - one.recorded) for one in parity.probe_sets)
-        how = (
-            f"differs from the run's by at most {format_number(moved)} points"
-            if moved
-            else "is the run's"
+        change = max(abs(row.em - row.recorded) for row in parity.probe_sets)
+        result = (
+            f"differs by at most {format_number(change)} points from the run's"
+            if change
+            else "equals the run's"
         )
-        sets = ", ".join(f"{one.probe_set} {format_number(one.em)} %" for one in parity.probe_sets)
-        n = sum(one.n for one in parity.probe_sets)
-        again = f" Asked {n:,} questions again, its exact match {how} ({sets})."
+        sets = ", ".join(f"{row.probe_set} {format_number(row.em)} %" for row in parity.probe_sets)
+        n = sum(row.n for row in parity.probe_sets)
+        repeated = f" On {n:,} repeated probes its exact match {result} ({sets})."
     show.note(
-        f"{output} holds {opened.label}. Loaded by {form.runtime} alone "
-        f"it gave the same answer to {parity.same_answers} of {parity.asked} probes{beams}; "
-        f"log-likelihoods differ by at most {parity.largest_difference:.1g} nats.{again}"
+        f"{output} contains {loaded.label}. {export_format.runtime} loaded it and gave the same "
+        f"answer to {parity.same_answers} of {parity.asked} probes{beams}; log-likelihoods differ "
+        f"by at most {parity.largest_difference:.1g} nats.{repeated}"
     )
     show.data(
         output=str(output),
-        format=form.name,
-        run=opened.name,
-        checkpoint=opened.checkpoint,
-        averaged=list(opened.averaged),
+        format=export_format.name,
+        run=loaded.name,
+        checkpoint=loaded.checkpoint,
+        averaged=list(loaded.averaged),
         **asdict(parity),
     )
 
 
 def show_soup(show: Show, soup: "ModelSoup") -> None:
-    """The average beside its ingredients, and what it loses."""
-    show.table(table_of(soup))
+    """Print the scores of the average and its ingredients, and its losses."""
+    show.table(build_soup_table(soup))
     losses = soup.losses()
     if losses:
-        told = ", ".join(
-            f"{name} by {format_number(points)} points" for name, points in losses.items()
+        points = ", ".join(f"{name}: {format_number(value)}" for name, value in losses.items())
+        show.note(
+            f"The average is below the best ingredient, {soup.best.name}, in points: {points}."
         )
-        show.note(f"The average is below the best ingredient, {soup.best.name}, on {told}.")
     show.data(
-        average=soup.taste.em,
-        ingredients={one.name: one.em for one in soup.ingredients},
+        average=soup.scores.em,
+        ingredients={scores.name: scores.em for scores in soup.ingredients},
         best=soup.best.name,
         losses=losses,
     )
 
 
-def table_of(soup: "ModelSoup") -> Table:
-    """Exact match of each ingredient and of the average, on the same questions."""
-    columns = [*soup.taste.em, "mean"]
+def build_soup_table(soup: "ModelSoup") -> Table:
+    """Exact match of each ingredient and of the average, on the same probes."""
+    columns = [*soup.scores.em, "mean"]
     table = make_table("exact match, %", *columns, numbers=columns)
-    for one in [*soup.ingredients, soup.taste]:
-        cells = [format_number(value) for value in (*one.em.values(), one.mean)]
-        is_average = one is soup.taste
-        name, style = ("average", "bold") if is_average else (one.name, None)
+    for scores in [*soup.ingredients, soup.scores]:
+        cells = [format_number(value) for value in (*scores.em.values(), scores.mean)]
+        is_average = scores is soup.scores
+        name, style = ("average", "bold") if is_average else (scores.name, None)
         table.add_row(name, *cells, style=style)
     return table

@@ -1,8 +1,8 @@
-"""Presets, environment and command line, read into layers of settings.
+"""Read presets, environment variables and the command line into layers of settings.
 
-A preset is a TOML file that states its difference: from the built-in defaults, or from the
-preset that it `extends`. A .json file is a config of the original research code, which
-`compat.ckl_config` reads. `resolve.resolve` checks which keys exist.
+A preset is a TOML file with the settings that differ from the defaults, or from the preset that it
+`extends`. A .json file is a config of the original research code, which `compat.ckl_config` reads.
+`resolve.resolve` validates the keys and values.
 """
 
 import re
@@ -25,9 +25,9 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-NOT_SETTINGS = frozenset({"FKI_HOME", "FKI_CONTACT"})  # variables of ours that are no settings
-SUFFIXES = (".toml", ".json")  # how a path to a preset ends; anything else is a name of ours
-FLAGS = {"dataset_version": "--version"}  # flags that are not named after their setting
+NOT_SETTINGS = frozenset({"FKI_HOME", "FKI_CONTACT"})  # variables that are not settings
+SUFFIXES = (".toml", ".json")  # endings of a path; any other text is the name of a built-in preset
+FLAGS = {"dataset_version": "--version"}  # flags whose name differs from their setting's
 KEY_LINE = re.compile(
     r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*="""
 )
@@ -39,16 +39,19 @@ def read_layers(
     environ: Mapping[str, str],
     sets: Sequence[str],
     flags: Mapping[str, Any],
+    *,
+    origin: str = "",
 ) -> list[Layer]:
-    """The layers below one another, low to high: presets, environment, `--set`, named flags.
+    """Return the layers of settings, lowest first: presets, environment, `--set`, flags.
 
     Args:
-        presets: names or paths, left to right; each brings what it extends below it.
-        environ: of which FKI_SEED is `seed`, FKI_RECADAM__GAMMA is `gamma` in `[recadam]`.
-        sets: "key=value" or "table.key=value", the value as TOML, else as text.
+        presets: names or paths, left to right. A preset's layer follows those that it extends.
+        environ: FKI_SEED is `seed`, FKI_RECADAM__GAMMA is `gamma` in `[recadam]`.
+        sets: "key=value" or "table.key=value"; the value is TOML, or else text.
         flags: setting to value; None means not given.
+        origin: the source of the flags; empty: the name of each, such as "--seed".
     Raises:
-        ConfigError: a preset is missing, malformed or extends itself; a set lacks its "=".
+        ConfigError: a preset is missing, malformed or extends itself; a set has no "=".
     """
     given = {key: value for key, value in flags.items() if value is not None}
     return [
@@ -59,12 +62,12 @@ def read_layers(
         ),
         *_read_environment(environ),
         *_read_sets(sets),
-        *(_make_layer(key, value, _flag_name(key)) for key, value in given.items()),
+        *(_make_layer(key, value, origin or _flag_name(key)) for key, value in given.items()),
     ]
 
 
 def presets_folder() -> Path:
-    """Where our presets are: in the installed package, else beside it in a checkout."""
+    """The folder of the built-in presets: in the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent.parent
     return next(
         (place for place in (package / "presets", package.parent / "presets") if place.is_dir()),
@@ -73,22 +76,22 @@ def presets_folder() -> Path:
 
 
 def preset_names() -> list[str]:
-    """The names of our presets, by alphabet."""
+    """The names of the built-in presets, sorted."""
     return sorted(path.stem for path in presets_folder().glob("*.toml"))
 
 
 def describe_preset(name: str) -> str:
-    """A preset's first comment line, "" if it opens with none.
+    """The first comment line of a preset, or "" if the file does not begin with a comment.
 
     Raises:
-        ConfigError: there is no such preset.
+        ConfigError: the preset was not found.
     """
     first = _read_text(_find(name)).partition("\n")[0].strip()
     return first.lstrip("# ") if first.startswith("#") else ""
 
 
 def _prefer_method_presets(presets: Sequence[str], given: Mapping[str, Any]) -> list[str]:
-    """`--preset t5 --method recadam` means `--preset t5_recadam`, where there is one."""
+    """Replace a preset by that of the method: `t5` with `recadam` is `t5_recadam`, if it exists."""
     method = str(given.get("method", ""))
     suffix = "_" + registry.ALIASES.get(method, method)
     ours = preset_names()
@@ -96,36 +99,36 @@ def _prefer_method_presets(presets: Sequence[str], given: Mapping[str, Any]) -> 
 
 
 def _find(name: str, beside: Path | None = None) -> Path:
-    """The file of a preset, sought in the folder of the file that extends it, then in ours."""
+    """Find a preset's file: first beside the file that extends it, then among the built-in ones."""
     file = name if name.endswith(SUFFIXES) else f"{name}.toml"
     own = beside.parent / file if beside else Path(file if name == file else "")
     places = [path for path in (own, presets_folder() / file) if path.is_file()]
     others = [path for path in places if not (beside and path.samefile(beside))]
     if places:
-        return (others or places)[0]  # a file may extend ours of its own name; never itself
+        return (others or places)[0]  # a file may extend the built-in preset of its own name
     names = preset_names()
     if file == name:
         close = closest_match(Path(name).stem, names) if name.endswith(".json") else None
         raise ConfigError(
-            f"There is no preset file {name}.{did_you_mean(own.name, _sibling_names(own))}",
-            hint=f"fki's own settings: --preset {close}" if close else None,
+            f"Preset file {name} not found.{did_you_mean(own.name, _sibling_names(own))}",
+            hint=f"For the built-in settings: --preset {close}" if close else None,
         )
     raise ConfigError(
-        f"There is no preset '{name}'.{did_you_mean(name, names)}",
+        f"Preset '{name}' not found.{did_you_mean(name, names)}",
         hint=f"Presets: {', '.join(names)}",
     )
 
 
 def _sibling_names(file: Path) -> list[str]:
-    """The names of the files in a file's folder that end alike; none where there is no folder."""
+    """The names of the files beside a file that have its ending."""
     return sorted(path.name for path in file.parent.glob(f"*{file.suffix}"))
 
 
 def _read_chain(path: Path, above: tuple[Path, ...]) -> Iterator[Layer]:
-    """What a file extends, lowest first, then the file itself."""
+    """Yield the layers of the presets that a file extends, lowest first, then its own."""
     if any(path.samefile(other) for other in above):
-        circle = " -> ".join(_display_name(file) for file in (*above, path))
-        raise ConfigError(f"extends goes in a circle: {circle}.")
+        cycle = " -> ".join(_display_name(file) for file in (*above, path))
+        raise ConfigError(f"Presets extend each other in a cycle: {cycle}.")
     if path.suffix == ".json":
         yield ckl_config.read_ckl_config(path)
         return
@@ -134,7 +137,7 @@ def _read_chain(path: Path, above: tuple[Path, ...]) -> Iterator[Layer]:
     place = origins.pop("extends", _display_name(path))
     names = [extends] if isinstance(extends, str) else extends
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        raise ConfigError(f"{place}: extends must be a preset's name or a list of names.")
+        raise ConfigError(f"{place}: extends must be the name of a preset or a list of names.")
     for name in names:
         yield from _read_chain(_find_extended(name, path, place), (*above, path))
     yield Layer(values, origins, is_builtin=path.parent == presets_folder())
@@ -148,7 +151,7 @@ def _find_extended(name: str, path: Path, place: str) -> Path:
 
 
 def _read_toml(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """A file's values, and the "file:line" of every dotted key and table."""
+    """Read a TOML file. Returns its values, and the "file:line" of each dotted key and table."""
     text, lines = _read_text(path), {}
     try:
         values = tomllib.loads(text)
@@ -167,25 +170,25 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{_display_name(path)} cannot be read: {error}.") from None
+        raise ConfigError(f"Cannot read {_display_name(path)}: {error}.") from None
 
 
 def _display_name(path: Path) -> str:
-    """Ours by their name, the user's as they wrote it."""
+    """The name of a built-in preset's file, or the path as the user wrote it."""
     return path.name if path.parent == presets_folder() else str(path)
 
 
 def _describe_syntax_error(path: Path, text: str, error: Exception) -> str:
-    """Python < 3.14 tells the position only inside the message."""
-    found = re.search(r" \(at line (\d+), column (\d+)\)", str(error))
-    line, column = found.groups() if found else (str(text.count("\n") + 1), "1")
-    what = re.sub(r" \(at .*\)$", "", str(error))
-    return f"{_display_name(path)}:{line}:{column}: this is not TOML: {what}."
+    """Python < 3.14 has the position only in the text of the error."""
+    match = re.search(r" \(at line (\d+), column (\d+)\)", str(error))
+    line, column = match.groups() if match else (str(text.count("\n") + 1), "1")
+    reason = re.sub(r" \(at .*\)$", "", str(error))
+    return f"{_display_name(path)}:{line}:{column}: Invalid TOML: {reason}."
 
 
 def _find_lines(text: str) -> dict[str, int]:
-    """Dotted key or table to the line, from 1, where it first stands; text blocks are skipped."""
-    found: dict[str, int] = {}
+    """Map each dotted key and table to its first line, from 1. Multi-line strings are skipped."""
+    lines: dict[str, int] = {}
     table: tuple[str, ...] = ()
     in_text = False
     for number, line in enumerate(text.splitlines(), start=1):
@@ -196,9 +199,9 @@ def _find_lines(text: str) -> dict[str, int]:
         elif key and not in_text:
             parts = table + _split_key(key[1])
         for end in range(len(parts)):
-            found.setdefault(".".join(parts[: end + 1]), number)
+            lines.setdefault(".".join(parts[: end + 1]), number)
         in_text ^= (line.count('"""') + line.count("'''")) % 2 == 1
-    return found
+    return lines
 
 
 def _split_key(key: str) -> tuple[str, ...]:
@@ -206,7 +209,7 @@ def _split_key(key: str) -> tuple[str, ...]:
 
 
 def _iter_dotted_keys(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    """The dotted key of every value and every table."""
+    """Yield the dotted key of each value and each table."""
     for key, value in values.items():
         yield above + key
         if isinstance(value, dict):
@@ -214,7 +217,7 @@ def _iter_dotted_keys(values: Mapping[str, Any], above: str = "") -> Iterator[st
 
 
 def _make_layer(dotted: str, value: Any, origin: str) -> Layer:
-    """One value as a layer of its own."""
+    """A layer with one value."""
     for name in reversed(dotted.split(".")):
         value = {name: value}
     return Layer(value, dict.fromkeys(_iter_dotted_keys(value), origin))
@@ -231,13 +234,13 @@ def _read_sets(sets: Sequence[str]) -> Iterator[Layer]:
     for text in sets:
         key, equals, value = text.partition("=")
         if not equals or not all(_split_key(key)):
-            raise ConfigError(f"--set takes key=value, not '{text}'.")
+            raise ConfigError(f"--set must be KEY=VALUE, not '{text}'.")
         key = ".".join(_split_key(key))
         yield _make_layer(key, _parse_value(key, value.strip()), "--set")
 
 
 def _parse_value(key: str, text: str) -> Any:
-    """The text as TOML, else as it is; a setting that takes text needs no quotes."""
+    """Parse the text as TOML, or else take it as text. A setting of type text needs no quotes."""
     field = Config.model_fields.get(new_name(key))
     if field and field.annotation is str and text[:1] not in ("'", '"'):
         return text
@@ -252,11 +255,14 @@ def _flag_name(key: str) -> str:
     return FLAGS.get(key, "--" + key.replace("_", "-"))
 
 
-TITLE = "# The settings that differ from fki's built-in defaults, and where each came from.\n"
+TITLE = "# Settings that differ from the defaults, and the origin of each.\n"
 
 
 def to_preset(resolved: ResolvedConfig) -> str:
-    """TOML with a comment on each line; resolving it alone gives an equal config."""
+    """A preset with the settings that differ from the defaults, and each one's origin as a comment.
+
+    Resolving it alone gives an equal config.
+    """
     values, defaults = to_dict(resolved.config), to_dict(Config())
     lines = [
         _format_line(name, values[name], resolved.origins[name])
@@ -274,7 +280,7 @@ def to_preset(resolved: ResolvedConfig) -> str:
 
 
 def _format_option_tables(resolved: ResolvedConfig) -> list[str]:
-    """The options that somebody stated; a table of another method is there even if it is empty."""
+    """The options that a layer states. The table of another method stays, even if it is empty."""
     lines = []
     for table, options in resolved.config.options.items():
         stated = [

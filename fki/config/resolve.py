@@ -1,6 +1,6 @@
-"""Layers of settings become one config, all of it checked at once, each value with its origin.
+"""Merge layers of settings into one validated config, with the origin of each value.
 
-A layer is a preset file, the environment or the command line.
+A layer is a preset file, the environment or the command line. All problems are reported at once.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,21 +18,21 @@ from fki.core.errors import ConfigError, FkiError, did_you_mean
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Values from one place, and where each dotted key stands ("t5.toml:7", "--set")."""
+    """Values of one source, and the origin of each dotted key ("t5.toml:7", "--set")."""
 
     values: Mapping[str, Any]
     origins: Mapping[str, str]
     notes: tuple[tuple[str, str], ...] = ()
-    """(dotted key, what the user should be told of it), dropped where a layer above states it."""
+    """(dotted key, note for the user), dropped if a higher layer states the key."""
     problems: tuple[tuple[str, str], ...] = ()
-    """(dotted key, what is wrong with it), dropped in the same way."""
+    """(dotted key, problem), dropped in the same way."""
     is_builtin: bool = False
-    """Nobody but us wrote its options, so that they need no check."""
+    """A built-in preset: its options need no validation."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedConfig:
-    """A checked config, where each dotted key came from, and what the user should be told."""
+    """A validated config, the origin of each dotted key, and notes for the user."""
 
     config: Config
     origins: dict[str, str]
@@ -42,13 +42,13 @@ class ResolvedConfig:
 def resolve(
     layers: Sequence[Layer], *, options_of: Callable[[str], type[BaseModel]]
 ) -> ResolvedConfig:
-    """One config from layers, low to high; tables merge key by key.
+    """Merge layers, lowest first, into one config. Tables merge key by key.
 
     Args:
-        options_of: gives the class of a method's options, such as `registry.options_of`; asked
-            only for the chosen method and for tables that are present.
+        options_of: returns the options class of a method, such as `registry.options_of`. Called
+            for the selected method and for tables that a layer states.
     Raises:
-        ConfigError: one line for every unknown key and every value that cannot be used.
+        ConfigError: one line for each unknown key and each invalid value.
     """
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -60,8 +60,8 @@ def resolve(
     problems = SettingProblems(origins)
     for key, text in [*stated_twice, *_iter_valid_remarks(layers, lambda layer: layer.problems)]:
         problems.add(key, text)
-    told = [text for _, text in _iter_valid_remarks(layers, lambda layer: layer.notes)]
-    notes = (*told, *_replace_alias(values, problems))
+    layer_notes = [text for _, text in _iter_valid_remarks(layers, lambda layer: layer.notes)]
+    notes = (*layer_notes, *_replace_alias(values, problems))
     classes = _options_classes(values, options_of, problems)
     options = {table: _check_table(values, table, classes[table], problems) for table in classes}
     settings = {key: values[key] for key in values if key in SETTINGS}
@@ -85,7 +85,7 @@ def resolve(
 
 
 class UncheckedOptions(BaseModel):
-    """Options that are taken as they are, without their defaults."""
+    """Options that are not validated and have no defaults."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -93,9 +93,9 @@ class UncheckedOptions(BaseModel):
 def resolve_without_imports(
     layers: Sequence[Layer], *, options_of: Callable[[str], type[BaseModel]]
 ) -> ResolvedConfig:
-    """As `resolve`, but options that nobody stated are left out of the config.
+    """As `resolve`, but without the defaults of options that no layer states.
 
-    A method is imported, and with it torch, only where the user has written options to check.
+    A method, and with it torch, is imported only if the user states options to validate.
     """
     stated = {key for layer in layers if not layer.is_builtin for key in layer.origins}
     is_checked = any("." in key and key.partition(".")[0] not in TABLES for key in stated)
@@ -140,7 +140,7 @@ def _file_of(origin: str) -> str:
 def _iter_valid_remarks(
     layers: Sequence[Layer], remarks: Callable[[Layer], Iterable[tuple[str, str]]]
 ) -> Iterator[tuple[str, str]]:
-    """The remarks of each layer on keys that no layer above it states."""
+    """Yield the remarks of each layer on keys that no higher layer states."""
     for above, layer in enumerate(layers, start=1):
         for key, text in remarks(layer):
             if not any(key in other.origins for other in layers[above:]):
@@ -148,7 +148,7 @@ def _iter_valid_remarks(
 
 
 def _iter_dotted_keys(config: Config) -> Iterator[str]:
-    """The dotted key of every value."""
+    """Yield the dotted key of each value."""
     for key, value in to_dict(config).items():
         if isinstance(value, dict):
             yield from (f"{key}.{name}" for name in value)
@@ -167,10 +167,10 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _replace_alias(values: dict[str, Any], problems: SettingProblems) -> tuple[str, ...]:
-    """Put the method's registered name in place of an alias; the notes say so."""
+    """Replace an alias of a method by its registered name. Returns a note if there was one."""
     method = values.get("method", "vanilla")
     if not isinstance(method, str):
-        return ()  # its type is refused with the others
+        return ()  # validation reports the type
     try:
         values["method"], note = registry.canonical_name(method)
     except ConfigError as error:
@@ -185,7 +185,7 @@ def _options_classes(
     options_of: Callable[[str], type[BaseModel]],
     problems: SettingProblems,
 ) -> dict[str, type[BaseModel]]:
-    """The class of the chosen method's table and of every other table that is present."""
+    """The options class of the selected method's table and of each other stated table."""
     classes: dict[str, type[BaseModel]] = {}
     method = values.get("method")
     try:
@@ -204,7 +204,7 @@ def _options_classes(
 def _check_table(
     values: Mapping[str, Any], table: str, options: type[BaseModel], problems: SettingProblems
 ) -> dict[str, Any]:
-    """The table with its defaults; without options that are None, which TOML cannot say."""
+    """Validate a table. Returns it with defaults, without None, which TOML does not have."""
     stated = values.get(table, {})
     if not isinstance(stated, dict):
         problems.add(table, f"{table} must be a table, [{table}], not {format_value(stated)}.")
@@ -219,7 +219,7 @@ def _check_table(
 def _report_unknown(
     keys: Iterable[str], classes: Mapping[str, type[BaseModel]], problems: SettingProblems
 ) -> None:
-    """Tell of each key that is no setting and no table, with the nearest that is."""
+    """Report each key that is neither a setting nor a table, with the closest match."""
     homes = {option: table for table in classes for option in classes[table].model_fields}
     for key in sorted(keys):
         if key in homes:

@@ -1,4 +1,4 @@
-"""The settings: what each one is called, what it may be, and its default."""
+"""The settings of a run: name, type, default, meaning and effect of each."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, cast
@@ -40,10 +40,10 @@ def setting(default: Any, *, affects: Effect, is_location: bool = False) -> Any:
 
 
 class Budget(BaseModel):
-    """The table `[budget]`: what one period's training may use, the same for every method.
+    """The table `[budget]`: limits of one period's training, the same for every method.
 
-    An optimizer step is begun while less than each limit is used, so the last one may pass it, and
-    the limit that is reached first ends the period. 0: no limit. Epochs are never added.
+    A period ends at the first limit reached. The last optimizer step may exceed the limit. A
+    budget never adds epochs. 0: no limit.
     """
 
     model_config = ConfigDict(
@@ -55,14 +55,14 @@ class Budget(BaseModel):
     tokens: Annotated[int, Field(ge=0, strict=True)] = 0
     """Input and target tokens, without padding."""
     seconds: Annotated[float, Field(ge=0, strict=True)] = 0.0
-    """Seconds of the optimizer loop, as `spent` counts them; which step is the last is not known
-    before, so schedules are those of a period without this limit."""
+    """Seconds of the optimizer loop. Learning rate schedules ignore this limit, because the last
+    step is not known in advance."""
     flops: Annotated[float, Field(ge=0, strict=True)] = 0.0
-    """Floating-point operations, as `modeling/flops.py` estimates them."""
+    """Floating-point operations, estimated from the model's shapes."""
 
 
 class Config(BaseModel):
-    """Every setting of a run. Frozen; made by `resolve.resolve`, which also fills `options`."""
+    """All settings of a run, frozen. `resolve.resolve` builds it and fills `options`."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -73,109 +73,117 @@ class Config(BaseModel):
     )
 
     model: NonEmptyText = setting("t5-mini", affects="results")
-    """The model to teach: the embedded t5-mini, a folder, or a name on the Hugging Face Hub."""
+    """Model to train: the embedded t5-mini, a folder, or a name on the Hugging Face Hub."""
     method: NonEmptyText = setting("vanilla", affects="results")
-    """How to teach it: a method of fki's or of an installed plug-in."""
+    """Training method: a built-in method or the name of an installed plug-in."""
     dataset: NonEmptyText = setting("wiki", affects="results")
-    """What to teach: a known dataset or a folder with one."""
+    """Dataset: a known name or a folder."""
     dataset_version: Version = setting("quarter", affects="results")
-    """How long a period is."""
+    """Length of a period."""
     since: str = setting("", affects="results")
-    """Only periods from this date on, such as 2024, 2024-05 or 2024-Q2; empty: all."""
+    """Train only on periods that start on or after this date, such as 2024, 2024-05 or 2024-Q2.
+    Empty: all periods."""
     max_periods: NonNegativeInt = setting(0, affects="results")
-    """Only the first so many periods; 0: all."""
+    """Train only on this many periods, the earliest. 0: all."""
 
     prompt_format: PromptFormat = setting("sentinel", affects="scoring")
-    """How a fact is asked: with a sentinel for its object, or with the wording up to its object."""
+    """Prompt of a fact: `sentinel` puts a sentinel token in place of the object; `prefix` ends
+    before the object."""
     document_objective: DocumentObjective = setting("span_corruption", affects="results")
-    """How documents are learned: random spans are hidden, or names, dates and numbers."""
+    """Training objective of documents: span corruption of random spans, or of salient spans (names,
+    dates and numbers)."""
     input_length: Annotated[int, Field(ge=2)] = setting(64, affects="scoring")
-    """At most this many input tokens; a longer question is cut off, a document cut into pieces."""
+    """Maximum number of input tokens. Longer prompts are truncated; longer documents are split."""
     output_length: PositiveInt = setting(32, affects="scoring")
-    """At most this many target tokens; a longer answer is an error, never cut off."""
+    """Maximum number of target tokens. A longer answer is an error and is never truncated."""
 
     num_train_epochs: PositiveInt = setting(12, affects="results")
-    """How often each period's facts are learned."""
+    """Number of epochs per period."""
     train_batch_size: PositiveInt = setting(32, affects="results")
-    """Examples per optimizer step and device, before accumulation."""
+    """Examples per optimizer step and device, before gradient accumulation."""
     gradient_accumulation_steps: PositiveInt = setting(1, affects="results")
-    """An optimizer step has this many times train_batch_size examples per device."""
+    """Gradient accumulation: an optimizer step uses this many times train_batch_size examples per
+    device."""
     micro_batch_tokens: NonNegativeInt = setting(1024, affects="results")
-    """Padded input tokens of one forward pass; it is exact for any value. 0: train_batch_size."""
+    """Padded input tokens of one forward pass. Any value gives the same gradients. 0: use
+    train_batch_size."""
     pack_length: NonNegativeInt = setting(128, affects="results")
-    """Examples share a row of up to so many input tokens, and do not see one another; it is exact,
-    and saves padding. 0: each has a row of its own; so it is for models other than T5 and mT5."""
+    """Sequence packing with block-diagonal attention: maximum number of input tokens of a row.
+    The loss equals that of unpacked rows. 0: no packing, as models other than T5 and mT5 need."""
     encoder_cache: Literal["auto", "off", "fp32", "bf16"] = setting("auto", affects="results")
-    """What a frozen encoder says is kept on disk and read again each epoch, so without dropout.
-    auto: fp32 for several epochs; bf16 takes half the space, and scoring does without it."""
+    """Disk cache for the outputs of a frozen encoder, which then runs once per period, without
+    dropout. auto: fp32 with several epochs. bf16: half the space; not used for scoring."""
     encoder_cache_mib: PositiveInt = setting(4096, affects="results")
-    """The disk that it takes at most."""
+    """Maximum size of the encoder cache on disk, in MiB."""
     learning_rate: PositiveFloat = setting(1e-3, affects="results")
-    """The peak learning rate, absolute also for Adafactor."""
+    """Peak learning rate; absolute for Adafactor, too."""
     use_lr_scheduling: bool = setting(False, affects="results")
-    """Per period: warm up over the first tenth of the steps, then fall linearly; else constant."""
+    """Learning rate schedule of each period: linear warmup over a tenth of the steps, then linear
+    decay. false: constant."""
     optimizer: Literal["adafactor", "adamw"] = setting("adafactor", affects="results")
-    """The optimizer, unless the method brings its own."""
+    """Optimizer, unless the method has its own."""
     weight_decay: NonNegativeFloat = setting(0.0, affects="results")
-    """Decoupled weight decay of matrices; vectors have none."""
+    """Decoupled weight decay of matrices. Vectors have none."""
     max_grad_norm: NonNegativeFloat = setting(0.5, affects="results")
-    """The global norm that gradients are scaled down to when above it; 0: no limit."""
+    """Maximum global gradient norm; larger gradients are scaled down. 0: no limit."""
     on_nan: Literal["stop", "skip"] = setting("stop", affects="results")
-    """What to do where the loss is no finite number: stop, or leave out up to 10 steps in a row."""
+    """On a NaN or infinite loss: stop, or skip the step (at most 10 in a row)."""
     reset_optimizer_per_period: bool = setting(True, affects="results")
-    """Start each period with a fresh optimizer state."""
+    """Reset the optimizer's state at the start of each period."""
     freeze_level: Literal[0, 1, 2] = setting(0, affects="results")
-    """0: all weights train; 1: not encoder and embeddings; 2: only what the method adds."""
+    """Frozen parameters. 0: none. 1: encoder and embeddings. 2: all that the base model has."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = setting(0, affects="results")
-    """What all randomness follows from."""
+    """Random seed."""
 
     ngpu: PositiveInt = setting(1, affects="results")
-    """Devices that the run is meant for, one process each."""
+    """Number of devices that the run is planned for, one process each."""
     num_workers: NonNegativeInt = setting(0, affects="nothing")
-    """Processes that prepare batches; 0: the training process itself."""
+    """Processes that prepare batches. 0: the training process prepares them."""
     mixed_precision: Literal["no", "bf16", "auto"] = setting("no", affects="results")
-    """The forward pass in bf16, weights and optimizer in fp32; auto: where the device is made for
-    it. Scoring is in fp32 in any case."""
+    """Precision of the forward pass in training; weights and optimizer stay fp32. auto: bf16 on
+    devices with bf16 hardware. Scoring is always fp32."""
     use_deepspeed: bool = setting(False, affects="results")
-    """DeepSpeed; not possible yet, so only false is accepted."""
+    """DeepSpeed. Not supported yet: only false is accepted."""
 
     eval_batch_size: PositiveInt = setting(256, affects="results")
-    """Probes per device that are answered at once."""
+    """Maximum number of probes per device and batch."""
     eval_batch_tokens: NonNegativeInt = setting(4096, affects="results")
-    """Padded input tokens that are answered at once; 0: eval_batch_size."""
+    """Maximum number of padded input tokens per evaluation batch. 0: use eval_batch_size."""
     eval_every: NonNegativeInt = setting(0, affects="scoring")
-    """Score after every so many periods; 0: such that there are at most 12 evaluations."""
+    """Evaluate after this many periods. 0: at most 12 evaluations, evenly spread."""
     eval_lookback: NonNegativeInt = setting(0, affects="results")
-    """How many past scored phases each evaluation looks back over; 0: all."""
+    """Number of past evaluated phases that each evaluation probes again. 0: all."""
     max_probes_per_set: NonNegativeInt = setting(500, affects="scoring")
-    """At most this many probes of a keep-set, and of cloze per phase, by a fixed seed; 0: all."""
+    """Maximum number of probes of a keep-set, and of cloze per phase, sampled with a fixed seed.
+    0: all."""
     num_beams: PositiveInt = setting(1, affects="scoring")
-    """Beams when an answer is generated; 1: greedy."""
+    """Beams in answer generation. 1: greedy decoding."""
     check_validation: bool = setting(False, affects="results")
-    """Only evaluate, train nothing."""
+    """Evaluate without training."""
     continue_from: str = setting("", affects="results")
-    """A run, or one of its checkpoints, whose weights a new run starts from; empty: the model's."""
+    """Run or checkpoint whose weights a new run starts from. Empty: the weights of model."""
     checkpoint_path: str = setting("", affects="results")
-    """The weights that check_validation evaluates; empty: the model as it is."""
+    """Weights to evaluate with check_validation. Empty: the model as it is."""
 
     output_dir: str = setting("", affects="nothing", is_location=True)
-    """The run's folder; empty: a new one under runs/."""
+    """Run directory. Empty: a new directory under runs/."""
     output_log: str = setting("", affects="nothing", is_location=True)
-    """Where a further copy of the scores goes: a folder, a .csv or a .jsonl file."""
+    """Additional copy of the scores: a folder, a .csv or a .jsonl file."""
     keep_last: PositiveInt = setting(2, affects="nothing")
-    """How many checkpoints are kept, the newest ones."""
+    """Number of newest checkpoints to keep."""
     keep_best: NonNegativeInt = setting(0, affects="nothing")
-    """How many more are kept, those of the best rows: most kept and most learned."""
+    """Number of additional checkpoints to keep: those with the best scores, of facts to keep and
+    facts to learn together."""
     save_every_steps: NonNegativeInt = setting(0, affects="nothing")
-    """Save a checkpoint after every so many optimizer steps, too; 0: after each scored phase."""
+    """Save a checkpoint after this many optimizer steps, too. 0: only after each scored phase."""
 
     budget: Budget = setting(Budget(), affects="results")
-    """What a period's training may use; in TOML the table [budget]."""
+    """Limits of a period's training; the table [budget] in TOML."""
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """The methods' own options by table; in TOML each is a table of its own, such as [recadam]."""
+    """Options of the methods, by table. In TOML each is a table of its own, such as [recadam]."""
 
     def options_for(self, table: str) -> dict[str, Any]:
-        """The checked options of a method's table, defaults included; empty if it has none."""
+        """The validated options of a method's table, with defaults; empty if it has none."""
         return dict(self.options.get(table, {}))
 
     @field_validator("mixed_precision", mode="before")
@@ -183,7 +191,7 @@ class Config(BaseModel):
     def _no_fp16(cls, value: object) -> object:
         if value == "fp16":
             raise ValueError(
-                "must be 'bf16' or 'no', not 'fp16': T5's feed-forward layers overflow in fp16."
+                "must be 'bf16' or 'no', not 'fp16': feed-forward layers of T5 overflow in fp16."
             )
         return value
 
@@ -225,7 +233,7 @@ TABLES: dict[str, type[BaseModel]] = {"budget": Budget}  # settings that are tab
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """All settings, then the tables of options, as TOML has them."""
+    """All settings, then the tables of options, nested as in TOML."""
     flat = config.model_dump()
     options: dict[str, Any] = flat.pop("options")
     return flat | options
@@ -243,12 +251,12 @@ def flatten(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def to_toml(config: Config) -> str:
-    """A preset that states every key; resolving it alone gives an equal config."""
+    """A preset with every setting. Resolving it alone gives an equal config."""
     return "# Every setting of one run.\n" + tomli_w.dumps(to_dict(config))
 
 
 def find_conflicts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(key, what must hold) for settings that are fine alone but not together."""
+    """Yield (key, requirement) for settings that are valid alone but not together."""
     if settings.get("checkpoint_path") and settings.get("check_validation", False) is False:
-        text = "is only read when check_validation = true. To train from model: --set"
-        yield "checkpoint_path", f"{text} checkpoint_path="
+        text = "requires check_validation = true. To train from model: --set checkpoint_path="
+        yield "checkpoint_path", text

@@ -1,7 +1,7 @@
-"""Many runs in one command: which cells a grid of methods and seeds has, and where each one goes.
+"""Sweeps: one run for each method and seed, and the folder of each run.
 
-A cell is the run that `fki train` makes with the same options, `--method` and `--seed`; so the
-preset `<preset>_<method>` is taken where there is one (`presets.read_layers`).
+A cell of a sweep equals the run of `fki train` with the same options, `--method` and `--seed`. So
+the preset `<preset>_<method>` is used if it exists (`presets.read_layers`).
 """
 
 import hashlib
@@ -19,41 +19,41 @@ from fki.core.errors import ConfigError
 from fki.core.paths import expand_path
 
 ALL = "all"
-MAX_CELLS = 1000  # cells of a grid; more is a seed that was taken for a count
+MAX_CELLS = 1000  # a higher number is usually a seed that was given as a count
 
 ReadLayers = Callable[..., list[Layer]]
-"""The layers of settings that the command line makes, with these flags laid over them."""
+"""Returns the layers of settings of the command line, with these flags on top."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepCell:
-    """One run of a grid."""
+    """One run of a sweep."""
 
-    name: str  # of its folder: recadam-s1
+    name: str  # of the run's folder, such as recadam-s1
     resolved: ResolvedConfig
 
     @property
     def config(self) -> Config:
-        """Its settings."""
+        """The settings of the run."""
         return self.resolved.config
 
     @property
     def folder(self) -> Path:
-        """Its run folder."""
+        """The folder of the run."""
         return expand_path(self.config.output_dir)
 
 
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
-    """All cells of a grid, seed by seed, so that the methods can be compared early on."""
+    """All cells of a sweep, ordered by seed, so that methods can be compared early."""
 
     folder: Path
     cells: tuple[SweepCell, ...]
 
     def partition(self, text: str) -> tuple[SweepCell, ...]:
-        """The cells of one part of several: "2/3" has every third one, from the second on; "" all.
+        """The cells of one partition: "2/3" is every third cell from the second on; "" is all.
 
-        Raises ConfigError for anything else.
+        Raises ConfigError for any other text.
         """
         if not text:
             return self.cells
@@ -61,8 +61,8 @@ class SweepPlan:
         i, n = (int(number) for number in numbers.groups()) if numbers else (0, 0)
         if not 1 <= i <= n:
             raise ConfigError(
-                f"--partition must be i/n with i from 1 to n, such as 1/3, not '{text}'.",
-                hint="Each of n processes is given another i.",
+                f"--partition must be I/N with I from 1 to N, such as 1/3, not '{text}'.",
+                hint="Start N processes, each with a different I.",
             )
         return self.cells[i - 1 :: n]
 
@@ -70,22 +70,22 @@ class SweepPlan:
 def plan_sweep(
     layers_of: ReadLayers, methods: str | None, seeds: str | None, presets: Sequence[str]
 ) -> SweepPlan:
-    """The grid of these methods and seeds, every cell's settings checked.
+    """Plan the sweep of these methods and seeds, and validate the settings of each cell.
 
     Args:
-        methods: names with commas between them, or "all"; None: the settings' own.
-        seeds: how many, from 0 on, or seeds with commas between them; None: the settings' own.
-        presets: as the user named them, for the name of the folder.
+        methods: comma-separated names, or "all". None: the method of the settings.
+        seeds: a count, or comma-separated seeds. None: the seed of the settings.
+        presets: as given by the user, for the name of the folder.
     Raises:
-        ConfigError: a method or seed that cannot be, or settings that cannot be used.
+        ConfigError: an unknown method, an invalid seed, or invalid settings.
     """
     base = resolve(layers_of(), options_of=registry.options_of).config
     chosen = [{"method": name} for name in _parse_methods(methods)] if methods is not None else [{}]
     numbers = _parse_seeds(seeds) if seeds is not None else [base.seed]
     if len(chosen) * len(numbers) > MAX_CELLS:
         raise ConfigError(
-            f"A grid has at most {MAX_CELLS} cells, not {len(chosen) * len(numbers)}.",
-            hint=f"--seeds {seeds} is a count; one seed is --seed {seeds}.",
+            f"A sweep has at most {MAX_CELLS} runs, not {len(chosen) * len(numbers)}.",
+            hint=f"--seeds {seeds} is a count. For one seed: --seed {seeds}",
         )
     folder = expand_path(base.output_dir) if base.output_dir else _default_folder(base, presets)
     return SweepPlan(
@@ -108,7 +108,7 @@ def _plan_cell(layers_of: ReadLayers, folder: Path, seed: int, method: dict[str,
 
 
 def _cell_log(output_log: str, name: str) -> str:
-    """A further copy of a cell's scores: in a folder of its own, or in a file with its name."""
+    """The path for the additional copy of a cell's scores, with the cell's name in it."""
     path = Path(output_log)
     if not output_log or not path.suffix:
         return output_log and str(path / name)
@@ -119,19 +119,18 @@ def _parse_methods(text: str) -> list[str]:
     names = registry.method_names() if text.strip() == ALL else _split_list(text)
     if not names:
         raise ConfigError(
-            "--methods must be methods with commas between them, or all.",
+            "--methods must be comma-separated methods, or all.",
             hint=f"Methods: {', '.join(registry.method_names())}",
         )
     return list(dict.fromkeys(registry.canonical_name(name)[0] for name in names))
 
 
 def _parse_seeds(text: str) -> list[int]:
-    """`3` is 0, 1, 2; `0,3,7` are those."""
+    """Parse a count (`3` is 0, 1, 2) or a list (`0,3,7`)."""
     parts = _split_list(text)
     if not parts or not all(part.isdecimal() for part in parts) or text.strip() == "0":
         raise ConfigError(
-            f"--seeds must be a count of at least 1, or seeds with commas between them, "
-            f"not '{text}'.",
+            f"--seeds must be a count of at least 1 or comma-separated seeds, not '{text}'.",
             hint="Such as --seeds 3 or --seeds 0,3,7",
         )
     numbers = [int(part) for part in parts]
@@ -145,8 +144,10 @@ def _split_list(text: str) -> list[str]:
 
 
 def _default_folder(base: Config, presets: Sequence[str]) -> Path:
-    """runs/<presets>-<version>-<digest>: the same for the same settings, whatever the methods and
-    seeds, so that a grid can grow."""
+    """runs/<presets>-<version>-<digest>, which depends neither on methods nor on seeds.
+
+    So the same command with more methods or seeds extends the sweep.
+    """
     own = {"method", "seed", *location_settings()}
     shared = {key: value for key, value in to_dict(base).items() if key not in own}
     text = json.dumps(with_old_names(shared), sort_keys=True, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Files written whole or not at all: a temporary file, synced, then renamed; and file digests."""
+"""Atomic writes (a temporary file, synced, then renamed), appends, and file digests."""
 
 import hashlib
 import json
@@ -11,15 +11,16 @@ from fki.core.errors import FkiError
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a whole file, or leave what was there: a temporary file, synced, then renamed.
+    """Write a file atomically: it has either the new content or the old.
 
-    Raises FkiError where the disk refuses.
+    Raises:
+        FkiError: the write failed.
     """
     _write(file, [text])
 
 
 def write_lines(file: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write one JSON object a line in the same way, as they come."""
+    """Write one JSON object per line atomically, without holding all rows in memory."""
     _write(file, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
@@ -33,14 +34,14 @@ def _write(file: Path, parts: Iterable[str]) -> None:
         os.replace(scratch, file)
     except OSError as error:
         raise FkiError(
-            f"{file} cannot be written: {error.strerror}.", hint="Free some space, then try again."
+            f"Cannot write {file}: {error.strerror}.", hint="Free some space, then try again."
         ) from None
     finally:
         scratch.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:
-    """Have the disk hold a file or a folder, not only the memory."""
+    """Flush a file or a folder to disk (fsync)."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -49,18 +50,18 @@ def sync(path: Path) -> None:
 
 
 def write_json(file: Path, value: Any) -> None:
-    """Write a JSON file in the same way."""
+    """Write a JSON file atomically."""
     write_text(file, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def append_lines(file: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Add one JSON object a line. Raises FkiError where the disk refuses."""
+    """Append one JSON object per line. Raises FkiError if the write failed."""
     try:
         with file.open("a", encoding="utf-8") as out:
             out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     except OSError as error:
         raise FkiError(
-            f"{file} cannot be written: {error.strerror}.",
+            f"Cannot write {file}: {error.strerror}.",
             hint="Free some space, then run the same command with --resume.",
         ) from None
 

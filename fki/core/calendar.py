@@ -1,4 +1,4 @@
-"""Days, months and quarters: names, bounds, and dates as people write them."""
+"""Days, months and quarters: names, bounds, and parsing of dates."""
 
 import re
 from calendar import monthrange
@@ -11,9 +11,9 @@ _DATE = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?|-?Q([1-4]))?$")
 
 
 def parse_date(text: str) -> tuple[date, str]:
-    """The first day that `text` names, and its precision ("day", "month", "quarter", "year").
+    """Parse a date. Returns its first day and its precision: "day", "month", "quarter" or "year".
 
-    Reads 2023-01-03, 2023-1-3, 2023-01, 2023-Q1 and 2023. Raises ValueError for anything else.
+    Accepts 2023-01-03, 2023-1-3, 2023-01, 2023-Q1 and 2023. Raises ValueError for any other text.
     """
     match = _DATE.match(text.strip())
     if match is None:
@@ -29,14 +29,14 @@ def parse_date(text: str) -> tuple[date, str]:
 
 
 def last_day(first: date, precision: str) -> date:
-    """The last day of the day, month, quarter or year that begins on this one."""
+    """The last day of the day, month, quarter or year that begins on `first`."""
     if precision == "year":
         return date(first.year, 12, 31)
     return period_bounds(first, cast(Version, precision))[1]
 
 
 def period_name(day: date, version: Version) -> str:
-    """The period that a day falls in: "2023-01-03", "2023-01" or "2023-Q1"."""
+    """The name of the period of a day: "2023-01-03", "2023-01" or "2023-Q1"."""
     if version == "day":
         return day.isoformat()
     if version == "month":
@@ -45,7 +45,7 @@ def period_name(day: date, version: Version) -> str:
 
 
 def period_bounds(day: date, version: Version) -> tuple[date, date]:
-    """First and last day (inclusive) of the period that a day falls in."""
+    """First and last day (inclusive) of the period of a day."""
     if version == "day":
         return day, day
     last_month = day.month if version == "month" else (day.month + 2) // 3 * 3

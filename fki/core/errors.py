@@ -1,11 +1,11 @@
-"""What can go wrong for a user, each with its exit code; only `cli` prints them."""
+"""Errors that a user can resolve, each with its exit code. Only the commands print them."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class FkiError(Exception):
-    """A user's problem: what must hold, what is, and (as the hint) what to type next."""
+    """An error with a message for the user (what failed, why) and a hint (what to type)."""
 
     exit_code = 1
 
@@ -15,49 +15,49 @@ class FkiError(Exception):
 
 
 class ConfigError(FkiError):
-    """The settings cannot be used: unknown key, wrong type, impossible combination."""
+    """Invalid settings: an unknown key, a wrong type, or an impossible combination."""
 
     exit_code = 2
 
 
 class DataError(FkiError):
-    """Data is missing, malformed or not what its checksum says."""
+    """Data is missing, malformed, or does not match its checksum."""
 
     exit_code = 3
 
 
 class NotDownloaded(DataError):
-    """A known dataset or model that is not on this machine."""
+    """A known dataset or model was not downloaded yet."""
 
 
 class CheckFailed(FkiError):
-    """A check that guards a result did not pass, such as an export that answers differently."""
+    """A check of a result failed, such as an export that gives other answers than its run."""
 
     exit_code = 4
 
 
 class RunLocked(FkiError):
-    """Another process is in the run's folder, or has brought the run to its end."""
+    """Another process uses the run's folder, or has finished the run."""
 
 
 class CannotFold(FkiError):
-    """The method adds parts that no plain model of the same class can hold."""
+    """The method adds modules that a plain model of the same class does not have."""
 
 
 class Interrupted(FkiError):
-    """Stopped by the user; what was finished is saved."""
+    """The user stopped the command; finished work is saved."""
 
     exit_code = 75
 
 
 def closest_match(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like this one, whatever the case; None where none is alike."""
+    """The most similar known name, ignoring case; None if no name is similar."""
     by_folded = {word.casefold(): word for word in known}
     match = get_close_matches(name.casefold(), list(by_folded), n=1, cutoff=0.6)
     return by_folded[match[0]] if match else None
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?` for the closest of the known names, else an empty string."""
+    """` Did you mean 'x'?` with the most similar known name, or ""."""
     match = closest_match(name, known)
     return f" Did you mean '{match}'?" if match else ""

@@ -1,4 +1,4 @@
-"""Where fki keeps what it downloads: FKI_HOME, else the platform's data folder."""
+"""Paths: the data folder for downloads and caches, `~` in user paths, packaged assets."""
 
 import os
 from contextlib import suppress
@@ -8,28 +8,32 @@ from platformdirs import user_data_path
 
 
 def data_home() -> Path:
-    """The data folder; it need not exist yet."""
+    """The data folder: FKI_HOME, or else the platform's. It may not exist yet."""
     home = os.environ.get("FKI_HOME")
     return expand_path(home) if home else user_data_path("fki", appauthor=False)
 
 
-def evict_oldest(folder: Path, pattern: str, most: int) -> None:
-    """Keep at most so many bytes of the files of a folder that can be made again, and always the
-    newest one; those that were used longest ago go first."""
-    with suppress(OSError):  # another process may do the same
+def evict_oldest(folder: Path, pattern: str, max_bytes: int) -> None:
+    """Delete the least recently used files of a cache folder above a total size.
+
+    Args:
+        pattern: glob of the cache files.
+        max_bytes: maximum number of bytes to keep. The newest file always stays.
+    """
+    with suppress(OSError):  # another process may delete the same files
         files = sorted(folder.glob(pattern), key=lambda f: f.stat().st_mtime, reverse=True)
-        held = 0
+        total = 0
         for number, file in enumerate(files):
-            held += file.stat().st_size
-            if number and held > most:
+            total += file.stat().st_size
+            if number and total > max_bytes:
                 file.unlink(missing_ok=True)
 
 
 def expand_path(text: str) -> Path:
-    """A path as a user wrote it, `~` read as a home folder where there is one of that name."""
+    """The path of a user's text, with `~` expanded to a home folder if that exists."""
     return Path(os.path.expanduser(text))
 
 
 def asset_folder(name: str) -> Path:
-    """A folder that ships inside the package."""
+    """The path of a folder that is part of the package."""
     return Path(__file__).resolve().parent.parent / "assets" / name

@@ -1,7 +1,7 @@
-"""The methods by name, without importing them: ours, and those of installed plug-ins.
+"""The methods by name: built-in ones and those of installed plug-ins.
 
-A plug-in declares its class as an entry point of the group `fki.methods`; a name of ours always
-means ours. Nothing is imported before a method's class is asked for.
+A plug-in declares its class as an entry point of the group `fki.methods`. A built-in name always
+refers to the built-in method. A method is imported only when its class is requested.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ GROUP = "fki.methods"
 
 @dataclass(frozen=True, slots=True)
 class Builtin:
-    """One of our methods: where its class is, the table of its options ("": none), its idea."""
+    """A built-in method: import path, table of its options ("": none), one-line summary."""
 
     target: str
     table: str
@@ -28,43 +28,45 @@ class Builtin:
 BUILTIN = {
     "vanilla": Builtin("fki.methods.base:Method", "", "Plain fine-tuning on the new facts."),
     "kadapter_2": Builtin(
-        "fki.methods.kadapter:KAdapter2", "kadapter", "Two new blocks beside the encoder."
+        "fki.methods.kadapter:KAdapter2", "kadapter", "Two new blocks parallel to the encoder."
     ),
     "kadapter_3": Builtin(
-        "fki.methods.kadapter:KAdapter3", "kadapter", "Three new blocks beside the encoder."
+        "fki.methods.kadapter:KAdapter3", "kadapter", "Three new blocks parallel to the encoder."
     ),
     "lora": Builtin(
         "fki.methods.lora:Lora", "lora", "Low-rank updates of the query and value projections."
     ),
     "mixreview": Builtin(
-        "fki.methods.mixreview:MixReview", "mixreview", "New examples, and some old ones again."
+        "fki.methods.mixreview:MixReview",
+        "mixreview",
+        "Fine-tuning on new examples and a sample of old ones.",
     ),
     "modular": Builtin(
-        "fki.methods.modular:Modular", "modular", "A second, small encoder beside the first."
+        "fki.methods.modular:Modular", "modular", "A second, small encoder parallel to the first."
     ),
     "recadam": Builtin(
-        "fki.methods.recadam:RecAdam", "recadam", "Adam that pulls weights back to their start."
+        "fki.methods.recadam:RecAdam", "recadam", "Adam with a pull towards the initial weights."
     ),
 }
-ALIASES = {"vannila": "vanilla", "baseline": "vanilla"}  # as the original research code wrote it
+ALIASES = {"vannila": "vanilla", "baseline": "vanilla"}  # names in the original research code
 
 
 @cache
 def _plugins() -> dict[str, EntryPoint]:
-    found = {entry.name: entry for entry in entry_points(group=GROUP)}
-    return {name: found[name] for name in sorted(found) if name not in BUILTIN}
+    entries = {entry.name: entry for entry in entry_points(group=GROUP)}
+    return {name: entries[name] for name in sorted(entries) if name not in BUILTIN}
 
 
 def method_names() -> list[str]:
-    """Ours in their order, then the plug-ins' by alphabet."""
+    """Built-in methods in their order, then plug-ins, sorted."""
     return [*BUILTIN, *_plugins()]
 
 
 def canonical_name(name: str) -> tuple[str, str | None]:
-    """The registered name, and a note where an alias was read as it.
+    """The registered name of a name or alias, and a note if it was an alias.
 
     Raises:
-        ConfigError: no method has this name.
+        ConfigError: unknown method.
     """
     if name in ALIASES:
         return ALIASES[name], f"method '{name}' is read as '{ALIASES[name]}'."
@@ -76,47 +78,47 @@ def canonical_name(name: str) -> tuple[str, str | None]:
 
 
 def method_class(name: str) -> type[Any]:
-    """The method's class, a subclass of `fki.methods.base.Method`; this imports it.
+    """Import the class of a method, a subclass of `fki.methods.base.Method`.
 
     Raises:
-        ConfigError: no method has this name.
-        FkiError: it is a plug-in's and cannot be imported, or is no method.
+        ConfigError: unknown method.
+        FkiError: a plug-in failed to import, or its class is not a method.
     """
     name, _ = canonical_name(name)
     if name not in BUILTIN:
         return _plugin_class(_plugins()[name])
     module, _, attribute = BUILTIN[name].target.partition(":")
-    found: type[Any] = getattr(import_module(module), attribute)
-    return found
+    imported: type[Any] = getattr(import_module(module), attribute)
+    return imported
 
 
 def _plugin_class(entry: EntryPoint) -> type[Any]:
     origin = f"method '{entry.name}' ({entry.value}"
     origin += f", from {entry.dist.name})" if entry.dist else ")"
     try:
-        found = entry.load()
-    except Exception as error:  # whatever a stranger's module raises on import
+        plugin = entry.load()
+    except Exception as error:  # any error of the plug-in's module
         reason = f"{type(error).__name__}: {error}"
-        raise FkiError(f"The plug-in for {origin} cannot be loaded: {reason}") from error
-    if not (isinstance(found, type) and hasattr(found, "Options")):
+        raise FkiError(f"Cannot load the plug-in for {origin}: {reason}") from error
+    if not (isinstance(plugin, type) and hasattr(plugin, "Options")):
         raise FkiError(f"The plug-in for {origin} must be a subclass of fki.methods.base.Method.")
-    return found
+    return plugin
 
 
 def options_of(name: str) -> type[Any]:
-    """The pydantic class of a method's options; imports the method, raises like `method_class`."""
+    """The pydantic class of a method's options. Imports the method; raises as `method_class`."""
     options: type[Any] = method_class(name).Options
     return options
 
 
 def table_of(name: str) -> str:
-    """The table that holds a method's options, "" for vanilla; imports plug-ins only.
+    """The table of a method's options; "" for vanilla. Imports plug-ins only.
 
-    A plug-in's table has the plug-in's name unless its class states another.
+    The table of a plug-in has the plug-in's name, unless its class states another.
 
     Raises:
-        ConfigError: no method has this name.
-        FkiError: it is a plug-in's and cannot be imported.
+        ConfigError: unknown method.
+        FkiError: a plug-in failed to import.
     """
     name, _ = canonical_name(name)
     if name in BUILTIN:
@@ -126,28 +128,28 @@ def table_of(name: str) -> str:
 
 
 def method_of_table(table: str) -> str | None:
-    """The first method whose options are in this table; imports plug-ins only if none is ours."""
+    """The first method with this table. Imports plug-ins only if no built-in method has it."""
     return next((name for name, its_table in _tables() if its_table == table), None)
 
 
 def table_names() -> list[str]:
-    """Every table of options once; imports the plug-ins and passes over broken ones."""
+    """Each table of options once. Imports the plug-ins and skips broken ones."""
     return list(dict.fromkeys(table for _, table in _tables()))
 
 
 def _tables() -> Iterator[tuple[str, str]]:
-    """(method, table) of each method that has a table; ours come before any plug-in is imported."""
+    """Yield (method, table) for each method with a table, built-in ones first."""
     for name in method_names():
         try:
             table = table_of(name)
         except FkiError:
-            continue  # broken plug-ins are an error only when asked for
+            continue  # a broken plug-in is an error only if it is selected
         if table:
             yield name, table
 
 
 def summary_of(name: str) -> str:
-    """One line for a list of methods; a plug-in's says who brings it, without importing it."""
+    """A method's summary in one line; for a plug-in, the name of its package."""
     name, _ = canonical_name(name)
     if name in BUILTIN:
         return BUILTIN[name].summary

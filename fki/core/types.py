@@ -124,7 +124,7 @@ class ProbeSet:
         return self.listed or tuple(chain.from_iterable(self.by_period.values()))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Stream:
     """A dataset in one granularity: what was known before, what came, and the questions."""
 
@@ -134,6 +134,17 @@ class Stream:
     base: Sequence[Fact]
     probe_sets: tuple[ProbeSet, ...]
     digest: str  # SHA-256 of the data that this was cut from
+
+    def __repr__(self) -> str:
+        first, last = self.periods[0].name, self.periods[-1].name
+        sets = ", ".join(f"{probe_set.name} ({len(probe_set):,})" for probe_set in self.probe_sets)
+        return (
+            f"Stream '{self.name}', version {self.version}\n"
+            f"periods     {len(self.periods)} ({first} to {last})\n"
+            f"facts       {sum(len(period.facts) for period in self.periods):,}\n"
+            f"examples    {sum(len(period.examples) for period in self.periods):,}\n"
+            f"probe sets  {sets}"
+        )
 
 
 class SegmentIds(NamedTuple):

@@ -74,12 +74,17 @@ def evaluate(
 
 
 def _check_same_model(resolved: ResolvedConfig, own: Config) -> None:
-    """Raises ConfigError if `--set` changes the run's model, method or freeze level."""
+    """Raises ConfigError if the user states another model, method or freeze level than the run's.
+
+    The environment may state one, since it applies to all commands.
+    """
     for key in ("model", "method", "freeze_level"):
         stated, trained = getattr(resolved.config, key), getattr(own, key)
-        if resolved.origins[key] == "--set" and stated != trained:
+        origin = resolved.origins[key]
+        is_stated = origin != "default" and not origin.startswith("FKI_")
+        if is_stated and stated != trained:
             raise ConfigError(
-                f"The run has {key} = {trained!r}; --set {key}={stated} cannot change it.",
+                f"The run has {key} = {trained!r}; {origin} cannot change it to {stated!r}.",
                 hint="A run can be evaluated on other data and probes, not as another model.",
             )
 

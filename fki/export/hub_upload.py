@@ -1,7 +1,7 @@
-"""An exported folder to the Hugging Face Hub: a new repository, private unless asked otherwise.
+"""Uploads an exported folder to the Hugging Face Hub: a new repository, private by default.
 
-Nothing on the Hub is ever overwritten: a repository that holds anything is refused, before the
-export and once more before the upload.
+An upload never overwrites anything: a repository that contains files is refused, before the export
+and once more before the upload.
 """
 
 import re
@@ -15,46 +15,48 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from fki.core.errors import ConfigError, FkiError
 
 REPO = re.compile(r"[\w.-]+/[\w.-]+")
-HUB_FILES = {".gitattributes"}  # what the Hub itself puts into a new repository
+HUB_FILES = {".gitattributes"}  # files that the Hub itself puts into a new repository
 Result = TypeVar("Result")
 
 
 def check_repo(repo: str, *, is_public: bool) -> None:
-    """Can a folder be pushed there? Nothing is written.
+    """Check that a folder can be uploaded to a repository. Writes nothing.
 
     Raises:
-        ConfigError: it is no `owner/name`.
-        FkiError: there is no token or no network, or the repository holds files, or is public where
-            that was not asked for.
+        ConfigError: the name is not `owner/name`.
+        FkiError: no token, no network, the repository contains files, or it is public and
+            `is_public` is False.
     """
     if not REPO.fullmatch(repo):
         raise ConfigError(f"--push must be owner/name, not '{repo}'.", hint="Try: --push me/my-t5")
     if get_token() is None:
         raise FkiError(
-            "--push needs a token of the Hugging Face Hub, and there is none.",
-            hint="Run: hf auth login   or set HF_TOKEN to one with write access.",
+            "--push needs a token of the Hugging Face Hub. No token found.",
+            hint="Run: hf auth login   or set HF_TOKEN to a token with write access.",
         )
     if constants.HF_HUB_OFFLINE:
         raise FkiError(
-            "--push needs the Hub, and HF_HUB_OFFLINE forbids it.", hint="Unset HF_HUB_OFFLINE."
+            "--push needs the Hub, but HF_HUB_OFFLINE is set.", hint="Unset HF_HUB_OFFLINE."
         )
-    _call_hub("the token", HfApi().whoami)  # of a wrong one the Hub says no more than "not found"
+    _call_hub("the token", HfApi().whoami)  # with a wrong token the Hub answers only "not found"
     _call_hub(repo, lambda: _inspect_repo(repo, is_public=is_public))
 
 
 def push_folder(folder: Path, repo: str, *, is_public: bool) -> str:
-    """Upload a folder. Returns its address.
+    """Upload a folder to a new or empty repository.
 
-    Raises FkiError where the Hub refuses; the folder stays as it is.
+    Returns:
+        The address of the repository.
+    Raises:
+        FkiError: the Hub refuses the upload; the folder is unchanged.
     """
 
     def upload() -> str:
         api = HfApi()
         if _inspect_repo(repo, is_public=is_public) is None:
             api.create_repo(repo, private=not is_public)
-        parent = _inspect_repo(
-            repo, is_public=is_public
-        )  # a commit in between makes the upload fail
+        # The upload fails if somebody commits between this look and the upload.
+        parent = _inspect_repo(repo, is_public=is_public)
         api.upload_folder(
             repo_id=repo,
             folder_path=folder,
@@ -63,47 +65,47 @@ def push_folder(folder: Path, repo: str, *, is_public: bool) -> str:
         )
         return f"{constants.ENDPOINT}/{repo}"
 
-    again = f"The folder {folder} is whole and checked. By hand: hf upload {repo} {folder}"
-    return _call_hub(repo, upload, again)
+    hint = f"{folder} is complete and checked. Upload it by hand: hf upload {repo} {folder}"
+    return _call_hub(repo, upload, hint)
 
 
 def _inspect_repo(repo: str, *, is_public: bool) -> str | None:
-    """The head of a repository that holds nothing, None where there is none.
+    """The head commit of an empty repository; None where the repository does not exist.
 
-    Raises FkiError where it holds something, or others can see it and that was not asked for.
+    Raises FkiError where it contains files, or is public and `is_public` is False.
     """
     try:
-        found = HfApi().model_info(repo)
+        info = HfApi().model_info(repo)
     except RepositoryNotFoundError:
         return None
-    files = {file.rfilename for file in found.siblings or []} - HUB_FILES
+    files = {file.rfilename for file in info.siblings or []} - HUB_FILES
     if files:
         raise FkiError(
-            f"{repo} is on the Hub already and holds {len(files)} files, such as "
+            f"{repo} exists on the Hub and contains {len(files)} files, such as "
             f"{min(files)}. fki overwrites nothing.",
             hint=f"Try: --push {repo}-2   or by hand: hf upload {repo} FOLDER",
         )
-    if not found.private and not is_public:
+    if not info.private and not is_public:
         raise FkiError(
-            f"{repo} is on the Hub already and is public.",
-            hint="Add --public if all the world may have the model, or name a new one.",
+            f"{repo} exists on the Hub and is public.",
+            hint="Add --public to publish the model, or name a new repository.",
         )
-    return found.sha or ""
+    return info.sha or ""
 
 
-def _call_hub(what: str, ask: Callable[[], Result], hint: str = "") -> Result:
-    """What is asked of the Hub. Raises FkiError for whatever the client raises."""
+def _call_hub(subject: str, call: Callable[[], Result], hint: str = "") -> Result:
+    """The result of a call to the Hub. Raises FkiError for any error of the client."""
     try:
-        return ask()
+        return call()
     except FkiError:
         raise
     except HfHubHTTPError as error:
         reason = error.server_message or str(error).splitlines()[0]
-        advice = "Is the token one with write access?   hf auth whoami"
-        raise FkiError(f"The Hub refused {what}: {reason}", hint=hint or advice) from error
-    except Exception as error:  # of the network, whatever its name
+        advice = "Check that the token has write access: hf auth whoami"
+        raise FkiError(f"The Hub refused {subject}: {reason}", hint=hint or advice) from error
+    except Exception as error:  # the client raises many classes for network errors
         first = next(iter(str(error).splitlines()), "")
         raise FkiError(
-            f"The Hub at {constants.ENDPOINT} cannot be reached: {type(error).__name__}: {first}",
-            hint=hint or "Leave --push out to export without it.",
+            f"Cannot reach the Hub at {constants.ENDPOINT}: {type(error).__name__}: {first}",
+            hint=hint or "Leave out --push to export without an upload.",
         ) from error

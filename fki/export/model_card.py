@@ -1,4 +1,4 @@
-"""The card of an exported folder: what it knows and forgot, where it comes from, how to load it."""
+"""The model card of an exported folder: its scores, its provenance, and how to load it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,12 +8,18 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fki import __version__
-from fki.comparison.retention import Retention, read_retention
+from fki.comparison.retention import (
+    ForgottenProbe,
+    ProbeSetRetention,
+    RelationLoss,
+    Retention,
+    read_retention,
+)
 from fki.comparison.types import Estimate
 from fki.core import registry
 from fki.core.atomic_io import write_text
 from fki.core.errors import DataError
-from fki.core.formatting import escape_pipes, format_list, format_number
+from fki.core.formatting import format_list, format_number
 from fki.core.probe_sets import PROBE_SETS
 from fki.export.provenance import (
     BaseModelInfo,
@@ -26,10 +32,12 @@ from fki.export.provenance import (
 if TYPE_CHECKING:
     from fki.export.export import ExportedFolder
     from fki.export.model_soup import ModelSoup
+    from fki.export.parity import ProbeSetParity
     from fki.runs.open_run import LoadedModel
 
 CARD = "README.md"
 MAX_RELATIONS = 8  # relations that the first paragraph names
+MAX_LOSSES = 5  # relations in the table of forgetting
 SETTINGS = (
     "learning_rate",
     "optimizer",
@@ -40,90 +48,93 @@ SETTINGS = (
 )
 
 
-def write_card(shipped: "ExportedFolder", place: str, soup: "ModelSoup | None" = None) -> None:
-    """README.md in the folder.
+def write_card(exported: "ExportedFolder", name: str, soup: "ModelSoup | None" = None) -> None:
+    """Write README.md into the folder.
 
     Args:
-        place: what a reader will call the folder: its name, or `owner/name`.
+        name: the folder's name for its readers, or `owner/name` on the Hub.
+        soup: the average and its ingredients, where the model is an average.
     """
-    write_text(shipped.folder / CARD, render_card(shipped, place, soup))
+    write_text(exported.folder / CARD, render_card(exported, name, soup))
 
 
-def render_card(shipped: "ExportedFolder", place: str, soup: "ModelSoup | None" = None) -> str:
-    """Markdown with a front matter that the Hub reads."""
-    opened = shipped.opened
-    base, data, told, labels = _collect_facts(opened)
-    loading = shipped.form.loading
+def render_card(exported: "ExportedFolder", name: str, soup: "ModelSoup | None" = None) -> str:
+    """Markdown with the front matter that the Hub reads."""
+    loaded, export_format = exported.loaded, exported.format
+    base, data, retention, labels = _collect_facts(loaded)
+    code = export_format.loading_code
     text = _load_template().render(
-        title=Path(place).name,
-        place=place,
+        title=Path(name).name,
+        place=name,
         base=base,
         data=data,
-        method=opened.config.method,
-        idea=_method_summary(opened.config.method),
-        averaged=opened.label if opened.averaged else "",
+        method=loaded.config.method,
+        idea=_method_summary(loaded.config.method),
+        averaged=loaded.label if loaded.averaged else "",
         relations=_list_relations(data),
-        loading=loading(shipped.folder, place) if loading else "",
-        has_code=(shipped.folder / "modeling_fki.py").is_file(),
-        prompt=opened.config.prompt_format,
-        question=_first_question(shipped),
-        kept=[_score_row(one, soup) for one in told.probe_sets],
+        loading=code(exported.folder, name) if code else "",
+        has_code=(exported.folder / "modeling_fki.py").is_file(),
+        prompt_format=loaded.config.prompt_format,
+        question=_first_question(exported),
+        scores=[_score_row(row, soup) for row in retention.probe_sets],
         meanings=[
-            (one.probe_set, PROBE_SETS[one.probe_set].meaning)
-            for one in told.probe_sets
-            if one.probe_set in PROBE_SETS
+            (row.probe_set, PROBE_SETS[row.probe_set].meaning)
+            for row in retention.probe_sets
+            if row.probe_set in PROBE_SETS
         ],
-        losses=[_forgetting_row(one, labels) for one in told.losses[:5]] if soup is None else [],
-        examples=[_example_row(one) for one in told.examples],
-        made=[*_training_rows(shipped, base)],
-        runtime=shipped.form.runtime,
-        precision=shipped.form.precision,
-        checks=[*_check_rows(shipped)],
-        again=[_parity_row(one) for one in shipped.parity.probe_sets],
-        files=shipped.files.items(),
+        losses=[_forgetting_row(row, labels) for row in retention.losses[:MAX_LOSSES]]
+        if soup is None
+        else [],
+        examples=[_example_row(example) for example in retention.examples],
+        training=[*_training_rows(exported, base)],
+        runtime=export_format.runtime,
+        precision=export_format.precision,
+        checks=[*_check_rows(exported)],
+        parity=[_parity_row(row) for row in exported.parity.probe_sets],
+        files=exported.files.items(),
     )
-    return f"---\n{build_metadata(shipped, base, data, told, place).to_yaml()}\n---\n\n{text}"
+    return f"---\n{build_metadata(exported, base, data, name).to_yaml()}\n---\n\n{text}"
 
 
 def build_metadata(
-    shipped: "ExportedFolder", base: BaseModelInfo, data: TrainingData, told: Retention, place: str
+    exported: "ExportedFolder", base: BaseModelInfo, data: TrainingData, name: str
 ) -> ModelCardData:
-    """What the Hub reads: licence, base, tags, and exact match by probe set."""
-    method = shipped.opened.config.method
+    """The Hub's metadata: license, base model, tags, and exact match by probe set."""
+    method = exported.loaded.config.method
     results = [
         EvalResult(
             task_type="question-answering",
             dataset_type=data.name,
             dataset_name=data.name,
-            dataset_config=one.probe_set,
+            dataset_config=row.probe_set,
             metric_type="exact_match",
-            metric_value=round(one.em, 2),
+            metric_value=round(row.em, 2),
         )
-        for one in shipped.parity.probe_sets
+        for row in exported.parity.probe_sets
     ]
     extra: dict[str, Any] = {"base_model": base.name} if base.on_the_hub else {}
     return ModelCardData(
-        license=base.licence or None,
+        license=base.license or None,
         language="en",
-        library_name=shipped.form.library,
+        library_name=exported.format.library,
         tags=["t5", "knowledge-injection", "fki", method],
-        model_name=Path(place).name,
+        model_name=Path(name).name,
         eval_results=results or None,
         **extra,
     )
 
 
 def _collect_facts(
-    opened: "LoadedModel",
+    loaded: "LoadedModel",
 ) -> tuple[BaseModelInfo, TrainingData, Retention, dict[str, str]]:
-    """What the run, its base and its data tell. Raises DataError where they cannot be read."""
-    assert opened.run is not None
+    """Base model, data, retention and relation labels. Raises DataError for unreadable files."""
+    assert loaded.run is not None
     try:
-        told = read_retention(opened.run, opened.checkpoint)
-        return describe_base(opened), describe_data(opened), told, read_relation_labels(opened)
+        retention = read_retention(loaded.run, loaded.checkpoint)
+        return describe_base(loaded), describe_data(loaded), retention, read_relation_labels(loaded)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"A file in {opened.run.folder} is not as fki writes it: {error!r}."
+            f"A file in {loaded.run.folder} does not have the format of a run: {error!r}."
         ) from error
 
 
@@ -145,86 +156,84 @@ def _list_relations(data: TrainingData) -> str:
     return format_list([*names[:MAX_RELATIONS], *([f"{left} more"] if left > 0 else [])])
 
 
-def _first_question(shipped: "ExportedFolder") -> str:
-    """One that the run was asked."""
-    assert shipped.opened.run is not None
-    row = next(shipped.opened.run.read_lines("probes.jsonl"))
+def _first_question(exported: "ExportedFolder") -> str:
+    """The first probe of the run."""
+    assert exported.loaded.run is not None
+    row = next(exported.loaded.run.read_lines("probes.jsonl"))
     return str(row["source"])
 
 
-def _score_row(one: Any, soup: "ModelSoup | None") -> dict[str, str | int]:
-    cells = {when: _format_estimate(getattr(one, when)) for when in ("before", "learned", "after")}
+def _score_row(row: ProbeSetRetention, soup: "ModelSoup | None") -> dict[str, str]:
+    cells = {when: _format_estimate(getattr(row, when)) for when in ("before", "learned", "after")}
     if soup is not None:
-        cells["best"] = format_number(soup.best.em.get(one.probe_set))
-        cells["average"] = format_number(soup.taste.em.get(one.probe_set))
-    return {"name": f"`{one.probe_set}`", "n": format_number(one.n, 0), **cells}
+        cells["best"] = format_number(soup.best.em.get(row.probe_set))
+        cells["average"] = format_number(soup.scores.em.get(row.probe_set))
+    return {"name": f"`{row.probe_set}`", "n": format_number(row.n, 0), **cells}
 
 
-def _format_estimate(found: Estimate) -> str:
-    value = format_number(found.value)
-    if found.low is None or found.high is None or found.low == found.high:
+def _format_estimate(estimate: Estimate) -> str:
+    value = format_number(estimate.value)
+    if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
         return value
-    return f"{value} ({format_number(found.low)} to {format_number(found.high)})"
+    return f"{value} ({format_number(estimate.low)} to {format_number(estimate.high)})"
 
 
-def _forgetting_row(one: Any, labels: dict[str, str]) -> tuple[str, str, str, str]:
-    share = format_number(100 * one.lost / one.once, 0)
+def _forgetting_row(row: RelationLoss, labels: dict[str, str]) -> tuple[str, str, str, str]:
+    share = format_number(100 * row.lost / row.once, 0)
     return (
-        _escape_cell(labels.get(one.relation, one.relation)),
-        format_number(one.once, 0),
-        format_number(one.lost, 0),
+        _escape_cell(labels.get(row.relation, row.relation)),
+        format_number(row.once, 0),
+        format_number(row.lost, 0),
         share,
     )
 
 
-def _example_row(one: Any) -> dict[str, str]:
+def _example_row(example: ForgottenProbe) -> dict[str, str]:
     return {
-        "question": _escape_cell(one.question),
-        "answers": _escape_cell(one.answers[0]),
-        "said": _escape_cell(one.prediction),
+        "question": _escape_cell(example.question),
+        "answer": _escape_cell(example.answers[0]),
+        "predicted": _escape_cell(example.prediction),
     }
 
 
 def _escape_cell(text: str) -> str:
-    """A text that is nothing but a text in Markdown, and in a table."""
-    plain = escape_pipes(" ".join(text.split()))
+    """Text that Markdown shows literally, also in a table cell."""
+    plain = " ".join(text.split()).replace("|", "\\|")
     return f"`{plain}`" if set(plain) & set("<>*_[]`\\") else plain
 
 
-def _training_rows(shipped: "ExportedFolder", base: BaseModelInfo) -> Iterator[tuple[str, str]]:
-    opened = shipped.opened
-    config = opened.config
-    assert opened.run is not None
-    licence = base.licence or "unknown here"
-    yield "base model", f"`{base.name}`, licence: {licence}"
-    yield "weights", opened.label
+def _training_rows(exported: "ExportedFolder", base: BaseModelInfo) -> Iterator[tuple[str, str]]:
+    loaded = exported.loaded
+    config = loaded.config
+    yield "base model", f"`{base.name}`, license: {base.license or 'not stated in its card'}"
+    yield "weights", loaded.label
     for name in SETTINGS:
         yield name, str(getattr(config, name))
     table = registry.table_of(config.method)
-    for name, value in opened.method.options.model_dump().items() if table else ():
+    for name, value in loaded.method.options.model_dump().items() if table else ():
         if value not in (None, [], ()):
             yield f"{table}.{name}", ", ".join(value) if isinstance(value, list) else str(value)
-    yield "made with", f"fki {__version__}"
+    yield "exported by", f"fki {__version__}"
 
 
-def _check_rows(shipped: "ExportedFolder") -> Iterator[tuple[str, str]]:
-    parity = shipped.parity
-    said = {"greedy": parity.same_answers, "the best of 2 and of 4 beams": parity.same_beams}
-    for how, same in said.items():
+def _check_rows(exported: "ExportedFolder") -> Iterator[tuple[str, str]]:
+    parity = exported.parity
+    counts = {"greedy": parity.same_answers, "best of 2 and of 4 beams": parity.same_beams}
+    for decoding, same in counts.items():
         if same is not None:
-            yield f"the same answer, {how}", f"{same} of {parity.asked}"
-    most = f"at most {parity.tolerance:g}: {parity.reason}"
+            yield f"same answer, {decoding}", f"{same} of {parity.asked}"
+    limit = f"tolerance {parity.tolerance:g}: {parity.reason}"
     yield (
         "largest difference of an answer's log-likelihood",
-        f"{parity.largest_difference:.1g} nats ({most})",
+        f"{parity.largest_difference:.1g} nats ({limit})",
     )
 
 
-def _parity_row(one: Any) -> dict[str, Any]:
+def _parity_row(row: "ProbeSetParity") -> dict[str, Any]:
     return {
-        "probe_set": f"`{one.probe_set}`",
-        "n": format_number(one.n, 0),
-        "recorded": format_number(one.recorded),
-        "em": format_number(one.em),
-        "differing": one.differing,
+        "probe_set": f"`{row.probe_set}`",
+        "n": format_number(row.n, 0),
+        "recorded": format_number(row.recorded),
+        "em": format_number(row.em),
+        "differing": row.differing,
     }

@@ -1,8 +1,8 @@
-"""Is it the same model? What a run and its export, each in its own runtime, say to the same probes.
+"""Parity check: a run and its export, each in its own runtime, must give the same answers.
 
-Greedy text alone would not tell: a head that is scaled wrongly leaves the likeliest token where it
-was. So answers' log-likelihoods and the best of two and of four beams are compared too; and then
-each probe set is asked again, and its exact match compared with what the run has on record.
+Greedy text alone is not enough: a wrongly scaled head leaves the likeliest token unchanged. So the
+check compares log-likelihoods of answers and the best of two and of four beams as well. Then it
+repeats the run's probe sets and compares exact match with the recorded one.
 """
 
 import math
@@ -26,40 +26,38 @@ from fki.runs.recorded_answers import (
 )
 from fki.runs.run_dir import Run
 
-CHECKED_PROBES = 200  # probes that the close look asks, spread over all probe sets
+CHECKED_PROBES = 200  # probes of the detailed check, spread over all probe sets
 BEAMS = (2, 4)
+FP32_NEAR_TIE = 1e-3  # logits: the order of fp32 summation decides between two tokens
 
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswers:
-    """What a model says to some probes."""
+    """Answers of a model to some probes."""
 
     texts: list[str]  # greedy
-    beams: dict[int, list[list[int]]]  # the best one's tokens, by the number of beams, if any
+    beams: dict[int, list[list[int]]]  # tokens of the best beam, by the number of beams
     log_likelihoods: list[float]  # nats, of every listed answer
-
-
-FP32_NEAR_TIE = 1e-3  # logits: two tokens that are told apart by the order of fp32 sums
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeSetParity:
-    """A probe set, of the run and of the exported folder."""
+    """A probe set, answered by the run and by the exported folder."""
 
     probe_set: str
     n: int
     recorded: float  # exact match of the run, %
-    em: float  # of the folder
-    differing: int  # right in one of them alone, near-ties aside
+    em: float  # exact match of the folder, %
+    differing: int  # probes that only one of them answers right, near-ties aside
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How alike an exported folder and its run answer."""
+    """Agreement of an exported folder with its run."""
 
     asked: int
-    same_answers: int  # or told apart by rounding alone
-    same_beams: int | None  # the same of the best of 2 and of 4 beams, whichever are fewer
+    same_answers: int  # greedy texts that are equal, or differ by rounding alone
+    same_beams: int | None  # the same for the best of 2 and of 4 beams; the lower number of both
     largest_difference: float  # of an answer's log-likelihood, nats
     mean_difference: float
     tolerance: float
@@ -70,32 +68,29 @@ class Parity:
 
     @property
     def holds(self) -> bool:
-        """Is it the same model?"""
+        """Is the exported model the run's model?"""
+        counts = [n for n in (self.same_answers, self.same_beams) if n is not None]
         return (
-            min(self.same) >= self.least_same * self.asked
+            min(counts) >= self.least_same * self.asked
             and self.largest_difference <= self.tolerance
-            and not self.apart
+            and not self.failed_sets
         )
 
     @property
-    def apart(self) -> list[ProbeSetParity]:
-        """The probe sets in which more is right or wrong than the format allows."""
+    def failed_sets(self) -> list[ProbeSetParity]:
+        """The probe sets that differ by more than the format allows."""
 
-        def is_apart(one: ProbeSetParity) -> bool:
-            points = max(self.em_tolerance, 100 / one.n)
-            most = math.ceil((1 - self.least_same) * one.n)
-            return one.differing > most or abs(one.em - one.recorded) > points + 1e-9
+        def differs(probe_set: ProbeSetParity) -> bool:
+            points = max(self.em_tolerance, 100 / probe_set.n)
+            allowed = math.ceil((1 - self.least_same) * probe_set.n)
+            change = abs(probe_set.em - probe_set.recorded)
+            return probe_set.differing > allowed or change > points + 1e-9
 
-        return [one for one in self.probe_sets if is_apart(one)]
-
-    @property
-    def same(self) -> list[int]:
-        """How many texts are the same, by greedy decoding and, where there are any, by beams."""
-        return [n for n in (self.same_answers, self.same_beams) if n is not None]
+        return [probe_set for probe_set in self.probe_sets if differs(probe_set)]
 
 
 class ParityCheck:
-    """Some of a run's probes, and what the run says to them in fp32."""
+    """A sample of a run's probes with the run's own answers in fp32."""
 
     def __init__(
         self,
@@ -104,153 +99,172 @@ class ParityCheck:
         runtime: TorchRuntime,
         *,
         checkpoint: str = "",
-        most: int = MAX_PROBES_PER_SET,
-        quiz: RecordedProbes | None = None,
+        max_probes: int = MAX_PROBES_PER_SET,
+        recorded_probes: RecordedProbes | None = None,
     ) -> None:
-        """`most`: of each probe set asked again; `quiz`: these, where they are known already."""
+        """Collect the run's answers.
+
+        Args:
+            max_probes: probes of each probe set that `run` repeats; 0 for all.
+            recorded_probes: the probes to repeat, where the caller has read them already.
+        """
         self.config = config
         self.probes = sample_probes(run, CHECKED_PROBES)
-        self.expected = self._ask(runtime, runtime.tokenizer)
+        self.expected = self._answer(runtime, runtime.tokenizer)
         self.beam_scores = {
-            number: self._scores(runtime, runtime.tokenizer, rows)
+            number: self._score_texts(runtime, runtime.tokenizer, rows)
             for number, rows in self.expected.beams.items()
         }
         sources = runtime.tokenizer.tokenize_sources([p.source for p in self.probes])
         self.margins = runtime.greedy_margins(sources, length=config.output_length)
-        self.quiz = quiz or read_recorded_probes(run, checkpoint, most)
-        self.recorded = self.quiz.recorded or self._answers(runtime, runtime.tokenizer)
+        self.recorded_probes = recorded_probes or read_recorded_probes(run, checkpoint, max_probes)
+        self.recorded = self.recorded_probes.recorded or self._answer_probe_sets(
+            runtime, runtime.tokenizer
+        )
 
-    def sit(self, runtime: Runtime, encoder: ExampleTokenizer, form: Format) -> Parity:
-        """How alike a runtime answers, its tokenizer that of the exported folder.
+    def run(self, runtime: Runtime, tokenizer: ExampleTokenizer, export_format: Format) -> Parity:
+        """Compare a runtime's answers with the run's.
 
-        Two tokens, or texts, that are as near as the format's tolerance are told apart by its
-        rounding: there either is the run's own. A format that may change some texts is given no
-        more than fp32's.
+        Two tokens or texts whose scores differ by less than the format's tolerance are a near-tie:
+        either is right. A format that may change some texts gets fp32's near-ties only.
+
+        Args:
+            tokenizer: the tokenizer of the exported folder.
         """
-        near = form.tolerance if form.least_same == 1 else FP32_NEAR_TIE
-        said = self._ask(runtime, encoder)
-        pairs = zip(said.log_likelihoods, self.expected.log_likelihoods, strict=True)
+        is_exact = export_format.least_same == 1
+        near_tie = export_format.tolerance if is_exact else FP32_NEAR_TIE
+        answers = self._answer(runtime, tokenizer)
+        pairs = zip(answers.log_likelihoods, self.expected.log_likelihoods, strict=True)
         differences = [_absolute_difference(a, b) for a, b in pairs]
-        same = [a == b for a, b in zip(said.texts, self.expected.texts, strict=True)]
+        same = [a == b for a, b in zip(answers.texts, self.expected.texts, strict=True)]
         beams = [
-            self._same(n, rows, runtime, encoder, form.tolerance) for n, rows in said.beams.items()
+            self._count_same_beams(number, rows, runtime, tokenizer, export_format.tolerance)
+            for number, rows in answers.beams.items()
         ]
         return Parity(
             asked=len(same),
-            same_answers=sum(a or m < near for a, m in zip(same, self.margins, strict=True)),
+            same_answers=sum(a or m < near_tie for a, m in zip(same, self.margins, strict=True)),
             same_beams=min(beams, default=None),
             largest_difference=max(differences),
             mean_difference=sum(differences) / len(differences),
-            tolerance=form.tolerance,
-            least_same=form.least_same,
-            em_tolerance=form.em_tolerance,
-            reason=form.reason,
-            probe_sets=tuple(self._again(runtime, encoder, near)),
+            tolerance=export_format.tolerance,
+            least_same=export_format.least_same,
+            em_tolerance=export_format.em_tolerance,
+            reason=export_format.reason,
+            probe_sets=tuple(self._compare_probe_sets(runtime, tokenizer, near_tie)),
         )
 
-    def _again(
-        self, runtime: Runtime, encoder: ExampleTokenizer, near: float
+    def _compare_probe_sets(
+        self, runtime: Runtime, tokenizer: ExampleTokenizer, near_tie: float
     ) -> list[ProbeSetParity]:
-        """Each probe set once more."""
+        """Repeat each probe set; empty where the runtime cannot decode as the run did."""
         if self.config.num_beams > 1 and not runtime.has_beams:
-            return []  # the run's answers are of another kind
-        answers, found = self._answers(runtime, encoder), []
-        for name, probes in self.quiz.probes.items():
+            return []
+        answers = self._answer_probe_sets(runtime, tokenizer)
+        results = []
+        for name, probes in self.recorded_probes.probes.items():
             ours, theirs = self.recorded[name], answers[name]
             differing = 0
             for probe, a, b in zip(probes, ours, theirs, strict=True):
                 if a.is_right != b.is_right:
-                    is_tie = a.margin is not None and a.margin < near
-                    texts = a.text, b.text
-                    differing += not (is_tie or self._near(runtime, encoder, probe, texts, near))
-            found.append(
-                ProbeSetParity(
-                    name, len(theirs), percent_correct(ours), percent_correct(theirs), differing
-                )
-            )
-        return found
+                    is_tie = (a.margin is not None and a.margin < near_tie) or (
+                        self._are_equally_likely(
+                            runtime, tokenizer, probe, (a.text, b.text), near_tie
+                        )
+                    )
+                    differing += not is_tie
+            em, recorded_em = percent_correct(theirs), percent_correct(ours)
+            results.append(ProbeSetParity(name, len(theirs), recorded_em, em, differing))
+        return results
 
-    def _answers(
-        self, runtime: Runtime, encoder: ExampleTokenizer
+    def _answer_probe_sets(
+        self, runtime: Runtime, tokenizer: ExampleTokenizer
     ) -> Mapping[str, Sequence[RecordedAnswer]]:
         length, beams = self.config.output_length, self.config.num_beams
-        return self.quiz.answers(runtime, encoder, length=length, beams=beams)
+        return self.recorded_probes.answers(runtime, tokenizer, length=length, beams=beams)
 
-    def _same(
+    def _count_same_beams(
         self,
         beams: int,
-        found: Sequence[list[int]],
+        texts: Sequence[list[int]],
         runtime: Runtime,
-        encoder: ExampleTokenizer,
-        near: float,
+        tokenizer: ExampleTokenizer,
+        near_tie: float,
     ) -> int:
-        """How many beams' texts are the run's, or no less likely per token.
+        """Count the beam texts that equal the run's, or are at least as likely per token.
 
-        When a search may end is a runtime's own choice: one that goes on for longer finds texts
-        that are likelier, and the same model never one that is less likely. A likelihood counts
-        where the run's own text has the one that the run gave it.
+        Each runtime decides when a search ends. A longer search may find likelier texts; the same
+        model never finds less likely ones. A likelihood counts only if the runtime gives the run's
+        own text the likelihood that the run gave it.
         """
-        wanted, known = self.expected.beams[beams], self.beam_scores[beams]
-        ours, its = (self._scores(runtime, encoder, rows) for rows in (found, wanted))
+        expected, expected_scores = self.expected.beams[beams], self.beam_scores[beams]
+        scores = self._score_texts(runtime, tokenizer, texts)
+        rescored = self._score_texts(runtime, tokenizer, expected)
         same = 0
-        for i, (a, b) in enumerate(zip(found, wanted, strict=True)):
-            is_good = ours[i] / len(a) > its[i] / len(b) - near
-            is_good = is_good and _absolute_difference(its[i], known[i]) <= near
-            same += is_good or _decode_text(encoder, a) == _decode_text(encoder, b)
+        for i, (text, expected_text) in enumerate(zip(texts, expected, strict=True)):
+            is_likely = scores[i] / len(text) > rescored[i] / len(expected_text) - near_tie
+            is_consistent = _absolute_difference(rescored[i], expected_scores[i]) <= near_tie
+            is_equal = _decode_text(tokenizer, text) == _decode_text(tokenizer, expected_text)
+            same += (is_likely and is_consistent) or is_equal
         return same
 
-    def _scores(
-        self, runtime: Runtime, encoder: ExampleTokenizer, rows: Sequence[list[int]]
+    def _score_texts(
+        self, runtime: Runtime, tokenizer: ExampleTokenizer, texts: Sequence[list[int]]
     ) -> list[float]:
-        """The log-likelihood of a text for each of the probes, nats."""
-        return runtime.score(encoder.tokenize_sources([p.source for p in self.probes]), rows)
+        """The log-likelihood of one text for each of the probes, nats."""
+        return runtime.score(tokenizer.tokenize_sources([p.source for p in self.probes]), texts)
 
-    def _near(
+    def _are_equally_likely(
         self,
         runtime: Runtime,
-        encoder: ExampleTokenizer,
+        tokenizer: ExampleTokenizer,
         probe: Probe,
         texts: tuple[str, str],
-        near: float,
+        near_tie: float,
     ) -> bool:
-        """Are two answers as likely as one another?"""
-        a, b = self._likelihoods(runtime, encoder, [(probe, text) for text in texts])
-        return abs(a - b) < near
+        """Do the log-likelihoods of two answers to a probe differ by less than a near-tie?"""
+        pairs = [(probe, text) for text in texts]
+        first, second = self._score_answers(runtime, tokenizer, pairs)
+        return abs(first - second) < near_tie
 
-    def _ask(self, runtime: Runtime, encoder: ExampleTokenizer) -> ModelAnswers:
-        sources = encoder.tokenize_sources([p.source for p in self.probes])
+    def _answer(self, runtime: Runtime, tokenizer: ExampleTokenizer) -> ModelAnswers:
+        sources = tokenizer.tokenize_sources([p.source for p in self.probes])
         length = self.config.output_length
         beams = {
             number: [
-                _cut_after_end(encoder, row[0])
+                _cut_after_end(tokenizer, row[0])
                 for row in runtime.generate(sources, length=length, beams=number)
             ]
             for number in (BEAMS if runtime.has_beams else ())
         }
-        texts = [_decode_text(encoder, row[0]) for row in runtime.generate(sources, length=length)]
-        asked = [(probe, answer) for probe in self.probes for answer in probe.answers]
-        return ModelAnswers(texts, beams, self._likelihoods(runtime, encoder, asked))
+        texts = [
+            _decode_text(tokenizer, row[0]) for row in runtime.generate(sources, length=length)
+        ]
+        pairs = [(probe, answer) for probe in self.probes for answer in probe.answers]
+        return ModelAnswers(texts, beams, self._score_answers(runtime, tokenizer, pairs))
 
-    def _likelihoods(
-        self, runtime: Runtime, encoder: ExampleTokenizer, asked: Sequence[tuple[Probe, str]]
+    def _score_answers(
+        self, runtime: Runtime, tokenizer: ExampleTokenizer, pairs: Sequence[tuple[Probe, str]]
     ) -> list[float]:
-        sources = encoder.tokenize_sources([probe.source for probe, _ in asked])
-        targets = encoder.token_cache.get_ids(
-            [target_text(text, self.config.prompt_format) for _, text in asked]
+        """The log-likelihood of each answer to its probe, nats."""
+        sources = tokenizer.tokenize_sources([probe.source for probe, _ in pairs])
+        prompt_format = self.config.prompt_format
+        targets = tokenizer.token_cache.get_ids(
+            [target_text(text, prompt_format) for _, text in pairs]
         )
         return runtime.score(sources, targets)
 
 
-def _decode_text(encoder: ExampleTokenizer, tokens: Sequence[int]) -> str:
-    return extract_answer(str(encoder.tokenizer.decode(tokens)))
+def _decode_text(tokenizer: ExampleTokenizer, tokens: Sequence[int]) -> str:
+    return extract_answer(str(tokenizer.tokenizer.decode(tokens)))
 
 
-def _cut_after_end(encoder: ExampleTokenizer, tokens: list[int]) -> list[int]:
-    """Up to the end, where it was written."""
-    end = encoder.tokenizer.eos_token_id
+def _cut_after_end(tokenizer: ExampleTokenizer, tokens: list[int]) -> list[int]:
+    """The tokens up to and including EOS, where there is an EOS."""
+    end = tokenizer.tokenizer.eos_token_id
     return tokens[: tokens.index(end) + 1] if end in tokens else tokens
 
 
 def _absolute_difference(a: float, b: float) -> float:
-    """How far apart two numbers are; what is no number is as far as can be."""
+    """|a - b|; infinite where either is not finite."""
     return abs(a - b) if math.isfinite(a) and math.isfinite(b) else math.inf

@@ -1,14 +1,12 @@
-"""Where a model comes from and what it can be taken to know: base, data, licences, dates."""
+"""Provenance of a model: its base model, the data it was trained on, licenses and dates."""
 
 import json
 from collections import Counter
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import try_to_load_from_cache
-from huggingface_hub.repocard import metadata_load
 
 from fki.core.calendar import last_day, parse_date
 from fki.core.probe_sets import BASE, matrix_probe_sets
@@ -16,6 +14,7 @@ from fki.data.dataset_folder import folder_digest
 from fki.data.open_dataset import locate_dataset
 from fki.export.export import display_name
 from fki.modeling.load import locate_model
+from fki.net.hub import card_license, read_card
 from fki.runs.open_run import LoadedModel
 from fki.runs.run_dir import PROBES, Run
 
@@ -24,75 +23,76 @@ CARD, RELATIONS = "README.md", "relations.json"
 
 @dataclass(frozen=True, slots=True)
 class BaseModelInfo:
-    """The model that was taught."""
+    """The base model."""
 
     name: str
-    licence: str  # "" where nothing here says so
+    license: str  # "" where its card states none
     on_the_hub: bool
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What it was taught."""
+    """The data of a checkpoint."""
 
     name: str
     version: str
     digest: str
-    periods: tuple[str, ...]  # those that were learned
-    until: date | None  # the last day of the last one
-    relations: tuple[tuple[str, int], ...]  # in words, with the questions about what came
-    licence: str
-    sources: str  # Markdown, as the dataset's card has it; "" where there is none
-    is_here: bool  # is the data on this machine what the run read?
+    periods: tuple[str, ...]  # those that the checkpoint was trained on
+    until: date | None  # last day of the last period
+    relations: tuple[tuple[str, int], ...]  # label and number of probes of the learned periods
+    license: str
+    sources: str  # Markdown, from the dataset card; "" where it has no such section
+    is_here: bool  # is the dataset on this machine the one that the run has read?
 
 
-def describe_base(opened: LoadedModel) -> BaseModelInfo:
-    """The base model, with the licence that its card states."""
-    source = locate_model(opened.config.model)
+def describe_base(loaded: LoadedModel) -> BaseModelInfo:
+    """The base model, with the license that its card states."""
+    source = locate_model(loaded.config.model)
     if Path(source).is_dir():
-        return BaseModelInfo(
-            display_name(opened.config.model), _licence(Path(source) / CARD), False
-        )
+        name = display_name(loaded.config.model)
+        return BaseModelInfo(name, _read_license(Path(source) / CARD), False)
     cached = try_to_load_from_cache(source, CARD)
-    return BaseModelInfo(source, _licence(Path(cached)) if isinstance(cached, str) else "", True)
+    stated = _read_license(Path(cached)) if isinstance(cached, str) else ""
+    return BaseModelInfo(source, stated, True)
 
 
-def describe_data(opened: LoadedModel) -> TrainingData:
-    """The data that the checkpoint had learned of."""
-    assert opened.run is not None
-    told = opened.run.info.get("dataset", {})
-    folder = locate_dataset(opened.config.dataset)
-    is_here = folder.is_dir() and folder_digest(folder) == told.get("digest")
-    phase, step, _ = opened.checkpoint.partition("-step")  # within a period, which is not whole yet
-    last = phase.rpartition("..")[2]
-    periods = tuple(p for p in told.get("periods", []) if p < last or (p == last and not step))
+def describe_data(loaded: LoadedModel) -> TrainingData:
+    """The data that the checkpoint was trained on."""
+    assert loaded.run is not None
+    dataset = loaded.run.info.get("dataset", {})
+    folder = locate_dataset(loaded.config.dataset)
+    is_here = folder.is_dir() and folder_digest(folder) == dataset.get("digest")
+    periods = _learned_periods(loaded.checkpoint, dataset.get("periods", []))
     return TrainingData(
-        name=str(told.get("name", "?")),
-        version=str(told.get("version", "?")),
-        digest=str(told.get("digest", "?")),
+        name=str(dataset.get("name", "?")),
+        version=str(dataset.get("version", "?")),
+        digest=str(dataset.get("digest", "?")),
         periods=periods,
         until=last_day(*parse_date(periods[-1])) if periods else None,
         relations=_count_relations(
-            opened.run, set(periods), _read_labels(folder) if is_here else {}
+            loaded.run, set(periods), _read_labels(folder) if is_here else {}
         ),
-        licence=_licence(folder / CARD) if is_here else "",
+        license=_read_license(folder / CARD) if is_here else "",
         sources=_read_section(folder / CARD, "Sources") if is_here else "",
         is_here=is_here,
     )
 
 
-def _licence(card: Path) -> str:
-    """As a card's front matter has it; "" where it has none."""
-    try:
-        front: dict[str, Any] | None = metadata_load(card) if card.is_file() else None
-    except (OSError, ValueError):
-        return ""
-    found = (front or {}).get("license", "")
-    return found if isinstance(found, str) else ", ".join(map(str, found))
+def _learned_periods(checkpoint: str, periods: list[str]) -> tuple[str, ...]:
+    """The periods up to a checkpoint; one that was saved within a period excludes that period."""
+    phase, step, _ = checkpoint.partition("-step")
+    last = phase.rpartition("..")[2]
+    return tuple(p for p in periods if p < last or (p == last and not step))
+
+
+def _read_license(card: Path) -> str:
+    """The license in a card's front matter; "" where it states none."""
+    stated = card_license(read_card(card))
+    return "" if stated == "unknown" else stated
 
 
 def _read_section(card: Path, title: str) -> str:
-    """The text below a heading of a card, up to the next one; "" where there is none."""
+    """The text below a heading of a card, up to the next heading; "" where it is missing."""
     if not card.is_file():
         return ""
     text = card.read_text(encoding="utf-8", errors="replace")
@@ -102,19 +102,21 @@ def _read_section(card: Path, title: str) -> str:
 def _count_relations(
     run: Run, periods: set[str], labels: dict[str, str]
 ) -> tuple[tuple[str, int], ...]:
-    """Those that the learned periods are asked about, the most asked first."""
+    """The relations of the learned periods' probes, the most frequent first."""
     rows = [row for row in run.read_lines(PROBES) if row.get("period") != BASE]
-    brought = matrix_probe_sets(str(row.get("probe_set")) for row in rows)
+    probe_sets = matrix_probe_sets(str(row.get("probe_set")) for row in rows)
     counts = Counter(
         str(row["relation"])
         for row in rows
-        if row.get("probe_set") in brought and row.get("period") in periods and row.get("relation")
+        if row.get("probe_set") in probe_sets
+        and row.get("period") in periods
+        and row.get("relation")
     )
     return tuple((labels.get(name, name), count) for name, count in counts.most_common())
 
 
 def _read_labels(folder: Path) -> dict[str, str]:
-    """Relations in words."""
+    """The label of each relation in `relations.json`; empty where it cannot be read."""
     try:
         table = json.loads((folder / RELATIONS).read_text(encoding="utf-8-sig"))
         return {name: str(entry.get("label", name)) for name, entry in table.items()}
@@ -122,6 +124,6 @@ def _read_labels(folder: Path) -> dict[str, str]:
         return {}
 
 
-def read_relation_labels(opened: LoadedModel) -> dict[str, str]:
-    """Relations in words, as the dataset on this machine has them."""
-    return _read_labels(locate_dataset(opened.config.dataset))
+def read_relation_labels(loaded: LoadedModel) -> dict[str, str]:
+    """The label of each relation in the dataset on this machine."""
+    return _read_labels(locate_dataset(loaded.config.dataset))

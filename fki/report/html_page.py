@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fki import __version__
-from fki.comparison.breakdown import Breakdown
+from fki.comparison.breakdown import Breakdown, break_down
+from fki.comparison.compare import compare
 from fki.comparison.types import Arm, Comparison, Cost, Group
+from fki.core.atomic_io import write_text
 from fki.core.formatting import (
     UNDEFINED,
     format_count,
@@ -21,6 +24,7 @@ from fki.report import figures, findings, svg
 from fki.report.heatmap import draw_heatmap
 from fki.report.metric_roles import format_interval
 from fki.report.style import COLORS, legend_key
+from fki.runs.run_dir import REPORT
 
 COST_HEADS = (
     "trainable parameters",
@@ -71,6 +75,16 @@ def render_page(comparison: Comparison, details: Sequence[Breakdown] = ()) -> st
             version=__version__,
         )
     )
+
+
+def write_page(comparison: Comparison, file: Path) -> None:
+    """Write the page with breakdowns by relation and probe. Raises FkiError where this fails."""
+    write_text(file, render_page(comparison, break_down(comparison)))
+
+
+def write_run_page(folder: Path) -> None:
+    """Write report.html into a finished run's folder. Raises FkiError where this fails."""
+    write_page(compare([folder]), folder / REPORT)
 
 
 def _section(anchor: str, group: Group, details: Breakdown) -> Section:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
+from transformers import PreTrainedTokenizerBase
+from fki.data.collator import ExampleTokenizer
 
 from fki.core import registry
 from fki.config.schema import Config
@@ -41,6 +43,15 @@ class LoadedModel:
         if self.averaged:
             return f"the average of {', '.join(self.averaged)}"
         return f"{self.name} after {self.checkpoint}" if self.checkpoint else self.name
+
+    def example_tokenizer(
+        self, tokenizer: PreTrainedTokenizerBase | None = None
+    ) -> ExampleTokenizer:
+        """A tokenizer of examples with the run's lengths, over the base model's tokenizer or a
+        given one."""
+        return ExampleTokenizer(
+            tokenizer or self.base.tokenizer, self.config.input_length, self.config.output_length
+        )
 
 
 def find_run(target: str, named: str = "") -> tuple[Run | None, str]:

@@ -76,7 +76,7 @@ def test_a_plan_says_on_which_line_of_an_old_config_each_value_is(
 ) -> None:
     origins = settings(fki("plan", option, old(tmp_path), "--json").rows, "origin")
     assert origins["dataset"] == "old.json:6"
-    assert origins["optimizer"] == "the originals' default"
+    assert origins["optimizer"] == "default of the original code"
     assert origins["num_beams"] == "default"
 
 

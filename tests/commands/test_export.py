@@ -56,7 +56,7 @@ def test_the_hub_reads_the_card(card: str) -> None:
 
 def test_the_figures_of_the_card_are_the_runs(card: str, trained: Path) -> None:
     summary = json.loads((trained / "scores.json").read_text(encoding="utf-8"))["summary"]
-    shown = {row[0].strip("`"): row for row in rows(card, "What it knows")}
+    shown = {row[0].strip("`"): row for row in rows(card, "Scores")}
     assert set(shown) == set(summary["probe_sets"])
     for name, told in summary["probe_sets"].items():
         _, n, before, learned, after = shown[name]
@@ -72,10 +72,10 @@ def test_the_figures_of_the_card_are_the_runs(card: str, trained: Path) -> None:
 def test_the_card_says_what_it_was_taught_and_up_to_when(card: str, trained: Path) -> None:
     told = json.loads((trained / "run.json").read_text(encoding="utf-8"))["dataset"]
     assert told["digest"] == folder_digest(trained.parent / "mine") and told["digest"] in card
-    assert "taught 1 quarter of `mine` by vanilla" in card and "**2023-03-31**" in card
-    assert "these relations go: head" in card
-    assert "Its licence is unknown" in card  # a folder without a card
-    assert "`t5-mini`, licence: cc-by-4.0" in card
+    assert "trained on 1 quarter of `mine` with vanilla" in card and "**2023-03-31**" in card
+    assert "for these relations: head" in card
+    assert "License: unknown" in card  # a folder without a card
+    assert "`t5-mini`, license: cc-by-4.0" in card
 
 
 def test_the_card_has_the_digest_of_every_other_file(card: str, out: Path) -> None:
@@ -126,12 +126,12 @@ def test_data_that_has_changed_lends_the_card_no_licence(
     (tmp_path / "mine" / "README.md").write_text(own, encoding="utf-8")
     assert fki("export", tmp_path / "run", "--output", "one").code == 0
     card = Path("one/README.md").read_text(encoding="utf-8")
-    assert "Licence: mit." in card and "My own head." in card and "## More" not in card
+    assert "License: mit." in card and "My own head." in card and "## More" not in card
     with (tmp_path / "mine" / "invariant.jsonl").open("a", encoding="utf-8") as lines:
         lines.write('{"prompt": "The capital of Peru is", "target": "Lima"}\n')
     assert fki("export", tmp_path / "run", "--output", "two").code == 0
     card = Path("two/README.md").read_text(encoding="utf-8")
-    assert "mit" not in card and "no longer on the machine" in card
+    assert "mit" not in card and "was not on the machine" in card
 
 
 def test_an_answer_that_is_not_the_one_on_record_is_a_failed_check(
@@ -146,7 +146,7 @@ def test_an_answer_that_is_not_the_one_on_record_is_a_failed_check(
     text = "".join(json.dumps(row) + "\n" for row in lines)
     (run / "samples.jsonl").write_text(text, encoding="utf-8")
     shown = fki("export", run, "--output", "out")
-    assert shown.code == 4 and "Exact match on updated is" in shown.words
+    assert shown.code == 4 and "Exact match on updated" in shown.words
     assert not Path("out").exists() and not Path("out.failed-check/README.md").exists()
 
 
@@ -164,10 +164,10 @@ def test_a_checkpoint_is_named_by_its_period_or_is_the_best(
     ("options", "words"),
     [
         (["--best", "--period", "2023-Q1"], "cannot both be given"),
-        (["--average", "2023-Q1,best", "--best"], "names its checkpoints itself"),
-        (["--average", "2023-Q1", "--to", "peft"], "is a plain model"),
-        (["--public"], "--public is for --push"),
-        (["--to", "peft", "--dtype", "float16"], "--to peft has no --dtype"),
+        (["--average", "2023-Q1,best", "--best"], "--period and --best"),
+        (["--average", "2023-Q1", "--to", "peft"], "--to peft"),
+        (["--public"], "--public needs --push"),
+        (["--to", "peft", "--dtype", "float16"], "--to peft does not support --dtype"),
         (["--max-shard-size", "large"], "must be a size such as 500MB"),
         (["--push", "mine"], "must be owner/name"),
     ],
@@ -208,7 +208,7 @@ def test_an_average_is_scored_beside_its_ingredients_before_it_is_written(
         assert one["em"] == one["recorded"] == soup["average"][one["probe_set"]]
     card = Path("out/README.md").read_text(encoding="utf-8")
     assert "the average of run after 2023-Q1, run after 2023-Q2" in card
-    table = {row[0].strip("`"): row for row in rows(card, "What it knows")}
+    table = {row[0].strip("`"): row for row in rows(card, "Scores")}
     for name, em in soup["average"].items():
         assert table[name][-1] == format_number(em)
         assert table[name][-2] == format_number(soup["ingredients"][soup["best"]][name])

@@ -112,7 +112,7 @@ WRONG = {
     "a method and several": (("--method", "lora"), "--method and --methods cannot both"),
     "a seed and several": (("--seed", "1"), "--seed and --seeds cannot both"),
     "no number of seeds": (("--seeds", "x"), "--seeds must be a count of at least 1"),
-    "a part that there is not": (("--partition", "3/2"), "--partition must be i/n"),
+    "a part that there is not": (("--partition", "3/2"), "--partition must be I/N"),
     "a misspelt setting": (("--set", "sed=1"), "Did you mean 'seed'?"),
     "an option out of range": (("--set", "recadam.gamma=-1"), "recadam.gamma must be"),
     "a method that would train nothing": (("--set", "freeze_level=2"), "Use freeze_level = 0"),

@@ -160,7 +160,7 @@ def test_a_plan_starts_nothing(fki: Fki, dataset: Path, short: list[str], tmp_pa
 
 WRONG = {
     "a misspelt key": (("--set", "learning_rat=1"), 2, "Did you mean 'learning_rate'?"),
-    "a value of another type": (("--set", "train_batch_size=many"), 2, "a whole number"),
+    "a value of another type": (("--set", "train_batch_size=many"), 2, "an integer"),
     "a version that there is not": (("--version", "monthly"), 2, "Did you mean 'month'?"),
     "a set without its equals sign": (("--set", "seed"), 2, "key=value"),
     "an unknown method": (("--method", "recadem"), 2, "Did you mean 'recadam'?"),

@@ -104,15 +104,15 @@ def test_all_problems_are_told_at_once() -> None:
         {"lerning_rate": 1, "seed": -1, "dataset_version": "week", "method": "recadm"},
         {"recadam": {"gamma": 0, "k": 1}, "checkpoint_path": "x", "recadm": {}},
     )
-    assert text.startswith("8 settings cannot be used:\n  ")
+    assert text.startswith("8 settings are invalid:\n  ")
     for line in (
         "0.toml:1: unknown key 'lerning_rate'. Did you mean 'learning_rate'?",
-        "0.toml:1: seed must be a whole number of at least 0 and less than 4294967296, not -1.",
+        "0.toml:1: seed must be an integer of at least 0 and less than 4294967296, not -1.",
         "0.toml:1: dataset_version must be 'day', 'month' or 'quarter', not 'week'.",
         "1.toml:1: recadam.gamma must be a number greater than 0, not 0.",
         "1.toml:1: unknown key 'recadam.k'.",
         "1.toml:1: unknown key 'recadm'. Did you mean 'recadam'?",
-        "1.toml:1: checkpoint_path is only read when check_validation = true. To train from model: "
+        "1.toml:1: checkpoint_path requires check_validation = true. To train from model: "
         "--set checkpoint_path=",
     ):
         assert f"\n  {line}" in text
@@ -125,33 +125,33 @@ def test_all_problems_are_told_at_once() -> None:
         ("learning_rate", -1, "learning_rate must be a number greater than 0, not -1."),
         ("learning_rate", "big", "learning_rate must be a number greater than 0, not 'big'."),
         ("learning_rate", float("inf"), "learning_rate must be a number greater than 0, not inf."),
-        ("ngpu", 1.5, "ngpu must be a whole number of at least 1, not 1.5."),
-        ("ngpu", True, "ngpu must be a whole number of at least 1, not true."),
+        ("ngpu", 1.5, "ngpu must be an integer of at least 1, not 1.5."),
+        ("ngpu", True, "ngpu must be an integer of at least 1, not true."),
         ("use_deepspeed", "yes", "use_deepspeed must be true or false, not 'yes'."),
         ("use_deepspeed", 1, "use_deepspeed must be true or false, not 1."),
         ("freeze_level", 3, "freeze_level must be 0, 1 or 2, not 3."),
-        ("dataset", "", "dataset must be text that is not empty, not ''."),
+        ("dataset", "", "dataset must be non-empty text, not ''."),
         ("output_dir", 5, "output_dir must be text, not 5."),
         (
             "seed",
             {"a": 1},
-            "seed must be a whole number of at least 0 and less than 4294967296, not a table.",
+            "seed must be an integer of at least 0 and less than 4294967296, not a table.",
         ),
         (
             "prompt_format",
             "prefixes",
             "prompt_format must be 'sentinel' or 'prefix', not 'prefixes'. Did you mean 'prefix'?",
         ),
-        ("method", 3, "method must be text that is not empty, not 3."),
+        ("method", 3, "method must be non-empty text, not 3."),
         ("lora", 3, "lora must be a table, [lora], not 3."),
         ("options", {"lora": {}}, "unknown key 'options'."),
         ("budget", 3, "budget must be a table, [budget], not 3."),
         ("budget", {"token": 3}, "unknown key 'budget.token'. Did you mean 'tokens'?"),
-        ("budget", {"steps": 1.5}, "budget.steps must be a whole number of at least 0, not 1.5."),
+        ("budget", {"steps": 1.5}, "budget.steps must be an integer of at least 0, not 1.5."),
         (
             "budget",
             {"tokens": True},
-            "budget.tokens must be a whole number of at least 0, not true.",
+            "budget.tokens must be an integer of at least 0, not true.",
         ),
         ("budget", {"seconds": -1}, "budget.seconds must be a number of at least 0, not -1."),
         ("budget", {"flops": "1e12"}, "budget.flops must be a number of at least 0, not '1e12'."),
@@ -163,7 +163,10 @@ def test_a_wrong_value_is_told_in_words(key: str, value: object, text: str) -> N
 
 def test_fp16_is_refused_with_its_reason() -> None:
     text = refusal({"mixed_precision": "fp16"})
-    assert "mixed_precision must be 'bf16' or 'no', not 'fp16': T5's feed-forward" in text
+    assert (
+        "mixed_precision must be 'bf16' or 'no', not 'fp16': feed-forward layers of T5 overflow"
+        in text
+    )
 
 
 def test_a_budget_merges_key_by_key_and_without_one_there_is_no_limit() -> None:
@@ -193,7 +196,7 @@ def test_an_alias_is_read_as_the_method_with_a_note() -> None:
 
 def test_a_checkpoint_is_only_for_evaluating() -> None:
     assert resolved({"checkpoint_path": "x", "check_validation": True}).config.check_validation
-    with pytest.raises(ValidationError, match="checkpoint_path is only read"):
+    with pytest.raises(ValidationError, match="checkpoint_path requires"):
         Config(checkpoint_path="x")
 
 

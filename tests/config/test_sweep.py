@@ -108,7 +108,7 @@ def test_the_parts_are_all_cells_and_each_is_in_one(make: Make) -> None:
 
 @pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
 def test_a_part_that_there_is_not_is_an_error(make: Make, part: str) -> None:
-    with pytest.raises(ConfigError, match=r"--partition must be i/n"):
+    with pytest.raises(ConfigError, match=r"--partition must be I/N"):
         make("lora", "3").partition(part)
 
 
@@ -116,11 +116,11 @@ def test_a_part_that_there_is_not_is_an_error(make: Make, part: str) -> None:
     ("methods", "seeds", "says"),
     [
         ("lora,recadem", "1", "Did you mean 'recadam'"),
-        (",", "1", "--methods must be methods"),
+        (",", "1", "--methods must be comma-separated"),
         ("lora", "0", "a count of at least 1"),
         ("lora", "a", "a count of at least 1"),
         ("lora", "1,-2", "a count of at least 1"),
-        ("lora", "20241231", "at most 1000 cells"),
+        ("lora", "20241231", "at most 1000 runs"),
     ],
 )
 def test_what_is_no_grid_is_an_error(make: Make, methods: str, seeds: str, says: str) -> None:

@@ -85,7 +85,7 @@ def test_a_plugins_table_is_its_name_unless_its_class_states_one(plugins: None) 
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("broken", "cannot be loaded"), ("number", "must be a subclass")]
+    ("name", "text"), [("broken", "Cannot load the plug-in"), ("number", "must be a subclass")]
 )
 def test_a_broken_plugin_is_an_error_only_when_asked_for(
     plugins: None, name: str, text: str

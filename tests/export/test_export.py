@@ -182,7 +182,7 @@ def test_a_checkpoint_within_a_period_is_asked_itself_and_claims_no_whole_period
     [name, *_] = [name for name in names if name.startswith("2024-Q2-step")]
     opened = open_run(runner.run, name)
     assert describe_data(opened).periods == ("2024-Q1",)
-    parity = export(opened, HF, tmp_path / "out", partial(write_card, place="out"))
+    parity = export(opened, HF, tmp_path / "out", partial(write_card, name="out"))
     assert parity.holds and sum(one.n for one in parity.probe_sets) > 0
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "was not scored at this checkpoint" in card and "**2024-03-31**" in card

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from fki.core.errors import ConfigError, DataError
-from fki.export.export import export, format_of
+from fki.export.export import export
+from fki.export.formats.registry import load_format
 from fki.export.model_soup import ModelSoup, SoupScores, average_checkpoints
 from fki.runs.open_run import open_run
 from fki.runs.recorded_answers import percent_correct, read_recorded_probes
@@ -49,7 +50,7 @@ def test_the_average_of_what_folds_is_the_mean_of_the_plain_models(
 ) -> None:
     run = two(method)
     first, second = whole(run, "2024-Q1"), whole(run, "2024-Q2")
-    made = dict(average_checkpoints([run], ["2024-Q1", "2024-Q2"], 0).opened.model.state_dict())
+    made = dict(average_checkpoints([run], ["2024-Q1", "2024-Q2"], 0).loaded.model.state_dict())
     assert any(not torch.equal(first[name], second[name]) for name in first)
     for name, tensor in made.items():
         assert torch.allclose(tensor, (first[name] + second[name]) / 2, atol=1e-6), name
@@ -62,10 +63,12 @@ def test_the_average_of_what_does_not_fold_is_the_mean_of_its_modules(
     run = two(method)
     parts = [dict(open_run(run, name).model.named_parameters()) for name in ("2024-Q1", "2024-Q2")]
     soup = average_checkpoints([run], ["2024-Q1", "newest"], 0)
-    made = dict(soup.opened.model.named_parameters())
+    made = dict(soup.loaded.model.named_parameters())
     for name, tensor in made.items():
         assert torch.allclose(tensor, (parts[0][name] + parts[1][name]) / 2, atol=1e-6), name
-    parity = export(soup.opened, format_of("hf"), tmp_path / "out", quiz=soup.quiz)
+    parity = export(
+        soup.loaded, load_format("hf"), tmp_path / "out", recorded_probes=soup.recorded_probes
+    )
     assert parity.holds and parity.probe_sets
 
 
@@ -76,7 +79,7 @@ def test_the_mean_of_the_factors_of_lora_would_be_another_model(two: MakeRun) ->
         for a, b in zip(opened.model.parameters(), other.model.parameters(), strict=True):
             a.copy_((a + b) / 2)
     soup = average_checkpoints([run], ["2024-Q1", "2024-Q2"], 0)
-    assert not torch.allclose(logits(soup.opened.model), logits(opened.model.eval()), atol=1e-5)
+    assert not torch.allclose(logits(soup.loaded.model), logits(opened.model.eval()), atol=1e-5)
 
 
 def test_all_are_asked_the_same_and_a_single_one_as_the_run_was(two: MakeRun) -> None:
@@ -87,9 +90,9 @@ def test_all_are_asked_the_same_and_a_single_one_as_the_run_was(two: MakeRun) ->
     newest = soup.ingredients[1]
     assert newest.name.endswith("after 2024-Q2")
     assert newest.em == {name: percent_correct(said) for name, said in recorded.items()}
-    assert [*soup.taste.em] == [*newest.em] and soup.quiz.recorded is not None
-    assert soup.taste.em == {
-        name: percent_correct(said) for name, said in soup.quiz.recorded.items()
+    assert [*soup.scores.em] == [*newest.em] and soup.recorded_probes.recorded is not None
+    assert soup.scores.em == {
+        name: percent_correct(said) for name, said in soup.recorded_probes.recorded.items()
     }
 
 
@@ -98,7 +101,7 @@ def test_seeds_can_be_averaged(two: MakeRun) -> None:
     soup = average_checkpoints(runs, ["newest"], 0)
     labels = [f"{run.folder.name} after 2024-Q2" for run in runs]
     assert [taste.name for taste in soup.ingredients] == labels
-    assert soup.opened.label == f"the average of {', '.join(labels)}"
+    assert soup.loaded.label == f"the average of {', '.join(labels)}"
 
 
 def test_what_is_lost_against_the_best_is_told() -> None:
@@ -115,18 +118,18 @@ def test_what_is_not_alike_is_not_averaged(two: MakeRun, untied_folder: Path) ->
     for other, what in (
         (two("recadam"), "methods differ"),
         (two("vanilla", model=str(untied_folder)), "base models differ"),
-        (two("vanilla", prompt_format="prefix"), "prompts differ"),
+        (two("vanilla", prompt_format="prefix"), "prompt formats differ"),
     ):
         with pytest.raises(ConfigError, match=what):
             average_checkpoints([two("vanilla"), other], ["newest"], 0)
     kadapters = [two("kadapter_2"), two("kadapter_2", **{"kadapter": {"mode": "parallel"}})]
-    with pytest.raises(ConfigError, match="of another shape"):
+    with pytest.raises(ConfigError, match="another shape"):
         average_checkpoints(kadapters, ["newest"], 0)
 
 
 @pytest.mark.parametrize("names", [["2024-Q1"], ["2024-Q2", "newest"], ["2024-Q1", "2024-Q1"]])
 def test_one_checkpoint_is_no_average(two: MakeRun, names: list[str]) -> None:
-    with pytest.raises(ConfigError, match="two different checkpoints"):
+    with pytest.raises(ConfigError, match="two or more different checkpoints"):
         average_checkpoints([two("vanilla")], names, 0)
 
 

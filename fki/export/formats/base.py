@@ -1,4 +1,4 @@
-"""What every format is: how it is written, how its own runtime loads it, and what that answers."""
+"""The contract of an export format: how it is written and loaded, and how exact it must be."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,37 +14,37 @@ from fki.runs.open_run import LoadedModel
 
 @dataclass(frozen=True)
 class Format:
-    """A format, and how near to the run its answers must be."""
+    """An export format, and the tolerances of its parity check."""
 
     name: str
-    runtime: str  # what loads it, for people
+    runtime: str  # the program that loads it, for messages
     write: Callable[[LoadedModel, Path], None]
     load: Callable[[Path, ExampleTokenizer], Runtime]
     tolerance: float = 1e-3
-    """Nats by which an answer's log-likelihood may differ. fp32 sums taken in another order differ
+    """Largest difference of an answer's log-likelihood, nats. Two orders of fp32 summation differ
     by some 1e-5 nats, a wrong weight by whole nats."""
     least_same: float = 1.0
-    """The share of texts that must be the run's own, near-ties aside."""
+    """The share of texts that must equal the run's, near-ties aside."""
     em_tolerance: float = 2.0
-    """Points by which a probe set's exact match may differ, near-ties among them; where it has few
-    probes, one of them."""
+    """Points by which the exact match of a probe set may differ, near-ties included; at least one
+    probe of a small set."""
     reason: str = "fp32 sums in another order differ by some 1e-5 nats"
-    """Why answers may differ by as much, for people."""
+    """The reason for the tolerances, for the card."""
     library: str = "transformers"
-    """What a model card names as the library."""
-    loading: Callable[[Path, str], str] | None = None
-    """Lines of Python that load what lies in a folder by another name for it, such as
-    `owner/name`; None where `fki ask` is all there is."""
+    """The library that the model card names."""
+    loading_code: Callable[[Path, str], str] | None = None
+    """Lines of Python that load the folder under a given name, such as `owner/name`. None: only
+    `fki ask` loads it."""
     precision: str = "fp32"
-    """Of the weights, for people."""
-    size: float = 4.0
-    """Bytes that it takes for each parameter of the model, at most."""
-    variant: Callable[..., "Format"] | None = None
-    """The format with options of its own, by their names; None where it has none."""
+    """Precision of the weights, for the card."""
+    bytes_per_parameter: float = 4.0
+    """Upper bound of the disk space that a parameter needs while it is written."""
+    with_options: Callable[..., "Format"] | None = None
+    """Returns the format with options such as `dtype`. None: the format has no options."""
 
 
 def import_library(name: str, *, extra: str) -> Any:
-    """A library that only some formats need. Raises ConfigError where it is not installed."""
+    """Import a library of an optional extra. Raises ConfigError where it is not installed."""
     try:
         return import_module(name)
     except ImportError as error:

@@ -116,7 +116,7 @@ def _make_format(name: str, kind: str, **how: Any) -> Format:
         lambda opened, folder: write_quantized(kind, opened, folder),
         lambda folder, encoder: CTranslate2Runtime(folder, kind),
         library="ctranslate2",
-        loading=loading_code,
+        loading_code=loading_code,
         **how,
     )
 
@@ -130,5 +130,5 @@ INT8 = _make_format(
     em_tolerance=5.0,
     precision="int8",
     reason="8 bits a weight: t5-mini's answers differ by up to 0.8, and 4 % of its texts",
-    size=2.0,
+    bytes_per_parameter=2.0,
 )

@@ -120,5 +120,5 @@ GGUF = Format(
     least_same=0.98,
     reason="llama.cpp takes GELU from a table in fp16, which moves logits by some 0.002",
     library="gguf",
-    size=8.0,
+    bytes_per_parameter=8.0,
 )

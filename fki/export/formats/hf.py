@@ -103,10 +103,10 @@ def make_format(dtype: str = "float32", max_shard_size: str = "50GB") -> Format:
         tolerance,
         least_same,
         reason=reason,
-        loading=loading_code,
+        loading_code=loading_code,
         precision=dtype.replace("bfloat", "bf").replace("float", "fp"),
-        size=torch.finfo(getattr(torch, dtype)).bits / 8,
-        variant=make_format,
+        bytes_per_parameter=torch.finfo(getattr(torch, dtype)).bits / 8,
+        with_options=make_format,
     )
 
 

@@ -190,4 +190,12 @@ def loading_code(folder: Path, name: str) -> str:
 
 
 # three graphs, embeddings and head in each decoder, and one of them twice while it is moved
-ONNX = Format("onnx", "onnxruntime", write, load, library="onnx", loading=loading_code, size=16.0)
+ONNX = Format(
+    "onnx",
+    "onnxruntime",
+    write,
+    load,
+    library="onnx",
+    loading_code=loading_code,
+    bytes_per_parameter=16.0,
+)

@@ -66,4 +66,6 @@ def loading_code(folder: Path, name: str) -> str:
     )
 
 
-PEFT = Format("peft", "peft", write, load, library="peft", loading=loading_code, size=5.0)
+PEFT = Format(
+    "peft", "peft", write, load, library="peft", loading_code=loading_code, bytes_per_parameter=5.0
+)

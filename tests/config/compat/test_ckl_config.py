@@ -145,7 +145,7 @@ def test_each_value_has_the_line_that_it_is_on(file: Path) -> None:
         assert origins[key] == f"{path}:{numbers[key]}"
     assert origins["modular.size"] == origins["method"]
     assert origins["output_length"] == "--set"
-    assert origins["optimizer"] == origins["max_grad_norm"] == "the originals' default"
+    assert origins["optimizer"] == origins["max_grad_norm"] == "default of the original code"
     assert origins["prompt_format"] == origins["checkpoint_path"] == "default"
 
 
@@ -213,8 +213,8 @@ def test_what_the_originals_did_otherwise_is_told(file: Path) -> None:
         return notes(read(write(file, seed("month", name))), file)
 
     assert "r / alpha = 0.25, a mistake" in of("lora")
-    assert "The originals' 5000 was never applied" in of("recadam")
-    assert "3 equal modules side by side" in of("kadapter_3")
+    assert "5000 of the original code had no effect" in of("recadam")
+    assert "3 equal modules in parallel" in of("kadapter_3")
     assert "output_log is a folder: scores go to log/wiki/month/lora/scores.csv." in of("lora")
     assert "ignored: checkpoint_path (it is output_dir; training starts from model)" in of("lora")
 
@@ -233,8 +233,8 @@ def test_notes_end_where_a_flag_says_otherwise(file: Path) -> None:
 
 def test_ckl_configs_want_a_dataset_and_a_length_of_periods(file: Path) -> None:
     text = told(file, ckl())
-    assert "6: dataset 'recentnews' is CKL's and does not come with fki." in text
-    assert "7: dataset_version 'full' is a size of CKL's corpus" in text
+    assert "6: dataset 'recentnews' is part of CKL" in text
+    assert "7: dataset_version 'full' is a corpus size in CKL" in text
     assert "Add: --version quarter" in text
     found = read(write(file, ckl()), dataset="wiki", dataset_version="month")
     assert (found.config.method, found.config.num_workers) == ("kadapter_2", 40)
@@ -244,18 +244,18 @@ def test_ckl_configs_want_a_dataset_and_a_length_of_periods(file: Path) -> None:
 def test_an_evaluation_reads_the_weights_at_checkpoint_path(file: Path) -> None:
     found = read(write(file, evaluation()))
     assert (found.config.check_validation, found.config.checkpoint_path) == (True, "runs/a")
-    assert "output_dir is empty: the run gets a new folder under runs/." in notes(found, file)
+    assert "output_dir is empty: the run gets a new directory under runs/." in notes(found, file)
     found = read(write(file, evaluation(output_dir="runs/a")))
     assert (found.config.output_dir, found.config.checkpoint_path) == ("", "runs/a")
-    assert "output_dir (it is checkpoint_path; the run gets a new folder)" in notes(found, file)
+    assert "output_dir (it equals checkpoint_path" in notes(found, file)
 
 
 def test_weights_that_cannot_be_used_are_refused_until_others_are_given(file: Path) -> None:
     config = evaluation(checkpoint_path="outputs/last.ckpt")
-    assert "is a file of PyTorch Lightning" in told(file, config)
+    assert "is a PyTorch Lightning file" in told(file, config)
     assert read(write(file, config), sets=("checkpoint_path=runs/b",)).config.checkpoint_path
     config = seed("day", "lora", checkpoint_path="outputs/other")
-    assert "checkpoint_path is only read when check_validation = true" in told(file, config)
+    assert "checkpoint_path requires check_validation = true" in told(file, config)
     assert read(write(file, config), sets=("checkpoint_path=",)).config.checkpoint_path == ""
 
 
@@ -266,15 +266,15 @@ def test_weights_that_cannot_be_used_are_refused_until_others_are_given(file: Pa
         ({"coreset_rato": 1}, "2: unknown key 'coreset_rato'. Did you mean 'coreset_ratio'?"),
         ({"method": "recadem"}, "Did you mean 'recadam'?"),
         ({"method": "kadapter4"}, "not 'kadapter4'. Did you mean 'kadapter'?"),
-        ({"method": "kd"}, "2: method 'kd' is knowledge distillation, which fki lacks."),
-        ({"method": "initial"}, 'Write "baseline", and "check_validation": true.'),
-        ({"method": 3}, "2: method must be text that is not empty, not 3."),
-        ({"method": ["lora"]}, "2: method must be text that is not empty, not ['lora']."),
-        ({"dataset": ["wiki"]}, "2: dataset must be text that is not empty"),
-        ({"dataset": {"a": 1}}, "2: dataset must be text that is not empty, not a table."),
+        ({"method": "kd"}, "2: method 'kd' is knowledge distillation, which fki does not have."),
+        ({"method": "initial"}, 'Use "baseline" and "check_validation": true.'),
+        ({"method": 3}, "2: method must be non-empty text, not 3."),
+        ({"method": ["lora"]}, "2: method must be non-empty text, not ['lora']."),
+        ({"dataset": ["wiki"]}, "2: dataset must be non-empty text"),
+        ({"dataset": {"a": 1}}, "2: dataset must be non-empty text, not a table."),
         ({"output_log": 3}, "2: output_log must be text, not 3."),
-        ({"train_batch_size": "8"}, "2: train_batch_size must be a whole number of at least 1"),
-        ({"train_batch_size": 8.5}, "2: train_batch_size must be a whole number of at least 1"),
+        ({"train_batch_size": "8"}, "2: train_batch_size must be an integer of at least 1"),
+        ({"train_batch_size": 8.5}, "2: train_batch_size must be an integer of at least 1"),
         ({"use_lr_scheduling": 1}, "2: use_lr_scheduling must be true or false, not 1."),
         ({"fp16": "yes"}, "2: fp16 must be true or false, not 'yes'."),
         ({"freeze_level": 3}, "2: freeze_level must be 0, 1 or 2, not 3."),
@@ -283,7 +283,7 @@ def test_weights_that_cannot_be_used_are_refused_until_others_are_given(file: Pa
         ({"learning_rate": float("inf")}, "2: learning_rate must be a finite number, not inf."),
         ({"learning_rate": 10**400, "method": "recadam"}, "2: learning_rate must be a number"),
         ({"learning_rate": 1e-320, "method": "recadam", "ngpu": 0}, "4: ngpu must be"),
-        ({"mem_ratio": 1, "mix_ratio": 2}, "2: 'mix_ratio' and 'mem_ratio' say the same"),
+        ({"mem_ratio": 1, "mix_ratio": 2}, "2: 'mix_ratio' and 'mem_ratio' are the same setting"),
         ({"recadam": {"gamma": 1}}, "2: unknown key 'recadam'."),
         ({"options": {}}, "2: unknown key 'options'."),
     ],
@@ -298,13 +298,13 @@ def test_a_key_that_is_there_twice_is_told_with_the_second_line(file: Path) -> N
     file.write_text('{"ngpu": 1,\n "mode": 0,\n "ngpu": 1,\n "mode": 0}', encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         read(file)
-    assert f"{file}:3: key 'ngpu' is there twice; keep one." in str(caught.value)
-    assert f"{file}:4: key 'mode' is there twice; keep one." in str(caught.value)
+    assert f"{file}:3: key 'ngpu' is stated twice; keep one." in str(caught.value)
+    assert f"{file}:4: key 'mode' is stated twice; keep one." in str(caught.value)
 
 
 def test_all_problems_of_a_file_are_told_at_once(file: Path) -> None:
     text = told(file, ckl(method="lorra", ngpu=0, coresett="none"), output_dir="x", seed=-1)
-    assert text.startswith("6 settings cannot be used:")
+    assert text.startswith("6 settings are invalid:")
     for line in ("dataset '", "dataset_version '", "'lora'?", "'coreset'?", "ngpu must", "--seed:"):
         assert line in text
 
@@ -312,23 +312,23 @@ def test_all_problems_of_a_file_are_told_at_once(file: Path) -> None:
 def test_null_says_nothing(file: Path) -> None:
     found = read(write(file, {"output_log": None, "seed": 4}))
     assert (found.config.output_log, found.config.seed) == ("", 4)
-    assert notes(found, file) == "FILE: ignored: output_log (null says nothing)."
+    assert notes(found, file) == "FILE: ignored: output_log (null is no value)."
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"seed": 1,\n "ngpu" 2}', ":2:9: this is not JSON: "),
-        ("", ":1:1: this is not JSON: "),
-        ("seed = 1", ":1:1: this is not JSON: "),
-        ('{"seed": 1,}', "this is not JSON: "),
-        ("[1]", 'a config must be an object, {"key": value}, not a list.'),
-        ('"a"', "must be an object"),
+        ('{"seed": 1,\n "ngpu" 2}', ":2:9: Invalid JSON: "),
+        ("", ":1:1: Invalid JSON: "),
+        ("seed = 1", ":1:1: Invalid JSON: "),
+        ('{"seed": 1,}', "Invalid JSON: "),
+        ("[1]", 'a config must be a JSON object, {"key": value}, not a list.'),
+        ('"a"', "must be a JSON object"),
         ("null", "not null."),
         ("7", "not one value."),
-        ("[" * 100_000, "is nested too deeply"),
-        ('{"seed": ' + "9" * 5000 + "}", "cannot be read: "),
-        ('{"\\ud800": 1}', "cannot be read: "),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"seed": ' + "9" * 5000 + "}", "Cannot read "),
+        ('{"\\ud800": 1}', "Cannot read "),
     ],
 )
 def test_what_is_no_config_is_told_in_words(file: Path, text: str, words: str) -> None:
@@ -346,7 +346,7 @@ def test_a_byte_order_mark_and_odd_spacing_are_read(file: Path) -> None:
 
 def test_bytes_that_are_no_text_are_refused(file: Path) -> None:
     file.write_bytes(b'{"model": "\xff"}')
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="Cannot read"):
         read(file)
 
 

@@ -14,7 +14,8 @@ import torch
 from transformers import MT5Config, MT5ForConditionalGeneration
 
 from fki.core.errors import CannotFold, CheckFailed, ConfigError
-from fki.export.export import export, format_of
+from fki.export.export import export
+from fki.export.formats.registry import load_format
 from fki.export.parity import Parity
 from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import open_run
@@ -90,7 +91,7 @@ def made(run_of: RunOf, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
             home = tmp_path_factory.mktemp(form)
             parities = {
                 (m, h): export(
-                    open_run(run_of(m, untied=untied)), format_of(form), home / f"{m}_{h}"
+                    open_run(run_of(m, untied=untied)), load_format(form), home / f"{m}_{h}"
                 )
                 for m in METHODS[form]
                 for h, untied in HEADS.items()
@@ -118,7 +119,7 @@ def test_int8_is_near_to_the_run_and_a_third_of_its_size(run_of: RunOf, tmp_path
     run = run_of("vanilla", model="t5-mini")
     sizes = []
     for name in ("ctranslate2", "ctranslate2_int8"):
-        parity = export(open_run(run), format_of(name), tmp_path / name)
+        parity = export(open_run(run), load_format(name), tmp_path / name)
         sizes.append((tmp_path / name / "model.bin").stat().st_size)
     assert 1e-3 < parity.largest_difference <= parity.tolerance
     assert sizes[1] < sizes[0] / 3
@@ -154,7 +155,7 @@ def test_an_mt5_with_more_embeddings_than_tokens_goes_everywhere(
     run_of: RunOf, mt5_folder: Path, tmp_path: Path, form: str
 ) -> None:
     run = run_of("vanilla", model=str(mt5_folder))
-    parity = export(open_run(run), format_of(form), tmp_path / "out")
+    parity = export(open_run(run), load_format(form), tmp_path / "out")
     assert parity.asked == parity.same_answers == parity.same_beams > 0
     assert alone(form, [tmp_path / "out"]) == [written(run)]
 
@@ -164,13 +165,13 @@ def test_an_answer_that_was_cut_off_is_scored_without_an_end(
     run_of: RunOf, tmp_path: Path, form: str
 ) -> None:
     opened, encoder = open_run(run_of("vanilla")), toy_tokenizer()
-    format_of(form).write(opened, tmp_path)
+    load_format(form).write(opened, tmp_path)
     end = encoder.tokenizer.eos_token_id
     sources, targets = encoder.tokenize_sources(SOURCES), [[5, 6, 7], [5, 6, end]]
     ours, its = (
         runtime.score(sources, targets)
         for runtime in (
-            format_of(form).load(tmp_path, encoder),
+            load_format(form).load(tmp_path, encoder),
             TorchRuntime(opened.model, encoder),
         )
     )
@@ -182,7 +183,7 @@ def test_what_ctranslate2_has_no_place_for_is_told_where_to_go(
     run_of: RunOf, tmp_path: Path, method: str
 ) -> None:
     with pytest.raises(CannotFold, match=method) as caught:
-        export(open_run(run_of(method)), format_of("ctranslate2"), tmp_path / "out")
+        export(open_run(run_of(method)), load_format("ctranslate2"), tmp_path / "out")
     assert caught.value.hint == "Try: --to onnx" and not [*tmp_path.glob("*out*")]
 
 
@@ -192,17 +193,17 @@ def test_a_head_scaled_wrongly_is_caught_although_its_likeliest_token_is_right(
     run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, head: str
 ) -> None:
     wrong = toy_model().config.d_model ** -0.5 if HEADS[head] else 1.0
-    monkeypatch.setattr(ctranslate2, "head_scale", lambda model: wrong)
+    monkeypatch.setattr(ctranslate2, "measure_head_scale", lambda model: wrong)
     count = r"\d+" if form == "ctranslate2_int8" else "0"
     with pytest.raises(CheckFailed, match=f"answers {count} of [1-9]"):
-        export(open_run(run_of("vanilla", untied=HEADS[head])), format_of(form), tmp_path / "out")
+        export(open_run(run_of("vanilla", untied=HEADS[head])), load_format(form), tmp_path / "out")
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_how_a_head_is_scaled_is_found_by_trying_it(head: str) -> None:
     model = toy_model(untied=HEADS[head])
     right = 1.0 if HEADS[head] else model.config.d_model**-0.5
-    assert ctranslate2.head_scale(model) == pytest.approx(right)
+    assert ctranslate2.measure_head_scale(model) == pytest.approx(right)
 
 
 def test_one_altered_tensor_is_caught_in_ctranslate2(
@@ -215,7 +216,7 @@ def test_one_altered_tensor_is_caught_in_ctranslate2(
 
     monkeypatch.setattr(ctranslate2, "spec_of", altered)
     with pytest.raises(CheckFailed):
-        export(open_run(run_of("vanilla")), format_of("ctranslate2"), tmp_path / "out")
+        export(open_run(run_of("vanilla")), load_format("ctranslate2"), tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -228,5 +229,5 @@ def test_a_missing_library_is_named_with_what_to_install(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ConfigError, match=library) as caught:
-        format_of(form)
+        load_format(form)
     assert caught.value.hint == f"Run: pip install 'fki[{form}]'"

@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks import export as bench
 from fki.core.errors import CheckFailed, ConfigError
-from fki.export.export import export, format_of
+from fki.export.export import export
+from fki.export.formats.registry import load_format
 from fki.runs.open_run import open_run
 from fki.runs.run_dir import Run
 
@@ -21,7 +22,7 @@ def test_only_lora_is_an_adapter_of_peft(
     run_of: Callable[..., Run], tmp_path: Path, method: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"the run's method is '{method}'") as caught:
-        export(open_run(run_of(method)), format_of("peft"), tmp_path / "out")
+        export(open_run(run_of(method)), load_format("peft"), tmp_path / "out")
     assert caught.value.hint is not None and not [*tmp_path.glob("*out*")]
 
 
@@ -29,7 +30,7 @@ def test_an_adapter_without_its_base_weights_would_be_another_model(
     run_of: Callable[..., Run], tmp_path: Path
 ) -> None:
     run = run_of("lora", freeze_level=0)
-    export(open_run(run), format_of("peft"), tmp_path / "out")
+    export(open_run(run), load_format("peft"), tmp_path / "out")
     base = load_file(tmp_path / "out" / "base" / "model.safetensors")
     start = load_file(Path(run.info["config"]["model"]) / "model.safetensors")
     assert not torch.equal(base["shared.weight"], start["shared.weight"])
@@ -40,7 +41,7 @@ def test_an_adapter_without_its_base_weights_would_be_another_model(
 def test_an_adapter_with_one_altered_tensor_is_caught(
     run_of: Callable[..., Run], tmp_path: Path
 ) -> None:
-    plain = format_of("peft")
+    plain = load_format("peft")
 
     def write(opened: object, folder: Path) -> None:
         plain.write(opened, folder)  # type: ignore[arg-type]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from fki.core.errors import CannotFold, CheckFailed, ConfigError
-from fki.export.export import export, format_of
+from fki.export.export import export
+from fki.export.formats.registry import load_format
 from fki.runs.open_run import open_run
 from fki.runs.run_dir import Run
 from fki.testing import toy_model
@@ -32,7 +33,7 @@ def short(run: Run) -> Any:
 def test_a_file_for_llama_cpp_answers_like_the_run(
     run_of: RunOf, tmp_path: Path, method: str, untied: bool
 ) -> None:
-    parity = export(short(run_of(method, untied=untied)), format_of("gguf"), tmp_path / "out")
+    parity = export(short(run_of(method, untied=untied)), load_format("gguf"), tmp_path / "out")
     assert parity.asked == parity.same_answers == parity.same_beams > 0
     assert parity.largest_difference < (2e-2 if untied else 1e-3)  # GELU is a table of fp16
 
@@ -44,7 +45,7 @@ def test_a_head_scaled_wrongly_is_caught(
     wrong = toy_model().config.d_model ** -0.5 if untied else 1.0
     monkeypatch.setattr(gguf, "head_scale", lambda model: wrong)
     with pytest.raises(CheckFailed, match=r"answers 0 of [1-9]"):
-        export(short(run_of("vanilla", untied=untied)), format_of("gguf"), tmp_path / "out")
+        export(short(run_of("vanilla", untied=untied)), load_format("gguf"), tmp_path / "out")
 
 
 def test_other_relative_positions_than_llama_cpp_has_are_refused(
@@ -53,10 +54,10 @@ def test_other_relative_positions_than_llama_cpp_has_are_refused(
     opened = short(run_of("vanilla"))
     opened.model.config.relative_attention_max_distance = 64
     with pytest.raises(ConfigError, match="relative_attention_max_distance"):
-        export(opened, format_of("gguf"), tmp_path / "out")
+        export(opened, load_format("gguf"), tmp_path / "out")
 
 
 def test_what_llama_cpp_has_no_place_for_is_told_where_to_go(run_of: RunOf, tmp_path: Path) -> None:
     with pytest.raises(CannotFold, match="kadapter_2") as caught:
-        export(short(run_of("kadapter_2")), format_of("gguf"), tmp_path / "out")
+        export(short(run_of("kadapter_2")), load_format("gguf"), tmp_path / "out")
     assert caught.value.hint == "Try: --to onnx"

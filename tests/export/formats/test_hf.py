@@ -26,8 +26,9 @@ from transformers import (
 from fki.config.schema import Config
 from fki.core import registry
 from fki.core.errors import CannotFold, CheckFailed, ConfigError
-from fki.export.export import export, format_of
+from fki.export.export import export
 from fki.export.formats.hf import HF, ROUNDED, write_plain
+from fki.export.formats.registry import load_format
 from fki.inference import open_predictor
 from fki.modeling import modeling_fki
 from fki.modeling.runtime import TorchRuntime
@@ -125,7 +126,7 @@ def exported(
     runs = {(*case, u): run_of(case[1], untied=u) for case in CASES for u in (False, True)}
     folders = {key: home / "-".join(map(str, key)) for key in runs}
     for key, run in runs.items():
-        parity = export(open_run(run), format_of(key[0]), folders[key])
+        parity = export(open_run(run), load_format(key[0]), folders[key])
         assert parity.asked == parity.same_answers == parity.same_beams > 0
     found = alone([*folders.values()], home / "modules")
     return {key: Exported(folders[key], runs[key], found[str(folders[key])]) for key in runs}
@@ -179,7 +180,7 @@ def test_fki_asks_the_folder_as_it_asks_the_run(
     replies = []
     for target in (one.run.folder, one.folder):
         speaker = open_predictor(str(target), "", Config())
-        replies.append(speaker.reply(SOURCES, runners_up=1))
+        replies.append(speaker.predict(SOURCES, runners_up=1))
     for run, folder in zip(*replies, strict=True):
         assert run.answer.text == folder.answer.text
         assert run.answer.log_likelihood == pytest.approx(folder.answer.log_likelihood, abs=1e-3)
@@ -298,7 +299,7 @@ def test_lora_is_folded_in_fp32_and_only_then_cast(mini: Run, tmp_path: Path) ->
     folded = opened.method.fold(opened.model)
     off = (logits(folded) - before).abs().max()
     assert off < 1e-4
-    export(open_run(mini), format_of("hf", dtype="bfloat16"), tmp_path / "out")
+    export(open_run(mini), load_format("hf", dtype="bfloat16"), tmp_path / "out")
     written = load_file(tmp_path / "out" / "model.safetensors")
     exact = {name: tensor.bfloat16() for name, tensor in folded.state_dict().items()}
     assert all(torch.equal(tensor, exact[name]) for name, tensor in written.items())
@@ -311,8 +312,8 @@ def test_lora_is_folded_in_fp32_and_only_then_cast(mini: Run, tmp_path: Path) ->
 def test_a_precision_with_fewer_bits_is_half_as_large_and_answers_in_it(
     mini: Run, tmp_path: Path, dtype: str
 ) -> None:
-    export(open_run(mini), format_of("hf"), tmp_path / "whole")
-    parity = export(open_run(mini), format_of("hf", dtype=dtype), tmp_path / "half")
+    export(open_run(mini), load_format("hf"), tmp_path / "whole")
+    parity = export(open_run(mini), load_format("hf", dtype=dtype), tmp_path / "half")
     whole, half = ((tmp_path / n / "model.safetensors").stat().st_size for n in ("whole", "half"))
     assert half < 0.6 * whole
     assert 1e-3 < parity.largest_difference <= parity.tolerance == ROUNDED[dtype][0]
@@ -321,6 +322,6 @@ def test_a_precision_with_fewer_bits_is_half_as_large_and_answers_in_it(
 
 def test_a_large_model_is_written_in_parts(run_of: Callable[..., Run], tmp_path: Path) -> None:
     run = run_of("kadapter_2", untied=True)
-    parity = export(open_run(run), format_of("hf", max_shard_size="300KB"), tmp_path / "out")
+    parity = export(open_run(run), load_format("hf", max_shard_size="300KB"), tmp_path / "out")
     assert parity.holds and len(list((tmp_path / "out").glob("model-*.safetensors"))) > 1
     assert (tmp_path / "out" / "model.safetensors.index.json").is_file()

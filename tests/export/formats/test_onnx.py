@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from fki.core.errors import CheckFailed
-from fki.export.export import export, format_of
+from fki.export.export import export
+from fki.export.formats.registry import load_format
 from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import open_run
 from fki.runs.run_dir import Run
@@ -39,7 +40,7 @@ def graphs(run_of: RunOf, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any
     """A run with a branch beside its encoder in torch, and its graphs."""
     opened = open_run(run_of("kadapter_2"))
     folder = tmp_path_factory.mktemp("graphs")
-    format_of("onnx").write(opened, folder)
+    load_format("onnx").write(opened, folder)
     encoder = toy_tokenizer()
     return TorchRuntime(opened.model, encoder), onnx_runtime.load(folder, encoder)
 
@@ -92,7 +93,7 @@ def spoil_graph(name: str) -> Callable[[Path], None]:
 def test_a_graph_with_one_altered_tensor_is_caught(
     run_of: RunOf, tmp_path: Path, name: str
 ) -> None:
-    form = format_of("onnx")
+    form = load_format("onnx")
 
     def write(opened: Any, folder: Path) -> None:
         form.write(opened, folder)
@@ -106,7 +107,7 @@ def test_a_graph_with_one_altered_tensor_is_caught(
 def test_weights_that_are_too_many_for_one_file_are_beside_the_graph(
     graphs: tuple[Any, Any], run_of: RunOf, tmp_path: Path
 ) -> None:
-    form = format_of("onnx")
+    form = load_format("onnx")
 
     def write(opened: Any, folder: Path) -> None:
         form.write(opened, folder)

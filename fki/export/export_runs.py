@@ -1,0 +1,58 @@
+"""From a request to a checked folder: a checkpoint of one run, or an average of several."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from fki.export.export import check_output_dir, export
+from fki.export.formats.base import Format
+from fki.export.formats.registry import load_format
+from fki.export.model_card import write_card
+from fki.export.model_soup import ModelSoup, average_checkpoints
+from fki.export.parity import Parity
+from fki.export.request import ExportRequest
+from fki.runs.open_run import LoadedModel, open_run
+from fki.runs.run_dir import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A written folder that has passed its parity check."""
+
+    loaded: LoadedModel
+    format: Format
+    parity: Parity
+    soup: ModelSoup | None  # where checkpoints were averaged
+
+
+def export_runs(
+    request: ExportRequest, on_average: Callable[[ModelSoup], None] = lambda soup: None
+) -> Exported:
+    """Load the requested model, write it in its format and check it. Uploads nothing.
+
+    Args:
+        request: a request that `ExportRequest.check` has passed.
+        on_average: receives the average with its scores, before it is written.
+    Raises:
+        ConfigError, CannotFold: the request cannot be met.
+        CheckFailed: the exported folder does not answer like the run.
+    """
+    check_output_dir(request.output)
+    export_format = load_format(
+        request.to, dtype=request.dtype, max_shard_size=request.max_shard_size
+    )
+    soup: ModelSoup | None = None
+    if request.average:
+        runs = [Run.open(run) for run in request.runs]
+        soup = average_checkpoints(runs, request.average, request.probes)
+        on_average(soup)
+    loaded = soup.loaded if soup else open_run(Run.open(request.runs[0]), request.checkpoint)
+    parity = export(
+        loaded,
+        export_format,
+        request.output,
+        partial(write_card, name=request.push or request.output.name, soup=soup),
+        max_probes=request.probes,
+        recorded_probes=soup.recorded_probes if soup else None,
+    )
+    return Exported(loaded, export_format, parity, soup)

@@ -1,0 +1,283 @@
+"""The results of the Python API: frozen values, readable in a terminal and in a notebook."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fki.core.errors import ConfigError, did_you_mean
+from fki.core.formatting import UNDEFINED, format_number
+from fki.core.types import Score
+
+if TYPE_CHECKING:
+    import pandas
+
+    from fki.comparison.types import Arm, Comparison, Difference, Estimate, Group
+    from fki.export.parity import Parity
+    from fki.inference import RankedAnswers
+
+CELL = "padding: 0.15em 0.8em 0.15em 0; text-align: {}; border: 0; background: none"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells of text under a head, below a title; the first column is left-aligned."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+class Shown:
+    """A result that prints as tables, and that a notebook shows as HTML tables."""
+
+    def _tables(self) -> Iterator[Table]:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return "\n\n".join(map(as_text, self._tables()))
+
+    def _repr_html_(self) -> str:
+        return "".join(map(as_html, self._tables()))
+
+
+def as_text(table: Table) -> str:
+    """The table in columns of a fixed width."""
+    lines = [list(table.head), *map(list, table.rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [
+        "  ".join(
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+    return "\n".join([table.title, *text])
+
+
+def as_html(table: Table) -> str:
+    """The table as HTML: all text escaped, no script, no colors of its own."""
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        return "".join(
+            f'<{tag} style="{CELL.format("right" if place else "left")}">{escape(cell)}</{tag}>'
+            for place, cell in enumerate(cells)
+        )
+
+    body = "".join(f"<tr>{line('td', row)}</tr>" for row in table.rows)
+    head = f"<thead><tr>{line('th', table.head)}</tr></thead>"
+    return f"<p>{escape(table.title)}</p><table>{head}<tbody>{body}</tbody></table>"
+
+
+@dataclass(frozen=True, repr=False)
+class TrainResult(Shown):
+    """A finished run of `fki.train`."""
+
+    run_dir: Path
+    """The run directory; `fki.compare`, `fki.export` and `fki.ask` read it."""
+    settings: Mapping[str, Any]
+    """Every setting; a method's own options are a table under its name."""
+    origins: Mapping[str, str]
+    """The source of each setting: a preset's line, a variable, "fki.train(...)" or "default"."""
+    scores: Mapping[str, tuple[Score, ...]]
+    """The rows of the matrix R by name: "base" before training, then each evaluated period."""
+    summary: Mapping[str, Any]
+    """Exact match per probe set and the stream metrics, as in scores.json."""
+    spent: Mapping[str, float]
+    """Steps, tokens, seconds and floating-point operations, as in run.json."""
+    notes: tuple[str, ...] = ()
+    """Remarks on the settings and on how the run began."""
+
+    def _tables(self) -> Iterator[Table]:
+        values = self.settings
+        title = f"{values['method']} on {values['dataset']}, run {self.run_dir}: exact match, %"
+        is_trained = self.spent["steps"] > 0
+        yield _probe_table(title, self.summary, is_trained=is_trained)
+        if is_trained:
+            keys = ("learning_gain", "forgetting", "bwt", "fwt", "fuar")
+            rows = [(key, format_number(self.summary[key], 2)) for key in keys]
+            yield Table("Over the stream", ("metric", "value"), rows)
+
+
+@dataclass(frozen=True, repr=False)
+class EvalResult(Shown):
+    """Scores of a run, an exported folder or a model on a dataset."""
+
+    target: str
+    """What was evaluated: a label with the run's and the checkpoint's name."""
+    checkpoint: str
+    """The checkpoint's name; empty for a model."""
+    dataset: str
+    version: str
+    scores: tuple[Score, ...]
+    """Mean scores of each probe set in each period."""
+    summary: Mapping[str, Any]
+    """Exact match, F1, accuracy and perplexity per probe set."""
+    output: Path | None = None
+    """The folder with scores.json and each prediction, where one was requested."""
+
+    def _tables(self) -> Iterator[Table]:
+        title = f"{self.target} on {self.dataset}, version {self.version}"
+        yield _probe_table(title, self.summary, is_trained=False)
+
+
+def _probe_table(title: str, summary: Mapping[str, Any], *, is_trained: bool) -> Table:
+    rows = []
+    for name, values in summary["probe_sets"].items():
+        if is_trained:
+            cells = [format_number(values["em"][when]) for when in ("before", "learned", "after")]
+        else:
+            cells = [format_number(values[key]["after"]) for key in ("em", "f1", "accuracy")]
+        rows.append((name, format_number(values["n"], 0), *cells))
+    columns = ("before", "learned", "after") if is_trained else ("EM", "F1", "accuracy")
+    return Table(title, ("probe set", "probes", *columns), rows)
+
+
+@dataclass(frozen=True, repr=False)
+class ComparisonResult(Shown):
+    """Runs side by side, with 95 % intervals and tests against a baseline."""
+
+    comparison: "Comparison"
+    """The values: groups of arms that can be compared, and the runs that were left out."""
+
+    @property
+    def groups(self) -> "tuple[Group, ...]":
+        """Groups of arms; only arms of one group can be compared."""
+        return self.comparison.groups
+
+    @property
+    def arms(self) -> "tuple[Arm, ...]":
+        """All arms: runs that differ in nothing but their seed."""
+        return tuple(arm for group in self.groups for arm in group.arms)
+
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """Folders that could not be compared, and why."""
+        return self.comparison.left_out
+
+    def estimate(self, arm: str, metric: str) -> "Estimate":
+        """Mean over an arm's seeds with its 95 % interval; `value` is None where undefined.
+
+        Raises:
+            ConfigError: No arm has this name.
+        """
+        return self._arm(arm).estimate(metric)
+
+    def difference(self, arm: str, metric: str) -> "Difference | None":
+        """Difference between an arm and its baseline, with p-value and verdict.
+
+        Returns None for the baseline itself and for a metric that is not shown.
+
+        Raises:
+            ConfigError: No arm has this name.
+        """
+        self._arm(arm)
+        found = (group.difference(arm, metric) for group in self.groups)
+        return next((difference for difference in found if difference), None)
+
+    def _arm(self, name: str) -> "Arm":
+        for arm in self.arms:
+            if arm.name == name:
+                return arm
+        names = [arm.name for arm in self.arms]
+        raise ConfigError(
+            f"Arm '{name}' not found in {', '.join(names)}.{did_you_mean(name, names)}"
+        )
+
+    def write_html(self, file: str | Path) -> Path:
+        """Write a page with all tables and figures; needs no network to be read.
+
+        Raises:
+            FkiError: The file cannot be written.
+        """
+        from fki.report.html_page import write_page
+
+        write_page(self.comparison, Path(file))
+        return Path(file)
+
+    def to_csv(self) -> str:
+        """One row per arm and metric, in full precision; undefined values are empty."""
+        from fki.report import table_formats
+
+        return table_formats.to_csv(self.comparison)
+
+    def to_markdown(self) -> str:
+        """Tables of scores and of differences, in Markdown."""
+        from fki.report import table_formats
+
+        return table_formats.to_markdown(self.comparison)
+
+    def to_latex(self) -> str:
+        """Tables of scores and of differences, for LaTeX with booktabs."""
+        from fki.report import table_formats
+
+        return table_formats.to_latex(self.comparison)
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """One row per arm and metric, as in `to_csv`.
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        from io import StringIO
+
+        try:
+            import pandas
+        except ImportError:
+            raise ConfigError(
+                "to_pandas needs pandas, which is not installed.", hint="Run: pip install pandas"
+            ) from None
+        return pandas.read_csv(StringIO(self.to_csv()))
+
+    def _tables(self) -> Iterator[Table]:
+        from fki.report.tables import score_table
+
+        for group in self.groups:
+            table = score_table(group)
+            rows = [[text for text, _ in row] for row in table.rows]
+            yield Table(group.title, table.head, rows)
+
+
+@dataclass(frozen=True, repr=False)
+class ExportResult(Shown):
+    """An exported folder whose predictions were checked against the run."""
+
+    output: Path
+    """The folder."""
+    format: str
+    run: str
+    checkpoint: str
+    averaged: tuple[str, ...]
+    """The checkpoints that were averaged; empty for a single one."""
+    parity: "Parity"
+    """How the exported model's predictions and likelihoods agree with the run's."""
+    losses: Mapping[str, float]
+    """Of an average: points below its best ingredient, by probe set."""
+    address: str = ""
+    """The address on the Hub, where it was pushed."""
+
+    def _tables(self) -> Iterator[Table]:
+        parity = self.parity
+        rows = [
+            ("same answers", f"{parity.same_answers} of {parity.asked}"),
+            ("largest difference of log-likelihoods, nats", f"{parity.largest_difference:.1g}"),
+        ]
+        yield Table(f"{self.output}: {self.run} as {self.format}", ("check", "value"), rows)
+
+
+class Answers(Shown, list["RankedAnswers"]):
+    """Replies in the order of the questions: a list that prints as a table."""
+
+    def _tables(self) -> Iterator[Table]:
+        rows = [
+            (
+                reply.question,
+                reply.answer.text or UNDEFINED,
+                format_number(reply.answer.log_likelihood, 3),
+                ", ".join(other.text for other in reply.runners_up) or UNDEFINED,
+            )
+            for reply in self
+        ]
+        head = ("question", "answer", "log-likelihood", "runners-up")
+        yield Table("Answers", head, rows)
