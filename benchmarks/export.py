@@ -19,8 +19,8 @@ from benchmarks.grid import Cell, run_all
 from fki.core.errors import CannotFold, ConfigError
 from fki.core.registry import BUILTIN
 from fki.data.collator import ExampleTokenizer
-from fki.export.export import export
-from fki.export.formats.registry import FORMATS, load_format
+from fki.exporting.export import export
+from fki.exporting.formats.registry import FORMATS, load_format
 from fki.metrics.answers import exact_match, extract_answer
 from fki.modeling.runtime import Runtime, TorchRuntime
 from fki.runs.open_run import open_run

@@ -292,7 +292,7 @@ def export(
         >>> import fki
         >>> fki.export("runs/recadam", "out", to="hf").parity.same_answers
     """
-    from fki.export.request import ExportRequest
+    from fki.exporting.request import ExportRequest
 
     request = ExportRequest(
         [Path(name) for name in _as_names(runs)],
@@ -307,8 +307,8 @@ def export(
         public,
     )
     request.check()
-    from fki.export import hub_upload
-    from fki.export.export_runs import export_runs
+    from fki.exporting import hub_upload
+    from fki.exporting.export_runs import export_runs
 
     exported = export_runs(request)
     address = hub_upload.push_folder(request.output, push, is_public=public) if push else ""

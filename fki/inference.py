@@ -16,8 +16,8 @@ from fki.core.errors import ConfigError, DataError
 from fki.core.paths import expand_path
 from fki.data.collator import ExampleTokenizer
 from fki.data.prompts import SENTINEL, target_text
-from fki.export.export import EXPORT_INFO
-from fki.export.formats.registry import load_format
+from fki.exporting.export import EXPORT_INFO
+from fki.exporting.formats.registry import load_format
 from fki.metrics.answers import extract_answer, normalize_answer
 from fki.modeling.device import make_accelerator
 from fki.modeling.runtime import Runtime, TorchRuntime

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas
 
     from fki.comparison.types import Arm, Comparison, Difference, Estimate, Group
-    from fki.export.parity import Parity
+    from fki.exporting.parity import Parity
     from fki.inference import RankedAnswers
 
 CELL = "padding: 0.15em 0.8em 0.15em 0; text-align: {}; border: 0; background: none"

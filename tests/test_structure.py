@@ -22,7 +22,7 @@ FKI = ROOT / "fki"
 HEAVY = {"torch", "transformers", "accelerate", "peft", "datasets", "numpy", "matplotlib", "jinja2"}
 ORDER = (  # from below to above; a package imports only those before it
     *("core", "config", "net", "data", "metrics", "modeling", "methods", "runs", "evaluation"),
-    *("training", "comparison", "export", "report", "inference", "results", "api", "sources"),
+    *("training", "comparison", "exporting", "report", "inference", "results", "api", "sources"),
     "commands",
 )
 BELOW = {name: set(ORDER[:place]) for place, name in enumerate(ORDER)} | {
@@ -46,7 +46,7 @@ STRANGERS = {  # what a layer may not import although it is installed
     "evaluation": HEAVIER,
     "training": HEAVIER,
     "comparison": {*HEAVIER, "torch", "transformers", "accelerate", "peft", "datasets"},
-    "export": HEAVIER - {"jinja2"},
+    "exporting": HEAVIER - {"jinja2"},
     "report": {"rich", "typer", "torch", "transformers", "accelerate", "peft", "datasets"},
     "inference": HEAVIER,
     "results": {*HEAVY, "rich", "typer"},

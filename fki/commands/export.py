@@ -11,12 +11,12 @@ from rich.table import Table
 from fki.commands import _options as o
 from fki.commands._console import Show, make_table
 from fki.core.formatting import format_number
-from fki.export.formats.registry import DTYPES, FORMATS
+from fki.exporting.formats.registry import DTYPES, FORMATS
 
 if TYPE_CHECKING:
-    from fki.export.formats.base import Format
-    from fki.export.model_soup import ModelSoup
-    from fki.export.parity import Parity
+    from fki.exporting.formats.base import Format
+    from fki.exporting.model_soup import ModelSoup
+    from fki.exporting.parity import Parity
     from fki.runs.open_run import LoadedModel
 
 
@@ -61,7 +61,7 @@ def export(
     """Export a run as a model and check that it answers like the run."""
     from functools import partial
 
-    from fki.export.request import ExportRequest
+    from fki.exporting.request import ExportRequest
 
     request = ExportRequest(
         runs,
@@ -76,8 +76,8 @@ def export(
         public,
     )
     request.check()
-    from fki.export import hub_upload
-    from fki.export.export_runs import export_runs
+    from fki.exporting import hub_upload
+    from fki.exporting.export_runs import export_runs
 
     show = Show(as_json=as_json)
     exported = export_runs(request, partial(show_soup, show))

@@ -16,7 +16,7 @@ from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 from fki.core.atomic_io import write_json
 from fki.core.errors import ConfigError
 from fki.data.collator import ExampleTokenizer
-from fki.export.formats.base import Format
+from fki.exporting.formats.base import Format
 from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import LoadedModel
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fki.core.errors import CannotFold, CheckFailed, ConfigError
-from fki.export.export import export
-from fki.export.formats.registry import load_format
+from fki.exporting.export import export
+from fki.exporting.formats.registry import load_format
 from fki.runs.open_run import open_run
 from fki.runs.run_dir import Run
 from fki.testing import toy_model
@@ -17,7 +17,7 @@ from fki.testing import toy_model
 pytest.importorskip("gguf")
 llama: Any = pytest.importorskip("llama_cpp")
 
-from fki.export.formats import gguf  # noqa: E402
+from fki.exporting.formats import gguf  # noqa: E402
 
 RunOf = Callable[..., Run]
 

@@ -19,8 +19,8 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from fki.core.errors import CannotFold
-from fki.export.formats.base import Format, import_library
-from fki.export.formats.onnx_runtime import DECODER, ENCODER, PAST, load
+from fki.exporting.formats.base import Format, import_library
+from fki.exporting.formats.onnx_runtime import DECODER, ENCODER, PAST, load
 from fki.runs.open_run import LoadedModel
 
 onnx: Any = import_library("onnx", extra="onnx")

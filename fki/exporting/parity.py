@@ -13,7 +13,7 @@ from fki.config.schema import Config
 from fki.core.types import Probe
 from fki.data.collator import ExampleTokenizer
 from fki.data.prompts import target_text
-from fki.export.formats.base import Format
+from fki.exporting.formats.base import Format
 from fki.metrics.answers import extract_answer
 from fki.modeling.runtime import Runtime, TorchRuntime
 from fki.runs.recorded_answers import (

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from fki.data.collator import ExampleTokenizer
-from fki.export.formats.base import import_library
-from fki.export.formats.beam_search import log_softmax, search_beams
+from fki.exporting.formats.base import import_library
+from fki.exporting.formats.beam_search import log_softmax, search_beams
 
 llama: Any = import_library("llama_cpp", extra="gguf")
 

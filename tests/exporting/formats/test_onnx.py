@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from fki.core.errors import CheckFailed
-from fki.export.export import export
-from fki.export.formats.registry import load_format
+from fki.exporting.export import export
+from fki.exporting.formats.registry import load_format
 from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import open_run
 from fki.runs.run_dir import Run
@@ -19,8 +19,8 @@ from fki.testing import toy_tokenizer
 onnx: Any = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from fki.export.formats import onnx_runtime  # noqa: E402
-from fki.export.formats.onnx import pack_graph  # noqa: E402
+from fki.exporting.formats import onnx_runtime  # noqa: E402
+from fki.exporting.formats.onnx import pack_graph  # noqa: E402
 
 RunOf = Callable[..., Run]
 

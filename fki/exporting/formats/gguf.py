@@ -13,9 +13,9 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from fki.core.errors import ConfigError
-from fki.export.formats.base import Format, import_library
-from fki.export.formats.llama_cpp_runtime import FILE, load
-from fki.export.formats.plain_t5 import fold_to_t5, list_vocabulary, measure_head_scale
+from fki.exporting.formats.base import Format, import_library
+from fki.exporting.formats.llama_cpp_runtime import FILE, load
+from fki.exporting.formats.plain_t5 import fold_to_t5, list_vocabulary, measure_head_scale
 from fki.runs.open_run import LoadedModel
 
 gguf: Any = import_library("gguf", extra="gguf")

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks import export as bench
 from fki.core.errors import CheckFailed, ConfigError
-from fki.export.export import export
-from fki.export.formats.registry import load_format
+from fki.exporting.export import export
+from fki.exporting.formats.registry import load_format
 from fki.runs.open_run import open_run
 from fki.runs.run_dir import Run
 

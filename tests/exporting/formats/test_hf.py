@@ -26,9 +26,9 @@ from transformers import (
 from fki.config.schema import Config
 from fki.core import registry
 from fki.core.errors import CannotFold, CheckFailed, ConfigError
-from fki.export.export import export
-from fki.export.formats.hf import HF, ROUNDED, write_plain
-from fki.export.formats.registry import load_format
+from fki.exporting.export import export
+from fki.exporting.formats.hf import HF, ROUNDED, write_plain
+from fki.exporting.formats.registry import load_format
 from fki.inference import open_predictor
 from fki.modeling import modeling_fki
 from fki.modeling.runtime import TorchRuntime

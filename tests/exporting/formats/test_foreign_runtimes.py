@@ -14,9 +14,9 @@ import torch
 from transformers import MT5Config, MT5ForConditionalGeneration
 
 from fki.core.errors import CannotFold, CheckFailed, ConfigError
-from fki.export.export import export
-from fki.export.formats.registry import load_format
-from fki.export.parity import Parity
+from fki.exporting.export import export
+from fki.exporting.formats.registry import load_format
+from fki.exporting.parity import Parity
 from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import open_run
 from fki.runs.run_dir import Run
@@ -25,7 +25,7 @@ from fki.testing import toy_model, toy_tokenizer
 for needed in ("onnx", "onnxruntime", "ctranslate2"):
     pytest.importorskip(needed)
 
-from fki.export.formats import ctranslate2  # noqa: E402
+from fki.exporting.formats import ctranslate2  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[3]
 LENGTH = 6
@@ -225,7 +225,7 @@ def test_one_altered_tensor_is_caught_in_ctranslate2(
 def test_a_missing_library_is_named_with_what_to_install(
     monkeypatch: pytest.MonkeyPatch, form: str, library: str
 ) -> None:
-    for name in [n for n in sys.modules if n.startswith("fki.export.formats.")]:
+    for name in [n for n in sys.modules if n.startswith("fki.exporting.formats.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ConfigError, match=library) as caught:

@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from fki.core.errors import CheckFailed, DataError, FkiError
-from fki.export.export import export
-from fki.export.formats.hf import HF
-from fki.export.model_card import write_card
-from fki.export.provenance import describe_data
+from fki.exporting.export import export
+from fki.exporting.formats.hf import HF
+from fki.exporting.model_card import write_card
+from fki.exporting.provenance import describe_data
 from fki.modeling.runtime import TorchRuntime
 from fki.runs import checkpoint
 from fki.runs.open_run import LoadedModel, find_run, open_model, open_run

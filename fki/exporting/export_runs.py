@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from fki.export.export import check_output_dir, export
-from fki.export.formats.base import Format
-from fki.export.formats.registry import load_format
-from fki.export.model_card import write_card
-from fki.export.model_soup import ModelSoup, average_checkpoints
-from fki.export.parity import Parity
-from fki.export.request import ExportRequest
+from fki.exporting.export import check_output_dir, export
+from fki.exporting.formats.base import Format
+from fki.exporting.formats.registry import load_format
+from fki.exporting.model_card import write_card
+from fki.exporting.model_soup import ModelSoup, average_checkpoints
+from fki.exporting.parity import Parity
+from fki.exporting.request import ExportRequest
 from fki.runs.open_run import LoadedModel, open_run
 from fki.runs.run_dir import Run
 

@@ -13,8 +13,8 @@ from transformers import AutoModelForSeq2SeqLM
 
 from fki.core.errors import ConfigError
 from fki.data.collator import ExampleTokenizer
-from fki.export.formats.base import Format
-from fki.export.formats.hf import write_plain
+from fki.exporting.formats.base import Format
+from fki.exporting.formats.hf import write_plain
 from fki.modeling.load import locate_model
 from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import LoadedModel

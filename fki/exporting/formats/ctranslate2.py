@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from fki.export.formats.base import Format, import_library
-from fki.export.formats.plain_t5 import fold_to_t5, list_vocabulary, measure_head_scale
+from fki.exporting.formats.base import Format, import_library
+from fki.exporting.formats.plain_t5 import fold_to_t5, list_vocabulary, measure_head_scale
 from fki.modeling.runtime import iter_batches
 from fki.runs.open_run import LoadedModel
 

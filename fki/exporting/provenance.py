@@ -12,7 +12,7 @@ from fki.core.calendar import last_day, parse_date
 from fki.core.probe_sets import BASE, matrix_probe_sets
 from fki.data.dataset_folder import folder_digest
 from fki.data.open_dataset import locate_dataset
-from fki.export.export import display_name
+from fki.exporting.export import display_name
 from fki.modeling.load import locate_model
 from fki.net.hub import card_license, read_card
 from fki.runs.open_run import LoadedModel

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from fki.core.types import Probe
-from fki.export.parity import Parity, ProbeSetParity
+from fki.exporting.parity import Parity, ProbeSetParity
 from fki.runs.recorded_answers import sample_evenly
 
 EXACT = Parity(

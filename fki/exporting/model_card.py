@@ -21,7 +21,7 @@ from fki.core.atomic_io import write_text
 from fki.core.errors import DataError
 from fki.core.formatting import format_list, format_number
 from fki.core.probe_sets import PROBE_SETS
-from fki.export.provenance import (
+from fki.exporting.provenance import (
     BaseModelInfo,
     TrainingData,
     describe_base,
@@ -30,9 +30,9 @@ from fki.export.provenance import (
 )
 
 if TYPE_CHECKING:
-    from fki.export.export import ExportedFolder
-    from fki.export.model_soup import ModelSoup
-    from fki.export.parity import ProbeSetParity
+    from fki.exporting.export import ExportedFolder
+    from fki.exporting.model_soup import ModelSoup
+    from fki.exporting.parity import ProbeSetParity
     from fki.runs.open_run import LoadedModel
 
 CARD = "README.md"
@@ -140,7 +140,7 @@ def _collect_facts(
 
 def _load_template() -> Any:
     environment = Environment(
-        loader=PackageLoader("fki.export"), undefined=StrictUndefined, trim_blocks=False
+        loader=PackageLoader("fki.exporting"), undefined=StrictUndefined, trim_blocks=False
     )
     return environment.get_template("card.md")
 

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from fki.data.collator import ExampleTokenizer, TokenizedExample
-from fki.export.formats.base import import_library
-from fki.export.formats.beam_search import log_softmax, search_beams
+from fki.exporting.formats.base import import_library
+from fki.exporting.formats.beam_search import log_softmax, search_beams
 from fki.modeling.runtime import iter_batches
 
 onnxruntime: Any = import_library("onnxruntime", extra="onnx")

@@ -39,6 +39,6 @@ class ExportRequest:
         if self.public and not self.push:
             raise ConfigError("--public needs --push OWNER/NAME.")
         if self.push:
-            from fki.export import hub_upload
+            from fki.exporting import hub_upload
 
             hub_upload.check_repo(self.push, is_public=self.public)

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 from fki.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fki.export.formats.base import Format
+    from fki.exporting.formats.base import Format
 
 FORMATS = {  # name: module and attribute of its Format
-    "hf": "fki.export.formats.hf:HF",
-    "peft": "fki.export.formats.peft:PEFT",
-    "onnx": "fki.export.formats.onnx:ONNX",
-    "ctranslate2": "fki.export.formats.ctranslate2:FLOAT32",
-    "ctranslate2_int8": "fki.export.formats.ctranslate2:INT8",
-    "gguf": "fki.export.formats.gguf:GGUF",
+    "hf": "fki.exporting.formats.hf:HF",
+    "peft": "fki.exporting.formats.peft:PEFT",
+    "onnx": "fki.exporting.formats.onnx:ONNX",
+    "ctranslate2": "fki.exporting.formats.ctranslate2:FLOAT32",
+    "ctranslate2_int8": "fki.exporting.formats.ctranslate2:INT8",
+    "gguf": "fki.exporting.formats.gguf:GGUF",
 }
 DTYPES = ("float32", "bfloat16", "float16")
 

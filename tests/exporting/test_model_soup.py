@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from fki.core.errors import ConfigError, DataError
-from fki.export.export import export
-from fki.export.formats.registry import load_format
-from fki.export.model_soup import ModelSoup, SoupScores, average_checkpoints
+from fki.exporting.export import export
+from fki.exporting.formats.registry import load_format
+from fki.exporting.model_soup import ModelSoup, SoupScores, average_checkpoints
 from fki.runs.open_run import open_run
 from fki.runs.recorded_answers import percent_correct, read_recorded_probes
 from fki.runs.run_dir import Run

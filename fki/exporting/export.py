@@ -16,8 +16,8 @@ from fki import __version__
 from fki.core.atomic_io import file_digest, write_json
 from fki.core.errors import CheckFailed, FkiError
 from fki.core.formatting import format_number
-from fki.export.formats.base import Format
-from fki.export.parity import Parity, ParityCheck
+from fki.exporting.formats.base import Format
+from fki.exporting.parity import Parity, ParityCheck
 from fki.modeling.device import make_accelerator
 from fki.modeling.load import count_parameters, locate_model
 from fki.modeling.runtime import TorchRuntime
