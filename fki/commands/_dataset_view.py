@@ -1,4 +1,4 @@
-"""What `fki download` shows of datasets: which there are, what one holds, whether all are sound."""
+"""Tables and progress bars of `fki download`: known datasets, their contents, their checksums."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,73 +12,67 @@ from fki.core.types import Version
 
 if TYPE_CHECKING:
     from fki.core.types import Stream
-    from fki.net.downloads import FileProgress as Fetched
+    from fki.net.downloads import FileProgress
 
 VERSIONS: tuple[Version, ...] = ("day", "month", "quarter")
 
 
 def list_datasets(show: Show) -> None:
-    """The known datasets, and those that were made on this machine."""
-    from fki.sources import catalog
+    """List the known datasets, the sources, and the datasets made on this machine."""
+    from fki.data.known_datasets import KNOWN_DATASETS
+    from fki.data.open_dataset import list_datasets
     from fki.sources.build import SUMMARIES
 
-    table = make_table("dataset", "what it holds", "here")
-    kept = catalog.list_datasets()
-    for source in catalog.SOURCES.values():
-        is_here = source.name in kept
-        table.add_row(source.name, source.summary, "yes" if is_here else "no")
-        show.data(dataset=source.name, summary=source.summary, here=is_here)
+    table = make_table("dataset", "contents", "downloaded")
+    names = list_datasets()
+    for dataset in KNOWN_DATASETS.values():
+        is_here = dataset.name in names
+        table.add_row(dataset.name, dataset.summary, "yes" if is_here else "no")
+        show.data(dataset=dataset.name, summary=dataset.summary, here=is_here)
     for typed, summary in SUMMARIES.items():
         table.add_row(typed, summary, "")
         show.data(dataset=typed, summary=summary, here=False)
-    for name in kept:
-        if name not in catalog.SOURCES:
+    for name in names:
+        if name not in KNOWN_DATASETS:
             table.add_row(name, "made on this machine", "yes")
             show.data(dataset=name, summary="made on this machine", here=True)
     show.table(table)
 
 
 def verify_all(show: Show) -> None:
-    """Each dataset on this machine against its manifest. Raises DataError where one was altered."""
+    """Check each dataset on this machine against its manifest. Raises DataError if one differs."""
     from fki.data import open_dataset
-    from fki.sources import catalog
 
     table = make_table("dataset", "digest", "files")
     faults = []
-    for name in catalog.list_datasets():
+    for name in open_dataset.list_datasets():
         try:
-            told = open_dataset.verify_dataset(open_dataset.dataset_folder(name))
-            table.add_row(name, told[:16], "as they were made")
-            show.data(dataset=name, digest=told, ok=True)
+            digest = open_dataset.verify_dataset(open_dataset.dataset_folder(name))
+            table.add_row(name, digest[:16], "unchanged")
+            show.data(dataset=name, digest=digest, ok=True)
         except DataError as error:
             faults.append(str(error))
             table.add_row(name, "", "altered")
             show.data(dataset=name, ok=False, problem=str(error))
     show.table(table)
     if faults:
-        raise DataError("\n".join(faults), hint="Move what was altered away and download it again.")
+        raise DataError("\n".join(faults), hint="Move altered datasets away and download again.")
 
 
 def check_folder(folder: Path, show: Show) -> None:
-    """A dataset folder, fki's or one's own: rows, periods, probes, manifest and card.
+    """Check a dataset folder: rows, periods, probes, manifest and card.
 
-    Raises DataError where anything is wrong.
+    Raises DataError if there is a fault.
     """
     from fki.data import open_dataset
-    from fki.sources import catalog
 
-    faults = catalog.find_faults(folder)
-    describe(
-        [
-            open_dataset.open_stream(str(folder.resolve()), version, "sentinel")
-            for version in VERSIONS
-        ],
-        show,
-    )
+    faults = open_dataset.find_faults(folder)
+    path = str(folder.resolve())
+    describe([open_dataset.open_stream(path, version, "sentinel") for version in VERSIONS], show)
     if faults:
         raise DataError("\n".join(faults))
     show.data(folder=str(folder), ok=True)
-    show.note(f"{folder} is sound.")
+    show.note(f"{folder}: no faults found.")
 
 
 def describe(streams: "list[Stream]", show: Show) -> None:
@@ -105,7 +99,7 @@ def describe(streams: "list[Stream]", show: Show) -> None:
 
 
 class DownloadProgress:
-    """Bars on stderr while files come and questions are answered, with how long it will take."""
+    """Progress bars on stderr, with the remaining time, for files and for counted steps."""
 
     def __init__(self, show: Show) -> None:
         self._show = show
@@ -128,22 +122,22 @@ class DownloadProgress:
         self._bars.stop()
 
     def note(self, text: str) -> None:
-        """A sentence for the user, above the bars."""
+        """Show a sentence above the bars."""
         self._show.note(text)
 
-    def fetched(self, fetched: "Fetched") -> None:
-        """So much of a file is here."""
-        total = f"/{fetched.total / 2**20:,.1f}" if fetched.total else ""
-        shown = f"{fetched.done / 2**20:,.1f}{total} MiB"
-        self._move(fetched.name, fetched.done, fetched.total, shown)
+    def report_file(self, progress: "FileProgress") -> None:
+        """Show how much of a file is read."""
+        total = f"/{progress.total / 2**20:,.1f}" if progress.total else ""
+        shown = f"{progress.done / 2**20:,.1f}{total} MiB"
+        self._update(progress.name, progress.done, progress.total, shown)
 
-    def counted(self, what: str, done: int, total: int) -> None:
-        """So many of a round's parts are done."""
-        self._move(what, done, total, f"{done:,}/{total:,}")
+    def report_count(self, label: str, done: int, total: int) -> None:
+        """Show how many parts of a step are done."""
+        self._update(label, done, total, f"{done:,}/{total:,}")
         if done == total and not self._show.err.is_terminal:
-            self.note(f"{what}: {total:,}")
+            self.note(f"{label}: {total:,}")
 
-    def _move(self, name: str, done: int, total: int | None, shown: str) -> None:
+    def _update(self, name: str, done: int, total: int | None, shown: str) -> None:
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name, total=total, shown=shown)
         self._bars.update(self._tasks[name], completed=done, total=total, shown=shown)

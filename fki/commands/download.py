@@ -1,4 +1,4 @@
-"""`fki download`: a dataset, checked, on this machine."""
+"""`fki download`: fetches or builds a dataset, verifies it and shows its contents."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,117 +21,116 @@ from fki.core.paths import expand_path
 if TYPE_CHECKING:
     from fki.sources.request import DownloadRequest
 
+WIKIMEDIA = "Wikidata and Wikipedia: wiki --from wikidata | dump, wikipedia"
+WIKIDATA = "Wikidata: wiki --from wikidata | dump"
+QUERY_SERVICE = "Wikidata query service: wiki --from wikidata"
+DUMP = "Wikidata dump: wiki FILE --from dump"
+WIKIPEDIA = "Wikipedia: wikipedia [--from OLD NEW]"
+BENCHMARKS = "Benchmarks and tables: ckl, zsre ..., hub:owner/name"
+TABLES = "Tables and Hub: hub:owner/name, or NAME --from FOLDER"
+CHECKS = "Lists and checks"
 
-LIVE = "Facts and texts of some months"
-TABLES = "Tables of the Hub, or of a folder like one"
+EPILOG = """Examples:
+
+fki download wiki
+
+fki download wiki --from wikidata --since 2026-01-01 --contact you@example.org
+
+fki download templama --from hub:Yova/templama
+
+fki download hub:owner/name --columns subject=s,relation=r,object=o,date=d
+"""
+
+
+def _option(
+    help: str, panel: str, metavar: str | None = None, min: float | None = None
+) -> typer.models.OptionInfo:
+    """An option that the sources of one help panel read."""
+    return typer.Option(
+        help=help, rich_help_panel=panel, metavar=metavar, show_default=False, min=min
+    )
 
 
 def download(
     name: Annotated[
-        str | None, typer.Argument(help="A known dataset, such as wiki, or hub:owner/name.")
+        str | None,
+        typer.Argument(help="A known dataset (see --list), wikipedia, or hub:owner/name."),
     ] = None,
     places: Annotated[
-        list[str] | None, typer.Argument(help="Further files or addresses of --from.")
+        list[str] | None, typer.Argument(help="More files or addresses, after that of --from.")
     ] = None,
     from_: Annotated[
         str | None,
         typer.Option(
             "--from",
-            help="wikidata or dump; or its files: a folder, an archive, an address (#sha256=... "
-            "checks it), or hub:owner/name.",
+            help="wikidata, dump, a folder, a file, an archive, hub:owner/name, or an address; "
+            "#sha256=... at its end verifies the file.",
             metavar="PLACE",
         ),
     ] = None,
-    date: Annotated[
-        str, typer.Option(help="When files without dates are learned, as in 2021-04-30.")
-    ] = "",
-    columns: Annotated[
-        str,
-        typer.Option(
-            help="Whose columns are ours: subject=A,relation=B,object=C,date=D, or prompt, "
-            "target, date, or text, date.",
-            rich_help_panel=TABLES,
-            metavar="OURS=THEIRS,...",
-        ),
-    ] = "",
-    config: Annotated[
-        str, typer.Option(help="A configuration of the dataset.", rich_help_panel=TABLES)
-    ] = "",
-    split: Annotated[
-        str, typer.Option(help="A split, or several: train+test.", rich_help_panel=TABLES)
-    ] = "",
-    revision: Annotated[
-        str,
-        typer.Option(help="A branch, tag or commit instead of main.", rich_help_panel=TABLES),
-    ] = "",
-    since: Annotated[
-        str, typer.Option(help="The first day; of last month if left out.", rich_help_panel=LIVE)
-    ] = "",
-    until: Annotated[
-        str, typer.Option(help="The first day no longer wanted.", rich_help_panel=LIVE)
-    ] = "",
-    relations: Annotated[
-        str, typer.Option(help="Only these, as in P6,P35.", rich_help_panel=LIVE, metavar="P,...")
-    ] = "",
+    output: Annotated[
+        str | None, typer.Option(help="A new folder, instead of fki's own.", metavar="FOLDER")
+    ] = None,
+    as_json: Json = False,
+    since: Annotated[str, _option("First day. Default: last month.", WIKIMEDIA, "DATE")] = "",
+    until: Annotated[str, _option("First day after the window.", WIKIMEDIA, "DATE")] = "",
     limit: Annotated[
-        int, typer.Option(min=0, help="Changes of each relation; 0: all.", rich_help_panel=LIVE)
-    ] = 0,
-    facts: Annotated[
-        str,
-        typer.Option(
-            help="A dataset of Wikidata's facts, to ask what Wikipedia's changes tell.",
-            rich_help_panel=LIVE,
-            metavar="DATASET",
-        ),
-    ] = "",
-    wiki: Annotated[
-        str, typer.Option(help="Which Wikipedia, such as enwiki.", rich_help_panel=LIVE)
-    ] = "",
-    shard: Annotated[
-        str,
-        typer.Option(
-            help="Read only this part of a dump, as in 1/8.", rich_help_panel=LIVE, metavar="I/N"
-        ),
-    ] = "",
-    workers: Annotated[
-        int,
-        typer.Option(
-            min=0, help="Processes that read dumps; 0: one less than cores.", rich_help_panel=LIVE
-        ),
+        int, _option("At most N changes of each relation, or N articles.", WIKIMEDIA, "N", min=0)
     ] = 0,
     contact: Annotated[
         str,
-        typer.Option(
-            help="Your e-mail or page, which Wikimedia asks for; or set FKI_CONTACT.",
-            rich_help_panel=LIVE,
+        _option(
+            "Your e-mail or page, required by Wikimedia; or set FKI_CONTACT.", WIKIMEDIA, "TEXT"
         ),
     ] = "",
+    workers: Annotated[
+        int, _option("Processes that read dumps. Default: cores - 1.", WIKIMEDIA, "N", min=0)
+    ] = 0,
+    relations: Annotated[str, _option("Only these relations.", WIKIDATA, "P6,P35")] = "",
     endpoint: Annotated[
+        str, _option("Another SPARQL service with Wikidata's data.", QUERY_SERVICE, "URL")
+    ] = "",
+    shard: Annotated[str, _option("Read only this part of the dump.", DUMP, "1/8")] = "",
+    wiki: Annotated[
+        str, _option("Which Wikipedia. Default: simplewiki.", WIKIPEDIA, "enwiki")
+    ] = "",
+    facts: Annotated[
+        str, _option("Wikidata facts, for probes about the changed texts.", WIKIPEDIA, "DATASET")
+    ] = "",
+    mirror: Annotated[str, _option("Another host of Wikimedia's dumps.", WIKIPEDIA, "URL")] = "",
+    date: Annotated[str, _option("Date of rows that have none.", BENCHMARKS, "DATE")] = "",
+    revision: Annotated[
+        str, _option("Branch, tag or commit on the Hub. Default: main.", BENCHMARKS, "TEXT")
+    ] = "",
+    columns: Annotated[
         str,
-        typer.Option(
-            help="Another SPARQL service with Wikidata's data.",
-            rich_help_panel=LIVE,
-            metavar="ADDRESS",
+        _option(
+            "Columns by role: subject=A,relation=B,object=C,date=D, or prompt=,target=,date=, or "
+            "text=,date=.",
+            TABLES,
+            "ROLE=COLUMN,...",
         ),
     ] = "",
-    mirror: Annotated[
-        str,
-        typer.Option(
-            help="Another host of Wikimedia's dumps.", rich_help_panel=LIVE, metavar="ADDRESS"
-        ),
+    subset: Annotated[
+        str, _option("A subset (configuration) of the dataset.", TABLES, "NAME")
     ] = "",
-    output: Annotated[
-        str | None,
-        typer.Option(help="A new folder for it, instead of fki's own.", metavar="FOLDER"),
-    ] = None,
-    list_: Annotated[bool, typer.Option("--list", help="Name the known datasets.")] = False,
+    config: Annotated[str, typer.Option(hidden=True)] = "",
+    split: Annotated[str, _option("A split, or several: train+test.", TABLES, "NAME")] = "",
+    list_: Annotated[
+        bool, typer.Option("--list", help="List the datasets.", rich_help_panel=CHECKS)
+    ] = False,
     check_: Annotated[
-        str | None, typer.Option("--check", help="Check a dataset folder.", metavar="FOLDER")
+        str | None,
+        typer.Option(
+            "--check", help="Check a dataset folder.", metavar="FOLDER", rich_help_panel=CHECKS
+        ),
     ] = None,
-    verify: Annotated[bool, typer.Option(help="Check what is on this machine.")] = False,
-    as_json: Json = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Check all downloaded datasets.", rich_help_panel=CHECKS),
+    ] = False,
 ) -> None:
-    """Put a dataset on this machine, verify it, and say what came."""
+    """Download or build a dataset, verify its checksums and show its contents."""
     show = Show(as_json=as_json)
     if list_:
         return list_datasets(show)
@@ -140,72 +139,68 @@ def download(
     if check_ is not None:
         return check_folder(expand_path(check_), show)
     if name is None:
-        raise ConfigError("Which dataset?", hint="Run: fki download wiki   or: fki download --list")
-    from fki.sources.request import DownloadRequest
+        raise ConfigError(
+            "No dataset given.", hint="Run: fki download wiki   or: fki download --list"
+        )
+    if config:
+        show.note("Note: --config is now --subset.")
+    from fki.sources.build import make_request
 
-    _download(
-        DownloadRequest(
-            name,
-            from_ or "",
-            tuple(places or ()),
-            date=date,
-            columns=columns,
-            config=config,
-            split=split,
-            revision=revision,
-            since=since,
-            until=until,
-            relations=relations,
-            limit=limit,
-            facts=facts,
-            wiki=wiki,
-            shard=shard,
-            workers=workers,
-            contact=contact,
-            endpoint=endpoint,
-            mirror=mirror,
-        ),
-        output or "",
-        show,
-    )
+    options = {
+        "date": date,
+        "columns": columns,
+        "subset": subset or config,
+        "split": split,
+        "revision": revision,
+        "since": since,
+        "until": until,
+        "relations": relations,
+        "limit": limit,
+        "facts": facts,
+        "wiki": wiki,
+        "shard": shard,
+        "workers": workers,
+        "contact": contact,
+        "endpoint": endpoint,
+        "mirror": mirror,
+    }
+    request = make_request(name, from_ or "", tuple(places or ()), options)
+    _download(request, output or "", show)
 
 
-def _download(wanted: "DownloadRequest", output: str, show: Show) -> None:
-    """A dataset that fki has, or makes of a source."""
+def _download(request: "DownloadRequest", output: str, show: Show) -> None:
     from fki.sources.build import build_dataset, build_shard
 
     try:
-        with DownloadProgress(show) as watch:
-            if wanted.shard:
-                return _report_shard(build_shard(wanted, output, watch), show)
-            folder, was_here, dropped = build_dataset(wanted, output, watch)
-        for why, count in sorted(dropped.items(), key=lambda item: -item[1]):
-            show.note(f"Left out: {count:,} {'row' if count == 1 else 'rows'}: {why}.")
-        is_known = not output
-        _report_dataset(folder.name if is_known else str(folder), folder, was_here, show)
+        with DownloadProgress(show) as progress:
+            if getattr(request, "shard", ""):
+                return _report_shard(build_shard(request, output, progress), show)
+            folder, was_here, dropped = build_dataset(request, output, progress)
+        for reason, count in sorted(dropped.items(), key=lambda item: -item[1]):
+            show.note(f"Skipped {count:,} {'row' if count == 1 else 'rows'}: {reason}.")
+        name = str(folder) if output else folder.name
+        _report_dataset(name, folder, was_here, show)
     except KeyboardInterrupt:
         raise Interrupted(
-            "Stopped; nothing half-made was kept as a dataset.",
-            hint="Run the same command again: it goes on where it was.",
+            "Stopped. No incomplete dataset was kept.", hint="Run the same command again to resume."
         ) from None
 
 
 def _report_shard(folder: Path, show: Show) -> None:
-    """A part of a dump is in place."""
-    show.note(f"{folder} holds its part of the dump.")
+    show.note(f"{folder} contains its shard of the dump.")
     show.data(shard=str(folder))
     show.next_commands("fki download wiki ALL-SHARDS... --from dump")
 
 
 def _report_dataset(name: str, folder: Path, was_here: bool, show: Show) -> None:
-    """What came, where it is, and what to type next."""
+    """Show where the dataset is, its contents, and the next command."""
     from fki.data import open_dataset
 
     where = "is already in" if was_here else "is now in"
     show.note(f"{folder.name} {where} {folder} (checksums verified).")
     describe([open_dataset.open_stream(name, version, "sentinel") for version in VERSIONS], show)
     card = folder / "README.md"
-    show.note(f"Sources, licences and counts: {card}")
+    show.note(f"Sources, licenses and counts: {card}")
     show.data(dataset=name, folder=str(folder), card=str(card), was_here=was_here)
     show.next_commands(
         f"fki train --preset t5_recadam --version quarter --dataset {name}"

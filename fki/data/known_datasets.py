@@ -1,14 +1,92 @@
-"""The datasets that fki knows by name, and the command that brings each onto this machine."""
+"""The datasets that fki knows by name: one table of their summaries, places and licenses.
+
+The rest of the package reads this table: `fki download --list`, the hint of a dataset that is not
+downloaded yet, and the readers of the benchmarks' original files.
+"""
+
+from typing import NamedTuple
+
+
+class KnownDataset(NamedTuple):
+    """A dataset with a name of its own."""
+
+    name: str
+    summary: str
+    url: str  # the authors' page; "" for the dataset that ships with fki
+    license: str  # as the Hub spells it; "unknown" if the source states none
+    place: str = ""  # the value of --from: an address, or hub:owner/name; "" if files are private
+
+    @property
+    def command(self) -> str:
+        """The command that downloads it."""
+        if not self.url:
+            return f"fki download {self.name}"
+        return f"fki download {self.name} --from {self.place or 'FOLDER'}"
+
 
 KNOWN_DATASETS = {
-    "wiki": "fki download wiki",
-    "ckl": "fki download ckl --from FOLDER",
-    "temporalwiki": "fki download temporalwiki --from hub:seonghyeonye/TemporalWiki",
-    "cfinjectbench": "fki download cfinjectbench --from FOLDER",
-    "lama": "fki download lama --from https://dl.fbaipublicfiles.com/LAMA/data.zip",
-    "zsre": "fki download zsre --from https://rome.baulab.info/data/dsets/zsre_mend_eval.json",
-    "counterfact": "fki download counterfact --from "
-    "https://rome.baulab.info/data/dsets/counterfact.json",
-    "popqa": "fki download popqa --from hub:akariasai/PopQA",
-    "templama": "fki download templama --from hub:Yova/templama",
+    dataset.name: dataset
+    for dataset in (
+        KnownDataset(
+            "wiki",
+            "dated facts of 2023-2025: offices, ambassadors, committees, sports, software",
+            "",
+            "cc-by-4.0",
+        ),
+        KnownDataset(
+            "ckl",
+            "recent news of 2020-2021 with InvariantLAMA, UpdatedLAMA and NewLAMA "
+            "(Jang et al., 2022)",
+            "https://github.com/joeljang/continual-knowledge-learning",
+            "unknown",
+        ),
+        KnownDataset(
+            "temporalwiki",
+            "what Wikipedia changed from August to December 2021 (Jang et al., 2022)",
+            "https://github.com/joeljang/temporalwiki",
+            "unknown",
+            "hub:seonghyeonye/TemporalWiki",
+        ),
+        KnownDataset(
+            "cfinjectbench",
+            "Wikidata's facts of 2019-2023 in days, months or quarters (CFInjectBench)",
+            "https://github.com/intellistream/CFInjectBench",
+            "unknown",
+        ),
+        KnownDataset(
+            "lama",
+            "facts of Wikidata and other sources that language models know (Petroni et al., 2019)",
+            "https://github.com/facebookresearch/LAMA",
+            "cc-by-nc-4.0",
+            "https://dl.fbaipublicfiles.com/LAMA/data.zip",
+        ),
+        KnownDataset(
+            "zsre",
+            "zero-shot relation extraction as edits (Levy et al., 2017; Mitchell et al., 2022)",
+            "https://github.com/eric-mitchell/mend",
+            "mit",
+            "https://rome.baulab.info/data/dsets/zsre_mend_eval.json",
+        ),
+        KnownDataset(
+            "counterfact",
+            "made-up edits of true facts (Meng et al., 2022)",
+            "https://rome.baulab.info",
+            "mit",
+            "https://rome.baulab.info/data/dsets/counterfact.json",
+        ),
+        KnownDataset(
+            "popqa",
+            "questions on popular and rare subjects (Mallen et al., 2023)",
+            "https://github.com/AlexTMallen/adaptive-retrieval",
+            "mit",
+            "hub:akariasai/PopQA",
+        ),
+        KnownDataset(
+            "templama",
+            "Wikidata's facts of 2010-2020, year by year (Dhingra et al., 2022)",
+            "https://github.com/google-research/language/tree/master/language/templama",
+            "apache-2.0",
+            "hub:Yova/templama",
+        ),
+    )
 }

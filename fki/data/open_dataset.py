@@ -60,6 +60,29 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         ) from None
 
 
+def list_datasets() -> list[str]:
+    """The names of the datasets on this machine."""
+    folder = data_home() / "datasets"
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(f.name for f in found if f.is_dir() and DATASET_NAME.fullmatch(f.name))
+
+
+def find_faults(folder: Path) -> list[str]:
+    """Faults of a dataset folder's manifest and card; `read_folder` checks the rows.
+
+    Your own folder needs neither; a folder that fki wrote has both.
+    """
+    faults = []
+    if (folder / MANIFEST).exists():
+        try:
+            verify_dataset(folder)
+        except DataError as error:
+            faults.append(str(error))
+        if not (folder / "README.md").is_file():
+            faults.append(f"{folder} has no card, README.md.")
+    return faults
+
+
 def open_stream(dataset: str, version: Version, prompt: PromptFormat) -> Stream:
     """A known dataset by name, or a folder, cut into periods.
 
@@ -72,7 +95,7 @@ def open_stream(dataset: str, version: Version, prompt: PromptFormat) -> Stream:
             also = f"; your own folder is ./{dataset}" if expand_path(dataset).is_dir() else ""
             raise NotDownloaded(
                 f"Dataset '{dataset}' is not on this machine ({folder}).",
-                hint=f"Run: {KNOWN_DATASETS.get(dataset, f'fki download {dataset}')}{also}",
+                hint=f"Run: {KNOWN_DATASETS[dataset].command}{also}",
             )
         verify_dataset(folder)
         return read_folder(folder, version, prompt, name=dataset)

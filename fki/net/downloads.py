@@ -160,7 +160,7 @@ class _Download:
     def whole(self) -> Path:
         """The file under its name. A wrong sum after a resumed half is fetched afresh, once."""
         for is_last in (False, True):
-            self.web.insist(self._attempt, self.remote.url, lambda: self.gained)
+            self.web.retry(self._attempt, self.remote.url, lambda: self.gained)
             fault = find_checksum_mismatch(self.part, _published_checksums(self.remote))
             if not fault:
                 break

@@ -87,7 +87,7 @@ def _download(
     from huggingface_hub import snapshot_download
 
     def once() -> Path:
-        with _translate_errors(name, revision, web.lost):
+        with _translate_errors(name, revision, web.transport_error):
             return Path(
                 snapshot_download(
                     name,
@@ -101,7 +101,7 @@ def _download(
             )
 
     with HttpClient() as web:
-        folder: Path = web.insist(once, f"{_endpoint()}/datasets/{name}")
+        folder: Path = web.retry(once, f"{_endpoint()}/datasets/{name}")
     return folder
 
 

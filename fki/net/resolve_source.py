@@ -19,8 +19,7 @@ from fki.net import hub
 from fki.net.archives import is_archive, unpack
 from fki.net.downloads import CHECKSUMS, OnProgress, RemoteFile, fetch_file
 from fki.net.http import HttpClient
-from fki.net.hub import card_license as told_licence
-from fki.net.hub import read_card
+from fki.net.hub import card_license, read_card
 
 ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 
@@ -30,7 +29,7 @@ class SourceRecord:
     """A file or service that rows were made of, and what pins it down."""
 
     name: str
-    licence: str
+    license: str
     revision: str  # a digest, a revision id, or the time that it was asked
     url: str = ""
 
@@ -45,24 +44,24 @@ class SourceFiles(NamedTuple):
 @contextmanager
 def open_source(
     place: str,
-    licence: str,
+    license: str,
     watch: OnProgress | None = None,
     *,
-    wanted: Sequence[str] = ("*",),
+    patterns: Sequence[str] = ("*",),
     revision: str = "",
 ) -> Iterator[SourceFiles]:
     """The files at a place, for as long as they are read; archives are unpacked.
 
     An address may end in #sha256=..., #sha1=... or #md5=..., what its file must be. Of a dataset on
-    the Hub, hub:owner/name, the files that match `wanted` are brought, of a revision. Raises
+    the Hub, hub:owner/name, the files that match `patterns` are fetched, of a revision. Raises
     DataError where there is nothing.
     """
     if place.startswith(hub.HUB_PREFIX):
         snapshot = hub.pin_snapshot(place.removeprefix(hub.HUB_PREFIX), revision)
         with tempfile.TemporaryDirectory(prefix="fki-") as scratch:
-            _link_files(snapshot, wanted, Path(scratch), watch)
-            told = told_licence(read_card(snapshot.folder / hub.CARD))
-            told = licence if told == "unknown" else told
+            _link_files(snapshot, patterns, Path(scratch), watch)
+            told = card_license(read_card(snapshot.folder / hub.CARD))
+            told = license if told == "unknown" else told
             origin = SourceRecord(snapshot.name, told, snapshot.revision, snapshot.url)
             yield SourceFiles(Path(scratch), [origin])
         return
@@ -83,7 +82,7 @@ def open_source(
             folder.mkdir()
             shutil.copy(file, folder / file.name)
         yield SourceFiles(
-            folder, [SourceRecord(file.name, licence, f"sha256 {file_digest(file)}", url)]
+            folder, [SourceRecord(file.name, license, f"sha256 {file_digest(file)}", url)]
         )
 
 

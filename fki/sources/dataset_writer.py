@@ -37,7 +37,7 @@ class DatasetDraft:
     name: str
     title: str
     about: str
-    licence: str  # of the whole, as the Hub spells it; "unknown" where no source says one
+    license: str  # of the whole, as the Hub spells it; "unknown" where no source says one
     origins: list[SourceRecord]
     tables: Mapping[str, Iterable[Row]]
     wordings: dict[str, Row] = field(default_factory=dict)
@@ -127,9 +127,9 @@ def format_card(made: DatasetDraft, tables: Mapping[str, TableCounts], told: str
         *_date_span(tables.get("stream", TableCounts())),
         "## Sources",
         _table(
-            ["source", "revision", "licence"],
+            ["source", "revision", "license"],
             [
-                [f"[{o.name}]({o.url})" if o.url else o.name, f"`{o.revision}`", o.licence]
+                [f"[{o.name}]({o.url})" if o.url else o.name, f"`{o.revision}`", o.license]
                 for o in made.origins
             ],
         ),
@@ -145,7 +145,7 @@ def format_card(made: DatasetDraft, tables: Mapping[str, TableCounts], told: str
 
 
 def _front_matter(made: DatasetDraft, tables: Iterable[str]) -> str:
-    """What the Hub and `datasets` read: licence, and one config for each file."""
+    """What the Hub and `datasets` read: license, and one config for each file."""
     configs = "".join(
         f"- config_name: {stem.replace('/', '_')}\n"
         + ("  default: true\n" if stem == "stream" else "")
@@ -154,7 +154,7 @@ def _front_matter(made: DatasetDraft, tables: Iterable[str]) -> str:
     )
     title = json.dumps(f"fki {made.name}: {made.title}", ensure_ascii=False)
     return (
-        f"---\nlicense: {made.licence}\nlanguage:\n- en\npretty_name: {title}\n"
+        f"---\nlicense: {made.license}\nlanguage:\n- en\npretty_name: {title}\n"
         f"task_categories:\n- question-answering\nconfigs:\n{configs}---"
     )
 

@@ -1,122 +1,214 @@
-"""What a user wants made, and who is told how it goes."""
+"""What the user asks of `fki download`: one request type per source, with the options it reads."""
 
 import os
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import date, timedelta
-from typing import Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from fki.core.calendar import parse_date, period_bounds, period_name
 from fki.core.errors import ConfigError
 from fki.core.types import Version
 from fki.net.downloads import FileProgress
 from fki.net.http import CONTACT_VARIABLE
+from fki.net.hub import HUB_PREFIX
 from fki.sources.wikidata.statements import Window
+
+R = TypeVar("R", bound="DownloadRequest")
+W = TypeVar("W", bound="WindowRequest")
+
+NOT_RECORDED = ("shard", "workers", "contact", "mirror")  # these do not change the result
+WINDOW_VERSIONS: tuple[Version, ...] = ("month", "quarter")
 
 
 class ProgressReporter(Protocol):
-    """Whoever shows the user what goes on."""
+    """Shows the user how a download proceeds."""
 
-    def fetched(self, fetched: FileProgress) -> None:
-        """So much of a file is here."""
+    def report_file(self, progress: FileProgress) -> None:
+        """Show how much of a file is read."""
 
-    def counted(self, what: str, done: int, total: int) -> None:
-        """So many of a round's parts are done."""
+    def report_count(self, label: str, done: int, total: int) -> None:
+        """Show how many parts of a step are done."""
 
     def note(self, text: str) -> None:
-        """A sentence for the user."""
+        """Show a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadRequest:
-    """The options of `fki download` that say what to make; "" and 0 where they were not given."""
+    """A dataset with a place of its own. Subclasses add the options that their source reads.
+
+    Options that are not given are "" or 0.
+    """
+
+    usage: ClassVar[str] = ""  # the arguments of `fki download` that select the source
+    reads_places: ClassVar[bool] = False
 
     name: str
     source: str = ""  # --from
-    places: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()  # further files or addresses
+
+    @classmethod
+    def parse(
+        cls: type[R], name: str, source: str, places: tuple[str, ...], options: Mapping[str, Any]
+    ) -> R:
+        """A request of this type. Raises ConfigError for an option that its source ignores."""
+        given = {option: value for option, value in options.items() if value}
+        known = {field.name for field in fields(cls)}
+        typed = name + (f" --from {source}" if source else "")
+        if places and not cls.reads_places:
+            raise ConfigError(f"'{typed}' does not read more than one place.")
+        for option in given:
+            if option not in known:
+                raise _unread_error(typed, option)
+        request = cls(name=name, source=source, places=places, **given)
+        if given.get("revision") and not request.place.startswith(HUB_PREFIX):
+            raise _unread_error(typed, "revision")
+        return request
+
+    @property
+    def place(self) -> str:
+        """The place that the dataset is read from."""
+        return self.source or self.name
+
+    @property
+    def command(self) -> str:
+        """The command that makes the same dataset, as manifests record it."""
+        options = [f.name for f in fields(self) if f.name not in ("name", "places", *NOT_RECORDED)]
+        words = [
+            word
+            for option in options
+            if (value := getattr(self, option))
+            for word in ("--from" if option == "source" else f"--{option}", str(value))
+        ]
+        return shlex.join(["fki", "download", self.name, *self.places, *words])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkRequest(DownloadRequest):
+    """A benchmark, read from its authors' files."""
+
+    usage: ClassVar[str] = "NAME --from PLACE"
+
+    date: str = ""
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableRequest(DownloadRequest):
+    """Tables of the Hub, or of a folder that is laid out like a dataset of the Hub."""
+
+    usage: ClassVar[str] = "hub:owner/name"
+
     date: str = ""
     columns: str = ""
-    config: str = ""
+    subset: str = ""
     split: str = ""
     revision: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowRequest(DownloadRequest):
+    """Facts of Wikidata that began within a window of days."""
+
     since: str = ""
     until: str = ""
     relations: str = ""
     limit: int = 0
-    facts: str = ""
-    wiki: str = ""
-    shard: str = ""
-    workers: int = 0
-    mirror: str = ""
-    endpoint: str = ""
     contact: str = ""
 
-    @property
-    def typed(self) -> str:
-        """The command, without what does not change its result."""
-        given = [f.name for f in fields(self) if f.name not in ("name", "places", *NOT_RECORDED)]
-        options = [(n, str(getattr(self, n))) for n in given if getattr(self, n)]
-        words = [w for n, value in options for w in (f"--{OPTIONS.get(n, n)}", value)]
-        return shlex.join(["fki", "download", self.name, *self.places, *words])
-
-    @property
-    def dataset(self) -> str:
-        """The name of what is made of a window: wiki-2025-10, wiki-2025-Q4, wiki-2025-10-05-..."""
-        return f"{self.name}-{_named(self.window())}"
-
     def window(self) -> Window:
-        """The days that are wanted; those of last month where nothing was said.
+        """The requested days; by default those of last month.
 
-        Raises ConfigError for what is no window of the past.
+        Raises ConfigError for an empty window, and for one that ends in the future.
         """
         today = date.today()
         this_month = today.replace(day=1)
-        until = _day("--until", self.until) if self.until else this_month
-        since = _day("--since", self.since) if self.since else _month_before(until)
+        until = _parse_day("--until", self.until) if self.until else this_month
+        since = _parse_day("--since", self.since) if self.since else _month_before(until)
         if since >= until:
             raise ConfigError(
-                f"--since must be before --until, and {since} is not before {until}.",
-                hint="--until is the first day that is no longer wanted.",
+                f"--since must be before --until: {since} is not before {until}.",
+                hint="--until is the first day after the window.",
             )
         if until > today:
-            raise ConfigError(
-                f"--until must not be after today, {today}: what is to come is not known yet."
-            )
+            raise ConfigError(f"--until must not be after today, {today}.")
         return Window(since, until)
 
-    def dated(self) -> "DownloadRequest":
-        """The same with its days, where they were left out: next month these words mean others."""
+    def with_dates(self: W) -> W:
+        """The same request with both dates filled in, so that it means the same next month."""
         window = self.window()
         return replace(self, since=str(window.since), until=str(window.until))
 
-    def needed_contact(self) -> str:
-        """How the source's owners may reach the user. Raises ConfigError where nobody told."""
-        contact = self.contact or os.environ.get(CONTACT_VARIABLE, "")
-        if not re.search(r"@|://", contact) or not (contact.isascii() and contact.isprintable()):
-            raise ConfigError(
-                "Wikimedia asks every program that uses its services for a way to reach its user.",
-                hint=f"Add --contact you@example.org, or set {CONTACT_VARIABLE} to the same.",
-            )
-        return contact
-
-    def only(self, *allowed: str) -> None:
-        """Raises ConfigError where an option was given that this source does not read."""
-        for field in fields(self):
-            if field.name in ("name", "source", *allowed) or not getattr(self, field.name):
-                continue
-            given = OPTIONS.get(field.name, field.name)
-            shown = "more than one place" if given == "places" else f"--{given}"
-            source = f" --from {self.source}" if self.source else ""
-            raise ConfigError(f"'{self.name}{source}' does not read {shown}.", hint="Leave it out.")
+    @property
+    def dataset_name(self) -> str:
+        """The dataset's name with its window: wiki-2025-10, wiki-2025-Q4, wiki-2025-10-05-..."""
+        return f"{self.name}-{_name_window(self.window())}"
 
 
-OPTIONS = {"source": "from"}  # where an option's name is not the field's
-NOT_RECORDED = ("workers", "contact", "mirror")  # they change how, not what
-VERSIONS: tuple[Version, ...] = ("month", "quarter")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WikidataRequest(WindowRequest):
+    """Facts from Wikidata's query service."""
+
+    usage: ClassVar[str] = "wiki --from wikidata"
+
+    endpoint: str = ""
 
 
-def _day(option: str, text: str) -> date:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DumpRequest(WindowRequest):
+    """Facts from a JSON dump of Wikidata, or from the shards of one."""
+
+    usage: ClassVar[str] = "wiki FILE --from dump"
+    reads_places: ClassVar[bool] = True
+
+    shard: str = ""
+    workers: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WikipediaRequest(DownloadRequest):
+    """The changes between two snapshots of a Wikipedia."""
+
+    usage: ClassVar[str] = "wikipedia"
+    reads_places: ClassVar[bool] = True
+
+    since: str = ""
+    until: str = ""
+    limit: int = 0
+    facts: str = ""
+    wiki: str = ""
+    workers: int = 0
+    mirror: str = ""
+    contact: str = ""
+
+
+REQUEST_TYPES = (WikidataRequest, DumpRequest, WikipediaRequest, BenchmarkRequest, TableRequest)
+
+
+def require_contact(contact: str) -> str:
+    """The user's e-mail address or page, by default from FKI_CONTACT. Raises ConfigError if unset
+    or unusable."""
+    contact = contact or os.environ.get(CONTACT_VARIABLE, "")
+    if not re.search(r"@|://", contact) or not (contact.isascii() and contact.isprintable()):
+        raise ConfigError(
+            "Wikimedia requires an e-mail address or a web page to contact you.",
+            hint=f"Add --contact you@example.org, or set {CONTACT_VARIABLE}.",
+        )
+    return contact
+
+
+def _unread_error(typed: str, option: str) -> ConfigError:
+    readers = [kind.usage for kind in REQUEST_TYPES if option in {f.name for f in fields(kind)}]
+    return ConfigError(
+        f"'{typed}' does not read --{option}.",
+        hint=f"Leave it out, or run: fki download {' | '.join(readers)}",
+    )
+
+
+def _parse_day(option: str, text: str) -> date:
     try:
         return parse_date(text)[0]
     except ValueError as error:
@@ -127,10 +219,10 @@ def _month_before(day: date) -> date:
     return (day - timedelta(days=1)).replace(day=1) if day > date.min else day
 
 
-def _named(window: Window) -> str:
+def _name_window(window: Window) -> str:
     """A whole month or quarter by its name, any other window by its days."""
     last = window.until - timedelta(days=1)
-    for version in VERSIONS:
+    for version in WINDOW_VERSIONS:
         if period_bounds(window.since, version) == (window.since, last):
             return period_name(window.since, version)
     return f"{window.since}-{window.until}"

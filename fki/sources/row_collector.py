@@ -26,23 +26,23 @@ class RowCollector:
     wordings: dict[str, Row] = field(default_factory=dict)
     seen: SeenDigests = field(default_factory=SeenDigests)
 
-    def prompt(self, table: str, prompt: Any, answers: Any, **more: Any) -> None:
+    def add_prompt(self, table: str, prompt: Any, answers: Any, **more: Any) -> None:
         """Keep a question with its answers, of which each is learned; the blank is ours."""
         key = "answers" if table.startswith("probes/") else "target"
         answers = [answers] if isinstance(answers, str) else list(answers or [])
         row = {"prompt": prompt, key: answers, **more}
-        self._keep(table, row, lambda: (parse_question(row), get_texts(row, key)))
+        self._add(table, row, lambda: (parse_question(row), get_texts(row, key)))
 
-    def fact(self, table: str, subject: Any, relation: Any, object: Any, **more: Any) -> None:
+    def add_fact(self, table: str, subject: Any, relation: Any, object: Any, **more: Any) -> None:
         """Keep a subject, relation and object."""
         row = {"subject": subject, "relation": relation, "object": object, **more}
-        self._keep(
+        self._add(
             table,
             row,
             lambda: (get_text(row, "subject"), get_text(row, "relation"), get_texts(row, "object")),
         )
 
-    def text(self, text: Any, date: str, **more: Any) -> None:
+    def add_document(self, text: Any, date: str, **more: Any) -> None:
         """Keep a document."""
         row = {"text": text, "date": date, **more}
 
@@ -51,13 +51,13 @@ class RowCollector:
             if len(said[0].split()) < 2 or any("<extra_id_" in part for part in said):
                 raise ValueError("one word, or a sentinel")
 
-        self._keep("stream", row, check)
+        self._add("stream", row, check)
 
     def drop(self, table: str, why: str) -> None:
         """Count a row that is left out."""
         self.dropped[f"{table}: {why}"] += 1
 
-    def _keep(self, table: str, row: Row, check: Callable[[], object]) -> None:
+    def _add(self, table: str, row: Row, check: Callable[[], object]) -> None:
         """Keep a row that `read_folder` will take; count any other."""
         try:
             check()

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from fki.data import open_dataset
-from fki.sources import catalog
 from fki.sources.benchmarks.ckl import fill_spans
 from fki.sources.benchmarks.registry import BENCHMARKS
 from fki.sources.dataset_writer import write_dataset
@@ -360,8 +359,10 @@ def test_every_reader_says_what_may_be_done_with_its_data_and_where_that_is_said
     name, files = original
     fki("download", name, "--from", files)
     card = (open_dataset.dataset_folder(name) / "README.md").read_text(encoding="utf-8")
-    assert f"license: {BENCHMARKS[name].licence}\n" in card and BENCHMARKS[name].terms in card
-    assert BENCHMARKS[name].licence != "other"
+    assert (
+        f"license: {BENCHMARKS[name].dataset.license}\n" in card and BENCHMARKS[name].terms in card
+    )
+    assert BENCHMARKS[name].dataset.license != "other"
 
 
 def test_a_corpus_is_never_in_memory_whole(tmp_path: Path) -> None:
@@ -370,7 +371,7 @@ def test_a_corpus_is_never_in_memory_whole(tmp_path: Path) -> None:
     table(tmp_path / "recent_news_full.csv", rows)
     del rows
     tracemalloc.start()
-    made = BENCHMARKS["ckl"].made(tmp_path, "")
+    made = BENCHMARKS["ckl"].draft(tmp_path, "")
     write_dataset(tmp_path, made)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -392,7 +393,7 @@ def test_several_granularities_are_not_mixed(fki: Fki, tmp_path: Path) -> None:
         (("popqa",), 3, "Run: fki download popqa --from hub:akariasai/PopQA"),
         (("ckl", "--from", "nowhere"), 3, "There is nothing at nowhere"),
         (("ckl", "--from", "."), 3, "recent_news_full.csv"),
-        (("wiki", "--from", "."), 2, "is not made of files"),
+        (("wiki", "--from", "."), 2, "no reader for --from"),
         (("wiki", "--from", "wikidat"), 2, "Did you mean 'wikidata'?"),
         (("templama", "--from", "files", "--date", "2020"), 3, "dates of its own"),
         (("counterfact", "--from", ".", "--date", "soon"), 2, "--date: 'soon' is not a date"),
@@ -430,13 +431,13 @@ def test_an_archive_and_a_single_file_do_as_well_as_a_folder(fki: Fki, tmp_path:
 def test_an_address_is_fetched_checked_and_read(
     fki: Fki, tmp_path: Path, cut_every: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fki.net.http.HttpClient._pause", lambda *_: 0.0)
+    monkeypatch.setattr("fki.net.http.HttpClient._backoff", lambda *_: 0.0)
     content = zipped(tmp_path)
     with site(content=content, cut_every=cut_every) as host:
         sum_ = hashlib.sha256(content).hexdigest()
         wrong = fki("download", "counterfact", "--from", f"{host.url}#sha256={'0' * 64}")
         assert wrong.code == 3 and "its sha256 must be" in wrong.words
-        assert catalog.list_datasets() == []
+        assert open_dataset.list_datasets() == []
         shown = fki("download", "counterfact", "--from", f"{host.url}#sha256={sum_}")
         assert shown.code == 0, shown.err
         card = (open_dataset.dataset_folder("counterfact") / "README.md").read_text(
@@ -453,7 +454,7 @@ def test_two_addresses_that_end_in_one_name_are_two_files(fki: Fki, tmp_path: Pa
         assert fki("download", "counterfact", "--from", one.url).code == 0
         away = ("--output", tmp_path / "away")
         shown = fki("download", "counterfact", "--from", other.url, *away)
-    assert shown.code == 3 and "nothing of 'counterfact'" in shown.words
+    assert shown.code == 3 and "no usable row of 'counterfact'" in shown.words
 
 
 def test_what_a_desktop_puts_beside_the_files_is_not_read(fki: Fki, tmp_path: Path) -> None:
@@ -477,7 +478,7 @@ def test_verify_finds_what_was_altered(fki: Fki, tmp_path: Path) -> None:
 
 
 def test_check_reads_a_folder_of_one_s_own(fki: Fki, dataset: Path) -> None:
-    assert "is sound" in fki("download", "--check", dataset).words
+    assert "no faults" in fki("download", "--check", dataset).words
     with (dataset / "stream.jsonl").open("a") as out:
         out.write('{"subject": "x"}\n')
     shown = fki("download", "--check", dataset)

@@ -49,7 +49,7 @@ def table(rows: list[dict[str, Any]]) -> bytes:
 
 @pytest.fixture
 def server() -> Iterator[Hub]:
-    """A Hub with a private dataset of two splits, its licence on its card."""
+    """A Hub with a private dataset of two splits, its license on its card."""
     heads = [{"s": f"Eden{i}", "r": "head", "o": [f"Ann{i}"], "d": f"2023-0{i}-15"}
              for i in range(1, 5)]  # fmt: skip
     files = {
@@ -95,8 +95,8 @@ def test_a_dataset_of_the_hub_is_pinned_explained_and_trained(
 ) -> None:
     shown = alone("download", f"hub:{NAME}", *FACTS)
     assert shown.code == 0, shown.words
-    assert "Of it: split 'train'." in shown.words
-    assert "Left out: 1 row: stream: a date that cannot be read." in shown.words
+    assert "split 'train'" in shown.words
+    assert "1 row: stream: a date that cannot be read." in shown.words
     made = manifest(tmp_path)["made"]
     assert made["origins"] == {NAME: SHA}
     assert made["command"].endswith(f"--revision {SHA}")

@@ -13,8 +13,7 @@ import pytest
 pytest.importorskip("pyoxigraph")
 from fki.core.paths import data_home
 from fki.data import open_dataset
-from fki.sources import catalog
-from fki.sources.request import DownloadRequest
+from fki.sources.request import WikidataRequest
 from tests.support.sparql_server import World, sparql
 
 Fki = Callable[..., Any]
@@ -108,11 +107,11 @@ def test_an_interrupted_command_goes_on_where_it_was(
 ) -> None:
     command = (*LIVE, *QUARTER, *WHO, "--relations", "P6")
     with sparql(world) as site:
-        monkeypatch.setattr("fki.net.http.HttpClient._pause", lambda *_: 0.0)
+        monkeypatch.setattr("fki.net.http.HttpClient._backoff", lambda *_: 0.0)
         site.is_slow = lambda query: "rdfs:label ?label" in query
         failed = fki(*command, "--endpoint", site.url)
         assert failed.code == 3 and "resume" in failed.words
-        assert catalog.list_datasets() == []
+        assert open_dataset.list_datasets() == []
         site.is_slow, asked = (lambda _: False), len(site.queries)
         assert fki(*command, "--endpoint", site.url).code == 0
         assert len(site.queries) - asked <= 3  # hints, labels, and how far the data reach
@@ -129,7 +128,7 @@ def test_a_user_who_stops_it_is_told_that_it_goes_on(
         with monkeypatch.context() as patch:
             patch.setattr("fki.sources.wikidata.query_crawl.QueryCrawl._fetch_labels", stop)
             stopped = fki(*command, "--endpoint", site.url)
-        assert stopped.code == 75 and "goes on where it was" in stopped.words
+        assert stopped.code == 75 and "to resume" in stopped.words
         asked = len(site.queries)
         assert fki(*command, "--endpoint", site.url).code == 0
         assert len(site.queries) - asked <= 3
@@ -175,7 +174,7 @@ def test_nothing_to_learn_is_said_and_leaves_nothing(fki: Fki, world: World) -> 
     with sparql(world) as site:
         shown = fki(*LIVE, *QUARTER, *WHO, "--endpoint", site.url, "--relations", "P35")
     assert shown.code == 3 and "No usable fact" in shown.words
-    assert catalog.list_datasets() == []
+    assert open_dataset.list_datasets() == []
 
 
 @pytest.mark.parametrize(
@@ -217,10 +216,10 @@ def test_options_of_live_data_are_refused_where_they_mean_nothing(fki: Fki) -> N
     ],
 )
 def test_a_window_has_the_name_that_people_give_it(since: str, until: str, name: str) -> None:
-    assert DownloadRequest("wiki", "wikidata", since=since, until=until).dataset == name
+    assert WikidataRequest(name="wiki", since=since, until=until).dataset_name == name
 
 
 def test_without_a_window_it_is_last_month() -> None:
-    window = DownloadRequest("wiki", "wikidata").window()
+    window = WikidataRequest(name="wiki").window()
     assert window.until == date.today().replace(day=1) and (window.until - window.since).days > 27
     assert window.since.day == 1

@@ -32,7 +32,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.setattr("fki.net.http.HttpClient._pause", lambda *_: 0.0)
+        monkeypatch.setattr("fki.net.http.HttpClient._backoff", lambda *_: 0.0)
         monkeypatch.delenv("HF_TOKEN", raising=False)
         close_session()
         yield held
@@ -114,7 +114,7 @@ def test_what_may_pass_is_tried_again(server: Hub) -> None:
         ("owner/other", "", None, "shows no dataset 'owner/other'", "hf auth login"),
         (NAME, "v2", None, "no revision 'v2'", "Leave --revision out"),
         ("a/b/c", "", None, "no name of a dataset", "hub:owner/name"),
-        (NAME, "", (429, {"Retry-After": "9999"}), "asks to wait 9999 s", "later"),
+        (NAME, "", (429, {"Retry-After": "9999"}), "9999 s", "later"),
         (NAME, "", (403, {}), "answers 403 Forbidden", "HF_TOKEN"),
         (NAME, "", (404, {"X-Error-Code": "RepoNotFound"}), "shows no dataset", "name right"),
         (NAME, "", (403, {"X-Error-Code": "GatedRepo"}), "must ask its owner", f"/datasets/{NAME}"),
@@ -142,7 +142,7 @@ def test_files_that_are_gated_are_asked_for_at_their_page(server: Hub) -> None:
 
 
 def test_a_hub_that_stays_busy_is_given_up(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fki.net.http.RetryPolicy", lambda: RetryPolicy(tries=2))
+    monkeypatch.setattr("fki.net.http.RetryPolicy", lambda: RetryPolicy(max_attempts=2))
     server.failures = [(500, {})] * 9
     with pytest.raises(DataError, match=r"cannot be reached: 500 .*2 times in a row"):
         hub.pin_snapshot(NAME)

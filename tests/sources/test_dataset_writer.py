@@ -13,8 +13,8 @@ import yaml
 from fki.core.errors import DataError
 from fki.data import open_dataset
 from fki.net.resolve_source import SourceRecord
-from fki.sources import catalog
 from fki.sources.dataset_writer import DatasetDraft, write_dataset
+from fki.sources.place_dataset import place_dataset, place_or_compare
 
 FACT = {"subject": "Eden", "relation": "head", "object": "Ann", "start": "2024-01-05"}
 
@@ -30,7 +30,7 @@ def some(**values: object) -> DatasetDraft:
         "name": "some",
         "title": "heads: of Eden",
         "about": "Made up.",
-        "licence": "cc0-1.0",
+        "license": "cc0-1.0",
         "origins": [SourceRecord("facts.csv", "CC0", "sha256 12", "https://example.org/facts.csv")],
         "tables": tables,
         "wordings": {"head": {"label": "head", "wordings": ["[X] has [Y]."]}},
@@ -43,11 +43,11 @@ def some(**values: object) -> DatasetDraft:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    catalog.place_dataset(tmp_path / "some", lambda fresh: write_dataset(fresh, some()))
+    place_dataset(tmp_path / "some", lambda fresh: write_dataset(fresh, some()))
     return tmp_path / "some"
 
 
-def test_the_card_tells_sources_licence_command_counts_and_what_was_left_out(folder: Path) -> None:
+def test_the_card_tells_sources_license_command_counts_and_what_was_left_out(folder: Path) -> None:
     text = (folder / "README.md").read_text(encoding="utf-8")
     for words in (
         "| [facts.csv](https://example.org/facts.csv) | `sha256 12` | CC0 |",
@@ -78,7 +78,7 @@ def test_datasets_reads_every_file_by_the_card(
 
 def test_the_manifest_vouches_for_every_file(folder: Path) -> None:
     open_dataset.verify_dataset(folder)
-    assert catalog.find_faults(folder) == []
+    assert open_dataset.find_faults(folder) == []
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     listed = {f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file()}
     assert set(manifest["files"]) == listed - {"manifest.json"}
@@ -131,7 +131,7 @@ def test_a_dataset_is_the_same_from_lists_and_from_rows_that_come(tmp_path: Path
     assert open_dataset.verify_dataset(tmp_path / "lists") == open_dataset.verify_dataset(
         tmp_path / "comes"
     )
-    assert catalog.find_faults(tmp_path / "comes") == []
+    assert open_dataset.find_faults(tmp_path / "comes") == []
 
 
 @pytest.mark.parametrize(
@@ -140,34 +140,30 @@ def test_a_dataset_is_the_same_from_lists_and_from_rows_that_come(tmp_path: Path
 def test_any_altered_file_is_found(folder: Path, name: str) -> None:
     with (folder / name).open("a", encoding="utf-8") as out:
         out.write(" ")
-    [fault] = catalog.find_faults(folder)
+    [fault] = open_dataset.find_faults(folder)
     assert name in fault and "was altered" in fault
 
 
 def test_a_made_dataset_is_opened_by_its_name() -> None:
-    catalog.place_dataset(
-        open_dataset.dataset_folder("some"), lambda fresh: write_dataset(fresh, some())
-    )
-    assert catalog.list_datasets() == ["some"]
+    place_dataset(open_dataset.dataset_folder("some"), lambda fresh: write_dataset(fresh, some()))
+    assert open_dataset.list_datasets() == ["some"]
     stream = open_dataset.open_stream("some", "month", "sentinel")
     assert stream.name == "some" and [p.name for p in stream.periods] == ["2025-02"]
 
 
 @pytest.mark.parametrize("name", ["..", ".", "some/../some", ""])
 def test_a_name_never_leads_out_of_the_folder_of_datasets(name: str) -> None:
-    catalog.place_dataset(
-        open_dataset.dataset_folder("some"), lambda fresh: write_dataset(fresh, some())
-    )
+    place_dataset(open_dataset.dataset_folder("some"), lambda fresh: write_dataset(fresh, some()))
     with pytest.raises(DataError):
         open_dataset.open_stream(name, "month", "sentinel")
 
 
 def test_the_same_again_is_there_and_something_else_is_refused(folder: Path) -> None:
-    assert catalog.place_or_compare(folder, lambda fresh: write_dataset(fresh, some()))
+    assert place_or_compare(folder, lambda fresh: write_dataset(fresh, some()))
     other = some(tables={"stream": [FACT]})
-    with pytest.raises(DataError, match="made of something else"):
-        catalog.place_or_compare(folder, lambda fresh: write_dataset(fresh, other))
-    assert catalog.find_faults(folder) == []
+    with pytest.raises(DataError, match="other data"):
+        place_or_compare(folder, lambda fresh: write_dataset(fresh, other))
+    assert open_dataset.find_faults(folder) == []
 
 
 def test_what_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
@@ -176,5 +172,5 @@ def test_what_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
         os.remove(fresh / "stream.jsonl")
 
     with pytest.raises(DataError, match="no such file"):
-        catalog.place_dataset(tmp_path / "new" / "some", fail)
+        place_dataset(tmp_path / "new" / "some", fail)
     assert list((tmp_path / "new").iterdir()) == []

@@ -12,6 +12,7 @@ from typing import Any
 from fki.core.atomic_io import file_digest
 from fki.core.calendar import parse_date
 from fki.core.errors import ConfigError, DataError
+from fki.data.known_datasets import KnownDataset
 from fki.data.prompts import SENTINEL
 from fki.data.row_files import locate_bad_byte
 from fki.net.resolve_source import SourceRecord
@@ -21,87 +22,82 @@ from fki.sources.row_collector import RowCollector
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A dataset of the field, and how its files become ours.
+    """A known dataset, and how its authors' files become rows of ours."""
 
-    `read` fills a Files from the folder. `date` is for files without dates: all is learned then.
-    """
-
-    name: str
-    summary: str
-    url: str
-    licence: str  # as the Hub spells it; "unknown" where nobody says it
-    terms: str  # where that is said
-    date: str  # "" where the files have dates
-    read: Callable[["BenchmarkFiles"], None]
-    place: str = ""  # that --from takes; "" where its files must be got by hand
-    wanted: tuple[str, ...] = ("*",)  # files of a place on the Hub
-    gap: str = ""  # what is known to be missing at its page
+    dataset: KnownDataset
+    terms: str  # where the license is stated
+    date: str  # of files without dates: everything is learned then; "" if the files have dates
+    read: Callable[["BenchmarkCollector"], None]  # collects the rows of a folder
+    patterns: tuple[str, ...] = ("*",)  # the files to fetch from the Hub
+    gap: str = ""  # what is missing on the authors' page
 
     @property
-    def how(self) -> str:
-        """What to type for it."""
-        return f"fki download {self.name} --from {self.place or 'FOLDER'}"
+    def name(self) -> str:
+        """The dataset's name."""
+        return self.dataset.name
 
-    def fetch(self, folder: Path) -> None:
-        """Raises DataError: whose files they are, and what they may be used for, is to be seen."""
-        raise DataError(
-            f"'{self.name}' is made of its authors' own files: {self.url}"
+    def missing_files_error(self) -> DataError:
+        """The error of a download without --from: license and origin are the user's decision."""
+        run = "Run" if self.dataset.place else "Once you have them, run"
+        return DataError(
+            f"'{self.name}' is built from its authors' files: {self.dataset.url}"
             + (f". {self.gap}" if self.gap else ""),
-            hint=f"Run: {self.how}" if self.place else f"Once you have them, run: {self.how}",
+            hint=f"{run}: {self.dataset.command}",
         )
 
     def check_date(self, date: str) -> None:
-        """Raises DataError where the files have dates, ConfigError for what is no date."""
+        """Raises DataError if the files have dates, ConfigError for an unreadable date."""
         if date and not self.date:
             raise DataError(f"'{self.name}' has dates of its own.", hint="Leave --date out.")
         try:
-            _ = date and parse_date(date)[0] - timedelta(days=1)  # of what held before
+            _ = date and parse_date(date)[0] - timedelta(days=1)  # the date of base facts
         except (ValueError, OverflowError) as error:
             raise ConfigError(f"--date: {error}.") from None
 
-    def made(self, source: Path, command: str, date: str = "") -> DatasetDraft:
-        """The dataset that the files in `source` make. Raises DataError where they are not its."""
+    def draft(self, folder: Path, command: str, date: str = "") -> DatasetDraft:
+        """The dataset of the files in a folder. Raises DataError if the files are others."""
         self.check_date(date)
-        kept = BenchmarkFiles(name=self.name, source=source, date=date or self.date)
-        self.read(kept)
-        if "stream" not in kept.tables:
-            raise DataError(f"{source} has nothing of '{self.name}' that can be learned.")
+        collector = BenchmarkCollector(name=self.name, folder=folder, date=date or self.date)
+        self.read(collector)
+        if "stream" not in collector.tables:
+            raise DataError(f"{folder} contains no usable row of '{self.name}'.")
+        license = self.dataset.license
         origins = [
             SourceRecord(
-                file.relative_to(source).as_posix(), self.licence, f"sha256 {file_digest(file)}"
+                file.relative_to(folder).as_posix(), license, f"sha256 {file_digest(file)}"
             )
-            for file in sorted(set(kept.used))
+            for file in sorted(set(collector.used))
         ]
         return DatasetDraft(
             self.name,
-            self.summary,
-            f"Made of the files below; its authors' page is {self.url}. Rows were not changed but "
-            f"for what is said here. Licence: {self.terms}.",
-            self.licence,
+            self.dataset.summary,
+            f"Built from the files below; its authors' page is {self.dataset.url}. Rows are "
+            f"unchanged except as stated here. License: {self.terms}.",
+            license,
             origins,
-            dict(kept.tables),
-            kept.wordings,
-            kept.dropped,
-            kept.notes,
+            dict(collector.tables),
+            collector.wordings,
+            collector.dropped,
+            collector.notes,
             command,
         )
 
 
 @dataclass(slots=True)
-class BenchmarkFiles(RowCollector):
+class BenchmarkCollector(RowCollector):
     """A folder of original files, and what was kept of them so far."""
 
     name: str = ""
-    source: Path = Path()
+    folder: Path = Path()
     date: str = ""
     used: list[Path] = field(default_factory=list)
 
-    def files(self, *patterns: str, needed: bool = True) -> list[Path]:
+    def find_files(self, *patterns: str, needed: bool = True) -> list[Path]:
         """The files that match the first pattern that any matches, whatever the case.
 
         Raises DataError where one is needed and none matches.
         """
-        every = sorted(f for f in self.source.rglob("*") if f.is_file() and not self._is_hidden(f))
+        every = sorted(f for f in self.folder.rglob("*") if f.is_file() and not self._is_hidden(f))
         for pattern in patterns:
             names = pattern.casefold()
             if found := [f for f in every if Path(f.name.casefold()).match(names)]:
@@ -110,13 +106,13 @@ class BenchmarkFiles(RowCollector):
         if not needed:
             return []
         raise DataError(
-            f"{self.source} has no {' or '.join(patterns)}, and '{self.name}' needs it.",
+            f"{self.folder} has no {' or '.join(patterns)}, and '{self.name}' needs it.",
             hint="Give the folder with its authors' files (archives unpacked): --from FOLDER",
         )
 
     def _is_hidden(self, file: Path) -> bool:
         """Is it what a desktop or an archive has put beside the files?"""
-        parts = file.relative_to(self.source).parts
+        parts = file.relative_to(self.folder).parts
         return any(part.startswith((".", "__MACOSX")) for part in parts)
 
     def split_first(self) -> None:

@@ -12,7 +12,8 @@ eb73944), which read these names and columns; the files themselves could not be 
 import re
 from typing import Any
 
-from fki.sources.benchmarks.base import Benchmark, BenchmarkFiles, read_csv, read_json_object
+from fki.data.known_datasets import KNOWN_DATASETS
+from fki.sources.benchmarks.base import Benchmark, BenchmarkCollector, read_csv, read_json_object
 
 SPAN = re.compile(r"<extra_id_(\d+)>")
 NEWS_PATTERNS = ("recent_news_full.csv", "recent_news_small.csv", "recent_news*.csv")
@@ -22,46 +23,54 @@ NEW_PROBES = {  # questions -> where they are, where all of their answers are
 }
 
 
-def read_ckl(kept: BenchmarkFiles) -> None:
+def read_ckl(collector: BenchmarkCollector) -> None:
     """News as documents of one period, since they are not dated; questions as probes."""
-    for file in kept.files(*NEWS_PATTERNS)[:1]:
+    for file in collector.find_files(*NEWS_PATTERNS)[:1]:
         for row in read_csv(file, ["input", "output"]):
-            kept.text(row.get("original") or fill_spans(row["input"], row["output"]), kept.date)
-    for file in kept.files("invariantLAMA.csv", needed=False):
+            collector.add_document(
+                row.get("original") or fill_spans(row["input"], row["output"]), collector.date
+            )
+    for file in collector.find_files("invariantLAMA.csv", needed=False):
         for row in read_csv(file, ["input", "output"]):
-            kept.prompt("probes/invariant", row["input"], row["output"])
-    _add_updated_probes(kept)
+            collector.add_prompt("probes/invariant", row["input"], row["output"])
+    _add_updated_probes(collector)
     for name, (questions, answers) in NEW_PROBES.items():
-        more = _read_answers(kept, answers)
-        for file in kept.files(questions, needed=False):
+        more = _read_answers(collector, answers)
+        for file in collector.find_files(questions, needed=False):
             for row in read_csv(file, ["unique_id", "statement", "answer"]):
                 parts = row["answer"].split(";") if name == "new_easy" else [row["answer"]]
                 told = [*parts, *_as_list(more.get(row["unique_id"]))]
-                kept.prompt(
-                    f"probes/{name}", row["statement"], _unique_texts(told), period=kept.date
+                collector.add_prompt(
+                    f"probes/{name}", row["statement"], _unique_texts(told), period=collector.date
                 )
-    kept.notes += [
-        f"The news are not dated row by row; all of them are learned at {kept.date}.",
+    collector.notes += [
+        f"The news are not dated row by row; all of them are learned at {collector.date}.",
         "The questions are only asked: none of them is trained on.",
     ]
 
 
-def _add_updated_probes(kept: BenchmarkFiles) -> None:
-    both = _read_answers(kept, "updatedlama_val_answers.json")
-    for file in kept.files("updatedLAMA.csv", needed=False):
+def _add_updated_probes(collector: BenchmarkCollector) -> None:
+    both = _read_answers(collector, "updatedlama_val_answers.json")
+    for file in collector.find_files("updatedLAMA.csv", needed=False):
         for row in read_csv(file, ["unique_id", "statement", "new_answer"]):
             told = [e for e in _as_list(both.get(row["unique_id"])) if isinstance(e, dict)]
             new = [row["new_answer"], *(a for e in told for a in _as_list(e.get("new")))]
             old = [a for e in told for a in _as_list(e.get("old")) if a not in new]
             more = {"old_answers": _unique_texts(old)} if old else {}
-            kept.prompt(
-                "probes/updated", row["statement"], _unique_texts(new), period=kept.date, **more
+            collector.add_prompt(
+                "probes/updated",
+                row["statement"],
+                _unique_texts(new),
+                period=collector.date,
+                **more,
             )
 
 
-def _read_answers(kept: BenchmarkFiles, name: str) -> dict[str, Any]:
+def _read_answers(collector: BenchmarkCollector, name: str) -> dict[str, Any]:
     return {
-        k: v for file in kept.files(name, needed=False) for k, v in read_json_object(file).items()
+        k: v
+        for file in collector.find_files(name, needed=False)
+        for k, v in read_json_object(file).items()
     }
 
 
@@ -81,10 +90,7 @@ def fill_spans(source: str, target: str) -> str:
 
 
 CKL = Benchmark(
-    "ckl",
-    "recent news of 2020-2021 with InvariantLAMA, UpdatedLAMA and NewLAMA (Jang et al., 2022)",
-    "https://github.com/joeljang/continual-knowledge-learning",
-    "unknown",
+    KNOWN_DATASETS["ckl"],
     "its repository has none; ask its authors before you pass on what is made of it",
     "2021-04-30",
     read_ckl,

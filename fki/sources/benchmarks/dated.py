@@ -15,50 +15,53 @@ from typing import Any
 
 from fki.core.calendar import parse_date
 from fki.core.errors import DataError
-from fki.sources.benchmarks.base import Benchmark, BenchmarkFiles, read_json_rows, replace_blank
+from fki.data.known_datasets import KNOWN_DATASETS
+from fki.sources.benchmarks.base import Benchmark, BenchmarkCollector, read_json_rows, replace_blank
 
 COLUMNS = ("query", "answer", "date", "id")
 
 
-def read_cfinjectbench(kept: BenchmarkFiles) -> None:
+def read_cfinjectbench(collector: BenchmarkCollector) -> None:
     """The questions of one granularity; a sentence without a question is left out."""
-    tests = kept.files("datesorted_test_no_redundancy.jsonl", "datesorted_test.jsonl")
+    tests = collector.find_files("datesorted_test_no_redundancy.jsonl", "datesorted_test.jsonl")
     if len(tests) > 1:
         raise DataError(
-            f"{kept.source} has {len(tests)} granularities: "
+            f"{collector.folder} has {len(tests)} granularities: "
             + ", ".join(f.parent.name for f in tests) + ".",
             hint=f"Give one of them: --from {tests[0].parent}",
         )  # fmt: skip
-    asked = _add_questions(kept, tests)
+    asked = _add_questions(collector, tests)
     name = tests[0].name.replace("test", "train")
     sentences = {
         row["id"]: row["corpus"]
-        for file in kept.files(name, needed=False)
+        for file in collector.find_files(name, needed=False)
         for row in read_json_rows(file, ["corpus", "id"])
     }
     told = {str(row["id"]): row for row in asked}
-    kept.dropped["train: a sentence that no question asks"] += len(set(sentences) - set(told))
+    collector.dropped["train: a sentence that no question asks"] += len(set(sentences) - set(told))
     other = sum(_is_reworded(told[i], corpus) for i, corpus in sentences.items() if i in told)
-    kept.notes += [
+    collector.notes += [
         "What is trained on is the question with its answer in the blank.",
         f"{other:,} training sentences of the originals say it in other words.",
         "Every answer is kept; the original loader took the first.",
     ]
-    kept.split_first()
+    collector.split_first()
 
 
-def read_templama(kept: BenchmarkFiles) -> None:
+def read_templama(collector: BenchmarkCollector) -> None:
     """All splits together: a year is a period, and the splits are of no use to a stream."""
     files = []
     for split in ("train", "val", "test"):
         names = (f"{split}.json*", f"{split}_with_aliases.json*", f"templama_{split}.json*")
-        files += kept.files(*names, needed=split == "test")
-    _add_questions(kept, files)
-    kept.split_first()
-    kept.notes.append("train, val and test are one stream: what a year says is learned and asked.")
+        files += collector.find_files(*names, needed=split == "test")
+    _add_questions(collector, files)
+    collector.split_first()
+    collector.notes.append(
+        "train, val and test are one stream: what a year says is learned and asked."
+    )
 
 
-def _add_questions(kept: BenchmarkFiles, files: list[Path]) -> list[dict[str, Any]]:
+def _add_questions(collector: BenchmarkCollector, files: list[Path]) -> list[dict[str, Any]]:
     """The rows, oldest first, kept for the stream."""
     rows = [row for file in files for row in read_json_rows(file, COLUMNS)]
     dated = []
@@ -66,9 +69,9 @@ def _add_questions(kept: BenchmarkFiles, files: list[Path]) -> list[dict[str, An
         try:
             dated.append((parse_date(str(row.get("date")))[0], row))
         except ValueError:
-            kept.dropped["stream: no date"] += 1
+            collector.dropped["stream: no date"] += 1
     for _, row in sorted(dated, key=lambda pair: pair[0]):
-        kept.prompt(
+        collector.add_prompt(
             "stream",
             replace_blank(row.get("query"), "_X_"),
             answer_names(row),
@@ -97,23 +100,16 @@ def _is_reworded(row: dict[str, Any], corpus: Any) -> bool:
 
 
 CFINJECTBENCH = Benchmark(
-    "cfinjectbench",
-    "Wikidata's facts of 2019-2023 in days, months or quarters (CFInjectBench)",
-    "https://github.com/intellistream/CFInjectBench",
-    "unknown",
+    KNOWN_DATASETS["cfinjectbench"],
     "its repository has none; its facts are Wikidata's, which are CC0",
     "",
     read_cfinjectbench,
     gap="They are not in its public history: ask its authors.",
 )
 TEMPLAMA = Benchmark(
-    "templama",
-    "Wikidata's facts of 2010-2020, year by year (Dhingra et al., 2022)",
-    "https://github.com/google-research/language/tree/master/language/templama",
-    "apache-2.0",
+    KNOWN_DATASETS["templama"],
     "Apache-2.0, of google-research/language, whose code makes it; its facts are Wikidata's, CC0",
     "",
     read_templama,
-    place="hub:Yova/templama",
-    wanted=("*_with_aliases.json",),
+    patterns=("*_with_aliases.json",),
 )

@@ -19,8 +19,9 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from fki.core.errors import DataError
+from fki.data.known_datasets import KNOWN_DATASETS
 from fki.data.prompts import SENTINEL
-from fki.sources.benchmarks.base import Benchmark, BenchmarkFiles, read_csv
+from fki.sources.benchmarks.base import Benchmark, BenchmarkCollector, read_csv
 
 YEAR = 2021
 DIFFSET = re.compile(r"wikipedia_(\d\d)(\d\d)")
@@ -29,13 +30,17 @@ Key = tuple[str, str]  # subject and relation
 FactTable = dict[Key, list[str]]  # what is said of them
 
 
-def read_temporalwiki(kept: BenchmarkFiles) -> None:
+def read_temporalwiki(collector: BenchmarkCollector) -> None:
     """Differences as documents, dated with the last day before the newer snapshot."""
-    for file in kept.files("wikipedia_????_gpt2.csv", "wikipedia_????*.csv"):
+    for file in collector.find_files("wikipedia_????_gpt2.csv", "wikipedia_????*.csv"):
         day = _day(file, DIFFSET, 2)
         for row in read_csv(file, ["text"]):
-            kept.text(row["text"], day)
-    found = [(m, f) for f in kept.files("????-????_*.csv", needed=False) if (m := _match_probes(f))]
+            collector.add_document(row["text"], day)
+    found = [
+        (m, f)
+        for f in collector.find_files("????-????_*.csv", needed=False)
+        if (m := _match_probes(f))
+    ]
     files = [file for _, file in sorted(found, key=lambda pair: (pair[0][1], pair[0][3]))]
     tables = {file: _read_facts(file) for file in files}
     changed = {key for file in files if not _is_unchanged(file) for key in tables[file]}
@@ -45,14 +50,14 @@ def read_temporalwiki(kept: BenchmarkFiles) -> None:
         stays = [tables[file] for file in now if _is_unchanged(file)]
         for file in now:
             if _is_unchanged(file):
-                _add_unchanged_probes(kept, tables[file], changed)
+                _add_unchanged_probes(collector, tables[file], changed)
             else:
-                _add_changed_probes(kept, tables[file], day, _probe_kind(file), before, stays)
+                _add_changed_probes(collector, tables[file], day, _probe_kind(file), before, stays)
         _extend_facts(before, [tables[file] for file in now])
-    for file in kept.files("IL.csv", needed=False):
+    for file in collector.find_files("IL.csv", needed=False):
         for row in read_csv(file, ["subject", "relation"]):
-            kept.prompt("probes/invariant", _question(*_key(row)), _object(row))
-    kept.notes += [
+            collector.add_prompt("probes/invariant", _question(*_key(row)), _object(row))
+    collector.notes += [
         "A changed fact is in `updated` where these files tell an answer of before, else in `new`: "
         "they are samples, and may tell none although there was one. `unchanged` ones are in "
         "`initial`, unless another month changes them.",
@@ -60,17 +65,19 @@ def read_temporalwiki(kept: BenchmarkFiles) -> None:
     ]
 
 
-def _add_unchanged_probes(kept: BenchmarkFiles, told: FactTable, changed: set[Key]) -> None:
+def _add_unchanged_probes(
+    collector: BenchmarkCollector, told: FactTable, changed: set[Key]
+) -> None:
     for key, objects in told.items():
         for name in objects:
             if key in changed:
-                kept.drop("probes/initial", "changed in another month")
+                collector.drop("probes/initial", "changed in another month")
             else:
-                kept.prompt("probes/initial", _question(*key), name, relation=key[1])
+                collector.add_prompt("probes/initial", _question(*key), name, relation=key[1])
 
 
 def _add_changed_probes(
-    kept: BenchmarkFiles,
+    collector: BenchmarkCollector,
     told: FactTable,
     day: str,
     kind: str,
@@ -85,7 +92,9 @@ def _add_changed_probes(
         table = {"updated": "updated", "new": "new"}.get(kind, "updated" if is_known else "new")
         more = {"old_answers": old} if old and table == "updated" else {}
         question = _question(*key)
-        kept.prompt(f"probes/{table}", question, objects, period=day, relation=key[1], **more)
+        collector.add_prompt(
+            f"probes/{table}", question, objects, period=day, relation=key[1], **more
+        )
 
 
 def _extend_facts(before: FactTable, tables: list[FactTable]) -> None:
@@ -139,13 +148,9 @@ def _object(row: dict[str, str]) -> str:
 
 
 TEMPORALWIKI = Benchmark(
-    "temporalwiki",
-    "what Wikipedia changed from August to December 2021 (Jang et al., 2022)",
-    "https://github.com/joeljang/temporalwiki",
-    "unknown",
+    KNOWN_DATASETS["temporalwiki"],
     "neither its repository nor the Hub says one; its texts are Wikipedia's, which are CC BY-SA",
     "",
     read_temporalwiki,
-    place="hub:seonghyeonye/TemporalWiki",
-    wanted=("TWiki_*.zip",),
+    patterns=("TWiki_*.zip",),
 )

@@ -14,11 +14,12 @@ from typing import Any
 
 from fki.core.calendar import parse_date
 from fki.core.types import OBJECT, SUBJECT
+from fki.data.known_datasets import KNOWN_DATASETS
 from fki.data.prompts import SENTINEL
 from fki.data.row_schema import default_wordings
 from fki.sources.benchmarks.base import (
     Benchmark,
-    BenchmarkFiles,
+    BenchmarkCollector,
     read_csv,
     read_json_rows,
     replace_blank,
@@ -32,16 +33,16 @@ GOOGLE_RE = {  # relations of LAMA's Google-RE, which relations.jsonl does not n
 }
 
 
-def read_lama(kept: BenchmarkFiles) -> None:
+def read_lama(collector: BenchmarkCollector) -> None:
     """LAMA (Petroni et al., 2019): T-REx and Google-RE as facts, the rest as masked sentences."""
-    for file in kept.files("relations.jsonl", needed=False):
+    for file in collector.find_files("relations.jsonl", needed=False):
         for row in read_json_rows(file, ["relation", "template"]):
             template = str(row["template"]).replace(" .", ".")
             if template.count(OBJECT) == 1 and SUBJECT in template:
                 label = row.get("label") or row["relation"]
-                kept.wordings[row["relation"]] = {"label": label, "wordings": [template]}
+                collector.wordings[row["relation"]] = {"label": label, "wordings": [template]}
     found = set()
-    for file in kept.files("*.jsonl"):
+    for file in collector.find_files("*.jsonl"):
         if file.name.casefold() == "relations.jsonl":
             continue
         for row in read_json_rows(file, ["obj_label"]):
@@ -49,35 +50,35 @@ def read_lama(kept: BenchmarkFiles) -> None:
             if row.get("sub_label") and relation:
                 subject, name = row["sub_label"], relation.replace("_", " ")
                 found.add(name)
-                kept.fact("stream", subject, name, row["obj_label"], start=kept.date)
+                collector.add_fact("stream", subject, name, row["obj_label"], start=collector.date)
             else:
                 masked = " ".join(map(str, row.get("masked_sentences") or []))
-                kept.prompt(
-                    "stream", replace_blank(masked, "[MASK]"), row["obj_label"], date=kept.date
+                collector.add_prompt(
+                    "stream", replace_blank(masked, "[MASK]"), row["obj_label"], date=collector.date
                 )
     for name in sorted(found & set(GOOGLE_RE)):
-        kept.wordings[name] = {"label": name, "wordings": [GOOGLE_RE[name]]}
+        collector.wordings[name] = {"label": name, "wordings": [GOOGLE_RE[name]]}
 
 
-def read_popqa(kept: BenchmarkFiles) -> None:
+def read_popqa(collector: BenchmarkCollector) -> None:
     """PopQA (Mallen et al., 2023): the object is learned, every alias of it counts."""
-    kept.wordings["capital of"] = {
+    collector.wordings["capital of"] = {
         "label": "capital of",
         "wordings": ["[X] is the capital of [Y].", "[X] is the seat of government of [Y]."],
     }
-    for file in kept.files("popqa*.tsv", "*.tsv"):
+    for file in collector.find_files("popqa*.tsv", "*.tsv"):
         for row in read_csv(file, ["subj", "prop", "obj", "question", "possible_answers"], "\t"):
             aliases = _parse_aliases(row["possible_answers"], row["obj"])
-            more = {"period": kept.date, "relation": row["prop"]}
-            own = kept.wordings.get(row["prop"], {}).get("wordings")
+            more = {"period": collector.date, "relation": row["prop"]}
+            own = collector.wordings.get(row["prop"], {}).get("wordings")
             wording = (own or default_wordings(row["prop"]))[0]
             question = wording.replace(SUBJECT, row["subj"]).replace(OBJECT, SENTINEL)
-            kept.fact("stream", row["subj"], row["prop"], row["obj"], start=kept.date)
-            kept.prompt("probes/new", question, aliases, **more)
-            kept.prompt("probes/paraphrase", row["question"], aliases, **more)
-    if not any(row["relation"] == "capital of" for row in kept.tables["stream"]):
-        del kept.wordings["capital of"]
-    kept.notes.append("`paraphrase` asks PopQA's own questions.")
+            collector.add_fact("stream", row["subj"], row["prop"], row["obj"], start=collector.date)
+            collector.add_prompt("probes/new", question, aliases, **more)
+            collector.add_prompt("probes/paraphrase", row["question"], aliases, **more)
+    if not any(row["relation"] == "capital of" for row in collector.tables["stream"]):
+        del collector.wordings["capital of"]
+    collector.notes.append("`paraphrase` asks PopQA's own questions.")
 
 
 def _parse_aliases(text: str, object: str) -> list[str]:
@@ -89,28 +90,30 @@ def _parse_aliases(text: str, object: str) -> list[str]:
     return list(dict.fromkeys(a for a in (object, *listed) if isinstance(a, str) and a.strip()))
 
 
-def read_zsre(kept: BenchmarkFiles) -> None:
+def read_zsre(collector: BenchmarkCollector) -> None:
     """ZsRE (Levy et al., 2017) as MEND edits it: `alt` takes the place of the answer.
 
     `zsre_mend_eval.json` has src, rephrase, alt, answers, loc, loc_ans; `structured_zeroshot-*` has
     input, output (answers), alternatives, filtered_rephrases. An empty `alt` edits nothing.
     """
-    before = _day_before(kept.date)
-    for file in kept.files("*zsre*.json*", "structured_zeroshot*.jsonl"):
+    before = _day_before(collector.date)
+    for file in collector.find_files("*zsre*.json*", "structured_zeroshot*.jsonl"):
         for row in read_json_rows(file, ["alt"] if "structured" not in file.name else ["input"]):
             question, old = row.get("src") or row.get("input"), _old_answers(row)
             new = row.get("alt") or next(iter(row.get("alternatives") or []), "")
-            if not _add_edit(kept, question, old, new, before):
+            if not _add_edit(collector, question, old, new, before):
                 continue
             others = [row.get("rephrase"), *(row.get("filtered_rephrases") or [])]
             for other in dict.fromkeys(others):
                 if other and other != question:
-                    kept.prompt("probes/paraphrase", other, new, period=kept.date)
+                    collector.add_prompt("probes/paraphrase", other, new, period=collector.date)
             if row.get("loc"):
                 asked = str(row["loc"]).removeprefix(LOCALITY_PREFIX)
-                kept.prompt("probes/locality", asked, row.get("loc_ans"))
-    kept.notes.append("`locality` asks what an edit must leave alone; base facts are the answers "
-                      f"of before, dated {before}.")  # fmt: skip
+                collector.add_prompt("probes/locality", asked, row.get("loc_ans"))
+    collector.notes.append(
+        "`locality` probes facts that an edit must not change; base facts are the answers before "
+        f"the edits, dated {before}."
+    )
 
 
 def _old_answers(row: dict[str, Any]) -> list[Any]:
@@ -119,33 +122,37 @@ def _old_answers(row: dict[str, Any]) -> list[Any]:
     return row.get("answers") or output
 
 
-def read_counterfact(kept: BenchmarkFiles) -> None:
+def read_counterfact(collector: BenchmarkCollector) -> None:
     """CounterFact (Meng et al., 2022): `target_new` takes the place of `target_true`."""
-    before = _day_before(kept.date)
-    for file in kept.files("counterfact*.json"):
+    before = _day_before(collector.date)
+    for file in collector.find_files("counterfact*.json"):
         for row in read_json_rows(file, ["requested_rewrite"]):
             edit = row["requested_rewrite"]
             asked = edit["prompt"].replace("{}", edit["subject"])
             true, new = edit["target_true"]["str"], edit["target_new"]["str"]
-            if not _add_edit(kept, asked, [true], new, before):
+            if not _add_edit(collector, asked, [true], new, before):
                 continue
             for other in row.get("paraphrase_prompts") or []:
-                kept.prompt("probes/paraphrase", other, new, period=kept.date)
+                collector.add_prompt("probes/paraphrase", other, new, period=collector.date)
             for other in row.get("neighborhood_prompts") or []:
-                kept.prompt("probes/neighborhood", other, true)
-    kept.notes.append("`neighborhood` asks what an edit must leave alone; base facts are the true "
-                      f"answers, dated {before}; what is learned is made up.")  # fmt: skip
+                collector.add_prompt("probes/neighborhood", other, true)
+    collector.notes.append(
+        "`neighborhood` probes facts that an edit must not change; base facts are the true "
+        f"answers, dated {before}; the edits are made up."
+    )
 
 
-def _add_edit(kept: BenchmarkFiles, question: Any, old: list[Any], new: Any, before: str) -> bool:
+def _add_edit(
+    collector: BenchmarkCollector, question: Any, old: list[Any], new: Any, before: str
+) -> bool:
     """A base fact and the fact that takes its place; False for one that changes nothing."""
     answers = [a for a in old if isinstance(a, str) and a.strip()]
     if new in answers:
-        kept.dropped["stream: the new answer is the old one"] += 1
+        collector.dropped["stream: the new answer is the old one"] += 1
         return False
     if answers:
-        kept.prompt("base", question, answers[0], date=before)
-    kept.prompt("stream", question, new, date=kept.date)
+        collector.add_prompt("base", question, answers[0], date=before)
+    collector.add_prompt("stream", question, new, date=collector.date)
     return True
 
 
@@ -155,43 +162,27 @@ def _day_before(day: str) -> str:
 
 
 LAMA = Benchmark(
-    "lama",
-    "facts of Wikidata and other sources that language models know (Petroni et al., 2019)",
-    "https://github.com/facebookresearch/LAMA",
-    "cc-by-nc-4.0",
+    KNOWN_DATASETS["lama"],
     "CC BY-NC 4.0, LICENSE of its repository",
     "2019-09-01",
     read_lama,
-    place="https://dl.fbaipublicfiles.com/LAMA/data.zip",
 )
 POPQA = Benchmark(
-    "popqa",
-    "questions on popular and rare subjects (Mallen et al., 2023)",
-    "https://github.com/AlexTMallen/adaptive-retrieval",
-    "mit",
+    KNOWN_DATASETS["popqa"],
     "MIT, LICENSE of its repository",
     "2022-12-01",
     read_popqa,
-    place="hub:akariasai/PopQA",
-    wanted=("*.tsv",),
+    patterns=("*.tsv",),
 )
 ZSRE = Benchmark(
-    "zsre",
-    "zero-shot relation extraction as edits (Levy et al., 2017; Mitchell et al., 2022)",
-    "https://github.com/eric-mitchell/mend",
-    "mit",
+    KNOWN_DATASETS["zsre"],
     "MIT, LICENSE of MEND and of ROME, which publish it",
     "2022-02-01",
     read_zsre,
-    place="https://rome.baulab.info/data/dsets/zsre_mend_eval.json",
 )
 COUNTERFACT = Benchmark(
-    "counterfact",
-    "made-up edits of true facts (Meng et al., 2022)",
-    "https://rome.baulab.info",
-    "mit",
+    KNOWN_DATASETS["counterfact"],
     "MIT, LICENSE of ROME's repository, kmeng01/rome",
     "2022-02-01",
     read_counterfact,
-    place="https://rome.baulab.info/data/dsets/counterfact.json",
 )

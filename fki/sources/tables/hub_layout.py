@@ -1,7 +1,8 @@
-"""Which files of a dataset hold what is wanted, as the Hub and `datasets` lay them out.
+"""The layout of a dataset repository: from its file names to subsets, splits and their files.
 
-The card's `configs` say it; without them a configuration is a folder, and a split is a word in the
-file's or the folder's name. `datasets` does the same, but for whole folders that are there already.
+The card's `configs` list them. Without them a subset is a folder, and a split is a word in the name
+of a file or folder. These are the Hub's rules. `datasets` resolves them for a local folder or with
+requests to the Hub; here the names alone decide, so that only the selected files are fetched.
 """
 
 import re
@@ -30,34 +31,34 @@ SplitFiles = dict[str, list[str]]  # a split, and the names of its files
 
 
 class TableSelection(NamedTuple):
-    """Files to read, and what was chosen where the user left it open, in words."""
+    """Files to read, and which defaults were chosen, as text."""
 
     names: list[str]
-    words: str
+    description: str
 
 
 def select_files(
-    names: Iterable[str], card: Mapping[str, Any], config: str, split: str
+    names: Iterable[str], card: Mapping[str, Any], subset: str, split: str
 ) -> TableSelection:
-    """The files of a configuration's split (or of several: "train+test").
+    """The files of a subset's split (or of several: "train+test").
 
-    Raises DataError where there is none such, or it is not clear which is meant.
+    Raises DataError if one is not found, or if there are several and none is the default.
     """
     data = [name for name in names if _is_data(name)]
     if not data:
         raise DataError(
-            "There is no Parquet, JSON, CSV or Arrow file.",
-            hint="The Hub keeps Parquet of many such datasets: --revision refs/convert/parquet",
+            "No Parquet, JSON, CSV or Arrow file found.",
+            hint="The Hub converts many datasets to Parquet: --revision refs/convert/parquet",
         )
-    configs = _find_subsets(data, card)
-    name = _select_name("configuration", "--config", config, configs, ("default",))
-    tables = configs[name]
+    subsets = _find_subsets(data, card)
+    name = _select_name("subset", "--subset", subset, subsets, ("default",))
+    tables = subsets[name]
     parts = split.split("+") if split else ["+".join(tables) if len(tables) == 1 else ""]
     chosen = [_select_name("split", "--split", part, tables, ("train",)) for part in parts]
     files = list(dict.fromkeys(file for part in chosen for file in tables[part]))
-    told = [f"configuration '{name}'"] * (not config and len(configs) > 1)
-    told += [f"split '{chosen[0]}'"] * (not split and len(tables) > 1)
-    return TableSelection(files, " and ".join(told))
+    defaults = [f"subset '{name}'"] * (not subset and len(subsets) > 1)
+    defaults += [f"split '{chosen[0]}'"] * (not split and len(tables) > 1)
+    return TableSelection(files, " and ".join(defaults))
 
 
 def _is_data(name: str) -> bool:
@@ -68,27 +69,29 @@ def _is_data(name: str) -> bool:
 
 
 def _select_name(
-    what: str, option: str, wanted: str, known: Iterable[str], first: tuple[str, ...]
+    kind: str, option: str, requested: str, known: Iterable[str], defaults: tuple[str, ...]
 ) -> str:
-    """The one that is wanted, else the only one, else that of `first` which is there."""
-    there = [*known]
-    if wanted in there:
-        return wanted
-    if wanted:
+    """The requested name, else the only one, else the first of `defaults` that exists."""
+    names = [*known]
+    if requested in names:
+        return requested
+    if requested:
         raise DataError(
-            f"There is no {what} '{wanted}', but: {', '.join(there)}.{did_you_mean(wanted, there)}",
-            hint=f"Give one of them: {option} {there[0]}",
+            f"{kind.capitalize()} '{requested}' not found; available: {', '.join(names)}."
+            f"{did_you_mean(requested, names)}",
+            hint=f"Give one of them: {option} {names[0]}",
         )
-    found = there if len(there) == 1 else [name for name in first if name in there]
-    if not found:
+    usable = names if len(names) == 1 else [name for name in defaults if name in names]
+    if not usable:
         raise DataError(
-            f"There are several: {', '.join(there)}.", hint=f"Say which {what}: {option} {there[0]}"
+            f"The dataset has several {kind}s: {', '.join(names)}.",
+            hint=f"Add: {option} {names[0]}",
         )
-    return found[0]
+    return usable[0]
 
 
 def _find_subsets(data: list[str], card: Mapping[str, Any]) -> dict[str, SplitFiles]:
-    """Configurations by name, the default one as "default" too where the card names it."""
+    """Subsets by name; the card's default one also as "default"."""
     listed = card.get("configs")
     entries = [c for c in listed if isinstance(c, dict)] if isinstance(listed, list) else []
     found: dict[str, SplitFiles] = {}
@@ -110,20 +113,21 @@ def _find_subsets(data: list[str], card: Mapping[str, Any]) -> dict[str, SplitFi
 
 
 def _subset_folder(name: str) -> str:
-    """The configuration that a file's folder tells; none for `data/` or a split's own folder."""
+    """The subset that a file's folder names; "" for `data/` and for a split's own folder."""
     first = PurePosixPath(name).parts[0] if "/" in name else ""
     if CONVERTED_PARQUET.fullmatch(name):
         return first
     return "" if first == "data" or SAVED_SHARD.fullmatch(name) or _split_of(first) else first
 
 
-def _resolve_data_files(data: list[str], told: Any, folder: str) -> SplitFiles:
-    """What `data_files` of a card says: a pattern, a list, or a split to patterns."""
-    if told is None:
+def _resolve_data_files(data: list[str], data_files: Any, folder: str) -> SplitFiles:
+    """The files of a card's `data_files`: a pattern, a list of patterns, or splits to patterns."""
+    if data_files is None:
         return _group_by_split([name for name in data if name.startswith(f"{folder}/")])
-    if isinstance(told, list) and any(isinstance(part, dict) for part in told):
-        told = {part.get("split"): part.get("path") for part in told if isinstance(part, dict)}
-    pairs = told if isinstance(told, dict) else {"train": told}
+    if isinstance(data_files, list) and any(isinstance(part, dict) for part in data_files):
+        parts = [part for part in data_files if isinstance(part, dict)]
+        data_files = {part.get("split"): part.get("path") for part in parts}
+    pairs = data_files if isinstance(data_files, dict) else {"train": data_files}
     prefix = f"{folder.strip('/')}/" if folder else ""
     found = {}
     for split, patterns in pairs.items():
@@ -135,7 +139,7 @@ def _resolve_data_files(data: list[str], told: Any, folder: str) -> SplitFiles:
 
 
 def _normalize_pattern(pattern: object) -> str:
-    """A pattern as it is within the repository."""
+    """The pattern relative to the repository's root."""
     return str(pattern).removeprefix("./").lstrip("/")
 
 
@@ -146,7 +150,7 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 def _group_by_split(data: list[str]) -> SplitFiles:
-    """Files by the split that their names tell; all are `train` where none tells any."""
+    """Files by the split in their names; all are `train` if no name contains a split."""
     found: SplitFiles = {}
     for name in data:
         found.setdefault(_split_of(name), []).append(name)
@@ -156,13 +160,13 @@ def _group_by_split(data: list[str]) -> SplitFiles:
 
 
 def _split_of(name: str) -> str:
-    """The split that a path tells: a shard's name, the Hub's own Parquet, else known words."""
+    """The split in a path: of a shard's name, of the Hub's own Parquet, else a known word."""
     if (
-        told := PUSHED_SHARD.search(name)
+        match := PUSHED_SHARD.search(name)
         or SAVED_SHARD.fullmatch(name)
         or CONVERTED_PARQUET.fullmatch(name)
     ):
-        return told[1]
+        return match[1]
     parts = [p.split(".")[0] for p in reversed(PurePosixPath(name.lower()).parts)]
     for part in parts:
         words = re.split(r"[-_. 0-9]+", part)

@@ -44,25 +44,27 @@ class TableSource(NamedTuple):
 
     title: str
     files: Mapping[str, Path]
-    chosen: TableSelection
-    licence: str
+    selection: TableSelection
+    license: str
     origins: list[SourceRecord]
 
 
 def open_hub_tables(
-    address: str, config: str, split: str, revision: str, watch: OnProgress | None = None
+    address: str, subset: str, split: str, revision: str, watch: OnProgress | None = None
 ) -> TableSource:
     """Tables of a dataset on the Hub, hub:owner/name. Raises DataError where none can be had."""
     snapshot = hub.pin_snapshot(address.removeprefix(hub.HUB_PREFIX), revision)
     card = read_card(snapshot.folder / hub.CARD)
-    chosen = select_files(snapshot.names, card, config, split)
-    files = dict(zip(chosen.names, hub.fetch_files(snapshot, chosen.names, watch), strict=True))
+    selection = select_files(snapshot.names, card, subset, split)
+    files = dict(
+        zip(selection.names, hub.fetch_files(snapshot, selection.names, watch), strict=True)
+    )
     told = card_license(card)
     origin = SourceRecord(snapshot.name, told, snapshot.revision, snapshot.url)
-    return TableSource(snapshot.name, files, chosen, told, [origin])
+    return TableSource(snapshot.name, files, selection, told, [origin])
 
 
-def open_folder_tables(folder: Path, config: str, split: str) -> TableSource:
+def open_folder_tables(folder: Path, subset: str, split: str) -> TableSource:
     """Tables of a folder that is laid out as a dataset on the Hub is, or of one file.
 
     Raises DataError where there are none.
@@ -74,11 +76,11 @@ def open_folder_tables(folder: Path, config: str, split: str) -> TableSource:
     if not found:
         raise DataError(f"There is nothing in {folder}.", hint="Give a folder with tables.")
     card = read_card(root / hub.CARD)
-    chosen = select_files([f.relative_to(root).as_posix() for f in found], card, config, split)
-    files = {name: root / name for name in chosen.names}
+    selection = select_files([f.relative_to(root).as_posix() for f in found], card, subset, split)
+    files = {name: root / name for name in selection.names}
     told = card_license(card)
     origins = [SourceRecord(n, told, f"sha256 {file_digest(f)}") for n, f in files.items()]
-    return TableSource(folder.name, files, chosen, told, origins)
+    return TableSource(folder.name, files, selection, told, origins)
 
 
 def parse_columns(text: str) -> ColumnMapping:
@@ -110,19 +112,23 @@ def draft_dataset(
 
     Raises DataError where a column is missing, or nothing can be used.
     """
-    kept, table = RowCollector(), asked
-    for file in source.chosen.names:
+    collector, table = RowCollector(), asked
+    for file in source.selection.names:
         there = columns(source.files[file], file)
         if not there:  # it has no rows
             continue
         table = table or {("date" if o == "start" else o): o for o in OUR_COLUMNS if o in there}
         _check_columns(table, there, file, date)
         for cells in rows(source.files[file], file):
-            _add_row(kept, table, cells, date)
-    if "stream" not in kept.tables:
+            _add_row(collector, table, cells, date)
+    if "stream" not in collector.tables:
         raise DataError(
             f"Nothing of '{source.title}' can be learned"
-            + (f": {kept.dropped.most_common(1)[0][0]}." if kept.dropped else ": it has no rows."),
+            + (
+                f": {collector.dropped.most_common(1)[0][0]}."
+                if collector.dropped
+                else ": it has no rows."
+            ),
             hint="Are these the right columns? " + _format_columns(table),
         )
     words = ", ".join(f"`{own}` is `{theirs}`" for own, theirs in table.items())
@@ -130,11 +136,11 @@ def draft_dataset(
         name,
         source.title,
         f"Made of the tables of {source.title}: {words}."
-        + (f" Of it: {source.chosen.words}." if source.chosen.words else ""),
-        source.licence,
+        + (f" Of it: {source.selection.description}." if source.selection.description else ""),
+        source.license,
         source.origins,
-        dict(kept.tables),
-        dropped=kept.dropped,
+        dict(collector.tables),
+        dropped=collector.dropped,
         notes=[f"Rows that tell no date are learned at {date}."] if date else [],
         command=command,
     )
@@ -173,27 +179,29 @@ def _check_columns(table: ColumnMapping, there: list[str], name: str, date: str)
         )
 
 
-def _add_row(kept: RowCollector, table: ColumnMapping, cells: Cells, date: str) -> None:
+def _add_row(collector: RowCollector, table: ColumnMapping, cells: Cells, date: str) -> None:
     """Keep one row of theirs, or count it with the reason."""
     row = {own: _get_value(cells, theirs, own) for own, theirs in table.items()}
     try:
         day = _get_date(row.pop("date", None), date)
         end = _get_end(row.pop("end", None), day)
     except ValueError as error:
-        return kept.drop("stream", str(error))
+        return collector.drop("stream", str(error))
     old = row.pop("old", None)
     before = (parse_date(day)[0] - timedelta(days=1)).isoformat() if old else ""
     if "text" in row:
         more = {own: text for own in ("title", "id") if (text := row.get(own))}
-        kept.text(row["text"], day, **more)
+        collector.add_document(row["text"], day, **more)
     elif "prompt" in row:
         if old:
-            kept.prompt("base", _replace_blank(row["prompt"]), old, date=before)
-        kept.prompt("stream", _replace_blank(row["prompt"]), row["target"], date=day)
+            collector.add_prompt("base", _replace_blank(row["prompt"]), old, date=before)
+        collector.add_prompt("stream", _replace_blank(row["prompt"]), row["target"], date=day)
     else:
         if old:
-            kept.fact("base", row["subject"], row["relation"], old, start=before)
-        kept.fact("stream", row["subject"], row["relation"], row["object"], start=day, **end)
+            collector.add_fact("base", row["subject"], row["relation"], old, start=before)
+        collector.add_fact(
+            "stream", row["subject"], row["relation"], row["object"], start=day, **end
+        )
 
 
 def _get_date(value: Any, date: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from fki.core.errors import DataError
 from fki.net.resolve_source import SourceRecord
 from fki.sources.dataset_writer import DatasetDraft
-from fki.sources.request import DownloadRequest
+from fki.sources.request import WindowRequest
 from fki.sources.wikidata.relations import Relation
 from fki.sources.wikidata.select_facts import FactSelector
 from fki.sources.wikidata.statements import Subject, Window
@@ -29,7 +29,7 @@ def build_draft(
     subjects: Iterable[Subject],
     relations: Sequence[Relation],
     window: Window,
-    request: DownloadRequest,
+    request: WindowRequest,
     source: SourceRecord,
 ) -> DatasetDraft:
     """Build the dataset of a window. Raises DataError if no fact changed in the window."""
@@ -45,7 +45,7 @@ def build_draft(
         )
     used = {row["relation"] for rows in tables.values() for row in rows}
     return DatasetDraft(
-        request.dataset,
+        request.dataset_name,
         f"Wikidata facts that changed from {window.since} until {window.until}",
         f"Dated facts that started between {window.since} and {window.until} (exclusive), the "
         "facts valid on the day before the window, and facts that never change. Labels are the "
@@ -56,5 +56,5 @@ def build_draft(
         {r.id: {"label": r.label, "wordings": [*r.wordings]} for r in relations if r.id in used},
         selector.dropped,
         [*NOTES],
-        request.typed,
+        request.command,
     )

@@ -10,7 +10,7 @@ from fki.core.errors import ConfigError
 from fki.core.paths import data_home, expand_path
 from fki.net.resolve_source import resolve_place
 from fki.sources.dataset_writer import DatasetDraft
-from fki.sources.request import DownloadRequest, ProgressReporter
+from fki.sources.request import DumpRequest, ProgressReporter
 from fki.sources.wikidata.dataset import build_draft
 from fki.sources.wikidata.dump_shard import ShardIndex, open_shard, write_shard
 from fki.sources.wikidata.entities import Scope
@@ -18,52 +18,49 @@ from fki.sources.wikidata.merge_shards import open_subjects
 from fki.sources.wikidata.relations import select_relations
 
 DEFAULT_WORKERS = max(1, (os.cpu_count() or 2) - 1)  # one core is left to decompress and write
-OPTIONS = ("places", "since", "until", "relations", "limit", "workers", "contact")
 
 
-def named(request: DownloadRequest) -> str:
+def dataset_name(request: DumpRequest) -> str:
     """The dataset's name. Raises ConfigError if no dump is given."""
-    return _complete_request(request).dataset
+    return _complete_request(request).dataset_name
 
 
-def settled(request: DownloadRequest) -> DownloadRequest:
+def resolve_dates(request: DumpRequest) -> DumpRequest:
     """The request with its window as dates, so that a later run builds the same; shards contain
     their window."""
     are_shards = any(expand_path(place).is_dir() for place in request.places)
-    return request if are_shards else request.dated()
+    return request if are_shards else request.with_dates()
 
 
 @contextmanager
-def make(request: DownloadRequest, reporter: ProgressReporter) -> Iterator[DatasetDraft]:
+def open_draft(request: DumpRequest, progress: ProgressReporter) -> Iterator[DatasetDraft]:
     """Build the dataset of a window.
 
     Raises ConfigError for unsupported options, DataError if the dump is unusable.
     """
-    request.only(*OPTIONS)
     complete = _complete_request(request)
     relations = select_relations(complete.relations or "all")
     scope = Scope.from_relations(complete.window(), relations)
-    places = [resolve_place(place, reporter.fetched) for place in request.places]
+    places = [resolve_place(place, progress.report_file) for place in request.places]
     with open_subjects(
         places,
         data_home() / "downloads",
         scope,
         workers=request.workers or DEFAULT_WORKERS,
-        on_progress=reporter.fetched,
+        on_progress=progress.report_file,
     ) as subjects:
         draft = build_draft(subjects, relations, complete.window(), complete, subjects.source)
-        draft.command = request.typed
+        draft.command = request.command
         draft.dropped.update(subjects.dropped)
         draft.notes += [f"Unreadable line: {line}" for line in subjects.broken]
         yield draft
 
 
-def shard(request: DownloadRequest, output: str, reporter: ProgressReporter) -> Path:
-    """Read a share of a dump into the folder `output`, which `make` merges with the others.
+def build_shard(request: DumpRequest, output: str, progress: ProgressReporter) -> Path:
+    """Read a share of a dump into the folder `output`, which `open_draft` merges with the others.
 
     Raises ConfigError for unsupported options, DataError if the dump is unusable.
     """
-    request.only(*OPTIONS, "shard")
     index = ShardIndex.parse(request.shard)
     if len(request.places) != 1:
         raise ConfigError(
@@ -74,17 +71,17 @@ def shard(request: DownloadRequest, output: str, reporter: ProgressReporter) -> 
         raise ConfigError("--shard requires an output folder.", hint="Add --output shard-1")
     scope = Scope.from_relations(request.window(), select_relations(request.relations or "all"))
     written = write_shard(
-        resolve_place(request.places[0], reporter.fetched),
+        resolve_place(request.places[0], progress.report_file),
         expand_path(output),
         scope,
         index,
         workers=request.workers or DEFAULT_WORKERS,
-        on_progress=reporter.fetched,
+        on_progress=progress.report_file,
     )
     return written.folder
 
 
-def _complete_request(request: DownloadRequest) -> DownloadRequest:
+def _complete_request(request: DumpRequest) -> DumpRequest:
     """The request; window and relations that are not given are those of the shards."""
     if not request.places:
         raise ConfigError(

@@ -10,44 +10,43 @@ from fki.core.paths import data_home
 from fki.net.http import HttpClient, RetryPolicy
 from fki.net.resolve_source import SourceRecord
 from fki.sources.dataset_writer import DatasetDraft
-from fki.sources.request import DownloadRequest, ProgressReporter
+from fki.sources.request import ProgressReporter, WikidataRequest, require_contact
 from fki.sources.wikidata import sparql
 from fki.sources.wikidata.dataset import build_draft
 from fki.sources.wikidata.query_crawl import QueryCrawl
 from fki.sources.wikidata.query_service import ENDPOINT, QueryService, interruptible_sleep
 from fki.sources.wikidata.relations import select_relations
 
-RETRY_POLICY = RetryPolicy(read=90.0)  # seconds; the service's own limit is 60
+RETRY_POLICY = RetryPolicy(read_timeout=90.0)  # seconds; the service's own limit is 60
 
 
-def named(request: DownloadRequest) -> str:
+def dataset_name(request: WikidataRequest) -> str:
     """The dataset's name."""
-    return request.dataset
+    return request.dataset_name
 
 
-def settled(request: DownloadRequest) -> DownloadRequest:
+def resolve_dates(request: WikidataRequest) -> WikidataRequest:
     """The request with its window as dates, so that a later run builds the same."""
-    return request.dated()
+    return request.with_dates()
 
 
 @contextmanager
-def make(request: DownloadRequest, reporter: ProgressReporter) -> Iterator[DatasetDraft]:
+def open_draft(request: WikidataRequest, progress: ProgressReporter) -> Iterator[DatasetDraft]:
     """Build the dataset of a window; its journal is under `downloads` in the data folder.
 
     The journal is deleted when the dataset is in place. Raises ConfigError for unsupported options,
     DataError if the service cannot be queried.
     """
-    request.only("since", "until", "relations", "limit", "endpoint", "contact")
     window, relations = request.window(), select_relations(request.relations or "all")
     endpoint = request.endpoint or ENDPOINT
-    job = hashlib.sha256(f"{endpoint}|{request.typed}".encode()).hexdigest()[:16]
+    job = hashlib.sha256(f"{endpoint}|{request.command}".encode()).hexdigest()[:16]
     journal = data_home() / "downloads" / f"wikidata-{job}"
-    stop, contact = Event(), request.needed_contact()
+    stop, contact = Event(), require_contact(request.contact)
     sleep = interruptible_sleep(stop)
-    with HttpClient(contact=contact, patience=RETRY_POLICY, sleep=sleep) as web:
+    with HttpClient(contact=contact, retry_policy=RETRY_POLICY, sleep=sleep) as web:
         service = QueryService(web, journal, endpoint, stop)
-        crawl = QueryCrawl(service, window, relations, request.limit, report=reporter.counted)
-        reporter.note(
+        crawl = QueryCrawl(service, window, relations, request.limit, report=progress.report_count)
+        progress.note(
             f"At least {crawl.min_queries:,} queries to {endpoint}, three at a time. If "
             "interrupted, run the same command again to resume."
         )

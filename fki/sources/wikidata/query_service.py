@@ -125,7 +125,7 @@ class QueryService:
                     f"{self.endpoint} is not a SPARQL service: it answered {body[:80]!r}."
                 ) from None
 
-        answer: T = self.web.insist(attempt, self.endpoint)
+        answer: T = self.web.retry(attempt, self.endpoint)
         return answer
 
     def map(

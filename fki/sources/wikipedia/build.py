@@ -9,30 +9,27 @@ from fki.net.downloads import OnProgress
 from fki.net.http import HttpClient
 from fki.net.optional import require_module
 from fki.sources.dataset_writer import DatasetDraft
-from fki.sources.request import DownloadRequest, ProgressReporter
+from fki.sources.request import ProgressReporter, WikipediaRequest, require_contact
 from fki.sources.wikipedia.dataset import build_draft
 from fki.sources.wikipedia.dump_index import DEFAULT_HOST, DEFAULT_WIKI, fetch_snapshots
 from fki.sources.wikipedia.snapshots import find_snapshots
 
-OPTIONS = ("places", "since", "until", "limit", "facts", "wiki", "workers", "mirror", "contact")
 
-
-def named(request: DownloadRequest) -> str:
+def dataset_name(request: WikipediaRequest) -> str:
     """The dataset's name, with the dates of the snapshots if they are given."""
     days = [day for day in (request.since, request.until) if day]
     default = DEFAULT_WIKI if days and not request.source else "wikipedia"
     return "-".join([request.wiki or default, *days])
 
 
-def settled(request: DownloadRequest) -> DownloadRequest:
+def resolve_dates(request: WikipediaRequest) -> WikipediaRequest:
     """The request itself: two snapshots never change."""
     return request
 
 
 @contextmanager
-def make(request: DownloadRequest, reporter: ProgressReporter) -> Iterator[DatasetDraft]:
+def open_draft(request: WikipediaRequest, progress: ProgressReporter) -> Iterator[DatasetDraft]:
     """Build the dataset of a request. Raises ConfigError or DataError as `compare_places` does."""
-    request.only(*OPTIONS)
     places = [request.source, *request.places] if request.source else []
     are_dates = not places and request.since and request.until
     draft = compare_places(
@@ -41,15 +38,15 @@ def make(request: DownloadRequest, reporter: ProgressReporter) -> Iterator[Datas
         request.until,
         wiki=request.wiki or DEFAULT_WIKI,
         host=request.mirror or DEFAULT_HOST,
-        contact=request.needed_contact() if are_dates else "",
+        contact=require_contact(request.contact) if are_dates else "",
         facts=request.facts,
         limit=request.limit,
         workers=request.workers,
-        on_progress=reporter.fetched,
-        note=reporter.note,
-        command=request.typed,
+        on_progress=progress.report_file,
+        note=progress.note,
+        command=request.command,
     )
-    yield replace(draft, name=named(request))
+    yield replace(draft, name=dataset_name(request))
 
 
 def compare_places(

@@ -72,7 +72,7 @@ def fetch_snapshots(
 
 def list_dates(web: HttpClient, address: str) -> list[date]:
     """List the dates of a wiki's dumps, at an address. Raises DataError if there are none."""
-    page = web.answer(f"{address}/").decode("utf-8", "replace")
+    page = web.fetch(f"{address}/").decode("utf-8", "replace")
     stamps = sorted({*re.findall(r"href=[\"']?(?:[^\"'>]*/)?(\d{8})/?[\"'>]", page)})
     days = [day for stamp in stamps if (day := _parse_stamp(stamp))]
     if not days:
@@ -91,7 +91,7 @@ def _list_files(
         )
     folder = f"{address}/{day:%Y%m%d}"
     try:
-        jobs = json.loads(web.answer(f"{folder}/dumpstatus.json"))["jobs"]
+        jobs = json.loads(web.fetch(f"{folder}/dumpstatus.json"))["jobs"]
         done = [jobs[job]["files"] for job in JOBS if jobs.get(job, {}).get("status") == "done"]
         files = [_parse_file(folder, n, f) for n, f in done[0].items() if DUMP_FILE.fullmatch(n)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -95,7 +95,7 @@ def test_the_card_s_default_is_taken_and_said() -> None:
     configs = [CONFIGS["configs"][0], CONFIGS["configs"][1] | {"default": True}]
     found = select_files(FILES, {"configs": configs}, "", "")
     assert found.names == ["b/deep/1.csv", "b/2.csv"]
-    assert found.words == "configuration 'default' and split 'train'"
+    assert found.description == "subset 'default' and split 'train'"
 
 
 def test_a_folder_of_the_card_is_searched_for_splits() -> None:
@@ -108,11 +108,11 @@ def test_a_folder_of_the_card_is_searched_for_splits() -> None:
 @pytest.mark.parametrize(
     ("names", "card", "config", "split", "words", "hint"),
     [
-        (FILES, CONFIGS, "", "", "There are several: a, b.", "--config a"),
-        (FILES, CONFIGS, "bb", "", "no configuration 'bb'.*Did you mean 'b'", "--config a"),
-        (FILES, CONFIGS, "b", "tran", "no split 'tran', but: train, dev.*'train'", "--split train"),
-        (["dev.csv", "test.csv"], {}, "", "", "There are several", "--split validation"),
-        (["README.md", "x.py", "x.txt"], {}, "", "", "no Parquet", "refs/convert/parquet"),
+        (FILES, CONFIGS, "", "", "several subsets.*a, b", "--subset a"),
+        (FILES, CONFIGS, "bb", "", "'bb' not found.*Did you mean 'b'", "--subset a"),
+        (FILES, CONFIGS, "b", "tran", "'tran' not found.*train, dev.*'train'", "--split train"),
+        (["dev.csv", "test.csv"], {}, "", "", "several splits", "--split validation"),
+        (["README.md", "x.py", "x.txt"], {}, "", "", "No Parquet", "refs/convert/parquet"),
     ],
 )
 def test_what_is_not_there_is_said_with_what_is(
@@ -132,7 +132,7 @@ def test_what_is_not_there_is_said_with_what_is(
         ("license: [", "unknown"),
     ],
 )
-def test_a_licence_is_what_the_card_says(tmp_path: Path, head: str, told: str) -> None:
+def test_a_license_is_what_the_card_says(tmp_path: Path, head: str, told: str) -> None:
     (tmp_path / "README.md").write_text(f"---\n{head}\n---\n# A card\n", encoding="utf-8")
     assert card_license(read_card(tmp_path / "README.md")) == told
 

@@ -128,16 +128,16 @@ def test_a_folder_that_datasets_saved_is_read(tmp_path: Path) -> None:
     split = datasets.Dataset.from_dict(rows)
     datasets.DatasetDict(train=split, own=split).save_to_disk(tmp_path / "saved")
     source = open_folder_tables(tmp_path / "saved", "", "own")
-    assert source.chosen.names == ["own/data-00000-of-00001.arrow"]
+    assert source.selection.names == ["own/data-00000-of-00001.arrow"]
     assert len(draft_dataset("own", source, parse_columns(FACTS), "", "").tables["stream"]) == 1
 
 
-def test_the_sources_of_a_folder_are_told_with_their_sums_and_licence(tmp_path: Path) -> None:
+def test_the_sources_of_a_folder_are_told_with_their_sums_and_license(tmp_path: Path) -> None:
     (tmp_path / "t").mkdir()
     (tmp_path / "t" / "README.md").write_text("---\nlicense: mit\n---\n", encoding="utf-8")
     found = make(tmp_path / "t", [{"s": "Eden", "r": "head", "o": "Ann", "d": "2021"}], FACTS)
     [origin] = found.origins
-    assert found.licence == origin.licence == "mit" and origin.name == "rows.jsonl"
+    assert found.license == origin.license == "mit" and origin.name == "rows.jsonl"
     assert origin.revision.startswith("sha256 ")
 
 

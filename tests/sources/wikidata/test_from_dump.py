@@ -197,7 +197,7 @@ def test_a_dump_says_what_brute_force_finds(
         == 1
     )
     assert {c.object_label == "" for s in found for c in s.claims} == {True, False}
-    assert subjects.source.name == f"dump.{name}" and subjects.source.licence == "cc0-1.0"
+    assert subjects.source.name == f"dump.{name}" and subjects.source.license == "cc0-1.0"
 
 
 def test_the_subjects_are_gone_through_as_often_as_needed(

@@ -81,7 +81,9 @@ def open_crawl(tmp_path: Path, pauses: list[float]) -> Iterator[Callable[..., Qu
     def open_(site: Sparql, journal: str = "journal", **more: Any) -> QueryCrawl:
         clients.append(
             HttpClient(
-                contact="me@example.org", patience=RetryPolicy(read=10.0), sleep=pauses.append
+                contact="me@example.org",
+                retry_policy=RetryPolicy(read_timeout=10.0),
+                sleep=pauses.append,
             )
         )
         service = QueryService(clients[-1], tmp_path / journal, site.url)

@@ -13,8 +13,8 @@ import pytest
 
 from fki.core.errors import ConfigError, DataError
 from fki.data import open_dataset
-from fki.sources import catalog
 from fki.sources.dataset_writer import DatasetDraft, write_dataset
+from fki.sources.place_dataset import place_or_compare
 
 pytest.importorskip("wikitextparser")
 from fki.sources.wikipedia import collect_changes
@@ -89,7 +89,7 @@ def test_unchanged_text_is_asked_about_and_changed_text_is_not(tmp_path: Path) -
 
 def test_the_dataset_can_be_trained_on_and_asked_in_its_periods(tmp_path: Path) -> None:
     found = made(two(tmp_path), facts=str(some_facts(tmp_path / "facts")))
-    catalog.place_or_compare(tmp_path / "set", lambda fresh: write_dataset(fresh, found))
+    place_or_compare(tmp_path / "set", lambda fresh: write_dataset(fresh, found))
     stream = open_dataset.open_stream(str(tmp_path / "set"), "month", "sentinel")
     assert [(p.name, len(p.examples)) for p in stream.periods] == [("2024-01", 3)]
     asks = {s.name: (s.asks, len(s)) for s in stream.probe_sets}

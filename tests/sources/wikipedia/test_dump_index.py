@@ -76,7 +76,7 @@ def mirror(tmp_path: Path) -> Iterator[Mirror]:
 
 
 def fetch(mirror: Mirror, since: str = OLD, until: str = NEW, **options: Any) -> Any:
-    with HttpClient(patience=RetryPolicy(tries=2), sleep=lambda _: None) as web:
+    with HttpClient(retry_policy=RetryPolicy(max_attempts=2), sleep=lambda _: None) as web:
         return fetch_snapshots(
             web, since, until, **{"wiki": "testwiki", "host": mirror.host, **options}
         )

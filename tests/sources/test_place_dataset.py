@@ -8,13 +8,26 @@ import pytest
 
 from fki.core.errors import DataError, NotDownloaded
 from fki.data import open_dataset
-from fki.sources import catalog
+from fki.sources import build
+from fki.sources.place_dataset import lock_folder, place_dataset, place_embedded
 
 
 @pytest.fixture
 def wiki() -> Path:
     """The fetched dataset."""
-    return catalog.fetch_dataset("wiki")[0]
+    return place_embedded("wiki")[0]
+
+
+class Silent:
+    """A progress reporter that shows nothing."""
+
+    def report_file(self, progress: object) -> None: ...
+    def report_count(self, label: str, done: int, total: int) -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+def download(name: str) -> build.BuiltDataset:
+    return build.build_dataset(build.make_request(name, "", (), {}), "", Silent())
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -22,7 +35,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def test_fetch_puts_a_verified_dataset_into_the_data_folder(tmp_path: Path) -> None:
-    folder, was_here = catalog.fetch_dataset("wiki")
+    folder, was_here = place_embedded("wiki")
     assert folder == tmp_path / "home" / "datasets" / "wiki" and not was_here
     assert open_dataset.verify_dataset(folder) == open_dataset.read_manifest(folder)["digest"]
 
@@ -33,7 +46,7 @@ def test_fetch_leaves_nothing_else_behind(wiki: Path) -> None:
 
 def test_a_second_fetch_says_that_it_is_there_and_changes_nothing(wiki: Path) -> None:
     before = content(wiki)
-    assert catalog.fetch_dataset("wiki") == (wiki, True)
+    assert place_embedded("wiki") == (wiki, True)
     assert content(wiki) == before
 
 
@@ -69,7 +82,7 @@ def test_a_harmed_dataset_is_refused_and_left_as_it_is(wiki: Path, name: str, us
     HARMS[name](wiki)
     before = content(wiki)
     with pytest.raises(DataError, match=name) as caught:
-        catalog.fetch_dataset("wiki") if use == "fetch" else open_dataset.open_stream(
+        place_embedded("wiki") if use == "fetch" else open_dataset.open_stream(
             "wiki", "day", "sentinel"
         )
     assert caught.value.exit_code == 3 and caught.value.hint
@@ -82,12 +95,12 @@ def test_a_harmed_dataset_is_refused_and_left_as_it_is(wiki: Path, name: str, us
 def test_a_manifest_of_another_shape_is_refused(wiki: Path, text: str) -> None:
     (wiki / "manifest.json").write_text(text, encoding="utf-8")
     with pytest.raises(DataError):
-        catalog.fetch_dataset("wiki")
+        place_embedded("wiki")
 
 
 def test_an_unknown_dataset_brings_the_nearest_name() -> None:
     with pytest.raises(DataError, match="Did you mean 'wiki'"):
-        catalog.fetch_dataset("wikki")
+        download("wikki")
     with pytest.raises(DataError, match="Did you mean 'wiki'"):
         open_dataset.open_stream("wikki", "day", "sentinel")
 
@@ -98,28 +111,22 @@ def test_a_dataset_that_is_not_here_says_how_to_get_it() -> None:
     assert caught.value.hint == "Run: fki download wiki"
 
 
-class Failing:
-    """A source that breaks off after its first file."""
-
-    name, summary = "failing", ""
-
-    def fetch(self, folder: Path) -> None:
+def test_a_source_that_fails_leaves_no_half_folder() -> None:
+    def fail(folder: Path) -> None:
         (folder / "stream.jsonl").write_text("{}", encoding="utf-8")
         raise ConnectionError("the line is dead")
 
-
-def test_a_source_that_fails_leaves_no_half_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(catalog.SOURCES, "failing", Failing())
+    folder = open_dataset.dataset_folder("failing")
     with pytest.raises(ConnectionError):
-        catalog.fetch_dataset("failing")
-    assert list(open_dataset.dataset_folder("failing").parent.iterdir()) == []
+        place_dataset(folder, fail)
+    assert list(folder.parent.iterdir()) == []
 
 
 def test_what_a_killed_process_left_goes_with_the_next_one() -> None:
     folder = open_dataset.dataset_folder("wiki")
     (folder.parent / ".wiki.fki" / "wiki").mkdir(parents=True)
     (folder.parent / ".wiki.fki" / "wiki" / "base.jsonl").touch()
-    assert catalog.fetch_dataset("wiki") == (folder, False)
+    assert place_embedded("wiki") == (folder, False)
     assert [f.name for f in folder.parent.iterdir()] == ["wiki"]
 
 
@@ -127,9 +134,9 @@ def test_a_full_disk_is_named_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch
     def full(*_: object, **__: object) -> None:
         raise shutil.Error([("from", "to", "[Errno 28] No space left on device")])
 
-    monkeypatch.setattr("fki.sources.catalog.shutil.copytree", full)
+    monkeypatch.setattr("fki.sources.place_dataset.shutil.copytree", full)
     with pytest.raises(DataError, match="not all files could be copied"):
-        catalog.fetch_dataset("wiki")
+        place_embedded("wiki")
     assert list(open_dataset.dataset_folder("wiki").parent.iterdir()) == []
 
 
@@ -137,12 +144,12 @@ def test_one_process_at_a_time_makes_a_dataset_in_a_place(tmp_path: Path) -> Non
     waited = threading.Event()
 
     def second() -> None:
-        with catalog.lock_folder(tmp_path / "mine", waited.set):
+        with lock_folder(tmp_path / "mine", waited.set):
             order.append("second")
 
     order: list[str] = []
     thread = threading.Thread(target=second)
-    with catalog.lock_folder(tmp_path / "mine"), catalog.lock_folder(tmp_path / "other"):
+    with lock_folder(tmp_path / "mine"), lock_folder(tmp_path / "other"):
         thread.start()
         assert waited.wait(30)
         order.append("first")
@@ -164,5 +171,5 @@ def test_a_data_folder_that_cannot_be_made_is_named(
     (tmp_path / "file").touch()
     monkeypatch.setenv("FKI_HOME", str(tmp_path / "file"))
     with pytest.raises(DataError, match="cannot be put into") as caught:
-        catalog.fetch_dataset("wiki")
+        place_embedded("wiki")
     assert "FKI_HOME" in str(caught.value.hint)

@@ -1,0 +1,110 @@
+"""Puts a dataset folder into its place: one process at a time, verified, whole or not at all."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from fki.core.errors import DataError
+from fki.core.paths import asset_folder, data_home
+from fki.data.open_dataset import dataset_folder, verify_dataset
+
+
+def place_embedded(name: str) -> tuple[Path, bool]:
+    """Copy a dataset out of the package into the data folder and verify it.
+
+    Returns its folder, and whether it was there already.
+    Raises DataError if the data folder cannot be written or a checksum is wrong.
+    """
+    folder = dataset_folder(name)
+
+    def copy(empty: Path) -> None:
+        with _translate_disk_errors(folder):
+            shutil.copytree(asset_folder(name), empty, dirs_exist_ok=True)
+
+    with lock_folder(folder):
+        if folder.exists():
+            verify_dataset(folder)
+            return folder, True
+        place_dataset(folder, copy)
+        return folder, False
+
+
+@contextmanager
+def lock_folder(folder: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock of a dataset folder; another process waits until it is free.
+
+    Args:
+        on_wait: is called before this process waits.
+    """
+    name = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
+    lock = FileLock(data_home() / "locks" / name)
+    try:
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        on_wait()
+        lock.acquire()
+    except OSError:
+        pass  # a data folder that cannot be written is reported when the dataset is placed
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def place_or_compare(folder: Path, fill: Callable[[Path], None]) -> bool:
+    """Place a dataset; a dataset that is there already must have the same content.
+
+    Returns whether it was there already. Raises DataError if the content differs.
+    """
+    if not folder.exists():
+        place_dataset(folder, fill)
+        return False
+    digest = verify_dataset(folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        fill(Path(scratch))
+        if verify_dataset(Path(scratch)) != digest:
+            raise DataError(
+                f"{folder} contains a dataset that was made from other data.",
+                hint=f"Give another --output, or move {folder} away.",
+            )
+    return True
+
+
+def place_dataset(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Let `fill` write into an empty folder, verify it, then rename it to `folder`.
+
+    Call it under `lock_folder`. Raises DataError if the disk refuses or a checksum is wrong.
+    """
+    scratch = folder.with_name(f".{folder.name}.fki")
+    fresh = scratch / folder.name
+    try:
+        with _translate_disk_errors(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(scratch, ignore_errors=True)  # left by a process that was killed
+            fresh.mkdir(parents=True)
+        fill(fresh)
+        verify_dataset(fresh)
+        with _translate_disk_errors(folder):
+            os.replace(fresh, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _translate_disk_errors(folder: Path) -> Iterator[None]:
+    """Raises DataError in place of OSError."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or "not all files could be copied"
+        raise DataError(
+            f"The dataset cannot be put into {folder}: {why}.",
+            hint="Free some space, or set FKI_HOME to a writable folder.",
+        ) from None
