@@ -1,7 +1,7 @@
-"""Beam search for runtimes that have none, of one source, as transformers' `generate` does it.
+"""Beam search over one source, for runtimes without their own; equals transformers' `generate`.
 
-Texts are compared by their log-likelihood per token, the end counted, and the search is over when
-the best text that goes on is behind the worst that has ended (`early_stopping=False`).
+Texts are ranked by log-likelihood per token, EOS included. The search ends when the best unfinished
+text scores below the worst finished text (`early_stopping=False`).
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ Step = Callable[[Ids, Ids], Floats]
 
 
 def log_softmax(logits: Floats) -> Floats:
-    """Over the last axis."""
+    """Log-softmax over the last axis."""
     shifted = logits - logits.max(-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
@@ -23,15 +23,15 @@ def log_softmax(logits: Floats) -> Floats:
 def search_beams(
     first: Floats, step: Step, *, length: int, beams: int, ends: Sequence[int]
 ) -> list[list[int]]:
-    """Texts of at most `length` tokens, the best one first, as many as there are beams.
+    """The best texts of at most `length` tokens, best first, one for each beam.
 
     Args:
         first: logits [1, V] of the first token.
-        step: logits [K, V] after one more token each, of those rows of its last answer that go on,
-            and the tokens that they go on with.
-        ends: the tokens that end a text.
+        step: returns logits [K, V] after one more token each. Its arguments are the rows of its
+            previous result that continue [K], and their next tokens [K].
+        ends: tokens that end a text.
     """
-    texts: list[list[int]] = [[]]  # those that go on, and their log-likelihoods
+    texts: list[list[int]] = [[]]  # unfinished, with their log-likelihoods in `scores`
     scores = np.zeros(1)
     ended: list[tuple[float, list[int]]] = []  # log-likelihood per token, and text
     logits = first
@@ -39,17 +39,17 @@ def search_beams(
         likely = scores[:, None] + log_softmax(logits)
         order = np.argsort(-likely, axis=None, kind="stable")[: 2 * beams]
         rows, tokens = np.unravel_index(order, likely.shape)
-        found = likely[rows, tokens]
+        candidates = likely[rows, tokens]
         is_end = np.isin(tokens, ends) | (n == length)
         ended += [
-            (found[i] / n, [*texts[rows[i]], int(tokens[i])])
+            (candidates[i] / n, [*texts[rows[i]], int(tokens[i])])
             for i in np.flatnonzero(is_end[:beams])
         ]
         ended = sorted(ended, key=lambda text: -text[0])[:beams]
         going = np.flatnonzero(~is_end)[:beams]
-        if n == length or (len(ended) == beams and found[going[0]] / n <= ended[-1][0]):
+        if n == length or (len(ended) == beams and candidates[going[0]] / n <= ended[-1][0]):
             break
-        rows, tokens, scores = rows[going], tokens[going], found[going]
+        rows, tokens, scores = rows[going], tokens[going], candidates[going]
         texts = [[*texts[row], int(token)] for row, token in zip(rows, tokens, strict=True)]
         logits = step(rows, tokens)
     return [text for _, text in ended]

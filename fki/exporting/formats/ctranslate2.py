@@ -1,8 +1,8 @@
-"""`ctranslate2` and `ctranslate2_int8`: a plain T5 for CTranslate2's own engine, as it is or small.
+"""`ctranslate2` and `ctranslate2_int8`: a plain T5 for CTranslate2, in fp32 or quantized to int8.
 
-CTranslate2's converter scales the head's input where `tie_word_embeddings` says so, and
-transformers 5 says so of every T5, whether its head is scaled or not. The likeliest token is the
-same either way, beams and probabilities are not. So the model itself is tried.
+CTranslate2's converter scales the head's input where `tie_word_embeddings` is true, and it is true
+for every T5 in transformers 5. The scale does not change the likeliest token; it changes beams and
+probabilities. So the exporter measures the scale of the model.
 """
 
 import json
@@ -21,22 +21,22 @@ from fki.runs.open_run import LoadedModel
 
 ctranslate2: Any = import_library("ctranslate2", extra="ctranslate2")
 
-VOCABULARY = "shared_vocabulary.json"  # CTranslate2's name for it
+VOCABULARY = "shared_vocabulary.json"  # the file's name in CTranslate2
 FULL_PATIENCE = (
     1000.0  # beams: search on to the last token; it would stop where `generate` does not
 )
 
 
-def write_quantized(kind: str, opened: LoadedModel, folder: Path) -> None:
-    """Raises CannotFold where the method's model is no plain one, ConfigError for other models."""
-    spec = build_spec(fold_to_t5(opened, "CTranslate2").cpu(), opened.base.tokenizer)
+def write_quantized(kind: str, loaded: LoadedModel, folder: Path) -> None:
+    """Raises CannotFold where the method has no plain model, ConfigError where it is not a T5."""
+    spec = build_spec(fold_to_t5(loaded, "CTranslate2").cpu(), loaded.base.tokenizer)
     spec.validate()
     spec.optimize(quantization=kind)
     spec.save(str(folder))
 
 
 def build_spec(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Any:
-    """The model as CTranslate2 describes it, with the head scaled as the model does it."""
+    """CTranslate2's specification of the model, with the measured scale of the head's input."""
     from ctranslate2.converters.transformers import T5Loader
     from ctranslate2.specs.model_spec import OPTIONAL
 
@@ -52,7 +52,7 @@ def build_spec(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> An
 
 
 class CTranslate2Runtime:
-    """CTranslate2 on the processor."""
+    """CTranslate2 on the CPU."""
 
     has_beams = True
 
@@ -68,11 +68,11 @@ class CTranslate2Runtime:
     def generate(
         self, sources: Sequence[list[int]], *, length: int, beams: int = 1, best: int = 1
     ) -> list[list[list[int]]]:
-        """Greedy where there is one beam."""
-        found = []
-        for some in iter_batches(sources):
-            found += self.model.translate_batch(
-                self._named(some),
+        """Greedy where there is result beam."""
+        results = []
+        for batch_sources in iter_batches(sources):
+            results += self.model.translate_batch(
+                self._named(batch_sources),
                 beam_size=beams,
                 patience=FULL_PATIENCE if beams > 1 else 1,
                 num_hypotheses=best,
@@ -81,26 +81,30 @@ class CTranslate2Runtime:
                 max_decoding_length=length,
                 min_decoding_length=0,
             )
-        return [[[self.ids[t] for t in row] for row in one.hypotheses] for one in found]
+        return [[[self.ids[t] for t in row] for row in result.hypotheses] for result in results]
 
     def score(self, sources: Sequence[list[int]], targets: Sequence[list[int]]) -> list[float]:
-        """Teacher-forced. CTranslate2 adds the end itself, also to what was cut off before it."""
-        found: list[float] = []
-        for some, wanted in zip(iter_batches(sources), iter_batches(targets), strict=True):
-            without_end = [[token for token in target if token != self.end] for target in wanted]
-            told = self.model.score_batch(
-                self._named(some), self._named(without_end), max_input_length=0
+        """Teacher-forced. CTranslate2 appends EOS itself, also to a target without EOS."""
+        scores: list[float] = []
+        for batch_sources, batch_targets in zip(
+            iter_batches(sources), iter_batches(targets), strict=True
+        ):
+            without_end = [
+                [token for token in target if token != self.end] for target in batch_targets
+            ]
+            results = self.model.score_batch(
+                self._named(batch_sources), self._named(without_end), max_input_length=0
             )
-            pairs = zip(told, wanted, strict=True)
-            found += [sum(one.log_probs[: len(target)]) for one, target in pairs]
-        return found
+            pairs = zip(results, batch_targets, strict=True)
+            scores += [sum(result.log_probs[: len(target)]) for result, target in pairs]
+        return scores
 
     def _named(self, rows: Sequence[list[int]]) -> list[list[str]]:
         return [[self.tokens[id] for id in row] for row in rows]
 
 
 def loading_code(folder: Path, name: str) -> str:
-    """A translator of tokens; docs/export.md has a whole program."""
+    """Loads a translator of tokens."""
     return (
         "from ctranslate2 import Translator\n"
         "from tokenizers import Tokenizer\n"
@@ -113,7 +117,7 @@ def _make_format(name: str, kind: str, **how: Any) -> Format:
     return Format(
         name,
         "CTranslate2",
-        lambda opened, folder: write_quantized(kind, opened, folder),
+        lambda loaded, folder: write_quantized(kind, loaded, folder),
         lambda folder, encoder: CTranslate2Runtime(folder, kind),
         library="ctranslate2",
         loading_code=loading_code,

@@ -1,8 +1,9 @@
-"""`gguf`: a plain T5 as one file that llama.cpp loads, in fp32.
+"""`gguf`: a plain T5 as one fp32 file for llama.cpp.
 
-llama.cpp scales no head's input, so the factor is in the head's weights. Its tokenizer knows no
-bytes, and no normalisation but SentencePiece's own table: of a text with characters beyond the
-vocabulary it makes other tokens than the model was taught. The folder has the right ones.
+llama.cpp does not scale the head's input, so the factor is multiplied into the head's weights. Its
+tokenizer has no byte fallback and no normalization except SentencePiece's table: a text with
+characters outside the vocabulary gets other tokens than in training. The folder's tokenizer files
+are right.
 """
 
 import base64
@@ -20,23 +21,23 @@ from fki.runs.open_run import LoadedModel
 
 gguf: Any = import_library("gguf", extra="gguf")
 
-NEVER = -1000.0  # the score of a token that is no piece of a text
-MAX_DISTANCE = 128  # the farthest relative position that llama.cpp tells apart
+NEVER = -1000.0  # score of tokens that the tokenizer must not produce
+MAX_DISTANCE = 128  # largest relative position that llama.cpp distinguishes
 SHARED = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
 
 
-def write(opened: LoadedModel, folder: Path) -> None:
-    """Raises CannotFold where the method's model is no plain one, ConfigError for other models."""
-    model = fold_to_t5(opened, "llama.cpp")
+def write(loaded: LoadedModel, folder: Path) -> None:
+    """Raises CannotFold where the method has no plain model, ConfigError where it is not a T5."""
+    model = fold_to_t5(loaded, "llama.cpp")
     if model.config.relative_attention_max_distance != MAX_DISTANCE:
         raise ConfigError(
-            f"llama.cpp's T5 has relative_attention_max_distance = {MAX_DISTANCE}, this model "
+            f"llama.cpp supports relative_attention_max_distance = {MAX_DISTANCE}; this model has "
             f"{model.config.relative_attention_max_distance}.",
             hint="Try: --to onnx",
         )
     writer = gguf.GGUFWriter(str(folder / FILE), "t5")
-    _add_settings(writer, model.config, opened.config.input_length)
-    _add_tokens(writer, model.config, opened.base.tokenizer)
+    _add_settings(writer, model.config, loaded.config.input_length)
+    _add_tokens(writer, model.config, loaded.base.tokenizer)
     _add_weights(writer, model)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -61,21 +62,24 @@ def _add_settings(writer: Any, config: Any, length: int) -> None:
 
 
 def _add_tokens(writer: Any, config: Any, tokenizer: PreTrainedTokenizerBase) -> None:
-    """The tokenizer as far as llama.cpp can be told. Raises ConfigError where it is no Unigram."""
-    whole = json.loads(tokenizer.backend_tokenizer.to_str())
-    if whole["model"]["type"] != "Unigram":
+    """Add the tokenizer as far as GGUF can hold it. Raises ConfigError unless it is Unigram."""
+    tokenizer_json = json.loads(tokenizer.backend_tokenizer.to_str())
+    if tokenizer_json["model"]["type"] != "Unigram":
         raise ConfigError(
-            f"llama.cpp reads a T5's texts by a Unigram tokenizer, not {whole['model']['type']}.",
+            f"llama.cpp needs a Unigram tokenizer for T5, not {tokenizer_json['model']['type']}.",
             hint="Try: --to onnx",
         )
     tokens = list_vocabulary(tokenizer, config.vocab_size)
-    scores = dict(whole["model"]["vocab"])
+    scores = dict(tokenizer_json["model"]["vocab"])
     writer.add_tokenizer_model("t5")
     writer.add_tokenizer_pre("default")
     writer.add_token_list(tokens)
     writer.add_token_scores([float(scores.get(token, NEVER)) for token in tokens])
     writer.add_token_types([_kind(token, tokenizer) for token in tokens])
-    for part in (whole["normalizer"] or {}, *(whole["normalizer"] or {}).get("normalizers", [])):
+    for part in (
+        tokenizer_json["normalizer"] or {},
+        *(tokenizer_json["normalizer"] or {}).get("normalizers", []),
+    ):
         if table := part.get("precompiled_charsmap"):
             writer.add_precompiled_charsmap(base64.b64decode(table))
     writer.add_eos_token_id(tokenizer.eos_token_id)
@@ -105,8 +109,8 @@ def _add_weights(writer: Any, model: Any) -> None:
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.T5, depth)
     for name, weight in model.state_dict().items():
         if name not in SHARED:
-            found = names.get_name(name, try_suffixes=(".weight",))
-            writer.add_tensor(found, weight.detach().float().cpu().numpy())
+            gguf_name = names.get_name(name, try_suffixes=(".weight",))
+            writer.add_tensor(gguf_name, weight.detach().float().cpu().numpy())
     head = model.lm_head.weight.detach() * measure_head_scale(model)
     writer.add_tensor("output.weight", head.float().cpu().numpy())
 
@@ -118,7 +122,7 @@ GGUF = Format(
     load,
     tolerance=0.05,
     least_same=0.98,
-    reason="llama.cpp takes GELU from a table in fp16, which moves logits by some 0.002",
+    reason="llama.cpp reads GELU from an fp16 table, which changes logits by some 0.002",
     library="gguf",
     bytes_per_parameter=8.0,
 )

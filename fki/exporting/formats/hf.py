@@ -1,7 +1,8 @@
-"""`hf`: a folder that transformers loads: the plain model that behaves alike, or where a method has
-none, the model with `modeling_fki.py`, which `trust_remote_code=True` runs.
+"""`hf`: a folder for transformers.
 
-Sums are fp32 up to the end: LoRA is folded, and only what is then written is cast to `dtype`.
+It contains the plain model that the method folds into. For a method without a plain model it
+contains the method's model with `modeling_fki.py`, which `trust_remote_code=True` runs. Folding is
+in fp32; only the written weights are cast to `dtype`.
 """
 
 import json
@@ -20,9 +21,9 @@ from fki.exporting.formats.base import Format
 from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import LoadedModel
 
-CONFIG, MODELLING = "config.json", "modeling_fki.py"
+CONFIG, MODELING = "config.json", "modeling_fki.py"
 SIZE = re.compile(r"[1-9]\d*[KMGT]B")
-ROUNDED = {  # nats by which an answer may differ, the share of texts that stay, and why
+ROUNDING = {  # tolerance in nats, the share of equal texts, and the reason
     "float32": (1e-3, 1.0, "fp32 sums in another order differ by some 1e-5 nats"),
     "bfloat16": (1.0, 0.9, "bf16 keeps 8 bits of a weight: t5-mini's answers differ by 0.4"),
     "float16": (
@@ -34,21 +35,21 @@ ROUNDED = {  # nats by which an answer may differ, the share of texts that stay,
 
 
 def write(
-    opened: LoadedModel, folder: Path, *, dtype: str = "float32", max_shard_size: str = "50GB"
+    loaded: LoadedModel, folder: Path, *, dtype: str = "float32", max_shard_size: str = "50GB"
 ) -> None:
-    """Raises CannotFold where transformers has no place for the method's model."""
-    model = opened.method.bundle(opened.model).to(getattr(torch, dtype))
-    write_plain(model, folder, opened.config.output_length, opened.config.num_beams, max_shard_size)
+    """Raises CannotFold where transformers cannot hold the method's model."""
+    model = loaded.method.bundle(loaded.model).to(getattr(torch, dtype))
+    write_plain(model, folder, loaded.config.output_length, loaded.config.num_beams, max_shard_size)
 
 
 def write_plain(
     model: PreTrainedModel, folder: Path, length: int, beams: int, max_shard_size: str = "50GB"
 ) -> None:
-    """A model of transformers, with the length and beams that it is to generate with."""
+    """Write a model of transformers with its default generation length and beams."""
     model.config.use_cache = True
     model.generation_config.max_new_tokens = length
     model.generation_config.num_beams = beams
-    scales = model.config.model_type != "mt5"  # which has no word for it
+    scales = model.config.model_type != "mt5"  # whose config has no such key
     is_unscaled = not getattr(model.config, "scale_decoder_outputs", scales)
     if is_unscaled:
         _write_head(model)
@@ -59,25 +60,25 @@ def write_plain(
 
 
 def _write_head(model: Any) -> None:
-    """Have `lm_head.weight` written even where it equals the embeddings.
+    """Make transformers write `lm_head.weight` even where it equals the embeddings.
 
-    Before transformers 5, and in converters, `tie_word_embeddings` also said whether the head's
-    input is scaled. Transformers 5 writes `true` for every T5 and reads it as it pleases; with
-    `false` and a head of its own, every reader has the same logits.
+    Before transformers 5, and in converters, `tie_word_embeddings` also decides if the head's input
+    is scaled. Transformers 5 writes `true` for every T5. With `false` and a separate head, every
+    reader computes the same logits.
     """
     if model.lm_head.weight is model.shared.weight:
         model.lm_head.weight = torch.nn.Parameter(model.shared.weight.detach().clone())
 
 
 def load(folder: Path, encoder: ExampleTokenizer) -> TorchRuntime:
-    """By transformers, in the precision of the files. `modeling_fki.py` is not run: fki has it."""
+    """Load by transformers in the files' precision, without running `modeling_fki.py`."""
     model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype="auto", trust_remote_code=False)
     return TorchRuntime(model, encoder)
 
 
 def loading_code(folder: Path, name: str) -> str:
-    """With leave to run the modelling file, where there is one."""
-    trust = ", trust_remote_code=True" if (folder / MODELLING).is_file() else ""
+    """Sets `trust_remote_code` where the folder has a modeling file."""
+    trust = ", trust_remote_code=True" if (folder / MODELING).is_file() else ""
     return (
         "from transformers import AutoModelForSeq2SeqLM, AutoTokenizer\n"
         f'model = AutoModelForSeq2SeqLM.from_pretrained("{name}"{trust})\n'
@@ -86,15 +87,15 @@ def loading_code(folder: Path, name: str) -> str:
 
 
 def make_format(dtype: str = "float32", max_shard_size: str = "50GB") -> Format:
-    """The format in a precision, in files of at most so many bytes, such as 2GB.
+    """The format with a data type of the weights and a largest weight file, such as 2GB.
 
-    Raises ConfigError where that is no size.
+    Raises ConfigError where the size is malformed.
     """
     if not SIZE.fullmatch(max_shard_size):
         raise ConfigError(
             f"--max-shard-size must be a size such as 500MB or 2GB, not '{max_shard_size}'."
         )
-    tolerance, least_same, reason = ROUNDED[dtype]
+    tolerance, least_same, reason = ROUNDING[dtype]
     return Format(
         "hf",
         "transformers",

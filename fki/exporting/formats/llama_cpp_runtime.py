@@ -1,4 +1,4 @@
-"""What runs a `gguf` file: llama.cpp, a source at a time, given tokens."""
+"""Runs a `gguf` file by llama.cpp: one source at a time, as token ids."""
 
 import ctypes
 import weakref
@@ -17,22 +17,22 @@ from fki.exporting.formats.beam_search import log_softmax, search_beams
 llama: Any = import_library("llama_cpp", extra="gguf")
 
 FILE = "model.gguf"
-ROOM = 512  # tokens of a source or an answer at most, unless the run's lengths ask for more
-F32 = 0  # ggml's number of the type
+MIN_CONTEXT = 512  # tokens; more where the run's lengths need it
+F32 = 0  # ggml's id of the type
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
 
 def _silence(level: int, text: bytes, data: ctypes.c_void_p) -> None:
-    """llama.cpp tells of every tensor; what goes wrong is told by what it returns."""
+    """Discard llama.cpp's log, which lists every tensor; return values show errors."""
 
 
 _silent = llama.llama_log_callback(_silence)
 
 
 class LlamaRuntime:
-    """llama.cpp on the processor, all in fp32."""
+    """llama.cpp on the CPU, in fp32."""
 
     has_beams = True
 
@@ -61,25 +61,27 @@ class LlamaRuntime:
 
     def score(self, sources: Sequence[list[int]], targets: Sequence[list[int]]) -> list[float]:
         """Teacher-forced."""
-        found = []
+        scores = []
         for source, target in zip(sources, targets, strict=True):
             self._read(source)
             likely = log_softmax(self._after(target[:-1]))
-            found.append(float(likely[range(len(target)), target].sum()))
-        return found
+            scores.append(float(likely[range(len(target)), target].sum()))
+        return scores
 
     def _read(self, source: Sequence[int]) -> None:
-        """What is asked from now on is asked of this source."""
+        """Encode a source; later calls decode from it."""
         self._run(llama.llama_encode, source)
 
     def _after(self, tokens: Sequence[int]) -> Floats:
         """Logits [1 + U, V] after the start and after each of the tokens [U]."""
         self._run(llama.llama_decode, [self.start, *tokens])
-        found = llama.llama_get_logits(self.context)
-        return np.ctypeslib.as_array(found, (1 + len(tokens), self.size)).copy()
+        logits = llama.llama_get_logits(self.context)
+        return np.ctypeslib.as_array(logits, (1 + len(tokens), self.size)).copy()
 
     def _run(self, what: Any, tokens: Sequence[int]) -> None:
-        llama.llama_memory_clear(llama.llama_get_memory(self.context), True)  # all but the source
+        llama.llama_memory_clear(
+            llama.llama_get_memory(self.context), True
+        )  # keeps the encoded source
         batch = llama.llama_batch_init(len(tokens), 0, 1)
         batch.n_tokens = len(tokens)
         for place, token in enumerate(tokens):
@@ -116,7 +118,7 @@ def _free(context: Any, model: Any) -> None:
 
 def _context_settings(encoder: ExampleTokenizer) -> Any:
     settings = llama.llama_context_default_params()
-    room = max(ROOM, encoder.input_length, encoder.output_length + 1)
+    room = max(MIN_CONTEXT, encoder.input_length, encoder.output_length + 1)
     settings.n_ctx = settings.n_batch = settings.n_ubatch = room
     half = max(1, torch.get_num_threads() // 2)  # they wait for one another by spinning
     settings.n_threads = settings.n_threads_batch = half
@@ -126,5 +128,5 @@ def _context_settings(encoder: ExampleTokenizer) -> Any:
 
 
 def load(folder: Path, encoder: ExampleTokenizer) -> LlamaRuntime:
-    """By llama.cpp alone."""
+    """Load by llama.cpp."""
     return LlamaRuntime(folder, encoder)

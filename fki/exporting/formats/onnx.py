@@ -1,10 +1,10 @@
-"""`onnx`: encoder, decoder and decoder with past as three graphs, which onnxruntime runs.
+"""`onnx`: three graphs for onnxruntime: encoder, decoder, and decoder with past key values.
 
-Files, inputs and outputs have the names that Optimum's ORTModelForSeq2SeqLM looks for. A graph is
-of no known class, so what a method adds beside the encoder is in it like all else.
+Files, inputs and outputs have the names that Optimum's ORTModelForSeq2SeqLM expects. A graph
+contains every module, so each method can be exported.
 
-Torch's tracing exporter writes them. The newer one, by torch.export, gives the same numbers after
-some 30 times the time, needs a further library, and fails on T5's usual attention.
+Torch's tracing exporter writes the graphs. The newer exporter (torch.export) gives the same numbers
+in some 30 times the time, needs another library, and fails on T5's default attention.
 """
 
 import shutil
@@ -25,12 +25,12 @@ from fki.runs.open_run import LoadedModel
 
 onnx: Any = import_library("onnx", extra="onnx")
 
-OPSET = 17  # the oldest one with all that these graphs need
-LIMIT = 2**31 - 2**24  # bytes of weights that fit into a protobuf file beside the graph
-OWN = ("decoder.key", "decoder.value")  # [B, heads, U, width], of what has been written
+OPSET = 17  # the oldest opset with every operator of these graphs
+LIMIT = 2**31 - 2**24  # bytes of weights that fit into one protobuf file
+OWN = ("decoder.key", "decoder.value")  # [B, heads, U, width], of the decoded tokens
 ALL = (*OWN, "encoder.key", "encoder.value")  # and [B, heads, T, width], of the source
 
-Axes = dict[str, dict[int, str]]  # by input or output: its axes of any length
+Axes = dict[str, dict[int, str]]  # input or output: its dynamic axes
 
 
 class EncoderGraph(nn.Module):
@@ -45,7 +45,7 @@ class EncoderGraph(nn.Module):
 
 
 class DecoderGraph(nn.Module):
-    """All tokens so far [B, U], states and mask to logits [B, U, V] and the past of each layer."""
+    """Decoded tokens [B, U], states and mask to logits [B, U, V] and past key values."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class DecoderGraph(nn.Module):
     def ask(
         self, ids: Tensor, states: Tensor, mask: Tensor, past: EncoderDecoderCache | None = None
     ) -> tuple[Tensor, ...]:
-        """Logits, and of each layer what ALL names."""
+        """Logits, and for each layer the tensors of ALL."""
         out = self.model(
             encoder_outputs=BaseModelOutput(last_hidden_state=states),
             attention_mask=mask,
@@ -65,17 +65,17 @@ class DecoderGraph(nn.Module):
             past_key_values=past,
             use_cache=True,
         )
-        found = [out.logits]
+        tensors = [out.logits]
         past = out.past_key_values
         for own, source in zip(
             past.self_attention_cache.layers, past.cross_attention_cache.layers, strict=True
         ):
-            found += [own.keys, own.values, source.keys, source.values]
-        return tuple(found)
+            tensors += [own.keys, own.values, source.keys, source.values]
+        return tuple(tensors)
 
 
 class DecoderWithPastGraph(DecoderGraph):
-    """The next token [B, 1], the mask and the past to logits [B, 1, V] and the layers' own past."""
+    """Next token [B, 1], mask and past to logits [B, 1, V] and the decoder's past key values."""
 
     def forward(self, ids: Tensor, mask: Tensor, *past: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         own, source = DynamicCache(), DynamicCache()
@@ -83,27 +83,27 @@ class DecoderWithPastGraph(DecoderGraph):
             own.update(past[i], past[i + 1], layer)
             source.update(past[i + 2], past[i + 3], layer)
         unread = past[2].new_zeros(*mask.shape, self.model.config.d_model)
-        logits, *found = self.ask(ids, unread, mask, EncoderDecoderCache(own, source))
-        return logits, *(t for i, t in enumerate(found) if i % len(ALL) < len(OWN))
+        logits, *tensors = self.ask(ids, unread, mask, EncoderDecoderCache(own, source))
+        return logits, *(t for i, t in enumerate(tensors) if i % len(ALL) < len(OWN))
 
 
-def write(opened: LoadedModel, folder: Path) -> None:
-    """The plain model where the method has one, else the method's own."""
+def write(loaded: LoadedModel, folder: Path) -> None:
+    """Write the plain model, or the method's own model where there is no plain one."""
     try:
-        model: Any = opened.method.fold(opened.model)
+        model: Any = loaded.method.fold(loaded.model)
     except CannotFold:
-        model = opened.model
+        model = loaded.model
     model.config.use_cache = True
     model.config.save_pretrained(folder)
-    model.generation_config.max_new_tokens = opened.config.output_length
-    model.generation_config.num_beams = opened.config.num_beams
+    model.generation_config.max_new_tokens = loaded.config.output_length
+    model.generation_config.num_beams = loaded.config.num_beams
     model.generation_config.save_pretrained(folder)
     write_graphs(model.eval(), folder)
 
 
 @torch.no_grad()
 def write_graphs(model: Any, folder: Path) -> None:
-    """Three files. What they are traced with decides nothing: batch and lengths stay free."""
+    """Write three graphs. The tracing inputs fix nothing: batch size and lengths are dynamic."""
     ids = torch.ones(2, 3, dtype=torch.long, device=model.device)
     mask = torch.tensor([[1, 1, 1], [1, 1, 0]], device=model.device)
     source, target = {0: "batch", 1: "source"}, {0: "batch", 1: "target"}
@@ -146,11 +146,11 @@ def _name_past(kind: str, layers: int, parts: Sequence[str]) -> Axes:
 def _trace_graph(
     part: nn.Module, arguments: tuple[Tensor, ...], inputs: Axes, outputs: Axes, file: Path
 ) -> None:
-    """Write one graph, its weights in a file beside it where they are too many for one."""
-    scratch = file.with_suffix(".tracing")  # large models are first written in many files
+    """Write one graph; weights above the limit go to a separate file."""
+    scratch = file.with_suffix(".tracing")  # the exporter writes large models as many files
     scratch.mkdir()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of shapes that might be fixed: the check would tell
+        warnings.simplefilter("ignore")  # about constant shapes; the parity check covers them
         torch.onnx.export(
             part.eval(),
             arguments,
@@ -166,7 +166,7 @@ def _trace_graph(
 
 
 def pack_graph(traced: Path, file: Path, limit: int = LIMIT) -> None:
-    """Move a graph to its place; weights of more than `limit` bytes go to `<name>_data`."""
+    """Move a graph to its file; weights of more than `limit` bytes go to `<name>_data`."""
     graph = onnx.load(str(traced))
     weights = sum(len(tensor.raw_data) for tensor in graph.graph.initializer)
     onnx.save(
@@ -179,7 +179,7 @@ def pack_graph(traced: Path, file: Path, limit: int = LIMIT) -> None:
 
 
 def loading_code(folder: Path, name: str) -> str:
-    """The three graphs of a folder; docs/export.md has a whole program."""
+    """Loads the three graphs and the tokenizer."""
     return (
         "from onnxruntime import InferenceSession\n"
         "from tokenizers import Tokenizer\n"
@@ -189,7 +189,7 @@ def loading_code(folder: Path, name: str) -> str:
     )
 
 
-# three graphs, embeddings and head in each decoder, and one of them twice while it is moved
+# Disk: three graphs, embeddings and head in both decoders, and one graph twice while it is moved.
 ONNX = Format(
     "onnx",
     "onnxruntime",

@@ -1,4 +1,4 @@
-"""What runs an `onnx` folder: onnxruntime for the three graphs, numpy for what is between them."""
+"""Runs an `onnx` folder: onnxruntime for the three graphs, numpy between them."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from fki.modeling.runtime import iter_batches
 
 onnxruntime: Any = import_library("onnxruntime", extra="onnx")
 
-TOGETHER = 2  # tokens of an answer that are scored by the first graph of the decoder
+TOGETHER = 2  # tokens of an answer that the first decoder graph scores
 ENCODER, DECODER, PAST = "encoder_model.onnx", "decoder_model.onnx", "decoder_with_past_model.onnx"
 
 Floats = NDArray[np.float32]
@@ -24,20 +24,20 @@ Ids = NDArray[np.int64]
 
 
 class DecoderState(NamedTuple):
-    """What the decoder has of each row so far."""
+    """The decoder's state of each row."""
 
     mask: Ids  # [B, T], of the source
     past: dict[str, Floats]  # by input of the graph, [B, heads, T or U, width]
 
     def rows(self, chosen: Ids) -> "DecoderState":
-        """Some of them, in any order and number."""
+        """The state of the chosen rows [K]."""
         return DecoderState(
             self.mask[chosen], {name: part[chosen] for name, part in self.past.items()}
         )
 
 
 class OnnxRuntime:
-    """The three graphs on the processor."""
+    """The three graphs on the CPU."""
 
     has_beams = True
 
@@ -62,43 +62,49 @@ class OnnxRuntime:
         """Greedy where there is one beam."""
         if beams > 1:
             return [self._beams(source, length, beams)[:best] for source in sources]
-        return [[row] for some in iter_batches(sources) for row in self._greedy(some, length)]
+        return [
+            [row]
+            for batch_sources in iter_batches(sources)
+            for row in self._greedy(batch_sources, length)
+        ]
 
     def score(self, sources: Sequence[list[int]], targets: Sequence[list[int]]) -> list[float]:
         """Teacher-forced."""
         return [
             value
-            for some, wanted in zip(iter_batches(sources), iter_batches(targets), strict=True)
-            for value in self._forced(some, wanted)
+            for batch_sources, batch_targets in zip(
+                iter_batches(sources), iter_batches(targets), strict=True
+            )
+            for value in self._forced(batch_sources, batch_targets)
         ]
 
     def _read(self, sources: Sequence[list[int]]) -> tuple[Floats, Ids]:
-        """The encoder's states [B, T, D], and their mask."""
+        """Encoder states [B, T, D] and their mask [B, T]."""
         batch = self.encoder.collate([TokenizedExample(source, [0]) for source in sources])
         mask = batch.attention_mask.numpy()
-        asked = {"input_ids": batch.input_ids.numpy(), "attention_mask": mask}
-        return self.encode.run(None, asked)[0], mask
+        inputs = {"input_ids": batch.input_ids.numpy(), "attention_mask": mask}
+        return self.encode.run(None, inputs)[0], mask
 
     def _begin(self, ids: Ids, states: Floats, mask: Ids) -> tuple[Floats, DecoderState]:
-        """Logits [B, U, V] after tokens [B, U] behind the start, and what is kept of them."""
+        """Logits [B, 1 + U, V] after the start token and tokens [B, U], and the decoder's state."""
         starts = np.full((len(ids), 1), self.start, dtype=np.int64)
-        asked = {
+        inputs = {
             "input_ids": np.concatenate([starts, ids], 1),
             "encoder_hidden_states": states,
             "encoder_attention_mask": mask,
         }
-        logits, past = _run(self.decode, asked)
+        logits, past = _run(self.decode, inputs)
         return logits, DecoderState(mask, past)
 
-    def _next(self, tokens: Ids, memory: DecoderState) -> tuple[Floats, DecoderState]:
-        """Logits [B, V] after one more token each [B]."""
-        asked = {"input_ids": tokens[:, None], "encoder_attention_mask": memory.mask, **memory.past}
-        logits, news = _run(self.go_on, asked)
-        return logits[:, -1], DecoderState(memory.mask, {**memory.past, **news})
+    def _next(self, tokens: Ids, state: DecoderState) -> tuple[Floats, DecoderState]:
+        """Logits [B, V] after one more token for each row [B]."""
+        inputs = {"input_ids": tokens[:, None], "encoder_attention_mask": state.mask, **state.past}
+        logits, new_past = _run(self.go_on, inputs)
+        return logits[:, -1], DecoderState(state.mask, {**state.past, **new_past})
 
     def _greedy(self, sources: Sequence[list[int]], length: int) -> list[list[int]]:
         rows: list[list[int]] = [[] for _ in sources]
-        logits, memory = self._begin(_ids(rows), *self._read(sources))
+        logits, state = self._begin(_ids(rows), *self._read(sources))
         last, alive = logits[:, -1], np.arange(len(rows))
         for left in reversed(range(length)):
             tokens = last.argmax(-1)
@@ -108,41 +114,41 @@ class OnnxRuntime:
             if not left or not len(going):
                 break
             alive = alive[going]
-            last, memory = self._next(tokens[going], memory.rows(going))
+            last, state = self._next(tokens[going], state.rows(going))
         return rows
 
     def _beams(self, source: list[int], length: int, beams: int) -> list[list[int]]:
-        logits, memory = self._begin(_ids([[]]), *self._read([source]))
+        logits, state = self._begin(_ids([[]]), *self._read([source]))
 
         def step(rows: Ids, tokens: Ids) -> Floats:
-            nonlocal memory
-            last, memory = self._next(tokens, memory.rows(rows))
+            nonlocal state
+            last, state = self._next(tokens, state.rows(rows))
             return last
 
         return search_beams(logits[:, -1], step, length=length, beams=beams, ends=self.ends)
 
     def _forced(self, sources: Sequence[list[int]], targets: Sequence[list[int]]) -> list[float]:
-        """The first tokens at once and the others one by one, so that every graph counts."""
+        """Score the first tokens at once and the others one by one, so that each graph is used."""
         ids = _ids(targets, self.pad)
-        logits, memory = self._begin(ids[:, : TOGETHER - 1], *self._read(sources))
-        found = [logits]
+        logits, state = self._begin(ids[:, : TOGETHER - 1], *self._read(sources))
+        steps = [logits]
         for place in range(TOGETHER - 1, ids.shape[1] - 1):
-            last, memory = self._next(ids[:, place], memory)
-            found.append(last[:, None])
-        likely = log_softmax(np.concatenate(found, 1)[:, : ids.shape[1]])
+            last, state = self._next(ids[:, place], state)
+            steps.append(last[:, None])
+        likely = log_softmax(np.concatenate(steps, 1)[:, : ids.shape[1]])
         of = np.take_along_axis(likely, ids[..., None], -1)[..., 0]
         return [float(row[: len(t)].sum()) for row, t in zip(of, targets, strict=True)]
 
 
-def _run(graph: Any, asked: dict[str, Any]) -> tuple[Floats, dict[str, Floats]]:
-    """Logits, and the rest by the names of the inputs that it becomes."""
+def _run(graph: Any, inputs: dict[str, Any]) -> tuple[Floats, dict[str, Floats]]:
+    """Logits, and the other outputs by the names of the inputs that receive them."""
     names = [output.name.replace("present", "past_key_values") for output in graph.get_outputs()]
-    logits, *rest = graph.run(None, asked)
+    logits, *rest = graph.run(None, inputs)
     return logits, dict(zip(names[1:], rest, strict=True))
 
 
 def _ids(rows: Sequence[list[int]], pad: int = 0) -> Ids:
-    """[B, U], filled up behind."""
+    """Token ids [B, U], padded at the end."""
     ids = np.full((len(rows), max(map(len, rows))), pad, dtype=np.int64)
     for row, tokens in zip(ids, rows, strict=True):
         row[: len(tokens)] = tokens
@@ -150,5 +156,5 @@ def _ids(rows: Sequence[list[int]], pad: int = 0) -> Ids:
 
 
 def load(folder: Path, encoder: ExampleTokenizer) -> OnnxRuntime:
-    """By onnxruntime alone."""
+    """Load by onnxruntime."""
     return OnnxRuntime(folder, encoder)

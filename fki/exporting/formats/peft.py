@@ -1,7 +1,7 @@
-"""`peft`: LoRA's additions as an adapter folder that peft puts on its base model.
+"""`peft`: the LoRA weights as an adapter folder for peft.
 
-The base is in the folder `base` beside them, unless it is a model of the Hub that the run left as
-it is. At freeze levels 0 and 1 a run trains weights of the base too, which no adapter can hold.
+The base model is in the subfolder `base`, unless it is a model of the Hub that the run has not
+changed. At freeze levels 0 and 1 a run trains base weights too, which an adapter cannot hold.
 """
 
 import warnings
@@ -19,42 +19,43 @@ from fki.modeling.load import locate_model
 from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import LoadedModel
 
-BASE = "base"  # the folder of the base model
+BASE = "base"  # subfolder of the base model
 
 
-def write(opened: LoadedModel, folder: Path) -> None:
-    """Raises ConfigError where the method made no adapter."""
-    model = opened.model
+def write(loaded: LoadedModel, folder: Path) -> None:
+    """Raises ConfigError where the method has no adapter."""
+    model = loaded.model
     if not isinstance(model, PeftModel):
         raise ConfigError(
-            f"--to peft writes LoRA's additions, and the run's method is "
-            f"'{opened.config.method}', which makes none.",
+            f"--to peft exports LoRA weights; method '{loaded.config.method}' has none.",
             hint="Try: --to hf",
         )
-    ships_base = opened.config.freeze_level < 2 or Path(locate_model(opened.config.model)).is_dir()
+    ships_base = loaded.config.freeze_level < 2 or Path(locate_model(loaded.config.model)).is_dir()
     for settings in model.peft_config.values():
-        settings.base_model_name_or_path = BASE if ships_base else opened.config.model
+        settings.base_model_name_or_path = BASE if ships_base else loaded.config.model
     model.save_pretrained(folder, save_embedding_layers=False)
-    (folder / "README.md").unlink(missing_ok=True)  # peft's form, not filled in
+    (folder / "README.md").unlink(missing_ok=True)  # an empty form of peft
     if ships_base:
-        config = opened.config
+        config = loaded.config
         write_plain(model.unload(), folder / BASE, config.output_length, config.num_beams)
 
 
 def load(folder: Path, encoder: ExampleTokenizer) -> TorchRuntime:
-    """By transformers and peft alone."""
+    """Load by transformers and peft."""
     name = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
     source = folder / BASE if name == BASE else name
     base = AutoModelForSeq2SeqLM.from_pretrained(
         source, dtype=torch.float32, trust_remote_code=False
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers in an old way
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # peft calls a deprecated function of transformers
         return TorchRuntime(PeftModel.from_pretrained(base, str(folder)), encoder)
 
 
 def loading_code(folder: Path, name: str) -> str:
-    """The base, and the adapter on it."""
+    """Loads the base model and the adapter."""
     base = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
     source = f'"{name}", subfolder="{BASE}"' if base == BASE else f'"{base}"'
     return (
