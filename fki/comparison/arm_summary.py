@@ -30,7 +30,7 @@ def summarize_arm(
         values: its metrics in every draw, by key.
         metrics: by key, at least those of `values`.
     """
-    matrices = [run.matrix()[..., 0] for run in resampled if len(run.columns)]
+    matrices = [run.matrix[..., 0] for run in resampled if len(run.columns)]
     alike = [m for m in matrices if m.shape == matrices[0].shape]
     return Arm(
         name=name,

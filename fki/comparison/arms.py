@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,7 @@ def _entry(run: Run) -> FinishedRun:
     info = run.info
     if info["status"] != "done":
         raise DataError(f"It is not done: its status is '{info['status']}'.")
-    shared = {"seed", *settings_affecting("nothing")}
-    settings = {k: v for k, v in flatten(info["config"]).items() if k not in shared}
+    settings = {k: v for k, v in flatten(info["config"]).items() if k not in _shared_settings()}
     entry = FinishedRun(run, info, settings)
     entry.fairness()
     _ = entry.seed, entry.preset  # these raise where the file has something else there
@@ -104,6 +104,12 @@ def _entry(run: Run) -> FinishedRun:
     ):
         raise TypeError("not as it should be")
     return entry
+
+
+@cache
+def _shared_settings() -> frozenset[str]:
+    """The settings that may differ between the runs of an arm."""
+    return frozenset({"seed", *settings_affecting("nothing")})
 
 
 def group_runs(

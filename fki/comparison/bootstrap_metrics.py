@@ -5,6 +5,7 @@ undefined.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -60,6 +61,7 @@ class ResampledRun:
         self.outcomes, self.sample = outcomes, sample
         self._weights, self._probes = sample.weights_of(outcomes)
         self._sums: dict[str, dict[tuple[int, int], Draws]] = {}
+        self._moments: dict[tuple[str, str], Moments] = {}
         self.last = len(outcomes.rows) - 1
         self.columns = outcomes.columns if self.last else ()
         self.draws = sample.weights.shape[0]  # the data included
@@ -106,6 +108,12 @@ class ResampledRun:
 
     def of_set(self, name: str, metric: AnswerMetric = EM) -> Moments:
         """A probe set before the stream, right after each phase was learned, and at its end."""
+        key = name, metric.key
+        if key not in self._moments:
+            self._moments[key] = self._pool_moments(name, metric)
+        return self._moments[key]
+
+    def _pool_moments(self, name: str, metric: AnswerMetric) -> Moments:
         last = self._last_cells(name)
         first = [(0, number) for _, number in last if number in self.outcomes.em[0]]
         learned = [
@@ -127,6 +135,7 @@ class ResampledRun:
         """The number of probes of a set in the last row."""
         return sum(len(self.outcomes.cells[number].ids) for _, number in self._last_cells(name))
 
+    @cached_property
     def matrix(self) -> Draws:
         """R, [P + 1, P, 1 + draws], of the probes that last; NaN where a cell was not scored."""
         names = matrix_probe_sets(self.sets)
@@ -153,7 +162,7 @@ class ResampledRun:
         """
         ends = {name: self.of_set(name) for name in self.sets}
         scores = StreamScores(
-            self.matrix(),
+            self.matrix,
             self.counts(),
             {name: np.stack([em.before, em.after]) for name, em in ends.items()},
             tokens,
@@ -168,9 +177,11 @@ def _has(cell: ProbeCell, properties: Mapping[str, object]) -> bool:
 
 
 def _sum(values: Iterable[Draws]) -> Draws:
-    total: Draws = np.zeros(1)
-    for value in values:
-        total = total + value
+    """Zero for no values."""
+    remaining = iter(values)
+    total: Draws = next(remaining, np.zeros(1)).copy()
+    for value in remaining:
+        total += value
     return total
 
 

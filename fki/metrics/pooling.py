@@ -37,9 +37,10 @@ def perplexity(log_likelihood: ArrayLike, tokens: ArrayLike) -> Draws:
 
 
 def _ratio(total: ArrayLike, count: ArrayLike) -> Draws:
-    above, below = np.asarray(total, np.float64), np.asarray(count, np.float64)
-    is_defined = (below > 0) & np.isfinite(above)
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=is_defined)
+    """NaN where it is not finite."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.asarray(total, np.float64) / np.asarray(count, np.float64)
+    return np.where(np.isfinite(ratio), ratio, np.nan)
 
 
 def _exp(rate: float) -> float:
