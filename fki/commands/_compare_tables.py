@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -9,43 +10,21 @@ from rich.table import Table
 
 from fki.commands._console import make_table
 from fki.core.errors import ConfigError, did_you_mean
-from fki.core.formatting import UNDEFINED, format_count, format_duration, format_number
+from fki.core.formatting import (
+    UNDEFINED,
+    format_count,
+    format_duration,
+    format_number,
+    format_p_value,
+)
+from fki.core.probe_sets import MOMENTS, describe
 
 if TYPE_CHECKING:
     from fki.comparison.types import Arm, Difference, Group
     from fki.metrics.registry import Metric
 
-BAR = 19  # characters of a drawn interval
+BAR_WIDTH = 19  # characters of a drawn interval
 MARKS = {"better": "[green]▲[/]", "worse": "[red]▼[/]"}
-
-
-def main_table(group: "Group", sort: str) -> Table:
-    """A row for each arm, the best of each column in bold."""
-    heads = [metric.short for metric in group.metrics]
-    numbers = ("seeds", *heads, "time")
-    table = make_table("arm", *numbers, title=group.title, numbers=numbers)
-    best = {metric.key: group.best(metric) for metric in group.metrics}
-    for arm in _sorted(group, sort):
-        cells = [_cell(group, arm, metric, best[metric.key]) for metric in group.metrics]
-        time = format_duration(arm.cost.seconds)
-        table.add_row(escape(arm.name), str(len(arm.runs)), *cells, time)
-    return table
-
-
-def wide_table(group: "Group", sort: str) -> Table:
-    """A column for each arm: its metrics with their intervals, and what it cost."""
-    arms = _sorted(group, sort)
-    names = [escape(arm.name) for arm in arms]
-    table = make_table("", *names, title=group.title, numbers=names)
-    for metric in group.metrics:
-        best = group.best(metric)
-        cells = [f"{_cell(group, arm, metric, best)}\n{_reach(arm, metric)}" for arm in arms]
-        table.add_row(escape(metric.label), *cells)
-    for label, told in COSTS.items():
-        table.add_row(label, *(f"{told(arm)} " for arm in arms))
-    return table
-
-
 COSTS: dict[str, Callable[["Arm"], str]] = {
     "seeds": lambda arm: str(len(arm.runs)),
     "parameters": lambda arm: format_count(arm.cost.trainable),
@@ -53,34 +32,94 @@ COSTS: dict[str, Callable[["Arm"], str]] = {
     "tokens/s": lambda arm: format_number(arm.cost.tokens_per_second, 0),
     "TFLOP": lambda arm: format_number(arm.cost.flops / 1e12, 1) if arm.cost.flops else UNDEFINED,
     "peak MiB": lambda arm: format_number(arm.cost.peak_mib, 0),
-    "training": lambda arm: format_duration(arm.cost.seconds),
+    "time": lambda arm: format_duration(arm.cost.seconds),
 }
 
 
+def main_table(group: "Group", sort: str) -> Table:
+    """One row per arm; the best value of each column is bold."""
+    heads = [metric.short for metric in group.metrics]
+    numbers = ("seeds", *heads, "time")
+    table = make_table("arm", *numbers, title=group.title, numbers=numbers)
+    best = {metric.key: group.best(metric) for metric in group.metrics}
+    for arm in _sort_arms(group, sort):
+        cells = [_value(group, arm, metric, best[metric.key]) for metric in group.metrics]
+        time = format_duration(arm.cost.seconds)
+        table.add_row(escape(arm.name), str(len(arm.runs)), *cells, time)
+    return table
+
+
+def wide_table(group: "Group", sort: str) -> Table:
+    """One column per arm: its metrics with their intervals, and its cost."""
+    arms = _sort_arms(group, sort)
+    names = [escape(arm.name) for arm in arms]
+    table = make_table("metric", *names, title=group.title, numbers=names)
+    for head, metrics in groupby(group.metrics, _section):
+        table.add_row(f"[bold]{head}[/]")
+        for metric in metrics:
+            best = group.best(metric)
+            values = (_value(group, arm, metric, best) for arm in arms)
+            intervals = (_interval(arm, metric) for arm in arms)
+            cells = [f"{value}\n{ends}" for value, ends in zip(values, intervals, strict=True)]
+            table.add_row(escape(_label_in_section(metric)), *cells)
+    table.add_row("[bold]cost[/]")
+    for label, cost in COSTS.items():
+        table.add_row(label, *(f"{cost(arm)} " for arm in arms))
+    return table
+
+
+def _section(metric: "Metric") -> str:
+    """The head above a metric."""
+    if metric.answer is None:
+        return "stream"
+    name = metric.answer.short if metric.answer.key == "em" else metric.answer.label
+    return ", ".join(filter(None, (name, metric.answer.unit)))
+
+
+def _label_in_section(metric: "Metric") -> str:
+    """Moments stand indented under their probe set."""
+    if metric.answer is None:
+        return metric.label
+    return metric.probe_set if metric.moment == "after" else f"  {metric.moment}"
+
+
 def describe_columns(group: "Group") -> str:
-    """What the columns mean; what all exact matches have in common is said once."""
-    ends = ", after the stream"
-    told = [
-        f"{metric.short}: {metric.meaning.removeprefix('exact match on ').removesuffix(ends)}"
-        + ("" if metric.higher_is_better else " (lower is better)")
-        for metric in group.metrics
-    ]
-    if any(metric.meaning.endswith(ends) for metric in group.metrics):
-        told[0] = f"Exact match after the stream, %, on {told[0]}"
-    if group.baseline:
-        told.append(f"▲ ▼: better, worse than {group.baseline} (Holm-adjusted p < 0.05)")
-    return "; ".join(told)
+    """The meaning of the main table's columns; answer metrics of several probe sets together."""
+    lines = []
+    for (answer, moment), metrics in groupby(group.metrics, lambda m: (m.answer, m.moment)):
+        if answer is None:
+            lines += [f"{metric.short}: {metric.describe()}" for metric in metrics]
+        else:
+            sets = "; ".join(f"{metric.short}: {describe(metric.probe_set)}" for metric in metrics)
+            lines.append(f"{answer.describe()}, {MOMENTS[moment]}, on {sets}")
+    return "\n".join([*lines, *_describe_marks(group)])
 
 
-def _cell(group: "Group", arm: "Arm", metric: "Metric", best: Collection[str]) -> str:
+def describe_rows(group: "Group") -> str:
+    """The meaning of the wide table's rows: probe sets, moments, stream metrics."""
+    sets = dict.fromkeys(metric.probe_set for metric in group.metrics if metric.probe_set)
+    moments = dict.fromkeys(m.moment for m in group.metrics if m.probe_set)
+    lines = [f"{name}: {describe(name)}" for name in sets]
+    lines += [f"{moment}: {MOMENTS[moment]}" for moment in moments if moment != "after"]
+    lines += [f"{m.label}: {m.describe()}" for m in group.metrics if m.answer is None]
+    return "\n".join([*lines, *_describe_marks(group)])
+
+
+def _describe_marks(group: "Group") -> list[str]:
+    if not group.baseline:
+        return []
+    return [f"▲ ▼: better or worse than {group.baseline} (Holm-adjusted p < 0.05)"]
+
+
+def _value(group: "Group", arm: "Arm", metric: "Metric", best: Collection[str]) -> str:
     text = format_number(arm.estimate(metric.key).value, metric.digits)
     difference = group.difference(arm.name, metric.key)
     mark = MARKS.get(difference.verdict, " ") if difference else " "
     return f"[bold]{text}[/]{mark}" if arm.name in best else f"{text}{mark}"
 
 
-def _reach(arm: "Arm", metric: "Metric") -> str:
-    """The interval, beneath its value."""
+def _interval(arm: "Arm", metric: "Metric") -> str:
+    """The interval, for the line beneath its value."""
     estimate = arm.estimate(metric.key)
     if estimate.low is None:
         return ""
@@ -88,8 +127,11 @@ def _reach(arm: "Arm", metric: "Metric") -> str:
     return f"[dim]{low} to {high}[/] "
 
 
-def _sorted(group: "Group", key: str) -> Sequence["Arm"]:
-    """By a metric, best first; without one as they are. Raises ConfigError for an unknown one."""
+def _sort_arms(group: "Group", key: str) -> Sequence["Arm"]:
+    """The arms by a metric, best first; without a key as they are.
+
+    Raises ConfigError where the group does not show the metric.
+    """
     if not key:
         return group.arms
     metrics = {metric.key: metric for metric in group.metrics}
@@ -100,75 +142,86 @@ def _sorted(group: "Group", key: str) -> Sequence["Arm"]:
         )
     sign = -1 if metrics[key].higher_is_better else 1
 
-    def order(arm: "Arm") -> tuple[bool, float]:
+    def rank(arm: "Arm") -> tuple[bool, float]:
         value = arm.estimate(key).value
         return value is None, sign * (value or 0.0)
 
-    return sorted(group.arms, key=order)
+    return sorted(group.arms, key=rank)
 
 
 def difference_table(group: "Group", *, is_wide: bool) -> tuple[Table, str]:
-    """The differences to the baseline that there is evidence of, or all, and a word on the rest."""
+    """The differences to the baseline, and a line on the others and on the tests.
+
+    Args:
+        is_wide: show all differences, not only those that there is evidence of.
+    """
     table = make_table(
         "metric",
         "arm",
-        "diff",
-        "95 % interval",
+        "difference",
+        "95% interval",
         "",
         "p",
-        title=f"Against {group.baseline}",
-        numbers=("diff", "p"),
+        title=f"Differences to {group.baseline}",
+        numbers=("difference", "p"),
     )
     table.columns[4].no_wrap = True
-    told = [d for d in group.differences if d.value is not None]
-    some = told if is_wide else [d for d in told if d.verdict in MARKS]
+    defined = [d for d in group.differences if d.value is not None]
+    shown = defined if is_wide else [d for d in defined if d.verdict in MARKS]
     for metric in group.metrics:
-        of_metric = [d for d in some if d.metric == metric.key]
+        of_metric = [d for d in shown if d.metric == metric.key]
         ends = [x for d in of_metric for x in (d.low, d.high) if x is not None]
         reach = max(map(abs, ends), default=0.0)
-        for i, one in enumerate(of_metric):
+        for place, difference in enumerate(of_metric):
+            value = format_number(difference.value, metric.digits, sign=True)
             table.add_row(
-                escape(metric.short) if i == 0 else "",
-                escape(one.arm),
-                format_number(one.value, metric.digits, sign=True) + MARKS.get(one.verdict, " "),
-                _interval(one, metric),
-                _bar(one, reach),
-                _p(one.p_holm),
+                escape(metric.short) if place == 0 else "",
+                escape(difference.arm),
+                value + MARKS.get(difference.verdict, " "),
+                _signed_interval(difference, metric),
+                _draw_interval(difference, reach),
+                format_p_value(difference.p_holm),
             )
-    none = sum(d.verdict == "no evidence of a difference" for d in told)
-    words = f"No evidence of a difference: {none} of {len(told)}" if none else ""
-    words += "" if is_wide or not none else " (--wide shows them)"
-    tests = sorted({d.test for d in told if d.test})
-    method = f"p: {' and '.join(tests)}, adjusted for {len(told)} tests (Holm)" if told else ""
-    return table, ". ".join(filter(None, (words, method)))
+    return table, _describe_tests(defined, is_wide=is_wide)
 
 
-def _interval(one: "Difference", metric: "Metric") -> str:
-    if one.low is None:
+def _describe_tests(differences: Sequence["Difference"], *, is_wide: bool) -> str:
+    count = len(differences)
+    none = sum(d.verdict == "no evidence of a difference" for d in differences)
+    sentences = []
+    if none:
+        hint = "" if is_wide else " (--wide shows them)"
+        sentences.append(f"No evidence of a difference: {none} of {count}{hint}")
+    tests = sorted({d.test for d in differences if d.test})
+    if differences:
+        sentences.append(f"p: {' and '.join(tests)}, Holm-adjusted for {count} tests")
+    return ". ".join(sentences)
+
+
+def _signed_interval(difference: "Difference", metric: "Metric") -> str:
+    if difference.low is None:
         return UNDEFINED
-    low, high = (format_number(x, metric.digits, sign=True) for x in (one.low, one.high))
+    ends = (difference.low, difference.high)
+    low, high = (format_number(end, metric.digits, sign=True) for end in ends)
     return f"{low} to {high}"
 
 
-def _p(p: float | None) -> str:
-    if p is None:
-        return UNDEFINED
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _bar(one: "Difference", reach: float) -> str:
-    """The interval drawn around zero, on a scale that all arms of a metric share."""
-    if one.low is None or one.high is None or one.value is None or not reach:
+def _draw_interval(difference: "Difference", reach: float) -> str:
+    """The interval around zero, on a scale that all arms of a metric share."""
+    ends = (difference.low, difference.value, difference.high)
+    if None in ends or not reach:
         return ""
-    low, at, high = (round((x / reach + 1) / 2 * (BAR - 1)) for x in (one.low, one.value, one.high))
-    drawn = ["━" if low <= i <= high else " " for i in range(BAR)]
-    drawn[BAR // 2] = "┿" if low <= BAR // 2 <= high else "│"
-    drawn[min(max(at, 0), BAR - 1)] = "●"
-    return f"[cyan]{''.join(drawn)}[/]"
+    places = [round(((end or 0.0) / reach + 1) / 2 * (BAR_WIDTH - 1)) for end in ends]
+    low, value, high = places
+    middle = BAR_WIDTH // 2
+    signs = ["━" if low <= place <= high else " " for place in range(BAR_WIDTH)]
+    signs[middle] = "┿" if low <= middle <= high else "│"
+    signs[min(max(value, 0), BAR_WIDTH - 1)] = "●"
+    return f"[cyan]{''.join(signs)}[/]"
 
 
 def iter_arm_rows(group: "Group") -> Iterator[dict[str, Any]]:
-    """One object for each arm, with its differences to the baseline."""
+    """One object per arm, with its differences to the baseline."""
     for arm in group.arms:
         differences = [asdict(d) for d in group.differences if d.arm == arm.name]
         yield {

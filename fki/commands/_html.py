@@ -1,4 +1,4 @@
-"""Pages of finished runs, as files."""
+"""Writes HTML pages about finished runs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,29 +11,29 @@ if TYPE_CHECKING:
 
 
 def check_page_path(file: Path) -> None:
-    """Raises FkiError where a page would be written over something, or cannot be written."""
+    """Raises FkiError where the file exists or its folder does not."""
     if file.exists() or file.is_symlink():
         raise FkiError(
-            f"--html {file} exists, and fki overwrites nothing.",
-            hint="Give another name, or move that file.",
+            f"--html {file} already exists; fki does not overwrite files.",
+            hint="Pass another name, or move that file.",
         )
     if not file.parent.is_dir():
-        raise FkiError(f"There is no folder {file.parent} for --html {file}.")
+        raise FkiError(f"Folder {file.parent} of --html {file} not found.")
 
 
 def compare_run(target: str) -> "Comparison":
-    """What there is to say of a finished run. Raises FkiError where it is none."""
+    """The comparison of a finished run alone. Raises FkiError where the target is not one."""
     from fki.comparison.compare import compare
     from fki.core.errors import ConfigError, DataError
     from fki.runs.open_run import find_run
 
     run, _ = find_run(target)
     if run is None:
-        raise ConfigError(f"--html is for runs, and '{target}' is a model.")
-    found = compare([run.folder])
-    for folder, reason in found.left_out.items():
-        raise DataError(f"{folder} cannot be told of on a page: {reason}")
-    return found
+        raise ConfigError(f"--html needs a run, and '{target}' is a model.")
+    comparison = compare([run.folder])
+    for folder, reason in comparison.left_out.items():
+        raise DataError(f"Cannot write a page about {folder}: {reason}")
+    return comparison
 
 
 def write_report(run: Path, show: "Show") -> None:

@@ -1,4 +1,4 @@
-"""`fki compare`: which method is better, and how sure that is."""
+"""`fki compare`: compares methods, with 95% intervals and tests."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,6 +7,7 @@ import typer
 
 from fki.commands._compare_tables import (
     describe_columns,
+    describe_rows,
     difference_table,
     iter_arm_rows,
     main_table,
@@ -20,51 +21,60 @@ from fki.core.errors import ConfigError
 if TYPE_CHECKING:
     from fki.comparison.types import Comparison, Group
 
-MOST = 8  # runs that are left out and named, unless --wide
+NAMED = 8  # skipped runs that are named without --wide
 
 
 def compare(
     folders: Annotated[
-        list[Path] | None, typer.Argument(help="Folders of runs, or runs.", show_default="runs/")
+        list[Path] | None, typer.Argument(help="Runs, or folders of runs.", show_default="runs/")
     ] = None,
     by: Annotated[
         str,
         typer.Option(
             metavar="KEY",
-            help="What makes an arm: method, preset, version, seed or a setting.",
+            help="What defines an arm: method, preset, version, seed or a setting.",
             show_default="all settings but the seed",
         ),
     ] = "",
     baseline: Annotated[
         str,
-        typer.Option(metavar="ARM", help="What arms are compared with.", show_default="vanilla"),
+        typer.Option(metavar="ARM", help="The arm to compare with.", show_default="vanilla"),
     ] = "",
     metric: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="What to show, such as updated.learned; again for more."),
+        typer.Option(
+            metavar="NAME",
+            help="A metric to show: learning_gain, forgetting, bwt, fwt, acc, fuar, kar, kg, f1, "
+            "accuracy, log_likelihood, perplexity, old_em, or a probe set as in updated, "
+            "updated.learned, updated.before, updated.f1.learned. Repeatable.",
+        ),
     ] = None,
-    sort: Annotated[str, typer.Option(metavar="NAME", help="The metric to sort arms by.")] = "",
+    sort: Annotated[str, typer.Option(metavar="NAME", help="Sort arms by this metric.")] = "",
     wide: Annotated[
-        bool, typer.Option("--wide", help="All metrics, with intervals, and all differences.")
+        bool, typer.Option("--wide", help="Show all metrics with intervals, and all differences.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Compare also what is not comparable, and say so.")
+        bool,
+        typer.Option(
+            "--force", help="Compare runs even if their data or protocol differ; adds a warning."
+        ),
     ] = False,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a page with all figures, too.")
+        Path | None, typer.Option(metavar="FILE", help="Also write an HTML page with all figures.")
     ] = None,
     figures: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write each figure as an SVG file, too.")
+        Path | None, typer.Option(metavar="FOLDER", help="Also write each figure as an SVG file.")
     ] = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV on stdout.")] = False,
-    as_latex: Annotated[bool, typer.Option("--latex", help="As LaTeX on stdout.")] = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown on stdout.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV on stdout.")] = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="LaTeX on stdout.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Markdown on stdout.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare methods: what they learned, kept, forgot and cost, and how sure that is.
+    """Compare methods: what they learned, kept, forgot and cost, with 95% intervals and tests.
 
-    Runs that differ in nothing but the seed are one arm. Arms are compared with a baseline, probe
-    by probe, where they were asked the same questions of the same base model.
+    Runs that differ only in the seed form one arm. Arms are compared with a baseline, paired by
+    probe. Runs are compared only if data, probes, base model and protocol match; otherwise the
+    differences are listed.
     """
     from fki.comparison.compare import compare as compare_runs
 
@@ -72,11 +82,11 @@ def compare(
         name for name, on in (("csv", as_csv), ("latex", as_latex), ("markdown", as_markdown)) if on
     ]
     if len(forms) + as_json > 1:
-        raise ConfigError("Of --csv, --json, --latex and --markdown only one can be on stdout.")
+        raise ConfigError("Only one of --csv, --json, --latex and --markdown can write to stdout.")
     if html:
         check_page_path(html)
     show = Show(as_json=as_json)
-    found = compare_runs(
+    comparison = compare_runs(
         folders or [Path("runs")],
         by=by,
         baseline=baseline,
@@ -85,73 +95,74 @@ def compare(
         force=force,
     )
     if forms:
-        _print(found, forms[0], show)
-    for number, group in enumerate(() if forms else found.groups):
+        _print(comparison, forms[0], show)
+    for number, group in enumerate(() if forms else comparison.groups):
         if number:
             show.out.print()
         _show(group, show, sort=sort, is_wide=wide)
         for row in iter_arm_rows(group):
             show.data(**row)
-    _rest(found, show, is_wide=wide)
-    _write(found, html, figures, show)
+    _show_rest(comparison, show, is_wide=wide)
+    _write_files(comparison, html, figures, show)
 
 
-def _print(found: "Comparison", form: str, show: Show) -> None:
-    """The comparison for another program."""
+def _print(comparison: "Comparison", form: str, show: Show) -> None:
+    """Print the comparison for another program."""
     from fki.report import table_formats
 
-    for group in found.groups:
+    for group in comparison.groups:
         show.notes(group.warnings)
     write = {
         "csv": table_formats.to_csv,
         "latex": table_formats.to_latex,
         "markdown": table_formats.to_markdown,
     }
-    show.text(write[form](found))
+    show.text(write[form](comparison))
 
 
-def _write(found: "Comparison", html: Path | None, figures: Path | None, show: Show) -> None:
-    """The page and the figures, where they are asked for."""
+def _write_files(
+    comparison: "Comparison", html: Path | None, figures: Path | None, show: Show
+) -> None:
+    """Write the page and the figures, where requested."""
     if html:
         from fki.report.html_page import write_page
 
-        write_page(found, html)
-        show.note(f"The page is {html}")
+        write_page(comparison, html)
+        show.note(f"Page: {html}")
     if figures:
         from fki.report.save_figures import save_figures
 
-        saved = save_figures(found, figures)
-        show.note(f"{len(saved)} figures are in {figures}")
+        saved = save_figures(comparison, figures)
+        show.note(f"{len(saved)} figures: {figures}")
 
 
 def _show(group: "Group", show: Show, *, sort: str, is_wide: bool) -> None:
-    """One group: what it says of each arm, and of the differences to the baseline."""
+    """Show one group: its arms, and their differences to the baseline."""
     for warning in group.warnings:
         show.note(f"Note: {warning}")
     show.table((wide_table if is_wide else main_table)(group, sort))
-    show.out.print(describe_columns(group), style="dim")
+    show.out.print((describe_rows if is_wide else describe_columns)(group), style="dim")
     if group.baseline:
         show.out.print()
-        table, words = difference_table(group, is_wide=is_wide)
+        table, note = difference_table(group, is_wide=is_wide)
         if table.row_count:
             show.table(table)
-        show.out.print(words, style="dim")
+        show.out.print(note, style="dim")
 
 
-def _rest(found: "Comparison", show: Show, *, is_wide: bool) -> None:
-    """What was not compared, and why."""
-    named = list(found.left_out.items())
-    for folder, reason in named if is_wide else named[:MOST]:
-        show.note(f"Left out: {folder}: {reason}")
-    if len(named) > MOST and not is_wide:
-        show.note(f"{len(named) - MOST} more are left out; --wide names them.")
+def _show_rest(comparison: "Comparison", show: Show, *, is_wide: bool) -> None:
+    """Show the skipped runs, and why groups are not compared with each other."""
+    named = list(comparison.left_out.items())
+    for folder, reason in named if is_wide else named[:NAMED]:
+        show.note(f"Skipped {folder}: {reason}")
+    if len(named) > NAMED and not is_wide:
+        show.note(f"{len(named) - NAMED} more runs skipped; --wide names them.")
     for folder, reason in named:
         show.data(skipped=folder, reason=reason)
-    if len(found.groups) > 1:
+    if len(comparison.groups) > 1:
         show.note(
-            f"These are {len(found.groups)} groups of runs, which are not compared with one "
-            "another. They differ in"
+            f"{len(comparison.groups)} groups of runs, not compared with each other. They differ in"
         )
-        for difference in found.group_differences:
+        for difference in comparison.group_differences:
             show.note(f"  {difference}")
-        show.note("Give the folders of one group, or --force.")
+        show.note("To compare them, pass --force; otherwise pass the runs of one group.")

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fki.core.probe_sets import BASE, matrix_probe_sets
+from fki.core.probe_sets import BASE, Moment, matrix_probe_sets
 from fki.metrics.bootstrap import draw_weights
 from fki.metrics.continual import StreamScores
 from fki.metrics.draws import Draws
-from fki.metrics.registry import BY_FIELD, EM, STREAM_METRICS, AnswerMetric, Moment, metric_key
+from fki.metrics.registry import BY_FIELD, EM, STREAM_METRICS, AnswerMetric, metric_key
 from fki.runs.outcomes import Outcomes, ProbeCell
 
 Cells: TypeAlias = Sequence[tuple[int, int]]  # (row, number of a cell of the run)

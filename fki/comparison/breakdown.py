@@ -1,7 +1,7 @@
-"""Behind a comparison's means: each relation, and the questions on which the arms differ.
+"""The details behind a comparison's means: each relation, and the probes on which arms differ.
 
-Read from the last row of each run's samples.jsonl, joined with probes.jsonl by probe set and id.
-Files are read line by line; what is held is a number for each probe and arm.
+They come from the last row of each run's samples.jsonl, joined with probes.jsonl by probe set and
+id. Files are read line by line; memory holds a number for each probe and arm.
 """
 
 import json
@@ -20,8 +20,8 @@ from fki.core.errors import DataError
 from fki.runs.run_dir import PROBES, SAMPLES, Run
 
 Key = tuple[str, str]  # probe set and id
-MOST_PROBES = 200_000  # of one group: what is held grows with them
-SHOWN = 40
+MAX_PROBES = 200_000  # of one group; memory grows with them
+SHOWN = 40  # contrasts
 TAIL = 1 << 16  # bytes, in which the last line of samples.jsonl ends
 
 
@@ -33,12 +33,12 @@ class RelationScore:
     relation: str
     n: int
     em: Mapping[str, float | None]  # by arm
-    example: str  # one of its questions
+    example: str  # one of its prompts
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an arm's first seed said, and the share of its seeds that were right."""
+    """The answer of an arm's first seed, and the share of its seeds with a correct answer."""
 
     text: str
     is_right: bool
@@ -47,101 +47,103 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """A question on which arms differ."""
+    """A probe on which arms differ."""
 
     probe_set: str
     relation: str
     question: str
     answers: tuple[str, ...]
-    said: Mapping[str, Answer]  # by arm
+    predictions: Mapping[str, Answer]  # by arm
 
 
 @dataclass(frozen=True, slots=True)
 class Breakdown:
-    """Of one group."""
+    """The breakdown of one group."""
 
     relations: tuple[RelationScore, ...] = ()
     contrasts: tuple[Contrast, ...] = ()
-    differing: int = 0  # questions on which at least two arms differ, shown or not
-    asked: int = 0  # questions that every arm was asked
-    skipped: Mapping[str, str] = field(default_factory=dict)  # a run's folder: why
+    differing_count: int = 0  # probes on which at least two arms differ, shown or not
+    probe_count: int = 0  # probes that every arm answered
+    skipped: Mapping[str, str] = field(default_factory=dict)  # a run's folder: the reason
 
 
 def break_down(comparison: Comparison, shown: int = SHOWN) -> tuple[Breakdown, ...]:
-    """The details of each group; a run that cannot be read is skipped, with its reason."""
+    """The breakdown of each group; an unreadable run is skipped, with the reason."""
     return tuple(break_down_group(group, shown) for group in comparison.groups)
 
 
 def break_down_group(group: Group, shown: int = SHOWN) -> Breakdown:
-    """The relations of a group, and up to `shown` questions on which its arms differ most."""
-    book = _Book()
+    """The relations of a group, and up to `shown` probes on which its arms differ most."""
+    counts = _AnswerCounts()
     for arm in group.arms:
         for folder in arm.runs:
-            book.add(arm.name, Run(Path(folder)))
-    shares = book.shares([arm.name for arm in group.arms])
+            counts.add(arm.name, Run(Path(folder)))
+    shares = counts.shares([arm.name for arm in group.arms])
     differing = [key for key, row in shares.items() if max(row.values()) > min(row.values())]
-    chosen = _spread(differing, shares, book.relations, shown)
+    chosen = _spread(differing, shares, counts.relations, shown)
     return Breakdown(
-        relations=tuple(_relations([arm.name for arm in group.arms], book)),
-        contrasts=tuple(_contrasts(chosen, group.arms, shares, book)),
-        differing=len(differing),
-        asked=len(shares),
-        skipped=book.skipped,
+        relations=tuple(_relations([arm.name for arm in group.arms], counts)),
+        contrasts=tuple(_contrasts(chosen, group.arms, shares, counts)),
+        differing_count=len(differing),
+        probe_count=len(shares),
+        skipped=counts.skipped,
     )
 
 
-class _Book:
-    """The relation of each probe, and how often each arm was asked it and was right."""
+class _AnswerCounts:
+    """The relation of each probe, and how many seeds of each arm answered it, and correctly."""
 
     def __init__(self) -> None:
         self.relations: dict[Key, str] = {}
-        self.sources: list[Run] = []  # whose probes.jsonl tell of these probes
+        self.sources: list[Run] = []  # whose probes.jsonl contain these probes
         self.right: dict[str, dict[Key, float]] = defaultdict(dict)
-        self.asked: dict[str, dict[Key, int]] = defaultdict(dict)
+        self.answered: dict[str, dict[Key, int]] = defaultdict(dict)
         self.skipped: dict[str, str] = {}
 
     def add(self, arm: str, run: Run) -> None:
-        """Count a run in, whole or not at all."""
+        """Add a run, whole or not at all."""
         try:
-            rows = islice(read_last_row(run), MOST_PROBES)
-            found = {_key(row): float(row["em"]) for row in rows}
-            if not found.keys() <= self.relations.keys():
-                self._learn_relations(run)
+            rows = islice(read_last_row(run), MAX_PROBES)
+            scores = {_key(row): float(row["em"]) for row in rows}
+            if not scores.keys() <= self.relations.keys():
+                self._add_relations(run)
         except DataError as error:
             self.skipped[str(run.folder)] = str(error)
         except (KeyError, TypeError, ValueError):
-            self.skipped[str(run.folder)] = f"its {SAMPLES} or {PROBES} is not as fki writes it."
+            self.skipped[str(run.folder)] = (
+                f"its {SAMPLES} or {PROBES} is not in the format of fki."
+            )
         else:
-            right, asked = self.right[arm], self.asked[arm]
-            for key, em in found.items():
+            right, answered = self.right[arm], self.answered[arm]
+            for key, em in scores.items():
                 right[key] = right.get(key, 0.0) + em
-                asked[key] = asked.get(key, 0) + 1
+                answered[key] = answered.get(key, 0) + 1
 
-    def _learn_relations(self, run: Run) -> None:
-        rows = islice(run.read_lines(PROBES), MOST_PROBES)
-        found = {_key(row): str(row["relation"]) for row in rows if _asked(row)}
-        self.relations = found | self.relations
+    def _add_relations(self, run: Run) -> None:
+        rows = islice(run.read_lines(PROBES), MAX_PROBES)
+        relations = {_key(row): str(row["relation"]) for row in rows if _prompt_and_answers(row)}
+        self.relations = relations | self.relations
         self.sources.append(run)
 
     def share(self, arm: str, key: Key) -> float:
-        """Of the seeds that were asked, those that were right: 0 to 1."""
-        return self.right[arm][key] / self.asked[arm][key]
+        """The share of an arm's seeds that answered a probe correctly: 0 to 1."""
+        return self.right[arm][key] / self.answered[arm][key]
 
     def shares(self, arms: Sequence[str]) -> dict[Key, dict[str, float]]:
-        """By arm, of each probe that all arms with a readable run were asked."""
-        read = [arm for arm in arms if self.asked[arm]]
+        """The shares of each arm, for the probes that all arms with a readable run answered."""
+        read = [arm for arm in arms if self.answered[arm]]
         return {
             key: {arm: self.share(arm, key) for arm in read}
             for key in self.relations
-            if read and all(key in self.asked[arm] for arm in read)
+            if read and all(key in self.answered[arm] for arm in read)
         }
 
     def probes(self, keys: Collection[Key]) -> dict[Key, tuple[str, tuple[str, ...]]]:
-        """The question and the answers of these probes."""
+        """The prompt and the answers of these probes."""
         return {
-            key: _asked(row)
+            key: _prompt_and_answers(row)
             for run in reversed(self.sources)  # the first one has the last word
-            for row in islice(run.read_lines(PROBES), MOST_PROBES)
+            for row in islice(run.read_lines(PROBES), MAX_PROBES)
             if (key := _key(row)) in keys
         }
 
@@ -154,7 +156,7 @@ def read_last_row(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def _last_after(file: Path) -> str:
-    """What the last sample comes after, read from the end of the file."""
+    """The name of the last row, read from the end of the file."""
     try:
         with file.open("rb") as lines:
             size = lines.seek(0, os.SEEK_END)
@@ -164,8 +166,8 @@ def _last_after(file: Path) -> str:
         raise DataError(f"{file} cannot be read: {error}.") from None
 
 
-def _asked(row: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """A probe's question and its answers."""
+def _prompt_and_answers(row: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """A probe's prompt and its answers."""
     return str(row["source"]), tuple(map(str, row["answers"]))
 
 
@@ -173,23 +175,23 @@ def _key(row: Mapping[str, Any]) -> Key:
     return str(row["probe_set"]), str(row["id"])
 
 
-def _relations(arms: Sequence[str], book: _Book) -> Iterator[RelationScore]:
-    """By probe set as they are asked, the most asked relations first."""
+def _relations(arms: Sequence[str], counts: _AnswerCounts) -> Iterator[RelationScore]:
+    """The relations by probe set, those with the most probes first."""
     members: dict[tuple[str, str], list[Key]] = defaultdict(list)
-    for key, relation in book.relations.items():
-        if any(key in book.asked[arm] for arm in arms):
+    for key, relation in counts.relations.items():
+        if any(key in counts.answered[arm] for arm in arms):
             members[key[0], relation].append(key)
     sets = list(dict.fromkeys(probe_set for probe_set, _ in members))
     order = sorted(members, key=lambda pair: (sets.index(pair[0]), -len(members[pair]), pair[1]))
-    examples = book.probes({members[pair][0] for pair in order})
+    examples = counts.probes({members[pair][0] for pair in order})
     for pair in order:
         keys = members[pair]
-        em = {arm: _em(arm, keys, book) for arm in arms}
+        em = {arm: _em(arm, keys, counts) for arm in arms}
         yield RelationScore(*pair, len(keys), em, examples[keys[0]][0])
 
 
-def _em(arm: str, keys: Sequence[Key], book: _Book) -> float | None:
-    shares = [book.share(arm, key) for key in keys if key in book.asked[arm]]
+def _em(arm: str, keys: Sequence[Key], counts: _AnswerCounts) -> float | None:
+    shares = [counts.share(arm, key) for key in keys if key in counts.answered[arm]]
     return 100 * fmean(shares) if shares else None
 
 
@@ -199,7 +201,7 @@ def _spread(
     relations: Mapping[Key, str],
     most: int,
 ) -> list[Key]:
-    """Those on which arms differ most, in turns of each probe set and, in it, of each relation."""
+    """The probes on which arms differ most, in turns of each probe set and of its relations."""
 
     def rank(key: Key) -> tuple[float, float, int]:
         row = list(shares[key].values())
@@ -222,22 +224,22 @@ def _contrasts(
     keys: Sequence[Key],
     arms: Sequence[Arm],
     shares: Mapping[Key, Mapping[str, float]],
-    book: _Book,
+    counts: _AnswerCounts,
 ) -> Iterator[Contrast]:
-    probes = book.probes(set(keys))
-    texts = {arm.name: _texts(arm, set(keys), book) for arm in arms}
-    for key in [key for key in book.relations if key in probes]:  # as they were asked
-        said = {
-            name: Answer(*found[key], share=shares[key][name])
-            for name, found in texts.items()
-            if key in found
+    probes = counts.probes(set(keys))
+    texts = {arm.name: _texts(arm, set(keys), counts) for arm in arms}
+    for key in [key for key in counts.relations if key in probes]:  # in the order of evaluation
+        predictions = {
+            name: Answer(*answers[key], share=shares[key][name])
+            for name, answers in texts.items()
+            if key in answers
         }
-        yield Contrast(key[0], book.relations[key], *probes[key], said)
+        yield Contrast(key[0], counts.relations[key], *probes[key], predictions)
 
 
-def _texts(arm: Arm, keys: Collection[Key], book: _Book) -> dict[Key, tuple[str, bool]]:
-    """What the first readable run of an arm said, and whether that was right."""
-    readable = [folder for folder in arm.runs if folder not in book.skipped]
+def _texts(arm: Arm, keys: Collection[Key], counts: _AnswerCounts) -> dict[Key, tuple[str, bool]]:
+    """The answers of an arm's first readable run, and whether each is correct."""
+    readable = [folder for folder in arm.runs if folder not in counts.skipped]
     return {
         key: (str(row.get("text", "")), row["em"] == 1)
         for folder in readable[:1]

@@ -23,7 +23,7 @@ from fki.comparison.types import Comparison, Difference, Group, Verdict
 from fki.core.errors import ConfigError, DataError, did_you_mean
 from fki.core.probe_sets import PROBE_SETS
 from fki.metrics.bootstrap import DRAWS, difference_of_means
-from fki.metrics.registry import BY_FIELD, EM, Metric, all_metrics, is_default
+from fki.metrics.registry import BY_FIELD, EM, STREAM_METRICS, Metric, all_metrics, is_default
 from fki.metrics.significance import cohens_h, holm, mcnemar
 from fki.runs.outcomes import Outcomes, read_outcomes
 
@@ -117,7 +117,8 @@ class _GroupBuilder:
 
     def select(self, keys: Sequence[str], *, everything: bool) -> list[Metric]:
         """The requested metrics, each once, or the default ones, that an arm has a value of."""
-        requested = [self.metrics[key] for key in self._expand(keys)]
+        expanded = [self._expand(key) for key in keys]
+        requested = list(dict.fromkeys(metric for metrics in expanded for metric in metrics))
         shown = requested or [m for m in self.metrics.values() if everything or is_default(m)]
         self._compute({m.answer.key for m in shown if m.answer is not None} | {EM.key})
         defined = {
@@ -126,32 +127,29 @@ class _GroupBuilder:
             for key, drawn in values.items()
             if np.isfinite(drawn[:, 0]).any()
         }
-        if missing := [metric.key for metric in requested if metric.key not in defined]:
+        pairs = zip(keys, expanded, strict=True)
+        missing = [key for key, metrics in pairs if defined.isdisjoint(m.key for m in metrics)]
+        if missing:
             self.warnings.append(f"Undefined in every run: {', '.join(missing)}.")
         return [metric for metric in shown if metric.key in defined]
 
-    def _expand(self, keys: Sequence[str]) -> list[str]:
-        """Each key once; an answer metric alone stands for it on all probe sets at the end.
+    def _expand(self, key: str) -> list[Metric]:
+        """The metric of a key; for the key of an answer metric, that of each probe set at the end.
 
         Raises ConfigError for an unknown key.
         """
-        expanded = []
-        for key in keys:
-            of_answer = [
-                m.key
-                for m in self.metrics.values()
-                if m.answer is BY_FIELD.get(key, "") and m.moment == "after"
-            ]
-            if key not in self.metrics and not of_answer:
-                known = [*self.metrics, *BY_FIELD]
-                raise ConfigError(
-                    f"--metric must be the key of a metric, not '{key}'.{did_you_mean(key, known)}",
-                    hint="Keys: learning_gain, forgetting, bwt, fwt, acc, fuar, kar, kg; a probe "
-                    "set such as updated, or updated.learned, updated.before, updated.f1; or "
-                    f"{', '.join(BY_FIELD)} for all probe sets.",
-                )
-            expanded += [key] if key in self.metrics else of_answer
-        return list(dict.fromkeys(expanded))
+        if key in self.metrics:
+            return [self.metrics[key]]
+        if key in BY_FIELD:
+            metrics = self.metrics.values()
+            return [m for m in metrics if m.answer is BY_FIELD[key] and m.moment == "after"]
+        known = [*self.metrics, *BY_FIELD]
+        raise ConfigError(
+            f"--metric must be the key of a metric, not '{key}'.{did_you_mean(key, known)}",
+            hint=f"Keys: {', '.join(metric.key for metric in STREAM_METRICS)}; a probe set such as "
+            "updated, or updated.learned, updated.before, updated.f1; or "
+            f"{', '.join(BY_FIELD)} for all probe sets.",
+        )
 
     def _compute(self, fields: set[str]) -> None:
         """Compute the stream metrics, and these answer metrics of every probe set."""

@@ -1,7 +1,7 @@
 """The standard probe sets: each once, with its name, role, short name and meaning."""
 
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from fki.core.types import ProbeRole
 
@@ -28,6 +28,14 @@ PROBE_SETS = {
         StandardProbeSet("paraphrase", "learn", "para", "learned facts in a wording never trained"),
         StandardProbeSet(CLOZE, "learn", "cloze", "masked spans of a period's documents"),
     )
+}
+
+
+Moment = Literal["after", "learned", "before"]
+MOMENTS: dict[Moment, str] = {  # at which a probe set's scores are compared
+    "after": "after the stream",
+    "learned": "right after the period was learned",
+    "before": "before the stream",
 }
 
 

@@ -9,22 +9,16 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Literal, TypeAlias
 
-from fki.core.probe_sets import PROBE_SETS, describe, matrix_probe_sets
+from fki.core.probe_sets import MOMENTS, PROBE_SETS, Moment, describe, matrix_probe_sets
 from fki.metrics import continual
 from fki.metrics.continual import StreamScores
 from fki.metrics.draws import Draws
 from fki.metrics.pooling import mean_per_probe, percentage, perplexity
 
-Moment = Literal["after", "learned", "before"]
 Role = Literal["learned", "kept", "forgotten", ""]
 Bounds: TypeAlias = tuple[float, float]
 
 PERCENT: Bounds = (0.0, 100.0)
-MOMENTS: dict[Moment, str] = {
-    "after": "after the stream",
-    "learned": "right after its period was learned",
-    "before": "before the stream",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +36,10 @@ class AnswerMetric:
     digits: int = 1
     bounds: Bounds = PERCENT
     is_binary: bool = False  # each answer scores 0 or 1
+
+    def describe(self) -> str:
+        """The label, with the unit and, where lower is better, the direction."""
+        return ", ".join([self.label, *_facts(self.unit, self.higher_is_better)])
 
 
 EM = AnswerMetric("em", "exact match (EM)", "EM", percentage, "em", is_binary=True)
@@ -109,13 +107,17 @@ class Metric:
         return self.answer is not None and self.answer.is_binary
 
     def describe(self) -> str:
-        """The meaning, with the unit and the direction."""
-        unit = f", {self.unit}" if self.unit else ""
-        return f"{self.meaning}{unit}{'' if self.higher_is_better else '; lower is better'}"
+        """The meaning, with the unit and, where lower is better, the direction."""
+        facts = _facts(self.unit, self.higher_is_better)
+        return f"{self.meaning} ({', '.join(facts)})" if facts else self.meaning
 
     def clip(self, value: float | None) -> float | None:
         """The value, or the bound that it is beyond."""
         return None if value is None else min(max(value, self.bounds[0]), self.bounds[1])
+
+
+def _facts(unit: str, higher_is_better: bool) -> list[str]:
+    return [fact for fact in (unit, "" if higher_is_better else "lower is better") if fact]
 
 
 STREAM_METRICS = (
@@ -123,7 +125,7 @@ STREAM_METRICS = (
         "learning_gain",
         "learning gain",
         "gain",
-        "rise of a period's EM by training on it; mean over periods",
+        "rise of EM on a period by training on it, mean over periods",
         role="learned",
         compute=lambda scores: continual.learning_gain(scores.matrix),
     ),
@@ -131,7 +133,7 @@ STREAM_METRICS = (
         "forgetting",
         "forgetting",
         "forgot",
-        "fall of a period's EM from its best to the end; mean over earlier periods",
+        "fall of EM on a period from its best to the end, mean over earlier periods",
         higher_is_better=False,
         role="forgotten",
         compute=lambda scores: continual.forgetting(scores.matrix),
@@ -140,14 +142,14 @@ STREAM_METRICS = (
         "bwt",
         "BWT",
         "BWT",
-        "backward transfer: effect of later training on the EM of earlier periods",
+        "backward transfer: effect of later training on EM of earlier periods",
         compute=lambda scores: continual.bwt(scores.matrix),
     ),
     Metric(
         "fwt",
         "FWT",
         "FWT",
-        "forward transfer: effect of earlier training on the EM of later periods",
+        "forward transfer: effect of earlier training on EM of later periods",
         compute=lambda scores: continual.fwt(scores.matrix),
     ),
     Metric(
@@ -182,7 +184,7 @@ STREAM_METRICS = (
         "kg",
         "KG",
         "KG",
-        "knowledge gap: share of the facts so far that is not answered; mean over periods",
+        "knowledge gap: share of the facts so far that is not answered, mean over periods",
         unit="",
         higher_is_better=False,
         digits=2,

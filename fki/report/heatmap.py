@@ -1,4 +1,4 @@
-"""The matrix R of an arm as a heat map: what is known of each period, after each."""
+"""The matrix R of an arm as a heat map: exact match on each period after each period."""
 
 from collections.abc import Sequence
 
@@ -18,15 +18,15 @@ from fki.report.style import (
     with_figure_style,
 )
 
-Cells = Sequence[tuple[int, int, float]]  # row t, column i, R[t][i], of what is learned already
+Cells = Sequence[tuple[int, int, float]]  # row t, column i, R[t][i], for learned periods
 
-ANNOTATED = 13  # periods, up to which each cell says its number
+ANNOTATED = 13  # periods, up to which each cell shows its number
 DRAWN = 40  # periods, up to which each cell is a shape of its own
 
 
 @with_figure_style
 def draw_heatmap(group: Group, arm: Arm) -> Figure | None:
-    """R[t][i] for i <= t, fuller of colour the more is known; None where nothing was asked."""
+    """R[t][i] for i <= t, a higher score in a stronger color; None where nothing was scored."""
     cells = [
         (t, i, value)
         for t, row in enumerate(arm.matrix)
@@ -42,8 +42,8 @@ def draw_heatmap(group: Group, arm: Arm) -> Figure | None:
     axes.set_xlim(0.5, len(periods) + 0.5)
     axes.set_ylim(len(periods) + 0.5, 0.5)
     axes.set_title(shorten_label(arm.name))
-    axes.set_xlabel("exact match on what came in")
-    axes.set_ylabel("after")
+    axes.set_xlabel("exact match on the probes of")
+    axes.set_ylabel("after training on")
     names = ("", *periods)
     set_row_ticks(axes, names, 13, slanted=True)
     places = [int(place) for place in axes.get_xticks() if place > 0]
@@ -66,7 +66,7 @@ def _shapes(axes: Axes, cells: Cells, periods: int) -> None:
 
 
 def _picture(axes: Axes, cells: Cells, periods: int) -> None:
-    """Many cells: one picture, in a colour that does for both grounds, and clear between."""
+    """Many cells: one picture, in a color for both backgrounds, transparent between."""
     red, green, blue, _ = to_rgba(COLORS["heat"].light)
     clear = (red, green, blue, 0.0)
     image = [[clear] * periods for _ in range(periods)]

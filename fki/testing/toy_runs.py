@@ -35,14 +35,23 @@ def row_cells(row: int) -> list[ToyCell]:
     return cells
 
 
-def cell_probes(cell: ToyCell) -> list[dict[str, str]]:
+def cell_probes(cell: ToyCell) -> list[dict[str, Any]]:
     """The probes of a cell; two of each subject."""
     name, period, lasts = cell
     probes = []
     for number in range(PROBES[name] if lasts else 5):
-        subject = f"land {number // 2}"
+        subject, relation = f"land {number // 2}", ("P6", "P36")[number % 2]
         id = f"{period}|{name}{'' if lasts else ' for now'}|{subject}|{number}"
-        probes.append({"probe_set": name, "id": id, "subject": subject, "relation": "P6"})
+        probes.append(
+            {
+                "probe_set": name,
+                "id": id,
+                "subject": subject,
+                "relation": relation,
+                "source": f"{relation} of {subject} in {period} is <extra_id_0>.",
+                "answers": [f"answer {number}"],
+            }
+        )
     return probes
 
 
@@ -98,7 +107,7 @@ def _answer(em: float, cell: ToyCell, rng: np.random.Generator) -> dict[str, Any
     }
 
 
-def _probes() -> Iterator[dict[str, str]]:
+def _probes() -> Iterator[dict[str, Any]]:
     return (probe for cell in row_cells(0) for probe in cell_probes(cell))
 
 

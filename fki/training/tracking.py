@@ -24,13 +24,14 @@ from fki.config.schema import flatten, to_dict
 from fki.core.errors import ConfigError, FkiError, did_you_mean
 from fki.core.types import RowScored, Score, Step
 from fki.evaluation.summary import pooled_mean
+from fki.metrics.registry import ANSWER_METRICS
 from fki.runs.resume import LogExtent
 from fki.runs.run_dir import TRACKING
 from fki.training.runner import Runner
 
 PROJECT = "fki"  # of wandb and trackio, the experiment of mlflow
 TRACKERS = ("tensorboard", "wandb", "trackio", "mlflow")
-TRACKED_SCORES = ("em", "f1", "accuracy", "log_likelihood")
+TRACKED_SCORES = tuple(metric.key for metric in ANSWER_METRICS if not metric.per)
 SECRET_WORDS = {"key", "token", "secret", "password", "passwd", "credential", "credentials", "auth"}
 URL_USER = re.compile(r"(?<=://)[^/@\s]*@")  # the user and password of a URL
 

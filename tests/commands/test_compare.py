@@ -38,7 +38,7 @@ def test_compare_shows_a_run_whose_scores_are_not_there_yet(
     (run / "scores.json").unlink()
     (run / "outcomes.npz").unlink()
     shown = fki("compare")
-    assert shown.code == 0 and "Left out: runs/early" in shown.words
+    assert shown.code == 0 and "Skipped runs/early" in shown.words
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_compare_leaves_out_a_run_whose_scores_are_of_another_shape(
     (run / "scores.json").write_text(text, encoding="utf-8")
     (run / "outcomes.npz").unlink()
     shown = fki("compare", "runs")
-    assert shown.code == 0 and "Left out: runs/odd" in shown.words
+    assert shown.code == 0 and "Skipped runs/odd" in shown.words
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_runs_that_differ_in_what_was_asked_are_not_compared_and_it_is_said(
     copied(trained, tmp_path / "runs" / "one")
     changed(copied(trained, tmp_path / "runs" / "other"), table, **values)
     shown = fki("compare")
-    assert shown.code == 0 and "2 groups of runs, which are not compared" in shown.words
+    assert shown.code == 0 and "2 groups of runs, not compared" in shown.words
     assert told in shown.words
     forced = fki("compare", "--force", "--by", "method")
     assert "groups of runs" not in forced.words
@@ -167,7 +167,7 @@ def test_a_page_and_figures_are_written_beside_what_is_shown(
 ) -> None:
     copied(trained, tmp_path / "runs" / "one")
     shown = fki("compare", "--html", "page.html", "--figures", "figures")
-    assert shown.code == 0 and "vanilla" in shown.out and "The page is page.html" in shown.words
+    assert shown.code == 0 and "vanilla" in shown.out and "Page: page.html" in shown.words
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert text.startswith("<!doctype html>") and "vanilla" in text
     assert {f.suffix for f in (tmp_path / "figures").iterdir()} == {".svg"}
@@ -177,11 +177,11 @@ def test_no_page_is_written_over_a_file(fki: Fki, trained: Path, tmp_path: Path)
     (tmp_path / "page.html").write_text("mine", encoding="utf-8")
     for command in (["compare", trained], ["eval", trained]):
         shown = fki(*command, "--html", "page.html")
-        assert shown.code == 1 and "fki overwrites nothing" in shown.words
+        assert shown.code == 1 and "already exists" in shown.words
         assert not shown.out
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == "mine"
     shown = fki("compare", trained, "--html", "nowhere/page.html")
-    assert shown.code == 1 and "There is no folder nowhere" in shown.words
+    assert shown.code == 1 and "Folder nowhere" in shown.words
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_other_programs_get_nothing_but_their_form_on_stdout(
 
 def test_there_is_one_form_on_stdout(fki: Fki, trained: Path) -> None:
     shown = fki("compare", trained, "--csv", "--json")
-    assert shown.code == 2 and "only one" in shown.words
+    assert shown.code == 2 and "one of --csv" in shown.words
 
 
 def test_a_run_leaves_its_report(trained: Path) -> None:
@@ -210,12 +210,35 @@ def test_eval_writes_a_page_about_a_run_only(fki: Fki, trained: Path, tmp_path: 
     assert shown.code == 0 and "The page about the run is page.html" in shown.words
     assert (tmp_path / "page.html").exists()
     refused = fki("eval", "t5-mini", "--html", "other.html")
-    assert refused.code == 2 and "--html is for runs" in refused.words
+    assert refused.code == 2 and "--html needs a run" in refused.words
 
 
 def test_wide_shows_intervals_and_every_metric(fki: Fki, trained: Path) -> None:
     shown = fki("compare", trained, "--wide")
-    assert " to " in shown.out and "KAR" in shown.out and "updated, learned" in shown.out
+    lines = shown.out.splitlines()
+    starts = [line.split("  ")[0] if line[:1].strip() else line.split()[0] for line in lines]
+    assert " to " in shown.out
+    for row in (
+        "EM, %",
+        "updated",
+        "learned",
+        "before",
+        "FWT",
+        "ACC",
+        "KAR",
+        "F1, %",
+        "accuracy, %",
+    ):
+        assert row in starts
+    assert {"perplexity", "log-likelihood, nats", "old answer, %"} <= {*starts}
+
+
+def test_an_answer_metric_is_shown_for_each_probe_set(fki: Fki, trained: Path) -> None:
+    shown = fki("compare", trained, "--metric", "f1", "--metric", "updated.perplexity", "--json")
+    [arm] = [row for row in shown.rows if "estimates" in row]
+    for key in ("updated.f1", "invariant.f1", "updated.perplexity"):
+        assert arm["estimates"][key]["value"] is not None
+    assert "upd F1" in fki("compare", trained, "--metric", "f1").out
 
 
 @pytest.mark.parametrize(

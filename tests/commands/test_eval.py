@@ -61,7 +61,7 @@ def test_eval_refuses_an_output_that_cannot_be_a_folder(
 ) -> None:
     (tmp_path / "file").touch()
     shown = fki("eval", trained, "--output", output)
-    assert shown.code == 1 and f"--output {output} cannot be made" in shown.words
+    assert shown.code == 1 and f"--output {output}" in shown.words
 
 
 def test_eval_of_a_checkpoint_s_folder_is_that_of_its_run(fki: Fki, trained: Path) -> None:
@@ -84,7 +84,7 @@ def test_eval_of_a_folder_of_runs_says_which_there_are(
 
 def test_eval_of_a_run_as_another_model_is_refused(fki: Fki, trained: Path) -> None:
     shown = fki("eval", trained, "--set", "method=lora")
-    assert shown.code == 2 and "method is the run's own, 'vanilla'" in shown.words
+    assert shown.code == 2 and all(fact in shown.words for fact in ("vanilla", "--set method=lora"))
 
 
 def test_eval_of_a_model_has_no_checkpoint(fki: Fki) -> None:

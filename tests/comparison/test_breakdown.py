@@ -75,9 +75,9 @@ def test_a_relations_score_is_the_mean_over_probes_and_seeds_of_the_last_row(two
 
 def test_questions_on_which_arms_differ_come_with_what_the_first_seed_said(two: Group) -> None:
     found = break_down_group(two)
-    assert (found.asked, found.differing) == (4, 3)
+    assert (found.probe_count, found.differing_count) == (4, 3)
     assert [c.question for c in found.contrasts] == ["invariant a?", "invariant b?", "invariant c?"]
-    one, other = found.contrasts[1].said.values()
+    one, other = found.contrasts[1].predictions.values()
     assert (one.text, one.is_right, one.share) == ("b!", True, 0.5)
     assert (other.text, other.is_right, other.share) == ("b?", False, 0.0)
     assert found.contrasts[1].answers == ("b!",)
@@ -104,13 +104,13 @@ def test_the_same_runs_have_the_same_details(two: Group) -> None:
         ("samples.jsonl", "", "cannot be read"),
         ("samples.jsonl", "{half", "cannot be read"),
         ("samples.jsonl", "[1]\n", "cannot be read"),
-        ("samples.jsonl", '{"after": "2023-é", "id": "a"}\n', "not as fki writes it"),
+        ("samples.jsonl", '{"after": "2023-é", "id": "a"}\n', "not in the format"),
         (
             "samples.jsonl",
             '{"after": "x", "probe_set": "s", "id": "a", "em": null}\n',
-            "not as fki",
+            "not in the format",
         ),
-        ("probes.jsonl", "{}\n", "not as fki writes it"),
+        ("probes.jsonl", "{}\n", "not in the format"),
         ("probes.jsonl", "\x00\n", "cannot be read"),
     ],
 )
@@ -125,7 +125,7 @@ def test_a_broken_file_is_skipped_with_its_reason(
     found = break_down_group(two)
     assert list(found.skipped) == [str(broken)] and reason in found.skipped[str(broken)]
     assert found.relations[0].em == {"one": 50.0, "other": 0.0}
-    assert found.contrasts[0].said["one"].share == 1.0
+    assert found.contrasts[0].predictions["one"].share == 1.0
 
 
 def test_a_group_of_which_nothing_can_be_read_has_no_details(tmp_path: Path) -> None:
@@ -134,6 +134,6 @@ def test_a_group_of_which_nothing_can_be_read_has_no_details(tmp_path: Path) -> 
 
 
 def test_only_so_many_probes_are_held(two: Group, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_PROBES", 2)
+    monkeypatch.setattr(module, "MAX_PROBES", 2)
     found = break_down_group(two)
-    assert found.asked == 2 and [r.n for r in found.relations] == [2]
+    assert found.probe_count == 2 and [r.n for r in found.relations] == [2]

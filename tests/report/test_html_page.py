@@ -75,8 +75,8 @@ def details(group: Group) -> Breakdown:
                 "invariant", "P36", "The capital is <extra_id_0>.", ("Paris", "Lutetia"), said
             ),
         ),
-        differing=17,
-        asked=1234,
+        differing_count=17,
+        probe_count=1234,
         skipped={"runs/lora-s1": "its samples.jsonl is <broken>."},
     )
 
@@ -190,8 +190,8 @@ def test_relations_and_answers_are_told(comparison: Comparison, details: Breakdo
     assert found.row(3, "P36")[1:] == ["1200", "12.3", "12.3", "12.3", "It is ____."]
     assert found.row(4, HOSTILE)[1:] == ["3", "-", "-", "-", HOSTILE]
     answers = found.row(5, "The capital is ____.")
-    assert answers[1:] == ["Paris / Lutetia", "(nothing)", "-", "✓ Paris"]
-    assert "1,234 questions" in found.text and "differ on\n17" in found.text
+    assert answers[1:] == ["Paris / Lutetia", "(empty)", "-", "✓ Paris"]
+    assert "1,234 probes" in found.text and "differ on\n17" in found.text
     assert "its samples.jsonl is <broken>." in found.text
 
 
@@ -217,13 +217,13 @@ def test_hostile_names_stay_text(comparison: Comparison) -> None:
 def test_a_page_without_a_baseline_has_no_differences(group: Group, count: int) -> None:
     few = replace(group, arms=group.arms[:count], baseline="", differences=())
     found = Page(render_page(Comparison((few,), {})))
-    assert "Differences" not in found.text and "Against" not in found.text
+    assert "Differences to" not in found.text and "Against" not in found.text
     assert f"{count} arm" in found.text
 
 
 def test_a_page_of_nothing_says_so() -> None:
     found = Page(render_page(Comparison((), {"runs/a": "it is not finished."})))
-    assert "no finished run to compare" in found.text and "it is not finished." in found.text
+    assert "No finished run" in found.text and "it is not finished." in found.text
 
 
 def test_an_arm_of_which_nothing_is_defined_is_shown(group: Group) -> None:
