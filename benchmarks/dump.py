@@ -35,8 +35,8 @@ from benchmarks.measure import spread
 from fki.net.optional import import_zstd
 from fki.sources.wikidata.dump_pieces import TextPiece, iter_pieces
 from fki.sources.wikidata.dump_workers import read_piece
-from fki.sources.wikidata.entities import Scope
 from fki.sources.wikidata.relations import load_relations
+from fki.sources.wikidata.scope import Scope
 from fki.sources.wikidata.statements import Window
 
 PEERS = {  # by how a file ends: what decompresses it, and what it was made with
@@ -50,7 +50,7 @@ from datetime import date
 from pathlib import Path
 from fki.sources.wikidata.statements import Window
 from fki.sources.wikidata.dump_shard import ShardIndex, write_shard
-from fki.sources.wikidata.entities import Scope
+from fki.sources.wikidata.scope import Scope
 from fki.sources.wikidata.relations import load_relations
 from fki.sources.wikidata.merge_shards import open_subjects
 

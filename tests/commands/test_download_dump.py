@@ -56,7 +56,9 @@ def rows(folder: Path, stem: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_a_dump_and_the_query_service_tell_the_same(fki: Fki, world: World, dump: Path) -> None:
+def test_a_dump_and_the_query_service_have_the_same_facts(
+    fki: Fki, world: World, dump: Path
+) -> None:
     with sparql(world) as site:
         live = ("download", "wiki", "--from", "wikidata", "--contact", "me@example.org")
         asked = fki(*live, "--endpoint", site.url, *WINDOW, "--output", "live")
@@ -90,7 +92,7 @@ def random_world(seed: int) -> World:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_dump_and_the_query_service_tell_the_same_of_any_world(
+def test_a_dump_and_the_query_service_have_the_same_facts_of_any_world(
     fki: Fki, tmp_path: Path, seed: int
 ) -> None:
     it = random_world(seed)
@@ -111,7 +113,7 @@ def test_a_dump_and_the_query_service_tell_the_same_of_any_world(
     assert before[0] == before[1]
 
 
-def test_shards_make_the_dataset_of_the_whole(
+def test_shards_have_the_dataset_of_the_whole_dump(
     fki: Fki, dump: Path, short: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fki.sources.wikidata.dump_pieces.BZIP2_PIECE_BYTES", 500)
@@ -145,7 +147,7 @@ def test_shards_make_the_dataset_of_the_whole(
         ((*DUMP, "latest-all.json.bz2", "--endpoint", "http://x"), 2, "--endpoint"),
     ],
 )
-def test_what_cannot_be_read_is_said_with_what_to_type(
+def test_an_unreadable_dump_is_an_error_with_a_hint(
     fki: Fki, dump: Path, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
     shown = fki(*arguments)

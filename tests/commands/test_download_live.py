@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("pyoxigraph")
 from fki.core.paths import data_home
 from fki.data import open_dataset
+from fki.sources import catalog
 from fki.sources.request import WikidataRequest
 from tests.support.sparql_server import World, sparql
 
@@ -44,7 +45,7 @@ def rows(folder: Path, stem: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_last_quarters_facts_are_learned_in_two_commands(
+def test_the_facts_of_a_quarter_are_downloaded_and_trained_in_two_commands(
     fki: Fki, world: World, short: list[str]
 ) -> None:
     with sparql(world) as site:
@@ -74,7 +75,7 @@ def test_last_quarters_facts_are_learned_in_two_commands(
     assert trained.rows[-1]["summary"]["learning_gain"] is not None
 
 
-def test_what_is_made_reads_as_the_embedded_dataset_does(fki: Fki, world: World) -> None:
+def test_a_live_dataset_has_the_columns_of_the_embedded_one(fki: Fki, world: World) -> None:
     from datasets import load_dataset
 
     with sparql(world) as site:
@@ -89,7 +90,7 @@ def test_what_is_made_reads_as_the_embedded_dataset_does(fki: Fki, world: World)
     assert ours.num_rows == 19
 
 
-def test_the_second_time_nothing_is_asked(fki: Fki, world: World) -> None:
+def test_a_second_download_sends_no_query(fki: Fki, world: World) -> None:
     with sparql(world) as site:
         command = (*LIVE, *QUARTER, "--endpoint", site.url, "--relations", "P6")
         assert fki(*command, *WHO).code == 0
@@ -102,22 +103,20 @@ def test_the_second_time_nothing_is_asked(fki: Fki, world: World) -> None:
         assert mine.code == 0 and len(rows(Path("mine"), "stream")) <= 3
 
 
-def test_an_interrupted_command_goes_on_where_it_was(
-    fki: Fki, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_command_resumes(fki: Fki, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     command = (*LIVE, *QUARTER, *WHO, "--relations", "P6")
     with sparql(world) as site:
         monkeypatch.setattr("fki.net.http.HttpClient._backoff", lambda *_: 0.0)
         site.is_slow = lambda query: "rdfs:label ?label" in query
         failed = fki(*command, "--endpoint", site.url)
         assert failed.code == 3 and "resume" in failed.words
-        assert open_dataset.list_datasets() == []
+        assert catalog.list_datasets() == []
         site.is_slow, asked = (lambda _: False), len(site.queries)
         assert fki(*command, "--endpoint", site.url).code == 0
         assert len(site.queries) - asked <= 3  # hints, labels, and how far the data reach
 
 
-def test_a_user_who_stops_it_is_told_that_it_goes_on(
+def test_an_interrupted_command_exits_with_75_and_resumes(
     fki: Fki, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: object) -> None:
@@ -128,15 +127,13 @@ def test_a_user_who_stops_it_is_told_that_it_goes_on(
         with monkeypatch.context() as patch:
             patch.setattr("fki.sources.wikidata.query_crawl.QueryCrawl._fetch_labels", stop)
             stopped = fki(*command, "--endpoint", site.url)
-        assert stopped.code == 75 and "to resume" in stopped.words
+        assert stopped.code == 75 and "goes on where it was" in stopped.words
         asked = len(site.queries)
         assert fki(*command, "--endpoint", site.url).code == 0
         assert len(site.queries) - asked <= 3
 
 
-def test_two_processes_with_one_command_ask_once_and_both_have_the_dataset(
-    fki: Fki, world: World
-) -> None:
+def test_two_processes_with_one_command_query_once(fki: Fki, world: World) -> None:
     with sparql(world) as site:
         site.delay = 0.1
         command = [sys.executable, "-m", "fki", *LIVE, *QUARTER, *WHO, "--relations", "P6"]
@@ -153,7 +150,7 @@ def test_two_processes_with_one_command_ask_once_and_both_have_the_dataset(
         assert alone.code == 0 and len(site.queries) == 2 * asked
 
 
-def test_last_month_is_another_one_next_month(
+def test_the_default_window_is_recorded_as_dates(
     fki: Fki, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class December(date):
@@ -170,11 +167,11 @@ def test_last_month_is_another_one_next_month(
     assert later.code == 3 and "--since 2025-11-01 --until 2025-12-01" in later.words
 
 
-def test_nothing_to_learn_is_said_and_leaves_nothing(fki: Fki, world: World) -> None:
+def test_a_window_without_changes_is_an_error_and_leaves_no_dataset(fki: Fki, world: World) -> None:
     with sparql(world) as site:
         shown = fki(*LIVE, *QUARTER, *WHO, "--endpoint", site.url, "--relations", "P35")
     assert shown.code == 3 and "No usable fact" in shown.words
-    assert open_dataset.list_datasets() == []
+    assert catalog.list_datasets() == []
 
 
 @pytest.mark.parametrize(
@@ -192,7 +189,7 @@ def test_nothing_to_learn_is_said_and_leaves_nothing(fki: Fki, world: World) -> 
         ((*WHO, "more.json"), "does not read more than one place"),
     ],
 )
-def test_what_cannot_be_asked_for_is_said_with_what_to_type(
+def test_an_invalid_request_is_an_error_with_a_hint(
     fki: Fki, more: tuple[str, ...], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("FKI_CONTACT", raising=False)
@@ -200,7 +197,7 @@ def test_what_cannot_be_asked_for_is_said_with_what_to_type(
     assert shown.code == 2 and words in shown.words
 
 
-def test_options_of_live_data_are_refused_where_they_mean_nothing(fki: Fki) -> None:
+def test_options_of_live_sources_are_refused_for_the_embedded_dataset(fki: Fki) -> None:
     shown = fki("download", "wiki", "--since", "2025-01-01")
     assert shown.code == 2 and "'wiki' does not read --since" in shown.words
 
@@ -215,11 +212,11 @@ def test_options_of_live_data_are_refused_where_they_mean_nothing(fki: Fki) -> N
         ("2025-11-01", "2026-02-01", "wiki-2025-11-01-2026-02-01"),
     ],
 )
-def test_a_window_has_the_name_that_people_give_it(since: str, until: str, name: str) -> None:
+def test_a_window_is_named_by_its_month_or_quarter(since: str, until: str, name: str) -> None:
     assert WikidataRequest(name="wiki", since=since, until=until).dataset_name == name
 
 
-def test_without_a_window_it_is_last_month() -> None:
+def test_the_default_window_is_last_month() -> None:
     window = WikidataRequest(name="wiki").window()
     assert window.until == date.today().replace(day=1) and (window.until - window.since).days > 27
     assert window.since.day == 1

@@ -32,7 +32,7 @@ def snapshots(folder: Path) -> tuple[Path, Path]:
     )
 
 
-def test_what_a_wikipedia_changed_is_learned_in_two_commands(
+def test_changes_of_a_wikipedia_are_downloaded_and_trained_in_two_commands(
     fki: Fki, tmp_path: Path, short: list[str]
 ) -> None:
     old, new = snapshots(tmp_path)
@@ -49,7 +49,9 @@ def test_what_a_wikipedia_changed_is_learned_in_two_commands(
     assert trained.code == 0, trained.err
 
 
-def test_the_same_snapshots_are_there_and_others_need_a_place(fki: Fki, tmp_path: Path) -> None:
+def test_the_same_snapshots_are_reused_and_others_need_another_output(
+    fki: Fki, tmp_path: Path
+) -> None:
     old, new = snapshots(tmp_path)
     command = ("download", "wikipedia", "--from", old, new)
     assert fki(*command).code == 0
@@ -70,7 +72,7 @@ def test_the_same_snapshots_are_there_and_others_need_a_place(fki: Fki, tmp_path
         (("--from", "old.xml.bz2", "old.xml.bz2"), 3, "No article's text changed"),
     ],
 )
-def test_what_is_no_pair_of_snapshots_is_said(
+def test_places_that_are_not_two_snapshots_are_an_error(
     fki: Fki, tmp_path: Path, more: tuple[str, ...], code: int, words: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

@@ -28,24 +28,34 @@ from fki.core.atomic_io import file_digest, sync, write_json
 from fki.core.errors import ConfigError, DataError, FkiError
 from fki.net.downloads import FileProgress, OnProgress
 from fki.net.optional import require_module
-from fki.sources.wikidata import entities
 from fki.sources.wikidata.dump_pieces import iter_pieces, kind_of
-from fki.sources.wikidata.entities import Scope
-from fki.sources.wikidata.statements import Window
+from fki.sources.wikidata.scope import Scope
+from fki.sources.wikidata.statements import (
+    DEPRECATED,
+    MALFORMED,
+    MISSING_OR_REDIRECT,
+    NO_LABEL,
+    NO_VALUE,
+    NOT_AN_ENTITY,
+    NOT_AN_ITEM,
+    OUTSIDE_WINDOW,
+    VALUE_NOT_AN_ITEM,
+    Window,
+)
 
 MANIFEST, CLAIMS, LABELS = "shard.json", "claims.jsonl", "labels.tsv"
 FORMAT = 1  # of a shard
 SAMPLE_COUNT, SAMPLE_BYTES = 16, 64 * 2**10  # of a dump's fingerprint
 RENAMED_REASONS = {  # in shards of fki 0.1
-    "a line that is no entity": entities.NOT_AN_ENTITY,
-    "an entity that is no item": entities.NOT_AN_ITEM,
-    "an entity that is missing or was merged into another": entities.MISSING_OR_REDIRECT,
-    "an item without an English label": entities.NO_LABEL,
-    "a deprecated statement": entities.DEPRECATED,
-    "a statement whose value is unknown, or that there is none": entities.NO_VALUE,
-    "a statement whose value is no item": entities.VALUE_NOT_AN_ITEM,
-    "a statement that is not in Wikidata's form": entities.MALFORMED,
-    "a statement that does not matter for the window": entities.OUTSIDE_WINDOW,
+    "a line that is no entity": NOT_AN_ENTITY,
+    "an entity that is no item": NOT_AN_ITEM,
+    "an entity that is missing or was merged into another": MISSING_OR_REDIRECT,
+    "an item without an English label": NO_LABEL,
+    "a deprecated statement": DEPRECATED,
+    "a statement whose value is unknown, or that there is none": NO_VALUE,
+    "a statement whose value is no item": VALUE_NOT_AN_ITEM,
+    "a statement that is not in Wikidata's form": MALFORMED,
+    "a statement that does not matter for the window": OUTSIDE_WINDOW,
 }
 
 
@@ -186,7 +196,7 @@ def _write_files(
 
 def check_complete(name: str, counts: Counter[str], dropped: Counter[str]) -> None:
     """Raises DataError if the lines are not those of a dump, or the list of entities is cut off."""
-    if counts["lines"] == dropped[entities.NOT_AN_ENTITY]:
+    if counts["lines"] == dropped[NOT_AN_ENTITY]:
         raise DataError(
             f"{name} is not a JSON dump of Wikidata: none of {counts['lines']:,} lines is an "
             "entity.",

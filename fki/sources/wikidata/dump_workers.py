@@ -21,8 +21,9 @@ import msgspec
 
 from fki.core.errors import FkiError
 from fki.sources.wikidata.dump_pieces import DumpPiece
-from fki.sources.wikidata.entities import NOT_AN_ENTITY, Scope, read_entity
-from fki.sources.wikidata.statements import Claim
+from fki.sources.wikidata.entities import read_entity
+from fki.sources.wikidata.scope import Scope
+from fki.sources.wikidata.statements import NOT_AN_ENTITY, Claim
 
 PIECES_PER_WORKER = 2  # in flight, so that no worker waits
 MAX_BROKEN_LINES = 10  # unreadable lines that are quoted

@@ -12,54 +12,36 @@ claims equal those built from the query service's rows:
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct, field
 
-from fki.sources.wikidata.relations import ALWAYS, Relation
+from fki.sources.wikidata.relations import ALWAYS
+from fki.sources.wikidata.scope import Scope, are_relevant
 from fki.sources.wikidata.statements import (
+    DEPRECATED,
     END,
+    MALFORMED,
+    MISSING_OR_REDIRECT,
+    NO_LABEL,
+    NO_VALUE,
+    NOT_AN_ITEM,
+    OUTSIDE_WINDOW,
     POINT,
     START,
     TWO_DATES,
     UNKNOWN_END,
+    VALUE_NOT_AN_ITEM,
     Claim,
     PartialDate,
     Subject,
-    Window,
     parse_time,
 )
 
 ITEM_ID = re.compile(r"Q[1-9][0-9]{0,9}")  # Wikibase's ids are below 2 ** 31
-PRECISION_CHARS = {"year": 4, "month": 7, "day": 10}  # leading characters of an ISO day
-
-# Reasons why a line or a statement is skipped
-NOT_AN_ENTITY = "line is not an entity"
-NOT_AN_ITEM = "entity is not an item"
-MISSING_OR_REDIRECT = "entity is missing or merged into another"
-NO_LABEL = "item has no English label"
-DEPRECATED = "deprecated statement"
-NO_VALUE = "statement without a known value"
-VALUE_NOT_AN_ITEM = "statement whose value is not an item"
-MALFORMED = "malformed statement"
-OUTSIDE_WINDOW = "statement outside the window"
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """The claims to extract: those of some relations that affect a window."""
-
-    window: Window
-    update_rules: Mapping[str, str]  # by relation, such as "P6"; see `Relation`
-
-    @classmethod
-    def from_relations(cls, window: Window, relations: Iterable[Relation]) -> "Scope":
-        """The scope of these relations in a window."""
-        return cls(window, {relation.id: relation.update_rule for relation in relations})
 
 
 class _Term(Struct):
@@ -241,24 +223,3 @@ def _iter_times(snaks: list[_Snak]) -> Iterator[_Value]:
 def _are_different(snaks: list[_Snak]) -> bool:
     """Whether the values are different days; as in RDF, a year is its January 1 here."""
     return len({value.time.replace("-00", "-01") for value in _iter_times(snaks)}) > 1
-
-
-def are_relevant(claims: Iterable[Claim], update_rule: str, window: Window) -> bool:
-    """Whether any claim of one subject and relation changes in the window or holds on its eve.
-
-    All claims of the relation are needed then, since the previous object is the old answer.
-    Statements without a readable date alone are not relevant.
-    """
-    since, until = window.since.isoformat(), window.until.isoformat()
-    for claim in claims:
-        starts = [when.day for when in (claim.start, claim.point) if when]
-        end = None if update_rule == "latest" else claim.end  # the latest counts until the next
-        has_started = min(starts) < until if starts else end is not None
-        if has_started and not _is_before(end, since):
-            return True
-    return False
-
-
-def _is_before(end: PartialDate | None, since: str) -> bool:
-    size = PRECISION_CHARS[end.precision] if end else 0
-    return end is not None and end.day[:size] < since[:size]

@@ -13,9 +13,9 @@ from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.request import DumpRequest, ProgressReporter
 from fki.sources.wikidata.dataset import build_draft
 from fki.sources.wikidata.dump_shard import ShardIndex, open_shard, write_shard
-from fki.sources.wikidata.entities import Scope
 from fki.sources.wikidata.merge_shards import open_subjects
 from fki.sources.wikidata.relations import select_relations
+from fki.sources.wikidata.scope import Scope
 
 DEFAULT_WORKERS = max(1, (os.cpu_count() or 2) - 1)  # one core is left to decompress and write
 

@@ -35,7 +35,7 @@ from fki.sources.wikidata.dump_shard import (
     scratch_folder,
     write_shard,
 )
-from fki.sources.wikidata.entities import Scope
+from fki.sources.wikidata.scope import Scope
 from fki.sources.wikidata.statements import Subject
 
 LICENSE = "cc0-1.0"  # of all structured data of Wikidata

@@ -11,8 +11,20 @@ from typing import NamedTuple
 START, END, POINT = "P580", "P582", "P585"
 PRECISIONS = {9: "year", 10: "month", 11: "day"}  # Wikidata's codes; coarser dates are ignored
 
+# Faults of a claim's dates
 TWO_DATES = "conflicting dates in one qualifier"
 UNKNOWN_END = "ended at an unknown date"
+
+# Reasons why a line or a statement of a dump is skipped
+NOT_AN_ENTITY = "line is not an entity"
+NOT_AN_ITEM = "entity is not an item"
+MISSING_OR_REDIRECT = "entity is missing or merged into another"
+NO_LABEL = "item has no English label"
+DEPRECATED = "deprecated statement"
+NO_VALUE = "statement without a known value"
+VALUE_NOT_AN_ITEM = "statement whose value is not an item"
+MALFORMED = "malformed statement"
+OUTSIDE_WINDOW = "statement outside the window"
 
 
 class PartialDate(NamedTuple):

@@ -37,7 +37,7 @@ def test_there_are_more_than_a_hundred_dated_relations_and_some_that_never_chang
     assert counts[True] >= 120 and counts[False] >= 20
 
 
-def test_every_relation_is_a_property_with_a_label_a_kind_and_two_wordings() -> None:
+def test_every_relation_has_a_number_a_label_an_update_rule_and_two_wordings() -> None:
     for relation in ALL:
         assert re.fullmatch(r"P[1-9]\d*", relation.id)
         assert relation.label == relation.label.strip() != ""
@@ -51,7 +51,7 @@ def test_no_two_relations_share_a_label_or_a_wording() -> None:
         assert [text for text, n in Counter(texts).items() if n > 1] == []
 
 
-def test_the_second_wording_has_other_words_and_not_only_another_order() -> None:
+def test_the_second_wording_has_different_words_not_only_another_order() -> None:
     for relation in ALL:
         trained, asked = map(content, relation.wordings)
         assert asked - trained, relation.id
@@ -64,26 +64,26 @@ def test_a_wording_is_a_sentence_with_both_slots_once_and_no_others() -> None:
         assert re.fullmatch(r"[A-Z\[].*[^.]\.", wording) and "  " not in wording, (number, wording)
 
 
-def test_a_trained_wording_ends_in_its_object_and_an_asked_one_ends_or_begins_with_it() -> None:
+def test_a_training_wording_ends_in_its_object_and_a_probe_wording_starts_or_ends_with_it() -> None:
     for relation in ALL:
         trained, asked = relation.wordings
         assert trained.endswith(f"{OBJECT}."), relation.id
         assert asked.endswith(f"{OBJECT}.") or asked.startswith(f"{OBJECT} "), relation.id
 
 
-def test_no_article_stands_before_a_slot_since_labels_differ_in_theirs() -> None:
+def test_no_article_precedes_a_slot_since_labels_differ_in_theirs() -> None:
     article = re.compile(r"\b(?:an?|the) \[[XY]\]", re.IGNORECASE)
     assert [(number, wording) for number, wording in WORDINGS if article.search(wording)] == []
 
 
-def test_what_is_asked_as_the_latest_says_so_and_nothing_else_does() -> None:
+def test_only_wordings_of_the_latest_contain_last_or_most_recent() -> None:
     last = re.compile(r"\b(?:most recent|last)\b", re.IGNORECASE)
     for relation in ALL:
         told = [bool(last.search(w)) for w in relation.wordings]
         assert told == [relation.update_rule == "latest"] * 2, relation.id
 
 
-def test_the_wordings_are_what_a_dataset_folder_takes(tmp_path: Path) -> None:
+def test_a_dataset_folder_accepts_the_wordings(tmp_path: Path) -> None:
     file = tmp_path / "relations.json"
     table = {r.id: {"label": r.label, "wordings": list(r.wordings)} for r in ALL}
     file.write_text(json.dumps(table), encoding="utf-8")
@@ -101,7 +101,9 @@ def test_the_wordings_are_what_a_dataset_folder_takes(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_relations_are_chosen_by_number_or_label(names: str | list[str], found: list[str]) -> None:
+def test_relations_are_selected_by_number_or_label(
+    names: str | list[str], found: list[str]
+) -> None:
     assert ids(select_relations(names)) == found
 
 
@@ -125,17 +127,17 @@ def test_an_unknown_relation_is_an_error_with_the_closest_label(name: str, facts
 
 
 @pytest.mark.parametrize("names", ["", " , ", []], ids=str)
-def test_no_name_is_no_choice(names: str | list[str]) -> None:
+def test_an_empty_selection_is_an_error(names: str | list[str]) -> None:
     with pytest.raises(ConfigError, match="No relation"):
         select_relations(names)
 
 
-def test_the_table_cannot_be_changed_by_who_reads_it() -> None:
+def test_the_table_is_read_only() -> None:
     with pytest.raises(TypeError):
         load_relations()["P6"] = ALL[1]  # type: ignore[index]
 
 
-def test_the_page_of_the_relations_is_up_to_date() -> None:
+def test_the_documentation_of_the_relations_is_up_to_date() -> None:
     spec = importlib.util.spec_from_file_location("page", ROOT / "scripts" / "relations.py")
     assert spec and spec.loader
     script = importlib.util.module_from_spec(spec)

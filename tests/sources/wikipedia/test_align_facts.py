@@ -32,7 +32,7 @@ def asked(*facts: Fact, is_kept: bool = True, new: list[str] = NEW) -> AlignedPr
     return aligner.build_probes(BEFORE, AFTER, lambda page: page == 7 and is_kept)
 
 
-def test_a_fact_that_changed_is_asked_with_its_old_answer() -> None:
+def test_an_updated_fact_has_its_old_answer() -> None:
     found = asked(fact("mayor", "Ann Stone", start="2020-01-01"),
                   fact("mayor", "Bo Quill", start="2024-01-15"))  # fmt: skip
     assert found.tables == {
@@ -50,21 +50,21 @@ def test_a_fact_that_changed_is_asked_with_its_old_answer() -> None:
     assert not found.dropped
 
 
-def test_of_several_objects_only_those_that_came_are_asked() -> None:
+def test_only_added_objects_of_several_are_answers() -> None:
     [row] = asked(fact("mayors", "Ann Stone", "Dee Fen", start="2020-01-01"),
                   fact("mayors", "Ann Stone", "Bo Quill", start="2024-01-15"),
                   ).tables["probes/updated"]  # fmt: skip
     assert (row["answers"], row["old_answers"]) == (["Bo Quill"], ["Dee Fen"])
 
 
-def test_a_fact_of_which_nothing_held_before_is_new() -> None:
+def test_a_fact_without_an_earlier_object_is_new() -> None:
     [row] = asked(fact("league", "Long League", start="2024-01-10")).tables["probes/new"]
     assert row["answers"] == ["Long League"] and row["period"] == "2024-01-20"
     assert "old_answers" not in row
 
 
 @pytest.mark.parametrize("start", ["", "1990-01-01"])
-def test_a_fact_that_holds_at_both_dates_is_asked_of_unchanged_text(start: str) -> None:
+def test_a_fact_valid_at_both_dates_is_aligned_with_unchanged_text(start: str) -> None:
     found = asked(fact("country", "Eden", start=start))
     assert found.tables == {
         "probes/initial": [
@@ -97,21 +97,21 @@ def test_a_fact_that_holds_at_both_dates_is_asked_of_unchanged_text(start: str) 
         ),
     ],
 )
-def test_any_other_fact_is_left_out_and_counted(facts: list[Fact], why: str) -> None:
+def test_any_other_fact_is_skipped_and_counted(facts: list[Fact], why: str) -> None:
     found = asked(*facts)
     assert found.tables == {}
     [(reason, count)] = found.dropped.items()
     assert why in reason and count == 1
 
 
-def test_a_change_is_not_asked_where_the_stream_does_not_tell_it() -> None:
+def test_a_change_outside_the_stream_has_no_probe() -> None:
     facts = fact("mayor", "Bo Quill", start="2024-01-15"), fact("country", "Eden")
     found = asked(*facts, is_kept=False)
     assert [*found.tables] == ["probes/initial"]
     assert found.dropped == {"facts: the article's changes are not in the stream": 1}
 
 
-def test_no_subject_and_no_relation_takes_more_than_its_share() -> None:
+def test_no_subject_and_no_relation_exceeds_its_share() -> None:
     facts = [fact(f"r{n % 50}", "Eden", subject=f"S{n}") for n in range(1000)]
     facts += [fact(f"r{n}", "Eden", subject="Everything") for n in range(50)]
     facts += [fact("common", "Eden", subject=f"T{n}") for n in range(950)]
@@ -129,12 +129,12 @@ def test_no_subject_and_no_relation_takes_more_than_its_share() -> None:
     }
 
 
-def test_an_article_begins_with_a_capital_where_its_subject_does_not() -> None:
+def test_the_title_of_a_subject_starts_with_a_capital() -> None:
     aligner = FactAligner([fact("maker", "Eden", subject="iAvalon")])
     assert aligner.has_facts("IAvalon") and not aligner.has_facts("iAvalon")
 
 
-def test_facts_come_from_a_dataset_and_documents_in_it_are_none(tmp_path: Path) -> None:
+def test_facts_of_a_dataset_are_read_and_its_documents_ignored(tmp_path: Path) -> None:
     (tmp_path / "stream.jsonl").write_text(
         '{"subject": "Avalon", "relation": "P6", "object": "Bo", "start": "2024-01-15"}\n'
         '{"text": "A document of words.", "date": "2024-01-15"}\n'
@@ -149,7 +149,7 @@ def test_facts_come_from_a_dataset_and_documents_in_it_are_none(tmp_path: Path) 
     assert found[0].wordings == ("[Y] heads [X].",)
 
 
-def test_a_dataset_that_is_not_there_or_has_a_bad_row_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_dataset_or_a_bad_row_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"No facts .*'nothing'"):
         [*read_facts("nothing")]
     (tmp_path / "stream.jsonl").write_text('{"subject": "Avalon"}\n')

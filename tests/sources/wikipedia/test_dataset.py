@@ -5,66 +5,32 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fki.core.errors import ConfigError, DataError
+from fki.core.errors import DataError
 from fki.data import open_dataset
-from fki.sources.dataset_writer import DatasetDraft, write_dataset
+from fki.sources.dataset_writer import write_dataset
 from fki.sources.place_dataset import place_or_compare
 
 pytest.importorskip("wikitextparser")
-from fki.sources.wikipedia import collect_changes
 from fki.sources.wikipedia.dataset import build_draft
-from fki.sources.wikipedia.snapshots import WikiSnapshot, find_snapshots
-from fki.sources.wikipedia.workers import PageLimits
-from tests.support.wiki_export import export, page, real, revision, save
-
-STAYS = "It lies in the kingdom of Eden, near Utopia."
-AVALON = f"Avalon is a city.\n\n{STAYS}\n\nIts mayor since 2019 has been Ann Stone."
-
-
-def changed(text: str) -> str:
-    return text.replace("2019 has been Ann Stone", "2024 has been Bo Quill")
-
-
-OLD = (
-    page(1, text=AVALON, title="Avalon", day="2023-12-01"),
-    page(2, text="Quill is a long river of Eden.", title="Quill", day="2023-12-02"),
-    page(3, text="A page that will be deleted soon.", title="Gone", day="2023-12-03"),
-    page(5, text="Moss is a redirect that was a text.", title="Moss", redirect="Stone"),
+from fki.sources.wikipedia.snapshots import WikiSnapshot
+from tests.support.two_snapshots import (
+    NEW,
+    OLD,
+    STAYS,
+    build,
+    rows,
+    save_two,
 )
-NEW = (
-    page(1, text=changed(AVALON), title="Avalon", day="2024-01-20", number=11),
-    page(2, text="'''Quill''' is a long river of [[Eden]].", title="Quill", number=21),
-    page(4, text="The Long League was founded by Cy Moss in 2024.", title="Long League",
-         day="2024-01-09"),
-    page(5, text="Moss is a plant that grows on stones.", title="Moss", day="2024-01-08"),
-    page(6, text="A talk about nothing in particular here.", ns=1),
-)  # fmt: skip
+from tests.support.wiki_export import export, page, real, save
 
 
-def two(folder: Path, old: Sequence[str] = OLD, new: Sequence[str] = NEW) -> list[str]:
-    """The places of two snapshots."""
-    return [
-        str(save(folder / "testwiki-20240101-pages-articles.xml.bz2", export(*old))),
-        str(save(folder / "testwiki-20240201-pages-articles.xml.bz2", export(*new))),
-    ]
-
-
-def made(places: list[str], since: str = "", until: str = "", **options: Any) -> DatasetDraft:
-    return build_draft(*find_snapshots(places, since, until), **({"workers": 1} | options))
-
-
-def rows(found: DatasetDraft, table: str = "stream") -> list[dict[str, Any]]:
-    return [*found.tables[table]]
-
-
-def test_documents_are_what_the_newer_snapshot_tells_and_the_older_did_not(tmp_path: Path) -> None:
-    found = made(two(tmp_path), command="fki download wikipedia")
+def test_documents_have_the_text_that_only_the_newer_snapshot_has(tmp_path: Path) -> None:
+    found = build(save_two(tmp_path), command="fki download wikipedia")
     assert rows(found) == [
         {"text": "Moss is a plant that grows on stones.", "date": "2024-01-08", "id": "5-50-0",
          "title": "Moss"},
@@ -81,14 +47,8 @@ def test_documents_are_what_the_newer_snapshot_tells_and_the_older_did_not(tmp_p
     ]
 
 
-def test_unchanged_text_is_asked_about_and_changed_text_is_not(tmp_path: Path) -> None:
-    asked = rows(made(two(tmp_path)), "probes/unchanged")
-    assert [row["title"] for row in asked] == ["Avalon", "Quill"]
-    assert asked[0]["prompt"].replace("<extra_id_0>", *asked[0]["answers"]) == f"Avalon\n{STAYS}"
-
-
-def test_the_dataset_can_be_trained_on_and_asked_in_its_periods(tmp_path: Path) -> None:
-    found = made(two(tmp_path), facts=str(some_facts(tmp_path / "facts")))
+def test_the_dataset_has_periods_and_probe_sets(tmp_path: Path) -> None:
+    found = build(save_two(tmp_path), facts=str(some_facts(tmp_path / "facts")))
     place_or_compare(tmp_path / "set", lambda fresh: write_dataset(fresh, found))
     stream = open_dataset.open_stream(str(tmp_path / "set"), "month", "sentinel")
     assert [(p.name, len(p.examples)) for p in stream.periods] == [("2024-01", 3)]
@@ -130,97 +90,13 @@ def test_the_result_is_the_same_with_any_number_of_workers_and_any_order(tmp_pat
     pages = [page(n, text=f"Page {n} has {n} towers. {STAYS}") for n in range(1, 60)]
     later = [page(n, text=f"Page {n} has {n % 7} towers. {STAYS}", number=n * 10 + 1)
              for n in range(1, 70)]  # fmt: skip
-    first = made(two(tmp_path / "a", pages, later), limit=9)
-    second = made(two(tmp_path / "b", pages[::-1], later[30:] + later[:30]), limit=9, workers=3)
+    first = build(save_two(tmp_path / "a", pages, later), limit=9)
+    second = build(
+        save_two(tmp_path / "b", pages[::-1], later[30:] + later[:30]), limit=9, workers=3
+    )
     for table in first.tables:
         assert rows(first, table) == rows(second, table)
     assert first.dropped == second.dropped
-
-
-def test_a_limit_draws_whole_articles_evenly_and_the_same_ones_each_time(tmp_path: Path) -> None:
-    text = "First there is {0} here.\n\nThen there is {0} here."
-    old = [page(n, text=text.format(n)) for n in range(1, 201)]
-    new = [page(n, text=text.format(-n - 1000), number=n * 10 + 1) for n in range(1, 201)]
-    places = two(tmp_path, old, new)
-    drawn = {limit: {r["title"] for r in rows(made(places, limit=limit))} for limit in (20, 60)}
-    assert [len(titles) for titles in drawn.values()] == [20, 60]
-    assert drawn[20] < drawn[60]
-    assert 20 < sum(int(title.split()[1]) <= 100 for title in drawn[60]) < 40
-    assert len(rows(made(places, limit=60))) == 120
-
-
-def test_an_unchanged_or_undone_revision_is_not_cleaned_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("fki.sources.wikidata.hash_sampling.HashSample.accepts", lambda *_: False)
-    slow = "[[File:a.jpg|" * 5_000 + "]]" * 5_000
-    same = page(9, text=slow, title="Slow")
-    undone = page(10, text=slow, title="Slow", number=1), page(10, text=slow, number=2)
-    places = two(tmp_path, [*OLD, same, undone[0]], [*NEW, same, undone[1]])
-    found = made(places, limits=PageLimits(seconds=0.5))
-    assert not found.dropped and len(rows(found)) == 3
-    assert "2 unchanged" in found.about
-
-
-def test_a_page_beyond_the_limits_is_counted_and_named(tmp_path: Path) -> None:
-    slow = page(9, text="[[File:a.jpg|" * 5_000 + "]]" * 5_000, title="Slow one")
-    hidden = page(10, revision("", 1, attributes='deleted="deleted"'), title="Hidden")
-    found = made(two(tmp_path, OLD, [*NEW, slow, hidden]), limits=PageLimits(seconds=0.5))
-    assert found.dropped == {
-        "pages: more than 0.5 s of CPU time": 1,
-        "pages: text is hidden, too long or not wikitext": 1,
-    }
-    assert "Pages that could not be cleaned: Slow one." in found.notes
-    assert len(rows(found)) == 3
-
-
-def test_one_history_holds_both_snapshots(tmp_path: Path) -> None:
-    told = [revision(AVALON, 1, "2023-06-01"), revision("Vandals were here, all of them.", 2,
-            "2023-07-01"), revision(changed(AVALON), 3, "2023-08-01")]  # fmt: skip
-    file = save(tmp_path / "history.xml", export(page(1, *told, title="Avalon")))
-    found = made([str(file)], "2023-07-01", "2023-09-01")
-    assert [row["text"] for row in rows(found)] == ["Its mayor since 2024 has been Bo Quill."]
-    assert found.name == "testwiki-2023-07-01-2023-09-01"
-
-
-def test_a_snapshot_may_be_in_parts_in_a_folder_or_one_by_one(tmp_path: Path) -> None:
-    name = "testwiki-{}-pages-articles{}.xml-p{}p{}.bz2"
-    places = []
-    for stamp, pages in (("20240101", OLD), ("20240201", NEW)):
-        for n, part in ((10, pages[2:]), (2, pages[:2])):
-            file = tmp_path / stamp / name.format(stamp, n, n, n)
-            places.append(str(save(file, export(*part))))
-    (tmp_path / "20240101" / "notes.txt").write_text("not a dump")
-    parted = made(places)
-    whole = made([str(tmp_path / "20240101"), str(tmp_path / "20240201")])
-    assert rows(parted) == rows(whole) == rows(made(two(tmp_path)))
-    assert [f.name[-11:] for f in find_snapshots(places)[0].files] == [
-        ".xml-p2p2.bz2"[-11:],
-        "-p10p10.bz2",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("places", "since", "says"),
-    [
-        (["new", "old"], "", "2024-02-01 is not before 2024-01-01"),
-        (["old"], "", "is one place"),
-        (["old"], "soon", "is one place"),
-        (["old", "new", "other"], "", "parts of two snapshots"),
-        (["old", "nothing"], "", "No MediaWiki export"),
-        (["old", "empty"], "", "No MediaWiki export"),
-        (["old", "new"], "soon", "Invalid date"),
-    ],
-)
-def test_places_that_are_no_two_snapshots_are_an_error(
-    tmp_path: Path, places: list[str], since: str, says: str
-) -> None:
-    old, new = two(tmp_path)
-    (tmp_path / "empty").mkdir()
-    other = str(save(tmp_path / "other.xml", export(*OLD)))
-    known = {"old": old, "new": new, "other": other, "empty": str(tmp_path / "empty")}
-    with pytest.raises((ConfigError, DataError), match=says):
-        find_snapshots([known.get(place, place) for place in places], since)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +109,7 @@ def test_places_that_are_no_two_snapshots_are_an_error(
         (export(OLD[2]), export(*NEW), "no article in common"),
     ],
 )
-def test_snapshots_that_make_no_dataset_are_an_error(
+def test_snapshots_without_a_dataset_are_an_error(
     tmp_path: Path, old: str, new: str, says: str
 ) -> None:
     files = [save(tmp_path / name, xml) for name, xml in (("a.xml", old), ("b.xml", new))]
@@ -241,36 +117,18 @@ def test_snapshots_that_make_no_dataset_are_an_error(
         build_draft(*(WikiSnapshot([file]) for file in files), workers=1)
 
 
-def test_dates_that_are_given_with_two_files_name_them_and_cut_nothing(tmp_path: Path) -> None:
-    places = two(tmp_path)
-    found = made(places, "2023-01-01", "2023-02-01")
-    assert found.name == "testwiki-2023-01-01-2023-02-01"
-    assert rows(found) == rows(made(places))
-
-
-def test_a_full_disk_is_an_error_with_a_way_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    few = collect_changes.SCHEMA + "PRAGMA max_page_count = 3;"
-    monkeypatch.setattr("fki.sources.wikipedia.collect_changes.SCHEMA", few)
-    more = [page(n, text=f"Page {n} is new here. " * 99) for n in range(10, 30)]
-    with pytest.raises(DataError, match="disk is full") as caught:
-        made(two(tmp_path, OLD, [*NEW, *more]))
-    assert "TMPDIR" in str(caught.value.hint)
-
-
-def test_a_snapshot_that_is_cut_off_makes_no_dataset(tmp_path: Path) -> None:
-    places = two(tmp_path)
+def test_a_truncated_snapshot_is_an_error(tmp_path: Path) -> None:
+    places = save_two(tmp_path)
     content = Path(places[1]).read_bytes()
     Path(places[1]).write_bytes(content[:-50])
     with pytest.raises(DataError, match="truncated"):
-        made(places)
+        build(places)
 
 
 def test_progress_ends_at_the_size_of_both_files(tmp_path: Path) -> None:
     told: list[Any] = []
-    places = two(tmp_path)
-    made(places, on_progress=told.append)
+    places = save_two(tmp_path)
+    build(places, on_progress=told.append)
     assert told[-1].done == told[-1].total == sum(Path(p).stat().st_size for p in places)
     assert [t.done for t in told] == sorted(t.done for t in told)
 

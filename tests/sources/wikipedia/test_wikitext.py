@@ -91,11 +91,11 @@ It was closed by Bo in 2009.
 @pytest.mark.parametrize(
     "wikitext", ["", "{{", "[[", "{|", "'''", "<ref>", "{{{", "==", "\n\n", "<"]
 )
-def test_broken_wikitext_is_no_error(wikitext: str) -> None:
+def test_broken_wikitext_is_not_an_error(wikitext: str) -> None:
     assert extract_paragraphs(wikitext) == []
 
 
-def test_templates_that_are_nested_without_end_are_not_followed() -> None:
+def test_deeply_nested_templates_are_removed() -> None:
     def nested(depth: int) -> str:
         return f"Avalon {'{{nowrap|' * depth}and{'}}' * depth} Eden are two cities."
 
@@ -103,7 +103,7 @@ def test_templates_that_are_nested_without_end_are_not_followed() -> None:
     assert extract_paragraphs(nested(50)) == ["Avalon Eden are two cities."]
 
 
-def test_a_sentinel_of_the_model_never_gets_into_a_text() -> None:
+def test_a_paragraph_with_a_sentinel_is_skipped() -> None:
     assert extract_paragraphs("This is a text with &lt;extra_id_0&gt; in it.") == []
 
 
@@ -112,7 +112,7 @@ RESIDUES = re.compile(
 )
 
 
-def test_real_articles_leave_no_markup_behind() -> None:
+def test_paragraphs_of_real_articles_have_no_markup() -> None:
     articles = [p for p in iter_pages([real()]) if p.is_article]
     texts = [text for page in articles[:60] for text in extract_paragraphs(page.text or "")]
     assert len(texts) > 2000

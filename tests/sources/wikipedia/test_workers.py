@@ -15,7 +15,7 @@ MANY = "<div>" * 40_000 + "</div>" * 40_000  # nested tags take memory
 SLOW = "[[File:a.jpg|" * 5_000 + "]]" * 5_000  # nested links take time
 
 
-def test_a_job_is_done_as_in_this_process() -> None:
+def test_a_worker_returns_the_same_as_this_process() -> None:
     jobs = [PageJob(n, f"{GOOD}\n\nIt is {n} m long now.", GOOD) for n in range(20)]
     with PageWorkers(2) as workers:
         found = sorted(workers.map(jobs))
@@ -36,7 +36,7 @@ def test_an_unchanged_page_and_a_new_one_are_cleaned_alone() -> None:
     ],
     ids=["time", "memory"],
 )
-def test_a_page_beyond_a_limit_is_a_failure_and_the_others_are_not(
+def test_a_page_beyond_a_limit_fails_and_the_others_do_not(
     wikitext: str, limits: PageLimits, fault: str
 ) -> None:
     jobs = [PageJob(1, GOOD, ""), PageJob(2, wikitext, ""), PageJob(3, GOOD, "")]
@@ -46,7 +46,7 @@ def test_a_page_beyond_a_limit_is_a_failure_and_the_others_are_not(
     assert found[1].new == found[3].new == [GOOD]
 
 
-def test_a_fault_of_the_parser_is_the_page_s_failure() -> None:
+def test_an_exception_in_the_parser_fails_its_page_only() -> None:
     with PageWorkers(1) as workers:
         no_text: Any = 7
         first, second = workers.map([PageJob(1, no_text, ""), PageJob(2, GOOD, "")])
@@ -54,7 +54,7 @@ def test_a_fault_of_the_parser_is_the_page_s_failure() -> None:
     assert second.new == [GOOD]
 
 
-def test_no_worker_outlives_the_work_even_where_that_fails() -> None:
+def test_no_worker_outlives_its_pool_even_after_an_error() -> None:
     def jobs() -> Iterator[PageJob]:
         yield PageJob(1, GOOD, "")
         yield PageJob(2, SLOW, "")
@@ -70,7 +70,7 @@ def test_no_worker_outlives_the_work_even_where_that_fails() -> None:
             os.kill(process.pid, 0)
 
 
-def test_a_module_in_the_user_s_folder_is_not_taken_for_the_library_s() -> None:
+def test_a_module_in_the_working_folder_does_not_shadow_the_library() -> None:
     with open("json.py", "w", encoding="utf-8") as file:
         file.write("raise SystemExit")
     with PageWorkers(1) as workers:

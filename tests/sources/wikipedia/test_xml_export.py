@@ -23,7 +23,9 @@ def read(file: Path, **options: str) -> list[Page]:
 
 @pytest.mark.parametrize("version", ["0.10", "0.11"])
 @pytest.mark.parametrize("suffix", [".xml", ".xml.bz2", ".xml.gz", ".xml.zst"])
-def test_every_version_and_packing_is_read_alike(tmp_path: Path, version: str, suffix: str) -> None:
+def test_every_version_and_compression_has_the_same_pages(
+    tmp_path: Path, version: str, suffix: str
+) -> None:
     xml = export(page(7, text="A & <b>", title="Ø & Co", number=71), version=version)
     site = SiteInfo()
     [found] = iter_pages([save(tmp_path / f"dump{suffix}", xml)], site=site)
@@ -35,7 +37,7 @@ def test_every_version_and_packing_is_read_alike(tmp_path: Path, version: str, s
     )
 
 
-def test_a_file_is_told_by_its_first_bytes_and_not_by_its_name(tmp_path: Path) -> None:
+def test_the_compression_is_recognized_by_the_first_bytes(tmp_path: Path) -> None:
     file = save(tmp_path / "dump.bz2", export(page(1, text="x")))
     assert len(read(file.rename(tmp_path / "dump.xml"))) == 1
 
@@ -58,14 +60,14 @@ def test_a_reader_that_stops_early_leaves_no_thread_behind(tmp_path: Path) -> No
     assert threading.active_count() == before
 
 
-def test_redirects_and_other_namespaces_are_no_articles(tmp_path: Path) -> None:
+def test_redirects_and_other_namespaces_are_not_articles(tmp_path: Path) -> None:
     pages = page(1, text="x"), page(2, text="x", redirect="Page 1"), page(3, text="x", ns=10)
     found = read(save(tmp_path / "dump.xml", export(*pages)))
     assert [p.is_article for p in found] == [True, False, False]
     assert found[1].redirect == "Page 1"
 
 
-def test_of_a_history_the_latest_revision_counts_whatever_the_order(tmp_path: Path) -> None:
+def test_the_latest_revision_of_a_history_is_read_in_any_order(tmp_path: Path) -> None:
     told = [revision("second", 20, "2024-02-01"), revision("third", 30, "2024-03-01"),
             revision("first", 10, "2024-01-01")]  # fmt: skip
     later = page(2, revision("late", 40, "2024-04-01"))
@@ -75,7 +77,7 @@ def test_of_a_history_the_latest_revision_counts_whatever_the_order(tmp_path: Pa
     assert read(file, before="2024-01-01") == []
 
 
-def test_a_text_that_is_hidden_too_long_or_no_wikitext_is_none(tmp_path: Path) -> None:
+def test_a_text_that_is_hidden_too_long_or_not_wikitext_is_none(tmp_path: Path) -> None:
     pages = (
         page(1, revision("", 1, attributes='deleted="deleted"')),
         page(2, revision('{"a": 1}', 2, model="json")),
@@ -117,16 +119,14 @@ def test_an_endless_tag_does_not_fill_the_memory(tmp_path: Path) -> None:
         read(save(tmp_path / "dump.xml.bz2", xml))
 
 
-def test_deep_nesting_is_passed_over(tmp_path: Path) -> None:
+def test_deeply_nested_tags_are_skipped(tmp_path: Path) -> None:
     deep = "<a>" * 50_000 + "</a>" * 50_000
     xml = export(page(1, text="x"), page(2, text="y")).replace("<page>", f"{deep}<page>", 1)
     assert [p.text for p in read(save(tmp_path / "dump.xml", xml))] == ["x", "y"]
 
 
 @pytest.mark.parametrize("suffix", [".xml", ".xml.bz2", ".xml.gz", ".xml.zst"])
-def test_a_file_that_is_cut_off_is_an_error_that_names_the_place(
-    tmp_path: Path, suffix: str
-) -> None:
+def test_a_truncated_file_is_an_error_that_names_the_line(tmp_path: Path, suffix: str) -> None:
     from random import Random
 
     letters = "".join(Random(0).choices("abcdefgh &", k=200_000))
@@ -141,7 +141,7 @@ def test_a_file_that_is_cut_off_is_an_error_that_names_the_place(
 
 
 @pytest.mark.parametrize("suffix", [".xml.bz2", ".xml.gz", ".xml.zst"])
-def test_a_file_that_was_altered_is_an_error(tmp_path: Path, suffix: str) -> None:
+def test_a_corrupt_file_is_an_error(tmp_path: Path, suffix: str) -> None:
     file = save(
         tmp_path / f"dump{suffix}", export(*(page(n, text=f"x{n}" * 50) for n in range(1, 99)))
     )
@@ -172,12 +172,12 @@ def broken(change: Callable[[str], str]) -> str:
         (broken(lambda x: x.replace("</title>", "</titel>", 1)), "before its first page"),
     ],
 )
-def test_what_is_no_export_is_an_error(tmp_path: Path, xml: str, says: str) -> None:
+def test_a_file_that_is_not_an_export_is_an_error(tmp_path: Path, xml: str, says: str) -> None:
     with pytest.raises(DataError, match=says):
         read(save(tmp_path / "dump.xml", xml))
 
 
-def test_a_7z_file_and_a_missing_one_are_errors_with_a_way_out(tmp_path: Path) -> None:
+def test_a_7z_file_and_a_missing_one_are_errors(tmp_path: Path) -> None:
     (tmp_path / "dump.7z").write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(20))
     with pytest.raises(DataError, match="7-Zip") as caught:
         read(tmp_path / "dump.7z")
@@ -186,7 +186,7 @@ def test_a_7z_file_and_a_missing_one_are_errors_with_a_way_out(tmp_path: Path) -
         read(tmp_path / "none.xml")
 
 
-def test_a_real_dump_is_read_whole_and_its_texts_have_the_checksums_it_tells() -> None:
+def test_the_texts_of_a_real_dump_have_its_checksums() -> None:
     import hashlib
 
     site = SiteInfo()
@@ -199,6 +199,6 @@ def test_a_real_dump_is_read_whole_and_its_texts_have_the_checksums_it_tells() -
         assert int(told, 16) == int(found.sha1, 36)
 
 
-def test_a_real_dump_in_utf_16_is_read_too() -> None:
+def test_a_real_dump_in_utf_16_is_read() -> None:
     pages = iter_pages([real("bgwiki-latest-pages-articles-shortened.xml.bz2")])
     assert next(pages).title == "Григориански календар"
