@@ -13,7 +13,6 @@ import pytest
 pytest.importorskip("pyoxigraph")
 from fki.core.paths import data_home
 from fki.data import open_dataset
-from fki.sources import catalog
 from fki.sources.request import WikidataRequest
 from tests.support.sparql_server import World, sparql
 
@@ -110,7 +109,7 @@ def test_a_failed_command_resumes(fki: Fki, world: World, monkeypatch: pytest.Mo
         site.is_slow = lambda query: "rdfs:label ?label" in query
         failed = fki(*command, "--endpoint", site.url)
         assert failed.code == 3 and "resume" in failed.words
-        assert catalog.list_datasets() == []
+        assert open_dataset.list_datasets() == []
         site.is_slow, asked = (lambda _: False), len(site.queries)
         assert fki(*command, "--endpoint", site.url).code == 0
         assert len(site.queries) - asked <= 3  # hints, labels, and how far the data reach
@@ -127,7 +126,7 @@ def test_an_interrupted_command_exits_with_75_and_resumes(
         with monkeypatch.context() as patch:
             patch.setattr("fki.sources.wikidata.query_crawl.QueryCrawl._fetch_labels", stop)
             stopped = fki(*command, "--endpoint", site.url)
-        assert stopped.code == 75 and "goes on where it was" in stopped.words
+        assert stopped.code == 75 and "same command" in stopped.words
         asked = len(site.queries)
         assert fki(*command, "--endpoint", site.url).code == 0
         assert len(site.queries) - asked <= 3
@@ -171,7 +170,7 @@ def test_a_window_without_changes_is_an_error_and_leaves_no_dataset(fki: Fki, wo
     with sparql(world) as site:
         shown = fki(*LIVE, *QUARTER, *WHO, "--endpoint", site.url, "--relations", "P35")
     assert shown.code == 3 and "No usable fact" in shown.words
-    assert catalog.list_datasets() == []
+    assert open_dataset.list_datasets() == []
 
 
 @pytest.mark.parametrize(
