@@ -1,4 +1,4 @@
-"""What people and programs see: words and progress on stderr, data on stdout, rank 0 only."""
+"""Terminal output: notes and progress on stderr, data on stdout, from rank 0 only."""
 
 import json
 import os
@@ -12,12 +12,12 @@ from rich.table import Table
 
 
 def is_main_process() -> bool:
-    """Is this the process that shows? Launchers number the others from 1."""
+    """Whether this is the process that prints (rank 0 of those that a launcher starts)."""
     return os.environ.get("RANK", "0") == "0"
 
 
 class Show:
-    """Shows tables and notes; with `as_json`, one JSON object a line on stdout instead."""
+    """Prints tables and notes. With `as_json`, prints JSON lines on stdout instead of tables."""
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
@@ -25,49 +25,51 @@ class Show:
         self.out = Console(quiet=as_json or not is_main_process(), highlight=False)
 
     def note(self, text: str) -> None:
-        """A sentence for people."""
-        self._words(escape(text))
+        """Print a sentence on stderr."""
+        self._print_words(escape(text))
 
     def error(self, text: str) -> None:
-        """What went wrong."""
-        self._words(f"[bold red]Error:[/] {escape(text)}")
+        """Print an error on stderr."""
+        self._print_words(f"[bold red]Error:[/] {escape(text)}")
 
     def notes(self, texts: Iterable[str]) -> None:
-        """What a user should know before something is done."""
+        """Print each text as a note on stderr."""
         for text in texts:
             self.note(f"Note: {text}")
 
     def data(self, **row: Any) -> None:
-        """One line of data, where JSON was asked for."""
+        """Print one JSON line on stdout, if JSON was requested."""
         if self.as_json and is_main_process():
             sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
             sys.stdout.flush()
 
     def text(self, text: str) -> None:
-        """Data that is text, as it is."""
+        """Print a text on stdout, unchanged."""
         if is_main_process():
             sys.stdout.write(text)
             sys.stdout.flush()
 
     def table(self, table: Table) -> None:
-        """A table for people."""
+        """Print a table on stdout, unless JSON was requested."""
         self.out.print(table)
 
     def next_commands(self, *commands: str) -> None:
-        """What to type next."""
+        """Print suggested next commands on stderr."""
         if self.as_json:
             return
         for i, command in enumerate(commands):
-            self._words(f"{'Next:' if i == 0 else '     '} [bold]{escape(command)}[/]")
+            self._print_words(f"{'Next:' if i == 0 else '     '} [bold]{escape(command)}[/]")
 
-    def _words(self, markup: str) -> None:
-        """Words, broken at spaces on a terminal; a file or pipe gets whole lines."""
+    def _print_words(self, markup: str) -> None:
+        """Print markup, wrapped at spaces on a terminal; a file or pipe gets whole lines."""
         self.err.print(markup, soft_wrap=not self.err.is_terminal)
 
 
 def make_table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) -> Table:
-    """An empty table; the columns in `numbers` are right-aligned, and where a terminal is narrow
-    all of them fold, the widest first, so that nothing is cut off."""
+    """An empty table. The columns in `numbers` are right-aligned.
+
+    On a narrow terminal cells fold, the widest columns first, so that no text is lost.
+    """
     table = Table(
         title=title,
         title_justify="left",

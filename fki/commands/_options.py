@@ -1,4 +1,4 @@
-"""Options that several commands share, and the config that they make."""
+"""Options that several commands share, and the layers of settings that they state."""
 
 import os
 from collections.abc import Callable
@@ -21,66 +21,69 @@ Presets = Annotated[
         "-p",
         "--config",
         "-c",
-        help="A preset's name, a .toml file, or a .json config of the original research code; "
-        "given again, laid over the one before.",
+        help="Preset name, .toml file, or .json config of the original research code. Repeat to "
+        "layer presets; later ones override earlier ones.",
         metavar="NAME",
         show_default="t5",
     ),
 ]
-Method = Annotated[str | None, typer.Option(help="How to teach: vanilla, lora, recadam ...")]
+Method = Annotated[str | None, typer.Option(help="Training method: vanilla, lora, recadam ...")]
 Methods = Annotated[
     str | None,
-    typer.Option(help="Several runs: methods with commas between them, or all.", metavar="A,B"),
+    typer.Option(help="Sweep: comma-separated methods, or all.", metavar="A,B"),
 ]
-Model = Annotated[str | None, typer.Option(help="t5-mini, a model folder, or a name on the Hub.")]
-Dataset = Annotated[str | None, typer.Option(help="A known dataset's name, or a folder.")]
+Model = Annotated[str | None, typer.Option(help="Base model: t5-mini, a folder, or a Hub name.")]
+Dataset = Annotated[str | None, typer.Option(help="Dataset: a known name or a folder.")]
 Version = Annotated[str | None, typer.Option(help="Length of a period: day, month or quarter.")]
-Seed = Annotated[int | None, typer.Option(help="What all randomness follows from.")]
+Seed = Annotated[int | None, typer.Option(help="Random seed.")]
 Seeds = Annotated[
     str | None,
-    typer.Option(help="Several runs: a count, or seeds with commas between them.", metavar="N|A,B"),
+    typer.Option(help="Sweep: a number of seeds, or comma-separated seeds.", metavar="N|A,B"),
 ]
 OutputDir = Annotated[
     str | None,
     typer.Option(
-        help="The run's folder, new or empty; of several runs the folder that theirs are in.",
+        help="Run directory (new or empty). With --methods/--seeds: parent directory of the runs.",
         show_default="runs/...",
     ),
 ]
 ContinueFrom = Annotated[
-    str | None, typer.Option(help="A run whose weights a new run starts from, on other periods.")
+    str | None, typer.Option(help="Start from the weights of this run or checkpoint.")
 ]
 OnNan = Annotated[
-    str | None, typer.Option(help="Where the loss is no number: stop, or skip the step.")
+    str | None, typer.Option(help="On a NaN or infinite loss: stop, or skip the step.")
 ]
 Sets = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any setting, such as learning_rate=1e-3."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Any setting, such as learning_rate=1e-3. Repeatable."
+    ),
 ]
 Checkpoint = Annotated[
     str,
     typer.Option(
         "--checkpoint",
         "--period",
-        help="A run's checkpoint: a period's name such as 2024-Q2, or best; else the newest.",
+        help="Checkpoint of the run: a period such as 2024-Q2, or best.",
+        show_default="newest",
         metavar="NAME",
     ),
 ]
-Best = Annotated[bool, typer.Option("--best", help="The run's best checkpoint that is kept.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
+Best = Annotated[bool, typer.Option("--best", help="Best stored checkpoint of the run.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON lines on stdout.")]
 
 
 def checkpoint_name(name: str, best: bool) -> str:
-    """The checkpoint that both options mean. Raises ConfigError where they mean two."""
+    """The checkpoint that the two options select. Raises ConfigError if both are given."""
     if name and best:
         from fki.core.errors import ConfigError
 
-        raise ConfigError(f"--best and --period {name} cannot both be given.")
+        raise ConfigError(f"--best and --period {name} exclude each other.")
     return "best" if best else name
 
 
 def read_layers(preset: list[str], sets: list[str] | None, **flags: Any) -> "list[Layer]":
-    """The layers of settings that these options make, low to high."""
+    """The layers of settings that these options state, lowest first."""
     from fki.config import presets
 
     return presets.read_layers(preset, os.environ, sets or [], flags)
@@ -88,7 +91,7 @@ def read_layers(preset: list[str], sets: list[str] | None, **flags: Any) -> "lis
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What to run, as the command line says it."""
+    """The run or the sweep that the command line requests."""
 
     presets: list[str]
     sets: list[str] | None
@@ -98,28 +101,28 @@ class RunRequest:
 
     @property
     def is_sweep(self) -> bool:
-        """Are several runs meant?"""
+        """Whether several runs are requested."""
         return self.methods is not None or self.seeds is not None
 
     def read_layers(self, **flags: Any) -> "list[Layer]":
-        """The layers of settings, low to high, with these flags in place of the given ones."""
+        """The layers of settings, lowest first. `flags` replace those of the command line."""
         return read_layers(self.presets, self.sets, **self.flags | flags)
 
     def plan_sweep(self) -> "SweepPlan":
-        """The runs that are meant. Raises ConfigError for those that cannot be."""
+        """The requested runs. Raises ConfigError for invalid methods, seeds or settings."""
         from fki.config.sweep import plan_sweep
         from fki.core.errors import ConfigError
 
-        for one, several in (("method", self.methods), ("seed", self.seeds)):
-            if several is not None and self.flags[one] is not None:
-                raise ConfigError(f"--{one} and --{one}s cannot both be given.")
+        for name, values in (("method", self.methods), ("seed", self.seeds)):
+            if values is not None and self.flags[name] is not None:
+                raise ConfigError(f"--{name} and --{name}s exclude each other.")
         return plan_sweep(self.read_layers, self.methods, self.seeds, self.presets)
 
 
 def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with the options that say what to run, before those that it has of its own.
+    """Add the options of a run to a command, before its own options.
 
-    It gets what they ask for, and where to show.
+    The command receives the `RunRequest` and the `Show` for its output.
     """
 
     def with_options(

@@ -1,4 +1,4 @@
-"""The live view of a run: one bar over all steps, and the last scores beneath it."""
+"""The live view of a run: a progress bar over all steps, and the latest scores."""
 
 from collections.abc import Iterable, Mapping
 
@@ -9,15 +9,18 @@ from rich.text import Text
 
 from fki.core.types import Score, Step
 
-NARROW = 76  # columns, below which the learning rate makes room
+NARROW = 76  # columns; a narrower terminal shows no learning rate
 
 
 class RunProgress:
-    """Draws steps and scores on a terminal; elsewhere it draws nothing."""
+    """Shows steps and scores live on a terminal, and nothing elsewhere."""
 
     def __init__(self, console: Console, steps: Mapping[str, int], done: int = 0) -> None:
-        """`steps`: how many each period is expected to have; a method may mix in more. `done`: how
-        many were taken before a restart."""
+        """Start at `done` steps, those before a resume.
+
+        Args:
+            steps: expected number of steps by period; a method may add more.
+        """
         self.is_narrow = console.width < NARROW
         self.expected = steps
         self.total = sum(steps.values())
@@ -31,14 +34,14 @@ class RunProgress:
             console=console,
         )
         self.task = self.progress.add_task(
-            "before training", total=self.total, completed=done, numbers="scoring"
+            "before training", total=self.total, completed=done, numbers="evaluating"
         )
         self.scores = Text("")
         self.live = Live(
             Group(self.progress, self.scores), console=console, refresh_per_second=8, transient=True
         )
         self.rate = 0.0
-        self.left = 0  # steps that the current period was to have and has not had yet
+        self.left = 0  # steps of the current period that remain
 
     def __enter__(self) -> "RunProgress":
         if self.is_live:
@@ -50,7 +53,7 @@ class RunProgress:
             self.live.stop()
 
     def show_step(self, step: Step) -> None:
-        """An optimizer step was taken."""
+        """Show an optimizer step."""
         fresh = step.examples / max(step.seconds, 1e-9)
         self.rate = 0.95 * self.rate + 0.05 * fresh if self.rate else fresh
         rate = "" if self.is_narrow else f"lr {step.learning_rate:.1e}  "
@@ -59,7 +62,7 @@ class RunProgress:
             self.total += step.steps - self.expected[step.period] - self.left
         self.left = step.steps - step.step
         if step.step == step.steps:
-            numbers += "  scoring"
+            numbers += "  evaluating"
         self.progress.update(
             self.task,
             advance=1,
@@ -69,7 +72,7 @@ class RunProgress:
         )
 
     def show_scores(self, after: str, scores: Iterable[Score]) -> None:
-        """A row was scored: show each probe set's exact match over the columns asked."""
+        """Show the exact match of each probe set in a new row of scores."""
         total: dict[str, list[float]] = {}
         for score in scores:
             entry = total.setdefault(score.probe_set, [0.0, 0.0])

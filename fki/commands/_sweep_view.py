@@ -1,4 +1,4 @@
-"""Several runs in one command: what is drawn while they go on, and said at the end."""
+"""The view of a sweep: a live table while runs go on, and the results at the end."""
 
 import gc
 from collections.abc import Mapping, Sequence
@@ -25,32 +25,32 @@ if TYPE_CHECKING:
 PLANNED = ("runs", "optimizer steps", "minutes")
 NUMBERS = ("seed", "learned", "kept", "time")
 WIDTHS = {2: len("running 100 %"), 4: len("100.0"), 5: len("0:00:00")}
-AROUND = 8  # lines of a terminal that the live table leaves to other things
+AROUND = 8  # lines of a terminal that the live table leaves free
 SHOWN = {"elsewhere": "elsewhere", "failed": "[red]failed[/]", "done": "[green]done[/]"}
-LEGEND = "EM, %; learned: what was taught, right after it; kept: what was known before"
+LEGEND = "EM, %; learned: facts of a phase, right after training it; kept: facts known before"
 
 
 def train_sweep(request: "RunRequest", show: Show, part: str, track: Sequence[str]) -> None:
-    """Run the cells that are asked for. Raises FkiError where one of them failed."""
+    """Run the requested cells. Raises FkiError if one of them failed."""
     from fki.training.signals import handle_signals
     from fki.training.sweep import Sweep
 
     cells = request.plan_sweep()
     sweep = Sweep(cells, cells.partition(part), track=track)
-    with show.err.status(f"checking all of {cells.folder} before the first run starts"):
+    with show.err.status(f"checking all runs of {cells.folder} before the first one starts"):
         notes = sweep.check()
     show.notes(notes)
-    gc.freeze()  # what the libraries made, so that the collector need not look through it
+    gc.freeze()  # the libraries' objects need no garbage collection
     left = len(sweep.mine) - len(sweep.with_status("done"))
-    some = f"{len(sweep.mine)} of the {len(cells.cells)}" if part else f"{len(cells.cells)}"
-    show.note(f"{some} runs of {cells.folder}, {left} of them to do.")
+    number = f"{len(sweep.mine)} of {len(cells.cells)}" if part else f"{len(cells.cells)}"
+    show.note(f"{number} runs in {cells.folder}, {left} of them unfinished.")
     with handle_signals() as sweep.wishes:
         _show_events(sweep, show)
     _show_results(sweep, show)
 
 
 def show_sweep_plan(request: "RunRequest", show: Show) -> None:
-    """What the cells that are asked for would take; one of each method is tried."""
+    """Show the estimated cost of the requested cells, measured on one cell of each method."""
     from fki.training.estimate import estimate_run
     from fki.training.session import free_memory
     from fki.training.sweep import check_folders
@@ -70,22 +70,22 @@ def show_sweep_plan(request: "RunRequest", show: Show) -> None:
     table.add_row("all", *(format_number(value, 0) for value in total), style="bold")
     show.table(table)
     show.data(folder=str(cells.folder), cells=total[0], steps=total[1], minutes=total[2])
-    show.note(f"The runs would be in {cells.folder}. The time is a rough guess by a short trial.")
-    show.note("Nothing was started.")
+    show.note(f"Directory of the runs: {cells.folder}. The time is a rough estimate.")
+    show.note("This is a plan: no run was started.")
 
 
 def _show_events(sweep: "Sweep", show: Show) -> None:
-    """Draw and print what happens until every cell has had its turn."""
+    """Show the events of all cells until each is done, failed or skipped."""
     from fki.training.sweep import Note, Progress
 
-    told = set[str]()
+    shown = set[str]()
     with SweepTable(show.err, sweep) as table, closing(sweep.events()) as events:
         for cell, event in events:
             table.show_event(cell, event)
             if isinstance(event, Note) or (isinstance(event, Step) and event.note):
                 text = event.text if isinstance(event, Note) else event.note
-                show.notes([] if text in told else [f"{cell.name}: {text}"])
-                told.add(text)
+                show.notes([] if text in shown else [f"{cell.name}: {text}"])
+                shown.add(text)
             elif isinstance(event, Progress):
                 _show_turn(cell, event, show, is_live=table.is_live)
             elif not isinstance(event, Step):
@@ -94,15 +94,21 @@ def _show_events(sweep: "Sweep", show: Show) -> None:
 
 
 def _show_turn(cell: "SweepCell", progress: "Progress", show: Show, *, is_live: bool) -> None:
-    """A cell has begun or come to an end: a line of words where nothing is drawn, and of data."""
-    from fki.runs.run_dir import REPORT
+    """Show that a cell started or ended: a note where there is no live table, and JSON data."""
 
     if not is_live and progress.status != "running":
         show.note(f"{cell.name}: {_describe_progress(progress)}")
-    if progress.status == "done" and is_main_process() and not (cell.folder / REPORT).exists():
-        write_report(cell.folder, show)
+    if progress.status == "done" and is_main_process():
+        _write_missing_report(cell, show)
     if show.as_json and is_main_process():
         show.data(cell=cell.name, status=progress.status, **_result_data(cell, progress))
+
+
+def _write_missing_report(cell: "SweepCell", show: Show) -> None:
+    from fki.runs.run_dir import REPORT
+
+    if not (cell.folder / REPORT).exists():
+        write_report(cell.folder, show)
 
 
 def _describe_progress(progress: "Progress") -> str:
@@ -127,7 +133,7 @@ def _result_data(cell: "SweepCell", progress: "Progress") -> dict[str, Any]:
 
 
 def _show_results(sweep: "Sweep", show: Show) -> None:
-    """The table at the end, what to type next, and what failed."""
+    """Show the table of results and the next command. Raises FkiError if a cell failed."""
     from fki.core.errors import FkiError
 
     if sweep.mine:
@@ -135,7 +141,7 @@ def _show_results(sweep: "Sweep", show: Show) -> None:
         show.out.print(LEGEND, style="dim")
     elsewhere, failed = sweep.with_status("elsewhere"), sweep.with_status("failed")
     for name in elsewhere:
-        show.note(f"{name} was left alone: {sweep.progress[name].error}")
+        show.note(f"Skipped {name}: {sweep.progress[name].error}")
     if any(progress.status == "done" for progress in sweep.progress.values()):
         show.next_commands(f"fki compare {sweep.cells.folder}")
     for name in failed:
@@ -145,17 +151,17 @@ def _show_results(sweep: "Sweep", show: Show) -> None:
         lines = [f"{name}: {sweep.progress[name].error}" for name in failed]
         raise FkiError(
             "\n".join([f"{len(failed)} of {len(sweep.mine)} runs failed.", *lines]),
-            hint="The same command tries them again, and nothing else.",
+            hint="Run the same command to retry only these.",
         )
 
 
 class SweepTable:
-    """Draws a row for each cell on a terminal; elsewhere it draws nothing."""
+    """Shows a row for each cell live on a terminal, and nothing elsewhere."""
 
     def __init__(self, console: Console, sweep: "Sweep") -> None:
         self.console, self.sweep = console, sweep
         self.is_live = console.is_terminal and not console.quiet
-        self.at = 0  # the cell that runs, by its number
+        self.at = 0  # the index of the running cell
         self.now = ""
         self.live = Live(
             get_renderable=self.render, console=console, refresh_per_second=4, transient=True
@@ -171,16 +177,16 @@ class SweepTable:
             self.live.stop()
 
     def show_event(self, cell: "SweepCell", event: "Event") -> None:
-        """A cell has made a step, or what else there is."""
+        """Note the running cell and its latest step."""
         self.at = self.sweep.mine.index(cell)
         if isinstance(event, Step):
-            last = "  scoring" if event.step == event.steps else ""
+            last = "  evaluating" if event.step == event.steps else ""
             self.now = f"{event.period} epoch {event.epoch + 1}  loss {event.loss:.3f}{last}"
         else:
             self.now = ""
 
     def render(self) -> RenderableType:
-        """The rows around the cell that runs, as many as the terminal has lines for."""
+        """The rows around the running cell that fit on the terminal."""
         cells, most = self.sweep.mine, max(3, self.console.height - AROUND)
         first = max(0, min(self.at - most // 2, len(cells) - most))
         shown = cells[first : first + most]
@@ -197,7 +203,7 @@ class SweepTable:
 def _progress_table(cells: "Sequence[SweepCell]", progress: "Mapping[str, Progress]") -> Table:
     table = make_table("method", *NUMBERS[:1], "state", *NUMBERS[1:], numbers=NUMBERS)
     for column, width in WIDTHS.items():
-        table.columns[column].min_width = width  # so that nothing moves from one moment to the next
+        table.columns[column].min_width = width  # so that columns keep their place
     for cell in cells:
         at = progress[cell.name]
         is_new = at.status == "waiting" or (at.status == "running" and not at.seconds)

@@ -1,5 +1,6 @@
-"""The app: one line a command, and the one place where errors become words and exit codes."""
+"""The command line: its commands, and the one place that prints errors and sets exit codes."""
 
+import logging
 import sys
 
 import typer
@@ -9,9 +10,10 @@ from fki.commands import ask, compare, download, eval, export, plan, train
 from fki.commands._console import Show
 from fki.core.errors import FkiError
 
+SUMMARY = "Fast Knowledge Injection: keep a language model's knowledge of the world current."
 app = typer.Typer(
     name="fki",
-    help="Fast Knowledge Injection: keep a language model's knowledge of the world current.",
+    help=SUMMARY,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -25,8 +27,8 @@ app.command("export")(export.export)
 app.command("ask")(ask.ask)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"fki {__version__}")
         raise typer.Exit
 
@@ -36,14 +38,29 @@ def root(
     version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Show the version."
     ),
+    verbose: bool = typer.Option(
+        False, "--verbose", "-v", help="Show the log of the library on stderr."
+    ),
 ) -> None:
     """Fast Knowledge Injection: keep a language model's knowledge of the world current."""
+    if verbose:
+        _show_log()
+
+
+def _show_log() -> None:
+    """Print all messages of the logger `fki` on stderr."""
+    from rich.logging import RichHandler
+
+    logger = logging.getLogger("fki")
+    if not logger.handlers:
+        logger.addHandler(RichHandler(console=Show().err, show_path=False))
+    logger.setLevel(logging.DEBUG)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line. Exits with the code of the error, where there is one."""
+    """Run the command line. On an error, prints it and exits with its code."""
     try:
-        app(args=arguments)
+        app(args=arguments, prog_name="fki")
     except FkiError as error:
         show = Show()
         show.error(str(error))

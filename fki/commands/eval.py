@@ -1,4 +1,4 @@
-"""`fki eval`: score a run, one of its checkpoints, or any model folder."""
+"""`fki eval`: evaluate a run, one of its checkpoints, or any model."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -13,21 +13,26 @@ from fki.commands._result_tables import near_tie_notes, probe_table
 
 
 def evaluate(
-    target: Annotated[str, typer.Argument(help="A run, a model folder, or a model's name.")],
+    target: Annotated[str, typer.Argument(help="Run, checkpoint, model folder, or model name.")],
     checkpoint: o.Checkpoint = "",
     best: o.Best = False,
     dataset: o.Dataset = None,
     version: o.Version = None,
     output: Annotated[
-        Path | None, typer.Option(help="A new folder for scores and answers.")
+        Path | None, typer.Option(help="New folder for the scores and all answers.")
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a page about a finished run, too.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write an HTML page about the finished run."),
     ] = None,
     sets: o.Sets = None,
     as_json: o.Json = False,
 ) -> None:
-    """Score a run, one of its checkpoints, or any model, on any dataset and version."""
+    """Evaluate a run, one of its checkpoints, or any model on a dataset.
+
+    A run is evaluated with its own dataset and settings, unless
+    options override them.
+    """
     from fki.evaluation import evaluate
 
     show = Show(as_json=as_json)
@@ -37,16 +42,16 @@ def evaluate(
     below = o.read_layers(["t5"], [])
     above = o.read_layers([], sets, dataset=dataset, dataset_version=version)
     result = evaluate.evaluate(target, o.checkpoint_name(checkpoint, best), below, above, output)
-    show.note(f"{result.name}, asked about {result.dataset}, version {result.version}:")
+    show.note(f"{result.name}, evaluated on {result.dataset}, version {result.version}:")
     show.table(probe_table(result.summary, trained=False))
     show.notes(near_tie_notes(result.scores))
     for score in result.scores:
         show.data(**asdict(score))
     show.data(target=target, checkpoint=result.checkpoint, summary=result.summary)
     if output:
-        show.note(f"Scores and every answer: {output}")
+        show.note(f"Scores and all answers: {output}")
     if html:
         from fki.report.html_page import write_page
 
         write_page(about, html)
-        show.note(f"The page about the run is {html}")
+        show.note(f"Page: {html}")

@@ -1,4 +1,4 @@
-"""`fki plan`: every resolved value and where it came from, what a run would do; starts nothing."""
+"""`fki plan`: the resolved settings with their origins, and an estimate of the run."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 
 ToToml = Annotated[
     bool,
-    typer.Option("--to-toml", help="Only write the settings, as a preset, to stdout."),
+    typer.Option("--to-toml", help="Print only the settings, as a preset, on stdout."),
 ]
 
 
 @with_run_options
 def plan(request: "RunRequest", show: Show, to_toml: ToToml = False) -> None:
-    """Show what `train` with the same options would do, and start nothing."""
+    """Show the settings and the estimated cost of a run, without starting it.
+
+    Takes the options of `fki train`.
+    """
     from fki.config.presets import to_preset
     from fki.config.resolve import resolve, resolve_without_imports
     from fki.core import registry
@@ -32,7 +35,7 @@ def plan(request: "RunRequest", show: Show, to_toml: ToToml = False) -> None:
 
     if request.is_sweep:
         if to_toml:
-            raise ConfigError("--to-toml writes the settings of one run.")
+            raise ConfigError("--to-toml prints the settings of a single run.")
         show_sweep_plan(request, show)
         return
     if to_toml:
@@ -48,14 +51,14 @@ def plan(request: "RunRequest", show: Show, to_toml: ToToml = False) -> None:
     from fki.training.estimate import estimate_run
 
     _show_estimate(estimate_run(resolved.config), show)
-    show.note("Nothing was started.")
+    show.note("This is a plan: no run was started.")
 
 
 def _show_settings(resolved: "ResolvedConfig", show: Show) -> None:
     from fki.config.schema import to_dict
     from fki.config.validation import format_value
 
-    table = make_table("setting", "value", "from")
+    table = make_table("setting", "value", "origin")
     values = to_dict(resolved.config)
     for key, origin in resolved.origins.items():
         top, _, name = key.partition(".")
@@ -70,22 +73,20 @@ def _show_settings(resolved: "ResolvedConfig", show: Show) -> None:
 
 
 def _show_estimate(work: "RunEstimate", show: Show) -> None:
-    table = make_table("what it takes", "")
+    table = make_table("estimate", "")
     table.add_row("periods", f"{work.periods} ({work.first} to {work.last})")
-    table.add_row("scored", f"{work.rows} times, {format_number(work.probes, 0)} answers in all")
+    table.add_row("evaluations", f"{work.rows}, with {format_number(work.probes, 0)} answers")
     table.add_row(
         "optimizer steps", f"{format_number(work.steps, 0)} of up to {work.batch_size} examples"
     )
-    table.add_row("tokens", f"{format_number(work.tokens, 0)} trained on, input and target")
-    table.add_row(
-        "operations", f"{work.flops:.2g} floating-point operations of training, estimated"
-    )
+    table.add_row("tokens", f"{format_number(work.tokens, 0)} in training, input and target")
+    table.add_row("operations", f"{work.flops:.2g} floating-point operations in training")
     if work.budget:
         table.add_row("budget", work.budget)
     table.add_row(
         "parameters",
-        f"{format_number(work.trainable, 0)} of {format_number(work.total, 0)} train, "
-        f"{format_number(work.added, 0)} are added by the method",
+        f"{format_number(work.total, 0)}, of them {format_number(work.trainable, 0)} trainable and "
+        f"{format_number(work.added, 0)} added by the method",
     )
     table.add_row(
         "memory",
@@ -93,7 +94,7 @@ def _show_estimate(work: "RunEstimate", show: Show) -> None:
         "state",
     )
     table.add_row("disk", f"up to {format_number(work.disk / 2**20, 0)} MiB of checkpoints")
-    table.add_row("forward pass", f"{work.precision}; weights, optimizer and scoring fp32")
+    table.add_row("forward pass", f"{work.precision}; weights, optimizer and scoring in fp32")
     kept = f" (up to {format_number(work.states / 2**20, 0)} MiB)" if work.states else ""
     table.add_row("encoder", work.encoder + kept)
     table.add_row("time", work.time)

@@ -1,4 +1,4 @@
-"""`fki train`: learn the stream period by period, scored after each."""
+"""`fki train`: for each period, fine-tune the model, save a checkpoint and evaluate it."""
 
 import gc
 from dataclasses import asdict
@@ -24,7 +24,7 @@ Track = Annotated[
     typer.Option(
         "--track",
         metavar="NAME",
-        help="Log to tensorboard, wandb, trackio or mlflow, too; may be given again.",
+        help="Also log to tensorboard, wandb, trackio or mlflow. Repeatable.",
     ),
 ]
 
@@ -34,7 +34,7 @@ def train(
     request: "RunRequest",
     show: Show,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the unfinished run of these settings.")
+        bool, typer.Option("--resume", help="Resume the unfinished run with these settings.")
     ] = False,
     partition: Annotated[
         str,
@@ -43,10 +43,12 @@ def train(
     cells: Annotated[str, typer.Option("--cells", hidden=True)] = "",
     track: Track = None,
 ) -> None:
-    """Teach a model the stream, period by period, and score it after each.
+    """Train a model on a stream of facts.
 
-    With --methods or --seeds: several runs, one after the other, in one folder; the same command
-    goes on with them.
+    For each period, `fki train` fine-tunes the model, saves a
+    checkpoint and evaluates it. With --methods or --seeds, it
+    trains one run per method and seed, one after the other. The
+    same command resumes an unfinished sweep.
     """
     from fki.config.resolve import resolve
     from fki.core import registry
@@ -60,7 +62,7 @@ def train(
         train_sweep(request, show, partition or cells, track or [])
         return
     if partition or cells:
-        raise ConfigError("--partition is for several runs.", hint="Add --methods or --seeds.")
+        raise ConfigError("--partition requires a sweep.", hint="Add --methods or --seeds.")
     resolved = resolve(request.read_layers(), options_of=registry.options_of)
     show.notes(resolved.notes)
 
@@ -69,7 +71,7 @@ def train(
 
     tracking.check_trackers(track or [])
     ready = session.build_session(resolved.config)
-    gc.freeze()  # a million objects of the libraries that the collector need not look through
+    gc.freeze()  # the libraries' million objects need no garbage collection
     show.notes(session.startup_notes(ready.config, ready.accelerator))
     runner = Runner.begin(ready, resolved, again=resume)
     show.note(f"{_describe_session(ready)} Run: {runner.run.folder}")
@@ -84,14 +86,14 @@ def _describe_session(ready: "Session") -> str:
     total, trained = count_parameters(ready.model)
     periods = sum(len(phase.periods) for phase in ready.phases)
     return (
-        f"{ready.config.method} teaches {ready.config.model} the dataset {ready.stream.name}, "
+        f"Training {ready.config.model} with {ready.config.method} on {ready.stream.name}, "
         f"{periods} {ready.config.dataset_version} periods; "
-        f"{format_count(trained)} of {format_count(total)} parameters train."
+        f"{format_count(trained)} of {format_count(total)} parameters are trainable."
     )
 
 
 def _show_events(runner: "Runner", track: list[str], show: Show) -> None:
-    """Draw and print each event of the run until it is done."""
+    """Show each event of the run until it is done."""
     from fki.commands._progress import RunProgress
     from fki.training.follow import follow_run
 
@@ -109,7 +111,7 @@ def _show_events(runner: "Runner", track: list[str], show: Show) -> None:
 
 
 def _show_results(runner: "Runner", show: Show) -> None:
-    """The tables at the end, and what to type next."""
+    """Show the tables of results and the next commands."""
     summary, spent = runner.scores()["summary"], asdict(runner.clock)
     has_trained = spent["steps"] > 0
     show.table(probe_table(summary, trained=has_trained))

@@ -92,7 +92,7 @@ def test_to_toml_writes_a_preset_that_gives_the_same_settings(
 ) -> None:
     path = old(tmp_path, method="kadapter3", freeze_level=1)
     shown = fki("plan", "--config", path, "--to-toml")
-    assert shown.code == 0 and "3 equal modules side by side" in shown.words
+    assert shown.code == 0 and "3 equal modules in parallel" in shown.words
     (tmp_path / "mine.toml").write_text(shown.out, encoding="utf-8")
     before, after = (fki("plan", "-p", p, "--json").rows for p in (path, "mine.toml"))
     assert settings(before, "value") == settings(after, "value")
@@ -124,12 +124,12 @@ def test_to_toml_needs_no_torch_and_no_dataset(tmp_path: Path) -> None:
 WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "an unknown key": ({"lerning_rate": 1}, ("old.json:24: ", "Did you mean 'learning_rate'?")),
     "an unknown method": ({"method": "recadem"}, ("old.json:12: ", "Did you mean 'recadam'?")),
-    "DeepSpeed": ({"use_deepspeed": True}, ("use_deepspeed = true cannot be used yet",)),
+    "DeepSpeed": ({"use_deepspeed": True}, ("use_deepspeed = true",)),
     "CKL's data": (
         {"dataset": "recentnews", "dataset_version": "small"},
-        ("2 settings cannot be used", "old.json:6: ", "old.json:7: ", "--version quarter"),
+        ("2 settings are invalid", "old.json:6: ", "old.json:7: ", "--version quarter"),
     ),
-    "answers that do not fit": ({"output_length": 2}, ("never cut", "Add: --set output_length=")),
+    "answers that do not fit": ({"output_length": 2}, ("output_length = 2", "Add: --set output_length=")),
 }
 
 
