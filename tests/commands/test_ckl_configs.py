@@ -129,7 +129,10 @@ WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"dataset": "recentnews", "dataset_version": "small"},
         ("2 settings are invalid", "old.json:6: ", "old.json:7: ", "--version quarter"),
     ),
-    "answers that do not fit": ({"output_length": 2}, ("output_length = 2", "Add: --set output_length=")),
+    "answers that do not fit": (
+        {"output_length": 2},
+        ("output_length = 2", "Add: --set output_length="),
+    ),
 }
 
 
