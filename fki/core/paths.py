@@ -1,10 +1,13 @@
 """Paths: the data folder for downloads and caches, `~` in user paths, packaged assets."""
 
+import logging
 import os
 from contextlib import suppress
 from pathlib import Path
 
 from platformdirs import user_data_path
+
+logger = logging.getLogger(__name__)
 
 
 def data_home() -> Path:
@@ -26,6 +29,7 @@ def evict_oldest(folder: Path, pattern: str, max_bytes: int) -> None:
         for number, file in enumerate(files):
             total += file.stat().st_size
             if number and total > max_bytes:
+                logger.debug("Cache file deleted: %s", file)
                 file.unlink(missing_ok=True)
 
 

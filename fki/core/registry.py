@@ -4,6 +4,7 @@ A plug-in declares its class as an entry point of the group `fki.methods`. A bui
 refers to the built-in method. A method is imported only when its class is requested.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +13,8 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from fki.core.errors import ConfigError, FkiError, did_you_mean
+
+logger = logging.getLogger(__name__)
 
 GROUP = "fki.methods"
 
@@ -142,8 +145,9 @@ def _tables() -> Iterator[tuple[str, str]]:
     for name in method_names():
         try:
             table = table_of(name)
-        except FkiError:
-            continue  # a broken plug-in is an error only if it is selected
+        except FkiError as error:
+            logger.info("Plug-in skipped: %s", error)  # an error only if it is selected
+            continue
         if table:
             yield name, table
 

@@ -7,6 +7,7 @@ with a number of its own, BEFORE.
 """
 
 import json
+import logging
 import os
 import sqlite3
 import tempfile
@@ -20,6 +21,8 @@ from fki.core.atomic_io import sync
 from fki.core.errors import DataError
 from fki.core.paths import evict_oldest
 from fki.core.types import Document, Fact, Probe
+
+logger = logging.getLogger(__name__)
 
 STORE_FORMAT = 2  # of the files: one of another format is not opened
 MAX_CACHE_BYTES = 4 * 2**30  # bytes of all of them
@@ -238,12 +241,14 @@ def open_or_fill(file: Path, fill: Callable[[StreamStore], None]) -> StreamStore
         return StreamStore.open(file)
     except sqlite3.Error:
         pass  # there is none yet, or it is broken
+    logger.debug("Stream store not cached yet: %s", file)
     with suppress(OSError, sqlite3.OperationalError):  # no right to write there, or no room
         file.parent.mkdir(parents=True, exist_ok=True)
         with _fill_file(fill, file.parent) as whole:
             os.replace(whole, file)
         evict_oldest(file.parent, "*.sqlite", MAX_CACHE_BYTES)
         return StreamStore.open(file)
+    logger.info("Cannot cache the stream store in %s; a temporary file is used", file.parent)
     try:
         with _fill_file(fill) as whole:  # in the system's own place for what does not last
             return StreamStore.open(whole)  # it stays open, though its name goes

@@ -7,6 +7,7 @@ folder lacks is tokenized, and goes on disk with `flush`; where it cannot, all w
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
 import time
@@ -21,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fki.core.paths import evict_oldest
+
+logger = logging.getLogger(__name__)
 
 MAGIC = 0x31736E656B6F7466  # "ftokens1"
 MAX_CACHE_BYTES = (
@@ -125,6 +128,7 @@ class TokenCache:
 
     def _add(self, texts: Sequence[str]) -> None:
         fresh = [*dict.fromkeys(texts)]
+        logger.debug("Token cache: %d texts to tokenize", len(fresh))
         self.pending.update(zip(fresh, self.tokenize(fresh), strict=True))
 
     def flush(self) -> None:

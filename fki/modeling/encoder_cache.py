@@ -8,6 +8,7 @@ The cache computes a group of sources as a whole, in fixed batches. Its bits the
 group and the encoder, and a resumed run continues with the same ones.
 """
 
+import logging
 import os
 import shutil
 import tempfile
@@ -25,6 +26,8 @@ from fki.core.types import Batch
 from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.data.packing import split_micro_batches
 from fki.modeling.seq2seq import encoder_attention_mask, replace_forward
+
+logger = logging.getLogger(__name__)
 
 BATCH_TOKENS = 4096  # padded source tokens of a batch in which the cache is filled
 DISK_RESERVE = 256 * 2**20  # bytes that stay free on the disk
@@ -146,9 +149,12 @@ class EncoderCache:
     def _has_disk_space(self, size: int) -> bool:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            return shutil.disk_usage(self.folder).free > size + DISK_RESERVE
+            has_space = shutil.disk_usage(self.folder).free > size + DISK_RESERVE
         except OSError:
-            return False
+            has_space = False
+        if not has_space:
+            logger.info("No disk space for %d bytes of encoder states in %s", size, self.folder)
+        return has_space
 
     def _compute_group(self, sources: Sequence[list[int]]) -> CachedStates:
         offsets, end = {}, 0

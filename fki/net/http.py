@@ -5,6 +5,7 @@ sooner than the server's Retry-After header allows. Any other failure is a DataE
 Proxies come from the environment (HTTPS_PROXY, NO_PROXY).
 """
 
+import logging
 import os
 import random
 import time
@@ -22,6 +23,8 @@ from fki.core.errors import DataError
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+logger = logging.getLogger(__name__)
 
 RETRY_STATUSES = {408, 425, 429, 500, 502, 503, 504}
 CONTACT_VARIABLE = "FKI_CONTACT"  # environment variable: the user's e-mail address or page
@@ -138,7 +141,9 @@ class HttpClient:
                 policy = self.retry_policy
                 if failed >= policy.max_attempts or fault.retry_after > policy.max_retry_after:
                     raise _exhausted_error(url, fault, failed) from None
-                self._wait(max(fault.retry_after, self._backoff(failed)), fault.retry_after)
+                pause = max(fault.retry_after, self._backoff(failed))
+                logger.info("Retry %d of %s in %.1f s: %s", failed, url, pause, fault)
+                self._wait(pause, fault.retry_after)
 
     def _wait(self, seconds: float, retry_after: float) -> None:
         """Sleep; until `retry_after` has passed, no other thread of this client sends a request."""

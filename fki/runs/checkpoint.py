@@ -5,6 +5,7 @@ folder, synced, named in a manifest with the digest of each file, renamed, and o
 ones removed. One whose manifest does not verify does not count.
 """
 
+import logging
 import hashlib
 import json
 import os
@@ -22,6 +23,8 @@ from fki.core.errors import DataError, FkiError
 from fki.runs.run_dir import CHECKPOINTS, RUN
 from fki.core.atomic_io import sync, write_json, write_text
 from fki.methods.base import trainable_parameters
+
+logger = logging.getLogger(__name__)
 
 WEIGHTS, OPTIMIZER, STATE, MANIFEST = (
     "weights.safetensors",
@@ -167,6 +170,7 @@ def find_newest_valid(run: Path) -> tuple[Path | None, list[str]]:
         try:
             verify(folder)
         except DataError as error:
+            logger.info("Checkpoint skipped: %s", error)
             problems.append(str(error))
         else:
             return folder, problems

@@ -6,6 +6,7 @@ other fields are loaded at first use. A file of a version before has exact match
 fields come from samples.jsonl.
 """
 
+import logging
 import hashlib
 import json
 import zlib
@@ -23,6 +24,8 @@ from fki.core.errors import DataError, FkiError
 from fki.core.probe_sets import BASE, matrix_probe_sets
 from fki.core.types import Score
 from fki.runs.run_dir import OUTCOMES, PROBES, SAMPLES, SCORES, Run
+
+logger = logging.getLogger(__name__)
 
 Values: TypeAlias = NDArray[Any]
 Answers: TypeAlias = tuple[dict[int, Values], ...]  # by row: number of the cell -> [n]
@@ -109,8 +112,10 @@ def read_outcomes(run: Run) -> Outcomes:
 
 def save_outcomes(run: Run) -> None:
     """Write outcomes.npz into the run's folder; without space on the disk, write nothing."""
-    with suppress(OSError, FkiError):
+    try:
         _write(run)
+    except (OSError, FkiError) as error:
+        logger.info("Outcomes of %s not saved: %s", run.folder, error)
 
 
 def _write(run: Run) -> None:

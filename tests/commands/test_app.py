@@ -1,0 +1,41 @@
+"""The command line as a whole: the log of the library, on request."""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from fki import __version__
+
+Fki = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def logger() -> Iterator[logging.Logger]:
+    """The logger of the library, as it was after the test."""
+    logger = logging.getLogger("fki")
+    before = logger.handlers[:], logger.level
+    yield logger
+    logger.handlers[:], logger.level = before
+
+
+def test_the_log_is_shown_only_on_request(
+    fki: Fki, logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fki("plan", "--to-toml").code == 0
+    logger.getChild("net.http").info("before")
+    assert capsys.readouterr().err == ""
+    assert fki("--verbose", "plan", "--to-toml").code == 0
+    assert fki("-v", "plan", "--to-toml").code == 0
+    logger.getChild("net.http").debug("Retry %d of [x]", 1)
+    assert capsys.readouterr().err.count("Retry 1 of [x]") == 1
+
+
+def test_the_log_never_goes_to_stdout(fki: Fki, logger: logging.Logger) -> None:
+    shown = fki("-v", "plan", "--to-toml")
+    assert shown.out == fki("plan", "--to-toml").out
+
+
+def test_the_version_is_that_of_the_package(fki: Fki) -> None:
+    assert fki("--version").out == f"fki {__version__}\n"
