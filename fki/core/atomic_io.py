@@ -67,9 +67,19 @@ def append_lines(file: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def file_digest(file: Path) -> str:
-    """SHA-256 of a file, read a mebibyte at a time."""
-    total = hashlib.sha256()
+    """SHA-256 of a file, in hex."""
+    return file_checksums(file, ["sha256"])["sha256"]
+
+
+def file_checksums(file: Path, algorithms: Iterable[str], *, prefix: bytes = b"") -> dict[str, str]:
+    """Checksums of a file, in hex, by algorithm; the file is read once, a mebibyte at a time.
+
+    Args:
+        prefix: bytes that are hashed before the file, such as Git's header of a blob.
+    """
+    hashes = {name: hashlib.new(name, prefix, usedforsecurity=False) for name in algorithms}
     with file.open("rb") as content:
-        while part := content.read(2**20):
-            total.update(part)
-    return total.hexdigest()
+        while chunk := content.read(2**20):
+            for total in hashes.values():
+                total.update(chunk)
+    return {name: total.hexdigest() for name, total in hashes.items()}

@@ -1,4 +1,4 @@
-"""Sequences that are read when they are gone through, so that no more than that is in memory."""
+"""Sequences that are read again on each iteration, so that their items need not fit into memory."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
@@ -9,10 +9,11 @@ T = TypeVar("T")
 
 
 class LazySequence(Sequence[T], Generic[T]):
-    """Items that are read anew each time that they are gone through."""
+    """Items that `read` yields anew on each iteration. Two such sequences are equal only if they
+    are the same object: a comparison of their items would read both."""
 
     def __init__(self, size: int | None, read: Callable[[], Iterable[T]]) -> None:
-        """`size`: how many; None: they are counted when someone asks."""
+        """`size`: the number of items; None: they are counted when `len` is called."""
         self.size, self.read = size, read
 
     def __len__(self) -> int:
@@ -26,15 +27,9 @@ class LazySequence(Sequence[T], Generic[T]):
     def __getitem__(self, index: Any) -> Any:
         return tuple(self.read())[index]
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and tuple(self) == tuple(other)
-
-    def __hash__(self) -> int:
-        return hash(tuple(self))
-
 
 class LazyProbes(LazySequence[Probe]):
-    """Probes of one set and period, with a short way to what of them changes again."""
+    """The probes of one set and period; `changes` reads their `until` alone, which is faster."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""Archives (zip, tar, tar.gz, tar.bz2, tar.xz) unpacked whole or not at all, and only inside.
+"""Unpacks archives (zip, tar, tar.gz, tar.bz2, tar.xz) into a new folder, whole or not at all.
 
-Refused before anything gets its name: a member that would leave the folder, links and devices, one
-name twice, encryption, and bombs. What counts is what was unpacked, never what a header claims.
+Refused are members with a path outside of the folder, links, devices, duplicate names, encryption
+and archive bombs. Limits apply to the bytes that are unpacked, not to the sizes in headers.
 """
 
 import os
@@ -33,12 +33,12 @@ BROKEN_ARCHIVE = (
 
 @dataclass(frozen=True, slots=True)
 class ArchiveLimits:
-    """What an archive may grow to."""
+    """Limits of an unpacked archive."""
 
     files: int = 100_000
     total: int = 64 * 2**30  # bytes
-    ratio: int = 200  # unpacked to packed; text seldom passes 20
-    free_of_ratio: int = 64 * 2**20  # bytes: small archives of zeros do no harm
+    ratio: int = 200  # unpacked to packed; for text it is seldom above 20
+    free_of_ratio: int = 64 * 2**20  # bytes; below this, any ratio is accepted
 
 
 class Member(NamedTuple):
@@ -46,17 +46,17 @@ class Member(NamedTuple):
 
     name: str
     is_folder: bool
-    opened: Callable[[], IO[bytes] | None]
+    open: Callable[[], IO[bytes] | None]
 
 
 def unpack(archive: Path, folder: Path, bounds: ArchiveLimits | None = None) -> Path:
-    """The new folder with the archive's files.
+    """Unpack an archive into a new folder. Returns the folder.
 
-    Raises DataError where the archive is broken or does what none should do, or the disk refuses;
-    the folder is then as it was.
+    Raises DataError if the archive is broken or unsafe, or if the disk refuses; the folder does not
+    exist then.
     """
     if folder.exists():
-        raise DataError(f"{folder} is there already.", hint="Move it away, then try again.")
+        raise DataError(f"{folder} exists already.", hint="Move it away, then try again.")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as place:
@@ -69,13 +69,13 @@ def unpack(archive: Path, folder: Path, bounds: ArchiveLimits | None = None) -> 
     except OSError as error:
         raise DataError(
             f"{archive} cannot be unpacked into {folder}: {error.strerror or error}.",
-            hint="Is there enough space?",
+            hint="Free some space, then try again.",
         ) from None
     return folder
 
 
 def is_archive(file: Path) -> bool:
-    """Is it one of those that can be unpacked?"""
+    """Is the file a zip or tar archive?"""
     return zipfile.is_zipfile(file) or tarfile.is_tarfile(file)
 
 
@@ -101,8 +101,8 @@ def _extract(archive: Path, fresh: Path, bounds: ArchiveLimits) -> None:
 
 
 def _write_member(member: Member, file: Path, room: int) -> int:
-    """The bytes written, which may be a little more than there is room for."""
-    written, opened = 0, member.opened()
+    """Write a member. Returns the bytes written, which may exceed `room` by one chunk."""
+    written, opened = 0, member.open()
     if opened is None:
         raise ValueError(f"'{member.name}' has no content")
     with opened as content, file.open("xb") as out:
@@ -115,7 +115,7 @@ def _write_member(member: Member, file: Path, room: int) -> int:
 
 
 def _iter_members(archive: Path) -> Generator[Member, None, None]:
-    """Raises DataError for anything that is neither file nor folder."""
+    """The files and folders of an archive. Raises DataError for any other member."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
             for info in zipped.infolist():
@@ -134,19 +134,19 @@ def _iter_members(archive: Path) -> Generator[Member, None, None]:
 
 
 def _safe_path(archive: Path, name: str) -> Path:
-    """The member's path within the folder. Raises DataError for one that leads out of it."""
+    """The member's path within the folder. Raises DataError for a path outside of it."""
     path = PurePosixPath(name)
     if (
         path.is_absolute()
         or ".." in path.parts
         or any(sign in name for sign in ("\\", "\0", ":"))  # Windows' separators and drives
     ):
-        raise _refusal_error(archive, f"'{name}' leads out of it")
+        raise _refusal_error(archive, f"'{name}' is outside of it")
     return Path(*path.parts)
 
 
 def _refusal_error(archive: Path, why: str) -> DataError:
     return DataError(
         f"{archive} is not unpacked: {why}.",
-        hint="Get the archive again from its source; nothing of it was kept.",
+        hint="Download the archive again from its source; no file was kept.",
     )

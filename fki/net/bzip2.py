@@ -1,8 +1,8 @@
-"""The blocks of a bzip2 file, each by itself.
+"""Reads the blocks of a bzip2 file independently, so that many processes can share a file.
 
-Each block is compressed by itself and marked by 48 bits, at any bit of a byte; so is the end of a
-stream, of which a file may hold many. A block between two marks, with a header before it and the
-end of a stream behind it, is a bzip2 file of its own. The format is described at
+Each block is compressed on its own and starts with a 48-bit magic number, at any bit of a byte. So
+does the end of a stream; a file may contain many streams. A block, with a header before it and an
+end of stream after it, is a valid bzip2 file. The format is described at
 https://github.com/dsnet/compress/blob/master/doc/bzip2-format.pdf
 """
 
@@ -13,26 +13,26 @@ from typing import IO, NamedTuple
 
 from fki.core.errors import DataError
 
-READ_SIZE = 2**20  # bytes that are read at a time
+READ_SIZE = 2**20  # bytes
 BLOCK_MAGIC, END_MAGIC = (
     0x314159265359,
     0x177245385090,
 )  # what marks a block, and the end of a stream
-MAX_BLOCK_BITS = 8 * 2**20  # bits; a block holds at most 900,000 bytes
+MAX_BLOCK_BITS = 8 * 2**20  # a block has at most 900,000 bytes
 
 
 class Mark(NamedTuple):
-    """Where a block begins, or a stream ends."""
+    """The start of a block, or the end of a stream."""
 
     bit: int  # of the file, from 0
     is_block: bool
 
 
 def iter_blocks(file: Path, first: int) -> Iterator[tuple[int, bytes]]:
-    """The blocks of a bzip2 file that begin at a byte or behind it: their first bits, their texts.
+    """(first bit, decompressed text) of each block that starts at byte `first` or later.
 
-    Raises DataError where one is damaged, or the file ends within a stream. The 48 bits of a mark
-    may be in a block by chance (once in 2 ** 48 bits); what they cut off is then no block.
+    Raises DataError if a block is damaged or the file ends within a stream. A magic number may
+    occur in a block by chance (once in 2 ** 48 bits); the parts are then no valid blocks.
     """
     with file.open("rb") as content:
         packed, begun = _CompressedBytes(content, first), None
@@ -49,18 +49,18 @@ def iter_blocks(file: Path, first: int) -> Iterator[tuple[int, bytes]]:
             begun = mark.bit if mark.is_block else None
             packed.forget(mark.bit)
         if begun is not None:
-            raise damaged_error(file, "it ends in the midst of a block")
+            raise damaged_error(file, "it ends within a block")
 
 
 class _CompressedBytes:
-    """The bytes of a bzip2 file from one of them on, as far as they are needed."""
+    """The bytes of a bzip2 file from an offset on; bytes that are done are discarded."""
 
     def __init__(self, content: IO[bytes], first: int) -> None:
         content.seek(first)
         self.content, self.first, self.data = content, first, b""
 
     def marks(self) -> Iterator[Mark]:
-        """All marks to the end of the file, in order."""
+        """All marks up to the end of the file, in order."""
         while part := self.content.read(READ_SIZE):
             seen = max(
                 0, len(self.data) - 6
@@ -71,7 +71,7 @@ class _CompressedBytes:
                 yield Mark(base + bit, is_block)
 
     def block(self, begin: int, end: int) -> bytes | None:
-        """What the bits between two marks hold; None where they are no block."""
+        """The text of the bits between two marks; None if they are not a block."""
         size = end - begin
         if size < 80:  # its mark and its checksum
             return None
@@ -86,13 +86,13 @@ class _CompressedBytes:
             return None
 
     def forget(self, bit: int) -> None:
-        """Let go of the bytes before a bit."""
+        """Discard the bytes before a bit."""
         whole = bit // 8
         self.data, self.first = self.data[whole - self.first :], whole
 
 
 def find_marks(data: bytes) -> list[Mark]:
-    """The marks in some bytes, at any bit, in order."""
+    """The marks in `data`, at any bit, in order."""
     found = []
     for magic in (BLOCK_MAGIC, END_MAGIC):
         for shift in range(8):
@@ -108,8 +108,8 @@ def find_marks(data: bytes) -> list[Mark]:
 
 
 def damaged_error(file: Path, what: str) -> DataError:
-    """An error that says what is wrong with a file."""
+    """The error of a damaged file."""
     return DataError(
-        f"{file} is damaged or was cut short: {what}.",
-        hint="Get it again from its source, and compare its checksum with the one published there.",
+        f"{file} is damaged or truncated: {what}.",
+        hint="Download it again, and compare its checksum with the published one.",
     )

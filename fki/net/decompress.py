@@ -1,92 +1,126 @@
-"""Files of a dump, plain or packed (.bz2, .gz, .zst), told by their first bytes, piece by piece.
+"""Decompression of plain, .bz2, .gz and .zst files, detected by their first bytes.
 
-Unpacking bzip2 takes nine tenths of the time of reading a dump; a thread of its own does it ahead,
-so that two snapshots are unpacked beside each other and beside all else.
+`open_stream` decompresses a binary file as it is read. `open_decompressed` does the same in a
+thread that reads ahead: bzip2 takes nine tenths of the time of reading a dump, so two snapshots
+are decompressed at the same time. `fki.net.bzip2` reads the blocks of a bzip2 file in parallel.
 """
 
 import bz2
 import gzip
+import zlib
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Event, Thread
-from typing import IO, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 from fki.core.errors import DataError
 from fki.net.optional import import_zstd
 
-CHUNK_SIZE = 2**18  # bytes, unpacked
-CHUNKS_AHEAD = 8  # pieces
-KINDS = {b"BZh": "bz2", b"\x1f\x8b": "gz", b"\x28\xb5\x2f\xfd": "zst", b"7z\xbc\xaf": "7z"}
+Compression = Literal["plain", "bzip2", "gzip", "zstd", "7z"]
+
+MAGIC: dict[bytes, Compression] = {
+    b"BZh": "bzip2",
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"7z\xbc\xaf": "7z",
+}
+CHUNK_SIZE = 2**18  # decompressed bytes
+CHUNKS_AHEAD = 8
 
 
 class DecompressionError(Exception):
-    """A file is cut off or altered."""
+    """A compressed file is truncated or altered."""
 
 
 class DecompressedFile(NamedTuple):
-    """A file's content, and the file itself, whose place tells how much has been read."""
+    """The content of a file, and the file itself, whose position is the progress."""
 
-    pieces: Iterator[bytes]  # the last one is empty
+    chunks: Iterator[bytes]  # the last one is empty
     raw: IO[bytes]
+
+
+def detect_compression(file: Path) -> Compression:
+    """The compression of a file. Raises DataError if the file is unreadable or empty."""
+    try:
+        with file.open("rb") as raw:
+            head = raw.read(4)
+    except OSError as error:
+        raise DataError(f"Cannot read {file}: {error.strerror or error}.") from None
+    if not head:
+        raise DataError(f"{file} is empty.", hint="Download it again from its source.")
+    return next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), "plain")
+
+
+def open_stream(file: Path, raw: IO[bytes], compression: Compression) -> IO[bytes]:
+    """The decompressed content of `raw`, which is `file` opened.
+
+    A read raises one of `read_errors(compression)` if the content is damaged. Raises DataError for
+    an unsupported compression, or a library that is not installed.
+    """
+    match compression:
+        case "bzip2":
+            return bz2.open(raw)
+        case "gzip":
+            return gzip.open(raw)  # type: ignore[return-value]
+        case "zstd":
+            return import_zstd().ZstdFile(raw)
+        case "7z":
+            raise DataError(
+                f"{file} is a 7-Zip archive, which is not supported.",
+                hint="Decompress it, or download the .bz2 of the same dump.",
+            )
+    return raw
+
+
+def read_errors(compression: Compression) -> tuple[type[Exception], ...]:
+    """The errors that a read of damaged content raises."""
+    zstd_errors = (import_zstd().ZstdError,) if compression == "zstd" else ()
+    return (EOFError, OSError, zlib.error, *zstd_errors)
 
 
 @contextmanager
 def open_decompressed(file: Path) -> Iterator[DecompressedFile]:
-    """A file, unpacked as it is read.
+    """A file that a thread decompresses ahead of the reader.
 
-    Raises DataError where it cannot be opened; going through its pieces raises Unreadable.
+    Raises DataError if the file cannot be opened; its chunks raise DecompressionError if it is
+    damaged.
     """
-    try:
-        raw = file.open("rb")
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror or error}.") from None
-    with raw, closing(_read_ahead(_unpacking(file, raw))) as pieces:
-        yield DecompressedFile(pieces, raw)
+    compression = detect_compression(file)
+    with file.open("rb") as raw:
+        content = open_stream(file, raw, compression)
+        with closing(_read_ahead(content, read_errors(compression))) as chunks:
+            yield DecompressedFile(chunks, raw)
 
 
-def _read_ahead(content: IO[bytes]) -> Generator[bytes, None, None]:
-    """The content, read ahead by a thread."""
-    read: Queue[bytes | Exception] = Queue(CHUNKS_AHEAD)
+def _read_ahead(
+    content: IO[bytes], errors: tuple[type[Exception], ...]
+) -> Generator[bytes, None, None]:
+    """The chunks of the content, read in a thread."""
+    queue: Queue[bytes | Exception] = Queue(CHUNKS_AHEAD)
     stop = Event()
 
-    def work() -> None:
+    def read() -> None:
         try:
             while not stop.is_set():
-                piece = content.read(CHUNK_SIZE)
-                read.put(piece)
-                if not piece:
+                chunk = content.read(CHUNK_SIZE)
+                queue.put(chunk)
+                if not chunk:
                     break
-        except Exception as error:  # each kind of packing has its own
-            read.put(error)
+        except Exception as error:
+            queue.put(error)
 
-    thread = Thread(target=work, daemon=True)
+    thread = Thread(target=read, daemon=True)
     thread.start()
     try:
-        while not isinstance(piece := read.get(), Exception):
-            yield piece
-        raise DecompressionError(str(piece) or type(piece).__name__)
+        while not isinstance(chunk := queue.get(), Exception):
+            yield chunk
+        if isinstance(chunk, errors):
+            raise DecompressionError(str(chunk) or type(chunk).__name__)
+        raise chunk
     finally:
         stop.set()
-        while thread.is_alive():  # it may wait for room
+        while thread.is_alive():  # it may be waiting for room in the queue
             with suppress(Empty):
-                read.get(timeout=0.01)
-
-
-def _unpacking(file: Path, raw: IO[bytes]) -> IO[bytes]:
-    first = raw.read(4)
-    raw.seek(0)
-    match next((kind for sign, kind in KINDS.items() if first.startswith(sign)), ""):
-        case "bz2":
-            return bz2.open(raw)
-        case "gz":
-            return gzip.open(raw)  # type: ignore[return-value]
-        case "zst":
-            return import_zstd().ZstdFile(raw)
-        case "7z":
-            raise DataError(
-                f"{file} is packed with 7-Zip, which fki does not read.",
-                hint="Unpack it, or get the .bz2 of the same dump.",
-            )
-    return raw
+                queue.get(timeout=0.01)

@@ -1,12 +1,11 @@
-"""A file from the web, whole or not at all.
+"""Downloads a file with resume and checksums; the file gets its name only when it is complete.
 
-What came is kept in `.<name>.part`, beside it what the server said of the file. The next attempt
-asks for the rest on condition that the file is still the same one (RFC 9110, 13.1.5: If-Range), so
-that a changed file is never glued to an old half. The file gets its name when its size and its
-checksums are right; `.<name>.origin` then says where it came from and its SHA-256.
+Bytes received so far are in `.<name>.part`; `.<name>.part.json` has the server's validators of the
+file. The next attempt requests the rest on condition that the file is unchanged (RFC 9110, 13.1.5:
+If-Range), so that the parts of two versions are never joined. `.<name>.origin` stores the URL and
+the checksums of the complete file.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock
 
-from fki.core.atomic_io import sync, write_json
+from fki.core.atomic_io import file_checksums, sync, write_json
 from fki.core.errors import DataError
 from fki.net.http import HttpClient, RetryableError
 
@@ -28,112 +27,103 @@ CHECKSUMS = ("sha256", "sha1", "md5")
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file on the web, with the checksums that its source publishes, in hex."""
+    """A URL, with the checksums that its source publishes, in hex."""
 
     url: str
     sha256: str = ""
     sha1: str = ""
     md5: str = ""
 
+    @property
+    def checksums(self) -> dict[str, str]:
+        """The published checksums, by algorithm; "" if not published."""
+        return {name: getattr(self, name) for name in CHECKSUMS}
+
 
 class FileProgress(NamedTuple):
-    """How far a file is."""
+    """How much of a file is read or downloaded."""
 
     name: str
     done: int  # bytes
-    total: int | None  # bytes; None where the server does not say
-    seconds: float | None  # until it is here, at the rate of this attempt
+    total: int | None  # bytes; None if unknown
+    seconds: float | None  # until it is complete, at the rate of this attempt
 
 
 OnProgress = Callable[[FileProgress], None]
 
 
 def fetch_file(
-    web: HttpClient, remote: RemoteFile, target: Path, watch: OnProgress | None = None
+    client: HttpClient, remote: RemoteFile, target: Path, on_progress: OnProgress | None = None
 ) -> Path:
-    """The file, fetched and checked; one that is there already is checked only.
+    """Download a file and check it; a file that exists already is only checked.
 
-    Raises DataError where it cannot be fetched, is not what its checksums say, or does not fit.
+    Raises DataError if the download fails, a checksum is wrong, or the disk refuses.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f".{target.name}.lock")):
             if target.exists():
                 _check_existing(remote, target)
-                _check_server_unchanged(web, remote, target)
+                _check_server_unchanged(client, remote, target)
                 return target
-            return _Download(web, remote, target, watch).whole()
+            return _Download(client, remote, target, on_progress).run()
     except OSError as error:
         raise DataError(
             f"{target} cannot be written: {error.strerror or error}.",
-            hint="Free some space, or set FKI_HOME to another folder; the same command goes on.",
+            hint="Free some space, or set FKI_HOME to another folder; the same command resumes.",
         ) from None
 
 
-def file_checksums(file: Path, names: tuple[str, ...] = CHECKSUMS) -> dict[str, str]:
-    """Checksums of a file, read once."""
-    found = {name: hashlib.new(name, usedforsecurity=False) for name in names}
-    with file.open("rb") as content:
-        while part := content.read(2**20):
-            for total in found.values():
-                total.update(part)
-    return {name: total.hexdigest() for name, total in found.items()}
-
-
 def find_checksum_mismatch(file: Path, expected: dict[str, str]) -> str:
-    """What is wrong with a file, in words; empty where all checksums that are given are right."""
-    given = {name: value.lower() for name, value in expected.items() if name in CHECKSUMS and value}
-    found = file_checksums(file, tuple(given))
-    wrong = [n for n in given if found[n] != given[n]]
-    return f"its {wrong[0]} must be {given[wrong[0]]}, it is {found[wrong[0]]}" if wrong else ""
-
-
-def _published_checksums(remote: RemoteFile) -> dict[str, str]:
-    return {name: getattr(remote, name) for name in CHECKSUMS}
+    """The first checksum that differs, as text; "" if all given checksums match."""
+    given = {name: value.lower() for name, value in expected.items() if value}
+    actual = file_checksums(file, given)
+    wrong = [name for name in given if actual[name] != given[name]]
+    return f"its {wrong[0]} must be {given[wrong[0]]}, it is {actual[wrong[0]]}" if wrong else ""
 
 
 def _check_existing(remote: RemoteFile, target: Path) -> None:
-    """Raises DataError where a file that was fetched before is not what it must be."""
+    """Raises DataError if an existing file does not match its checksums, or has none."""
     origin = target.with_name(f".{target.name}.origin")
-    expected = _published_checksums(remote)
+    expected = remote.checksums
     try:
         expected["sha256"] = expected["sha256"] or _read_json_object(origin).get("sha256", "")
-        fault = (
-            find_checksum_mismatch(target, expected)
-            if any(expected.values())
-            else "nothing vouches for it"
-        )
+        if not any(expected.values()):
+            fault = "no checksum or download record found"
+        else:
+            fault = find_checksum_mismatch(target, expected)
     except OSError as error:
         fault = f"it cannot be read: {error.strerror}"
     if fault:
         raise DataError(
-            f"{target} was altered or is not fki's: {fault}.",
+            f"{target} cannot be verified: {fault}.",
             hint=f"Move {target} away and run the same command again.",
         )
 
 
-def _check_server_unchanged(web: HttpClient, remote: RemoteFile, target: Path) -> None:
-    """Raises DataError where the server has another file by now; one that cannot be asked, or a
-    checksum that pins the file, leaves it as it is."""
-    told = _read_json_object(target.with_name(f".{target.name}.origin"))
-    if any(_published_checksums(remote).values()) or told.get("url") != remote.url:
+def _check_server_unchanged(client: HttpClient, remote: RemoteFile, target: Path) -> None:
+    """Raises DataError if the server has another version of an existing file.
+
+    A file with a published checksum is not checked, and neither is one whose server is unreachable.
+    """
+    origin = _read_json_object(target.with_name(f".{target.name}.origin"))
+    if any(remote.checksums.values()) or origin.get("url") != remote.url:
         return
     try:
-        with web.open(remote.url, method="HEAD") as response:
-            now = _read_validators(response)
+        with client.open(remote.url, method="HEAD") as response:
+            current = _read_validators(response)
     except (RetryableError, DataError):
         return
-    if all(map(_strong_validator, (told, now))) and _strong_validator(told) != _strong_validator(
-        now
-    ):
+    before, now = _strong_validator(origin), _strong_validator(current)
+    if before and now and before != now:
         raise DataError(
-            f"{remote.url} has changed since {target} was fetched.",
-            hint=f"Move {target} away, and run the same command to fetch what is there now.",
+            f"{remote.url} has changed since {target} was downloaded.",
+            hint=f"Move {target} away and run the same command to download the new version.",
         )
 
 
 def _read_json_object(file: Path) -> dict[str, Any]:
-    """An object, empty where there is none that can be read."""
+    """A JSON object; empty if the file is missing or unreadable."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -142,103 +132,107 @@ def _read_json_object(file: Path) -> dict[str, Any]:
 
 
 class _Download:
-    """One file on its way."""
+    """The download of one file."""
 
     def __init__(
-        self, web: HttpClient, remote: RemoteFile, target: Path, watch: OnProgress | None
+        self,
+        client: HttpClient,
+        remote: RemoteFile,
+        target: Path,
+        on_progress: OnProgress | None,
     ) -> None:
-        self.web, self.remote, self.target, self.watch = web, remote, target, watch
+        self.client, self.remote, self.target = client, remote, target
+        self.on_progress = on_progress
         self.part = target.with_name(f".{target.name}.part")
-        self.said = target.with_name(f".{target.name}.part.json")  # by the server, of the part
-        self.most = self.have
-        self.gained, self.is_glued = False, False
+        self.validators_file = target.with_name(f".{target.name}.part.json")
+        self.most_received = self.received
+        self.has_gained, self.is_resumed = False, False
 
     @property
-    def have(self) -> int:
+    def received(self) -> int:
+        """Bytes on disk."""
         return self.part.stat().st_size if self.part.exists() else 0
 
-    def whole(self) -> Path:
-        """The file under its name. A wrong sum after a resumed half is fetched afresh, once."""
+    def run(self) -> Path:
+        """Download the file. If a resumed file has a wrong checksum, download it again, once."""
         for is_last in (False, True):
-            self.web.retry(self._attempt, self.remote.url, lambda: self.gained)
-            fault = find_checksum_mismatch(self.part, _published_checksums(self.remote))
+            self.client.retry(self._attempt, self.remote.url, lambda: self.has_gained)
+            fault = find_checksum_mismatch(self.part, self.remote.checksums)
             if not fault:
                 break
             self.part.unlink()
-            if is_last or not self.is_glued:
+            if is_last or not self.is_resumed:
                 raise DataError(
-                    f"{self.remote.url} is not what its source says: {fault}. Nothing was kept.",
-                    hint="The file may have been changed or damaged there: try again later.",
+                    f"{self.remote.url} does not match its published checksum: {fault}. "
+                    "Nothing was kept.",
+                    hint="The file may be changed or damaged on the server: try again later.",
                 )
-            self.most = 0
-        return self._name()
+            self.most_received = 0
+        return self._publish()
 
-    def _name(self) -> Path:
-        """Give the whole file its name, once the disk holds it."""
+    def _publish(self) -> Path:
+        """Rename the complete file to its name, once it is on disk."""
         sync(self.part)
-        origin = {
-            "url": self.remote.url,
-            **_read_json_object(self.said),
-            **file_checksums(self.part),
-        }
+        validators = _read_json_object(self.validators_file)
+        checksums = file_checksums(self.part, CHECKSUMS)
+        origin = {"url": self.remote.url, **validators, **checksums}
         write_json(self.target.with_name(f".{self.target.name}.origin"), origin)
         os.replace(self.part, self.target)
-        self.said.unlink(missing_ok=True)
+        self.validators_file.unlink(missing_ok=True)
         return self.target
 
     def _attempt(self) -> None:
-        """Bring what is missing. Raises TryLater where the line breaks."""
-        self.gained = False
-        headers = {"Accept-Encoding": "identity"}  # the file's own bytes, so that ranges fit
-        told = _read_json_object(self.said)
-        have = self.have
-        validator = _strong_validator(told) if told.get("url") == self.remote.url else ""
-        if have and validator:
-            headers |= {"Range": f"bytes={have}-", "If-Range": validator}
-        with self.web.open(self.remote.url, headers=headers) as response:
-            goes_on = "Range" in headers and _is_continuation(response, have, told)
-            if goes_on and response.status_code == 416:
-                return  # all of it was here
+        """Download the missing bytes. Raises RetryableError if the connection breaks."""
+        self.has_gained = False
+        headers = {"Accept-Encoding": "identity"}  # ranges count the file's own bytes
+        before, received = _read_json_object(self.validators_file), self.received
+        validator = _strong_validator(before) if before.get("url") == self.remote.url else ""
+        if received and validator:
+            headers |= {"Range": f"bytes={received}-", "If-Range": validator}
+        with self.client.open(self.remote.url, headers=headers) as response:
+            continues = "Range" in headers and _is_continuation(response, received, before)
+            if continues and response.status_code == 416:
+                return  # the file was complete
             if response.status_code not in (200, 206) or (
-                response.status_code == 206 and not goes_on
+                response.status_code == 206 and not continues
             ):
                 self.part.unlink(missing_ok=True)
-                raise RetryableError("the file is another one by now: beginning anew")
-            total = told.get("size") if goes_on else _content_length(response)
-            if not goes_on:
-                have = 0
+                raise RetryableError("the file has changed on the server; starting again")
+            total = before.get("size") if continues else _content_length(response)
+            if not continues:
+                received = 0
                 self.part.unlink(missing_ok=True)
-                write_json(
-                    self.said, {"url": self.remote.url, **_read_validators(response), "size": total}
-                )
-            self.is_glued |= goes_on
-            self._check_room(total, have)
-            self._read(response, have, total)
+                validators = {"url": self.remote.url, **_read_validators(response), "size": total}
+                write_json(self.validators_file, validators)
+            self.is_resumed |= continues
+            self._check_free_space(total, received)
+            self._append(response, received, total)
 
-    def _check_room(self, total: int | None, have: int) -> None:
+    def _check_free_space(self, total: int | None, received: int) -> None:
         free = shutil.disk_usage(self.target.parent).free
-        if total is not None and total - have > free:
-            raise OSError(28, f"{(total - have) / 2**20:,.0f} MiB are to come, and "
-                          f"{free / 2**20:,.0f} MiB are free")  # fmt: skip
+        if total is not None and total - received > free:
+            missing, available = (total - received) / 2**20, free / 2**20
+            raise OSError(28, f"{missing:,.0f} MiB are missing, {available:,.0f} MiB are free")
 
-    def _read(self, response: Any, have: int, total: int | None) -> None:
-        began, before = time.monotonic(), have
+    def _append(self, response: Any, received: int, total: int | None) -> None:
+        began, before = time.monotonic(), received
         try:
             with self.part.open("ab") as out:
-                for piece in response.iter_raw():
-                    out.write(piece)
-                    have += len(piece)
-                    if self.watch:
-                        rate = (have - before) / max(time.monotonic() - began, 1e-6)
-                        rest = (total - have) / rate if total is not None and rate else None
-                        self.watch(FileProgress(self.target.name, have, total, rest))
+                for chunk in response.iter_raw():
+                    out.write(chunk)
+                    received += len(chunk)
+                    if self.on_progress:
+                        rate = (received - before) / max(time.monotonic() - began, 1e-6)
+                        rest = (total - received) / rate if total is not None and rate else None
+                        name = self.target.name
+                        self.on_progress(FileProgress(name, received, total, rest))
         finally:
-            self.gained = self.have > self.most
-            self.most = max(self.most, self.have)
-        if total is not None and have != total:
-            if have > total:
+            self.has_gained = self.received > self.most_received
+            self.most_received = max(self.most_received, self.received)
+        if total is not None and received != total:
+            if received > total:
                 self.part.unlink()
-            raise RetryableError(f"{have} of {total} bytes came")
+            raise RetryableError(f"{received} of {total} bytes received")
 
 
 def _read_validators(response: Any) -> dict[str, str]:
@@ -246,10 +240,10 @@ def _read_validators(response: Any) -> dict[str, str]:
     return {"etag": headers.get("ETag", ""), "last_modified": headers.get("Last-Modified", "")}
 
 
-def _strong_validator(told: dict[str, Any]) -> str:
-    """What the rest is asked for with: a weak ETag does not promise the same bytes."""
-    etag = str(told.get("etag", ""))
-    return etag if etag and not etag.startswith("W/") else str(told.get("last_modified", ""))
+def _strong_validator(validators: dict[str, Any]) -> str:
+    """The ETag, or the date if the ETag is weak: a weak one does not promise the same bytes."""
+    etag = str(validators.get("etag", ""))
+    return etag if etag and not etag.startswith("W/") else str(validators.get("last_modified", ""))
 
 
 def _content_length(response: Any) -> int | None:
@@ -257,24 +251,23 @@ def _content_length(response: Any) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _is_continuation(response: Any, have: int, told: dict[str, Any]) -> bool:
-    """Is this the rest of the file that the part is of, from the very next byte on?"""
-    place = response.headers.get("Content-Range", "")
-    size = told.get("size")
+def _is_continuation(response: Any, received: int, before: dict[str, Any]) -> bool:
+    """Does the response continue the same file at the next byte?"""
+    content_range, size = response.headers.get("Content-Range", ""), before.get("size")
+    if not _is_same_file(response, before):
+        return False
     if response.status_code == 416:
-        return bool(
-            place == f"bytes */{have}" and size in (None, have) and _is_same_file(response, told)
-        )
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", place)
+        return bool(content_range == f"bytes */{received}" and size in (None, received))
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
     return bool(
         response.status_code == 206
-        and found
-        and int(found[1]) == have
-        and (size is None or found[2] in ("*", str(size)))
-        and _is_same_file(response, told)
+        and match
+        and int(match[1]) == received
+        and (size is None or match[2] in ("*", str(size)))
     )
 
 
-def _is_same_file(response: Any, told: dict[str, Any]) -> bool:
-    """Does what the server says of the file now contradict nothing that it said before?"""
-    return all(not new or new == told.get(name) for name, new in _read_validators(response).items())
+def _is_same_file(response: Any, before: dict[str, Any]) -> bool:
+    """Is no validator of the response different from before?"""
+    current = _read_validators(response)
+    return all(not value or value == before.get(name) for name, value in current.items())

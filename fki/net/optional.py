@@ -1,4 +1,4 @@
-"""The libraries that only dumps need."""
+"""Imports of libraries that only dumps require: `pip install "fki[dumps]"`."""
 
 import sys
 from importlib import import_module
@@ -8,16 +8,16 @@ from fki.core.errors import DataError
 
 
 def require_module(name: str) -> Any:
-    """A module by name. Raises DataError where it is not installed."""
+    """Import a module. Raises DataError if it is not installed."""
     try:
         return import_module(name)
     except ImportError:
         raise DataError(
-            f"Reading this dump needs {name}, and it is not installed.",
+            f"This dump requires {name}, which is not installed.",
             hint='Run: pip install "fki[dumps]"',
         ) from None
 
 
 def import_zstd() -> Any:
-    """The standard library's module, or its backport. Raises DataError where there is neither."""
+    """Import the standard library's zstd module, or its backport. Raises DataError without both."""
     return require_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")

@@ -1,4 +1,4 @@
-"""Original files from where a user says: a folder, a file, an archive, an address, the Hub."""
+"""Opens the files of a place: a folder, a file, an archive, an address, or a Hub dataset."""
 
 import hashlib
 import re
@@ -26,16 +26,16 @@ ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
-    """A file or service that rows were made of, and what pins it down."""
+    """A file or service that rows come from, with its version."""
 
     name: str
     license: str
-    revision: str  # a digest, a revision id, or the time that it was asked
+    revision: str  # a digest, a commit, or the time of the query
     url: str = ""
 
 
 class SourceFiles(NamedTuple):
-    """A folder to read, and the archive or address that it came from, if it did."""
+    """A folder to read, and the archive, address or Hub dataset that it comes from, if any."""
 
     folder: Path
     origins: list[SourceRecord]
@@ -45,35 +45,33 @@ class SourceFiles(NamedTuple):
 def open_source(
     place: str,
     license: str,
-    watch: OnProgress | None = None,
+    on_progress: OnProgress | None = None,
     *,
     patterns: Sequence[str] = ("*",),
     revision: str = "",
 ) -> Iterator[SourceFiles]:
-    """The files at a place, for as long as they are read; archives are unpacked.
+    """The files of a place, in a folder that exists for the duration of the context.
 
-    An address may end in #sha256=..., #sha1=... or #md5=..., what its file must be. Of a dataset on
-    the Hub, hub:owner/name, the files that match `patterns` are fetched, of a revision. Raises
-    DataError where there is nothing.
+    Archives are unpacked. An address may end in #sha256=..., #sha1=... or #md5=..., which is then
+    verified. Of a Hub dataset, hub:owner/name, the files that match `patterns` are fetched. Raises
+    DataError if the place is empty or cannot be fetched.
     """
     if place.startswith(hub.HUB_PREFIX):
         snapshot = hub.pin_snapshot(place.removeprefix(hub.HUB_PREFIX), revision)
         with tempfile.TemporaryDirectory(prefix="fki-") as scratch:
-            _link_files(snapshot, patterns, Path(scratch), watch)
-            told = card_license(read_card(snapshot.folder / hub.CARD))
-            told = license if told == "unknown" else told
-            origin = SourceRecord(snapshot.name, told, snapshot.revision, snapshot.url)
+            _link_files(snapshot, patterns, Path(scratch), on_progress)
+            stated = card_license(read_card(snapshot.folder / hub.CARD))
+            license = license if stated == "unknown" else stated
+            origin = SourceRecord(snapshot.name, license, snapshot.revision, snapshot.url)
             yield SourceFiles(Path(scratch), [origin])
         return
-    file = resolve_place(place, watch)
+    file = resolve_place(place, on_progress)
     url = place.partition("#")[0] if ADDRESS.match(place) else ""
     if file.is_dir():
         yield SourceFiles(file, [])
         return
     if not file.is_file():
-        raise DataError(
-            f"There is nothing at {file}.", hint="Give the folder with the files: --from FOLDER"
-        )
+        raise DataError(f"{file} not found.", hint="Give the folder with the files: --from FOLDER")
     with tempfile.TemporaryDirectory(prefix="fki-") as scratch:
         folder = Path(scratch) / "files"
         if is_archive(file):
@@ -86,23 +84,22 @@ def open_source(
         )
 
 
-def resolve_place(place: str, watch: OnProgress | None = None) -> Path:
-    """The file or folder at a place, an address being fetched into fki's own folder; it need not
-    be there otherwise."""
-    return fetch_address(place, watch) if ADDRESS.match(place) else expand_path(place)
+def resolve_place(place: str, on_progress: OnProgress | None = None) -> Path:
+    """The path of a place; an address is downloaded. A local path may not exist."""
+    return fetch_address(place, on_progress) if ADDRESS.match(place) else expand_path(place)
 
 
 def _link_files(
-    snapshot: hub.HubSnapshot, wanted: Sequence[str], folder: Path, watch: OnProgress | None
+    snapshot: hub.HubSnapshot, patterns: Sequence[str], folder: Path, on_progress: OnProgress | None
 ) -> None:
-    """What is wanted of a snapshot, in a folder: archives unpacked, other files by links."""
-    names = [n for n in snapshot.names if any(fnmatchcase(n, pattern) for pattern in wanted)]
+    """Fetch files of a snapshot into a folder: archives unpacked, other files as links."""
+    names = [n for n in snapshot.names if any(fnmatchcase(n, pattern) for pattern in patterns)]
     if not names:
         raise DataError(
-            f"{snapshot.name} has no {' or '.join(wanted)}.",
-            hint=f"Look at {snapshot.url}, and give the folder with the files: --from FOLDER",
+            f"{snapshot.name} has no file {' or '.join(patterns)}.",
+            hint=f"See {snapshot.url}, or give a folder with the files: --from FOLDER",
         )
-    for name, file in zip(names, hub.fetch_files(snapshot, names, watch), strict=True):
+    for name, file in zip(names, hub.fetch_files(snapshot, names, on_progress), strict=True):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if is_archive(file):
             unpack(file, folder / name)
@@ -110,17 +107,21 @@ def _link_files(
             (folder / name).symlink_to(file.absolute())
 
 
-def fetch_address(address: str, watch: OnProgress | None) -> Path:
-    """The file of an address, under `downloads` in the data folder."""
+def fetch_address(address: str, on_progress: OnProgress | None) -> Path:
+    """Download an address into `downloads` in the data folder."""
     url, _, sums = address.partition("#")
     kind, _, value = sums.partition("=")
     if sums and (kind not in CHECKSUMS or not re.fullmatch(r"[0-9a-fA-F]+", value)):
         raise DataError(
-            f"'#{sums}' is no checksum.",
+            f"'#{sums}' is not a checksum.",
             hint=f"Write #{kind if kind in CHECKSUMS else 'sha256'}=<hex>",
         )
     name = re.sub(r"[^\w.-]", "_", unquote(urlsplit(url).path.rpartition("/")[2])).lstrip(".")
-    folder = hashlib.sha256(url.encode()).hexdigest()[:16]  # many addresses end in one name
+    folder = hashlib.sha256(url.encode()).hexdigest()[
+        :16
+    ]  # different addresses may end in the same name
     target = data_home() / "downloads" / folder / (name or "file")
-    with HttpClient() as web:
-        return fetch_file(web, RemoteFile(url, **({kind: value} if sums else {})), target, watch)
+    with HttpClient() as client:
+        return fetch_file(
+            client, RemoteFile(url, **({kind: value} if sums else {})), target, on_progress
+        )

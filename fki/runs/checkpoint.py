@@ -6,7 +6,6 @@ ones removed. One whose manifest does not verify does not count.
 """
 
 import logging
-import hashlib
 import json
 import os
 import shutil
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 
 from fki.core.errors import DataError, FkiError
 from fki.runs.run_dir import CHECKPOINTS, RUN
-from fki.core.atomic_io import sync, write_json, write_text
+from fki.core.atomic_io import file_digest, sync, write_json, write_text
 from fki.methods.base import trainable_parameters
 
 logger = logging.getLogger(__name__)
@@ -66,7 +65,7 @@ def save(
         numbers, moments = _split_optimizer_state(optimizer)
         save_file(moments, scratch / OPTIMIZER)
         write_json(scratch / STATE, {**(state or {}), "optimizer": numbers})
-        digests = {file.name: _digest(file) for file in sorted(scratch.iterdir())}
+        digests = {file.name: file_digest(file) for file in sorted(scratch.iterdir())}
         for file in (*scratch.iterdir(), scratch):
             sync(file)
         write_json(scratch / MANIFEST, {"name": name, "order": order, "sha256": digests})
@@ -118,14 +117,6 @@ def _split_optimizer_state(optimizer: torch.optim.Optimizer | None) -> tuple[dic
     return numbers, tensors
 
 
-def _digest(file: Path) -> str:
-    total = hashlib.sha256()
-    with file.open("rb") as handle:
-        while block := handle.read(1 << 20):
-            total.update(block)
-    return total.hexdigest()
-
-
 def list_checkpoints(run: Path) -> list[Path]:
     """The run's checkpoints, oldest first."""
     found = [
@@ -154,7 +145,7 @@ def verify(folder: Path) -> None:
         if folder.is_symlink() or file.is_symlink() or not file.is_file():
             raise DataError(f"The checkpoint {folder} is damaged: {name} is missing or a link.")
         try:
-            found = _digest(file)
+            found = file_digest(file)
         except OSError as error:
             raise DataError(f"The checkpoint {folder} cannot be read: {error}.") from None
         if found != manifest["sha256"][name]:

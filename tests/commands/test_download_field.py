@@ -391,7 +391,7 @@ def test_several_granularities_are_not_mixed(fki: Fki, tmp_path: Path) -> None:
         (("ckl",), 3, "reported dead in 2023 (its issue 2): ask its authors."),
         (("cfinjectbench",), 3, "run: fki download cfinjectbench --from FOLDER"),
         (("popqa",), 3, "Run: fki download popqa --from hub:akariasai/PopQA"),
-        (("ckl", "--from", "nowhere"), 3, "There is nothing at nowhere"),
+        (("ckl", "--from", "nowhere"), 3, "nowhere not found"),
         (("ckl", "--from", "."), 3, "recent_news_full.csv"),
         (("wiki", "--from", "."), 2, "no reader for --from"),
         (("wiki", "--from", "wikidat"), 2, "Did you mean 'wikidata'?"),

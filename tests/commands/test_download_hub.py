@@ -135,7 +135,7 @@ def test_what_is_not_to_be_had_exits_with_3_and_says_what_to_type(
     assert "Traceback" not in private.words + wrong.words
     no_line = alone("download", f"hub:{NAME}", *FACTS, HF_ENDPOINT="http://127.0.0.1:9",
                     HF_HOME="elsewhere")  # fmt: skip
-    assert no_line.code == 3 and "Is the machine online?" in no_line.words
+    assert no_line.code == 3 and "cannot be reached" in no_line.words
 
 
 def test_original_files_come_from_the_hub_too(alone: Alone, server: Hub) -> None:
@@ -163,7 +163,7 @@ def test_a_folder_in_the_same_layout_is_read_under_a_name_of_one_s_own(
     shown = alone("download", "eden", "--from", "mine", "--columns", columns, "--date", "2023")
     assert shown.code == 0 and "--dataset eden" in shown.words
     away = alone("download", "eden", "--from", "train.csv", "--columns", columns)
-    assert away.code == 3 and "There is nothing at train.csv" in away.words
+    assert away.code == 3 and "train.csv" in away.words
     for name in ("wiki", "../eden"):
         refused = alone("download", name, "--from", "mine", "--columns", columns)
         assert refused.code == 2 and "another name" in refused.words

@@ -8,21 +8,16 @@ A piece has the lines that start after its first newline, up to the line that st
 piece does. The first piece has the first line too.
 """
 
-import gzip
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
-from fki.core.errors import DataError
 from fki.net.bzip2 import READ_SIZE, damaged_error, iter_blocks
-from fki.net.optional import import_zstd
+from fki.net.decompress import Compression, detect_compression, open_stream, read_errors
 
 BZIP2_PIECE_BYTES = 2 * 2**20  # compressed; some 30 MiB of a dump
 PLAIN_PIECE_BYTES = 16 * 2**20
 TEXT_PIECE_BYTES = 4 * 2**20  # decompressed text of a file without entry points
-KINDS = {b"BZh": "bzip2", b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}  # by first bytes
 
 Chunks = Iterable[tuple[bool, bytes]]  # (is in the piece and not after it, text)
 
@@ -101,48 +96,33 @@ def iter_whole_lines(chunks: Chunks, is_first: bool) -> Iterator[bytes]:
         yield b"".join(parts)
 
 
-def kind_of(file: Path) -> str:
-    """The compression: "bzip2", "gzip", "zstd" or "plain". Raises DataError if unreadable."""
-    try:
-        with file.open("rb") as content:
-            first = content.read(4)
-    except OSError as error:
-        raise DataError(f"Cannot read {file}: {error.strerror}.") from None
-    if not first:
-        raise DataError(f"{file} is empty.", hint="Download it again from its source.")
-    return next((kind for sign, kind in KINDS.items() if first.startswith(sign)), "plain")
-
-
 def iter_pieces(file: Path) -> Iterator[DumpPiece]:
     """Split a dump into pieces, in order. Raises DataError if the file is damaged or missing."""
-    kind, size = kind_of(file), file.stat().st_size
-    if kind in ("gzip", "zstd"):
-        yield from _iter_text_pieces(file, kind)
+    compression, size = detect_compression(file), file.stat().st_size
+    if compression == "bzip2":
+        step = BZIP2_PIECE_BYTES
+    elif compression == "plain":
+        step = PLAIN_PIECE_BYTES
+    else:
+        yield from _iter_text_pieces(file, compression)
         return
-    piece, step = (
-        (Bzip2Piece, BZIP2_PIECE_BYTES) if kind == "bzip2" else (PlainPiece, PLAIN_PIECE_BYTES)
-    )
+    piece = Bzip2Piece if compression == "bzip2" else PlainPiece
     for number, first in enumerate(range(0, size, step)):
         last = min(first + step, size)
         yield piece(number, last, file, first, last)
 
 
-def _iter_text_pieces(file: Path, kind: str) -> Iterator[TextPiece]:
+def _iter_text_pieces(file: Path, compression: Compression) -> Iterator[TextPiece]:
     """Decompress a file from its start and split the text after newlines."""
     rest, number = b"", 0
-    faults = (EOFError, OSError, zlib.error, *([import_zstd().ZstdError] if kind == "zstd" else ()))
-    with file.open("rb") as packed, _opened(packed, kind) as content:
+    with file.open("rb") as raw, open_stream(file, raw, compression) as content:
         try:
             while part := content.read(TEXT_PIECE_BYTES):
                 text, newline, rest = (rest + part).rpartition(b"\n")
                 if newline:
-                    yield TextPiece(number, packed.tell(), text)
+                    yield TextPiece(number, raw.tell(), text)
                     number += 1
-        except faults as error:
+        except read_errors(compression) as error:
             raise damaged_error(file, str(error)) from None
         if rest:
-            yield TextPiece(number, packed.tell(), rest)
-
-
-def _opened(packed: IO[bytes], kind: str) -> Any:
-    return gzip.GzipFile(fileobj=packed) if kind == "gzip" else import_zstd().ZstdFile(packed)
+            yield TextPiece(number, raw.tell(), rest)

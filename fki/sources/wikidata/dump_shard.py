@@ -26,9 +26,10 @@ from filelock import FileLock
 from fki import __version__
 from fki.core.atomic_io import file_digest, sync, write_json
 from fki.core.errors import ConfigError, DataError, FkiError
+from fki.net.decompress import detect_compression
 from fki.net.downloads import FileProgress, OnProgress
 from fki.net.optional import require_module
-from fki.sources.wikidata.dump_pieces import iter_pieces, kind_of
+from fki.sources.wikidata.dump_pieces import iter_pieces
 from fki.sources.wikidata.scope import Scope
 from fki.sources.wikidata.statements import (
     DEPRECATED,
@@ -149,7 +150,7 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
 
 def dump_fingerprint(dump: Path) -> str:
     """A digest of a dump's size and sampled bytes. Raises DataError if the file is unreadable."""
-    kind_of(dump)
+    detect_compression(dump)
     size = dump.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with dump.open("rb") as content:

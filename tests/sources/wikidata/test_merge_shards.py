@@ -161,7 +161,7 @@ def test_a_changed_byte_is_an_error_and_leaves_no_files(
     ("content", "words"),
     [
         (b"", "is empty"),
-        (b"\x1f\x8b", "cut short"),
+        (b"\x1f\x8b", "truncated"),
         (b"a page, not found", "not a JSON dump"),
         (b'[{"type":"item","id":"Q1"}, {"type":"item","id":"Q2"}]', "not a JSON dump"),
         (b"BZh9 and no block", "not a JSON dump"),

@@ -161,7 +161,7 @@ def broken(change: Callable[[str], str]) -> str:
     [
         ("<html><body/></html>", "not a MediaWiki export"),
         ('<mediawiki xmlns="http://example.org/" />', "not a MediaWiki export"),
-        ("", "invalid or truncated"),
+        ("", "is empty"),
         ("not xml", "invalid or truncated"),
         (broken(lambda x: x.replace("<id>2</id>", "<id>two</id>")), "after page 'First'"),
         (
