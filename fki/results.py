@@ -1,7 +1,7 @@
 """The results of the Python API: frozen values, readable in a terminal and in a notebook."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,58 +16,50 @@ if TYPE_CHECKING:
     from fki.comparison.types import Arm, Comparison, Difference, Estimate, Group
     from fki.exporting.parity import Parity
     from fki.inference import RankedAnswers
+    from fki.report.tables import Table
 
 CELL = "padding: 0.15em 0.8em 0.15em 0; text-align: {}; border: 0; background: none"
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Cells of text under a head, below a title; the first column is left-aligned."""
-
-    title: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
 
 
 class Shown:
     """A result that prints as tables, and that a notebook shows as HTML tables."""
 
-    def _tables(self) -> Iterator[Table]:
+    def _tables(self) -> "Iterator[Table]":
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        return "\n\n".join(map(as_text, self._tables()))
+        return "\n\n".join(map(to_text, self._tables()))
 
     def _repr_html_(self) -> str:
-        return "".join(map(as_html, self._tables()))
+        return "".join(map(to_html, self._tables()))
 
 
-def as_text(table: Table) -> str:
-    """The table in columns of a fixed width."""
-    lines = [list(table.head), *map(list, table.rows)]
+def to_text(table: "Table") -> str:
+    """A table in columns of fixed width, under its title."""
+    lines = [list(table.head), *([text for text, _ in row] for row in table.rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [
         "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.rjust(width) if side == "r" else cell.ljust(width)
+            for cell, width, side in zip(line, widths, table.align, strict=True)
         ).rstrip()
         for line in lines
     ]
-    return "\n".join([table.title, *text])
+    return "\n".join([*filter(None, [table.title]), *text])
 
 
-def as_html(table: Table) -> str:
-    """The table as HTML: all text escaped, no script, no colors of its own."""
+def to_html(table: "Table") -> str:
+    """A table as HTML: all text escaped, no script, no colors of its own."""
 
-    def line(tag: str, cells: Sequence[str]) -> str:
-        return "".join(
-            f'<{tag} style="{CELL.format("right" if place else "left")}">{escape(cell)}</{tag}>'
-            for place, cell in enumerate(cells)
-        )
+    def line(tag: str, cells: Iterable[str]) -> str:
+        styles = (CELL.format("right" if side == "r" else "left") for side in table.align)
+        pairs = zip(styles, cells, strict=True)
+        return "".join(f'<{tag} style="{style}">{escape(cell)}</{tag}>' for style, cell in pairs)
 
-    body = "".join(f"<tr>{line('td', row)}</tr>" for row in table.rows)
+    title = f"<p>{escape(table.title)}</p>" if table.title else ""
     head = f"<thead><tr>{line('th', table.head)}</tr></thead>"
-    return f"<p>{escape(table.title)}</p><table>{head}<tbody>{body}</tbody></table>"
+    body = "".join(f"<tr>{line('td', (text for text, _ in row))}</tr>" for row in table.rows)
+    return f"{title}<table>{head}<tbody>{body}</tbody></table>"
 
 
 @dataclass(frozen=True, repr=False)
@@ -89,15 +81,15 @@ class TrainResult(Shown):
     notes: tuple[str, ...] = ()
     """Remarks on the settings and on how the run began."""
 
-    def _tables(self) -> Iterator[Table]:
-        values = self.settings
-        title = f"{values['method']} on {values['dataset']}, run {self.run_dir}: exact match, %"
+    def _tables(self) -> "Iterator[Table]":
+        from fki.report.summary_tables import probe_set_table, stream_table
+
         is_trained = self.spent["steps"] > 0
-        yield _probe_table(title, self.summary, is_trained=is_trained)
+        table = probe_set_table(self.summary, trained=is_trained)
+        name = f"{self.settings['method']} on {self.settings['dataset']}, run {self.run_dir}"
+        yield replace(table, title=f"{name}: exact match, %" if is_trained else name)
         if is_trained:
-            keys = ("learning_gain", "forgetting", "bwt", "fwt", "fuar")
-            rows = [(key, format_number(self.summary[key], 2)) for key in keys]
-            yield Table("Over the stream", ("metric", "value"), rows)
+            yield stream_table(self.summary, self.spent)
 
 
 @dataclass(frozen=True, repr=False)
@@ -117,21 +109,11 @@ class EvalResult(Shown):
     output: Path | None = None
     """The folder with scores.json and each prediction, where one was requested."""
 
-    def _tables(self) -> Iterator[Table]:
-        title = f"{self.target} on {self.dataset}, version {self.version}"
-        yield _probe_table(title, self.summary, is_trained=False)
+    def _tables(self) -> "Iterator[Table]":
+        from fki.report.summary_tables import probe_set_table
 
-
-def _probe_table(title: str, summary: Mapping[str, Any], *, is_trained: bool) -> Table:
-    rows = []
-    for name, values in summary["probe_sets"].items():
-        if is_trained:
-            cells = [format_number(values["em"][when]) for when in ("before", "learned", "after")]
-        else:
-            cells = [format_number(values[key]["after"]) for key in ("em", "f1", "accuracy")]
-        rows.append((name, format_number(values["n"], 0), *cells))
-    columns = ("before", "learned", "after") if is_trained else ("EM", "F1", "accuracy")
-    return Table(title, ("probe set", "probes", *columns), rows)
+        table = probe_set_table(self.summary, trained=False)
+        yield replace(table, title=f"{self.target} on {self.dataset}, version {self.version}")
 
 
 @dataclass(frozen=True, repr=False)
@@ -230,13 +212,11 @@ class ComparisonResult(Shown):
             ) from None
         return pandas.read_csv(StringIO(self.to_csv()))
 
-    def _tables(self) -> Iterator[Table]:
+    def _tables(self) -> "Iterator[Table]":
         from fki.report.tables import score_table
 
         for group in self.groups:
-            table = score_table(group)
-            rows = [[text for text, _ in row] for row in table.rows]
-            yield Table(group.title, table.head, rows)
+            yield replace(score_table(group), title=group.title)
 
 
 @dataclass(frozen=True, repr=False)
@@ -257,19 +237,24 @@ class ExportResult(Shown):
     address: str = ""
     """The address on the Hub, where it was pushed."""
 
-    def _tables(self) -> Iterator[Table]:
+    def _tables(self) -> "Iterator[Table]":
+        from fki.report.tables import Table
+
         parity = self.parity
         rows = [
             ("same answers", f"{parity.same_answers} of {parity.asked}"),
             ("largest difference of log-likelihoods, nats", f"{parity.largest_difference:.1g}"),
         ]
-        yield Table(f"{self.output}: {self.run} as {self.format}", ("check", "value"), rows)
+        title = f"{self.output}: {self.run} as {self.format}"
+        yield Table.plain(title, ("check", "value"), rows, "lr")
 
 
 class Answers(Shown, list["RankedAnswers"]):
     """Replies in the order of the questions: a list that prints as a table."""
 
-    def _tables(self) -> Iterator[Table]:
+    def _tables(self) -> "Iterator[Table]":
+        from fki.report.tables import Table
+
         rows = [
             (
                 reply.question,
@@ -280,4 +265,4 @@ class Answers(Shown, list["RankedAnswers"]):
             for reply in self
         ]
         head = ("question", "answer", "log-likelihood", "runners-up")
-        yield Table("Answers", head, rows)
+        yield Table.plain("", head, rows, "llrl")

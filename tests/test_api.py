@@ -16,7 +16,6 @@ import pytest
 import fki
 from fki.core.types import RowScored, Step
 from fki.report.table_formats import to_latex
-from fki.results import Table, as_html, as_text
 from fki.testing.toy_runs import write_run
 
 Fki = Callable[..., Any]
@@ -253,37 +252,6 @@ def test_a_comparison_equals_that_of_the_command(fki: Fki, compared: Path) -> No
     assert result.to_latex() == to_latex(result.comparison)
 
 
-def test_a_comparison_has_arms_with_intervals_and_differences(compared: Path) -> None:
-    result = fki.compare([compared / "vanilla-0", compared / "lora-0", compared / "lora-1"])
-    assert {arm.name: arm.seeds for arm in result.arms} == {"vanilla": (0,), "lora": (0, 1)}
-    estimate, difference = result.estimate("lora", "updated"), result.difference("lora", "updated")
-    assert estimate.value is not None and estimate.low is not None and estimate.high is not None
-    assert estimate.low < estimate.value < estimate.high
-    assert difference is not None and difference.value is not None and difference.value > 0
-    assert result.difference("vanilla", "updated") is None
-    with pytest.raises(fki.ConfigError, match="lora"):
-        result.estimate("lara", "updated")
-
-
-def test_a_comparison_becomes_a_table_of_pandas_and_a_page(compared: Path, tmp_path: Path) -> None:
-    pandas = pytest.importorskip("pandas")
-    result = fki.compare(compared)
-    table = result.to_pandas()
-    assert isinstance(table, pandas.DataFrame) and set(table["arm"]) == {"vanilla", "lora"}
-    value = table[(table["arm"] == "lora") & (table["metric"] == "updated")]["value"].item()
-    assert value == result.estimate("lora", "updated").value
-    assert "lora" in result.write_html(tmp_path / "page.html").read_text(encoding="utf-8")
-
-
-def test_pandas_is_asked_for_by_name_where_it_is_missing(
-    compared: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(fki.ConfigError) as caught:
-        fki.compare(compared).to_pandas()
-    assert caught.value.hint == "Run: pip install pandas"
-
-
 def test_an_export_is_checked_and_answers_as_the_run(run_dir: Path, tmp_path: Path) -> None:
     result = fki.export(run_dir, tmp_path / "out", to="hf")
     assert result.parity.same_answers == result.parity.asked > 0
@@ -351,15 +319,3 @@ def test_a_result_prints_its_tables_and_a_notebook_shows_them(
         html = result._repr_html_()
         assert words in repr(result) and words in html and "<table" in html
         assert "<script" not in html and "color" not in html and "<extra_id_0>" not in html
-
-
-def test_a_table_is_aligned_as_text_and_escaped_as_html() -> None:
-    table = Table("A & B", ("name", "value"), [("<b>x</b>", "1"), ("y", "10")])
-    assert as_text(table).splitlines() == [
-        "A & B",
-        "name      value",
-        "<b>x</b>      1",
-        "y            10",
-    ]
-    html = as_html(table)
-    assert "<b>" not in html and "&lt;b&gt;x&lt;/b&gt;" in html and "A &amp; B" in html

@@ -1,6 +1,6 @@
 """The two tables of a group as text: scores, and differences to the baseline."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from fki.comparison.types import Arm, Difference, Group
@@ -19,13 +19,21 @@ Cell = tuple[str, bool]  # its text, and whether it is the best of its column
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of text under a head, with a title (the group's is not in it) and a note."""
+    """Rows of text under a head, with a title and a note, each empty or a sentence."""
 
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     align: str  # "l" or "r" for each column
-    note: str
+    note: str = ""
+
+    @classmethod
+    def plain(
+        cls, title: str, head: Sequence[str], rows: Iterable[Sequence[str]], align: str
+    ) -> "Table":
+        """A table in which no cell is the best of its column."""
+        cells = tuple(tuple((text, False) for text in row) for row in rows)
+        return cls(title, tuple(head), cells, align)
 
 
 def score_table(group: Group) -> Table:

@@ -1,0 +1,59 @@
+"""The tables of one run's or one model's summary: probe sets, and the metrics of the stream."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fki.core.formatting import UNDEFINED, format_duration, format_number
+from fki.metrics.registry import BY_FIELD, EM, STREAM_METRICS
+from fki.report.tables import Table
+
+
+def probe_set_table(summary: Mapping[str, Any], *, trained: bool) -> Table:
+    """The scores of each probe set.
+
+    Args:
+        trained: show exact match before the stream, right after each period was learned, and after
+            the stream, instead of exact match, F1 and accuracy. Perplexity and the old answer are
+            those at the end in either case.
+    """
+    moments = ("before", "learned", "after")
+    fields = [BY_FIELD[key] for key in ("em", "f1", "accuracy")]
+    at_end = [BY_FIELD[key] for key in ("perplexity", "old_em")]
+    heads = [*moments, "change"] if trained else [f"{metric.short}, %" for metric in fields]
+    ends = [f"{metric.label}, %" if metric.unit else metric.label for metric in at_end]
+    rows = []
+    for name, row in summary["probe_sets"].items():
+        em = row["em"]
+        if trained:
+            cells = [*(format_number(em[moment]) for moment in moments), _change(em)]
+        else:
+            cells = [format_number(row[m.key]["after"], m.digits) for m in fields]
+        cells += [format_number(row[m.key]["after"], m.digits) for m in at_end]
+        rows.append((name, format_number(row["n"], 0), *cells))
+    head = ("probe set", "probes", *heads, *ends)
+    title = f"{EM.label[0].upper()}{EM.label[1:]}, %" if trained else ""
+    return Table.plain(title, head, rows, "l".ljust(len(head), "r"))
+
+
+def _change(by_moment: Mapping[str, float | None]) -> str:
+    before, after = by_moment["before"], by_moment["after"]
+    if before is None or after is None:
+        return UNDEFINED
+    return format_number(after - before, sign=True)
+
+
+def stream_table(summary: Mapping[str, Any], spent: Mapping[str, float]) -> Table:
+    """The stream metrics, and the time that training and evaluation took."""
+    rows = []
+    has_kept = any(name in summary["probe_sets"] for name in ("invariant", "initial"))
+    for metric in STREAM_METRICS:
+        value = format_number(summary[metric.key], metric.digits)
+        if metric.key == "fuar" and value == UNDEFINED and has_kept:
+            value = "no gain"
+        rows.append((metric.label, value, metric.describe()))
+    rate = spent["examples"] / spent["train_seconds"] if spent["train_seconds"] else None
+    seconds = format_duration(spent["train_seconds"])
+    rows.append(("training", seconds, f"{format_number(rate, 0)} examples/s"))
+    seconds = format_duration(spent["eval_seconds"])
+    rows.append(("evaluation", seconds, "every answer is in samples.jsonl"))
+    return Table.plain("", ("over the stream", "value", "description"), rows, "lrl")

@@ -1,0 +1,33 @@
+"""The tables of a summary have a row for each probe set and for each metric of the stream."""
+
+from typing import Any
+
+from fki.metrics.registry import STREAM_METRICS
+from fki.report.summary_tables import probe_set_table, stream_table
+
+FIELDS = ("em", "f1", "accuracy", "log_likelihood", "perplexity", "old_em")
+ROW = {field: {"before": 20.0, "learned": None, "after": 15.5} for field in FIELDS}
+SUMMARY: dict[str, Any] = {"probe_sets": {"new": {"n": 1200, **ROW}}}
+SPENT = {"examples": 50.0, "train_seconds": 0.0, "eval_seconds": 70.0}
+
+
+def test_a_trained_probe_set_shows_its_change() -> None:
+    table = probe_set_table(SUMMARY, trained=True)
+    [row] = table.rows
+    values = {name: text for name, (text, _) in zip(table.head, row, strict=True)}
+    assert values["probe set"] == "new" and values["probes"] == "1,200"
+    assert (values["before"], values["learned"], values["after"]) == ("20.0", "-", "15.5")
+    assert values["change"] == "-4.5"
+
+
+def test_a_probe_set_without_training_shows_answer_metrics() -> None:
+    table = probe_set_table(SUMMARY, trained=False)
+    assert table.head[2:5] == ("EM, %", "F1, %", "accuracy, %")
+    assert not table.title and len(table.align) == len(table.head)
+
+
+def test_the_stream_table_has_every_metric_and_no_rate_without_training() -> None:
+    summary = SUMMARY | dict.fromkeys(metric.key for metric in STREAM_METRICS)
+    names = [row[0][0] for row in stream_table(summary, SPENT).rows]
+    assert names == [*(metric.label for metric in STREAM_METRICS), "training", "evaluation"]
+    assert stream_table(summary, SPENT).rows[-2][2][0] == "- examples/s"
