@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fki.config.renamed_settings import new_name
 from fki.config.schema import flatten, settings_affecting
 from fki.core.errors import ConfigError, DataError, did_you_mean
 from fki.runs.protocol import read_protocol
@@ -46,7 +45,7 @@ class FinishedRun:
         return max(named, key=lambda name: (len(name), name), default="none")
 
     def fairness(self) -> dict[str, str]:
-        """What must be the same in runs that are compared, by its name."""
+        """The facts that must be equal in runs that are compared, by name."""
         config, dataset = self.info["config"], self.info["dataset"]
         periods = dataset["periods"]
         return {
@@ -61,49 +60,48 @@ class FinishedRun:
 
 
 def find_finished_runs(folders: Sequence[Path]) -> tuple[list[FinishedRun], dict[str, str]]:
-    """The finished runs in these folders, and why others are left out.
+    """The finished runs in these folders, and the reason for each other run.
 
-    A folder is a run, or holds runs, or grids of runs. Raises DataError where there is none at all.
+    A folder is a run, or contains runs or sweeps. Raises DataError where no run is found.
     """
-    entries, left_out = [], {}
-    for run in dict.fromkeys(run.folder for folder in folders for run in _runs(folder)):
+    runs, left_out = [], {}
+    for folder in dict.fromkeys(run.folder for parent in folders for run in _find_runs(parent)):
         try:
-            entries.append(_entry(Run(run)))
+            runs.append(_read_run(Run(folder)))
         except DataError as error:
-            left_out[str(run)] = str(error)
+            left_out[str(folder)] = str(error)
         except (AttributeError, KeyError, TypeError, ValueError, IndexError):
-            left_out[str(run)] = f"its {RUN} is not as fki writes it."
-    if not entries and not left_out:
+            left_out[str(folder)] = f"its {RUN} is not in the format of fki."
+    if not runs and not left_out:
         raise DataError(
-            f"There are no runs in '{', '.join(map(str, folders))}'.",
+            f"No runs found in '{', '.join(map(str, folders))}'.",
             hint="Run: fki train --preset t5_lora",
         )
-    return entries, left_out
+    return runs, left_out
 
 
-def _runs(folder: Path) -> list[Run]:
+def _find_runs(folder: Path) -> list[Run]:
     if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}.", hint="Run: fki train --preset t5_lora")
+        raise DataError(f"Folder {folder} not found.", hint="Run: fki train --preset t5_lora")
     inner = [f for f in sorted(folder.iterdir()) if f.is_dir() and not (f / RUN).is_file()]
     is_run = (folder / RUN).is_file()
     return [*find_runs(folder), *(run for f in inner if not is_run for run in find_runs(f))]
 
 
-def _entry(run: Run) -> FinishedRun:
+def _read_run(run: Run) -> FinishedRun:
     """Raises DataError where the run is not done, or cannot be read."""
     info = run.info
     if info["status"] != "done":
         raise DataError(f"It is not done: its status is '{info['status']}'.")
     settings = {k: v for k, v in flatten(info["config"]).items() if k not in _shared_settings()}
-    entry = FinishedRun(run, info, settings)
-    entry.fairness()
-    _ = entry.seed, entry.preset  # these raise where the file has something else there
+    finished = FinishedRun(run, info, settings)
+    finished.fairness()
+    _ = finished.seed, finished.preset  # raises where the file has a value of another type
     numbers = [*info.get("spent", {}).values(), info["parameters"]["trainable"]]
-    if not all(isinstance(n, int | float) for n in numbers) or not isinstance(
-        info["config"]["method"], str
-    ):
-        raise TypeError("not as it should be")
-    return entry
+    are_numbers = all(isinstance(number, int | float) for number in numbers)
+    if not are_numbers or not isinstance(info["config"]["method"], str):
+        raise TypeError("A value has another type.")
+    return finished
 
 
 @cache
@@ -113,53 +111,54 @@ def _shared_settings() -> frozenset[str]:
 
 
 def group_runs(
-    entries: Sequence[FinishedRun], asked: Mapping[Path, str], *, force: bool
+    runs: Sequence[FinishedRun], digests: Mapping[Path, str], *, force: bool
 ) -> tuple[list[list[FinishedRun]], list[str]]:
-    """Entries that can be compared with one another, and in words what others differ in.
+    """Runs that can be compared with each other, and the differences between the groups.
 
     Args:
-        asked: by run folder, a digest of the questions.
-        force: all are one group, and the words say what should have kept them apart.
+        digests: of the probes, by run folder.
+        force: put all runs into one group.
     """
-    fair = [e.fairness() | {"questions": asked[e.run.folder][:8]} for e in entries]
-    by_key: dict[Hashable, list[FinishedRun]] = defaultdict(list)
-    for entry, told in zip(entries, fair, strict=True):
-        by_key[tuple(sorted(told.items()))].append(entry)
-    names = dict.fromkeys(name for told in fair for name in told)
-    apart = []
-    for name in names:
-        values = dict.fromkeys(told.get(name, "none") for told in fair)
+    facts = [run.fairness() | {"probes": digests[run.folder][:8]} for run in runs]
+    groups: dict[Hashable, list[FinishedRun]] = defaultdict(list)
+    for run, of_run in zip(runs, facts, strict=True):
+        groups[tuple(sorted(of_run.items()))].append(run)
+    differences = []
+    for name in dict.fromkeys(name for of_run in facts for name in of_run):
+        values = dict.fromkeys(of_run.get(name, "none") for of_run in facts)
         if len(values) > 1:
-            apart.append(f"{name}: {', '.join(values)}")
-    return [list(entries)] if force and entries else list(by_key.values()), apart
+            differences.append(f"{name}: {', '.join(values)}")
+    return [list(runs)] if force and runs else list(groups.values()), differences
 
 
 def build_arms(
-    entries: Sequence[FinishedRun], by: str = ""
+    runs: Sequence[FinishedRun], by: str = ""
 ) -> tuple[dict[str, list[FinishedRun]], dict[str, str]]:
-    """Runs that differ in nothing but their seed, by a name; or, with `by`, that share a setting.
+    """Arms by name: runs that differ only in their seed or, with `by`, that share a setting.
 
-    Returns also what is left out: of runs with the same settings and seed the newest stays.
-    Raises ConfigError where `by` is no setting.
+    Returns:
+        The arms, and the reason for each run that is left out: of runs with the same settings and
+        seed, the newest stays.
+    Raises:
+        ConfigError: `by` is not a setting.
     """
-    sorted_by: dict[Hashable, list[FinishedRun]] = defaultdict(list)
-    for entry in entries:
-        sorted_by[_value(entry, by) if by else _key(entry)].append(entry)
+    by_key: dict[Hashable, list[FinishedRun]] = defaultdict(list)
+    for run in runs:
+        by_key[_value(run, by) if by else _key(run)].append(run)
     left_out: dict[str, str] = {}
-    lists = [some if by else _newest(some, left_out) for some in sorted_by.values()]
-    names = _names(lists, by)
-    order = sorted(range(len(lists)), key=lambda i: (_rank(lists[i][0]), names[i]))
-    return {names[i]: sorted(lists[i], key=lambda e: e.seed) for i in order}, left_out
+    arms = [members if by else _newest(members, left_out) for members in by_key.values()]
+    names = _names(arms, by)
+    order = sorted(range(len(arms)), key=lambda i: (_rank(arms[i][0]), names[i]))
+    return {names[i]: sorted(arms[i], key=lambda run: run.seed) for i in order}, left_out
 
 
-def _key(entry: FinishedRun) -> Hashable:
-    return tuple(sorted((key, str(value)) for key, value in entry.settings.items()))
+def _key(run: FinishedRun) -> Hashable:
+    return tuple(sorted((key, str(value)) for key, value in run.settings.items()))
 
 
-def _value(entry: FinishedRun, by: str) -> str:
-    plain = {"preset": entry.preset, "version": entry.info["dataset"]["version"]}
-    values = {**entry.settings, **plain, "seed": entry.seed}
-    by = new_name(by)
+def _value(run: FinishedRun, by: str) -> str:
+    others = {"preset": run.preset, "version": run.info["dataset"]["version"], "seed": run.seed}
+    values = {**run.settings, **others}
     if by not in values:
         raise ConfigError(
             f"--by must be method, preset, version, seed or a setting, not '{by}'."
@@ -168,44 +167,46 @@ def _value(entry: FinishedRun, by: str) -> str:
     return str(values[by])
 
 
-def _newest(entries: list[FinishedRun], left_out: dict[str, str]) -> list[FinishedRun]:
+def _newest(runs: list[FinishedRun], left_out: dict[str, str]) -> list[FinishedRun]:
     by_seed: dict[int, FinishedRun] = {}
-    for entry in sorted(entries, key=lambda e: str(e.info.get("created", ""))):
-        if entry.seed in by_seed:
-            older = by_seed[entry.seed].run.folder
-            left_out[str(older)] = (
-                f"{entry.run.folder} has the same settings and seed, and is newer."
-            )
-        by_seed[entry.seed] = entry
+    for run in sorted(runs, key=lambda run: str(run.info.get("created", ""))):
+        if run.seed in by_seed:
+            older = by_seed[run.seed].folder
+            left_out[str(older)] = f"{run.folder} has the same settings and seed, and is newer."
+        by_seed[run.seed] = run
     return list(by_seed.values())
 
 
-def _rank(entry: FinishedRun) -> int:
-    return ORDER.index(entry.method) if entry.method in ORDER else len(ORDER)
+def _rank(run: FinishedRun) -> int:
+    return ORDER.index(run.method) if run.method in ORDER else len(ORDER)
 
 
-def _names(lists: Sequence[Sequence[FinishedRun]], by: str) -> list[str]:
-    """The method where that tells the arms apart, else with the settings that they differ in."""
+def _names(arms: Sequence[Sequence[FinishedRun]], by: str) -> list[str]:
+    """The method of each arm, with the settings that differ where arms share a method."""
     if by:
-        plain = by in ("method", "preset", "version")
-        return [_value(some[0], by) if plain else f"{by}={_value(some[0], by)}" for some in lists]
-    names = [some[0].method for some in lists]
+        values = [_value(runs[0], by) for runs in arms]
+        is_plain = by in ("method", "preset", "version")
+        return values if is_plain else [f"{by}={value}" for value in values]
+    names = [runs[0].method for runs in arms]
     for method in {name for name in names if names.count(name) > 1}:
         same = [i for i, name in enumerate(names) if name == method]
-        told = differing_settings({str(i): lists[i][0].settings for i in same})
+        differing = differing_settings({str(i): arms[i][0].settings for i in same})
         for i in same:
-            parts = [f"{key}={values[str(i)]}" for key, values in told.items() if str(i) in values]
-            names[i] = " ".join([method, *parts])
+            of_arm = {key: by_arm[str(i)] for key, by_arm in differing.items() if str(i) in by_arm}
+            names[i] = " ".join([method, *(f"{key}={value}" for key, value in of_arm.items())])
     return names
 
 
 def differing_settings(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """By setting, what each of these has, where they do not all have the same."""
-    keys = dict.fromkeys(key for one in settings.values() for key in one)
+    """The settings that differ between arms: by setting, its value by arm.
+
+    Args:
+        settings: by arm, the values by setting.
+    """
     missing = object()
-    found = {}
-    for key in keys:
-        values = [one.get(key, missing) for one in settings.values()]
+    differing = {}
+    for key in dict.fromkeys(key for of_arm in settings.values() for key in of_arm):
+        values = [of_arm.get(key, missing) for of_arm in settings.values()]
         if any(value != values[0] for value in values):
-            found[key] = {name: one[key] for name, one in settings.items() if key in one}
-    return found
+            differing[key] = {arm: of_arm[key] for arm, of_arm in settings.items() if key in of_arm}
+    return differing

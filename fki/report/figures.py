@@ -1,4 +1,4 @@
-"""Figures of a group: learned against kept, differences to the baseline, curves, and R."""
+"""Figures of a group: learning against keeping, differences to the baseline, and curves."""
 
 from collections.abc import Callable, Sequence
 from itertools import product
@@ -30,17 +30,18 @@ Place: TypeAlias = tuple[float, float, str, str]
 
 LABEL_PLACES: list[
     Place
-] = [  # in points from the mark, and how the text is aligned there: the nearest first
+] = [  # points from the mark and the alignment of the text there, nearest first
     (x * far, y * far, ("right", "center", "left")[x + 1], ("top", "center", "bottom")[y + 1])
     for far in (5, 12, 20, 30, 42, 56)
     for x, y in ((1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1))
 ]
-NEAR = 12  # points, from which a line leads from a label to its mark
+NEAR = 12  # points; a label farther than this has a line to its mark
+LONGEST_TITLE = 14  # letters of a panel's title
 
 
 @with_figure_style
 def draw_pareto(group: Group) -> Figure | None:
-    """What each arm learned against what it kept, with intervals; None where no arm has both."""
+    """Learning against keeping of each arm, with intervals; None where no arm has both."""
     learned, kept = metric_of_role(group, "learned"), metric_of_role(group, "kept")
     if learned is None or kept is None:
         return None
@@ -77,7 +78,7 @@ def _named(metric: Metric) -> str:
 
 
 def _stairs(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    """The front as a line: what is on its lower left is beaten."""
+    """The front as a line; points to its lower left are beaten."""
     xs, ys = [], []
     for here, then in zip(points, [*points[1:], points[-1]], strict=True):
         xs += [here[0], here[0]]
@@ -86,22 +87,23 @@ def _stairs(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[fl
 
 
 def _cross(axes: Axes, number: int, x: Estimate, y: Estimate, *, is_best: bool) -> None:
-    colour, marker = series_style(number)
+    color, marker = series_style(number)
     axes.errorbar(
         [x.value or 0.0],
         [y.value or 0.0],
         xerr=_reach(x),
         yerr=_reach(y),
-        color=colour,
+        color=color,
         marker=marker,
-        markerfacecolor=colour if is_best else GROUND,
+        markerfacecolor=color if is_best else GROUND,
         markersize=7,
         elinewidth=1.2,
     )
 
 
 def _reach(estimate: Estimate | Difference) -> list[list[float]] | None:
-    """How far an interval reaches to either side; a bootstrap's may begin beyond the value."""
+    """The distances from a value to both ends of its interval, not below zero: the interval of a
+    bootstrap may exclude the value."""
     value, low, high = estimate.value, estimate.low, estimate.high
     if value is None or low is None or high is None:
         return None
@@ -109,7 +111,7 @@ def _reach(estimate: Estimate | Difference) -> list[list[float]] | None:
 
 
 def _label(figure: Figure, axes: Axes, names: Sequence[str], crosses: Crosses) -> None:
-    """Write each name where it covers fewest marks, lines and names, as near as it can."""
+    """Write each name near its mark, where it covers the fewest marks, lines and names."""
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw_without_rendering()
     taken = [box for x, y in crosses for box in _covered(axes, x, y)]
@@ -119,25 +121,25 @@ def _label(figure: Figure, axes: Axes, names: Sequence[str], crosses: Crosses) -
         here = (x.value or 0.0, y.value or 0.0)
         note = axes.annotate(name, here, (0, 0), textcoords="offset points", arrowprops=line)
 
-        def placed(place: Place, note: Annotation = note) -> Bbox:
+        def place_note(place: Place, note: Annotation = note) -> Bbox:
             note.set_position(place[:2])
             note.set(ha=place[2], va=place[3])
             note.update_positions(renderer)
             return Text.get_window_extent(note, renderer).padded(1)
 
-        def clashes(place: Place, placed: Callable[[Place], Bbox] = placed) -> int:
-            box = placed(place)
+        def count_clashes(place: Place, place_note: Callable[[Place], Bbox] = place_note) -> int:
+            box = place_note(place)
             is_out = Bbox.union([box, inside]).bounds != inside.bounds
             return 100 * is_out + sum(box.overlaps(other) for other in taken)
 
-        best = min(LABEL_PLACES, key=clashes)
-        taken.append(placed(best))
+        best = min(LABEL_PLACES, key=count_clashes)
+        taken.append(place_note(best))
         if note.arrow_patch is not None:
             note.arrow_patch.set_visible(max(map(abs, best[:2])) > NEAR)
 
 
 def _covered(axes: Axes, x: Estimate, y: Estimate) -> list[Bbox]:
-    """In pixels, what a mark and its two intervals cover."""
+    """The boxes of a mark and its two intervals, in pixels."""
     here = (x.value or 0.0, y.value or 0.0)
     across = [(x.low or here[0], here[1]), (x.high or here[0], here[1])]
     upright = [(here[0], y.low or here[1]), (here[0], y.high or here[1])]
@@ -150,7 +152,7 @@ def _covered(axes: Axes, x: Estimate, y: Estimate) -> list[Bbox]:
 def draw_forest(group: Group) -> Figure | None:
     """Differences to the baseline by metric, with intervals; None where there are none.
 
-    A mark is full where the verdict is that there is a difference.
+    A mark is filled where the verdict is better or worse.
     """
     others = [(n, arm) for n, arm in enumerate(group.arms) if arm.name != group.baseline]
     shown = [
@@ -178,7 +180,7 @@ def _differences(
     axes: Axes, group: Group, metric: Metric, others: Sequence[tuple[int, Arm]]
 ) -> None:
     better = "right" if metric.higher_is_better else "left"
-    axes.set_title(metric.short, pad=5)
+    axes.set_title(metric.label if len(metric.label) <= LONGEST_TITLE else metric.short, pad=5)
     axes.set_title(f"better: {better}", loc="right", fontsize=7.5, color=SOFT, weight="normal")
     axes.axvline(0, color=SOFT, lw=1)
     axes.grid(True, axis="x")
@@ -188,15 +190,15 @@ def _differences(
         if difference is None or difference.value is None:
             axes.text(0, height, " undefined", fontsize=7.5, color=SOFT, va="center")
             continue
-        colour, marker = series_style(number)
-        is_told_apart = difference.verdict in ("better", "worse")
+        color, marker = series_style(number)
+        is_evident = difference.verdict in ("better", "worse")
         axes.errorbar(
             [difference.value],
             [height],
             xerr=_reach(difference),
-            color=colour,
+            color=color,
             marker=marker,
-            markerfacecolor=colour if is_told_apart else GROUND,
+            markerfacecolor=color if is_evident else GROUND,
         )
     axes.set_yticks(range(len(others)), [shorten_label(arm.name) for _, arm in others])
     axes.set_ylim(len(others) - 0.5, -0.5)
@@ -218,9 +220,9 @@ def draw_curves(group: Group) -> Figure | None:
     for (number, arm), (panel, name) in product(
         enumerate(group.arms), zip(panels.flat, sets, strict=False)
     ):
-        colour, marker = series_style(number)
+        color, marker = series_style(number)
         values = [nan if value is None else value for value in arm.curves.get(name, ())]
-        panel.plot(values, color=colour, marker=marker, markersize=4, label=shorten_label(arm.name))
+        panel.plot(values, color=color, marker=marker, markersize=4, label=shorten_label(arm.name))
     for panel, name in zip(panels.flat, sets, strict=False):
         panel.set_title(name)
         panel.set_ylim(-3, 103)
@@ -231,5 +233,5 @@ def draw_curves(group: Group) -> Figure | None:
     handles, names = panels.flat[0].get_legend_handles_labels()
     beside = max(1, min(8, 120 // (max(map(len, names)) + 5)))
     figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), beside))
-    figure.supylabel("exact match, %", fontsize=9, color=SOFT)
+    figure.supylabel("exact match (EM), %", fontsize=9, color=SOFT)
     return figure

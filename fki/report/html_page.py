@@ -101,7 +101,7 @@ def _section(anchor: str, group: Group, details: Breakdown) -> Section:
         group,
         details,
         findings.describe_findings(group),
-        drawn(figures.draw_pareto(group), "pareto", "learned against kept"),
+        drawn(figures.draw_pareto(group), "pareto", "learning and keeping"),
         drawn(figures.draw_forest(group), "forest", f"differences to {group.baseline}"),
         drawn(figures.draw_curves(group), "curves", "exact match over the stream"),
         [drawing for drawing in maps if drawing is not None],
@@ -109,14 +109,14 @@ def _section(anchor: str, group: Group, details: Breakdown) -> Section:
 
 
 def _templates() -> Environment:
-    found = Environment(
+    environment = Environment(
         loader=PackageLoader("fki.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.globals.update(
+    environment.globals.update(
         interval=lambda *args, **kwargs: typeset(format_interval(*args, **kwargs)),
         common_n=common_n,
         costs=format_costs,
@@ -124,7 +124,7 @@ def _templates() -> Environment:
         runs=lambda group: sum(len(arm.runs) for arm in group.arms),
         key_of=lambda group, name: legend_key([arm.name for arm in group.arms].index(name)),
     )
-    found.filters.update(
+    environment.filters.update(
         number=lambda *args, **kwargs: typeset(format_number(*args, **kwargs)),
         p=format_p_value,
         question=format_prompt,
@@ -132,13 +132,13 @@ def _templates() -> Environment:
         sets=group_by_probe_set,
         signed=typeset,
     )
-    return found
+    return environment
 
 
 def _variables() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """The page's colours by name, for a light and for a dark ground."""
-    light = [(name, colour.light) for name, colour in COLORS.items()]
-    return light, [(name, colour.dark) for name, colour in COLORS.items()]
+    """The page's colors by name, for a light and for a dark ground."""
+    light = [(name, color.light) for name, color in COLORS.items()]
+    return light, [(name, color.dark) for name, color in COLORS.items()]
 
 
 def _all_metrics(comparison: Comparison) -> list[Metric]:

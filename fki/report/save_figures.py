@@ -1,4 +1,4 @@
-"""Each figure as an SVG file of its own."""
+"""Writes each figure of a comparison as an SVG file."""
 
 import re
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from fki.report.heatmap import draw_heatmap
 
 
 def iter_figures(group: Group) -> Iterator[tuple[str, str, Figure]]:
-    """The name, the title and the figure, of each that there is something to draw in."""
+    """The name, the title and the figure, for each figure that is not empty."""
     drawn = [
-        ("pareto", "learned against kept", figures.draw_pareto(group)),
+        ("pareto", "learning and keeping", figures.draw_pareto(group)),
         ("forest", f"differences to {group.baseline}", figures.draw_forest(group)),
         ("curves", "exact match over the stream", figures.draw_curves(group)),
         *(
@@ -30,12 +30,12 @@ def iter_figures(group: Group) -> Iterator[tuple[str, str, Figure]]:
 
 
 def save_figures(comparison: Comparison, folder: Path) -> list[Path]:
-    """Write each figure as an SVG file, light, on white; a folder is made where there is none.
+    """Write each figure as an SVG file, light, on white; creates the folder where it is missing.
 
     Returns:
-        The files, named after the figure, of several groups with the group's number before it.
+        The files, named after the figures, with the group's number first where there are several.
     Raises:
-        FkiError: a file is there already, or the disk refuses. Nothing is overwritten.
+        FkiError: a file exists already, or the disk refuses. Nothing is overwritten.
     """
     several = len(comparison.groups) > 1
     texts = {
@@ -44,23 +44,23 @@ def save_figures(comparison: Comparison, folder: Path) -> list[Path]:
         for number, group in enumerate(comparison.groups, 1)
         for name, title, figure in iter_figures(group)
     }
-    there = [file for file in texts if file.exists()]
-    if there:
+    existing = [file for file in texts if file.exists()]
+    if existing:
         raise FkiError(
-            f"Figures are never overwritten, and {there[0]} exists.",
-            hint="Give another folder, or move that one.",
+            f"{existing[0]} already exists; fki does not overwrite files.",
+            hint="Pass another folder, or move that file.",
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FkiError(f"The folder {folder} cannot be made: {error.strerror}.") from None
+        raise FkiError(f"Cannot create folder {folder}: {error.strerror}.") from None
     for file, text in texts.items():
         write_text(file, text)
     return list(texts)
 
 
 def _file(folder: Path, name: str, seen: set[str]) -> Path:
-    """A file whose name holds letters, digits and dashes alone, unlike those before."""
+    """A file with a new name of letters, digits and dashes alone."""
     stem = plain = re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "figure"
     number = 1
     while stem.casefold() in seen:

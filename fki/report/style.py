@@ -1,8 +1,8 @@
-"""How figures look: colours by name, markers, type.
+"""The style of figures: named colors, markers, type.
 
-A figure is drawn in stand-ins, one for each name; `svg` puts what each stands for in their place,
-so that one drawing serves light and dark pages and paper. The series are after Okabe & Ito (2008),
-told apart by the colour-blind, darkened or lightened to a contrast of 3 to their ground.
+A figure is drawn in stand-in colors, one for each name. `svg` replaces them, so that one drawing
+serves light pages, dark pages and paper. The series follow Okabe & Ito (2008), which color-blind
+readers can distinguish, darkened or lightened to a contrast of 3 to their background.
 """
 
 import warnings
@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 
 class Color(NamedTuple):
-    """What a name stands for on a light and on a dark ground."""
+    """A named color on a light and on a dark background."""
 
     light: str
     dark: str
@@ -30,7 +30,7 @@ COLORS = {
     "ink": Color("#1d2126", "#e7e9ec"),
     "soft": Color("#59616b", "#a3abb6"),  # ticks, notes
     "line": Color("#cfd4da", "#3b424c"),  # axes, grids
-    "heat": Color("#3d9bd8", "#1c669c"),  # full; ink is read on all of its shades
+    "heat": Color("#3d9bd8", "#1c669c"),  # at 100 %; ink is readable on all of its shades
     "s0": Color("#0072b2", "#5aaef0"),
     "s1": Color("#c94f00", "#ff8a50"),
     "s2": Color("#00875f", "#2fc79a"),
@@ -42,7 +42,7 @@ COLORS = {
 }
 STAND_INS = {name: f"#0bad{number:02x}" for number, name in enumerate(COLORS)}
 SERIES = [STAND_INS[name] for name in COLORS if name.startswith("s") and name[1:].isdigit()]
-MARKERS = {  # of matplotlib, and the sign that is most like it
+MARKERS = {  # of matplotlib, and the most similar character
     "o": "●",
     "s": "■",
     "^": "▲",
@@ -58,11 +58,11 @@ MARKERS = {  # of matplotlib, and the sign that is most like it
 }
 INK, SOFT, LINE = STAND_INS["ink"], STAND_INS["soft"], STAND_INS["line"]
 GROUND, HEAT = STAND_INS["ground"], STAND_INS["heat"]
-LONGEST = 44  # signs of a name in a figure
+LONGEST = 44  # characters of a name in a figure
 
 SETTINGS: dict[str, Any] = {
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same lengths everywhere
+    "font.sans-serif": ["DejaVu Sans"],  # part of matplotlib: the same lengths everywhere
     "font.size": 9,
     "text.color": INK,
     "axes.edgecolor": LINE,
@@ -87,16 +87,16 @@ SETTINGS: dict[str, Any] = {
     "xtick.labelcolor": SOFT,
     "ytick.color": LINE,
     "ytick.labelcolor": SOFT,
-    "text.parse_math": False,  # a name may hold a dollar sign
+    "text.parse_math": False,  # a name may contain a dollar sign
     "svg.image_inline": True,
 }
 
 
 @contextmanager
 def figure_style(**more: Any) -> Iterator[None]:
-    """This style and these settings, whatever a user's matplotlibrc says.
+    """Use this style and these settings, and ignore the user's matplotlibrc.
 
-    A letter that the font lacks is no reason to warn: a page has its own fonts.
+    Missing glyphs raise no warning, since a page has its own fonts.
     """
     with style.context({**SETTINGS, **more}, after_reset=True), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
@@ -104,7 +104,7 @@ def figure_style(**more: Any) -> Iterator[None]:
 
 
 def with_figure_style(draw: Callable[P, R]) -> Callable[P, R]:
-    """Draw in the style above."""
+    """Decorate a function to draw in this style."""
 
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -115,23 +115,23 @@ def with_figure_style(draw: Callable[P, R]) -> Callable[P, R]:
 
 
 def shorten_label(name: str) -> str:
-    """A name as a figure has room for it, on one line."""
-    line = "".join(sign if sign.isprintable() else " " for sign in name)
+    """A name on one line, shortened to the room of a figure."""
+    line = "".join(char if char.isprintable() else " " for char in name)
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
 
 
 def series_style(number: int) -> tuple[str, str]:
-    """The colour and the marker of the arm at this place; no two of the first 24 share both."""
+    """The color and the marker of the arm at this place; unique among the first 24."""
     return SERIES[number % len(SERIES)], list(MARKERS)[number % len(MARKERS)]
 
 
 def legend_key(number: int) -> tuple[str, str]:
-    """The same for a page: the name of the colour, and a sign."""
+    """The same for a page: the name of the color, and a character."""
     return f"s{number % len(SERIES)}", MARKERS[series_style(number)[1]]
 
 
 def set_row_ticks(axes: Axes, names: tuple[str, ...], most: int, *, slanted: bool = False) -> None:
-    """Name the rows along x, every so many, the last one among them."""
+    """Name at most `most` rows along x, evenly spaced, the last row included."""
     step = max(1, -(-len(names) // most))
     places = range(len(names) - 1, -1, -step)
     axes.set_xticks(

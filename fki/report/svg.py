@@ -8,24 +8,24 @@ from matplotlib.figure import Figure
 
 from fki.report.style import COLORS, STAND_INS, figure_style
 
-SALT = "fki"  # ids follow from it and the drawing, and from nothing else
+SALT = "fki"  # with the drawing, it determines all ids
 NAMESPACE = "http://www.w3.org/2000/svg"
 TAG = re.compile(r"<[^>]*>")  # matplotlib writes a '>' of a text or an attribute as '&gt;'
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def render_inline(figure: Figure, name: str, title: str) -> str:
-    """The <svg> element to put into a page, with text as text in the page's own type.
+    """The <svg> element for a page; its text is text, in the page's font.
 
     Args:
-        figure: drawn in stand-ins.
-        name: unlike that of any other figure on the page; every id begins with it.
-        title: what the figure shows, for who cannot see it.
+        figure: drawn in stand-in colors.
+        name: unique on the page; the prefix of every id.
+        title: the content of the figure, for screen readers.
     Returns:
-        Colours are the page's variables, `--fki-ink` and the like.
+        SVG whose colors are the page's variables, such as `--fki-ink`.
     """
 
-    def placed(tag: str) -> str:
+    def rewrite(tag: str) -> str:
         tag = re.sub(
             r"font: ([^;\"]*px)[^;\"]*", r"font: \1 system-ui, sans-serif", tag
         )  # before 3.11
@@ -33,25 +33,25 @@ def render_inline(figure: Figure, name: str, title: str) -> str:
         tag = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', tag)
         tag = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', tag)
         tag = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", tag)
-        return _coloured(tag, lambda colour: f"var(--fki-{colour})")
+        return _colored(tag, lambda color: f"var(--fki-{color})")
 
-    text = TAG.sub(lambda tag: placed(tag[0]), _element(_drawn(figure, "none")))
-    return text.replace("<svg ", f'<svg role="img" aria-label="{_escaped(title)}" ', 1)
+    text = TAG.sub(lambda tag: rewrite(tag[0]), _element(_draw(figure, "none")))
+    return text.replace("<svg ", f'<svg role="img" aria-label="{_escape(title)}" ', 1)
 
 
 def render_file(figure: Figure, title: str) -> str:
-    """A file that looks the same everywhere: light, on white, its letters drawn as paths."""
+    """An SVG file that looks the same everywhere: light, on white, with letters as paths."""
 
-    def placed(tag: str) -> str:
-        return _coloured(tag, lambda colour: COLORS[colour].light)
+    def rewrite(tag: str) -> str:
+        return _colored(tag, lambda color: COLORS[color].light)
 
-    text = _element(_drawn(figure, "path", ground=COLORS["ground"].light))
-    head, rest = TAG.sub(lambda tag: placed(tag[0]), text).split(">", 1)
+    text = _element(_draw(figure, "path", ground=COLORS["ground"].light))
+    head, rest = TAG.sub(lambda tag: rewrite(tag[0]), text).split(">", 1)
     head = head.replace("<svg ", f'<svg xmlns="{NAMESPACE}" role="img" ', 1)
-    return f"{head}>\n<title>{_escaped(title)}</title>{rest}"
+    return f"{head}>\n<title>{_escape(title)}</title>{rest}"
 
 
-def _drawn(figure: Figure, fonts: str, ground: str = "none") -> str:
+def _draw(figure: Figure, fonts: str, ground: str = "none") -> str:
     out = StringIO()
     with figure_style(**{"svg.fonttype": fonts, "svg.hashsalt": SALT}):
         figure.savefig(out, format="svg", metadata=NO_METADATA, facecolor=ground)
@@ -59,13 +59,13 @@ def _drawn(figure: Figure, fonts: str, ground: str = "none") -> str:
 
 
 def _element(text: str) -> str:
-    """The <svg> element alone, without what would reach beyond it or points to other places.
+    """The <svg> element alone, without metadata, links, or rules that apply outside of it.
 
-    matplotlib's style sheet says how the lines of *everything* end; here the element itself does.
+    matplotlib's style sheet sets the line joins of the whole page; here the element sets its own.
     """
     text = text[text.index("<svg") :]
-    for needless in (r"<metadata>.*?</metadata>", r"<style.*?</style>", r"<!--.*?-->"):
-        text = re.sub(needless, "", text, flags=re.S)
+    for pattern in (r"<metadata>.*?</metadata>", r"<style.*?</style>", r"<!--.*?-->"):
+        text = re.sub(pattern, "", text, flags=re.S)
     text = re.sub(r"<defs>\s*</defs>", "", text)
     text = TAG.sub(lambda tag: re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", tag[0]), text)
     text = TAG.sub(lambda tag: tag[0].replace("xlink:href", "href"), text)
@@ -73,12 +73,12 @@ def _element(text: str) -> str:
     return text.replace("<svg ", '<svg stroke-linejoin="round" stroke-linecap="butt" ', 1)
 
 
-def _coloured(text: str, colour: Callable[[str], str]) -> str:
+def _colored(text: str, color: Callable[[str], str]) -> str:
     for name, stand_in in STAND_INS.items():
-        text = text.replace(stand_in, colour(name))
+        text = text.replace(stand_in, color(name))
     return text
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     text = re.sub(r"[\x00-\x1f]", " ", text)
-    return re.sub(r'[&<>"]', lambda found: f"&#{ord(found[0])};", text)
+    return re.sub(r'[&<>"]', lambda match: f"&#{ord(match[0])};", text)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fki.comparison.arms import find_finished_runs
 from fki.comparison.compare import compare
 from fki.comparison.types import Comparison, Difference
 from fki.core.errors import ConfigError, DataError
@@ -130,7 +129,7 @@ def test_runs_that_were_asked_other_questions_are_never_paired_probe_by_probe(
         text = (run / name).read_text(encoding="utf-8").replace("land ", "isle ")
         (run / name).write_text(text, encoding="utf-8")
     found = compare([tmp_path])
-    assert len(found.groups) == 2 and any("questions: " in part for part in found.group_differences)
+    assert len(found.groups) == 2 and any("probes: " in part for part in found.group_differences)
     [group] = compare([tmp_path], force=True).groups
     one = group.difference("recadam", "invariant")
     assert one is not None and one.test == "paired bootstrap" and one.p is not None
@@ -166,42 +165,12 @@ def test_without_vanilla_the_first_arm_is_the_baseline_and_one_arm_has_none(tmp_
     assert group.baseline == "" and group.differences == ()
 
 
-def test_arms_of_one_method_are_named_by_what_they_differ_in(tmp_path: Path) -> None:
-    write_run(tmp_path / "a", "lora", 0, lora={"r": 4})
-    write_run(tmp_path / "b", "lora", 0, lora={"r": 8})
-    [group] = compare([tmp_path]).groups
-    assert [arm.name for arm in group.arms] == ["lora lora.r=4", "lora lora.r=8"]
-    assert group.settings == {"lora.r": {"lora lora.r=4": 4, "lora lora.r=8": 8}}
-
-
-@pytest.mark.parametrize(
-    ("by", "names"),
-    [
-        ("method", ["vanilla", "lora"]),
-        ("seed", ["seed=0", "seed=1"]),
-        ("preset", ["t5_vanilla", "t5_lora"]),
-        ("learning_rate", ["learning_rate=0.001"]),
-    ],
-)
-def test_arms_may_be_made_by_a_setting(tmp_path: Path, by: str, names: list[str]) -> None:
-    folder = made(tmp_path, {"vanilla": None, "lora": None}, seeds=2)
-    [group] = compare([folder], by=by).groups
-    assert [arm.name for arm in group.arms] == names
-
-
 def test_an_unknown_setting_or_metric_is_told_the_nearest(tmp_path: Path) -> None:
     folder = made(tmp_path, {"vanilla": None}, seeds=1)
     with pytest.raises(ConfigError, match=r"not 'learnin_rate'.*learning_rate"):
         compare([folder], by="learnin_rate")
     with pytest.raises(ConfigError, match=r"not 'updat'.*updated"):
         compare([folder], metrics=["updat"])
-
-
-def test_runs_of_a_grid_are_found_in_the_folder_above_it(tmp_path: Path) -> None:
-    made(tmp_path / "runs" / "t5-quarter-abc", {"vanilla": None}, seeds=2)
-    write_run(tmp_path / "runs" / "alone", "lora")
-    entries, _ = find_finished_runs([tmp_path / "runs"])
-    assert sorted(e.run.folder.name for e in entries) == ["alone", "vanilla-s0", "vanilla-s1"]
 
 
 def test_the_same_runs_give_the_same_comparison_to_the_last_bit(tmp_path: Path) -> None:
@@ -307,7 +276,7 @@ def test_runs_that_are_not_done_are_left_out_and_nothing_at_all_is_an_error(tmp_
     compared = compare([tmp_path / "runs"])
     assert not compared.groups and "not done" in compared.left_out[str(run)]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="There are no runs"):
+    with pytest.raises(DataError, match="No runs found"):
         compare([tmp_path / "empty"])
 
 

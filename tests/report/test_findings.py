@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from fki.comparison.types import Difference, Estimate, Group
-from fki.core import formatting
 from fki.report import findings
 
 
@@ -54,10 +53,3 @@ def test_a_difference_in_other_units_than_percent_is_told_in_them(group: Group) 
     slower = Difference("invariant", "recadam", "vanilla", 12.0, verdict="worse")
     told = lines(replace(group, metrics=(metric,), differences=(slower,)))
     assert told["Keeping"].endswith("Against vanilla, recadam kept 12 s more.")
-
-
-def test_lists_read_as_one_says_them() -> None:
-    assert [formatting.format_list(list(names)) for names in ("", "a", "ab", "abc")] == [
-        *("", "a", "a and b", "a, b and c")
-    ]
-    assert formatting.format_list(["a, 1", "b, 2", "c"]) == "a, 1; b, 2 and c"

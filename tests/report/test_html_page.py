@@ -122,7 +122,7 @@ def test_the_table_says_each_estimate_with_its_interval(comparison: Comparison) 
             assert typeset(metric_roles.format_interval(value, metric.digits)) in cell
     assert found.row(0, "vanilla")[1] == "2"
     assert "no gain in 1 of 2 seeds" in found.row(0, '<b>"&$')[5]
-    assert found.tables[0][0][2].split() == ["inv", "%", "↑n", "=", "500"]
+    assert found.tables[0][0][2].split() == ["Kept", "facts", "%", "↑n", "=", "500"]
 
 
 def test_the_best_of_each_column_is_bold(comparison: Comparison) -> None:

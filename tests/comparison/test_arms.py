@@ -1,0 +1,59 @@
+"""Runs are sorted into arms by their settings, and named by what differs."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fki.comparison.arms import differing_settings, find_finished_runs
+from fki.comparison.compare import compare
+from fki.core.errors import DataError
+from fki.testing.toy_runs import write_run
+
+
+def made(folder: Path, methods: dict[str, Any], seeds: int = 3, **config: Any) -> Path:
+    """A folder of runs."""
+    for method, shares in methods.items():
+        for seed in range(seeds):
+            write_run(folder / f"{method}-s{seed}", method, seed, shares, **config)
+    return folder
+
+
+def test_arms_of_one_method_are_named_by_what_they_differ_in(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "lora", 0, lora={"r": 4})
+    write_run(tmp_path / "b", "lora", 0, lora={"r": 8})
+    [group] = compare([tmp_path]).groups
+    assert [arm.name for arm in group.arms] == ["lora lora.r=4", "lora lora.r=8"]
+    assert group.settings == {"lora.r": {"lora lora.r=4": 4, "lora lora.r=8": 8}}
+
+
+@pytest.mark.parametrize(
+    ("by", "names"),
+    [
+        ("method", ["vanilla", "lora"]),
+        ("seed", ["seed=0", "seed=1"]),
+        ("preset", ["t5_vanilla", "t5_lora"]),
+        ("learning_rate", ["learning_rate=0.001"]),
+    ],
+)
+def test_arms_may_be_made_by_a_setting(tmp_path: Path, by: str, names: list[str]) -> None:
+    folder = made(tmp_path, {"vanilla": None, "lora": None}, seeds=2)
+    [group] = compare([folder], by=by).groups
+    assert [arm.name for arm in group.arms] == names
+
+
+def test_runs_of_a_grid_are_found_in_the_folder_above_it(tmp_path: Path) -> None:
+    made(tmp_path / "runs" / "t5-quarter-abc", {"vanilla": None}, seeds=2)
+    write_run(tmp_path / "runs" / "alone", "lora")
+    entries, _ = find_finished_runs([tmp_path / "runs"])
+    assert sorted(e.run.folder.name for e in entries) == ["alone", "vanilla-s0", "vanilla-s1"]
+
+
+def test_a_setting_differs_where_an_arm_has_another_value_or_none() -> None:
+    settings = {"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3, "z": 4}, "c": {"x": 1, "y": 2}}
+    assert differing_settings(settings) == {"y": {"a": 2, "b": 3, "c": 2}, "z": {"b": 4}}
+
+
+def test_a_folder_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere"):
+        find_finished_runs([tmp_path / "nowhere"])
