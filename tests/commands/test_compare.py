@@ -173,17 +173,6 @@ def test_a_page_and_figures_are_written_beside_what_is_shown(
     assert {f.suffix for f in (tmp_path / "figures").iterdir()} == {".svg"}
 
 
-def test_no_page_is_written_over_a_file(fki: Fki, trained: Path, tmp_path: Path) -> None:
-    (tmp_path / "page.html").write_text("mine", encoding="utf-8")
-    for command in (["compare", trained], ["eval", trained]):
-        shown = fki(*command, "--html", "page.html")
-        assert shown.code == 1 and "already exists" in shown.words
-        assert not shown.out
-    assert (tmp_path / "page.html").read_text(encoding="utf-8") == "mine"
-    shown = fki("compare", trained, "--html", "nowhere/page.html")
-    assert shown.code == 1 and "Folder nowhere" in shown.words
-
-
 @pytest.mark.parametrize(
     ("form", "begins"), [("--csv", "group,arm"), ("--latex", r"%"), ("--markdown", "## mine")]
 )
@@ -198,19 +187,6 @@ def test_other_programs_get_nothing_but_their_form_on_stdout(
 def test_there_is_one_form_on_stdout(fki: Fki, trained: Path) -> None:
     shown = fki("compare", trained, "--csv", "--json")
     assert shown.code == 2 and "one of --csv" in shown.words
-
-
-def test_a_run_leaves_its_report(trained: Path) -> None:
-    text = (trained / "report.html").read_text(encoding="utf-8")
-    assert "mine, 1 quarter, t5-mini" in text
-
-
-def test_eval_writes_a_page_about_a_run_only(fki: Fki, trained: Path, tmp_path: Path) -> None:
-    shown = fki("eval", trained, "--html", "page.html")
-    assert shown.code == 0 and "page.html" in shown.words
-    assert (tmp_path / "page.html").exists()
-    refused = fki("eval", "t5-mini", "--html", "other.html")
-    assert refused.code == 2 and "--html needs a run" in refused.words
 
 
 def test_wide_shows_intervals_and_every_metric(fki: Fki, trained: Path) -> None:
