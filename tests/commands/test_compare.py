@@ -199,7 +199,6 @@ def test_wide_shows_intervals_and_every_metric(fki: Fki, trained: Path) -> None:
         "updated",
         "learned",
         "before",
-        "FWT",
         "ACC",
         "KAR",
         "F1, %",

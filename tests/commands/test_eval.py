@@ -84,7 +84,7 @@ def test_eval_of_a_folder_of_runs_says_which_there_are(
 
 def test_eval_of_a_run_as_another_model_is_refused(fki: Fki, trained: Path) -> None:
     shown = fki("eval", trained, "--set", "method=lora")
-    assert shown.code == 2 and all(fact in shown.words for fact in ("vanilla", "--set method=lora"))
+    assert shown.code == 2 and all(fact in shown.words for fact in ("vanilla", "method"))
 
 
 def test_eval_of_a_model_has_no_checkpoint(fki: Fki) -> None:
@@ -95,7 +95,7 @@ def test_eval_of_a_model_has_no_checkpoint(fki: Fki) -> None:
 @pytest.mark.parametrize("output", [".", "..", "/"])
 def test_export_needs_a_folder_with_a_name(fki: Fki, trained: Path, output: str) -> None:
     shown = fki("export", trained, "--output", output)
-    assert shown.code == 1 and "must name a folder of its own" in shown.words
+    assert shown.code == 1 and "--output must name" in shown.words
 
 
 def test_eval_does_not_change_the_run(fki: Fki, trained: Path) -> None:
