@@ -1,4 +1,4 @@
-"""The nouns that all layers share.
+"""The types that all packages share.
 
 Legend for shapes, used everywhere: B examples, T input tokens, U target tokens,
 V vocabulary, D hidden width, P periods.
@@ -26,7 +26,7 @@ SUBJECT, OBJECT = "[X]", "[Y]"  # the slots of a wording, as in LAMA (Petroni et
 class Fact:
     """One (subject, relation) with the objects that hold from `start` on.
 
-    The first wording is the one that is trained on; any further one is only asked.
+    Training uses the first wording; the others are for probes only.
     """
 
     subject: str
@@ -40,13 +40,13 @@ class Fact:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What a later fact replaces: the subject and the relation."""
+        """The subject and the relation; a later fact with this key replaces the fact."""
         return self.subject, self.relation
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text that came on a date."""
+    """A text with its date."""
 
     text: str
     start: date
@@ -56,84 +56,84 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One training pair, as text; or running text, whose target is drawn anew each epoch."""
+    """One training pair of texts, or a document, whose targets are sampled each epoch."""
 
     id: str
     source: str
     target: str
     relation: str = ""
-    is_invariant: bool = False  # it says what never changes
-    is_text: bool = False  # then `source` is the running text and `target` is empty
+    is_invariant: bool = False  # of a time-invariant fact
+    is_text: bool = False  # `source` is a document and `target` is empty
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A day, month or quarter with what became true and what was written in it."""
+    """A day, month or quarter with its new facts and documents."""
 
     name: str  # "2023-01-03", "2023-01", "2023-Q1"
     start: date
     end: date  # inclusive
     facts: Sequence[Fact]
-    examples: Sequence[Example]  # of the facts, then the documents
+    examples: Sequence[Example]  # of the facts, then of the documents
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One question; any of the answers counts."""
+    """One question; each of the answers is correct."""
 
     id: str
-    period: str  # the period that it belongs to, or "base"
+    period: str  # the probe's period, or "base"
     source: str
     answers: tuple[str, ...]
     old_answers: tuple[str, ...] = ()
     relation: str = ""
     subject: str = ""
-    until: str = ""  # the period that changes the answer again, "" for none
+    until: str = ""  # the period with the next change of the answer, "" for none
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeSet:
-    """Probes that ask the same thing: to keep, to change or to learn an answer."""
+    """Probes with one role: their answers are to be kept, changed or learned."""
 
     name: str  # "invariant", "initial", "updated", "new", "paraphrase", "cloze", or the user's own
     asks: ProbeRole
     by_period: Mapping[str, Sequence[Probe]]  # "base", or a period's name
-    listed: tuple[Probe, ...] = ()  # all of them, where their order is not that of the periods
+    listed: tuple[Probe, ...] = ()  # all probes, if their order is not that of the periods
 
     @classmethod
     def of(cls, name: str, asks: ProbeRole, probes: Iterable[Probe]) -> "ProbeSet":
-        """The set of these probes."""
-        found: dict[str, list[Probe]] = {}
+        """The set of these probes, in their order."""
+        by_period: dict[str, list[Probe]] = {}
         listed = tuple(probes)
         for probe in listed:
-            found.setdefault(probe.period, []).append(probe)
-        return cls(name, asks, found, listed)
+            by_period.setdefault(probe.period, []).append(probe)
+        return cls(name, asks, by_period, listed)
 
     def __len__(self) -> int:
         return sum(map(len, self.by_period.values()))
 
     def of_periods(self, periods: Collection[str]) -> Iterable[Probe]:
-        """Those of some periods, in the set's order; read anew each time."""
+        """The probes of some periods, in the set's order, read again on each iteration."""
         if self.listed:
             return (probe for probe in self.listed if probe.period in periods)
         return chain.from_iterable(p for name, p in self.by_period.items() if name in periods)
 
     @property
     def probes(self) -> tuple[Probe, ...]:
-        """All of them, in memory."""
+        """All probes, in memory."""
         return self.listed or tuple(chain.from_iterable(self.by_period.values()))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Stream:
-    """A dataset in one granularity: what was known before, what came, and the questions."""
+    """A dataset at one granularity: base facts, periods and probe sets."""
 
     name: str
     version: Version
     periods: tuple[Period, ...]
     base: Sequence[Fact]
     probe_sets: tuple[ProbeSet, ...]
-    digest: str  # SHA-256 of the data that this was cut from
+    digest: str  # SHA-256 of the dataset
 
     def __repr__(self) -> str:
         first, last = self.periods[0].name, self.periods[-1].name
@@ -148,15 +148,14 @@ class Stream:
 
 
 class SegmentIds(NamedTuple):
-    """Which example of its row each token of a packed batch belongs to, from 1."""
+    """The number of each token's example in its packed row, from 1."""
 
     sources: "Tensor"  # [B, T], 0 at padding
-    targets: "Tensor"  # [B, U], 1 at padding, which comes last and so is seen by nothing
+    targets: "Tensor"  # [B, U], 1 at padding, which is last, so that no token attends to it
 
 
 class Batch(NamedTuple):
-    """Padded examples: one a row, or, with `segment_ids`, several packed rows whose examples do not
-    attend to each other."""
+    """Padded examples, one per row; with `segment_ids`, several per row (block-diagonal attention)."""
 
     input_ids: "Tensor"  # [B, T]
     attention_mask: "Tensor"  # [B, T], 1 where a token is real
@@ -181,7 +180,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What the trainer reports after each optimizer step."""
+    """The trainer's report of one optimizer step."""
 
     period: str
     epoch: int  # from 0
@@ -200,7 +199,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a model answered to one probe."""
+    """The answer of a model to one probe, and its scores."""
 
     id: str
     text: str

@@ -1,32 +1,44 @@
-"""What is drawn on a terminal, wide or narrow."""
+"""Output: data on stdout, words on stderr, from the main process only."""
 
-import io
+import json
 
 import pytest
-from rich.console import Console
 
-from fki.commands._progress import RunProgress
-from fki.core.types import Step
+from fki.commands._console import Show, is_main_process, make_table
 
 
-def step(number: int) -> Step:
-    return Step("2023-Q1", 0, number, 10, 1.0, 1e-3, 0.5, 32, 400, 0.1)
+def test_words_go_to_stderr_and_tables_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    show = Show()
+    show.note("see [bold]x[/]")
+    show.notes(["a", "b"])
+    show.error("failed")
+    show.next_commands("fki plan", "fki train")
+    table = make_table("name", "n", numbers=("n",))
+    table.add_row("x", "1")
+    show.table(table)
+    show.data(n=1)
+    out, err = capsys.readouterr()
+    lines = [line.strip() for line in err.splitlines()]
+    assert lines[:4] == ["see [bold]x[/]", "Note: a", "Note: b", "Error: failed"]
+    assert lines[4:] == ["Next: fki plan", "fki train"]
+    assert [line.split() for line in out.splitlines()] == [["name", "n"], ["x", "1"]]
 
 
-def test_the_bar_grows_where_a_method_mixes_in_more_steps_than_planned() -> None:
-    progress = RunProgress(Console(file=io.StringIO(), width=80), steps={"2023-Q1": 8})
-    progress.show_step(step(1))
-    (task,) = progress.progress.tasks
-    assert (task.completed, task.total) == (1, 10)
-    for number in range(2, 11):
-        progress.show_step(step(number))
-    assert (task.completed, task.total) == (10, 10)
+def test_with_json_stdout_has_data_only(capsys: pytest.CaptureFixture[str]) -> None:
+    show = Show(as_json=True)
+    show.table(make_table("name"))
+    show.next_commands("fki plan")
+    show.data(n=1, name="é")
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"n": 1, "name": "é"} and err == ""
 
 
-@pytest.mark.parametrize(("width", "has_rate"), [(60, False), (80, True)])
-def test_the_learning_rate_makes_room_on_a_narrow_terminal(width: int, has_rate: bool) -> None:
-    progress = RunProgress(Console(file=io.StringIO(), width=width), steps={"2023-Q1": 8})
-    progress.show_step(step(1))
-    numbers = progress.progress.tasks[0].fields["numbers"]
-    assert "loss 1.000" in numbers and "320 ex/s" in numbers
-    assert ("lr 1.0e-03" in numbers) is has_rate
+def test_only_the_main_process_prints(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    show = Show(as_json=True)
+    show.note("a")
+    show.data(n=1)
+    show.text("b")
+    assert not is_main_process() and capsys.readouterr() == ("", "")

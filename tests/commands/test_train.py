@@ -133,31 +133,6 @@ def test_an_output_dir_that_holds_files_is_refused_and_left_as_it_is(
     assert [f.read_text(encoding="utf-8") for f in (tmp_path / "run").iterdir()] == ["mine"]
 
 
-def test_a_plan_says_where_each_value_comes_from(
-    fki: Fki, dataset: Path, short: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FKI_EVAL_BATCH_SIZE", "9")
-    shown = fki("plan", "--preset", "t5_recadam", "--dataset", dataset, *short, "--json")
-    origin = {row["setting"]: row["origin"] for row in shown.rows if "setting" in row}
-    assert origin["dataset"] == "--dataset" and origin["seed"] == "--set"
-    assert origin["eval_batch_size"] == "FKI_EVAL_BATCH_SIZE"
-    assert origin["method"].startswith("t5_recadam.toml:")
-    assert origin["num_beams"].startswith("t5.toml:") or origin["num_beams"] == "default"
-    assert shown.rows[-1]["plan"]["steps"] == 1
-
-
-def test_a_plan_starts_nothing(fki: Fki, dataset: Path, short: list[str], tmp_path: Path) -> None:
-    def there() -> list[Path]:
-        """All files but what can be made again: ids of texts, the stream as it was cut."""
-        return sorted(f for f in tmp_path.rglob("*") if tmp_path / "home" not in (f, *f.parents))
-
-    before = there()
-    shown = fki("plan", "--dataset", dataset, "--output-dir", "run", *short)
-    assert shown.code == 0 and "no run was started" in shown.words
-    assert "optimizer steps" in shown.out
-    assert there() == before
-
-
 WRONG = {
     "a misspelt key": (("--set", "learning_rat=1"), 2, "Did you mean 'learning_rate'?"),
     "a value of another type": (("--set", "train_batch_size=many"), 2, "an integer"),
@@ -210,21 +185,6 @@ def test_a_wrong_input_ends_with_words_a_code_and_no_run(
     assert (shown.code, "Traceback" in shown.err) == (code, False)
     assert words in shown.words
     assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize(
-    ("more", "says"),
-    [
-        (("--preset", "t5_vanilla"), "learns, and is run in each epoch"),
-        (("--preset", "t5_kadapter_2"), "is frozen: run once a period, without dropout"),
-        (("--preset", "t5_kadapter_2", "--set=encoder_cache=off"), "frozen, and is run in each"),
-    ],
-)
-def test_a_plan_says_what_becomes_of_the_encoder(
-    fki: Fki, dataset: Path, more: tuple[str, ...], says: str
-) -> None:
-    shown = fki("plan", "--dataset", dataset, "--model", "t5-mini", *more)
-    assert shown.code == 0 and says in " ".join(shown.out.split())
 
 
 def test_a_bad_row_is_told_before_training(fki: Fki, dataset: Path, tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""The options that several commands share, and the runs that they request."""
+
+from inspect import signature
+from typing import Any
+
+import pytest
+
+from fki.commands._console import Show
+from fki.commands._options import RunRequest, checkpoint_name, with_run_options
+from fki.core.errors import ConfigError
+
+NO_FLAGS = {"method": None, "seed": None}
+
+
+def test_a_request_with_methods_or_seeds_is_a_sweep() -> None:
+    assert not RunRequest(["t5"], None, NO_FLAGS, None, None).is_sweep
+    assert RunRequest(["t5"], None, NO_FLAGS, "lora", None).is_sweep
+    assert RunRequest(["t5"], None, NO_FLAGS, None, "2").is_sweep
+
+
+def test_a_request_has_the_layers_of_its_options() -> None:
+    request = RunRequest(["t5"], ["seed=3"], {"method": "lora", "seed": None}, None, None)
+    origins = {
+        key: origin for layer in request.read_layers() for key, origin in layer.origins.items()
+    }
+    assert origins["method"] == "--method" and origins["seed"] == "--set"
+    assert request.read_layers(seed=4)[-1].values == {"seed": 4}
+
+
+@pytest.mark.parametrize(("name", "given"), [("method", "lora"), ("seed", 1)])
+def test_one_value_and_several_exclude_each_other(name: str, given: Any) -> None:
+    request = RunRequest(["t5"], None, NO_FLAGS | {name: given}, "lora", "2")
+    with pytest.raises(ConfigError, match=f"--{name} and --{name}s"):
+        request.plan_sweep()
+
+
+def test_a_checkpoint_has_one_name() -> None:
+    assert checkpoint_name("", True) == "best" and checkpoint_name("2024-Q1", False) == "2024-Q1"
+    with pytest.raises(ConfigError, match="--best and --period 2024-Q1"):
+        checkpoint_name("2024-Q1", True)
+
+
+def test_a_command_has_the_options_of_a_run_before_its_own() -> None:
+    received: list[Any] = []
+
+    @with_run_options
+    def command(request: RunRequest, show: Show, extra: bool = False) -> None:
+        """Summary."""
+        received.extend((request, show, extra))
+
+    names = [*signature(command).parameters]
+    assert names[0] == "preset" and names[-2:] == ["as_json", "extra"]
+    assert command.__doc__ == "Summary."
+    command(seed=3, as_json=True, extra=True)
+    request, show, extra = received
+    assert (request.presets, request.flags["seed"], show.as_json, extra) == (["t5"], 3, True, True)

@@ -1,0 +1,61 @@
+"""A file has its old content or its new content, and never a part of it."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fki.core.atomic_io import append_lines, file_digest, write_json, write_lines, write_text
+from fki.core.errors import FkiError
+
+
+def test_each_writer_replaces_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    write_text(file, "old")
+    write_lines(file, iter([{"a": 1}, {"b": "é"}]))
+    assert file.read_text(encoding="utf-8") == '{"a": 1}\n{"b": "é"}\n'
+    write_json(file, {"a": [1]})
+    assert json.loads(file.read_text(encoding="utf-8")) == {"a": [1]}
+    assert [*tmp_path.iterdir()] == [file]
+
+
+def test_a_failed_write_leaves_the_old_content_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a"
+    write_text(file, "old")
+
+    def rows() -> Iterator[dict[str, Any]]:
+        yield {"a": 1}
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_lines(file, rows())
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(FkiError, match="No space left"):
+        write_text(file, "new")
+    assert file.read_text(encoding="utf-8") == "old" and [*tmp_path.iterdir()] == [file]
+
+
+def test_lines_are_appended(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    append_lines(file, [{"a": 1}])
+    append_lines(file, [{"b": 2}])
+    assert file.read_text(encoding="utf-8") == '{"a": 1}\n{"b": 2}\n'
+    with pytest.raises(FkiError, match="Cannot write"):
+        append_lines(tmp_path, [{"a": 1}])
+
+
+def test_the_digest_is_sha256(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    content = os.urandom(2**20 + 7)
+    file.write_bytes(content)
+    assert file_digest(file) == hashlib.sha256(content).hexdigest()
