@@ -236,6 +236,143 @@ def test_every_setting_is_read_somewhere() -> None:
     assert sorted(set(SETTINGS) - settings_read()) == []
 
 
+REASONS = {  # modules without a test file of their name: the file that tests them, and why
+    "__main__": ("training/test_processes.py", "starts it in a fresh process"),
+    "commands/_compare_tables": ("commands/test_compare.py", "its tables are the command's output"),
+    "commands/_dataset_view": ("commands/test_download.py", "its tables are the command's output"),
+    "commands/_html": ("commands/test_compare.py", "writes pages through the command"),
+    "comparison/arm_summary": ("comparison/test_compare.py", "an arm is part of a comparison"),
+    "comparison/arms": ("comparison/test_compare.py", "arms are part of a comparison"),
+    "comparison/types": ("comparison/test_compare.py", "types without behavior of their own"),
+    "config/compat/ckl_keys": (
+        "config/compat/test_ckl_config.py",
+        "tables that the reader applies",
+    ),
+    "core/probe_sets": ("evaluation/test_schedule.py", "a table that the schedule applies"),
+    "data/known_datasets": ("data/test_dataset_folder.py", "a table of names and commands"),
+    "data/lazy_sequence": ("data/test_stream_store.py", "sequences that the store returns"),
+    "data/open_dataset": ("sources/test_place_dataset.py", "opens what a download has placed"),
+    "data/packing": ("training/test_batching.py", "packing is part of batching"),
+    "data/row_files": ("data/test_dataset_folder.py", "reads the rows of a folder"),
+    "data/row_schema": ("data/test_dataset_folder.py", "validates the rows of a folder"),
+    "evaluation/evaluate": ("commands/test_train.py", "evaluates runs through the command"),
+    "exporting/export_runs": ("commands/test_export.py", "exports through the command"),
+    "exporting/formats/base": ("exporting/formats/test_formats.py", "every format is held to it"),
+    "exporting/formats/beam_search": (
+        "exporting/formats/test_foreign_runtimes.py",
+        "beams of the runtimes that have none",
+    ),
+    "exporting/formats/ctranslate2": (
+        "exporting/formats/test_foreign_runtimes.py",
+        "one matrix for all runtimes",
+    ),
+    "exporting/formats/llama_cpp_runtime": (
+        "exporting/formats/test_gguf.py",
+        "the runtime of the format",
+    ),
+    "exporting/formats/onnx_runtime": (
+        "exporting/formats/test_onnx.py",
+        "the runtime of the format",
+    ),
+    "exporting/formats/peft": ("exporting/formats/test_hf.py", "both are folders of transformers"),
+    "exporting/formats/plain_t5": (
+        "exporting/formats/test_foreign_runtimes.py",
+        "the model that these formats convert",
+    ),
+    "exporting/formats/registry": (
+        "exporting/formats/test_formats.py",
+        "a table that the test goes through",
+    ),
+    "exporting/hub_upload": (
+        "commands/test_push.py",
+        "uploads through the command to a local server",
+    ),
+    "exporting/model_card": ("exporting/test_export.py", "a card is part of an export"),
+    "exporting/provenance": ("exporting/test_export.py", "provenance is part of an export"),
+    "exporting/request": ("commands/test_export.py", "the command's arguments"),
+    "inference": ("commands/test_ask.py", "answers through the command"),
+    "methods/encoder_branch": (
+        "methods/test_kadapter.py",
+        "the base class of kadapter and modular",
+    ),
+    "metrics/registry": ("commands/test_result_tables.py", "a table that all outputs apply"),
+    "metrics/significance": ("metrics/test_bootstrap.py", "tests of differences, one matrix"),
+    "modeling/decoding": ("evaluation/test_evaluator.py", "decoding is part of evaluation"),
+    "modeling/device": ("training/test_trainer.py", "precision is part of training"),
+    "modeling/modeling_fki": ("methods/test_kadapter.py", "the modules of the methods"),
+    "modeling/runtime": ("exporting/test_export.py", "runtimes are compared in exports"),
+    "net/bzip2": ("sources/wikidata/test_dump_pieces.py", "blocks of a dump"),
+    "net/decompress": ("sources/wikidata/test_dump_pieces.py", "streams of a dump"),
+    "net/http": ("net/test_downloads.py", "one local server for both"),
+    "net/optional": ("net/test_archives.py", "extras that are not installed"),
+    "net/resolve_source": ("sources/test_dataset_writer.py", "places that a request names"),
+    "report/heatmap": ("report/test_figures.py", "all figures in one matrix"),
+    "report/metric_roles": ("report/test_figures.py", "a table that figures apply"),
+    "report/save_figures": ("report/test_figures.py", "writes the figures"),
+    "report/style": ("report/test_figures.py", "colors and sizes of figures"),
+    "report/svg": ("report/test_figures.py", "writes the figures"),
+    "report/tables": ("report/test_html_page.py", "tables of the page"),
+    "results": ("test_api.py", "results of the Python API"),
+    "runs/output_log": ("commands/test_train.py", "the command's --set output_log"),
+    "runs/recorded_answers": (
+        "exporting/test_parity.py",
+        "answers that exports are checked against",
+    ),
+    "sources/benchmarks/base": (
+        "commands/test_download_field.py",
+        "all benchmarks through the command",
+    ),
+    "sources/benchmarks/ckl": (
+        "commands/test_download_field.py",
+        "all benchmarks through the command",
+    ),
+    "sources/benchmarks/dated": (
+        "commands/test_download_field.py",
+        "all benchmarks through the command",
+    ),
+    "sources/benchmarks/registry": (
+        "commands/test_download_field.py",
+        "all benchmarks through the command",
+    ),
+    "sources/benchmarks/temporalwiki": (
+        "commands/test_download_field.py",
+        "all benchmarks through the command",
+    ),
+    "sources/benchmarks/undated": (
+        "commands/test_download_field.py",
+        "all benchmarks through the command",
+    ),
+    "sources/build": ("sources/test_place_dataset.py", "builds what is placed"),
+    "sources/request": ("sources/wikidata/test_dataset.py", "requests of each source"),
+    "sources/row_collector": ("sources/test_row_spool.py", "collects rows into the spool"),
+    "testing/case": ("testing/test_contract.py", "the case that each promise takes"),
+    "testing/toy_models": ("testing/test_contract.py", "the models of the contract"),
+    "testing/toy_runs": ("comparison/test_compare.py", "the runs of the comparison's tests"),
+    "training/follow": ("commands/test_train.py", "follows a run for the command"),
+    "training/lr_schedule": ("training/test_trainer.py", "the schedule of the trainer"),
+    "training/peak_memory": ("training/test_runner.py", "a number in run.json"),
+    "training/session": ("training/test_runner.py", "the parts of a run"),
+    "training/signals": ("runs/test_resume.py", "stops and saves of a run"),
+}
+
+
+def module_tests() -> dict[str, Path]:
+    """Each module below fki/ by its path without ending, and the test file of its name."""
+    names = [f.relative_to(FKI).with_suffix("") for f in SOURCES if f.name != "__init__.py"]
+    tests = ROOT / "tests"
+    return {n.as_posix(): tests / n.parent / f"test_{n.name.lstrip('_')}.py" for n in names}
+
+
+def test_each_module_has_a_test_file_of_its_name_or_a_reason() -> None:
+    missing = {module for module, file in module_tests().items() if not file.is_file()}
+    assert sorted(missing) == sorted(REASONS), "a new module, or a reason that no longer holds"
+
+
+@pytest.mark.parametrize("file", sorted({file for file, _ in REASONS.values()}))
+def test_each_reason_names_a_test_file(file: str) -> None:
+    assert (ROOT / "tests" / file).is_file()
+
+
 def readme_commands() -> list[str]:
     """The `fki` commands in the README's code blocks, continued lines joined."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")

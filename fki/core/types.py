@@ -155,7 +155,8 @@ class SegmentIds(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Padded examples, one per row; with `segment_ids`, several per row (block-diagonal attention)."""
+    """Padded examples, one per row; with `segment_ids`, several per row, which are packed with
+    block-diagonal attention."""
 
     input_ids: "Tensor"  # [B, T]
     attention_mask: "Tensor"  # [B, T], 1 where a token is real
@@ -189,11 +190,11 @@ class Step:
     loss: float  # nats per target token, over the whole optimizer batch
     learning_rate: float
     grad_norm: float
-    examples: int  # of this optimizer step, over all processes; each piece of a text is one
+    examples: int  # of this optimizer step, over all processes; each chunk of a text counts
     tokens: int  # input and target tokens of this optimizer step, without padding
-    seconds: float  # of this optimizer step; of the first one, also of running a frozen encoder
-    note: str = ""  # what the trainer did about a fault, such as a step left out
-    is_settled: bool = True  # are the weights those after this step, and not after later ones?
+    seconds: float  # of this optimizer step; the first one includes a frozen encoder's run
+    note: str = ""  # a handled fault, such as a skipped step
+    is_settled: bool = True  # false: later steps were taken already
     flops: float = 0.0  # floating-point operations, as `modeling/flops.py` estimates them
 
 
@@ -207,9 +208,9 @@ class Prediction:
     f1: float
     accuracy: float  # 0 or 1: equality of the raw strings
     log_likelihood: float  # nats, of the likeliest listed answer
-    old_em: float | None = None  # 1 where it still gives the answer of before
-    tokens: int = 0  # that log_likelihood is the sum over: the answer's, EOS included
-    margin: float | None = None  # logits: where the second likeliest token came nearest to the text
+    old_em: float | None = None  # 1 if the answer is the old one
+    tokens: int = 0  # of the answer that log_likelihood is of, with EOS
+    margin: float | None = None  # smallest difference of the two largest logits in decoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +228,8 @@ class Score:
     old_n: int = 0
     tokens: int = 0  # sum over probes
     perplexity: float | None = None  # exp of nats per token, over all tokens of the probes
-    lasts: bool = True  # the answers hold to the end of the run
-    near_ties: int = 0  # answers that another way of rounding might have changed
+    lasts: bool = True  # no later period of the run changes the answers
+    near_ties: int = 0  # answers that rounding may change
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,4 +240,4 @@ class RowScored:
     row: int  # from 0, the untouched model
     rows: int  # of the whole run
     scores: list[Score]
-    seconds: float  # that scoring took
+    seconds: float  # of scoring
