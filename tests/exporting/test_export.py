@@ -185,4 +185,4 @@ def test_a_checkpoint_within_a_period_is_asked_itself_and_claims_no_whole_period
     parity = export(opened, HF, tmp_path / "out", partial(write_card, name="out"))
     assert parity.holds and sum(one.n for one in parity.probe_sets) > 0
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    assert "was not scored at this checkpoint" in card and "**2024-03-31**" in card
+    assert "has no scores for this checkpoint" in card and "**2024-03-31**" in card

@@ -68,7 +68,7 @@ class CTranslate2Runtime:
     def generate(
         self, sources: Sequence[list[int]], *, length: int, beams: int = 1, best: int = 1
     ) -> list[list[list[int]]]:
-        """Greedy where there is result beam."""
+        """Greedy with one beam."""
         results = []
         for batch_sources in iter_batches(sources):
             results += self.model.translate_batch(

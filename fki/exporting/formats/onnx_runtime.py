@@ -59,7 +59,7 @@ class OnnxRuntime:
     def generate(
         self, sources: Sequence[list[int]], *, length: int, beams: int = 1, best: int = 1
     ) -> list[list[list[int]]]:
-        """Greedy where there is one beam."""
+        """Greedy with one beam."""
         if beams > 1:
             return [self._beams(source, length, beams)[:best] for source in sources]
         return [

@@ -78,7 +78,7 @@ print(json.dumps(found))
 def written(run: Run) -> list[list[int]]:
     """What the run writes."""
     runtime = TorchRuntime(open_run(run).model, toy_tokenizer())
-    return [rows[0] for rows in runtime.generate(toy_tokenizer().sources(SOURCES), length=LENGTH)]
+    return [rows[0] for rows in runtime.generate(toy_tokenizer().tokenize_sources(SOURCES), length=LENGTH)]
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +214,7 @@ def test_one_altered_tensor_is_caught_in_ctranslate2(
         spec.decoder.layer_norm.gamma = spec.decoder.layer_norm.gamma * 1.05
         return spec
 
-    monkeypatch.setattr(ctranslate2, "spec_of", altered)
+    monkeypatch.setattr(ctranslate2, "build_spec", altered)
     with pytest.raises(CheckFailed):
         export(open_run(run_of("vanilla")), load_format("ctranslate2"), tmp_path / "out")
 

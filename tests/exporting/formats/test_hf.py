@@ -27,7 +27,7 @@ from fki.config.schema import Config
 from fki.core import registry
 from fki.core.errors import CannotFold, CheckFailed, ConfigError
 from fki.exporting.export import export
-from fki.exporting.formats.hf import HF, ROUNDED, write_plain
+from fki.exporting.formats.hf import HF, ROUNDING, write_plain
 from fki.exporting.formats.registry import load_format
 from fki.inference import open_predictor
 from fki.modeling import modeling_fki
@@ -316,7 +316,7 @@ def test_a_precision_with_fewer_bits_is_half_as_large_and_answers_in_it(
     parity = export(open_run(mini), load_format("hf", dtype=dtype), tmp_path / "half")
     whole, half = ((tmp_path / n / "model.safetensors").stat().st_size for n in ("whole", "half"))
     assert half < 0.6 * whole
-    assert 1e-3 < parity.largest_difference <= parity.tolerance == ROUNDED[dtype][0]
+    assert 1e-3 < parity.largest_difference <= parity.tolerance == ROUNDING[dtype][0]
     assert HF.load(tmp_path / "half", toy_tokenizer()).model.dtype is getattr(torch, dtype)
 
 
