@@ -78,7 +78,8 @@ print(json.dumps(found))
 def written(run: Run) -> list[list[int]]:
     """What the run writes."""
     runtime = TorchRuntime(open_run(run).model, toy_tokenizer())
-    return [rows[0] for rows in runtime.generate(toy_tokenizer().tokenize_sources(SOURCES), length=LENGTH)]
+    sources = toy_tokenizer().tokenize_sources(SOURCES)
+    return [rows[0] for rows in runtime.generate(sources, length=LENGTH)]
 
 
 @pytest.fixture(scope="module")
