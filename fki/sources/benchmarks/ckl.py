@@ -13,7 +13,8 @@ import re
 from typing import Any
 
 from fki.data.known_datasets import KNOWN_DATASETS
-from fki.sources.benchmarks.base import Benchmark, BenchmarkCollector, read_csv, read_json_object
+from fki.data.row_files import read_json_object
+from fki.sources.benchmarks.base import Benchmark, BenchmarkCollector, read_csv
 
 SPAN = re.compile(r"<extra_id_(\d+)>")
 NEWS_PATTERNS = ("recent_news_full.csv", "recent_news_small.csv", "recent_news*.csv")

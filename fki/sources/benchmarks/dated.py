@@ -16,7 +16,8 @@ from typing import Any
 from fki.core.calendar import parse_date
 from fki.core.errors import DataError
 from fki.data.known_datasets import KNOWN_DATASETS
-from fki.sources.benchmarks.base import Benchmark, BenchmarkCollector, read_json_rows, replace_blank
+from fki.data.row_files import read_table
+from fki.sources.benchmarks.base import Benchmark, BenchmarkCollector, replace_blank
 
 COLUMNS = ("query", "answer", "date", "id")
 
@@ -35,7 +36,7 @@ def read_cfinjectbench(collector: BenchmarkCollector) -> None:
     sentences = {
         row["id"]: row["corpus"]
         for file in collector.find_files(name, needed=False)
-        for row in read_json_rows(file, ["corpus", "id"])
+        for row in read_table(file, require=["corpus", "id"])
     }
     told = {str(row["id"]): row for row in asked}
     collector.dropped["train: a sentence that no question asks"] += len(set(sentences) - set(told))
@@ -63,7 +64,7 @@ def read_templama(collector: BenchmarkCollector) -> None:
 
 def _add_questions(collector: BenchmarkCollector, files: list[Path]) -> list[dict[str, Any]]:
     """The rows, oldest first, kept for the stream."""
-    rows = [row for file in files for row in read_json_rows(file, COLUMNS)]
+    rows = [row for file in files for row in read_table(file, require=COLUMNS)]
     dated = []
     for row in rows:
         try:

@@ -16,12 +16,12 @@ from fki.core.calendar import parse_date
 from fki.core.types import OBJECT, SUBJECT
 from fki.data.known_datasets import KNOWN_DATASETS
 from fki.data.prompts import SENTINEL
+from fki.data.row_files import read_table
 from fki.data.row_schema import default_wordings
 from fki.sources.benchmarks.base import (
     Benchmark,
     BenchmarkCollector,
     read_csv,
-    read_json_rows,
     replace_blank,
 )
 
@@ -36,7 +36,7 @@ GOOGLE_RE = {  # relations of LAMA's Google-RE, which relations.jsonl does not n
 def read_lama(collector: BenchmarkCollector) -> None:
     """LAMA (Petroni et al., 2019): T-REx and Google-RE as facts, the rest as masked sentences."""
     for file in collector.find_files("relations.jsonl", needed=False):
-        for row in read_json_rows(file, ["relation", "template"]):
+        for row in read_table(file, require=["relation", "template"]):
             template = str(row["template"]).replace(" .", ".")
             if template.count(OBJECT) == 1 and SUBJECT in template:
                 label = row.get("label") or row["relation"]
@@ -45,7 +45,7 @@ def read_lama(collector: BenchmarkCollector) -> None:
     for file in collector.find_files("*.jsonl"):
         if file.name.casefold() == "relations.jsonl":
             continue
-        for row in read_json_rows(file, ["obj_label"]):
+        for row in read_table(file, require=["obj_label"]):
             relation = row.get("predicate_id") or str(row.get("pred", "")).rpartition("/")[2]
             if row.get("sub_label") and relation:
                 subject, name = row["sub_label"], relation.replace("_", " ")
@@ -67,7 +67,7 @@ def read_popqa(collector: BenchmarkCollector) -> None:
         "wordings": ["[X] is the capital of [Y].", "[X] is the seat of government of [Y]."],
     }
     for file in collector.find_files("popqa*.tsv", "*.tsv"):
-        for row in read_csv(file, ["subj", "prop", "obj", "question", "possible_answers"], "\t"):
+        for row in read_csv(file, ["subj", "prop", "obj", "question", "possible_answers"]):
             aliases = _parse_aliases(row["possible_answers"], row["obj"])
             more = {"period": collector.date, "relation": row["prop"]}
             own = collector.wordings.get(row["prop"], {}).get("wordings")
@@ -98,7 +98,9 @@ def read_zsre(collector: BenchmarkCollector) -> None:
     """
     before = _day_before(collector.date)
     for file in collector.find_files("*zsre*.json*", "structured_zeroshot*.jsonl"):
-        for row in read_json_rows(file, ["alt"] if "structured" not in file.name else ["input"]):
+        for row in read_table(
+            file, require=["alt"] if "structured" not in file.name else ["input"]
+        ):
             question, old = row.get("src") or row.get("input"), _old_answers(row)
             new = row.get("alt") or next(iter(row.get("alternatives") or []), "")
             if not _add_edit(collector, question, old, new, before):
@@ -126,7 +128,7 @@ def read_counterfact(collector: BenchmarkCollector) -> None:
     """CounterFact (Meng et al., 2022): `target_new` takes the place of `target_true`."""
     before = _day_before(collector.date)
     for file in collector.find_files("counterfact*.json"):
-        for row in read_json_rows(file, ["requested_rewrite"]):
+        for row in read_table(file, require=["requested_rewrite"]):
             edit = row["requested_rewrite"]
             asked = edit["prompt"].replace("{}", edit["subject"])
             true, new = edit["target_true"]["str"], edit["target_new"]["str"]

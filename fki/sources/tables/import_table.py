@@ -15,7 +15,7 @@ from fki.core.atomic_io import file_digest
 from fki.core.calendar import last_day, parse_date
 from fki.core.errors import ConfigError, DataError, did_you_mean
 from fki.data.prompts import SENTINEL
-from fki.data.tables import Cells, columns, rows
+from fki.data.row_files import Cells, read_columns, read_table
 from fki.net import hub
 from fki.net.downloads import OnProgress
 from fki.net.hub import card_license, read_card
@@ -114,12 +114,12 @@ def draft_dataset(
     """
     collector, table = RowCollector(), asked
     for file in source.selection.names:
-        there = columns(source.files[file], file)
+        there = read_columns(source.files[file], file)
         if not there:  # it has no rows
             continue
         table = table or {("date" if o == "start" else o): o for o in OUR_COLUMNS if o in there}
         _check_columns(table, there, file, date)
-        for cells in rows(source.files[file], file):
+        for cells in read_table(source.files[file], file):
             _add_row(collector, table, cells, date)
     if "stream" not in collector.tables:
         raise DataError(

@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fki.core.errors import DataError
-from fki.data.tables import columns, rows
+from fki.data.row_files import TableError, read_columns, read_table
 
 ROWS: list[dict[str, Any]] = [{"a": "2021-01-02", "b": "x"}, {"a": "", "b": "y\nz"}]
 
@@ -41,14 +40,14 @@ def write(file: Path) -> Path:
                                   "t.arrow"])  # fmt: skip
 def test_a_table_of_any_kind_gives_the_same_rows(tmp_path: Path, name: str) -> None:
     file = write(tmp_path / name)
-    assert list(rows(file)) == ROWS
-    assert columns(file) == ["a", "b"]
+    assert list(read_table(file)) == ROWS
+    assert read_columns(file) == ["a", "b"]
 
 
 def test_dates_and_lists_of_parquet_keep_their_kind(tmp_path: Path) -> None:
     told = [{"d": date(2021, 3, 5), "l": ["x", "y"], "s": {"t": 1}}]
     pq.write_table(pa.Table.from_pylist(told), tmp_path / "t.parquet")
-    assert list(rows(tmp_path / "t.parquet")) == told
+    assert list(read_table(tmp_path / "t.parquet")) == told
 
 
 def test_numbers_of_classes_become_their_names(tmp_path: Path) -> None:
@@ -60,24 +59,24 @@ def test_numbers_of_classes_become_their_names(tmp_path: Path) -> None:
     made.to_parquet(tmp_path / "t.parquet")
     [arrow] = (tmp_path / "saved").glob("*.arrow")
     for file in (arrow, tmp_path / "t.parquet"):
-        assert [row["r"] for row in rows(file)] == ["river", "head", None]
+        assert [row["r"] for row in read_table(file)] == ["river", "head", None]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("t.parquet", b"PAR1 no", "t.parquet cannot be read"),
-        ("t.arrow", b"no", "t.arrow cannot be read"),
-        ("t.jsonl", b"{}\n{", "t.jsonl cannot be read"),
-        ("t.jsonl", b"[1]", "row 1 is no object"),
-        ("t.jsonl.gz", b"no", "t.jsonl.gz cannot be read"),
-        ("t.csv", b"a\n\xff\n", "not UTF-8"),
+        ("t.parquet", b"PAR1 no", r"t.parquet: cannot be read"),
+        ("t.arrow", b"no", r"t.arrow: cannot be read"),
+        ("t.jsonl", b"{}\n{", r"t.jsonl:2: not JSON"),
+        ("t.jsonl", b"[1]", r"t.jsonl:1: a row is a JSON object"),
+        ("t.jsonl.gz", b"no", r"t.jsonl.gz: cannot be read"),
+        ("t.csv", b"a\n\xff\n", r"t.csv:2: .*not UTF-8.*0xff"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path: Path, name: str, content: bytes, words: str) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=words):
-        list(rows(tmp_path / name))
+    with pytest.raises(TableError, match=words):
+        list(read_table(tmp_path / name))
 
 
 @pytest.mark.parametrize("name", ["t.parquet", "t.jsonl", "t.csv"])
@@ -90,7 +89,33 @@ def test_a_long_table_is_never_in_memory_whole(tmp_path: Path, name: str) -> Non
         head = "" if name == "t.jsonl" else "a\n"
         (tmp_path / name).write_text(head + f"{line}\n" * many, encoding="utf-8")
     tracemalloc.start()
-    count = sum(1 for _ in rows(tmp_path / name))
+    count = sum(1 for _ in read_table(tmp_path / name))
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert count == many and most < len(text) * many / 5
+
+
+def test_text_cells_keep_the_spelling_of_their_authors(tmp_path: Path) -> None:
+    row = {"day": "2021-01-05", "code": "007", "empty": "NA"}
+    (tmp_path / "t.csv").write_text("day,code,empty\n2021-01-05,007,NA\n", encoding="utf-8")
+    (tmp_path / "t.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    for name in ("t.csv", "t.jsonl"):
+        assert list(read_table(tmp_path / name)) == [row]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.parquet", "t.arrow"])
+def test_a_missing_column_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(TableError, match=r"'c' not found.*a, b"):
+        list(read_table(write(tmp_path / name), require=["a", "c"]))
+
+
+def test_a_table_of_datasets_is_read_without_a_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    kinds = datasets.Features({"r": datasets.ClassLabel(names=["head"])})
+    datasets.Dataset.from_dict({"r": [0]}, features=kinds).to_parquet(tmp_path / "t.parquet")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    assert list(read_table(tmp_path / "t.parquet")) == [{"r": "head"}]
+    assert not (tmp_path / "cache").exists()
