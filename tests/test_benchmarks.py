@@ -1,4 +1,4 @@
-"""The benchmarks make of their sources what they say; they are run by hand."""
+"""The benchmarks measure what their descriptions state; they are run by hand."""
 
 import gzip
 import importlib.util
@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import flops, measure, run, scoring, workloads
+from benchmarks import flops, measure, reference_runs, run, scoring, setting_walk, workloads
+from benchmarks.source_index import SourceIndex
 from fki.data.dataset_folder import read_folder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,7 +35,7 @@ def row(text: str, day: str = "2023-01-05", old: str = "", op: str = "change") -
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Two passages worth reading, and some that are not."""
+    """Two usable passages, and some that are not."""
     rows = [
         row(LULA, old="elections were held in 2022"),
         row("four quite new words here", "2023-02-02"),
@@ -50,7 +51,7 @@ def source(tmp_path: Path) -> Path:
     return file
 
 
-def test_the_factbook_s_news_become_a_dataset_with_questions(
+def test_the_factbook_s_changes_become_a_dataset_with_probes(
     factbook: Any, source: Path, tmp_path: Path
 ) -> None:
     factbook.build(source, tmp_path / "data", 1000)
@@ -72,7 +73,7 @@ def test_the_factbook_s_news_become_a_dataset_with_questions(
     assert {"invariant", "cloze"} <= {s.name for s in stream.probe_sets}
 
 
-def test_a_month_has_only_so_many_words(factbook: Any, source: Path, tmp_path: Path) -> None:
+def test_a_month_has_at_most_so_many_words(factbook: Any, source: Path, tmp_path: Path) -> None:
     found = list(factbook.passages(source))
     many = [found[0]._replace(text=f"{i} " + "word " * 9) for i in range(50)]
     assert sum(len(p.text.split()) for p in factbook.chosen(many, 100)) == 100
@@ -93,25 +94,75 @@ def test_the_engine_is_measured_beside_its_peers(
     assert len(rows) == 1 + len(found) and all(row.count("|") == 7 for row in rows)
 
 
-def test_our_exact_matches_are_those_of_greedy_decoding_in_the_measured_scoring() -> None:
-    variants = scoring.variants()  # raises where they are not
+def test_the_measured_scoring_finds_the_exact_matches_of_greedy_decoding() -> None:
+    variants = scoring.variants()  # raises if they differ
     asked = float(scoring.KNOWN + scoring.UNKNOWN)
     assert [*variants.values()][-1]() == asked
 
 
-def test_the_operations_of_an_example_are_those_of_its_matrix_products() -> None:
+def test_the_flops_of_an_example_are_those_of_its_matrix_products() -> None:
     model = workloads.model(TINY).eval()
-    model.set_attn_implementation("eager")  # which the counter sees
+    model.set_attn_implementation("eager")  # whose products the counter sees
     batch = {"input_ids": torch.ones(1, 7).long(), "decoder_input_ids": torch.ones(1, 3).long()}
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(**batch, use_cache=False)
     assert counter.get_total_flops() == sum(flops.forward(TINY, 7, 3))
 
 
-def test_made_up_work_has_the_stated_lengths() -> None:
+def test_synthetic_examples_have_the_stated_lengths() -> None:
     facts, passages = (workloads.examples(kind, 2000) for kind in ("facts", "passages"))
     for made, mean, least, most in ((facts, 22, 8, 64), (passages, 180, 30, 350)):
         sizes = [len(e.source) for e in made]
         assert sum(sizes) / len(sizes) == pytest.approx(mean, rel=0.05)
         assert least <= min(sizes) and max(sizes) <= most
         assert {len(e.target) for e in made} == {4, 5, 6, 7, 8}
+
+
+def test_every_benchmark_is_in_the_readme() -> None:
+    folder = ROOT / "benchmarks"
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    scripts = [f for f in folder.glob("*.py") if "def main()" in f.read_text(encoding="utf-8")]
+    assert len(scripts) >= 14
+    assert [f.stem for f in scripts if f"`{f.stem}`" not in readme] == []
+
+
+def test_the_walk_of_the_settings_reaches_the_trainer() -> None:
+    index = SourceIndex(ROOT / "fki")
+    walk = setting_walk.SettingWalk(index, "Config", "Trainer.learn")
+    walk.run(setting_walk.find_command(index, "commands.train:train"))
+    assert walk.is_over and {"Config"} <= {kind.name for kind in walk.settings}
+    packages = {setting_walk.package_of(module) for module in walk.stops}
+    assert {"commands", "config", "training"} <= packages
+    order = setting_walk.best_order(index)
+    assert order == "current"
+    assert packages <= setting_walk.layer_heights(setting_walk.ORDERS[order]).keys()
+
+
+PROGRAM = {
+    "config.py": "class Config:\n    seed: int\n",
+    "commands.py": "from app.config import Config\nfrom app.training import Trainer\n"
+    "def load(preset: str) -> Config: return Config(preset)\n"
+    "def train(preset: str) -> None:\n    config = load(preset)\n    Trainer(config).learn()\n",
+    "training.py": "from app.config import Config\nclass Model: pass\nclass Trainer:\n"
+    "    def __init__(self, config: Config) -> None:\n        self.config = config\n        self.model = Model()\n"
+    "    def learn(self) -> None:\n        for _ in range(self.config.seed): pass\n",
+}
+
+
+def test_the_stops_of_a_walk_are_the_modules_that_pass_settings(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    for name, text in PROGRAM.items():
+        (tmp_path / "app" / name).write_text(text, encoding="utf-8")
+    walk = setting_walk.SettingWalk(SourceIndex(tmp_path / "app"), "Config", "Trainer.learn")
+    walk.run(setting_walk.find_command(walk.package, "commands:train"))
+    assert walk.is_over
+    assert walk.stops == ["app.commands", "app.config", "app.commands", "app.training"]
+    assert walk.names == {"preset", "config", "seed"}
+
+
+def test_digests_that_differ_or_are_missing_are_named() -> None:
+    same = {"weights": "1", "answers": "2", "scores": "3"}
+    actual = {"vanilla": same, "lora": same | {"scores": "4"}}
+    expected = {"vanilla": same, "lora": same}
+    assert reference_runs.find_differences(actual, expected) == ["lora: scores"]
+    assert len(reference_runs.find_differences(actual, {"vanilla": same})) == 3
