@@ -1,1 +1,1 @@
-"""Scripts that measure; what they found stands in docs/."""
+"""Scripts that measure fki; README.md lists them, docs/ has the results."""

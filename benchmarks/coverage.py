@@ -1,11 +1,11 @@
-"""Do intervals hold the truth as often as they say, and do tests find what is not there?
+"""Measure the coverage of the confidence intervals and the false positives of the tests.
 
     python -m benchmarks.coverage [--trials 2000] [--draws 1000]
 
-Runs are simulated with what real ones have: subjects of unlike difficulty with one to several
-probes each, seeds that are better or worse, and answers by chance. The truth is the mean over all
-subjects and seeds that there could be. Printed is how often the 95 % interval of an arm and of a
-difference of two equal arms holds it, and how often the test says that equal arms differ.
+Simulated runs have subjects of different difficulty with one to three probes each, seeds of
+different quality, and random answers. The true value is the mean over the population of subjects
+and seeds. The table has the share of trials in which the 95 % interval of an arm, and of the
+difference of two equal arms, contains the true value, and in which a test rejects equality.
 """
 
 import argparse
@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 
 
 class World(NamedTuple):
-    """What trials are drawn from."""
+    """The population from which trials are sampled."""
 
     seeds: int
     subjects: int
@@ -48,61 +48,69 @@ WORLDS = [
 
 
 def sigmoid(logits: Floats) -> Floats:
-    """From logits to probabilities."""
+    """Convert logits to probabilities."""
     return 1 / (1 + np.exp(-logits))
 
 
-def truth(world: World, rng: Rng) -> float:
+def true_score(world: World, rng: Rng) -> float:
     """The mean exact match over all subjects, seeds and arms, %."""
     deviation = np.sqrt(world.subject**2 + world.seed**2 + world.arm**2)
     return float(100 * sigmoid(world.level + deviation * rng.standard_normal(4_000_000)).mean())
 
 
-def trial(world: World, rng: Rng) -> tuple[list[Floats], NDArray[np.int64]]:
-    """Two arms' answers [seeds, probes], 0 or 1, and each probe's subject [probes]."""
+def simulate_trial(world: World, rng: Rng) -> tuple[list[Floats], NDArray[np.int64]]:
+    """Simulate two arms: answers [seeds, probes], 0 or 1, and subjects of the probes [probes]."""
     probes = rng.integers(1, 4, world.subjects)
-    of = np.repeat(np.arange(world.subjects), probes)
+    subject_of = np.repeat(np.arange(world.subjects), probes)
     subject = world.level + world.subject * rng.standard_normal(world.subjects)
     answers = []
     for _ in range(2):
         arm = world.arm * rng.standard_normal(world.subjects)
         seed = world.seed * rng.standard_normal((world.seeds, 1))
-        right = rng.random((world.seeds, len(of))) < sigmoid((subject + arm)[of] + seed)
-        answers.append(right.astype(float))
-    return answers, of
+        correct = rng.random((world.seeds, len(subject_of))) < sigmoid(
+            (subject + arm)[subject_of] + seed
+        )
+        answers.append(correct.astype(float))
+    return answers, subject_of
 
 
-def scores(answers: Floats, of: NDArray[np.int64], drawn: NDArray[np.float32]) -> Floats:
-    """[seeds, 1 + draws]: exact match in each draw, %."""
+def bootstrap_scores(
+    answers: Floats, subject_of: NDArray[np.int64], drawn: NDArray[np.float32]
+) -> Floats:
+    """Exact match in each draw, %: [seeds, 1 + draws]."""
     number = drawn.shape[1]
-    right = np.stack([np.bincount(of, row, number) for row in answers])
-    asked = np.bincount(of, minlength=number)
-    return 100 * (right @ drawn.T) / (asked @ drawn.T)
+    correct = np.stack([np.bincount(subject_of, row, number) for row in answers])
+    total = np.bincount(subject_of, minlength=number)
+    return 100 * (correct @ drawn.T) / (total @ drawn.T)
 
 
 def rates(world: World, trials: int, draws: int) -> list[float]:
-    """How often the interval holds the truth, of an arm, of a difference paired by seeds and of one
-    that is not; how often the paired test rejects at 5 %, at 0.1 %, and McNemar's at 5 %."""
+    """Coverage of the interval of an arm, of a difference paired by seeds, and of an unpaired one;
+    rejection rates of the paired test at 5 % and 0.1 %, and of McNemar's test at 5 %."""
     rng = np.random.default_rng(0)
-    expected = truth(world, rng)
-    found = []
+    expected = true_score(world, rng)
+    outcomes = []
     for number in range(trials):
-        answers, of = trial(world, rng)
+        answers, subject_of = simulate_trial(world, rng)
         drawn = draw_weights(world.subjects, draws=draws, seed=number)
-        ours, theirs = (scores(one, of, drawn) for one in answers)
-        paired = difference_of_means(ours, theirs, is_paired=True)
-        apart = difference_of_means(ours, theirs, is_paired=False)
+        first, second = (bootstrap_scores(one, subject_of, drawn) for one in answers)
+        paired = difference_of_means(first, second, is_paired=True)
+        apart = difference_of_means(first, second, is_paired=False)
         p = paired.p_value() or 0.0
         exact = mcnemar(*(a[0] for a in answers)) if world.seeds == 1 else np.nan
-        held = [_holds(mean_over_seeds(ours), expected), _holds(paired, 0.0), _holds(apart, 0.0)]
-        found.append([*held, p < 0.05, p < 0.001, exact < 0.05])
-    *means, exact = np.mean(found, 0)
+        contained = [
+            _contains(mean_over_seeds(first), expected),
+            _contains(paired, 0.0),
+            _contains(apart, 0.0),
+        ]
+        outcomes.append([*contained, p < 0.05, p < 0.001, exact < 0.05])
+    *means, exact = np.mean(outcomes, 0)
     return [*means, exact if world.seeds == 1 else np.nan]
 
 
-def _holds(found: BootstrapResult, truth: float) -> bool:
-    low, high = found.interval() or (np.inf, -np.inf)
-    return low <= truth <= high
+def _contains(result: BootstrapResult, true_value: float) -> bool:
+    low, high = result.interval() or (np.inf, -np.inf)
+    return low <= true_value <= high
 
 
 def main() -> None:
@@ -110,16 +118,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--trials", type=int, default=2000)
     parser.add_argument("--draws", type=int, default=1000)
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     heads = (
-        *("interval of an arm", "of a difference, paired", "of one that is not"),
+        *("interval of an arm", "of a difference, paired", "unpaired"),
         *("p < 0.05", "p < 0.001", "McNemar's p < 0.05"),
     )
     print(f"| {' | '.join((*World._fields, *heads))} |\n|{'---|' * (len(heads) + 6)}")
     for world in WORLDS:
         cells = [
             f"{100 * r:.2f}" if r < 0.01 else f"{100 * r:.1f}"
-            for r in rates(world, chosen.trials, chosen.draws)
+            for r in rates(world, options.trials, options.draws)
         ]
         print(f"| {' | '.join([*map(str, world), *cells])} |", flush=True)
 

@@ -1,4 +1,4 @@
-"""How fast a Wikidata dump is read, against decompressing it alone, and in how much memory.
+"""Measure time and memory of reading a Wikidata dump, against decompressing it alone.
 
     python -m benchmarks.dump [--items 52000] [--rounds 3] [--only bz2 gz zst] [--folder FOLDER]
 
@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 import psutil
 
-from benchmarks.entities import lines
+from benchmarks.entities import dump_lines
 from benchmarks.measure import spread
 from fki.net.optional import import_zstd
 from fki.sources.wikidata.dump_pieces import TextPiece, iter_pieces
@@ -44,7 +44,7 @@ PEERS = {  # by how a file ends: what decompresses it, and what it was made with
     "gz": (("zcat", "pigz -dc"), "gzip"),
     "zst": (("zstdcat",), "zstd -q"),
 }
-READ = """
+READ_DUMP = """
 import sys
 from datetime import date
 from pathlib import Path
@@ -65,34 +65,34 @@ else:
 
 
 class Cost(NamedTuple):
-    """What a command took."""
+    """The cost of a command."""
 
-    clock: float  # seconds
-    processor: float  # seconds
-    memory: float  # MiB of all of its processes
+    wall: float  # seconds
+    cpu: float  # seconds
+    memory: float  # peak MiB of all of its processes
 
 
-def make(folder: Path, items: int, ending: str) -> Path:
-    """A dump of so many items, unless it is there."""
+def make_dump(folder: Path, items: int, ending: str) -> Path:
+    """Make a dump of so many items, unless it exists."""
     plain = folder / f"{items}.json"
     packed = folder / f"{plain.name}.{ending}"
     if not plain.exists():
         with plain.open("wb") as out:
-            out.writelines(lines(items))
+            out.writelines(dump_lines(items))
     if not packed.exists():
         subprocess.run([*PEERS[ending][1].split(), "-k", plain.name], cwd=folder, check=True)
     return packed
 
 
-def cost(command: list[str]) -> Cost:
-    """Of a command and what it starts."""
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+def measure_cost(command: list[str]) -> Cost:
+    """Run a command and measure the cost of all of its processes."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     most = 0.0
     while process.poll() is None:
-        most = max(most, resident(process.pid))
+        most = max(most, resident_mib(process.pid))
         time.sleep(0.1)
-    clock = time.perf_counter() - began
+    clock = time.perf_counter() - started
     if process.returncode:
         raise RuntimeError(f"{command[0]} failed: {process.returncode}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -100,8 +100,8 @@ def cost(command: list[str]) -> Cost:
     return Cost(clock, used, most)
 
 
-def resident(root: int) -> float:
-    """MiB of a process and of those that it started."""
+def resident_mib(root: int) -> float:
+    """Memory in MiB of a process and its children."""
     total = 0
     with suppress(psutil.Error):
         parent = psutil.Process(root)
@@ -112,15 +112,15 @@ def resident(root: int) -> float:
 
 
 @contextmanager
-def ours(file: Path, workers: int, shard: str = "1/1") -> Iterator[list[str]]:
-    """The command that reads a dump into a folder that goes with it."""
+def reader_command(file: Path, workers: int, shard: str = "1/1") -> Iterator[list[str]]:
+    """A command that reads a dump into a temporary folder."""
     with tempfile.TemporaryDirectory() as room:
         work = f"{room}/work"
-        yield [sys.executable, "-c", READ, str(file), work, str(workers), shard]
+        yield [sys.executable, "-c", READ_DUMP, str(file), work, str(workers), shard]
 
 
-def throughput(file: Path, ending: str, rounds: int) -> None:
-    """Print a table of ratios to the first command that decompresses."""
+def print_throughput(file: Path, ending: str, rounds: int) -> None:
+    """Print a table of ratios to the first decompression command."""
     peers = [peer for peer in PEERS[ending][0] if shutil.which(peer.split()[0])]
     names = {"fki, 1 worker": 1, "fki, 2 workers": 2}
     found: Mapping[str, list[Cost]] = {name: [] for name in (*peers, *names)}
@@ -129,38 +129,38 @@ def throughput(file: Path, ending: str, rounds: int) -> None:
         random.Random(number).shuffle(order)
         for name in order:
             if name in names:
-                with ours(file, names[name]) as command:
-                    found[name].append(cost(command))
+                with reader_command(file, names[name]) as command:
+                    found[name].append(measure_cost(command))
             else:
-                found[name].append(cost(["sh", "-c", f"{name} '{file}' | wc -c"]))
+                found[name].append(measure_cost(["sh", "-c", f"{name} '{file}' | wc -c"]))
     size = file.with_suffix("").stat().st_size / 2**20
     print(f"\n### {ending}: {size:,.0f} MiB of text in {file.stat().st_size / 2**20:,.0f} MiB\n")
-    print("| | times as fast by the clock | at best | processor's seconds | at best | peak, MiB |")
+    print("| | times as fast (wall) | at best | CPU seconds, ratio | at best | peak, MiB |")
     print("|---|---|---|---|---|---|")
     base = found[peers[0]]
     for name, costs in found.items():
-        fast = [a.clock / b.clock for a, b in zip(base, costs, strict=True)]
-        work = [b.processor / a.processor for a, b in zip(base, costs, strict=True)]
-        best = min(c.clock for c in base) / min(c.clock for c in costs)
-        least = min(c.processor for c in costs) / min(c.processor for c in base)
+        fast = [a.wall / b.wall for a, b in zip(base, costs, strict=True)]
+        work = [b.cpu / a.cpu for a, b in zip(base, costs, strict=True)]
+        best = min(c.wall for c in base) / min(c.wall for c in costs)
+        least = min(c.cpu for c in costs) / min(c.cpu for c in base)
         peak = max(c.memory for c in costs)
         cells = [spread(fast), f"{best:.2f}", spread(work), f"{least:.2f}", f"{peak:.0f}"]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
-def shares(file: Path, n: int = 4) -> None:
-    """Print what each of n shards costs of the whole, in the processor's seconds."""
-    with ours(file, 1) as command:
-        whole = cost(command).processor
+def print_shard_costs(file: Path, n: int = 4) -> None:
+    """Print the CPU seconds of each of n shards, relative to the whole dump."""
+    with reader_command(file, 1) as command:
+        whole = measure_cost(command).cpu
     parts = []
     for i in range(1, n + 1):
-        with ours(file, 1, f"{i}/{n}") as command:
-            parts.append(cost(command).processor / whole)
+        with reader_command(file, 1, f"{i}/{n}") as command:
+            parts.append(measure_cost(command).cpu / whole)
     print(f"\n{file.suffix}: a shard of {n} costs {spread(parts)} of the whole", flush=True)
 
 
-def stages(file: Path, turns: int = 15) -> None:
-    """Print the parts of the work on a dump of a few MiB: the least processor's time of each."""
+def print_stages(file: Path, turns: int = 15) -> None:
+    """Print the CPU time of each stage for a dump of a few MiB, the minimum over the turns."""
     scope = Scope.from_relations(
         Window(date(2023, 1, 1), date(2024, 1, 1)), load_relations().values()
     )
@@ -168,7 +168,7 @@ def stages(file: Path, turns: int = 15) -> None:
         TextPiece(piece.number, 0, b"\n".join(piece.iter_lines())) for piece in iter_pieces(file)
     ]
     work: Mapping[str, Callable[[], object]] = {
-        "decompressed as one stream": lambda: deque(opened(file), maxlen=0),
+        "decompressed as one stream": lambda: deque(iter_decompressed(file), maxlen=0),
         "decompressed, cut and split into lines": lambda: [
             deque(piece.iter_lines(), maxlen=0) for piece in iter_pieces(file)
         ],
@@ -177,16 +177,16 @@ def stages(file: Path, turns: int = 15) -> None:
     least = dict.fromkeys(work, float("inf"))
     for _ in range(turns):
         for name, do in work.items():
-            began = time.process_time()
+            started = time.process_time()
             do()
-            least[name] = min(least[name], time.process_time() - began)
+            least[name] = min(least[name], time.process_time() - started)
     first = next(iter(least.values()))
-    told = ", ".join(f"{name} {taken / first:.2f}" for name, taken in least.items())
-    print(f"\n{file.suffix}, the least of {turns} turns: {told}", flush=True)
+    summary = ", ".join(f"{name} {taken / first:.2f}" for name, taken in least.items())
+    print(f"\n{file.suffix}, minimum of {turns} turns: {summary}", flush=True)
 
 
-def opened(file: Path) -> Iterator[bytes]:
-    """What the usual library makes of a file, a MiB at a time."""
+def iter_decompressed(file: Path) -> Iterator[bytes]:
+    """Decompress a file with the standard library, one MiB at a time."""
     by_ending = {".bz2": bz2.open, ".gz": gzip.open, ".zst": import_zstd().open}
     with by_ending[file.suffix](file) as content:
         while text := content.read(2**20):
@@ -199,15 +199,15 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=52_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=list(PEERS), choices=list(PEERS))
-    parser.add_argument("--folder", type=Path, help="where the dumps are, or are made to stay")
-    chosen = parser.parse_args()
+    parser.add_argument("--folder", type=Path, help="folder of the dumps, kept afterwards")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        folder = chosen.folder or Path(scratch)
-        for ending in chosen.only:
-            for items in (chosen.items // 4, chosen.items):
-                throughput(make(folder, items, ending), ending, chosen.rounds)
-            shares(make(folder, chosen.items // 4, ending))
-            stages(make(folder, chosen.items // 80, ending))
+        folder = options.folder or Path(scratch)
+        for ending in options.only:
+            for items in (options.items // 4, options.items):
+                print_throughput(make_dump(folder, items, ending), ending, options.rounds)
+            print_shard_costs(make_dump(folder, options.items // 4, ending))
+            print_stages(make_dump(folder, options.items // 80, ending))
 
 
 if __name__ == "__main__":

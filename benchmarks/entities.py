@@ -1,12 +1,12 @@
-"""A dump in Wikidata's shape, of any size: invented items with all the fields that real ones have.
+"""Print a synthetic Wikidata dump of any size, whose items have all fields of real items.
 
     python -m benchmarks.entities 1000 > dump.json
 
-One entity a line between `[` and `]`, in the form that is described at
+One entity per line between `[` and `]`, in the format described at
 https://doc.wikimedia.org/Wikibase/master/php/docs_topics_json.html
-Half of the items are short on statements (as Wikidata's articles and genes are), the others have
-dated ones; every statement has its id, its hashes and its references. An item of a number and a
-seed is always the same.
+Half of the items have few statements (like Wikidata's articles and genes), the others have dated
+ones; every statement has its id, hashes and references. An item is determined by its number and the
+seed.
 """
 
 import hashlib
@@ -29,8 +29,8 @@ PLAIN = ("P31", "P17", "P131", "P106", "P21", "P19", "P27", "P361")
 OUTSIDE = ("P356", "P698", "P214", "P227", "P244", "P646", "P2671", "P7859", "P1566", "P2002")
 
 
-def lines(items: int, seed: int = 0) -> Iterator[bytes]:
-    """The lines of a dump, each with its end."""
+def dump_lines(items: int, seed: int = 0) -> Iterator[bytes]:
+    """Yield the lines of a dump, with newlines."""
     yield b"[\n"
     for number in range(1, items + 1):
         end = ",\n" if number < items else "\n"
@@ -40,14 +40,14 @@ def lines(items: int, seed: int = 0) -> Iterator[bytes]:
 
 
 def item(number: int, items: int, seed: int = 0) -> Json:
-    """An item, its statements about others up to `items`."""
+    """Make an item whose statements name items up to `items`."""
     draw = Random(f"{seed} {number}")
     is_poor = draw.random() < 0.5
     kind = KINDS[0] if is_poor else draw.choice(KINDS[1:])
     made = Maker(draw, f"Q{number}", items)
     claims: dict[str, list[Json]] = {}
     for name in draw.sample(PLAIN, 3 if is_poor else 6):
-        claims[name] = [made.statement(name, made.an_item())]
+        claims[name] = [made.statement(name, made.random_item())]
     if is_poor:
         names = [made.name() for _ in range(draw.randint(2, 9))]
         claims["P2093"] = [
@@ -86,34 +86,34 @@ def item(number: int, items: int, seed: int = 0) -> Json:
 
 
 def term(language: str, value: str) -> Json:
-    """A label, a description or an alias."""
+    """A label, description or alias."""
     return {"language": language, "value": value}
 
 
 def text(value: str) -> Json:
-    """A value that is a text."""
+    """A text value."""
     return {"value": value, "type": "string"}
 
 
 class Maker:
-    """What one item's statements are made of."""
+    """Makes the statements of one item."""
 
     def __init__(self, draw: Random, subject: str, items: int) -> None:
         self.draw, self.subject, self.items = draw, subject, items
-        self.reference = self._reference()  # most statements of an item have the same one
+        self.reference = self._reference()  # the same for most statements of an item
 
     def name(self) -> str:
-        """Two words, the first letters large."""
+        """Two capitalized words."""
         return " ".join("".join(self.draw.choices(SYLLABLES, k=3)).title() for _ in range(2))
 
-    def an_item(self) -> Json:
-        """Any item; the first ones are named most, as countries and sports are."""
+    def random_item(self) -> Json:
+        """A random item; low numbers are the most frequent, like countries and sports."""
         number = 1 + int(self.items * self.draw.random() ** 3)
         value = {"entity-type": "item", "numeric-id": number, "id": f"Q{number}"}
         return {"value": value, "type": "wikibase-entityid"}
 
     def time(self, year: int) -> Json:
-        """A time in a year, to the day, the month or the year."""
+        """A time in a year, with day, month or year precision."""
         precision = self.draw.choice([9, 10, 11, 11, 11])
         month = self.draw.randint(1, 12) if precision > 9 else 0
         day = self.draw.randint(1, 28) if precision > 10 else 0
@@ -130,7 +130,7 @@ class Maker:
         }
 
     def ordinal(self, number: int) -> Json:
-        """The place in a series, as a qualifier."""
+        """A qualifier with a position in a series."""
         return self.qualifier("P1545", text(str(number + 1)), "string")
 
     def qualifier(self, name: str, value: Json, kind: str = "time") -> Json:
@@ -156,19 +156,19 @@ class Maker:
                 "rank": rank, "references": [self.reference]}  # fmt: skip
 
     def terms(self, name: str, count: int) -> list[Json]:
-        """Statements that follow one another in time; the last one may go on."""
+        """Successive statements; the last one may have no end."""
         year, made = self.draw.randint(1990, 2020), []
         for number in range(count):
             spans = [self.qualifier("P580", self.time(year))]
             year += self.draw.randint(0, 4)
             if number < count - 1 or self.draw.random() < 0.4:
                 spans.append(self.qualifier("P582", self.time(year)))
-            made.append(self.statement(name, self.an_item(), spans))
+            made.append(self.statement(name, self.random_item(), spans))
         return made
 
     def _reference(self) -> Json:
         snaks = {
-            "P248": [self.qualifier("P248", self.an_item(), "wikibase-item")],
+            "P248": [self.qualifier("P248", self.random_item(), "wikibase-item")],
             "P854": [self.qualifier("P854", text(f"https://example.org/{self._hex(8)}"), "url")],
             "P813": [self.qualifier("P813", self.time(2021))],
         }
@@ -179,10 +179,10 @@ class Maker:
 
 
 def _hash(value: Json) -> str:
-    """Of its content, as Wikibase's are: what is said again is hashed again."""
+    """A hash of the content, as Wikibase computes."""
     return hashlib.sha1(repr(value).encode(), usedforsecurity=False).hexdigest()
 
 
 if __name__ == "__main__":
-    for line in lines(int(sys.argv[1])):
+    for line in dump_lines(int(sys.argv[1])):
         sys.stdout.buffer.write(line)

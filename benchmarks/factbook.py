@@ -1,11 +1,11 @@
-"""Does a model learn facts by reading? The CIA World Factbook's changes, month by month.
+"""Measure whether a model learns facts from documents: monthly changes of the CIA World Factbook.
 
     python benchmarks/factbook.py factbook_changes.jsonl.gz --output factbook
 
-The file has a changed passage a line: `date, country, path, op, text, old`. What it says anew since
-2023 becomes a dataset of documents; what the dataset `wiki` knows of the same events (heads of
-state and government, ambassadors) becomes questions, each in the month whose text first names its
-answer. The embedded t5-mini reads it twice, with random and with salient spans hidden.
+The file has one changed passage per line: `date, country, path, op, text, old`. The new text since
+2023 becomes a dataset of documents. The facts of the dataset `wiki` about the same events (heads of
+state and government, ambassadors) become probes, each in the month whose text first names its
+answer. The embedded t5-mini trains on it twice: with random and with salient span corruption.
 """
 
 import argparse
@@ -28,16 +28,16 @@ from fki.data.dataset_folder import read_folder, read_wordings
 from fki.data.prompts import source_text
 
 FIRST = "2023-01-01"
-REFORMATTED = {"2025-10-07", "2026-01-21"}  # weeks in which most changes are of form
-MOVED_FROM = "2025-07-01"  # what is "added" from here on are old passages under new headings
-NEW_WORDS = 4  # fewer make a tiny change
+REFORMATTED = {"2025-10-07", "2026-01-21"}  # dates on which most changes are of format
+MOVED_FROM = "2025-07-01"  # later additions are old passages under new headings
+NEW_WORDS = 4  # fewer are a trivial change
 LAG = 183  # days after a fact's start within which a text must name it
 OBJECTIVES = ("span_corruption", "salient_spans")
 SEED = 0
 
 
 class Passage(NamedTuple):
-    """What a passage says anew."""
+    """The new text of a passage."""
 
     date: str
     country: str
@@ -50,57 +50,57 @@ class Passage(NamedTuple):
 
 
 def passages(path: Path) -> Iterator[Passage]:
-    """The passages since 2023 whose wording, and not only their form, changed."""
+    """Yield the passages since 2023 whose wording changed, not only their format."""
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         for row in map(json.loads, lines):
             is_moved = row["op"] == "add" and row["date"] >= MOVED_FROM
             if row["date"] < FIRST or row["date"] in REFORMATTED or is_moved:
                 continue
-            text = news(row["text"], row["old"] or "")
+            text = new_clauses(row["text"], row["old"] or "")
             fresh = words(text) - words(row["old"] or "")
             if min(len(fresh), len(text.split())) >= NEW_WORDS:
                 yield Passage(row["date"], row["country"], row["path"], text)
 
 
-def news(text: str, old: str) -> str:
-    """The clauses of a passage that the old one does not have."""
+def new_clauses(text: str, old: str) -> str:
+    """The clauses of a passage that are not in the old one."""
     clauses = re.split(r"(?<=[;.!?])\s+", " ".join(text.split()))
     return " ".join(c for c in clauses if c.rstrip(";.") not in " ".join(old.split()))
 
 
 def words(text: str) -> set[str]:
-    """The words of a text, in plain letters."""
-    return set(plain(text).split())
+    """The normalized words of a text."""
+    return set(normalize(text).split())
 
 
-def plain(text: str) -> str:
-    """Lower-case words without accents: a text may write LARBAOUI, and Gusmao for Gusmão."""
+def normalize(text: str) -> str:
+    """Lower-case words without accents; texts write LARBAOUI, and Gusmao for Gusmão."""
     letters = unicodedata.normalize("NFKD", text.casefold())
     words = re.findall(r"\w+", "".join(c for c in letters if not unicodedata.combining(c)))
     return f" {' '.join(words)} "
 
 
-def factbook_facts() -> list[Fact]:
-    """What `wiki` knows from the same source, before the stream and in it."""
+def read_factbook_facts() -> list[Fact]:
+    """Read the facts of `wiki` from the same source, in the base and in the stream."""
     stream = read_folder(asset_folder("wiki"), "month", "sentinel", name="wiki")
     facts = [*stream.base, *(f for period in stream.periods for f in period.facts)]
     return [f for f in facts if f.source == "cia-factbook"]
 
 
-def countries(found: list[Passage], facts: Iterable[Fact]) -> dict[str, str]:
-    """Code -> name. The file has codes alone: a country is the one whose people it names most.
+def name_countries(found: list[Passage], facts: Iterable[Fact]) -> dict[str, str]:
+    """Map country codes to names: the country whose officials the code's passages name most.
 
-    The clearest cases first, no name twice, and none that fewer than two facts speak for.
+    The clearest cases come first; no name is used twice, and at least two facts must match.
     """
     about: dict[str, list[str]] = defaultdict(list)
     for passage in found:
-        about[passage.country].append(plain(passage.text))
+        about[passage.country].append(normalize(passage.text))
     texts = {code: "".join(parts) for code, parts in about.items()}
     votes = Counter(
         (code, fact.subject)
         for fact in facts
         for code, text in texts.items()
-        if any(plain(answer) in text for answer in fact.objects)
+        if any(normalize(answer) in text for answer in fact.objects)
     )
     names: dict[str, str] = {}
     for (code, name), n in votes.most_common():
@@ -109,8 +109,8 @@ def countries(found: list[Passage], facts: Iterable[Fact]) -> dict[str, str]:
     return names
 
 
-def chosen(found: list[Passage], limit: int) -> list[Passage]:
-    """At most so many words a month: government first, since the questions ask of it."""
+def select_passages(found: list[Passage], limit: int) -> list[Passage]:
+    """Select passages up to a limit of words per month; passages on government come first."""
     order = found[:]
     random.Random(SEED).shuffle(order)
     order.sort(key=lambda p: (p.month, not p.path.startswith("Government")))
@@ -122,11 +122,11 @@ def chosen(found: list[Passage], limit: int) -> list[Passage]:
     return sorted(taken)
 
 
-def questions(found: list[Passage], facts: list[Fact], names: dict[str, str]) -> Iterator[dict]:
-    """Facts in the wording that t5-mini knows, where a text of their country names the answer.
+def make_probes(found: list[Passage], facts: list[Fact], names: dict[str, str]) -> Iterator[dict]:
+    """Yield a probe per fact whose answer is named in a text of its country.
 
-    TemporalWiki's filters: an answer of at most five words that is not in the subject, and the
-    subject not in it.
+    The filters are TemporalWiki's: the answer has at most five words, and subject and answer do
+    not contain each other.
     """
     wordings = read_wordings(asset_folder("wiki") / "relations.json")
     about: dict[str, list[Passage]] = defaultdict(list)
@@ -140,22 +140,24 @@ def questions(found: list[Passage], facts: list[Fact], names: dict[str, str]) ->
             for passage in about[fact.subject]
             for answer in fact.objects
             if 0 <= (date.fromisoformat(passage.date) - fact.start).days <= LAG
-            and plain(answer) in plain(passage.text)
+            and normalize(answer) in normalize(passage.text)
         ]
         if not named:
             continue
         day, answer = min(named)
-        is_told = plain(answer) in plain(fact.subject) or plain(fact.subject) in plain(answer)
-        if len(answer.split()) <= 5 and not is_told:
+        contain_each_other = normalize(answer) in normalize(fact.subject) or normalize(
+            fact.subject
+        ) in normalize(answer)
+        if len(answer.split()) <= 5 and not contain_each_other:
             source = source_text(wordings[fact.relation][0], fact.subject, "sentinel")
             yield {"prompt": source, "target": answer, "period": day[:7]}
 
 
 def build(path: Path, folder: Path, limit: int) -> None:
-    """Write the dataset: documents, questions, and `wiki`'s invariant facts to keep."""
-    everything, facts = list(passages(path)), factbook_facts()
-    names = countries(everything, facts)
-    taken = chosen([p for p in everything if p.country in names], limit)
+    """Write the dataset: documents, probes, and the invariant facts of `wiki`."""
+    everything, facts = list(passages(path)), read_factbook_facts()
+    names = name_countries(everything, facts)
+    taken = select_passages([p for p in everything if p.country in names], limit)
     documents = [
         {
             "text": p.text,
@@ -165,26 +167,26 @@ def build(path: Path, folder: Path, limit: int) -> None:
         }
         for p in taken
     ]
-    asked = list(questions(taken, facts, names))
+    asked = list(make_probes(taken, facts, names))
     folder.mkdir(parents=True)
-    write(folder / "stream.jsonl", documents)
-    write(folder / "probes" / "updated.jsonl", asked)
+    write_lines(folder / "stream.jsonl", documents)
+    write_lines(folder / "probes" / "updated.jsonl", asked)
     for name in ("invariant.jsonl", "relations.json"):
         (folder / name).write_bytes((asset_folder("wiki") / name).read_bytes())
     total = sum(len(p.text.split()) for p in taken)
     print(f"{len(documents):,} documents of {len(names)} countries, {total:,} words; ", end="")
-    print(f"{len({p.month for p in taken})} months; {len(asked)} questions", flush=True)
+    print(f"{len({p.month for p in taken})} months; {len(asked)} probes", flush=True)
 
 
-def write(file: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """One JSON object a line."""
+def write_lines(file: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write one JSON object per line."""
     file.parent.mkdir(exist_ok=True)
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     file.write_text(lines, encoding="utf-8")
 
 
 def train(data: Path, run: Path, objective: str, epochs: int) -> dict[str, Any]:
-    """One run of fki. Returns what its scores.json and run.json say."""
+    """Train a run. Returns its scores and costs."""
     settings = {
         "document_objective": objective,
         "num_train_epochs": epochs,
@@ -216,13 +218,13 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Build the dataset, train on it twice, print the table."""
+    """Build the dataset, train on it with both objectives and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("path", type=Path, help="factbook_changes.jsonl.gz")
     parser.add_argument("--output", type=Path, default=Path("factbook"), help="a new folder")
-    parser.add_argument("--words", type=int, default=6000, help="of a month, at most")
+    parser.add_argument("--words", type=int, default=6000, help="limit per month")
     parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--only-data", action="store_true", help="train nothing")
+    parser.add_argument("--only-data", action="store_true", help="build the dataset only")
     options = parser.parse_args()
     build(options.path, options.output / "data", options.words)
     if options.only_data:

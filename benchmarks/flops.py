@@ -1,7 +1,8 @@
-"""Floating-point operations that an example needs, at least: real tokens alone, no padding.
+"""The floating-point operations of an example, without padding.
 
-A multiply and an add are two. A backward pass costs the forward pass twice: once for what comes in,
-once for the weights; what is frozen has no second one, and below what is frozen there is no first.
+A multiply-add counts as two. A backward pass costs twice the forward pass: once for the gradient of
+the inputs, once for that of the weights. Frozen weights have no gradient of their own, and layers
+without trained layers below them need no gradient of their inputs.
 """
 
 from collections.abc import Sequence
@@ -10,8 +11,10 @@ from benchmarks.workloads import VOCABULARY
 from fki.data.collator import TokenizedExample
 
 
-def forward(shape: dict[str, int], sources: int, targets: int) -> tuple[float, float, float, float]:
-    """(encoder, decoder without what follows, keys and values of the encoder's output, head)."""
+def forward_flops(
+    shape: dict[str, int], sources: int, targets: int
+) -> tuple[float, float, float, float]:
+    """(encoder, decoder, keys and values of the encoder's output, output head)."""
     d, ff, layers = shape["d_model"], shape["d_ff"], shape["num_layers"]
     inner = shape["d_kv"] * shape["num_heads"]
     encoder = layers * 2 * sources * (4 * d * inner + 2 * d * ff + 2 * sources * inner)
@@ -21,16 +24,18 @@ def forward(shape: dict[str, int], sources: int, targets: int) -> tuple[float, f
     return encoder, decoder, crossed, 2 * targets * d * VOCABULARY
 
 
-def training(
-    shape: dict[str, int], examples: Sequence[TokenizedExample], encoder: str = "learns"
+def training_flops(
+    shape: dict[str, int], examples: Sequence[TokenizedExample], encoder: str = "trained"
 ) -> float:
-    """Of one epoch, a mean over its examples; the encoder `learns`, is `frozen`, or is `kept`."""
+    """Mean per example in one epoch; the encoder is "trained", "frozen" or "cached"."""
     total = 0.0
     for example in examples:
-        below, decoder, crossed, head = forward(shape, len(example.source), len(example.target))
-        if encoder == "learns":
+        below, decoder, crossed, head = forward_flops(
+            shape, len(example.source), len(example.target)
+        )
+        if encoder == "trained":
             total += 3 * (below + decoder + crossed + head)
             continue
-        # the head is tied to frozen embeddings; keys and values have nothing below them that learns
+        # the head is tied to frozen embeddings; nothing below the keys and values is trained
         total += 3 * decoder + 2 * crossed + 2 * head + (below if encoder == "frozen" else 0)
     return total / len(examples)

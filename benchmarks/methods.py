@@ -1,9 +1,9 @@
-"""Every method over the whole stream, several seeds each, against the untouched model.
+"""Compare the methods on the whole stream, several seeds each, with the untouched model.
 
     python -m benchmarks.methods runs/methods [--seeds 3] [--jobs 2] [--since 2024]
 
-The presets were tuned on 2023 (benchmarks/tuning.py), so what is reported is of 2024 and 2025.
-What a step of each costs is benchmarks/run.py's to say: these runs do not share a clock.
+The presets were tuned on 2023 (`benchmarks.tuning`), so the table covers 2024 and 2025. The cost of
+a step is not measured here, since several runs share the CPU; `benchmarks.run` measures it.
 """
 
 import argparse
@@ -12,13 +12,13 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from benchmarks.grid import Cell, run_all, scored
+from benchmarks.grid import GridRun, load_scores, run_all
 from fki.core.registry import BUILTIN
 
-KEPT, LEARNED = ("invariant", "initial"), ("updated", "new", "paraphrase")
+RETAINED, LEARNED = ("invariant", "initial"), ("updated", "new", "paraphrase")
 HEADER = (
     "method",
-    *KEPT,
+    *RETAINED,
     *(f"{name}, {when}" for name in LEARNED for when in ("learned", "at the end")),
     "learning gain",
     "forgetting",
@@ -27,56 +27,58 @@ HEADER = (
 )
 
 
-def cells(folder: Path, method: str, version: str, seeds: int) -> list[Cell]:
-    """A method's runs, by its preset."""
-    options = ("--preset", f"t5_{method}", "--version", version)
-    return [Cell(folder / f"{method}-s{s}", (*options, "--seed", str(s))) for s in range(seeds)]
+def make_runs(folder: Path, method: str, version: str, seeds: int) -> list[GridRun]:
+    """The runs of a method with its preset, one per seed."""
+    arguments = ("--preset", f"t5_{method}", "--version", version)
+    return [
+        GridRun(folder / f"{method}-s{s}", (*arguments, "--seed", str(s))) for s in range(seeds)
+    ]
 
 
 def main() -> None:
-    """Run what is missing, then print the table."""
+    """Execute the missing runs and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--version", default="quarter", choices=("day", "month", "quarter"))
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
-    parser.add_argument("--since", default="2024", help="report on the periods from here on")
-    chosen = parser.parse_args()
-    arms = {m: cells(chosen.folder, m, chosen.version, chosen.seeds) for m in BUILTIN}
-    # seed by seed, so that what is compared with one another ran at about the same time
-    run_all([arms[m][s] for s in range(chosen.seeds) for m in arms], chosen.jobs)
-    results = {m: [scored(cell, chosen.since) for cell in arms[m]] for m in arms}
+    parser.add_argument("--since", default="2024", help="first period of the table")
+    options = parser.parse_args()
+    arms = {m: make_runs(options.folder, m, options.version, options.seeds) for m in BUILTIN}
+    # seed by seed, so that compared runs are executed at about the same time
+    run_all([arms[m][s] for s in range(options.seeds) for m in arms], options.jobs)
+    results = {m: [load_scores(run, options.since) for run in arms[m]] for m in arms}
     print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}")
-    print(untouched(results["vanilla"]))
+    print(format_untouched(results["vanilla"]))
     for method, runs in results.items():
-        print(line(method, runs))
+        print(format_method(method, runs))
 
 
-def untouched(runs: list[dict[str, Any]]) -> str:
-    """The row of the model before any training; it is the same in every run."""
-    em = {name: runs[0]["probe_sets"][name]["em"]["before"] for name in (*KEPT, *LEARNED)}
-    cells = [f"{em[name]:.1f}" for name in KEPT]
-    cells += [cell for name in LEARNED for cell in ("", f"{em[name]:.1f}")]
+def format_untouched(runs: list[dict[str, Any]]) -> str:
+    """The row of the model before training, which is the same in every run."""
+    em = {name: runs[0]["probe_sets"][name]["em"]["before"] for name in (*RETAINED, *LEARNED)}
+    cells = [f"{em[name]:.1f}" for name in RETAINED]
+    cells += [text for name in LEARNED for text in ("", f"{em[name]:.1f}")]
     return f"| untouched | {' | '.join(cells)} | | | | 0 |"
 
 
-def line(method: str, runs: list[dict[str, Any]]) -> str:
-    """A method's row: mean over its seeds ± standard deviation."""
+def format_method(method: str, runs: list[dict[str, Any]]) -> str:
+    """The row of a method: mean over its seeds ± standard deviation."""
 
     def em(name: str, when: str) -> Callable[[dict[str, Any]], float]:
         return lambda run: run["probe_sets"][name]["em"][when]
 
-    picks = [em(name, "after") for name in KEPT]
-    picks += [em(name, when) for name in LEARNED for when in ("learned", "after")]
-    picks += [lambda run, key=key: run[key] for key in ("learning_gain", "forgetting")]
-    cells = [spread([pick(run) for run in runs], 1) for pick in picks]
-    cells.append(spread([run["fuar"] for run in runs], 2))
+    readers = [em(name, "after") for name in RETAINED]
+    readers += [em(name, when) for name in LEARNED for when in ("learned", "after")]
+    readers += [lambda run, key=key: run[key] for key in ("learning_gain", "forgetting")]
+    cells = [format_mean([read(run) for run in runs], 1) for read in readers]
+    cells.append(format_mean([run["fuar"] for run in runs], 2))
     cells.append(f"{runs[0]['parameters']['trainable']:,}")
     return f"| {' | '.join([method, *cells])} |"
 
 
-def spread(values: list[float], digits: int) -> str:
-    """Mean ± sample standard deviation, the latter only where there are several values."""
+def format_mean(values: list[float], digits: int) -> str:
+    """Format the mean and, for several values, the sample standard deviation."""
     mean = f"{fmean(values):.{digits}f}"
     return f"{mean} ± {stdev(values):.{digits}f}" if len(values) > 1 else mean
 

@@ -1,11 +1,11 @@
-"""What an optimizer's step costs beside its plain peer, within a training loop.
+"""Measure the step of fki's optimizers against plain peers, within a training loop.
 
     python -m benchmarks.optimizers [--rounds 5]
 
-The model has the shape of t5-small (60 million parameters, random weights). Before each timed step
-30 facts go forward and backward, so that caches are as in training; only the step is timed. Each
-pair has a process of its own: what others have left of the allocator's memory makes temporaries,
-which the peers need, cheaper or dearer.
+The model has the shape of t5-small (60 million parameters, random weights). Before each timed step,
+30 facts pass forward and backward, so that the CPU caches are as in training; only the step is
+timed. Each pair runs in its own process, since the state of the memory allocator affects the
+temporaries of the peers.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from fki.methods.adafactor import Adafactor
 from fki.methods.base import parameter_groups
 from fki.methods.recadam import RecAdamOptimizer, anneal_factor
 
-FACTS, SOURCE, TARGET = 30, 22, 6  # examples, and tokens of each
+FACTS, SOURCE, TARGET = 30, 22, 6  # examples; tokens of each
 LR = 1e-4
 RECADAM: dict[str, Any] = {
     "lr": LR,
@@ -41,18 +41,18 @@ PAIRS = {"recadam": ("plain loop", "fused"), "adafactor": ("transformers", "fki"
 
 
 class PlainRecAdam(torch.optim.Optimizer):
-    """RecAdam parameter by parameter, without a fused kernel: the peer."""
+    """The peer of RecAdam: parameter by parameter, without a fused kernel."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One update of every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             for p, anchor in zip(group["params"], group["anchors"], strict=True):
                 if p.grad is not None:
                     self.update(p, anchor, group)
 
     def update(self, p: Tensor, anchor: Tensor, group: dict[str, Any]) -> None:
-        """Adam's step times lambda, then the implicit pull."""
+        """Apply Adam's step times lambda, then the implicit pull to the anchor."""
         state = self.state[p]
         if not state:
             state.update(step=0, m=torch.zeros_like(p), v=torch.zeros_like(p))
@@ -67,8 +67,8 @@ class PlainRecAdam(torch.optim.Optimizer):
         p.lerp_(anchor, pull / (1 + pull))
 
 
-def t5_small() -> T5ForConditionalGeneration:
-    """A model of t5-small's shape with random weights."""
+def make_t5_small() -> T5ForConditionalGeneration:
+    """Make a model of t5-small's shape with random weights."""
     torch.manual_seed(0)
     shape = {"d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8}
     return T5ForConditionalGeneration(
@@ -76,8 +76,8 @@ def t5_small() -> T5ForConditionalGeneration:
     ).train()
 
 
-def optimizer(name: str, peer: bool, model: torch.nn.Module) -> torch.optim.Optimizer:
-    """The optimizer, or its peer, over all parameters of the model."""
+def make_optimizer(name: str, peer: bool, model: torch.nn.Module) -> torch.optim.Optimizer:
+    """Make the optimizer, or its peer, over all parameters of the model."""
     groups = parameter_groups(model, 0.0)
     if name == "adafactor":
         if peer:
@@ -88,36 +88,40 @@ def optimizer(name: str, peer: bool, model: torch.nn.Module) -> torch.optim.Opti
     return PlainRecAdam(groups, RECADAM) if peer else RecAdamOptimizer(groups, **RECADAM)
 
 
-def seconds(model: T5ForConditionalGeneration, one: torch.optim.Optimizer) -> tuple[float, float]:
-    """(of the processor, on the clock) that a step takes behind a forward and backward pass."""
+def time_step(
+    model: T5ForConditionalGeneration, optimizer: torch.optim.Optimizer
+) -> tuple[float, float]:
+    """(CPU seconds, wall seconds) of a step after a forward and backward pass."""
     model.zero_grad(set_to_none=True)
     source = torch.randint(2, 32000, (FACTS, SOURCE))
     target = torch.randint(2, 32000, (FACTS, TARGET))
     model(input_ids=source, labels=target).loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
     processor, clock = time.process_time(), time.perf_counter()
-    one.step()
+    optimizer.step()
     return time.process_time() - processor, time.perf_counter() - clock
 
 
 def compare(name: str, threads: int, rounds: int) -> None:
-    """Print the row of one optimizer and its peer, taking turns."""
+    """Measure an optimizer and its peer in turns and print their row."""
     torch.set_num_threads(threads)
-    model, column = t5_small(), min(threads, 2) - 1
-    both = [optimizer(name, peer, model) for peer in (True, False)]
-    for one in both:
-        seconds(model, one)  # the first step allocates the state
-    taken = [[seconds(model, one)[column] for one in both] for _ in range(rounds)]
-    measure = f"{threads} thread{'s' * (threads > 1)}, {('processor', 'clock')[column]}"
-    cells = [spread([found[i] * 1e3 for found in taken]) for i in range(2)]
-    ratio = spread([peer / ours for peer, ours in taken], 2)
+    model, column = make_t5_small(), min(threads, 2) - 1
+    both = [make_optimizer(name, peer, model) for peer in (True, False)]
+    for optimizer in both:
+        time_step(model, optimizer)  # the first step allocates the state
+    rounds_seconds = [
+        [time_step(model, optimizer)[column] for optimizer in both] for _ in range(rounds)
+    ]
+    measure = f"{threads} thread{'s' * (threads > 1)}, {('CPU', 'wall')[column]}"
+    cells = [format_range([row[i] * 1e3 for row in rounds_seconds]) for i in range(2)]
+    ratio = format_range([peer / ours for peer, ours in rounds_seconds], 2)
     peer_name, our_name = PAIRS[name]
     print(f"| {name}: {our_name} against {peer_name} | {measure} ", end="")
     print(f"| {cells[1]} | {cells[0]} | {ratio} |", flush=True)
 
 
-def spread(values: list[float], digits: int = 0) -> str:
-    """Median (least to most)."""
+def format_range(values: list[float], digits: int = 0) -> str:
+    """Format the median, minimum and maximum."""
     return f"{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
@@ -125,17 +129,17 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--pair", choices=PAIRS, help="One pair alone, in this process.")
+    parser.add_argument("--pair", choices=PAIRS, help="measure one pair in this process")
     parser.add_argument("--threads", type=int, default=1)
-    chosen = parser.parse_args()
-    if chosen.pair:
-        compare(chosen.pair, chosen.threads, chosen.rounds)
+    options = parser.parse_args()
+    if options.pair:
+        compare(options.pair, options.threads, options.rounds)
         return
-    print("| optimizer | measured | ms a step | its peer's | times faster |", flush=True)
+    print("| optimizer | measured | ms per step | its peer's | times faster |", flush=True)
     print("|---|---|---|---|---|", flush=True)
     for name in PAIRS:
         for threads in ("1", "2"):
-            rest = ["--pair", name, "--threads", threads, "--rounds", str(chosen.rounds)]
+            rest = ["--pair", name, "--threads", threads, "--rounds", str(options.rounds)]
             subprocess.run([sys.executable, "-m", "benchmarks.optimizers", *rest], check=True)
 
 

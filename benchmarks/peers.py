@@ -1,4 +1,4 @@
-"""What our engine is measured against: the stock trainer, and the original research code's loop."""
+"""The peers of fki's trainer: the stock trainer, and the loop of the original research code."""
 
 import tempfile
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from transformers import (
 from benchmarks.workloads import SMALL, accelerator, model
 from fki.data.collator import TokenizedExample
 
-PADDED = 350  # input and target tokens of the original configs, whatever the example has
-MICRO = 5  # their examples of a forward pass
+PADDED = 350  # input and target tokens in the original configs, for every example
+MICRO = 5  # examples of a forward pass in the original configs
 
 
 class Rows(Dataset[dict[str, list[int]]]):
-    """Examples as transformers' collator takes them."""
+    """Examples in the form of transformers' collator."""
 
     def __init__(self, examples: Sequence[TokenizedExample]) -> None:
         self.examples = examples
@@ -38,19 +38,24 @@ class Rows(Dataset[dict[str, list[int]]]):
 
 
 class Stock:
-    """transformers' Seq2SeqTrainer with one dynamic batch a step, and `more` of its arguments."""
+    """transformers' Seq2SeqTrainer with one dynamic batch per step; `more` are its arguments."""
 
     def __init__(
         self,
         examples: Sequence[TokenizedExample],
-        a_step: int,
+        examples_per_step: int,
         *,
         frozen: bool = False,
         epochs: int = 1,
         shape: dict[str, int] = SMALL,
         **more: Any,
     ) -> None:
-        self.examples, self.a_step, self.epochs, self.more = examples, a_step, epochs, more
+        self.examples, self.examples_per_step, self.epochs, self.more = (
+            examples,
+            examples_per_step,
+            epochs,
+            more,
+        )
         self.model = model(shape)
         self.model.encoder.requires_grad_(not frozen)
         words = {"<pad>": 0, "</s>": 1, "<unk>": 2}
@@ -61,13 +66,13 @@ class Stock:
             unk_token="<unk>",
         )
 
-    def learn(self) -> int:
-        """One training. Returns how often an example was learned."""
+    def train(self) -> int:
+        """Train once. Returns the number of examples, summed over the epochs."""
         accelerator()
         with tempfile.TemporaryDirectory() as folder:
             arguments = Seq2SeqTrainingArguments(
                 output_dir=folder,
-                per_device_train_batch_size=self.a_step,
+                per_device_train_batch_size=self.examples_per_step,
                 num_train_epochs=self.epochs,
                 optim="adafactor",
                 learning_rate=1e-4,
@@ -91,18 +96,19 @@ class Stock:
 
 
 class Original:
-    """The loop of CKL and CFInjectBench: all padded to 350, five at a time, eager attention, and
-    transformers' Adafactor every sixth time. Its cost does not depend on what is padded, so that
-    one forward and backward pass stands for all; the optimizer's step is left out, which flatters
-    it."""
+    """The loop of CKL and CFInjectBench: padding to 350, batches of five, eager attention.
+
+    Its cost does not depend on the examples, so one forward and backward pass represents all. The
+    optimizer's step (transformers' Adafactor, every sixth batch) is omitted in its favor.
+    """
 
     def __init__(self, examples: Sequence[TokenizedExample], shape: dict[str, int] = SMALL) -> None:
         self.model = model(shape).train()
         self.model.set_attn_implementation("eager")
-        self.batch = padded(examples[:MICRO], PADDED, PADDED)
+        self.batch = pad_examples(examples[:MICRO], PADDED, PADDED)
 
-    def learn(self) -> int:
-        """One pass over five examples."""
+    def train(self) -> int:
+        """Run one pass over five examples."""
         labels = self.batch["labels"]
         out = self.model(**self.batch, decoder_attention_mask=(labels != -100).long())
         out.loss.backward()
@@ -110,10 +116,10 @@ class Original:
         return MICRO
 
 
-def padded(
+def pad_examples(
     examples: Sequence[TokenizedExample], sources: int, targets: int
 ) -> dict[str, torch.Tensor]:
-    """Every example at a fixed length."""
+    """Pad every example to a fixed length."""
     ids = torch.tensor([e.source + [0] * (sources - len(e.source)) for e in examples])
     labels = [e.target + [-100] * (targets - len(e.target)) for e in examples]
     return {

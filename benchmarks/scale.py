@@ -1,10 +1,10 @@
-"""Memory and time of streams of 100,000 and of 1,000,000 facts in 100 periods.
+"""Measure memory and time for streams of 100,000 and 1,000,000 facts in 100 periods.
 
     python -m benchmarks.scale [--facts 100000 1000000] [--known 0]
 
-Half of the facts change an earlier one. Each stage is a process of its own, and what is told is its
-peak of memory above what it held before, its libraries imported: cutting the stream, opening it
-again, encoding every period, and going through every row of questions with a window of two.
+Half of the facts update an earlier one. Each stage runs in its own process: splitting the stream,
+opening it again, encoding every period, and iterating over all probes with a lookback of two. The
+memory is the peak above the memory in use after all imports.
 """
 
 import argparse
@@ -20,18 +20,18 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.measure import held
+from benchmarks.measure import memory_mib
 
 PERIODS = 100
-ENDS = 10  # periods at either end whose times are compared
+ENDS = 10  # first and last periods whose times are compared
 
 
 def rows(facts: int) -> Iterator[dict[str, str]]:
-    """Dated facts of 100 months; every second one is of a subject that came in the month before."""
-    a_period, first = facts // PERIODS, date(2016, 1, 15)
+    """Yield dated facts of 100 months; every second subject recurs each month."""
+    per_period, first = facts // PERIODS, date(2016, 1, 15)
     for number in range(PERIODS):
         day = (first + timedelta(days=30.44 * number)).isoformat()
-        for i in range(a_period):
+        for i in range(per_period):
             subject = f"Land {i}" if i % 2 else f"Land {number} {i}"
             yield {
                 "subject": subject,
@@ -42,7 +42,7 @@ def rows(facts: int) -> Iterator[dict[str, str]]:
 
 
 def write(folder: Path, facts: int, known: int) -> None:
-    """A dataset's folder, with so many facts in the stream and so many known before it."""
+    """Write a dataset folder with facts in the stream and facts known before it."""
     folder.mkdir(parents=True)
     with (folder / "stream.jsonl").open("w", encoding="utf-8") as out:
         out.writelines(json.dumps(row) + "\n" for row in rows(facts))
@@ -51,46 +51,46 @@ def write(folder: Path, facts: int, known: int) -> None:
         out.writelines(json.dumps(fact | {"subject": f"Old {i}"}) + "\n" for i in range(known))
 
 
-def opened(folder: Path, encoder: Any) -> list[float]:
-    """The stream's periods are known; the first time this cuts it."""
+def open_stream(folder: Path, encoder: Any) -> list[float]:
+    """Open the stream; the first time, this splits it into periods."""
     from fki.data.dataset_folder import read_folder
 
     assert len(read_folder(folder, "month", "sentinel", name="large").periods) == PERIODS
     return []
 
 
-def encoded(folder: Path, encoder: Any) -> list[float]:
-    """Every period's examples as token ids. Returns the seconds of each period."""
+def encode_periods(folder: Path, encoder: Any) -> list[float]:
+    """Tokenize the examples of every period. Returns the seconds of each period."""
     from fki.data.dataset_folder import read_folder
 
-    taken = []
+    seconds_by_period = []
     for period in read_folder(folder, "month", "sentinel", name="large").periods:
-        began = time.process_time()
+        started = time.process_time()
         encoder.encode([*period.examples])
-        taken.append(time.process_time() - began)
+        seconds_by_period.append(time.process_time() - started)
     encoder.token_cache.flush()
-    return taken
+    return seconds_by_period
 
 
-def asked(folder: Path, encoder: Any) -> list[float]:
-    """Every row of questions but the ends', with a window of two. Returns the seconds of each."""
+def iterate_probes(folder: Path, encoder: Any) -> list[float]:
+    """Iterate over the probes of all rows but the first and last. Returns the seconds of each."""
     from fki.config.schema import Config
     from fki.data.dataset_folder import read_folder
     from fki.evaluation.schedule import ProbeSchedule, make_phases
 
     stream = read_folder(folder, "month", "sentinel", name="large")
     config = Config(eval_every=1, eval_lookback=2)
-    questions = ProbeSchedule(stream, make_phases(stream, config), config)
-    taken = []
+    schedule = ProbeSchedule(stream, make_phases(stream, config), config)
+    seconds_by_period = []
     for t in range(1, PERIODS):
-        began = time.process_time()
-        assert sum(1 for cell in questions.row(t) for _ in cell.probes)
-        taken.append(time.process_time() - began)
-    return taken
+        started = time.process_time()
+        assert sum(1 for cell in schedule.row(t) for _ in cell.probes)
+        seconds_by_period.append(time.process_time() - started)
+    return seconds_by_period
 
 
-def ready() -> Any:
-    """An encoder as a run has it, and all that a run imports."""
+def prepare_encoder() -> Any:
+    """Make the encoder of a run, and import all that a run imports."""
     from fki.config.schema import Config
     from fki.modeling import load
     from fki.modeling.device import make_accelerator
@@ -102,30 +102,32 @@ def ready() -> Any:
 
 
 STAGES: dict[str, Callable[[Path, Any], list[float]]] = {
-    "cut": opened,
-    "open again": opened,
-    "encode": encoded,
-    "encode again": encoded,
-    "ask": asked,
+    "cut": open_stream,
+    "open again": open_stream,
+    "encode": encode_periods,
+    "encode again": encode_periods,
+    "ask": iterate_probes,
 }
 
 
-def stage(name: str, folder: Path) -> None:
-    """Run one, and print the MiB that it takes, its seconds, and those of each period."""
-    encoder = ready()
+def run_stage(name: str, folder: Path) -> None:
+    """Run a stage and print its MiB, its seconds, and the seconds of each period."""
+    encoder = prepare_encoder()
     Path("/proc/self/clear_refs").write_text("5")
-    before, began = held("VmRSS"), time.process_time()
-    taken = STAGES[name](folder, encoder)
-    print(json.dumps([held("VmHWM") - before, time.process_time() - began, taken]))
+    before, started = memory_mib("VmRSS"), time.process_time()
+    seconds_by_period = STAGES[name](folder, encoder)
+    print(
+        json.dumps([memory_mib("VmHWM") - before, time.process_time() - started, seconds_by_period])
+    )
 
 
-def in_a_process(name: str, folder: Path) -> tuple[float, float, list[float]]:
-    """A stage in a process of its own."""
+def run_in_process(name: str, folder: Path) -> tuple[float, float, list[float]]:
+    """Run a stage in a new process."""
     command = [sys.executable, "-m", "benchmarks.scale", "--stage", name, str(folder)]
     environment = os.environ | {"FKI_HOME": str(folder.parent / "home")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    peak, seconds, taken = json.loads(done.stdout.splitlines()[-1])
-    return peak, seconds, taken
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    peak, seconds, seconds_by_period = json.loads(result.stdout.splitlines()[-1])
+    return peak, seconds, seconds_by_period
 
 
 def main() -> None:
@@ -134,19 +136,23 @@ def main() -> None:
     parser.add_argument("--facts", type=int, nargs="*", default=[100_000, 1_000_000])
     parser.add_argument("--known", type=int, default=0, help="facts before the stream")
     parser.add_argument("--stage", nargs=2, help=argparse.SUPPRESS)
-    chosen = parser.parse_args()
-    if chosen.stage:
-        stage(chosen.stage[0], Path(chosen.stage[1]))
+    options = parser.parse_args()
+    if options.stage:
+        run_stage(options.stage[0], Path(options.stage[1]))
         return
     print("| facts | stage | MiB | a late period's time, of an early one's |")
     print("|---|---|---|---|")
-    for facts in chosen.facts:
+    for facts in options.facts:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "large"
-            write(folder, facts, chosen.known)
+            write(folder, facts, options.known)
             for name in STAGES:
-                peak, seconds, taken = in_a_process(name, folder)
-                late = f"{mean(taken[-ENDS:]) / mean(taken[:ENDS]):.2f}" if taken else ""
+                peak, seconds, seconds_by_period = run_in_process(name, folder)
+                late = (
+                    f"{mean(seconds_by_period[-ENDS:]) / mean(seconds_by_period[:ENDS]):.2f}"
+                    if seconds_by_period
+                    else ""
+                )
                 print(f"| {facts:,} | {name} | {peak:.0f} | {late} |", flush=True)
                 print(f"{facts:,} {name}: {seconds:.0f} s", file=sys.stderr, flush=True)
 

@@ -1,10 +1,10 @@
-"""Kill runs with SIGKILL at random moments until they are done, and compare them with whole ones.
+"""Kill runs with SIGKILL at random moments, resume them, and compare them with whole runs.
 
     python -m benchmarks.soak FOLDER [--kills 15] [--jobs 2] [--seed 0]
 
-For each method: one run that is left alone, and one that is killed `--kills` times and gone on with
-by the same command. Weights, answers and the rows of R have to be equal to the last bit. FOLDER
-holds the runs afterwards, and their data: a part of the dataset `wiki`.
+For each method: one uninterrupted run, and one that is killed `--kills` times and resumed by the
+same command. Weights, answers and the rows of R must be bitwise equal. FOLDER contains the runs
+afterwards, and their data: a part of the dataset `wiki`.
 """
 
 import argparse
@@ -23,12 +23,12 @@ from fki.core.paths import asset_folder
 from fki.core.registry import BUILTIN
 
 SETTINGS = {"num_train_epochs": 3, "save_every_steps": 5, "train_batch_size": 16}
-ROWS = {"stream": 300, "base": 40, "invariant": 40}  # of the dataset's files
+ROWS = {"stream": 300, "base": 40, "invariant": 40}  # of each file of the dataset
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one method."""
+    """The result for a method."""
 
     method: str
     kills: int
@@ -38,7 +38,7 @@ class Result:
 
 
 def write_data(folder: Path) -> None:
-    """The first rows of each file of the embedded dataset, in months."""
+    """Write the first rows of each file of the embedded dataset."""
     folder.mkdir()
     (folder / "relations.json").write_bytes((asset_folder("wiki") / "relations.json").read_bytes())
     for name, rows in ROWS.items():
@@ -48,71 +48,77 @@ def write_data(folder: Path) -> None:
         (folder / f"{name}.jsonl").write_text("".join(lines[:rows]), encoding="utf-8")
 
 
-def command(method: str, folder: Path) -> list[str]:
-    """The one command that begins the run, and that goes on with it."""
+def train_command(method: str, folder: Path) -> list[str]:
+    """The command that starts the run and resumes it."""
     sets = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
     start = [sys.executable, "-m", "fki", "train", "--preset", f"t5_{method}", "--version", "month"]
     data = ["--dataset", str(folder.parent / "data")]
     return [*start, *data, *sets, "--output-dir", str(folder)]
 
 
-def ending(folder: Path) -> dict[str, object]:
-    """Digests of what a finished run leaves."""
+def run_digests(folder: Path) -> dict[str, object]:
+    """Digests of the results of a finished run."""
     newest = folder / "checkpoints" / (folder / "checkpoints" / "LATEST").read_text().strip()
     files = [newest / "weights.safetensors", folder / "samples.jsonl"]
     digests = {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
     return {**digests, "rows": json.loads((folder / "scores.json").read_text())["rows"]}
 
 
-def soak(method: str, root: Path, kills: int, seed: int) -> Result:
-    """A whole run, a killed one, and whether they end alike."""
+def soak_method(method: str, root: Path, kills: int, seed: int) -> Result:
+    """Execute a whole run and a killed one, and compare their digests."""
     rng, environment = random.Random(f"{seed}|{method}"), os.environ | {"OMP_NUM_THREADS": "1"}
     whole, killed = root / f"{method}-whole", root / f"{method}-killed"
-    began = time.monotonic()
-    done = subprocess.run(
-        command(method, whole), env=environment, capture_output=True, text=True, check=False
+    started = time.monotonic()
+    result = subprocess.run(
+        train_command(method, whole), env=environment, capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        return Result(method, 0, 1, False, done.stderr[-300:])
-    longest, count, starts = time.monotonic() - began, 0, 0
+    if result.returncode:
+        return Result(method, 0, 1, False, result.stderr[-300:])
+    longest, count, starts = time.monotonic() - started, 0, 0
     while True:
         starts += 1
-        began = time.monotonic()
+        started = time.monotonic()
         process = subprocess.Popen(
-            command(method, killed), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            train_command(method, killed),
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         try:
-            # anywhere in a whole run's time: imports, scoring, steps, saving
+            # any moment of a run: imports, evaluation, training, saving
             wait = rng.uniform(0.1, 0.7) * longest if count < kills else None
-            _, said = process.communicate(timeout=wait)
+            _, errors = process.communicate(timeout=wait)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
             count += 1
             continue
-        if b"is done" in said or process.returncode == 0:
+        if b"is done" in errors or process.returncode == 0:
             if count >= kills:
-                return Result(method, count, starts, ending(killed) == ending(whole))
-            longest = min(longest, time.monotonic() - began)
-            killed.rename(root / f"{method}-killed-{starts}")  # done too soon: once more
-            if ending(root / f"{method}-killed-{starts}") != ending(whole):
+                return Result(method, count, starts, run_digests(killed) == run_digests(whole))
+            longest = min(longest, time.monotonic() - started)
+            killed.rename(root / f"{method}-killed-{starts}")  # finished too early: repeat
+            if run_digests(root / f"{method}-killed-{starts}") != run_digests(whole):
                 return Result(method, count, starts, False, "an earlier round differs")
             continue
-        return Result(method, count, starts, False, said.decode()[-300:])
+        return Result(method, count, starts, False, errors.decode()[-300:])
 
 
 def main() -> None:
-    """Print a line for each method. Exits with 1 where a run differs or cannot be gone on with."""
+    """Print a row for each method. Exits with 1 if a run differs or cannot be resumed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=15, help="of each method")
     parser.add_argument("--jobs", type=int, default=2, help="methods at a time")
     parser.add_argument("--seed", type=int, default=0)
-    chosen = parser.parse_args()
-    chosen.folder.mkdir(parents=True)
-    write_data(chosen.folder / "data")
-    with ThreadPoolExecutor(chosen.jobs) as pool:
-        work = [pool.submit(soak, m, chosen.folder, chosen.kills, chosen.seed) for m in BUILTIN]
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True)
+    write_data(options.folder / "data")
+    with ThreadPoolExecutor(options.jobs) as pool:
+        work = [
+            pool.submit(soak_method, m, options.folder, options.kills, options.seed)
+            for m in BUILTIN
+        ]
         results = [job.result() for job in work]
     print("| method | kills | starts | ends as the whole run |\n|---|---|---|---|")
     for r in results:

@@ -1,8 +1,8 @@
-"""What the commands take to start, and `fki compare` for a hundred runs.
+"""Measure the start of the commands, and `fki compare` for a hundred runs.
 
     python -m benchmarks.startup [--rounds 5] [--run RUN]
 
-Seconds of the processor, a process each, in turns; the hundred runs are copies of one.
+CPU seconds, each command in its own process, in turns; the hundred runs are copies of one.
 """
 
 import argparse
@@ -17,8 +17,8 @@ from statistics import median
 IMPORTS = "import fki.training.runner, fki.training.session"
 
 
-def seconds(command: list[str]) -> float:
-    """Of the processor, in this command and what it starts."""
+def cpu_seconds(command: list[str]) -> float:
+    """CPU seconds of a command and its child processes."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, capture_output=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -29,8 +29,8 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--run", type=Path, help="a run's folder, of which copies are compared")
-    chosen = parser.parse_args()
+    parser.add_argument("--run", type=Path, help="folder of a run, to compare copies of it")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         python = [sys.executable]
         commands = {
@@ -42,24 +42,24 @@ def main() -> None:
                 "-c",
                 "from transformers import T5ForConditionalGeneration",
             ],
-            "import what fki train needs": [*python, "-c", IMPORTS],
+            "import the modules of fki train": [*python, "-c", IMPORTS],
         }
-        if chosen.run:
+        if options.run:
             for number in range(100):
-                shutil.copytree(chosen.run, Path(folder) / f"run-{number}", ignore=_heavy)
+                shutil.copytree(options.run, Path(folder) / f"run-{number}", ignore=_large_files)
             commands["fki compare, 100 runs"] = [*python, "-m", "fki", "compare", folder]
         rounds = [
-            {name: seconds(command) for name, command in commands.items()}
-            for _ in range(chosen.rounds)
+            {name: cpu_seconds(command) for name, command in commands.items()}
+            for _ in range(options.rounds)
         ]
     print("| | seconds (least to most) |\n|---|---|")
     for name in commands:
-        taken = [found[name] for found in rounds]
-        print(f"| {name} | {median(taken):.2f} ({min(taken):.2f} to {max(taken):.2f}) |")
+        seconds = [row[name] for row in rounds]
+        print(f"| {name} | {median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f}) |")
 
 
-def _heavy(folder: str, names: list[str]) -> list[str]:
-    """What a comparison does not read."""
+def _large_files(folder: str, names: list[str]) -> list[str]:
+    """The files that a comparison does not read."""
     return [name for name in names if name in ("checkpoints", "samples.jsonl", "probes.jsonl")]
 
 

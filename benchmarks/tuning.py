@@ -1,15 +1,15 @@
-"""What was tried to set the presets' values: on 2023 alone, with a seed that no report uses.
+"""Compare candidate settings of the presets, on 2023 only, with a seed that no result uses.
 
     python -m benchmarks.tuning runs/tuning [--only METHOD] [--jobs 2]
 
-The reports are on 2024 and 2025, with other seeds. docs/methods.md says what came of it.
+The results in docs/methods.md cover 2024 and 2025, with other seeds.
 """
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.grid import Cell, run_all, scored
+from benchmarks.grid import GridRun, load_scores, run_all
 
 SEED = 100
 COMMON = ("--version", "quarter", "--seed", str(SEED), "--set", "max_periods=4")
@@ -50,40 +50,40 @@ TRIALS: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def cell(folder: Path, method: str, settings: dict[str, Any]) -> Cell:
-    """One trial."""
+def make_run(folder: Path, method: str, settings: dict[str, Any]) -> GridRun:
+    """The run of a trial."""
     name = "-".join([method, *(f"{key.split('.')[-1]}={v}" for key, v in settings.items())])
-    sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    return Cell(folder / name, ("--preset", "t5", "--method", method, *COMMON, *sets))
+    arguments = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    return GridRun(folder / name, ("--preset", "t5", "--method", method, *COMMON, *arguments))
 
 
 def main() -> None:
-    """Run the trials and print a line for each."""
+    """Execute the trials and print a row for each."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", choices=TRIALS, help="one method's trials")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
-    chosen = parser.parse_args()
-    methods = [chosen.only] if chosen.only else list(TRIALS)
-    cells = [cell(chosen.folder, m, settings) for m in methods for settings in TRIALS[m]]
-    run_all(cells, chosen.jobs)
+    options = parser.parse_args()
+    methods = [options.only] if options.only else list(TRIALS)
+    trials = [make_run(options.folder, m, settings) for m in methods for settings in TRIALS[m]]
+    run_all(trials, options.jobs)
     print("| trial | invariant | initial | updated | new | paraphrase | gain | forgetting | FUAR |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for trial in cells:
-        print(line(trial))
+    for trial in trials:
+        print(format_trial(trial))
 
 
-def line(trial: Cell) -> str:
-    """A row of the table: exact match at the end, for what is learned right after it was too."""
-    found = scored(trial)
-    sets = found["probe_sets"]
+def format_trial(trial: GridRun) -> str:
+    """The row of a trial: exact match at the end, and for learned facts right after training."""
+    scores = load_scores(trial)
+    sets = scores["probe_sets"]
     em = [f"{sets[name]['em']['after']:.1f}" for name in ("invariant", "initial")]
     em += [
         f"{sets[name]['em']['learned']:.1f} → {sets[name]['em']['after']:.1f}"
         for name in ("updated", "new", "paraphrase")
     ]
-    numbers = [f"{found[key]:.1f}" for key in ("learning_gain", "forgetting")]
-    return f"| {' | '.join([trial.folder.name, *em, *numbers, format(found['fuar'], '.2f')])} |"
+    numbers = [f"{scores[key]:.1f}" for key in ("learning_gain", "forgetting")]
+    return f"| {' | '.join([trial.folder.name, *em, *numbers, format(scores['fuar'], '.2f')])} |"
 
 
 if __name__ == "__main__":

@@ -76,8 +76,8 @@ def test_the_factbook_s_changes_become_a_dataset_with_probes(
 def test_a_month_has_at_most_so_many_words(factbook: Any, source: Path, tmp_path: Path) -> None:
     found = list(factbook.passages(source))
     many = [found[0]._replace(text=f"{i} " + "word " * 9) for i in range(50)]
-    assert sum(len(p.text.split()) for p in factbook.chosen(many, 100)) == 100
-    assert factbook.chosen(many, 100) == factbook.chosen(many, 100)
+    assert sum(len(p.text.split()) for p in factbook.select_passages(many, 100)) == 100
+    assert factbook.select_passages(many, 100) == factbook.select_passages(many, 100)
 
 
 TINY = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 2}
@@ -106,7 +106,7 @@ def test_the_flops_of_an_example_are_those_of_its_matrix_products() -> None:
     batch = {"input_ids": torch.ones(1, 7).long(), "decoder_input_ids": torch.ones(1, 3).long()}
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(**batch, use_cache=False)
-    assert counter.get_total_flops() == sum(flops.forward(TINY, 7, 3))
+    assert counter.get_total_flops() == sum(flops.forward_flops(TINY, 7, 3))
 
 
 def test_synthetic_examples_have_the_stated_lengths() -> None:
@@ -144,7 +144,8 @@ PROGRAM = {
     "def load(preset: str) -> Config: return Config(preset)\n"
     "def train(preset: str) -> None:\n    config = load(preset)\n    Trainer(config).learn()\n",
     "training.py": "from app.config import Config\nclass Model: pass\nclass Trainer:\n"
-    "    def __init__(self, config: Config) -> None:\n        self.config = config\n        self.model = Model()\n"
+    "    def __init__(self, config: Config) -> None:\n        self.config = config\n"
+    "        self.model = Model()\n"
     "    def learn(self) -> None:\n        for _ in range(self.config.seed): pass\n",
 }
 
