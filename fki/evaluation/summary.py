@@ -64,8 +64,8 @@ def summarize_scores(
         seconds: of the optimizer loop, for KAR.
     """
     last = [s for s in rows[-1][1] if s.period in (BASE, *columns)]
-    asked = {(s.probe_set, s.period, s.lasts) for s in last}
-    first = [s for s in rows[0][1] if (s.probe_set, s.period, s.lasts) in asked]
+    evaluated = {(s.probe_set, s.period, s.lasts) for s in last}
+    first = [s for s in rows[0][1] if (s.probe_set, s.period, s.lasts) in evaluated]
     moments = {"before": first, "learned": _just_learned(rows), "after": last}
     sets = {name: _by_moment(name, moments) for name in dict.fromkeys(s.probe_set for s in first)}
     grid, counts = score_matrix(rows, columns), probe_counts(rows, columns)

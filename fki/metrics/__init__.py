@@ -1,1 +1,1 @@
-"""Pure functions from answers, logits and score matrices to numbers."""
+"""Metrics: pure functions of answers, logits and score matrices, and their registry."""

@@ -202,9 +202,9 @@ def _fall(grid: _Grid, t: int) -> Draws:
 def _gap(grid: _Grid, counts: Draws, t: int) -> Draws:
     """The share of the probes up to period t that is not answered after it."""
     probes = counts[:t].sum(0)
-    asked = [i for i in range(1, t + 1) if counts[i - 1].any()]
-    known = total([grid.at(t, i) / 100 * counts[i - 1] for i in asked])
-    return (probes - known) / probes
+    probed = [i for i in range(1, t + 1) if counts[i - 1].any()]
+    answered = total([grid.at(t, i) / 100 * counts[i - 1] for i in probed])
+    return (probes - answered) / probes
 
 
 def _positive_sum(values: Sequence[Draws], draws: int) -> Draws:
