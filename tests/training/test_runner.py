@@ -14,10 +14,10 @@ from fki.config.resolve import resolve
 from fki.core import registry
 from fki.core.errors import FkiError, Interrupted
 from fki.core.types import RowScored, Step
-from fki.metrics.continual import kar
 from fki.runs import checkpoint
 from fki.testing import toy_tokenizer
 from fki.training.runner import Runner
+from tests.support import scalar_metrics
 
 MakeRunner = Callable[..., Runner]
 
@@ -135,7 +135,7 @@ def test_kar_counts_the_seconds_of_the_optimizer_loop_alone(finished: Runner) ->
     periods = [p for phase in finished.session.phases for p in phase.periods]
     tokens = sum(finished.session.encoder.count_tokens(p.examples) for p in periods)
     assert finished.clock.eval_seconds > 0
-    assert found["kar"] == pytest.approx(kar(found["matrix"], tokens, seconds))
+    assert found["kar"] == pytest.approx(scalar_metrics.kar(found["matrix"], tokens, seconds))
 
 
 def test_a_finished_run_is_done_with_its_newest_checkpoints(finished: Runner) -> None:
@@ -206,7 +206,7 @@ def test_weights_that_the_last_step_spoiled_mark_the_run_failed(
     make_runner: MakeRunner, tmp_path: Path
 ) -> None:
     runner = make_runner(tmp_path / "run", learning_rate=1e300, max_periods=1)
-    with pytest.raises(FkiError, match="no longer finite"):
+    with pytest.raises(FkiError, match="finite"):
         list(runner.events())
     assert runner.run.info["status"] == "failed"
     assert len(runner.run.read("scores.json")["rows"]) == 1
