@@ -36,7 +36,7 @@ LABEL_PLACES: list[
     for x, y in ((1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1))
 ]
 NEAR = 12  # points; a label farther than this has a line to its mark
-LONGEST_TITLE = 14  # letters of a panel's title
+LONGEST_TITLE = 17  # letters of a panel's title
 
 
 @with_figure_style
