@@ -163,7 +163,7 @@ def test_a_checkpoint_is_named_by_its_period_or_is_the_best(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--best", "--period", "2023-Q1"], "cannot both be given"),
+        (["--best", "--period", "2023-Q1"], "--best and --period 2023-Q1"),
         (["--average", "2023-Q1,best", "--best"], "--period and --best"),
         (["--average", "2023-Q1", "--to", "peft"], "--to peft"),
         (["--public"], "--public needs --push"),
