@@ -116,4 +116,4 @@ class FkiTraining:
     def train(self) -> int:
         """Train on the period. Returns the number of examples, summed over the epochs."""
         accelerator(self.config.mixed_precision)  # autocast reads the global state
-        return sum(step.examples for step in self.trainer.learn(self.period))
+        return sum(step.examples for step in self.trainer.train_period(self.period))

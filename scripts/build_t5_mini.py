@@ -153,7 +153,9 @@ def pretrain(
         for e in training_examples(f, "sentinel", period="base", wordings=len(f.wordings))
     ]
     losses: dict[int, list[float]] = {}
-    for step in trainer.learn(Period("base", first.start, first.end, stream.base, tuple(examples))):
+    for step in trainer.train_period(
+        Period("base", first.start, first.end, stream.base, tuple(examples))
+    ):
         losses.setdefault(step.epoch, []).append(step.loss)
         if step.step % 500 == 0:
             print(f"step {step.step}/{step.steps} loss {step.loss:.4f}", flush=True)

@@ -44,7 +44,7 @@ def train_sweep(request: "RunRequest", show: Show, part: str, track: Sequence[st
     left = len(sweep.mine) - len(sweep.with_status("done"))
     number = f"{len(sweep.mine)} of {len(cells.cells)}" if part else f"{len(cells.cells)}"
     show.note(f"{number} runs in {cells.folder}, {left} of them unfinished.")
-    with handle_signals() as sweep.wishes:
+    with handle_signals() as sweep.requests:
         _show_events(sweep, show)
     _show_results(sweep, show)
 

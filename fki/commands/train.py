@@ -73,7 +73,7 @@ def train(
     ready = session.build_session(resolved.config)
     gc.freeze()  # the libraries' million objects need no garbage collection
     show.notes(session.startup_notes(ready.config, ready.accelerator))
-    runner = Runner.begin(ready, resolved, again=resume)
+    runner = Runner.start(ready, resolved, must_resume=resume)
     show.note(f"{_describe_session(ready)} Run: {runner.run.folder}")
     show.notes(runner.notes)
     _show_events(runner, track or [], show)
@@ -97,7 +97,7 @@ def _show_events(runner: "Runner", track: list[str], show: Show) -> None:
     from fki.commands._progress import RunProgress
     from fki.training.follow import follow_run
 
-    with RunProgress(show.err, runner.session.steps, runner.clock.steps) as progress:
+    with RunProgress(show.err, runner.session.expected_steps, runner.totals.steps) as progress:
 
         def show_event(event: Step | RowScored) -> None:
             if isinstance(event, Step):
@@ -112,7 +112,7 @@ def _show_events(runner: "Runner", track: list[str], show: Show) -> None:
 
 def _show_results(runner: "Runner", show: Show) -> None:
     """Show the tables of results and the next commands."""
-    summary, spent = runner.scores()["summary"], asdict(runner.clock)
+    summary, spent = runner.scores()["summary"], asdict(runner.totals)
     has_trained = spent["steps"] > 0
     show.table(probe_table(summary, trained=has_trained))
     if has_trained:

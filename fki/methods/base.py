@@ -38,7 +38,7 @@ class Method:
     """Vanilla: continue training on the period's examples."""
 
     table: ClassVar[str] = "vanilla"
-    packs: ClassVar[bool] = True  # may a row hold several examples, under a mask [B, 1, T, T]?
+    supports_packing: ClassVar[bool] = True  # may a row hold several examples (mask [B, 1, T, T])?
     Options: ClassVar[type[Options]] = Options
 
     def __init__(self, config: Config, options: Any = None) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from fki.config.schema import Config, flatten, location_settings, to_dict
 from fki.core.errors import ConfigError, DataError
 from fki.runs.run_dir import CHECKPOINTS, METRICS, PROBES, RUN, SAMPLES, Run, find_runs
-from fki.core.types import Score
+from fki.core.types import Score, Step
 
 LOGS = (METRICS, SAMPLES)
 
@@ -31,7 +31,15 @@ class RunTotals:
     stream_tokens: int = 0  # of the periods learned so far, once: what KAR counts
     steps: int = 0
     examples: int = 0
-    flops: float = 0.0  # floating-point operations of training, as `modeling/flops.py` estimates them
+    flops: float = 0.0  # floating-point operations of training, estimated
+
+    def add(self, step: Step) -> None:
+        """Count one optimizer step."""
+        self.train_seconds += step.seconds
+        self.tokens += step.tokens
+        self.examples += step.examples
+        self.flops += step.flops
+        self.steps += 1
 
 
 @dataclass(slots=True)
@@ -51,13 +59,18 @@ class RunState:
     """Where a run is, and what it has scored."""
 
     position: RunPosition = field(default_factory=RunPosition)
-    clock: RunTotals = field(default_factory=RunTotals)
+    totals: RunTotals = field(default_factory=RunTotals)
     rows: list[tuple[str, list[Score]]] = field(default_factory=list)
 
     def as_dict(self, run: Run) -> dict[str, Any]:
         """As a checkpoint keeps it, with the length of each log."""
         sizes = {name: file_size(run.folder / name) for name in LOGS}
-        return {**asdict(self), "sizes": sizes}
+        return {
+            "position": asdict(self.position),
+            "clock": asdict(self.totals),
+            "rows": [[after, [asdict(score) for score in row]] for after, row in self.rows],
+            "sizes": sizes,
+        }
 
 
 def file_size(file: Path) -> int:

@@ -222,10 +222,10 @@ def company_changes_nothing(case: Case) -> Iterator[str]:
 
 @_check
 def sharing_a_row_changes_nothing(case: Case) -> Iterator[str]:
-    """Examples that are packed into one row have their own logits, unless `packs` is False."""
+    """Packed examples keep their own logits, unless `supports_packing` is False."""
     ready, encoder = case.taught(), toy_tokenizer()
     encoded = encoder.encode(toy_period().examples)
-    if ready.method.packs:
+    if ready.method.supports_packing:
         found = scored(ready.model, encoder.collate_packed([encoded]))
         alone = [scored(ready.model, encoder.collate([example])) for example in encoded]
         if not _alike(found, torch.cat(alone)):

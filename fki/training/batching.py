@@ -1,4 +1,11 @@
-"""How an epoch comes to the model: optimizer batches, shared out, packed and cut into passes."""
+"""From an epoch's examples to the batches of a process: shuffle, split, pack, collate.
+
+An optimizer batch is a slice of the shuffled epoch. Each process takes every n-th example of it,
+packs short examples into rows (first the longest, Graham, 1969) and cuts the rows, sorted by
+length, into micro-batches of few padding tokens. None of this changes the gradient: it is that of
+the mean loss over all target tokens of the optimizer batch. Order depends only on (seed, period,
+epoch), so that a run can resume at any step.
+"""
 
 import hashlib
 import math
@@ -17,87 +24,94 @@ from fki.data.packing import Rows, pack_rows, split_micro_batches
 
 
 class OptimizerBatch(NamedTuple):
-    """An optimizer batch, cut up."""
+    """The examples of one optimizer step, and this process's micro-batches of them."""
 
-    batch: list[TokenizedExample]  # all of it, over all processes
-    share: list[TokenizedExample]  # this process's part
-    micro: list[Batch]  # the same in forward passes
-    most: int  # examples of one
+    examples: list[TokenizedExample]  # over all processes
+    local_examples: list[TokenizedExample]  # of this process
+    micro_batches: list[Batch]  # of the local examples, one for each forward pass
+    max_examples: int  # examples of a micro-batch, at most
 
 
 class Batcher:
-    """Cuts epochs up for one process; for want of memory, smaller and smaller."""
+    """Makes the optimizer batches of one process; micro-batches shrink if memory is short."""
 
     def __init__(
-        self, encoder: ExampleTokenizer, config: Config, accelerator: Accelerator, *, packs: bool
+        self,
+        tokenizer: ExampleTokenizer,
+        config: Config,
+        accelerator: Accelerator,
+        *,
+        is_packed: bool,
     ) -> None:
-        """`packs`: may a row hold several examples?"""
-        self.encoder, self.config, self.accelerator = encoder, config, accelerator
+        """`is_packed`: may a row hold several examples?"""
+        self.tokenizer, self.config, self.accelerator = tokenizer, config, accelerator
         self.batch_size = (
             config.train_batch_size * config.gradient_accumulation_steps * accelerator.num_processes
         )
-        self.most = config.train_batch_size  # examples of a forward pass
-        self.row = config.pack_length if packs else 0
+        self.max_examples = config.train_batch_size  # of a micro-batch
+        self.pack_length = config.pack_length if is_packed else 0
 
-    def steps(self, examples: int) -> int:
-        """Optimizer steps of one epoch over so many examples."""
+    def steps_per_epoch(self, examples: int) -> int:
+        """Optimizer steps of one epoch over this many examples."""
         return math.ceil(examples / self.batch_size)
 
-    def batches(self, examples: int, period: str, epoch: int) -> Iterator[list[int]]:
-        """An epoch's optimizer batches, in order, as numbers of its examples."""
+    def iter_indices(self, examples: int, period: str, epoch: int) -> Iterator[list[int]]:
+        """The optimizer batches of an epoch in order, as indices of its examples."""
         seed = derive_seed(self.config.seed, "order", period, epoch)
         return iter_shuffled_batches(examples, self.batch_size, seed)
 
-    def cuts(
+    def iter_batches(
         self,
         examples: Sequence[TokenizedExample],
         period: str,
         epoch: int,
-        after: int = 0,
-        until: int | None = None,
+        start: int = 0,
+        stop: int | None = None,
     ) -> Iterator[OptimizerBatch]:
-        """Each optimizer batch of an epoch behind the first `after`, up to number `until`."""
-        batches = [*islice(self.batches(len(examples), period, epoch), after, until)]
+        """The optimizer batches number `start` to `stop` (exclusive) of an epoch, collated."""
+        batches = [*islice(self.iter_indices(len(examples), period, epoch), start, stop)]
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         shares = [batch[rank::world] for batch in batches]
-        cuts, most = [self._passes(examples, share) for share in shares], self.most
+        max_examples = self.max_examples
+        micro_batches = [self._split(examples, share) for share in shares]
         loader = iter(
             DataLoader(
                 PackedRows(examples),
-                batch_sampler=[rows for cut in cuts for rows in cut],
-                collate_fn=self.encoder.collate_packed,
+                batch_sampler=[rows for parts in micro_batches for rows in parts],
+                collate_fn=self.tokenizer.collate_packed,
                 num_workers=self.config.num_workers,
                 pin_memory=self.accelerator.device.type == "cuda",
             )
         )
-        for batch, share, cut in zip(batches, shares, cuts, strict=True):
-            whole, own = [examples[i] for i in batch], [examples[i] for i in share]
-            micro = [next(loader) for _ in cut] or [
-                mask_all_labels(self.encoder.collate(whole[:1]))
-            ]
-            yield OptimizerBatch(whole, own, micro, most)
+        for batch, share, parts in zip(batches, shares, micro_batches, strict=True):
+            whole, local = [examples[i] for i in batch], [examples[i] for i in share]
+            collated = [next(loader) for _ in parts]
+            if not collated:  # a process without examples still takes part in the step
+                collated = [mask_all_labels(self.tokenizer.collate(whole[:1]))]
+            yield OptimizerBatch(whole, local, collated, max_examples)
 
-    def halve(self) -> None:
-        """From here on forward passes have half the examples, and rows one."""
-        self.most, self.row = max(1, self.most // 2), 0
+    def halve_micro_batches(self) -> None:
+        """Halve the examples of a micro-batch and stop packing, from now on."""
+        self.max_examples, self.pack_length = max(1, self.max_examples // 2), 0
 
-    def as_now(self, cut: OptimizerBatch) -> OptimizerBatch:
-        """The same batch, in passes as small as they are to be by now."""
-        if cut.most <= self.most:
-            return cut
-        rows = PackedRows(cut.share)
-        passes = self._passes(cut.share, range(len(cut.share)))
-        micro = [self.encoder.collate_packed([rows[row] for row in part]) for part in passes]
-        return cut._replace(micro=micro, most=self.most)
+    def refit(self, batch: OptimizerBatch) -> OptimizerBatch:
+        """The same batch in micro-batches of the current size."""
+        if batch.max_examples <= self.max_examples:
+            return batch
+        rows = PackedRows(batch.local_examples)
+        parts = self._split(batch.local_examples, range(len(batch.local_examples)))
+        collate = self.tokenizer.collate_packed
+        micro_batches = [collate([rows[row] for row in part]) for part in parts]
+        return batch._replace(micro_batches=micro_batches, max_examples=self.max_examples)
 
-    def _passes(self, examples: Sequence[TokenizedExample], share: Sequence[int]) -> list[Rows]:
+    def _split(self, examples: Sequence[TokenizedExample], share: Sequence[int]) -> list[Rows]:
         budget = self.config.micro_batch_tokens or math.inf
-        rows = pack_rows(examples, share, self.row)
-        return split_micro_batches(examples, rows, most=self.most, budget=budget)
+        rows = pack_rows(examples, share, self.pack_length)
+        return split_micro_batches(examples, rows, most=self.max_examples, budget=budget)
 
 
 class PackedRows(Dataset[list[TokenizedExample]]):
-    """The examples of each row."""
+    """The examples of a row, by their indices."""
 
     def __init__(self, examples: Sequence[TokenizedExample]) -> None:
         self.examples = examples
@@ -107,21 +121,19 @@ class PackedRows(Dataset[list[TokenizedExample]]):
 
 
 def mask_all_labels(batch: Batch) -> Batch:
-    """The same batch with no label scored: what a process without a share trains on."""
-    return batch._replace(
-        labels=torch.full_like(batch.labels, IGNORE_INDEX),
-        scored_positions=batch.scored_positions[:0],
-    )
+    """The same batch without any scored label; its loss is 0."""
+    labels = torch.full_like(batch.labels, IGNORE_INDEX)
+    return batch._replace(labels=labels, scored_positions=batch.scored_positions[:0])
 
 
 def derive_seed(seed: int, *parts: str | int) -> int:
-    """A 63-bit seed that depends on all parts and on nothing else."""
+    """A 63-bit seed that depends on all arguments and on nothing else."""
     text = "|".join(map(str, (seed, *parts)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def shuffle_indices(n: int, seed: int) -> list[int]:
-    """The numbers below n in an order that depends on the seed alone."""
+    """The numbers below n in a random order that depends only on the seed."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed)).tolist()
 
 

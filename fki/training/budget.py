@@ -1,8 +1,8 @@
-"""A period's course: what its epochs train on, and the step at which its budget is used up.
+"""Plan a period's training: the examples of its epochs, and the step at which its budget ends.
 
-All methods get the same budget. A step is begun while less than each limit is used, so that the
-last one may pass it by less than a step. Steps, tokens and operations follow from the batches, so
-the course is known before the period starts and schedules fit it; of seconds nothing is known.
+All methods get the same budget. A step starts while the usage is below every limit; the last step
+may exceed a limit by less than one step. Steps, tokens and operations follow from the batches, so
+the plan is known before training and learning-rate schedules fit it. Seconds are not known before.
 """
 
 import math
@@ -19,110 +19,111 @@ from fki.training.batching import Batcher, derive_seed
 
 @dataclass(slots=True)
 class BudgetUsage:
-    """What a period's training has used."""
+    """Resources that the training of a period uses."""
 
     steps: int = 0
     tokens: int = 0
     flops: float = 0.0
     seconds: float = 0.0
 
-    def reached(self, budget: Budget) -> bool:
-        """Is a limit used up?"""
+    def has_reached(self, budget: Budget) -> bool:
+        """Has the usage reached any limit?"""
         limits = budget.model_dump()
         return any(limit and getattr(self, name) >= limit for name, limit in limits.items())
 
 
 class PeriodPlan(NamedTuple):
-    """The epochs that a period begins; the last one may be cut short."""
+    """The epochs that a period starts; the budget may end the last one early."""
 
     epochs: list[Sequence[Example]]
-    lengths: list[int]  # optimizer steps of each
-    used: BudgetUsage  # tokens and operations only where they were counted
-    is_cut: bool  # does the budget leave out steps that the epochs would have had?
+    epoch_steps: list[int]  # optimizer steps of each epoch
+    usage: BudgetUsage  # tokens and operations only if they were counted
+    is_cut: bool  # does the budget leave out steps of the configured epochs?
 
     @property
     def steps(self) -> int:
-        """Optimizer steps in all."""
-        return sum(self.lengths)
+        """Optimizer steps of the whole period."""
+        return sum(self.epoch_steps)
 
 
 @dataclass(frozen=True)
 class PeriodPlanner:
-    """Says the course of each period."""
+    """Plans each period."""
 
     config: Config
-    encoder: ExampleTokenizer
-    cutter: Batcher
-    work: FlopEstimator
+    tokenizer: ExampleTokenizer
+    batcher: Batcher
+    flop_estimator: FlopEstimator
 
     @property
-    def counts(self) -> bool:
-        """Must the batches be gone through to know where a period ends?"""
+    def must_count(self) -> bool:
+        """Does the end of a period depend on the contents of its batches?"""
         return bool(self.config.budget.tokens or self.config.budget.flops)
 
-    def of(
+    def plan(
         self,
         period: Period,
-        mixed: Callable[[int], Sequence[Example]],
+        mix: Callable[[int], Sequence[Example]],
         *,
-        counts: bool = False,
+        count_usage: bool = False,
     ) -> PeriodPlan:
-        """The course of a period.
+        """Plan one period.
 
         Args:
-            mixed: what an epoch trains on; asked in order, and only for epochs that begin.
-            counts: go through all batches, so that `used` tells tokens and operations.
+            mix: returns the examples of an epoch; called in order, for each epoch that starts.
+            count_usage: go through all batches to count tokens and operations.
         """
-        course = PeriodPlan([], [], BudgetUsage(), False)
-        meter = self.work.new_meter() if counts or self.counts else None
+        plan = PeriodPlan([], [], BudgetUsage(), False)
+        meter = self.flop_estimator.new_meter() if count_usage or self.must_count else None
         for epoch in range(self.config.num_train_epochs):
-            if course.used.reached(self.config.budget):
-                return course._replace(is_cut=True)
-            examples = mixed(epoch)
-            full = self.cutter.steps(self.encoder.count_examples(examples))
-            taken = self._take(period, epoch, examples, course.used, meter) if meter else full
-            if not meter:
+            if plan.usage.has_reached(self.config.budget):
+                return plan._replace(is_cut=True)
+            examples = mix(epoch)
+            full = self.batcher.steps_per_epoch(self.tokenizer.count_examples(examples))
+            if meter:
+                steps = self._count_steps(period, epoch, examples, plan.usage, meter)
+            else:
                 limit = self.config.budget.steps or math.inf
-                taken = int(min(full, limit - course.used.steps))
-                course.used.steps += taken
-            course.epochs.append(examples)
-            course.lengths.append(taken)
-            if taken < full:
-                return course._replace(is_cut=True)
-        return course
+                steps = int(min(full, limit - plan.usage.steps))
+                plan.usage.steps += steps
+            plan.epochs.append(examples)
+            plan.epoch_steps.append(steps)
+            if steps < full:
+                return plan._replace(is_cut=True)
+        return plan
 
-    def _take(
+    def _count_steps(
         self,
         period: Period,
         epoch: int,
         examples: Sequence[Example],
-        used: BudgetUsage,
+        usage: BudgetUsage,
         meter: FlopMeter,
     ) -> int:
-        """Steps of an epoch until the budget is used up; what they use is added."""
-        encoded = self.encoded(period, epoch, examples)
-        for number, batch in enumerate(self.cutter.batches(len(encoded), period.name, epoch)):
-            if used.reached(self.config.budget):
+        """The steps of an epoch that the budget allows; adds their costs to `usage`."""
+        tokenized = self.tokenize(period, epoch, examples)
+        batches = self.batcher.iter_indices(len(tokenized), period.name, epoch)
+        for number, indices in enumerate(batches):
+            if usage.has_reached(self.config.budget):
                 return number
-            some = [encoded[i] for i in batch]
-            used.steps += 1
-            used.tokens += sum(len(e.source) + len(e.target) for e in some)
-            used.flops += meter.count(some)
-        return self.cutter.steps(len(encoded))
+            batch = [tokenized[i] for i in indices]
+            usage.steps += 1
+            usage.tokens += sum(len(e.source) + len(e.target) for e in batch)
+            usage.flops += meter.count(batch)
+        return self.batcher.steps_per_epoch(len(tokenized))
 
-    def encoded(
+    def tokenize(
         self, period: Period, epoch: int, examples: Sequence[Example]
     ) -> list[TokenizedExample]:
-        """An epoch's examples as tokens; what is hidden in texts follows from period and epoch."""
+        """Tokenize an epoch's examples; spans of documents are masked anew in each epoch."""
         seed = derive_seed(self.config.seed, "text", period.name, epoch)
-        return self.encoder.encode(examples, seed)
+        return self.tokenizer.encode(examples, seed)
 
-    def expected(self, period: Period) -> int:
-        """Steps of a period, but for what a method mixes in."""
+    def expected_steps(self, period: Period) -> int:
+        """Optimizer steps of a period, without the examples that a method mixes in."""
         examples = period.examples
-        if self.counts:
-            return self.of(period, lambda epoch: examples).steps
-        all_epochs = (
-            self.cutter.steps(self.encoder.count_examples(examples)) * self.config.num_train_epochs
-        )
+        if self.must_count:
+            return self.plan(period, lambda epoch: examples).steps
+        per_epoch = self.batcher.steps_per_epoch(self.tokenizer.count_examples(examples))
+        all_epochs = per_epoch * self.config.num_train_epochs
         return min(all_epochs, self.config.budget.steps or all_epochs)

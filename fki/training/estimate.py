@@ -56,7 +56,7 @@ def estimate_run(config: Config) -> RunEstimate:
     ready = session.build_session(config)
     periods = [p for phase in ready.phases for p in phase.periods]
     rows = 1 if config.check_validation else len(ready.phases) + 1
-    probes = sum(len(c.probes) for t in range(rows) for c in ready.questions.row(t))
+    probes = sum(len(c.probes) for t in range(rows) for c in ready.schedule.row(t))
     uses = _estimate_usage(ready)
     total, trainable = load.count_parameters(ready.model)
     optimizer = ready.method.optimizer_bytes(ready.model).memory
@@ -68,13 +68,13 @@ def estimate_run(config: Config) -> RunEstimate:
         rows=rows,
         probes=probes,
         steps=sum(used.steps for used in uses),
-        batch_size=ready.trainer.cutter.batch_size,
+        batch_size=ready.trainer.batcher.batch_size,
         tokens=sum(used.tokens for used in uses),
         flops=sum(used.flops for used in uses),
         budget=describe_budget_use(config.budget, uses),
         total=total,
         trainable=trainable,
-        added=ready.added,
+        added=ready.added_parameters,
         memory=4 * (total + trainable) + optimizer,  # weights, gradients, optimizer state
         disk=0 if config.check_validation else peak_checkpoint_bytes(ready),
         precision=_precision(ready),
@@ -91,18 +91,18 @@ def _estimate_usage(ready: Session) -> list[BudgetUsage]:
     method mixes in; else from the period's own examples."""
     budget, trainer = ready.config.budget, ready.trainer
     if budget.steps or budget.tokens or budget.flops:
-        return [trainer.course(period, counts=True).used for period in ready.periods]
+        return [trainer.plan(period, count_usage=True).usage for period in ready.periods]
     return [_estimate_period(ready, period) for period in ready.periods]
 
 
 def _estimate_period(ready: Session, period: Period) -> BudgetUsage:
-    epochs, courses = ready.config.num_train_epochs, ready.trainer.courses
-    encoded, meter = ready.encoder.encode(period.examples), courses.work.new_meter()
+    epochs, planner = ready.config.num_train_epochs, ready.trainer.planner
+    encoded, meter = ready.tokenizer.encode(period.examples), planner.flop_estimator.new_meter()
     tokens = sum(len(e.source) + len(e.target) for e in encoded)
     first = later = meter.count(encoded)
     if meter.is_stateful and epochs > 1:  # texts are other sources in each epoch
-        later = meter.count(courses.encoded(period, 1, period.examples))
-    steps = courses.cutter.steps(len(encoded)) * epochs
+        later = meter.count(planner.tokenize(period, 1, period.examples))
+    steps = planner.batcher.steps_per_epoch(len(encoded)) * epochs
     return BudgetUsage(steps, tokens * epochs, first + later * (epochs - 1))
 
 
@@ -116,7 +116,7 @@ def describe_budget_use(budget: Budget, uses: Sequence[BudgetUsage]) -> str:
         if uses
     ]
     if parts:
-        ended = sum(used.reached(budget) for used in uses)
+        ended = sum(used.has_reached(budget) for used in uses)
         parts[-1] += f"; it ends {ended} of {len(uses)} periods, and the epochs the others"
     if time:
         parts.append(f"up to {time:g} seconds a period, which schedules cannot know before")
@@ -132,21 +132,21 @@ def describe_encoder_use(ready: Session) -> str:
     """In words: is the encoder run in each epoch, or read?"""
     if ready.method.frozen_encoder(ready.model) is None:
         return "learns, and is run in each epoch"
-    if ready.trainer.states is None:
+    if ready.trainer.encoder_cache is None:
         return "is frozen, and is run in each epoch"
     return "is frozen: run once a period, without dropout, and read from disk in each epoch"
 
 
 def _encoder_cache_bytes(ready: Session) -> int:
     """Bytes on disk of what a frozen encoder says: of the largest period, and of all questions."""
-    trained, asked = ready.trainer.states, ready.evaluator.encoder_cache
+    trained, asked = ready.trainer.encoder_cache, ready.evaluator.encoder_cache
     found = 0
     if trained:
-        sizes = [ready.encoder.count_tokens(p.examples) for p in ready.periods]
+        sizes = [ready.tokenizer.count_tokens(p.examples) for p in ready.periods]
         found += max(sizes, default=0) * trained.bytes_per_token
     if asked:
-        for cell in ready.questions.cells:
-            sources = ready.encoder.tokenize_sources([probe.source for probe in cell.probes])
+        for cell in ready.schedule.cells:
+            sources = ready.tokenizer.tokenize_sources([probe.source for probe in cell.probes])
             found += sum(map(len, sources)) * asked.bytes_per_token
     return min(found, ready.config.encoder_cache_mib * 2**20)
 
@@ -155,11 +155,9 @@ def _estimate_minutes(ready: Session, probes: int, steps: int) -> int:
     """A rough duration in minutes, at least one, from a trial on this machine: the largest
     period's first optimizer batch, and some questions that the model does not know."""
     asked = [
-        cell.probes
-        for cell in ready.questions.cells
-        if cell.probe_set in ready.questions.matrix_sets
+        cell.probes for cell in ready.schedule.cells if cell.probe_set in ready.schedule.matrix_sets
     ]
-    some = (asked or [ready.questions.cells[0].probes])[-1][:TIMED_PROBES]
+    some = (asked or [ready.schedule.cells[0].probes])[-1][:TIMED_PROBES]
     ready.evaluator.predict(ready.model, some[:1])
     began = time.perf_counter()
     ready.evaluator.predict(ready.model, some)
@@ -167,5 +165,5 @@ def _estimate_minutes(ready: Session, probes: int, steps: int) -> int:
     if periods := ready.periods:
         largest = max(periods, key=lambda period: len(period.examples))
         limit = ready.config.budget.seconds * len(periods) or math.inf
-        seconds += min(limit, steps * min(ready.trainer.trial(largest) for _ in range(2)))
+        seconds += min(limit, steps * min(ready.trainer.time_batch(largest) for _ in range(2)))
     return max(1, round(seconds / 60))

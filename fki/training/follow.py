@@ -24,7 +24,7 @@ def follow_run(runner: Runner, trackers: Sequence[str], on_event: OnEvent, on_no
         FkiError: a tracker does not start.
     """
     with (
-        handle_signals() as runner.wishes,
+        handle_signals() as runner.requests,
         track_run(runner, trackers) as tracking,
         closing(runner.events()) as events,
     ):
@@ -36,4 +36,4 @@ def follow_run(runner: Runner, trackers: Sequence[str], on_event: OnEvent, on_no
                 if isinstance(event, Step) and event.note:
                     on_note(event.note)
         except KeyboardInterrupt:  # a second signal, while an event is handled
-            raise runner.interrupted() from None
+            raise runner.interruption() from None

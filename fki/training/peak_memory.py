@@ -1,4 +1,4 @@
-"""The most memory that a run held at a time, where the system tells."""
+"""The peak memory of a run, if the system reports it."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -9,15 +9,15 @@ PROCESS = Path("/proc/self")
 
 
 def reset_peak_memory() -> None:
-    """Forget what came before, so that a process may have several runs one after the other."""
+    """Start a new measurement, so that one process can measure several runs."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):
-        (PROCESS / "clear_refs").write_text("5")  # proc(5): the peak of the resident set
+        (PROCESS / "clear_refs").write_text("5")  # proc(5): resets the peak resident set size
 
 
 def peak_memory_mib() -> float | None:
-    """MiB since the last reset: of the GPU where there is one, else of the process."""
+    """MiB since the last reset: of the GPU if there is one, else of the process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     with suppress(OSError, ValueError):

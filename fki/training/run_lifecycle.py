@@ -1,4 +1,4 @@
-"""The run folder: what is written of a run before it starts and when it ends, and who holds it."""
+"""Start and end of a run in its folder: the lock, the files written first, and the final status."""
 
 import os
 import platform
@@ -27,22 +27,22 @@ from fki.runs.run_dir import CONFIG, LOCK, PROBES, RUN, Run
 from fki.training.session import Session
 
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "tokenizers", "safetensors")
-LOG_BYTES = 64 * 2**20  # bytes for logs and answers
+LOG_BYTES = 64 * 2**20  # reserved on the disk for logs and predictions
 
 
 def lock_run(run: Run) -> FileLock:
-    """A lock that keeps every other process out of the folder until this one ends, however it ends.
+    """Lock the folder against other processes until this process ends, however it ends.
 
-    Raises Busy, saying who, where another process is in it.
+    Raises RunLocked, with host and process id, if another process holds the lock.
     """
     lock = FileLock(run.folder / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         holder = run.info.get("holder", {}) if (run.folder / RUN).exists() else {}
-        who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
+        process = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
         raise RunLocked(
-            f"Another process is running in {run.folder}: {who}.",
+            f"Another process is running in {run.folder}: {process}.",
             hint="Wait for it, stop it, or give another --output-dir.",
         ) from None
     except OSError as error:
@@ -51,7 +51,7 @@ def lock_run(run: Run) -> FileLock:
 
 
 def is_locked(run: Run) -> bool:
-    """Is another process in the run's folder right now?"""
+    """Does another process hold the run's lock right now?"""
     if not (run.folder / LOCK).exists():
         return False
     try:
@@ -62,19 +62,22 @@ def is_locked(run: Run) -> bool:
 
 
 def create_or_reopen(
-    session: Session, resolved: ResolvedConfig, *, again: bool
+    session: Session, resolved: ResolvedConfig, *, must_resume: bool
 ) -> tuple[FileLock, Path, Path | None, list[str]]:
-    """The folder that a run begins or goes on in, and what is known written into it.
+    """Create a run folder, or reopen that of an unfinished run; write the first files.
 
-    Returns a lock on it, the folder, the checkpoint to go on from, and what the user should be
-    told of it. Raises what `Runner.begin` does.
+    Returns:
+        The lock, the folder, the checkpoint to resume from (None: start from the beginning), and
+        messages for the user.
+    Raises:
+        FkiError: as documented for `Runner.start`.
     """
     config = resolved.config
-    run = resume.find_unfinished_run(config) if again or config.output_dir else None
-    if run is None and again:
+    run = resume.find_unfinished_run(config) if must_resume or config.output_dir else None
+    if run is None and must_resume:
         raise FkiError(
-            "There is no unfinished run with these settings to go on with.",
-            hint="Without --resume a new run is begun.",
+            "No unfinished run with these settings to resume.",
+            hint="Leave out --resume to start a new run.",
         )
     if run is None:
         run, lock = _create_locked(config)
@@ -93,12 +96,12 @@ def create_or_reopen(
     resume.check_unchanged(run, session.stream.digest, session.base_digest)
     saved, problems = checkpoint.find_newest_valid(run.folder)
     write_run_files(run, session, resolved)
-    place = f"its checkpoint {saved.name}" if saved else "its beginning: it has no whole checkpoint"
-    return lock, run.folder, saved, [*problems, f"The run in {run.folder} goes on from {place}."]
+    place = f"checkpoint {saved.name}" if saved else "the beginning: no valid checkpoint found"
+    return lock, run.folder, saved, [*problems, f"Resuming {run.folder} from {place}."]
 
 
 def _create_locked(config: Config) -> tuple[Run, FileLock]:
-    """A new run's folder, held. Raises Busy where another process was quicker."""
+    """Create and lock a new run folder. Raises RunLocked if another process was faster."""
     try:
         run = Run.create(
             config.output_dir, f"{config.method}-{config.dataset_version}-s{config.seed}"
@@ -106,39 +109,42 @@ def _create_locked(config: Config) -> tuple[Run, FileLock]:
     except FkiError:
         folder = expand_path(config.output_dir)
         if config.output_dir and (folder / RUN).is_file():
-            raise RunLocked(f"Another process has just begun the run in {folder}.") from None
+            raise RunLocked(f"Another process has just started a run in {folder}.") from None
         raise
     lock = lock_run(run)
     if (run.folder / RUN).is_file():
         lock.release()
-        raise RunLocked(f"Another process has just been in {run.folder}.")
+        raise RunLocked(f"Another process has just used {run.folder}.")
     return run, lock
 
 
 def write_run_files(run: Run, session: Session, resolved: ResolvedConfig) -> None:
-    """Write run.json, then config.toml and probes.jsonl. Raises FkiError for too small a disk."""
+    """Write run.json, config.toml and probes.jsonl.
+
+    Raises FkiError if the disk is too small for the run.
+    """
     check_disk_space(run.folder, peak_checkpoint_bytes(session) + LOG_BYTES, "the run needs")
     before = run.info if (run.folder / RUN).exists() else {}
     created = {"created": before["created"]} if "created" in before else {}
     holder = {"pid": os.getpid(), "host": platform.node()}
-    described = describe_run(session, resolved) | created
-    run.update(**described, holder=holder, status="running")
+    description = describe_run(session, resolved) | created
+    run.update(**description, holder=holder, status="running")
     write_text(run.folder / CONFIG, to_toml(resolved.config))
     probes = (
         {"probe_set": cell.probe_set, **asdict(probe)}
-        for cell in session.questions.cells
+        for cell in session.schedule.cells
         for probe in cell.probes
     )
     write_lines(run.folder / PROBES, probes)
 
 
 def peak_checkpoint_bytes(session: Session) -> int:
-    """Bytes that the checkpoints of a run take at most, one that is being written among them."""
+    """Bytes of a run's checkpoints at most, including one that is being written."""
     return kept_checkpoint_bytes(session) + checkpoint_bytes(session)
 
 
 def kept_checkpoint_bytes(session: Session) -> int:
-    """Bytes that the checkpoints of a run take at most once it is done."""
+    """Bytes of a finished run's checkpoints at most."""
     return checkpoint_bytes(session) * (session.config.keep_last + session.config.keep_best)
 
 
@@ -153,19 +159,24 @@ DISK_HINT = (
 )
 
 
-def check_disk_space(folder: Path, needed: int, what: str, hint: str = DISK_HINT) -> None:
-    """Raises FkiError where the disk of an existing folder has fewer bytes left than needed."""
+def check_disk_space(folder: Path, needed: int, purpose: str, hint: str = DISK_HINT) -> None:
+    """Raises FkiError if the disk of an existing folder has less free space than needed.
+
+    Args:
+        needed: bytes.
+        purpose: subject and verb of the message, such as "the run needs".
+    """
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise FkiError(
-            f"The disk of {folder} has {free / 2**20:,.0f} MiB left, and {what} up to "
+            f"The disk of {folder} has {free / 2**20:,.0f} MiB free; {purpose} up to "
             f"{needed / 2**20:,.0f} MiB.",
             hint=hint,
         )
 
 
 def mark_finished(run: Run, status: str, **more: Any) -> None:
-    """Mark how a run ended; a disk that refuses does not hide what happened before."""
+    """Write the final status; unless the run is done, a full disk does not hide its error."""
     try:
         run.update(status=status, ended=_now(), **more)
     except FkiError:
@@ -178,7 +189,7 @@ def _now() -> str:
 
 
 def describe_run(session: Session, resolved: ResolvedConfig) -> dict[str, Any]:
-    """What run.json says of a session before it starts."""
+    """The contents of run.json before the first step."""
     total, train = load.count_parameters(session.model)
     stream = session.stream
     return {
@@ -196,9 +207,9 @@ def describe_run(session: Session, resolved: ResolvedConfig) -> dict[str, Any]:
         "model": {
             "name": session.config.model,
             "digest": session.base_digest,
-            "tokenizer": token_cache.tokenizer_identity(session.encoder.tokenizer),
+            "tokenizer": token_cache.tokenizer_identity(session.tokenizer.tokenizer),
         },
-        "parameters": {"added": session.added, "total": total, "trainable": train},
+        "parameters": {"added": session.added_parameters, "total": total, "trainable": train},
         "protocol": describe_protocol(session.config),
         "environment": describe_environment(session),
     }

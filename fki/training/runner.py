@@ -1,4 +1,9 @@
-"""One whole run: score, then for each phase learn, checkpoint and score; all of it on disk."""
+"""Carry out one run: evaluate the base model, then train, save and evaluate each phase.
+
+A run writes its folder as it goes: each step and each row of scores at once, a checkpoint after
+each phase, and more checkpoints every `save_every_steps` steps or on a signal. A run that stops
+resumes from its newest checkpoint and ends with the same bits. Only the main process writes.
+"""
 
 import math
 import time
@@ -30,31 +35,36 @@ from fki.training.signals import SignalRequests
 
 @dataclass(slots=True)
 class Runner:
-    """Carries a session through its phases and writes the run folder; only one process writes."""
+    """Takes a session through its phases and writes the run folder."""
 
     session: Session
     run: Run
     state: RunState = field(default_factory=RunState)
-    wishes: SignalRequests = field(default_factory=SignalRequests)
-    notes: list[str] = field(default_factory=list)  # what the user should be told
-    heeded: int = 0  # steps when signals were last heeded
-    logged: LogExtent = field(default_factory=LogExtent)  # before the logs were cut
-    optimizer_state: dict[int, Any] | None = None  # what the next period goes on with
+    requests: SignalRequests = field(default_factory=SignalRequests)
+    notes: list[str] = field(default_factory=list)  # messages for the user
+    logged: LogExtent = field(default_factory=LogExtent)  # before the logs were truncated
+    steps_at_last_check: int = 0  # optimizer steps when signals were last checked
+    optimizer_state: dict[int, Any] | None = None  # loaded by the next period
     lock: FileLock | None = None  # held while the run goes on
 
     @classmethod
-    def begin(cls, session: Session, resolved: ResolvedConfig, *, again: bool = False) -> "Runner":
-        """A run in a new folder, written before the first step, or the one to go on with.
+    def start(
+        cls, session: Session, resolved: ResolvedConfig, *, must_resume: bool = False
+    ) -> "Runner":
+        """Create a run folder, or reopen that of an unfinished run with the same settings.
 
         Args:
-            again: go on with the unfinished run of these settings; without it only where
-                `output_dir` holds that run.
+            must_resume: look for an unfinished run under `runs/` too; without it, only a run in
+                `output_dir` is resumed.
         Raises:
-            FkiError: output_dir or output_log is taken, there is no run to go on with, or the disk
-                is too small; Busy where another process holds the run.
+            FkiError: `output_dir` or `output_log` is in use, no unfinished run exists, or the disk
+                is too small.
+            RunLocked: another process is running in the folder.
         """
         output_log.check(resolved.config.output_log)
-        lock, folder, saved, notes = _open_on_main_process(session, resolved, again=again)
+        lock, folder, saved, notes = _open_on_main_process(
+            session, resolved, must_resume=must_resume
+        )
         runner = cls(session, Run(folder), notes=notes, lock=lock)
         runner.logged = resume.read_log_extent(runner.run)
         if saved is not None:
@@ -64,45 +74,45 @@ class Runner:
         return runner
 
     def restore(self, saved: Path) -> None:
-        """Go on from a checkpoint: weights, optimizer, position, scores, logs."""
+        """Load weights, optimizer, position, scores and logs of a checkpoint."""
         checkpoint.load(saved, self.session.model)
         content, self.optimizer_state = checkpoint.load_state(saved)
         self.state, sizes = resume.parse_state(content)
-        self.heeded = self.clock.steps
-        for period in self._learned():
-            self.session.trainer.pass_over(period)
+        self.steps_at_last_check = self.totals.steps
+        for period in self._trained_periods():
+            self.session.trainer.skip_period(period)
         if self.session.is_main:
             resume.truncate_logs(self.run, sizes)
 
-    def _learned(self) -> list[Period]:
-        """The periods that are done, in order."""
+    def _trained_periods(self) -> list[Period]:
+        """The periods that are trained already, in order."""
         at, phases = self.state.position, self.session.phases
         done = [period for phase in phases[: at.phase] for period in phase.periods]
         return [*done, *(phases[at.phase].periods[: at.period] if at.phase < len(phases) else ())]
 
     @property
-    def clock(self) -> RunTotals:
-        """What was spent so far."""
-        return self.state.clock
+    def totals(self) -> RunTotals:
+        """Steps, tokens, operations and seconds so far."""
+        return self.state.totals
 
     @property
     def rows(self) -> list[tuple[str, list[Score]]]:
-        """What has been scored so far."""
+        """The rows of R so far: (name, scores)."""
         return self.state.rows
 
     def events(self) -> Generator[Step | RowScored, None, None]:
-        """Run everything that is left, yielding each step and each scored row.
+        """Carry out the rest of the run; yield each optimizer step and each scored row.
 
-        The run is marked done, failed or interrupted, whatever ends it. Raises Interrupted where a
-        signal asked to stop; what is needed to go on is then on disk.
+        However it ends, run.json then has the status done, failed or interrupted. Raises
+        Interrupted after a signal; the run can then be resumed.
         """
         peak_memory.reset_peak_memory()
         try:
-            yield from self._events()
+            yield from self._run_phases()
         except (KeyboardInterrupt, GeneratorExit, Interrupted) as stop:
             self.finish("interrupted")
             if isinstance(stop, KeyboardInterrupt):
-                raise self.interrupted() from None
+                raise self.interruption() from None
             raise
         except BaseException as error:
             self.finish("failed", error=f"{type(error).__name__}: {error}")
@@ -111,57 +121,56 @@ class Runner:
         if self.session.is_main:
             output_log.write(self.session.config.output_log, self.scores()["rows"])
 
-    def _events(self) -> Generator[Step | RowScored, None, None]:
+    def _run_phases(self) -> Generator[Step | RowScored, None, None]:
         if self.state.position.phase < 0:
-            yield self._score(0)
+            yield self._evaluate_row(0)
         if self.session.config.check_validation:
             return
         phases = self.session.phases
         for t in range(self.state.position.phase + 1, len(phases) + 1):
             if self.state.position.period < len(phases[t - 1].periods):
-                yield from self._learn(phases[t - 1].periods)
+                yield from self._train(phases[t - 1].periods)
                 self._save(phases[t - 1].name)
-            yield self._score(t)
+            yield self._evaluate_row(t)
 
-    def _learn(self, periods: tuple[Period, ...]) -> Generator[Step, None, None]:
-        """What is left of a phase's periods; after each step, what signals ask for."""
+    def _train(self, periods: tuple[Period, ...]) -> Generator[Step, None, None]:
+        """Train on the rest of a phase's periods; check signals after each step."""
         at, trainer = self.state.position, self.session.trainer
         for period in periods[at.period :]:
             state = self.optimizer_state
-            for step in trainer.learn(period, after=at.step, seconds=at.seconds, state=state):
+            for step in trainer.train_period(
+                period, start=at.step, seconds=at.seconds, optimizer_state=state
+            ):
                 self.optimizer_state, at.step = None, step.step
                 at.seconds += step.seconds
                 self._log(step)
                 yield step
                 if step.is_settled:
-                    self._heed(f"{period.name}-step{step.step}")
+                    self._handle_requests(f"{period.name}-step{step.step}")
             at.period, at.step, at.seconds = at.period + 1, 0, 0.0
-            self.clock.stream_tokens += self.session.encoder.count_tokens(period.examples)
+            self.totals.stream_tokens += self.session.tokenizer.count_tokens(period.examples)
 
-    def _heed(self, name: str) -> None:
-        """Save where it is time or asked for. Raises Interrupted where the run is to stop."""
-        every, before, self.heeded = (
-            self.session.config.save_every_steps,
-            self.heeded,
-            self.clock.steps,
-        )
-        is_time = every > 0 and self.heeded // every > before // every
-        if self._asked("stop"):
+    def _handle_requests(self, name: str) -> None:
+        """Save a checkpoint if it is due or requested. Raises Interrupted for a stop request."""
+        every, before = self.session.config.save_every_steps, self.steps_at_last_check
+        self.steps_at_last_check = self.totals.steps
+        is_due = every > 0 and self.totals.steps // every > before // every
+        if self._is_requested("stop"):
             self._save(name)
-            raise self.interrupted()
-        if self._asked("save") or is_time:
+            raise self.interruption()
+        if self._is_requested("save") or is_due:
             self._save(name)
 
-    def _asked(self, wish: str) -> bool:
-        """Has any process been asked for this? A wish to save is granted once."""
-        asked = bool(getattr(self.wishes, wish))
+    def _is_requested(self, request: str) -> bool:
+        """Did any process receive this request? A save request is reset."""
+        requested = bool(getattr(self.requests, request))
         accelerator = self.session.accelerator
         if accelerator.num_processes > 1:
-            flag = torch.tensor(float(asked), device=accelerator.device)
-            asked = bool(accelerator.reduce(flag, "sum") > 0)
-        if wish == "save":
-            self.wishes.save = False
-        return asked
+            flag = torch.tensor(float(requested), device=accelerator.device)
+            requested = bool(accelerator.reduce(flag, "sum") > 0)
+        if request == "save":
+            self.requests.save = False
+        return requested
 
     def _save(self, name: str) -> None:
         if self.session.is_main:
@@ -170,21 +179,22 @@ class Runner:
                 self.run.folder,
                 name,
                 self.session.model,
-                order=2 * self.clock.steps + (self.state.position.step == 0),
+                order=2 * self.totals.steps + (self.state.position.step == 0),
                 state=self.state.as_dict(self.run),
                 optimizer=self.session.trainer.optimizer,
                 keep_last=config.keep_last,
                 keep=best_rows(self.rows, config.keep_best),
             )
 
-    def _score(self, t: int) -> RowScored:
-        """Ask row t's questions; keep every prediction."""
+    def _evaluate_row(self, t: int) -> RowScored:
+        """Evaluate row t of R; write every prediction and the scores."""
         began = time.perf_counter()
-        after, scores = self.session.questions.row_name(t), []
-        for cells in group_cells(self.session.questions.row(t)):
+        schedule, scores = self.session.schedule, list[Score]()
+        after = schedule.row_name(t)
+        for cells in group_cells(schedule.row(t)):
             samples = []
-            answers = self.session.evaluator.predict_cells(self.session.model, cells)
-            for cell, predictions in zip(cells, answers, strict=True):
+            predicted = self.session.evaluator.predict_cells(self.session.model, cells)
+            for cell, predictions in zip(cells, predicted, strict=True):
                 scores.append(
                     mean_score(cell.probe_set, cell.column, predictions, lasts=cell.lasts)
                 )
@@ -193,27 +203,23 @@ class Runner:
                 ]
             if self.session.is_main:
                 append_lines(self.run.folder / SAMPLES, samples)
-            if self._asked("stop"):
-                raise self.interrupted()
+            if self._is_requested("stop"):
+                raise self.interruption()
         self.rows.append((after, scores))
         at = self.state.position
         at.phase, at.period, at.step, at.seconds = t, 0, 0, 0.0
         seconds = time.perf_counter() - began
-        self.clock.eval_seconds += seconds
+        self.totals.eval_seconds += seconds
         if self.session.is_main:
             append_lines(self.run.folder / METRICS, [{"after": after, **asdict(s)} for s in scores])
             write_json(self.run.folder / SCORES, self.scores())
         return RowScored(after, t, len(self.session.phases) + 1, scores, seconds)
 
     def _log(self, step: Step) -> None:
-        self.clock.train_seconds += step.seconds
-        self.clock.tokens += step.tokens
-        self.clock.examples += step.examples
-        self.clock.flops += step.flops
-        self.clock.steps += 1
+        self.totals.add(step)
         if self.session.is_main:
             row = {
-                "step": self.clock.steps,
+                "step": self.totals.steps,
                 "period": step.period,
                 "epoch": step.epoch + 1,
                 "train/loss": step.loss if math.isfinite(step.loss) else None,
@@ -227,7 +233,7 @@ class Runner:
             append_lines(self.run.folder / METRICS, [row])
 
     def scores(self) -> dict[str, Any]:
-        """The rows so far and what follows from them."""
+        """The rows of R so far and their summary, as in scores.json."""
         done = len(self.rows) - 1
         columns = [phase.name for phase in self.session.phases]
         reached = columns[:done] if done else columns
@@ -238,48 +244,48 @@ class Runner:
             "summary": summarize_scores(
                 self.rows,
                 reached,
-                tokens=self.clock.stream_tokens,
-                seconds=self.clock.train_seconds,
+                tokens=self.totals.stream_tokens,
+                seconds=self.totals.train_seconds,
             ),
         }
 
-    def interrupted(self) -> Interrupted:
-        """The error that tells of a stop by the user."""
+    def interruption(self) -> Interrupted:
+        """The error for a run that the user stops."""
         return Interrupted(
-            f"Interrupted; what is needed to go on is in {self.run.folder}.",
+            f"Interrupted. The run can be resumed from {self.run.folder}.",
             hint="Run the same command with --resume.",
         )
 
     def finish(self, status: str, **more: str) -> None:
-        """Mark how the run ended, and let go of its folder."""
+        """Write the final status into run.json and release the folder."""
         if self.session.is_main:
             if status == "done":
                 outcomes.save_outcomes(self.run)
-            spent = asdict(self.clock)
-            mark_finished(
-                self.run, status, spent=spent, peak_mib=peak_memory.peak_memory_mib(), **more
-            )
+            spent, peak = asdict(self.totals), peak_memory.peak_memory_mib()
+            mark_finished(self.run, status, spent=spent, peak_mib=peak, **more)
         if self.lock:
             self.lock.release()
 
 
 def _open_on_main_process(
-    session: Session, resolved: ResolvedConfig, *, again: bool
+    session: Session, resolved: ResolvedConfig, *, must_resume: bool
 ) -> tuple[FileLock | None, Path, Path | None, list[str]]:
-    """As `folder.take` by the main process; the others are told, of an error too, so that none
-    waits for a run that does not begin."""
+    """Call `create_or_reopen` on the main process and share the result with all processes.
+
+    An error is shared too, so that no process waits for a run that does not start.
+    """
     lock: FileLock | None = None
-    told: list[Any] = [None]
+    shared: list[Any] = [None]
     try:
         if session.is_main:
-            lock, *told[0] = create_or_reopen(session, resolved, again=again)
+            lock, *shared[0] = create_or_reopen(session, resolved, must_resume=must_resume)
     except FkiError as error:
         if session.accelerator.num_processes == 1:
             raise
-        told[0] = error
+        shared[0] = error
     if session.accelerator.num_processes > 1:
-        told = broadcast_object_list(told)
-    if isinstance(told[0], FkiError):
-        raise told[0]
-    folder, saved, notes = told[0]
+        shared = broadcast_object_list(shared)
+    if isinstance(shared[0], FkiError):
+        raise shared[0]
+    folder, saved, notes = shared[0]
     return lock, folder, saved, notes

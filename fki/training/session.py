@@ -1,4 +1,8 @@
-"""From a config to ready parts: data, model, method, trainer, evaluator."""
+"""Build the parts of a run from its config: data, model, method, trainer, evaluator.
+
+Everything that can fail is checked here, before the first step: the data, the model, the lengths of
+all answers, the method's options and the weights that the run starts from.
+"""
 
 import gc
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,129 +36,132 @@ from fki.training.trainer import Trainer
 
 @dataclass(frozen=True)
 class Session:
-    """Everything a run needs, checked and in memory."""
+    """The parts of a run, checked and in memory."""
 
     config: Config
     stream: Stream
     base: BaseModel
     model: nn.Module  # prepared by the method
     method: Method
-    encoder: ExampleTokenizer
+    tokenizer: ExampleTokenizer
     trainer: Trainer
     evaluator: Evaluator
     accelerator: Accelerator
     phases: list[Phase]
-    questions: ProbeSchedule
-    base_digest: str
-    added: int  # parameters that the method adds
+    schedule: ProbeSchedule
+    base_digest: str  # SHA-256 of the base model's weights
+    added_parameters: int  # that the method adds
 
     @property
     def periods(self) -> list[Period]:
-        """What is trained on, in order."""
+        """The periods to train on, in order; none if the run only evaluates."""
         if self.config.check_validation:
             return []
         return [period for phase in self.phases for period in phase.periods]
 
     @property
-    def steps(self) -> dict[str, int]:
-        """Optimizer steps of each period; a method that mixes in more may take more."""
-        return {period.name: self.trainer.courses.expected(period) for period in self.periods}
+    def expected_steps(self) -> dict[str, int]:
+        """Optimizer steps of each period; a method that mixes in examples may take more."""
+        return {period.name: self.trainer.planner.expected_steps(period) for period in self.periods}
 
     @property
     def is_main(self) -> bool:
-        """Is this the one process that writes and shows?"""
+        """Is this the process that writes and prints?"""
         return bool(self.accelerator.is_main_process)
 
 
 def build_session(config: Config) -> Session:
-    """Read the data, load and prepare the model. Raises FkiError before anything is trained."""
+    """Read the data, load the model and prepare it. Raises FkiError if anything cannot be used."""
     stream = open_stream(config.dataset, config.dataset_version, config.prompt_format)
     base = load.load_base_model(config.model)
-    _check_trains(base, config)
+    _check_trainable(base, config)
     accelerator = make_accelerator(config)
-    plan = make_phases(stream, config)
-    questions = ProbeSchedule(stream, plan, config)
+    phases = make_phases(stream, config)
+    schedule = ProbeSchedule(stream, phases, config)
     method = make_method(config)
     review = _load_review(stream, method)
-    with accelerator.main_process_first():  # which tokenises; the others read
-        encoder = make_example_tokenizer(base.tokenizer, config, accelerator)
-        taught = [period.examples for phase in plan for period in phase.periods]
-        _check_answers_fit([*taught, review] if method.corpus else taught, encoder)
-        _check_probes_fit(questions, encoder, config)
-        encoder.token_cache.flush()
-    digest = load.weights_digest(base.model)
-    before, _ = load.count_parameters(base.model)
+    with accelerator.main_process_first():  # the first process tokenizes, the others read its cache
+        tokenizer = make_example_tokenizer(base.tokenizer, config, accelerator)
+        examples = [period.examples for phase in phases for period in phase.periods]
+        _check_examples_fit([*examples, review] if method.corpus else examples, tokenizer)
+        _check_probes_fit(schedule, tokenizer, config)
+        tokenizer.token_cache.flush()
+    base_digest = load.weights_digest(base.model)
+    base_parameters, _ = load.count_parameters(base.model)
     torch.manual_seed(config.seed)  # for parameters that the method adds
     model = method.prepare(base.model)
-    after, _ = load.count_parameters(model)
+    parameters, _ = load.count_parameters(model)
+    _load_start_weights(model, config)
+    cache = make_encoder_cache(model, method, tokenizer, config)
+    training_cache = cache if trains_from_cache(config) else None
+    evaluation_cache = cache if config.encoder_cache != "bf16" else None  # scores are fp32
+    return Session(
+        config=config,
+        stream=stream,
+        base=base,
+        model=model,
+        method=method,
+        tokenizer=tokenizer,
+        trainer=Trainer(model, method, config, tokenizer, accelerator, review, training_cache),
+        evaluator=Evaluator(tokenizer, config, accelerator, evaluation_cache),
+        accelerator=accelerator,
+        phases=phases,
+        schedule=schedule,
+        base_digest=base_digest,
+        added_parameters=parameters - base_parameters,
+    )
+
+
+def _check_trainable(base: BaseModel, config: Config) -> None:
+    """Raises ConfigError for an exported model with a branch: methods need a plain encoder."""
+    if isinstance(base.model, FkiT5ForConditionalGeneration):
+        raise ConfigError(
+            f"'{config.model}' is an exported model with a branch beside its encoder. fki can "
+            "evaluate it, but not train it further.",
+            hint="Continue from the run that it was exported from: --continue-from RUN",
+        )
+
+
+def _load_start_weights(model: nn.Module, config: Config) -> None:
+    """Load the checkpoint of `checkpoint_path` or `continue_from`, if one is set."""
     stated = {"checkpoint_path": config.checkpoint_path, "continue_from": config.continue_from}
     for setting, path in stated.items():
         if path:
             checkpoint.load(checkpoint.find(expand_path(path), setting), model)
-    states = make_encoder_cache(model, method, encoder, config)
-    to_learn = states if trains_from_cache(config) else None
-    trainer = Trainer(model, method, config, encoder, accelerator, review, to_learn)
-    to_ask = states if config.encoder_cache != "bf16" else None
-    evaluator = Evaluator(encoder, config, accelerator, to_ask)
-    return Session(
-        config,
-        stream,
-        base,
-        model,
-        method,
-        encoder,
-        trainer,
-        evaluator,
-        accelerator,
-        plan,
-        questions,
-        digest,
-        after - before,
-    )
-
-
-def _check_trains(base: BaseModel, config: Config) -> None:
-    """Raises ConfigError for a model whose encoder has a branch: methods want a plain one."""
-    if isinstance(base.model, FkiT5ForConditionalGeneration):
-        raise ConfigError(
-            f"'{config.model}' is an exported model with a branch beside its encoder, which fki "
-            "asks and scores, but does not train further.",
-            hint="Go on from the run that it was exported from: --continue-from RUN",
-        )
 
 
 def free_memory() -> None:
-    """Free the memory of sessions that nobody holds any more: their parts refer to one another."""
+    """Free sessions that are no longer referenced; their parts form reference cycles."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def _load_review(stream: Stream, method: Method) -> Sequence[Example]:
-    """Old text for methods that review: their corpus, else what was known before the stream, which
-    is read when it is gone through."""
+    """Examples for methods that replay: their corpus, or else the stream's base knowledge.
+
+    Base knowledge is read lazily, whenever it is iterated.
+    """
     prompt = method.config.prompt_format
 
     def read() -> Iterator[Example]:
         return (e for f in stream.base for e in training_examples(f, prompt, period=BASE))
 
-    return (
-        read_corpus(expand_path(method.corpus), prompt)
-        if method.corpus
-        else LazySequence(None, read)
-    )
+    if method.corpus:
+        return read_corpus(expand_path(method.corpus), prompt)
+    return LazySequence(None, read)
 
 
 def make_encoder_cache(
-    model: nn.Module, method: Method, encoder: ExampleTokenizer, config: Config
+    model: nn.Module, method: Method, tokenizer: ExampleTokenizer, config: Config
 ) -> EncoderCache | None:
-    """What keeps the states of the frozen encoder; None where none is frozen or kept."""
+    """The cache of a frozen encoder; None if the encoder trains or `encoder_cache` is off."""
     frozen = method.frozen_encoder(model)
     if frozen is None or config.encoder_cache == "off":
         return None
     return EncoderCache(
         frozen,
-        encoder,
+        tokenizer,
         dtype="bf16" if config.encoder_cache == "bf16" else "fp32",
         max_bytes=config.encoder_cache_mib * 2**20,
         folder=data_home() / "states",
@@ -162,44 +169,48 @@ def make_encoder_cache(
 
 
 def trains_from_cache(config: Config) -> bool:
-    """Do epochs read the states of a frozen encoder? For a single epoch keeping them is no use."""
-    is_wanted = config.encoder_cache in ("fp32", "bf16")
-    return is_wanted or (config.encoder_cache == "auto" and config.num_train_epochs > 1)
+    """Does training read the encoder cache? For a single epoch it saves nothing."""
+    is_stated = config.encoder_cache in ("fp32", "bf16")
+    return is_stated or (config.encoder_cache == "auto" and config.num_train_epochs > 1)
 
 
-def _check_answers_fit(taught: Iterable[Iterable[Example]], encoder: ExampleTokenizer) -> None:
-    """Tokenise all that is learned, a part at a time. Raises ConfigError for a cut answer."""
-    for part in taught:
+def _check_examples_fit(parts: Iterable[Iterable[Example]], tokenizer: ExampleTokenizer) -> None:
+    """Tokenize all training examples, a part at a time.
+
+    Raises ConfigError if an answer is longer than `output_length`.
+    """
+    for part in parts:
         examples = [*part]
-        encoder.check_fit([e.target for e in examples if not e.is_text])
-        encoder.token_cache.get_lengths([e.source for e in examples if not e.is_text])
-        encoder.count_examples(examples)
+        tokenizer.check_fit([e.target for e in examples if not e.is_text])
+        tokenizer.token_cache.get_lengths([e.source for e in examples if not e.is_text])
+        tokenizer.count_examples(examples)
 
 
-def _check_probes_fit(questions: ProbeSchedule, encoder: ExampleTokenizer, config: Config) -> None:
-    """Tokenise all that is asked, a cell at a time. Raises ConfigError for a cut answer."""
-    for cell in questions.cells:
+def _check_probes_fit(schedule: ProbeSchedule, tokenizer: ExampleTokenizer, config: Config) -> None:
+    """Tokenize all probes, a cell at a time.
+
+    Raises ConfigError if an answer is longer than `output_length`.
+    """
+    for cell in schedule.cells:
         answers = [answer for probe in cell.probes for answer in probe.answers]
-        encoder.check_fit([target_text(answer, config.prompt_format) for answer in answers])
-        encoder.token_cache.get_lengths([probe.source for probe in cell.probes])
+        tokenizer.check_fit([target_text(answer, config.prompt_format) for answer in answers])
+        tokenizer.token_cache.get_lengths([probe.source for probe in cell.probes])
 
 
 def startup_notes(config: Config, accelerator: Accelerator) -> list[str]:
-    """What to say before the start: whose weights it starts from, and where `ngpu` is not the
-    number of processes that were started."""
-    found, world = [], accelerator.num_processes
+    """Messages before the start: start weights, emulated bf16, and `ngpu` against processes."""
+    notes, world = [], accelerator.num_processes
     if config.continue_from:
-        found.append(f"a new run from the weights of {config.continue_from}; row 0 is theirs.")
-    if config.mixed_precision == "bf16" and not has_native_bf16():
-        found.append(
-            "mixed_precision = bf16, but this device only imitates it, which is slower than fp32: "
-            "auto uses bf16 where it is quicker."
+        notes.append(
+            f"New run from the weights of {config.continue_from}; row 0 evaluates these weights."
         )
+    if config.mixed_precision == "bf16" and not has_native_bf16():
+        notes.append("bf16 is emulated on this device and slower than fp32; use auto.")
     if config.ngpu != world:
         examples = config.train_batch_size * config.gradient_accumulation_steps * world
-        found.append(
+        notes.append(
             f"ngpu = {config.ngpu}, but {world} process{'es' * (world > 1)} started: an optimizer "
-            f"step has {examples} examples. For {config.ngpu}: "
+            f"step has {examples} examples. For {config.ngpu} processes: "
             f"accelerate launch --num_processes {config.ngpu} -m fki train ..."
         )
-    return found
+    return notes

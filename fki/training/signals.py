@@ -1,6 +1,6 @@
-"""What signals ask of a run: SIGINT and SIGTERM to stop after this step, SIGUSR1 to save now.
+"""Signals of a run: SIGINT and SIGTERM stop it after the current step, SIGUSR1 saves a checkpoint.
 
-A second SIGINT or SIGTERM stops at once, wherever the run is.
+A second SIGINT or SIGTERM stops the run at once, at any point.
 """
 
 import signal
@@ -13,7 +13,7 @@ from types import FrameType
 
 @dataclass(slots=True)
 class SignalRequests:
-    """What has been asked for and not been done yet."""
+    """Requests that are not fulfilled yet."""
 
     stop: bool = False
     save: bool = False
@@ -21,26 +21,26 @@ class SignalRequests:
 
 @contextmanager
 def handle_signals() -> Iterator[SignalRequests]:
-    """Signals become wishes in here; not outside of the main thread, where none arrive."""
-    wishes = SignalRequests()
+    """Within the context, signals become requests; only in the main thread, which receives them."""
+    requests = SignalRequests()
     if threading.current_thread() is not threading.main_thread():
-        yield wishes
+        yield requests
         return
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        if wishes.stop:
+    def request_stop(number: int, frame: FrameType | None) -> None:
+        if requests.stop:
             raise KeyboardInterrupt
-        wishes.stop = True
+        requests.stop = True
 
-    def save(number: int, frame: FrameType | None) -> None:
-        wishes.save = True
+    def request_save(number: int, frame: FrameType | None) -> None:
+        requests.save = True
 
-    handlers = {signal.SIGINT: stop, signal.SIGTERM: stop}
+    handlers = {signal.SIGINT: request_stop, signal.SIGTERM: request_stop}
     if hasattr(signal, "SIGUSR1"):  # not on Windows
-        handlers[signal.SIGUSR1] = save
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        handlers[signal.SIGUSR1] = request_save
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        yield wishes
+        yield requests
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -68,7 +68,7 @@ class Sweep:
 
     cells: SweepPlan
     mine: Sequence[SweepCell]
-    wishes: SignalRequests = field(default_factory=SignalRequests)
+    requests: SignalRequests = field(default_factory=SignalRequests)
     progress: dict[str, Progress] = field(default_factory=dict)  # by the cells' names
     track: Sequence[str] = ()  # trackers, for each cell
     world: int = 1  # processes that run each cell together
@@ -113,7 +113,7 @@ class Sweep:
             try:
                 yield from self._run(cell)
             except (Interrupted, KeyboardInterrupt):
-                raise self.interrupted(cell) from None
+                raise self.interruption(cell) from None
             except RunLocked as busy:
                 self.progress[cell.name] = Progress("elsewhere", error=str(busy))
             except Exception as error:
@@ -132,14 +132,14 @@ class Sweep:
             return
         if self._agreed(lambda: is_locked(Run(cell.folder))):
             raise RunLocked(f"Another process is running in {cell.folder}.")
-        if self._agreed(lambda: self.wishes.stop):
-            raise self.interrupted(cell)
+        if self._agreed(lambda: self.requests.stop):
+            raise self.interruption(cell)
         progress = self.progress[cell.name]
         progress.status = "running"
         yield cell, progress
         ready = session.build_session(cell.config)
-        runner = Runner.begin(ready, cell.resolved)
-        runner.wishes = self.wishes
+        runner = Runner.start(ready, cell.resolved)
+        runner.requests = self.requests
         yield from ((cell, Note(text)) for text in runner.notes)
         with tracking.track_run(runner, self.track) as trackers:
             for event in _follow_run(runner, progress):
@@ -159,7 +159,7 @@ class Sweep:
         found: T = broadcast_object_list([ask() if is_main else None])[0]
         return found
 
-    def interrupted(self, cell: SweepCell) -> Interrupted:
+    def interruption(self, cell: SweepCell) -> Interrupted:
         """The error that tells of a stop by the user."""
         done = len(self.with_status("done"))
         return Interrupted(
@@ -171,13 +171,13 @@ class Sweep:
 
 def _follow_run(runner: Runner, progress: Progress) -> Generator[Step | RowScored, None, None]:
     """What a run does, and how far it is by that."""
-    expected = runner.session.steps
+    expected = runner.session.expected_steps
     total, names = sum(expected.values()), list(expected)
-    progress.share = min(1.0, runner.clock.steps / total) if total else 0.0
+    progress.share = min(1.0, runner.totals.steps / total) if total else 0.0
     progress.learned, progress.kept = learned_and_kept(runner.rows)
     with closing(runner.events()) as events:
         for event in events:
-            progress.seconds = runner.clock.train_seconds + runner.clock.eval_seconds
+            progress.seconds = runner.totals.train_seconds + runner.totals.eval_seconds
             if isinstance(event, Step):
                 before = sum(expected[name] for name in names[: names.index(event.period)])
                 within = expected[event.period] * event.step / event.steps  # may mix in more

@@ -95,7 +95,7 @@ class Tracking:
 
     def log(self, event: Step | RowScored) -> list[str]:
         """Track a step or a scored row. Returns what to say of trackers that failed."""
-        steps, notes = self.runner.clock.steps, []
+        steps, notes = self.runner.totals.steps, []
         values = step_values(event) if isinstance(event, Step) else row_values(event.scores)
         for tracker in [*self.trackers]:
             seen = self.seen[tracker.name]

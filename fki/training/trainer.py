@@ -1,9 +1,13 @@
-"""The one training loop, over Accelerate: a generator of Steps, one period at a time.
+"""The training loop, over Accelerate: trains one period at a time and yields every optimizer step.
 
-An optimizer batch is `train_batch_size` x processes x `gradient_accumulation_steps` examples, and
-its gradient is that of the mean loss over all of its target tokens, however it is cut up. Order and
-dropout are pure functions of (seed, period, epoch or step), so that a period can be gone on with at
-any step.
+An optimizer batch has `train_batch_size` x processes x `gradient_accumulation_steps` examples. Its
+gradient is that of the mean loss over all target tokens, however the batch is split. Order and
+dropout depend only on (seed, period, epoch or step), so a period resumes at any step with the same
+results.
+
+On a GPU the loop starts several steps before it reads a loss, because reading waits for the device.
+Gradients are clipped by their global norm. If memory runs out, micro-batches are halved and the
+step is computed again.
 """
 
 import math
@@ -30,279 +34,305 @@ from fki.training.batching import Batcher, OptimizerBatch, derive_seed
 from fki.training.budget import PeriodPlan, PeriodPlanner
 from fki.training.lr_schedule import LinearWarmupDecay
 
-MAX_PENDING_STEPS = (
-    8  # steps that a GPU is asked for before their losses are read, which waits for it
-)
-MAX_SKIPPED_STEPS = 10  # steps in a row that `on_nan = "skip"` leaves out before it gives up
+MAX_PENDING_STEPS = 8  # steps that a GPU computes before their losses are read
+MAX_SKIPPED_STEPS = 10  # consecutive steps that `on_nan = "skip"` skips before it gives up
 MAX_NAMED_EXAMPLES = 5  # examples of a batch that an error names
-TRAINING_GROUP = "trained"  # the group of states of what is being learned
+TRAINING_GROUP = "trained"  # the current period's group in the encoder cache
+
+
+class TrainingBatch(NamedTuple):
+    """An optimizer batch with its epoch and its cost."""
+
+    epoch: int  # from 0
+    batch: OptimizerBatch
+    flops: float
 
 
 class PendingStep(NamedTuple):
-    """An optimizer step whose loss may be known to the device alone."""
+    """An optimizer step whose loss may still be on the device."""
 
-    read: Tensor  # [2], loss and norm
+    loss_and_norm: Tensor  # [2]
     learning_rate: float
     note: str
 
 
 class Trainer:
-    """Teaches a prepared model one period after another."""
+    """Trains a prepared model on one period after another."""
 
     def __init__(
         self,
         model: nn.Module,
         method: Method,
         config: Config,
-        encoder: ExampleTokenizer,
+        tokenizer: ExampleTokenizer,
         accelerator: Accelerator,
         review: Sequence[Example] = (),
-        states: EncoderCache | None = None,
+        encoder_cache: EncoderCache | None = None,
     ) -> None:
-        """`states`: of the frozen encoder, where epochs are to read them instead of running it."""
-        self.method, self.config, self.encoder = method, config, encoder
-        self.accelerator, self.review, self.states = accelerator, review, states
-        self.group: CachedStates | None = None  # the current period's states
-        self.plain = model
+        """
+        Args:
+            review: older examples for methods that replay them.
+            encoder_cache: outputs of the frozen encoder, read instead of running it.
+        """
+        self.method, self.config, self.tokenizer = method, config, tokenizer
+        self.accelerator, self.review, self.encoder_cache = accelerator, review, encoder_cache
+        self.unwrapped = model
         self.model = accelerator.prepare_model(model)
         # prepare_model leaves autocast in the model's forward; scoring has to be fp32
         accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
-        # whether a step is to be left out, or is the last, has to be known before the next is taken
-        waits = config.on_nan == "skip" or config.budget.seconds > 0
-        self.ahead = MAX_PENDING_STEPS if accelerator.device.type == "cuda" and not waits else 1
-        is_packed = method.packs and can_pack(model)
-        self.cutter = Batcher(encoder, config, accelerator, packs=is_packed)
-        self.courses = PeriodPlanner(config, encoder, self.cutter, FlopEstimator(model, states))
+        is_packed = method.supports_packing and can_pack(model)
+        self.batcher = Batcher(tokenizer, config, accelerator, is_packed=is_packed)
+        estimator = FlopEstimator(model, encoder_cache)
+        self.planner = PeriodPlanner(config, tokenizer, self.batcher, estimator)
         self.optimizer: torch.optim.Optimizer | None = None
+        self.cached_states: CachedStates | None = None  # of the current period
+        # a step's loss decides whether it is skipped or the last, before the next step starts
+        reads_each_loss = config.on_nan == "skip" or config.budget.seconds > 0
+        can_run_ahead = accelerator.device.type == "cuda" and not reads_each_loss
+        self.max_pending = MAX_PENDING_STEPS if can_run_ahead else 1
 
-    def course(self, period: Period, *, counts: bool = False) -> PeriodPlan:
-        """What a period trains on, up to the end of its budget; periods must come in order."""
-        seed = self.config.seed
-        return self.courses.of(
+    def plan(self, period: Period, *, count_usage: bool = False) -> PeriodPlan:
+        """Plan a period up to the end of its budget; periods must come in order."""
+        return self.planner.plan(
             period,
-            lambda epoch: self.method.mix(period, self.review, epoch, seed),
-            counts=counts,
+            lambda epoch: self.method.mix(period, self.review, epoch, self.config.seed),
+            count_usage=count_usage,
         )
 
-    def pass_over(self, period: Period) -> None:
-        """Tell the method of a period that was learned before a restart."""
-        if self.courses.counts or self.config.budget.steps:
-            self.course(period)
-        else:  # the last epoch tells the method as much as all of them
+    def skip_period(self, period: Period) -> None:
+        """Bring the method's state to the end of a period that was trained before a restart."""
+        if self.planner.must_count or self.config.budget.steps:
+            self.plan(period)
+        else:  # mixing the last epoch has the same effect as mixing all of them
             last = self.config.num_train_epochs - 1
             self.method.mix(period, self.review, last, self.config.seed)
 
-    def learn(
+    def train_period(
         self,
         period: Period,
         *,
-        after: int = 0,
+        start: int = 0,
         seconds: float = 0.0,
-        state: dict[int, Any] | None = None,
+        optimizer_state: dict[int, Any] | None = None,
     ) -> Iterator[Step]:
-        """Train on a period until its epochs or its budget end, yielding every step; on a GPU some
-        at a time, the last of which finds the weights as it says.
+        """Train on a period until its epochs or its budget end; yield every step.
+
+        On a GPU several steps are yielded after the last of them has run; `Step.is_settled` marks
+        those at which the weights are the weights after the step.
 
         Args:
-            after: steps of this period that were taken before; it goes on behind them.
-            seconds: what they took.
-            state: the optimizer's, by parameter, when it was saved; a period that starts with a
-                fresh optimizer does without.
+            start: optimizer steps of this period that are done already.
+            seconds: that those steps took.
+            optimizer_state: saved state by parameter; ignored if the period starts with a fresh
+                optimizer.
         Raises:
-            FkiError: the loss is no longer a finite number, or one example is too much for memory.
+            FkiError: the loss is NaN or infinite, or a single example does not fit into memory.
         """
-        course = self.course(period)
-        steps, step, skipped = course.steps, after, 0
-        goes_on = after > 0 or not self.config.reset_optimizer_per_period
-        optimizer = self._optimizer_for(steps, state if goes_on else None)
-        rate = LinearWarmupDecay(steps if self.config.use_lr_scheduling else 0)
-        before = self._recall(course.epochs)
+        plan = self.plan(period)
+        continues = start > 0 or not self.config.reset_optimizer_per_period
+        optimizer = self._prepare_optimizer(plan.steps, optimizer_state if continues else None)
+        schedule = LinearWarmupDecay(plan.steps if self.config.use_lr_scheduling else 0)
+        extra_seconds = self._fill_encoder_cache(plan.epochs)  # counted with the first step
         self.model.train()
-        cuts = self._cuts(period, course, after)
-        while not self._is_over(seconds) and (some := [*islice(cuts, self.ahead)]):
+        step, skipped = start, 0
+        batches = self._iter_batches(period, plan, start)
+        while not self._is_out_of_time(seconds) and (group := [*islice(batches, self.max_pending)]):
             began = time.perf_counter()
-            taken = [
-                self._take(cut, optimizer, rate, period.name, step + i)
-                for i, (_, cut, _) in enumerate(some, 1)
+            pending = [
+                self._take_step(item.batch, optimizer, schedule, period.name, step + i)
+                for i, item in enumerate(group, 1)
             ]
-            read = torch.stack([one.read for one in taken]).tolist()  # waits for the device
-            each = (before + time.perf_counter() - began) / len(taken)
-            before, seconds = 0.0, seconds + each * len(taken)
-            for (epoch, cut, flops), one, (loss, norm) in zip(some, taken, read, strict=True):
-                step, note = step + 1, one.note
+            # waits for the device
+            results = torch.stack([done.loss_and_norm for done in pending]).tolist()
+            duration = (extra_seconds + time.perf_counter() - began) / len(group)
+            extra_seconds, seconds = 0.0, seconds + duration * len(group)
+            for item, done, (loss, norm) in zip(group, pending, results, strict=True):
+                step, note = step + 1, done.note
                 is_finite = math.isfinite(loss) and math.isfinite(norm)
                 skipped = 0 if is_finite else skipped + 1
                 if not is_finite:
-                    place = f"{period.name}, epoch {epoch + 1}, step {step} of {steps}"
-                    note = self._astray(cut, place, loss, norm, skipped)
+                    place = f"{period.name}, epoch {item.epoch + 1}, step {step} of {plan.steps}"
+                    note = self._report_nonfinite(item.batch, place, loss, norm, skipped)
+                examples = item.batch.examples
                 yield Step(
                     period.name,
-                    epoch,
+                    item.epoch,
                     step,
-                    steps,
+                    plan.steps,
                     loss,
-                    one.learning_rate,
+                    done.learning_rate,
                     norm,
-                    len(cut.batch),
-                    sum(len(e.source) + len(e.target) for e in cut.batch),
-                    each,
+                    len(examples),
+                    sum(len(e.source) + len(e.target) for e in examples),
+                    duration,
                     note,
-                    is_settled=one is taken[-1],
-                    flops=flops,
+                    is_settled=done is pending[-1],
+                    flops=item.flops,
                 )
 
-    def _take(
+    def _iter_batches(
+        self, period: Period, plan: PeriodPlan, start: int
+    ) -> Iterator[TrainingBatch]:
+        """The period's optimizer batches after the first `start`."""
+        meter = self.planner.flop_estimator.new_meter()
+        for epoch, (examples, steps) in enumerate(zip(plan.epochs, plan.epoch_steps, strict=True)):
+            done = min(start, steps)
+            start -= done
+            if done == steps and not meter.is_stateful:
+                continue
+            tokenized = self.planner.tokenize(period, epoch, examples)
+            indices = self.batcher.iter_indices(len(tokenized), period.name, epoch)
+            for earlier in islice(indices, done):
+                meter.count([tokenized[i] for i in earlier])
+            for batch in self.batcher.iter_batches(tokenized, period.name, epoch, done, steps):
+                yield TrainingBatch(epoch, batch, meter.count(batch.examples))
+
+    def _take_step(
         self,
-        cut: OptimizerBatch,
+        batch: OptimizerBatch,
         optimizer: torch.optim.Optimizer,
-        rate: LinearWarmupDecay,
+        schedule: LinearWarmupDecay,
         period: str,
         step: int,
     ) -> PendingStep:
-        """An optimizer step; left out where its loss is no finite number and that is known."""
+        """Compute the gradients and update the weights.
+
+        The update is skipped if the loss is read at once and is NaN or infinite.
+        """
         for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * rate(step - 1)
+            group["lr"] = group["initial_lr"] * schedule(step - 1)
         rank = self.accelerator.process_index
         seed = derive_seed(self.config.seed, "dropout", period, step, rank)
-        read, note = self._gradients(cut, seed)
-        if self.ahead > 1 or bool(read.isfinite().all()):
+        loss_and_norm, note = self._compute_gradients(batch, seed)
+        if self.max_pending > 1 or bool(loss_and_norm.isfinite().all()):
             optimizer.step()
-        return PendingStep(read, optimizer.param_groups[0]["lr"], note)
+        return PendingStep(loss_and_norm, optimizer.param_groups[0]["lr"], note)
 
-    def _cuts(
-        self, period: Period, course: PeriodPlan, after: int
-    ) -> Iterator[tuple[int, OptimizerBatch, float]]:
-        """(epoch, optimizer batch, operations) of each step behind the first `after`."""
-        meter = self.courses.work.new_meter()
-        for epoch, (examples, length) in enumerate(zip(course.epochs, course.lengths, strict=True)):
-            done = min(after, length)
-            after -= done
-            if done == length and not meter.is_stateful:
-                continue
-            encoded = self.courses.encoded(period, epoch, examples)
-            for batch in islice(self.cutter.batches(len(encoded), period.name, epoch), done):
-                meter.count([encoded[i] for i in batch])
-            for cut in self.cutter.cuts(encoded, period.name, epoch, done, length):
-                yield epoch, cut, meter.count(cut.batch)
+    def _compute_gradients(self, batch: OptimizerBatch, seed: int) -> tuple[Tensor, str]:
+        """Run `backward`; halve the micro-batches and repeat for as long as memory runs out.
 
-    def _is_over(self, seconds: float) -> bool:
-        """Is the time of a period used up? All processes go by the slowest, so that they agree."""
-        limit, world = self.config.budget.seconds, self.accelerator.num_processes
-        if limit and world > 1:
-            spent = torch.tensor([seconds], dtype=torch.float64, device=self.accelerator.device)
-            seconds = float(self.accelerator.gather(spent).max())
-        return 0 < limit <= seconds
+        Returns loss and norm [2], and a note about halved micro-batches. The optimizer batch stays
+        the same. Raises FkiError if a single example does not fit.
+        """
+        note = ""
+        while True:
+            batch = self.batcher.refit(batch)
+            torch.manual_seed(seed)  # of dropout
+            try:
+                return self.backward(batch), note
+            except torch.OutOfMemoryError:
+                if self.batcher.max_examples == 1 or self.accelerator.num_processes > 1:
+                    raise FkiError(
+                        "Out of memory: a forward pass of "
+                        f"{self.batcher.max_examples} examples does not fit.",
+                        hint="Try a smaller --set train_batch_size=... with a larger "
+                        "gradient_accumulation_steps, or mixed_precision=bf16.",
+                    ) from None
+            self.batcher.halve_micro_batches()
+            self._free_memory()
+            most = self.batcher.max_examples
+            note = f"out of memory: micro-batches have at most {most} examples from now on"
 
-    def _astray(
-        self, cut: OptimizerBatch, place: str, loss: float, norm: float, skipped: int
-    ) -> str:
-        """What to say of a step that is left out. Raises FkiError where none may be."""
-        ids = ", ".join(e.id for e in cut.batch[:MAX_NAMED_EXAMPLES])
-        more = (
-            f" and {len(cut.batch) - MAX_NAMED_EXAMPLES} more"
-            if len(cut.batch) > MAX_NAMED_EXAMPLES
-            else ""
+    def backward(self, batch: OptimizerBatch) -> Tensor:
+        """Compute and clip the gradients of one optimizer batch.
+
+        Returns [2] on the device: the loss of the whole batch, and the gradient norm before
+        clipping.
+        """
+        tokens = sum(len(example.target) for example in batch.examples)
+        world = self.accelerator.num_processes
+        self.unwrapped.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.accelerator.device)
+        for i, micro_batch in enumerate(batch.micro_batches):
+            is_last = i == len(batch.micro_batches) - 1
+            with nullcontext() if is_last else self.accelerator.no_sync(self.model):
+                with self.accelerator.autocast():
+                    nll = self._sum_nll(micro_batch)
+                self.accelerator.backward(nll * (world / tokens))
+            total += nll.detach()
+        if world > 1:
+            total = self.accelerator.reduce(total, "sum")
+        norm = self.accelerator.clip_grad_norm_(
+            trainable_parameters(self.unwrapped).values(), self.config.max_grad_norm or math.inf
         )
-        if self.config.on_nan == "stop" or skipped > MAX_SKIPPED_STEPS:
-            raise FkiError(
-                f"The loss is no longer a finite number: {loss} in {place} (gradient norm {norm}), "
-                f"learning {ids}{more}.",
-                hint=f"Try a learning rate below {self.config.learning_rate:g}, or "
-                "--set mixed_precision=no",
-            )
-        return f"left out: a loss of {loss} (gradient norm {norm}) in {place}, learning {ids}{more}"
+        return torch.stack([total / tokens, torch.as_tensor(norm, device=total.device)])
 
-    def _optimizer_for(self, steps: int, state: dict[int, Any] | None) -> torch.optim.Optimizer:
-        """A fresh optimizer, or with `reset_optimizer_per_period` off the one there is; with a
-        state, one that goes on from it. Each group starts at the rate that the method gave it."""
+    def _sum_nll(self, micro_batch: Batch) -> Tensor:
+        """Negative log-likelihood, summed over the scored tokens, in nats and fp32."""
+        batch = micro_batch.to(self.accelerator.device)
+        cache, groups = self.encoder_cache, [self.cached_states] * len(micro_batch.input_ids)
+        with cache.patch_encoder(micro_batch, groups) if cache else nullcontext():
+            logits = scored_logits(self.model, batch, self.unwrapped)
+        labels = batch.labels.flatten()[batch.scored_positions]
+        return functional.cross_entropy(logits.float(), labels, reduction="sum")
+
+    def _prepare_optimizer(self, steps: int, state: dict[int, Any] | None) -> torch.optim.Optimizer:
+        """A fresh optimizer, or the existing one if `reset_optimizer_per_period` is off.
+
+        Loads `state` if there is one. Each group starts at the learning rate of the method.
+        """
         if self.optimizer is None or self.config.reset_optimizer_per_period:
-            self.optimizer = self.method.optimizer(self.plain, steps)
+            self.optimizer = self.method.optimizer(self.unwrapped, steps)
         if state is not None:
             self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
         for group in self.optimizer.param_groups:
             group["lr"] = group.setdefault("initial_lr", group["lr"])
         return self.optimizer
 
-    def _recall(self, epochs: Sequence[Sequence[Example]]) -> float:
-        """Have the frozen encoder's states of all that the period's epochs ask, but for texts,
-        which are another question each epoch. Returns the seconds that it took."""
+    def _fill_encoder_cache(self, epochs: Sequence[Sequence[Example]]) -> float:
+        """Cache the encoder's outputs for the period's examples. Returns the seconds it took.
+
+        Documents are left out: their masked spans are other sources in each epoch.
+        """
         began = time.perf_counter()
-        if self.states:
-            asked = dict.fromkeys(e.source for epoch in epochs for e in epoch if not e.is_text)
-            self.states.drop(TRAINING_GROUP)
-            self.group = self.states.fetch(TRAINING_GROUP, self.encoder.tokenize_sources([*asked]))
+        if self.encoder_cache:
+            texts = dict.fromkeys(e.source for epoch in epochs for e in epoch if not e.is_text)
+            self.encoder_cache.drop(TRAINING_GROUP)
+            sources = self.tokenizer.tokenize_sources([*texts])
+            self.cached_states = self.encoder_cache.fetch(TRAINING_GROUP, sources)
         return time.perf_counter() - began
 
-    def trial(self, period: Period) -> float:
-        """Seconds that the gradients of one optimizer batch take; no weight moves."""
-        cut = next(self.cutter.cuts(self.encoder.encode(period.examples), period.name, 0))
-        if self.states:
-            self.group = self.states.fetch(
-                TRAINING_GROUP, [example.source for example in cut.batch]
+    def _is_out_of_time(self, seconds: float) -> bool:
+        """Has the period used its seconds? The slowest process decides for all."""
+        limit, world = self.config.budget.seconds, self.accelerator.num_processes
+        if limit and world > 1:
+            spent = torch.tensor([seconds], dtype=torch.float64, device=self.accelerator.device)
+            seconds = float(self.accelerator.gather(spent).max())
+        return 0 < limit <= seconds
+
+    def _report_nonfinite(
+        self, batch: OptimizerBatch, place: str, loss: float, norm: float, skipped: int
+    ) -> str:
+        """A note about a skipped step. Raises FkiError if steps must not be skipped (any more)."""
+        ids = ", ".join(example.id for example in batch.examples[:MAX_NAMED_EXAMPLES])
+        rest = len(batch.examples) - MAX_NAMED_EXAMPLES
+        examples = f"{ids} and {rest} more" if rest > 0 else ids
+        if self.config.on_nan == "stop" or skipped > MAX_SKIPPED_STEPS:
+            raise FkiError(
+                f"The loss is {loss} (gradient norm {norm}) in {place}: training has diverged. "
+                f"Examples: {examples}.",
+                hint=f"Try a learning rate below {self.config.learning_rate:g}, or "
+                "--set mixed_precision=no",
             )
-        began = time.perf_counter()
-        self.backward(cut).tolist()
-        self.plain.zero_grad(set_to_none=True)
-        seconds = time.perf_counter() - began
-        if self.states:
-            self.states.drop(TRAINING_GROUP)
-        return seconds
+        return f"skipped {place}: the loss is {loss} (gradient norm {norm}). Examples: {examples}"
 
-    def _gradients(self, cut: OptimizerBatch, dropout: int) -> tuple[Tensor, str]:
-        """[2], loss and norm, and a note: where memory is short, passes are halved from here on.
-
-        The effective batch stays the same. Raises FkiError where one example is too much.
-        """
-        note = ""
-        while True:
-            cut = self.cutter.as_now(cut)
-            torch.manual_seed(dropout)
-            try:
-                return self.backward(cut), note
-            except torch.OutOfMemoryError:
-                if self.cutter.most == 1 or self.accelerator.num_processes > 1:
-                    raise FkiError(
-                        f"Memory is too small for a forward pass of {self.cutter.most} examples.",
-                        hint="Try --set train_batch_size=... smaller and "
-                        "gradient_accumulation_steps larger, or mixed_precision=bf16.",
-                    ) from None
-            self.cutter.halve()
-            self._give_back()
-            most = self.cutter.most
-            note = f"out of memory: forward passes have at most {most} examples from here on"
-
-    def _give_back(self) -> None:
-        """What passes held that were too large."""
-        self.plain.zero_grad(set_to_none=True)
+    def _free_memory(self) -> None:
+        """Free the memory of a failed forward pass."""
+        self.unwrapped.zero_grad(set_to_none=True)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def backward(self, cut: OptimizerBatch) -> Tensor:
-        """Fill the gradients. Returns [2], the whole batch's loss, and their norm before
-        clipping; on the device, which need not be done with them."""
-        scored = sum(len(e.target) for e in cut.batch)
-        world = self.accelerator.num_processes
-        self.plain.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=self.accelerator.device)
-        for i, micro in enumerate(cut.micro):
-            last = i == len(cut.micro) - 1
-            with nullcontext() if last else self.accelerator.no_sync(self.model):
-                with self.accelerator.autocast():
-                    nll = self._nll(micro)
-                self.accelerator.backward(nll * (world / scored))
-            total += nll.detach()
-        if world > 1:
-            total = self.accelerator.reduce(total, "sum")
-        norm = self.accelerator.clip_grad_norm_(
-            trainable_parameters(self.plain).values(), self.config.max_grad_norm or math.inf
-        )
-        return torch.stack([total / scored, torch.as_tensor(norm, device=total.device)])
-
-    def _nll(self, micro: Batch) -> Tensor:
-        """Negative log-likelihood summed over the batch's target tokens, in nats and fp32."""
-        batch = micro.to(self.accelerator.device)
-        groups = [self.group] * len(micro.input_ids)
-        with self.states.patch_encoder(micro, groups) if self.states else nullcontext():
-            logits = scored_logits(self.model, batch, self.plain)
-        labels = batch.labels.flatten()[batch.scored_positions]
-        return functional.cross_entropy(logits.float(), labels, reduction="sum")
+    def time_batch(self, period: Period) -> float:
+        """Seconds that the gradients of one optimizer batch take; no weight changes."""
+        tokenized = self.tokenizer.encode(period.examples)
+        batch = next(self.batcher.iter_batches(tokenized, period.name, 0))
+        if self.encoder_cache:
+            sources = [example.source for example in batch.examples]
+            self.cached_states = self.encoder_cache.fetch(TRAINING_GROUP, sources)
+        began = time.perf_counter()
+        self.backward(batch).tolist()
+        self.unwrapped.zero_grad(set_to_none=True)
+        seconds = time.perf_counter() - began
+        if self.encoder_cache:
+            self.encoder_cache.drop(TRAINING_GROUP)
+        return seconds

@@ -133,7 +133,7 @@ def test_with_every_probe_once_all_numbers_are_those_of_the_runs_own_scores(
 ) -> None:
     one = read_outcomes(finished.run)
     run = ResampledRun(one, BootstrapSample([one], 2))
-    summary, clock = finished.scores()["summary"], finished.clock
+    summary, clock = finished.scores()["summary"], finished.totals
     found = run.stream(clock.stream_tokens, clock.train_seconds)
     for key, draws in found.items():
         expected = np.nan if summary[key] is None else summary[key]

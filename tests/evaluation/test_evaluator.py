@@ -46,7 +46,11 @@ def memorised() -> Any:
     config = Config(optimizer="adamw", learning_rate=2e-2, num_train_epochs=200)
     method = Method(config)
     model: Any = method.prepare(toy_model())
-    list(Trainer(model, method, config, toy_tokenizer(), Accelerator(cpu=True)).learn(toy_period()))
+    list(
+        Trainer(model, method, config, toy_tokenizer(), Accelerator(cpu=True)).train_period(
+            toy_period()
+        )
+    )
     return model.eval()
 
 

@@ -181,7 +181,7 @@ def test_training_from_the_cache_equals_training_with_the_encoder(
     for cache in (store, "off"):
         model, trainer, _ = lesson(method, freeze_level=1, encoder_cache=cache, pack_length=pack)
         without_dropout(model)
-        losses.append([step.loss for step in trainer.learn(make_period(6))])
+        losses.append([step.loss for step in trainer.train_period(make_period(6))])
         weights.append({n: p.detach() for n, p in model.named_parameters()})
     assert losses[0] == pytest.approx(losses[1], rel=1e-5 if store == "fp32" else 3e-3)
     for name, p in weights[0].items():
@@ -191,12 +191,14 @@ def test_training_from_the_cache_equals_training_with_the_encoder(
 
 def test_a_frozen_encoder_runs_once_a_period(make_period: Callable[[int], Period]) -> None:
     model, trainer, _ = lesson("vanilla", freeze_level=1)
-    assert trainer.courses.work.costs.uncached_source  # which takes one pass of the model, once
+    assert (
+        trainer.planner.flop_estimator.costs.uncached_source
+    )  # which takes one pass of the model, once
     runs: list[int] = []
     model.encoder.block[0].register_forward_hook(lambda *_: runs.append(1))
-    list(trainer.learn(make_period(6)))
+    list(trainer.train_period(make_period(6)))
     assert len(runs) == 1
-    list(trainer.learn(make_period(6)))
+    list(trainer.train_period(make_period(6)))
     assert len(runs) == 2
 
 
@@ -204,9 +206,9 @@ def test_the_first_step_includes_the_seconds_of_filling_the_cache(
     make_period: Callable[[int], Period], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, trainer, _ = lesson("vanilla", freeze_level=1)
-    plain = trainer._recall
-    monkeypatch.setattr(trainer, "_recall", lambda epochs: plain(epochs) + 1000.0)
-    first, *rest = trainer.learn(make_period(6))
+    plain = trainer._fill_encoder_cache
+    monkeypatch.setattr(trainer, "_fill_encoder_cache", lambda epochs: plain(epochs) + 1000.0)
+    first, *rest = trainer.train_period(make_period(6))
     assert first.seconds > 1000 and all(step.seconds < 1000 for step in rest)
 
 
@@ -229,7 +231,7 @@ def test_states_are_cached_if_nothing_in_the_encoder_trains(
     method: str, settings: dict[str, Any], is_kept: bool, is_read: bool
 ) -> None:
     _, trainer, kept = lesson(method, **settings)
-    assert (kept is not None, trainer.states is not None) == (is_kept, is_read)
+    assert (kept is not None, trainer.encoder_cache is not None) == (is_kept, is_read)
 
 
 def test_lora_in_the_decoder_only_leaves_the_encoder_frozen() -> None:
@@ -246,7 +248,7 @@ def test_answers_from_the_cache_are_the_models_own(
 ) -> None:
     model, trainer, kept = lesson(method, freeze_level=1)
     period = make_period(6)
-    list(trainer.learn(period))
+    list(trainer.train_period(period))
     probes = [
         Probe(e.id, "base", e.source, (e.target.split("> ")[1].split(" <")[0],))
         for e in period.examples

@@ -36,7 +36,7 @@ def make(resolved: Callable[..., ResolvedConfig], tmp_path: Path) -> Make:
     def make(name: str, *, again: bool = False, **settings: Any) -> Runner:
         small = {"num_train_epochs": 2, "train_batch_size": 1, "learning_rate": 1e-2}
         found = resolved(output_dir=str(tmp_path / name), **small, **settings)
-        return Runner.begin(session.build_session(found.config), found, again=again)
+        return Runner.start(session.build_session(found.config), found, must_resume=again)
 
     return make
 
@@ -122,7 +122,7 @@ def test_every_method_goes_on_in_the_middle_of_a_period(
         with pytest.raises(Killed):
             list(make("stopped", **settings).events())
     again = make("stopped", again=True, **settings)
-    assert again.clock.steps == steps - 2
+    assert again.totals.steps == steps - 2
     list(again.events())
     assert ending(again) == ending(whole)
 
@@ -131,7 +131,7 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(make: Make) -> N
     whole, runner = make("whole"), make("stopped")
     list(whole.events())
     before = signal.getsignal(signal.SIGTERM)
-    with handle_signals() as runner.wishes, pytest.raises(Interrupted, match="go on") as caught:
+    with handle_signals() as runner.requests, pytest.raises(Interrupted, match="go on") as caught:
         for event in runner.events():
             if isinstance(event, Step) and event.step == 2:
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -141,31 +141,31 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(make: Make) -> N
     assert runner.run.info["status"] == "interrupted"
     assert checkpoint.choose(runner.run.folder).name == "2024-Q1-step2"
     again = make("stopped", again=True)
-    assert again.clock.steps == 2
+    assert again.totals.steps == 2
     list(again.events())
     assert ending(again) == ending(whole)
 
 
 def test_a_second_signal_stops_at_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     runner = make("stopped")
-    original = Trainer._nll
+    original = Trainer._sum_nll
 
     def pressed_twice(self: Trainer, batch: Any) -> torch.Tensor:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
         return original(self, batch)
 
-    monkeypatch.setattr(Trainer, "_nll", pressed_twice)
-    with handle_signals() as runner.wishes, pytest.raises(Interrupted):
+    monkeypatch.setattr(Trainer, "_sum_nll", pressed_twice)
+    with handle_signals() as runner.requests, pytest.raises(Interrupted):
         list(runner.events())
-    assert runner.clock.steps == 0
+    assert runner.totals.steps == 0
     assert runner.run.info["status"] == "interrupted"
     assert not checkpoint.list_checkpoints(runner.run.folder)
 
 
 def test_a_signal_saves_and_the_run_goes_on(make: Make) -> None:
     runner, names = make("run", keep_last=9), []
-    with handle_signals() as runner.wishes:
+    with handle_signals() as runner.requests:
         for event in runner.events():
             if isinstance(event, Step) and event.step == 3 and event.period == "2024-Q1":
                 os.kill(os.getpid(), signal.SIGUSR1)
@@ -188,8 +188,8 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_user_is_told(
     newest = checkpoint.choose(runner.run.folder) / checkpoint.WEIGHTS
     newest.write_bytes(newest.read_bytes()[:-8])
     again = make("stopped", again=True, **settings)
-    assert again.clock.steps == 3
-    assert "damaged" in again.notes[0] and "goes on from its checkpoint" in again.notes[1]
+    assert again.totals.steps == 3
+    assert "damaged" in again.notes[0] and "from checkpoint" in again.notes[1]
     list(again.events())
     assert ending(again) == ending(whole)
 
@@ -198,7 +198,7 @@ def test_the_same_command_goes_on_and_other_settings_do_not(make: Make) -> None:
     runner = make("run")
     next(events := runner.events())
     events.close()
-    assert "goes on from its beginning" in make("run").notes[-1]
+    assert "from the beginning" in make("run").notes[-1]
     with pytest.raises(ConfigError, match=r"other settings: method, .*lora\.r") as caught:
         make("run", method="lora")
     assert caught.value.hint
@@ -280,7 +280,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on_later(
     assert "--resume" in str(caught.value.hint)
     assert checkpoint.find_newest_valid(runner.run.folder)[0] is not None
     again = make("stopped", again=True, save_every_steps=1)
-    assert again.clock.steps == 2
+    assert again.totals.steps == 2
     list(again.events())
     assert ending(again) == ending(whole)
 
@@ -355,7 +355,7 @@ def test_too_many_steps_in_a_row_may_not(make: Make, monkeypatch: pytest.MonkeyP
 def test_for_want_of_memory_forward_passes_are_halved_and_the_batch_is_kept(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, sizes = Trainer._nll, []
+    original, sizes = Trainer._sum_nll, []
 
     def short(self: Trainer, batch: Any) -> torch.Tensor:
         if batch.segment_ids or len(batch.input_ids) > 1:
@@ -363,10 +363,10 @@ def test_for_want_of_memory_forward_passes_are_halved_and_the_batch_is_kept(
         sizes.append(len(batch.input_ids))
         return original(self, batch)
 
-    monkeypatch.setattr(Trainer, "_nll", short)
+    monkeypatch.setattr(Trainer, "_sum_nll", short)
     runner = make("run", gradient_accumulation_steps=1, max_periods=1)
-    cutter = runner.session.trainer.cutter
-    cutter.batch_size, cutter.most = 3, 3
+    batcher = runner.session.trainer.batcher
+    batcher.batch_size, batcher.max_examples = 3, 3
     steps = [event for event in runner.events() if isinstance(event, Step)]
     assert "at most 1 examples" in steps[0].note and not steps[1].note
     assert [s.examples for s in steps] == [3, 3]
@@ -379,8 +379,8 @@ def test_one_example_too_large_for_memory_is_an_error(
     def never(self: Trainer, batch: Any) -> torch.Tensor:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(Trainer, "_nll", never)
-    with pytest.raises(FkiError, match="Memory is too small for a forward pass of 1 examples"):
+    monkeypatch.setattr(Trainer, "_sum_nll", never)
+    with pytest.raises(FkiError, match="Out of memory: a forward pass of 1 examples"):
         list(make("run").events())
 
 

@@ -200,7 +200,7 @@ def make_runner(resolved: Callable[..., ResolvedConfig]) -> Callable[..., Runner
 
     def make(folder: Path, **settings: Any) -> Runner:
         found = resolved(output_dir=str(folder), **settings)
-        return Runner.begin(session.build_session(found.config), found)
+        return Runner.start(session.build_session(found.config), found)
 
     return make
 

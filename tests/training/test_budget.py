@@ -27,7 +27,7 @@ N = 7  # examples: with batches of 2 an epoch has 4 steps, of 2, 2, 2 and 1 exam
 
 
 def steps_of(lesson: Any, period: Period, **more: Any) -> list[Step]:
-    return list(lesson.trainer.learn(period, **more))
+    return list(lesson.trainer.train_period(period, **more))
 
 
 def small(budget: dict[str, Any], **settings: Any) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def test_recadam_anneals_over_the_steps_that_the_budget_leaves(
 ) -> None:
     config = Config.model_validate({"method": "recadam", **small({"steps": 5})})
     trainer = lesson_of(RecAdam(config), config, accelerator)
-    list(trainer.learn(make_period(N)))
+    list(trainer.train_period(make_period(N)))
     assert isinstance(trainer.optimizer, RecAdamOptimizer)
     assert trainer.optimizer.t0 == pytest.approx(0.2 * 5)
 
@@ -151,11 +151,11 @@ def test_mix_review_draws_for_the_epochs_that_begin_and_owes_no_others(
         return plain(period, old, epoch, seed)
 
     method.mix = mix  # type: ignore[method-assign]
-    steps = list(trainer.learn(make_period(N)))
+    steps = list(trainer.train_period(make_period(N)))
     # the first epoch has 7 examples, and 0.7 old ones that are owed; the second 7 + 1
     assert asked == [0, 1]
     assert [s.epoch for s in steps] == [0, 0, 0, 0, 1, 1]
-    trainer.course(make_period(N, "2024-02"))
+    trainer.plan(make_period(N, "2024-02"))
     assert method._owed == pytest.approx(0.4)  # of 2 x 0.7; of all three epochs it would be 0.1
 
 
@@ -170,8 +170,8 @@ def test_a_run_that_passes_over_a_period_mixes_the_next_one_alike(
         for goes_over in (False, True):
             method = MixReview(config, MixReviewOptions(ratio=0.3))
             trainer = lesson_of(method, config, accelerator, review)
-            trainer.pass_over(periods[0]) if goes_over else list(trainer.learn(periods[0]))
-            found.append(trainer.course(periods[1]).epochs)
+            trainer.skip_period(periods[0]) if goes_over else list(trainer.train_period(periods[0]))
+            found.append(trainer.plan(periods[1]).epochs)
         assert found[0] == found[1], budget
 
 
@@ -179,7 +179,7 @@ def slow(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Each step takes so long by the trainer's clock."""
     ticks = itertools.count()
     monkeypatch.setattr(time, "perf_counter", lambda: 0.0)
-    original = Trainer._gradients
+    original = Trainer._compute_gradients
 
     def gradients(self: Trainer, cut: Any, dropout: int) -> Any:
         found = original(self, cut, dropout)
@@ -187,7 +187,7 @@ def slow(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
         monkeypatch.setattr(time, "perf_counter", lambda: now)
         return found
 
-    monkeypatch.setattr(Trainer, "_gradients", gradients)
+    monkeypatch.setattr(Trainer, "_compute_gradients", gradients)
 
 
 @pytest.mark.parametrize(("limit", "taken"), [(0.5, 1), (4.0, 2), (5.0, 3), (1e9, 12)])
@@ -213,8 +213,8 @@ def test_seconds_that_were_used_before_a_restart_count(
 ) -> None:
     lesson, period = make_lesson(**small({"seconds": 9.0})), make_period(N)
     slow(monkeypatch, 2.0)
-    assert [s.step for s in steps_of(lesson, period, after=3, seconds=6.0)] == [4, 5]
-    assert steps_of(lesson, period, after=5, seconds=10.0) == []
+    assert [s.step for s in steps_of(lesson, period, start=3, seconds=6.0)] == [4, 5]
+    assert steps_of(lesson, period, start=5, seconds=10.0) == []
 
 
 def test_every_period_has_the_same_budget(make_lesson: Any, make_period: MakePeriod) -> None:
@@ -225,7 +225,7 @@ def test_every_period_has_the_same_budget(make_lesson: Any, make_period: MakePer
 
 def run(resolved: Callable[..., ResolvedConfig], folder: Path, **settings: Any) -> Runner:
     found = resolved(output_dir=str(folder), train_batch_size=1, num_train_epochs=3, **settings)
-    return Runner.begin(session.build_session(found.config), found)
+    return Runner.start(session.build_session(found.config), found)
 
 
 CASES = [
@@ -243,7 +243,7 @@ def test_a_run_stopped_at_any_step_spends_and_ends_as_the_one_that_was_not(
     settings = {**settings, "method": method, "freeze_level": level, "save_every_steps": 1}
     whole = run(resolved, tmp_path / "whole", **settings)
     events = [e for e in whole.events() if isinstance(e, Step)]
-    assert 0 < whole.clock.examples < 15  # which 3 epochs of 5 examples would be
+    assert 0 < whole.totals.examples < 15  # which 3 epochs of 5 examples would be
     for stop in range(1, len(events)):
         runner = run(resolved, tmp_path / f"at-{stop}", **settings)
         taken, going = 0, runner.events()
@@ -256,7 +256,7 @@ def test_a_run_stopped_at_any_step_spends_and_ends_as_the_one_that_was_not(
         again = run(resolved, tmp_path / f"at-{stop}", **settings)
         list(again.events())
         for name in ("steps", "tokens", "flops", "examples"):
-            assert getattr(again.clock, name) == getattr(whole.clock, name), (stop, name)
+            assert getattr(again.totals, name) == getattr(whole.totals, name), (stop, name)
         ours, theirs = (r.session.model.state_dict() for r in (again, whole))
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
@@ -299,7 +299,7 @@ def test_a_plan_says_what_a_method_will_use(
     )
     runner = run(resolved, tmp_path / "run", method=method, budget=budget)
     list(runner.events())
-    spent = runner.clock
+    spent = runner.totals
     if budget or method != "mixreview":  # what it mixes in is counted where there is a budget
         assert (plan.steps, plan.tokens) == (spent.steps, spent.tokens)
         assert plan.flops == pytest.approx(spent.flops)

@@ -67,27 +67,27 @@ def test_each_piece_is_learned_once_an_epoch_and_steps_count_pieces(
     settings: dict[str, int], mixed: Period, make_lesson: Any
 ) -> None:
     lesson = make_lesson(num_train_epochs=2, **settings)
-    steps = list(lesson.trainer.learn(mixed))
+    steps = list(lesson.trainer.train_period(mixed))
     pieces = lesson.encoder.count_examples(mixed.examples)
     assert pieces > len(mixed.examples)
     assert sum(s.examples for s in steps) == 2 * pieces
-    assert len(steps) == 2 * lesson.trainer.cutter.steps(pieces) == steps[-1].steps
+    assert len(steps) == 2 * lesson.trainer.batcher.steps_per_epoch(pieces) == steps[-1].steps
     found = rebuilt(lesson.encoder.batches)
     assert len(found) == pieces and set(found.values()) == {2}
 
 
 def test_a_budget_of_tokens_counts_what_each_epoch_hides(mixed: Period, make_lesson: Any) -> None:
     settings = {"num_train_epochs": 3, "train_batch_size": 2, "document_objective": "salient_spans"}
-    whole = list(make_lesson(**settings).trainer.learn(mixed))
+    whole = list(make_lesson(**settings).trainer.train_period(mixed))
     limit = sum(s.tokens for s in whole[: len(whole) // 2]) + 1
-    steps = list(make_lesson(**settings, budget={"tokens": limit}).trainer.learn(mixed))
+    steps = list(make_lesson(**settings, budget={"tokens": limit}).trainer.train_period(mixed))
     assert [s.tokens for s in steps] == [s.tokens for s in whole[: len(whole) // 2 + 1]]
     assert steps[-1].epoch == 1 and {s.steps for s in steps} == {len(steps)}
 
 
 def sources(lesson: Any, period: Period) -> list[list[int]]:
     """What was read, in order of learning."""
-    list(lesson.trainer.learn(period))
+    list(lesson.trainer.train_period(period))
     batches = lesson.encoder.batches
     return [r[m.bool()].tolist() for b in batches for r, m in zip(b[0], b[1], strict=True)]
 
@@ -105,7 +105,7 @@ def test_what_is_hidden_is_drawn_anew_each_epoch_and_the_same_again_under_one_se
 
 def test_tokens_are_counted_without_padding(mixed: Period, make_lesson: Any) -> None:
     lesson = make_lesson()
-    steps = list(lesson.trainer.learn(mixed))
+    steps = list(lesson.trainer.train_period(mixed))
     scored = sum(
         int((b.labels >= 0).sum() + b.attention_mask.sum()) for b in lesson.encoder.batches
     )
@@ -168,9 +168,9 @@ def test_a_plan_counts_pieces(objective: str, resolved: Any, texts: Path, make_r
     plan = estimate_run(resolved(**settings, num_train_epochs=2).config)
     runner = make_runner(texts.parent / "run", **settings, num_train_epochs=2)
     events = list(runner.events())
-    assert plan.steps == sum(runner.session.steps.values()) == runner.clock.steps > 8
+    assert plan.steps == sum(runner.session.expected_steps.values()) == runner.totals.steps > 8
     assert len([e for e in events if hasattr(e, "loss")]) == plan.steps
-    assert runner.clock.stream_tokens * 2 == pytest.approx(plan.tokens)
+    assert runner.totals.stream_tokens * 2 == pytest.approx(plan.tokens)
 
 
 def test_a_cloze_answer_that_does_not_fit_stops_before_a_run(resolved: Any, texts: Path) -> None:
@@ -182,5 +182,5 @@ def test_a_method_that_replays_texts_learns_them_too(mixed: Period, make_lesson:
     lesson = make_lesson()
     old = Example("2023-12|text|0", "An old text " + SENTENCE, "", is_text=True)
     lesson.method.mix = lambda period, *_: [*period.examples, old]
-    steps = list(lesson.trainer.learn(mixed))
+    steps = list(lesson.trainer.train_period(mixed))
     assert sum(s.examples for s in steps) == lesson.encoder.count_examples([*mixed.examples, old])

@@ -51,7 +51,7 @@ def test_the_folder_explains_the_run_before_it_starts(
         "superseded": "not asked",
     }
     assert {"torch", "transformers"} <= info["environment"]["packages"].keys()
-    asked = {p.id for cell in runner.session.questions.cells for p in cell.probes}
+    asked = {p.id for cell in runner.session.schedule.cells for p in cell.probes}
     assert {p["id"] for p in lines(runner, "probes.jsonl")} == asked
 
 
@@ -96,7 +96,7 @@ def test_the_matrix_has_a_row_before_and_after_each_phase_and_a_column_per_phase
 
 def test_every_prediction_is_kept(finished: Runner) -> None:
     samples = lines(finished, "samples.jsonl")
-    questions = finished.session.questions
+    questions = finished.session.schedule
     expected = [
         (questions.row_name(t), cell.probe_set, p.id)
         for t in range(3)
@@ -133,8 +133,8 @@ def test_kar_counts_the_seconds_of_the_optimizer_loop_alone(finished: Runner) ->
     seconds = sum(row["seconds"] for row in lines(finished, "metrics.jsonl") if "step" in row)
     found = finished.scores()["summary"]
     periods = [p for phase in finished.session.phases for p in phase.periods]
-    tokens = sum(finished.session.encoder.count_tokens(p.examples) for p in periods)
-    assert finished.clock.eval_seconds > 0
+    tokens = sum(finished.session.tokenizer.count_tokens(p.examples) for p in periods)
+    assert finished.totals.eval_seconds > 0
     assert found["kar"] == pytest.approx(scalar_metrics.kar(found["matrix"], tokens, seconds))
 
 

@@ -129,7 +129,7 @@ def test_a_stop_saves_the_cell_and_the_same_command_goes_on(make: Make, tmp_path
     with pytest.raises(Interrupted, match=r"in lora-s0, with 1 of 4 runs done") as caught:
         for cell, event in stopped.events():
             if cell.name == "lora-s0" and isinstance(event, Step) and event.step == 2:
-                stopped.wishes.stop = True
+                stopped.requests.stop = True
     assert caught.value.exit_code == 75 and "same command" in str(caught.value.hint)
     assert checkpoint.choose(stopped.mine[1].folder).name == "2024-Q1-step2"
     assert not stopped.mine[2].folder.exists()
@@ -317,7 +317,7 @@ def test_the_memory_of_a_cell_is_free_before_the_next_one(
         gc.disable()  # so that it is the grid that frees
         alive.append(sum(ref() is not None for ref in models))
         ready = original(config)
-        models.extend(weakref.ref(part) for part in (ready.model, ready.trainer, ready.encoder))
+        models.extend(weakref.ref(part) for part in (ready.model, ready.trainer, ready.tokenizer))
         return ready
 
     monkeypatch.setattr(session, "build_session", build)

@@ -73,7 +73,7 @@ def make(resolved: Callable[..., ResolvedConfig], tmp_path: Path) -> Make:
     def make(**settings: Any) -> Runner:
         small = {"num_train_epochs": 2, "train_batch_size": 1, "save_every_steps": 2, **settings}
         found = resolved(output_dir=str(tmp_path / "run"), **small)
-        return Runner.begin(session.build_session(found.config), found)
+        return Runner.start(session.build_session(found.config), found)
 
     return make
 
@@ -84,7 +84,7 @@ def follow(runner: Runner, *names: str, stop: int = 0) -> list[str]:
     with tracking.track_run(runner, names) as trackers, closing(runner.events()) as events:
         for event in events:
             notes += trackers.log(event)
-            if isinstance(event, Step) and runner.clock.steps == stop:
+            if isinstance(event, Step) and runner.totals.steps == stop:
                 break
     return notes
 
@@ -198,7 +198,7 @@ def test_a_tracker_that_does_not_start_stops_the_run_before_its_first_step(
     with pytest.raises(FkiError, match=r"recorder does not start: PermissionError: not logged in"):
         follow(runner, "recorder")
     assert runner.run.info["status"] == "failed"
-    assert runner.clock.steps == 0
+    assert runner.totals.steps == 0
     assert not recorder.rows
 
 
@@ -293,7 +293,7 @@ def test_a_signal_leaves_the_tracker_closed_and_goes_on_from_there(
         return original(self, cut)
 
     monkeypatch.setattr(Trainer, "backward", backward)
-    with handle_signals() as runner.wishes, pytest.raises(FkiError, match="Interrupted"):
+    with handle_signals() as runner.requests, pytest.raises(FkiError, match="Interrupted"):
         follow(runner, "recorder")
     assert recorder.finished == 1
     follow(make(), "recorder")
