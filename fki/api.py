@@ -98,7 +98,7 @@ def train(
     resolved = _resolve(_layers("fki.train(...)", presets, settings | flags))
     check_trackers(track)
     session = build_session(resolved.config)
-    runner = Runner.begin(session, resolved, again=resume)
+    runner = Runner.start(session, resolved, must_resume=resume)
     notes = [
         *resolved.notes,
         *startup_notes(resolved.config, session.accelerator),
@@ -145,7 +145,7 @@ def _train_result(
         origins=resolved.origins,
         scores={after: tuple(scores) for after, scores in runner.rows},
         summary=runner.scores()["summary"],
-        spent=asdict(runner.clock),
+        spent=asdict(runner.totals),
         notes=tuple(notes),
     )
 
