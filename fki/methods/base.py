@@ -1,8 +1,15 @@
-"""The Method contract: four hooks, `prepare`, `optimizer`, `mix`, `fold`. None overridden: vanilla.
+"""The method contract: how a method changes the model, the optimizer, the data and the export.
 
-A method never sees the accelerator, the disk or the console. Its settings are its `Options`, read
-from the preset's table of the same name. `fki.testing.check_method` holds every method to the
-contract.
+A method is a subclass of `Method` in a file of its own. Four hooks are called in this order:
+
+    prepare     once: add modules and decide which parameters train
+    optimizer   once for each period
+    mix         once for each epoch: the examples to train on
+    fold        for an export: the plain model with the same outputs
+
+The base class is vanilla fine-tuning; a method overrides only its difference from that. A method
+has no access to the accelerator, the disk or the console. Checkpoints need no hook: they store
+every trainable parameter, and loading is `prepare` followed by these weights.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +29,7 @@ from fki.modeling.encoder_cache import FrozenEncoder, detect_frozen_encoder
 
 
 class Options(BaseModel):
-    """A method's own settings; a misspelt one is an error."""
+    """A method's own settings; an unknown name is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -35,10 +42,50 @@ class OptimizerBytes(NamedTuple):
 
 
 class Method:
-    """Vanilla: continue training on the period's examples."""
+    """Vanilla fine-tuning on the period's examples; the base class of all methods.
+
+    A complete method, an adapter after the encoder (Houlsby et al., 2019):
+
+        class BottleneckOptions(Options):
+            width: int = Field(2, ge=1)
+            '''Width of the adapter.'''
+
+        class Bottleneck(Method):
+            Options = BottleneckOptions
+
+            def prepare(self, model):
+                unfrozen = unfrozen_parameters(model, self.config.freeze_level)
+                encoder, size = model.get_encoder(), model.config.d_model
+                encoder.down = nn.Linear(size, self.options.width)
+                encoder.up = nn.Linear(self.options.width, size)
+                nn.init.zeros_(encoder.up.weight)  # starts with the base model's outputs
+                nn.init.zeros_(encoder.up.bias)
+                encoder.register_forward_hook(self.add_adapter)
+                adapter = [*encoder.down.parameters(), *encoder.up.parameters()]
+                train_only(model, [*unfrozen, *adapter])
+                return model
+
+            def add_adapter(self, encoder, inputs, output):
+                added = encoder.up(encoder.down(output.last_hidden_state))
+                output.last_hidden_state = output.last_hidden_state + added
+                return output
+
+            def fold(self, model):
+                raise CannotFold("A plain model has no module for the adapter.")
+
+    An installed package registers it under the entry point group `fki.methods`; its options are
+    then the table `[bottleneck]` of a preset. `fki.testing.check_method("bottleneck")` checks the
+    contract.
+
+    Attributes:
+        table: name of the preset's table with the options, for methods that share one.
+        supports_packing: may a row hold several examples, under an attention mask [B, 1, T, T]?
+        config: the run's settings.
+        options: the method's own settings.
+    """
 
     table: ClassVar[str] = "vanilla"
-    supports_packing: ClassVar[bool] = True  # may a row hold several examples (mask [B, 1, T, T])?
+    supports_packing: ClassVar[bool] = True
     Options: ClassVar[type[Options]] = Options
 
     def __init__(self, config: Config, options: Any = None) -> None:
@@ -47,28 +94,32 @@ class Method:
 
     @property
     def corpus(self) -> str:
-        """A file of old text that the method reviews; "" for none."""
+        """The file of examples for `review` in `mix`; "" for the stream's base knowledge."""
         return ""
 
     def prepare(self, model: PreTrainedModel) -> nn.Module:
-        """The model to train: modules added, `requires_grad` decided. Shapes stay the base's.
+        """Add modules to the base model and set `requires_grad`; input and output shapes stay.
 
-        Raises ConfigError where nothing is left to train.
+        Added parameters always train; `freeze_level` decides about the base model's parameters.
+        The prepared model must have the base model's outputs.
+
+        Raises:
+            ConfigError: no parameter is left to train.
         """
         train_only(model, unfrozen_parameters(model, self.config.freeze_level))
         if not any(p.requires_grad for p in model.parameters()):
             raise ConfigError(
-                f"freeze_level = 2 leaves nothing to train with method = '{self.config.method}', "
-                "which adds no parameters.",
+                "freeze_level = 2 leaves no parameter to train: method = "
+                f"'{self.config.method}' adds none.",
                 hint="Use freeze_level = 0 or 1, or a method that adds parameters, such as lora.",
             )
         return model
 
     def optimizer(self, model: nn.Module, steps: int) -> torch.optim.Optimizer:
-        """An optimizer over the trainable parameters, for a period of `steps` optimizer steps.
+        """Make the optimizer of the trainable parameters for a period of `steps` optimizer steps.
 
-        Adafactor has the originals' arguments (methods of CKL and CFInjectBench): an absolute
-        learning rate, no parameter scaling. Weights of one dimension (norms) do not decay.
+        The default is Adafactor as in CKL and CFInjectBench: an absolute learning rate, no
+        parameter scaling. Parameters of one dimension (norms) do not decay.
         """
         groups = parameter_groups(model, self.config.weight_decay)
         if self.config.optimizer == "adamw":
@@ -88,39 +139,49 @@ class Method:
     def mix(
         self, period: Period, review: Sequence[Example], epoch: int, seed: int
     ) -> Sequence[Example]:
-        """What one epoch of a period trains on, in any order.
+        """Return the examples of one epoch, in any order; all of the period's must be among them.
 
-        Called for the periods in the stream's order, and of each for the epochs that its budget
-        lets begin, or for the last of these alone where a run goes on behind it. `review` is old
-        text: the rows of `corpus` where the method names one, else what was known before the
-        stream.
+        The result may depend only on the arguments and on earlier periods. Periods come in the
+        stream's order. Epochs come in order up to the end of the budget, or a resumed run calls
+        only the last one.
+
+        Args:
+            review: older examples: the rows of `corpus`, or else the base knowledge.
+            epoch: from 0.
         """
         return period.examples
 
     def fold(self, model: nn.Module) -> PreTrainedModel:
-        """The plain model that behaves alike. Raises CannotFold where there is none."""
+        """Return the plain model with the same outputs.
+
+        Raises:
+            CannotFold: a plain model of the same class cannot represent the method.
+        """
         assert isinstance(model, PreTrainedModel)
         return model
 
     def bundle(self, model: nn.Module) -> PreTrainedModel:
-        """What transformers can load: the plain model, or where there is none, one that brings its
-        code along. Raises CannotFold where there is neither."""
+        """Return a model that transformers can load: the plain model, or one with its own code.
+
+        Raises:
+            CannotFold: there is neither.
+        """
         return self.fold(model)
 
     def frozen_encoder(self, model: nn.Module) -> FrozenEncoder | None:
-        """The part of the prepared model's encoder that is the same for all of a run, if any."""
+        """The part of the encoder that does not change in a run, for the encoder cache; or None."""
         return detect_frozen_encoder(model.get_encoder())  # type: ignore[operator]
 
     def notes(self, steps: int) -> dict[str, float]:
-        """Resolved numbers worth showing for a period of `steps` optimizer steps."""
+        """Resolved values that `fki plan` shows, for a period of `steps` optimizer steps."""
         return {}
 
 
 def unfrozen_parameters(model: PreTrainedModel, freeze_level: int) -> list[nn.Parameter]:
-    """The base parameters that train at a freeze level.
+    """The base model's parameters that train at a freeze level.
 
-    0: all. 1: all but the encoder and the input embeddings, so a head that is tied to them is
-    frozen too, while an untied head, being the decoder's, trains. 2: none.
+    0: all. 1: all except the encoder and the input embeddings. A head that is tied to the
+    embeddings is then frozen too; an untied head belongs to the decoder and trains. 2: none.
     """
     if freeze_level == 2:
         return []
@@ -132,19 +193,19 @@ def unfrozen_parameters(model: PreTrainedModel, freeze_level: int) -> list[nn.Pa
 
 
 def train_only(model: nn.Module, parameters: Iterable[nn.Parameter]) -> None:
-    """Let exactly these parameters of the model train."""
+    """Set `requires_grad` for exactly these parameters of the model."""
     model.requires_grad_(False)
     for parameter in parameters:
         parameter.requires_grad_(True)
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Name -> parameter of all that trains, each once even where it is tied."""
+    """Trainable parameters by name; tied parameters appear once."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """The trainable parameters, those of one dimension apart because they do not decay."""
+    """The optimizer's groups of trainable parameters: matrices decay, vectors do not."""
     parameters = list(trainable_parameters(model).values())
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
@@ -159,6 +220,6 @@ def adamw_bytes(parameters: Iterable[nn.Parameter]) -> int:
 
 
 def make_method(config: Config) -> Method:
-    """The configured method with its options."""
+    """Make the configured method with its options."""
     cls = registry.method_class(config.method)
     return cls(config, cls.Options(**config.options_for(registry.table_of(config.method))))

@@ -1,14 +1,14 @@
 """K-Adapter for T5: k transformer blocks that read the encoder's layers and add to its output.
 
-K-Adapter (Wang et al., 2021) trains small adapters beside a frozen model. Jang et al. (2022), whose
-variant this is, use k of T5's own encoder blocks without a bottleneck. With H[i] the encoder's
+K-Adapter (Wang et al., 2021) trains small adapters beside a frozen model. This is the variant of
+Jang et al. (2022): k of T5's own encoder blocks, without a bottleneck. With H[i] the encoder's
 hidden states (0: embeddings, i: output of block i - 1) and H its final output:
 
     x_0 = 0;   x_{j+1} = Block_j(H[tap_j] + x_j);   output = H + scale * Norm(x_k)
 
-The blocks get the padding mask, and share the first one's position bias, as T5's own do.
-`mode = "parallel"` is CFInjectBench's kadapter2 and kadapter3: k whole modules of two blocks each,
-which differ by their random start alone, averaged.
+The blocks receive the padding mask and share the position bias of the first one, as T5's own
+blocks do. `mode = "parallel"` is the kadapter2 and kadapter3 of CFInjectBench: the mean of k
+modules of two blocks each, which differ only in their random initialization.
 """
 
 from typing import Any, ClassVar, Literal
@@ -27,36 +27,36 @@ class KAdapterOptions(BranchOptions):
     """The table `[kadapter]`, which kadapter_2 and kadapter_3 share."""
 
     layers: list[int] = Field([])
-    """Which hidden state each block reads, 0 to the encoder's depth; empty: by the depth."""
+    """Hidden state that each block reads, 0 to the encoder's depth; empty: chosen by the depth."""
     mode: Literal["stacked", "parallel"] = "stacked"
     """One module of k blocks, or k modules of two blocks each."""
 
 
 class KAdapter(BranchMethod):
-    """K-Adapter with `k` blocks, or `k` modules in parallel."""
+    """K-Adapter with `k` blocks in a row, or `k` modules in parallel."""
 
     table: ClassVar[str] = "kadapter"
     Options: ClassVar[type[base.Options]] = KAdapterOptions
     options: KAdapterOptions
     k: ClassVar[int]
 
-    def encoder(self, inner: PreTrainedModel, scale: float) -> KAdapterEncoder:
-        """The encoder with its adapters. Raises ConfigError for taps outside of the model."""
+    def build_encoder(self, inner: PreTrainedModel, scale: float) -> KAdapterEncoder:
+        """Add the adapters to the encoder. Raises ConfigError if a tap is outside of the model."""
         is_stacked = self.options.mode == "stacked"
         taps = self.taps(self.k if is_stacked else 2, inner.config.num_layers)
         modules = 1 if is_stacked else self.k
         return KAdapterEncoder(inner, scale, [taps] * modules)
 
-    def start_at_base(self, encoder: Any) -> None:
-        """The adapters' norms have weights of 0."""
+    def zero_branch(self, encoder: Any) -> None:
+        """Set the weights of the adapters' norms to 0."""
         for adapter in encoder.adapters:
             nn.init.zeros_(adapter.norm.weight)
 
     def taps(self, blocks: int, depth: int) -> list[int]:
         """The hidden state that each block reads, in an encoder of `depth` blocks.
 
-        By default the published 1 and 11, as far as the model goes; the middle one of three is
-        half way. Raises ConfigError where a stated one is outside of the model.
+        The default is the published 1 and 11, limited to the depth; a third block in the middle
+        reads the state half way. Raises ConfigError if a stated one is outside of the model.
         """
         last = max(1, depth - 1)
         chosen = self.options.layers
@@ -66,7 +66,7 @@ class KAdapter(BranchMethod):
             raise ConfigError(
                 f"kadapter.layers must be {blocks} numbers from 0 to {depth}, the encoder's depth, "
                 f"not {chosen}.",
-                hint="Leave it out to have them chosen by the model's depth.",
+                hint="Leave it out to choose them by the depth.",
             )
         return chosen
 

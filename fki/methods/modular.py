@@ -1,11 +1,11 @@
-"""Modular: a second, small encoder learns beside the big one (Jang et al., 2022).
+"""Modular: a second, small encoder trains beside the large one (Jang et al., 2022).
 
     output = Enc(x) + scale * Proj(Enc_2(x))
 
-Both encoders read the same tokens under the same mask. `size = "small"`, the paper's, gives the
-second one the shape of t5-small and embeddings of its own; `size = "same"`, CFInjectBench's
-`modular`, the shape of the first one, its embeddings, and no projection. It starts at random, with
-T5's own initialisation.
+Both encoders read the same tokens under the same mask. With `size = "small"`, the paper's variant,
+the second encoder has the shape of t5-small and its own embeddings. With `size = "same"`, the
+variant of CFInjectBench, it has the shape of the first encoder and its embeddings, and Proj is the
+identity. T5's own initialization gives it random weights.
 """
 
 from typing import Any, ClassVar, Literal
@@ -24,7 +24,7 @@ class ModularOptions(BranchOptions):
     """The table `[modular]`."""
 
     size: Literal["small", "same"] = "small"
-    """The second encoder's shape: t5-small's, never above the first one's; or the first one's."""
+    """Shape of the second encoder: t5-small's, at most the first one's; or the first one's."""
 
 
 class Modular(BranchMethod):
@@ -34,18 +34,18 @@ class Modular(BranchMethod):
     Options: ClassVar[type[base.Options]] = ModularOptions
     options: ModularOptions
 
-    def published_scale(self) -> float:
+    def default_scale(self) -> float:
         """0.05 for a small second encoder, 0.1 for one of the same size."""
         return SCALES[self.options.size]
 
-    def encoder(self, inner: Any, scale: float) -> ModularEncoder:
-        """The encoder with the second one."""
+    def build_encoder(self, inner: Any, scale: float) -> ModularEncoder:
+        """Add the second encoder beside the first."""
         shape = {}
         if self.options.size == "small":
             shape = {key: min(most, getattr(inner.config, key)) for key, most in SMALL.items()}
         return ModularEncoder(inner, scale, shape)
 
-    def start_at_base(self, encoder: Any) -> None:
-        """The projection, or else the second encoder's last norm, is 0."""
+    def zero_branch(self, encoder: Any) -> None:
+        """Set the weights of the projection, or else of the second encoder's last norm, to 0."""
         last = encoder.projection if encoder.shape else encoder.second.final_layer_norm
         nn.init.zeros_(last.weight)

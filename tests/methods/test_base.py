@@ -1,17 +1,21 @@
 """What trains at which freeze level, with which optimizer."""
 
 from collections.abc import Callable
+from textwrap import dedent
 from typing import Any
 
 import pytest
+from pydantic import Field
 from transformers import T5ForConditionalGeneration
 
 from fki.config.schema import Config
-from fki.core.errors import ConfigError
+from fki.core import registry
+from fki.core.errors import CannotFold, ConfigError
+from fki.methods import base
 from fki.methods.adafactor import Adafactor
 from fki.methods.base import Method, parameter_groups, trainable_parameters
 from fki.modeling.load import count_parameters
-from fki.testing import toy_model, toy_period, toy_review
+from fki.testing import check_method, toy_model, toy_period, toy_review
 
 Published = Callable[[str], T5ForConditionalGeneration]
 TOTALS = {  # total, embedding, encoder, decoder
@@ -106,3 +110,13 @@ def test_vanilla_mixes_nothing_in_and_folds_to_itself() -> None:
     assert tuple(method.mix(toy_period(), toy_review(), 0, 0)) == toy_period().examples
     assert method.fold(model) is model
     assert method.notes(10) == {}
+
+
+def test_the_example_of_the_docstring_keeps_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = vars(base) | {"Field": Field, "CannotFold": CannotFold}
+    lines = (Method.__doc__ or "").split("\n")
+    code = dedent("\n".join(line for line in lines if not line.strip() or line.startswith(" " * 8)))
+    exec(code.partition("table: name of")[0], names)
+    monkeypatch.setattr(registry, "method_class", lambda name: names["Bottleneck"])
+    monkeypatch.setattr(registry, "options_of", lambda name: names["BottleneckOptions"])
+    check_method("bottleneck")
