@@ -190,7 +190,7 @@ def test_a_disk_that_is_too_small_is_known_before_anything_is_written(
     usage = shutil.disk_usage(".")._replace(free=2**20)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     shown = fki("export", trained, "--output", "new/out")
-    assert shown.code == 1 and "has 1 MiB left" in shown.words and not Path("new").exists()
+    assert shown.code == 1 and "has 1 MiB free" in shown.words and not Path("new").exists()
 
 
 def test_an_average_is_scored_beside_its_ingredients_before_it_is_written(

@@ -131,7 +131,7 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(make: Make) -> N
     whole, runner = make("whole"), make("stopped")
     list(whole.events())
     before = signal.getsignal(signal.SIGTERM)
-    with handle_signals() as runner.requests, pytest.raises(Interrupted, match="go on") as caught:
+    with handle_signals() as runner.requests, pytest.raises(Interrupted, match="can be resumed from") as caught:
         for event in runner.events():
             if isinstance(event, Step) and event.step == 2:
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -211,7 +211,7 @@ def test_what_is_done_is_not_done_again(make: Make) -> None:
 
 
 def test_nothing_to_go_on_with_is_an_error(make: Make) -> None:
-    with pytest.raises(FkiError, match="no unfinished run") as caught:
+    with pytest.raises(FkiError, match="No unfinished run") as caught:
         make("nowhere", again=True)
     assert caught.value.hint
 
@@ -259,7 +259,7 @@ def test_a_disk_that_is_too_small_stops_before_the_start(
 ) -> None:
     usage = type("Usage", (), {"free": 10 * 2**20})
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(FkiError, match=r"has 10 MiB left, and the run needs up to \d+ MiB"):
+    with pytest.raises(FkiError, match=r"has 10 MiB free; the run needs up to \d+ MiB"):
         make("run")
 
 
@@ -301,7 +301,7 @@ def test_a_loss_that_is_no_number_names_step_and_examples(
 ) -> None:
     runner = make("run", save_every_steps=1)
     poison(3, monkeypatch)
-    with pytest.raises(FkiError, match=r"nan in 2024-Q1, epoch 1, step 3 of 6 .* learning 2024-Q1"):
+    with pytest.raises(FkiError, match=r"nan .* in 2024-Q1, epoch 1, step 3 of 6: .* 2024-Q1\|"):
         list(runner.events())
     assert checkpoint.find_newest_valid(runner.run.folder)[0].name == "2024-Q1-step2"  # type: ignore[union-attr]
 
@@ -310,7 +310,7 @@ def test_where_losses_are_read_some_at_a_time_the_run_is_the_same(make: Make) ->
     alone = make("alone", save_every_steps=1)
     list(alone.events())
     together = make("together", save_every_steps=1)
-    together.session.trainer.ahead = 2
+    together.session.trainer.max_pending = 2
     steps = [event for event in together.events() if isinstance(event, Step)]
     settled = [step.is_settled for step in steps]
     assert settled == [False, True] * 5
@@ -323,9 +323,9 @@ def test_where_losses_are_read_some_at_a_time_only_whole_states_are_saved(
     whole = make("whole")
     list(whole.events())
     runner = make("stopped", save_every_steps=3)
-    runner.session.trainer.ahead = 2
+    runner.session.trainer.max_pending = 2
     poison(6, monkeypatch)
-    with pytest.raises(FkiError, match=r"nan in 2024-Q1, epoch 2, step 6 of 6"):
+    with pytest.raises(FkiError, match=r"nan .* in 2024-Q1, epoch 2, step 6 of 6"):
         list(runner.events())
     assert checkpoint.find_newest_valid(runner.run.folder)[0].name == "2024-Q1-step4"  # type: ignore[union-attr]
     monkeypatch.undo()
@@ -341,14 +341,14 @@ def test_a_step_may_be_left_out(make: Make, monkeypatch: pytest.MonkeyPatch) -> 
     assert [bool(step.note) for step in steps[:4]] == [False, False, True, False]
     assert runner.run.info["status"] == "done"
     logged = [r for r in runner.run.read_lines("metrics.jsonl") if "step" in r]
-    assert logged[2]["train/loss"] is None and "left out" in logged[2]["note"]
+    assert logged[2]["train/loss"] is None and "skipped" in logged[2]["note"]
 
 
 def test_too_many_steps_in_a_row_may_not(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     runner = make("run", on_nan="skip", gradient_accumulation_steps=1)
     monkeypatch.setattr("fki.training.trainer.MAX_SKIPPED_STEPS", 2)
     monkeypatch.setattr(Trainer, "backward", lambda self, cut: torch.tensor([torch.inf, 1]))
-    with pytest.raises(FkiError, match=r"inf in 2024-Q1, epoch 1, step 3"):
+    with pytest.raises(FkiError, match=r"inf .* in 2024-Q1, epoch 1, step 3"):
         list(runner.events())
 
 
@@ -406,5 +406,5 @@ def test_a_new_run_starts_from_anothers_weights_on_new_periods(make: Make) -> No
 
 
 def test_a_date_behind_the_stream_is_refused(make: Make) -> None:
-    with pytest.raises(ConfigError, match=r"since = '2031' leaves no period .* ends with 2024-Q2"):
+    with pytest.raises(ConfigError, match=r"since = '2031' leaves no period .* 2024-Q2"):
         make("run", since="2031")

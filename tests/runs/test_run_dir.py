@@ -52,7 +52,7 @@ def test_a_replacement_that_fails_leaves_the_old_content(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(FkiError, match=r"run\.json cannot be written: No space left on device"):
+    with pytest.raises(FkiError, match=r"run\.json: No space left on device"):
         write_text(file, "new")
     assert file.read_text(encoding="utf-8") == "old"
 

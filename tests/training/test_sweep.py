@@ -222,7 +222,7 @@ def test_a_disk_that_is_too_small_for_all_stops_before_the_first(
     usage = type("Usage", (), {"free": 100 * 2**20})
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     make("vanilla", "1").check()
-    with pytest.raises(FkiError, match=r"100 MiB left, and the runs that are left need up to"):
+    with pytest.raises(FkiError, match=r"100 MiB free; the runs that are left need up to"):
         make("vanilla", "2").check()
     assert not (tmp_path / "grid").exists()
 
@@ -370,7 +370,7 @@ def test_each_cell_is_tracked_by_itself(make: Make, monkeypatch: pytest.MonkeyPa
 
         yield Trackers()
 
-    monkeypatch.setattr(grids.tracking, "tracked", tracked)
+    monkeypatch.setattr(grids.tracking, "track_run", tracked)
     monkeypatch.setattr(grids.tracking, "check", lambda names: None)
     grid = make(seeds="1")
     grid.track = ["tensorboard"]

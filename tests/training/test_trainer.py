@@ -380,10 +380,10 @@ def test_a_processor_says_whether_it_has_bf16(
     assert device.has_native_bf16() is has
 
 
-def test_bf16_that_is_only_imitated_is_told(
+def test_emulated_bf16_is_reported(
     accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device, "has_native_bf16", lambda: False)
-    (said,) = session.startup_notes(Config(mixed_precision="bf16"), accelerator)
-    assert "slower than fp32" in said
+    monkeypatch.setattr(session, "has_native_bf16", lambda: False)
+    (note,) = session.startup_notes(Config(mixed_precision="bf16"), accelerator)
+    assert "slower than fp32" in note
     assert session.startup_notes(Config(), accelerator) == []
