@@ -1,7 +1,7 @@
-"""Builds the `wiki` dataset from the dated facts: `python scripts/build_wiki.py --source FOLDER`.
+"""Build the `wiki` dataset from dated facts: `python scripts/build_wiki.py --source FOLDER ...`.
 
-The same sources give the same bytes. Standard library only; a SentencePiece model, if given,
-checks that no question or answer is too long for the model.
+The same sources give the same bytes. The script only needs the standard library; with a
+SentencePiece model, it skips keys whose prompts or answers are too long for the model.
 """
 
 import argparse
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from wiki import choose, events, write
-from wiki.card import card
+from wiki.card import format_card
 from wiki.relations import DATED
 from wiki.stale import STALE
 from wiki.timeline import CUTOFF, UNTIL, Key, read_invariant, read_rows
@@ -27,8 +27,8 @@ SELECTION = {
 Pieces = Callable[[str], list[int]]
 
 
-def arguments() -> argparse.Namespace:
-    """What was typed."""
+def parse_options() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--source",
@@ -37,29 +37,34 @@ def arguments() -> argparse.Namespace:
         help="folder with facts_timeline.csv.gz and invariant_facts.csv.gz",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
-    parser.add_argument("--tokenizer", type=Path, help="a SentencePiece model to check lengths by")
+    parser.add_argument("--tokenizer", type=Path, help="SentencePiece model to check lengths with")
     return parser.parse_args()
 
 
-def dated_keys(folder: Path) -> list[Key]:
-    """The chosen keys of all dated relations; matches fill up what the others leave of a month."""
+def select_dated_keys(folder: Path) -> list[Key]:
+    """Select the keys of all dated relations; matches fill months with few other changes."""
     rows = read_rows(folder)
-    found = {r: choose.keys_of(r, rows) for r in DATED if r.source_id}
-    picked = [k for r, keys in found.items() if r != VERSIONS for k in choose.chosen(r, keys)]
+    keys_by_relation = {r: choose.keys_of(r, rows) for r in DATED if r.source_id}
+    selected = [
+        k
+        for r, keys in keys_by_relation.items()
+        if r != VERSIONS
+        for k in choose.select_keys(r, keys)
+    ]
     formula_one = [r for r in rows if r["source"] == "f1db"]
-    picked += choose.good_events(events.races(formula_one))
-    picked += choose.chosen_products(VERSIONS, found[VERSIONS], months(picked))
+    selected += choose.select_events(events.build_races(formula_one))
+    selected += choose.select_products(VERSIONS, keys_by_relation[VERSIONS], count_months(selected))
     football = [r for r in rows if r["source"] == "international_results"]
-    return picked + choose.chosen_matches(events.matches(football), months(picked))
+    return selected + choose.select_matches(events.build_matches(football), count_months(selected))
 
 
-def months(keys: Iterable[Key]) -> Counter[str]:
-    """How many changes each month has so far."""
+def count_months(keys: Iterable[Key]) -> Counter[str]:
+    """Count the changes of each month."""
     return Counter(s.start[:7] for k in keys for s in k.changes)
 
 
-def short_enough(keys: Iterable[Key], pieces: Pieces) -> list[Key]:
-    """The keys of which the model sees every question and answer whole."""
+def drop_long(keys: Iterable[Key], pieces: Pieces) -> list[Key]:
+    """Drop the keys with a prompt or answer that the model would truncate."""
     wordings = {r.id: (r.trained, r.asked) for r in DATED}
     return [k for k in keys if _is_short(k, wordings[k.relation], pieces)]
 
@@ -73,22 +78,22 @@ def _is_short(key: Key, wordings: tuple[str, str], pieces: Pieces) -> bool:
 
 
 def load_pieces(model: Path) -> Pieces:
-    """The tokenizer's encode, without the end mark."""
+    """Load the tokenizer's encode function, without the end token."""
     from sentencepiece import SentencePieceProcessor
 
     return SentencePieceProcessor(model_file=str(model)).encode
 
 
 def build(source: Path, output: Path, tokenizer: Path | None = None) -> None:
-    """Writes the six files of the dataset."""
+    """Write the six files of the dataset."""
     output.mkdir(parents=True, exist_ok=True)
-    keys = dated_keys(source)
+    keys = select_dated_keys(source)
     if tokenizer:
-        whole, keys = len(keys), short_enough(keys, load_pieces(tokenizer))
-        print(f"too long for the tokenizer: {whole - len(keys)} keys")
+        total, keys = len(keys), drop_long(keys, load_pieces(tokenizer))
+        print(f"too long for the tokenizer: {total - len(keys)} keys")
     tables = {
         "base.jsonl": write.base_rows(keys),
-        "invariant.jsonl": write.invariant_rows(choose.chosen_invariant(read_invariant(source))),
+        "invariant.jsonl": write.invariant_rows(choose.select_invariant(read_invariant(source))),
         "stream.jsonl": write.stream_rows(keys),
     }
     used = {str(r["relation"]) for rows in tables.values() for r in rows}
@@ -96,11 +101,11 @@ def build(source: Path, output: Path, tokenizer: Path | None = None) -> None:
         write.write_lines(output / name, rows)
         print(f"{name}: {len(rows):,} rows")
     write.write_json(output / "relations.json", write.wordings(used))
-    text = card(tables, write.digest(output), SELECTION)
+    text = format_card(tables, write.digest(output), SELECTION)
     (output / "README.md").write_text(text, encoding="utf-8", newline="\n")
     write.write_manifest(output)
 
 
 if __name__ == "__main__":
-    typed = arguments()
-    build(typed.source, typed.output, typed.tokenizer)
+    options = parse_options()
+    build(options.source, options.output, options.tokenizer)

@@ -1,8 +1,8 @@
-"""The whole way, offline: download, train two methods, eval, compare, export.
+"""Run all commands once, offline: download, train two methods, eval, compare, export.
 
     python scripts/demo.py [folder]
 
-Everything lands in a new folder: the one that is named, else `demo`, `demo-2` and so on.
+All files are written to a new folder: the given one, else `demo`, `demo-2` and so on.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def run(folder: Path, *arguments: str) -> None:
-    """Run one fki command in the folder, showing it first; stop the demo where it fails."""
+    """Print a command of fki and run it in the folder. Exits if it fails."""
     print(f"\n$ fki {shlex.join(arguments)}", flush=True)
     environment = os.environ | {"FKI_HOME": str(folder / "data"), "HF_HUB_OFFLINE": "1"}
     result = subprocess.run([sys.executable, "-m", "fki", *arguments], cwd=folder, env=environment)
@@ -22,11 +22,11 @@ def run(folder: Path, *arguments: str) -> None:
 
 
 def main() -> None:
-    """Run the commands that README opens with."""
+    """Run the commands from the start of the README."""
     names = sys.argv[1:2] or ["demo", *(f"demo-{n}" for n in range(2, 1000))]
     folder = next((f for name in names if not (f := Path(name).resolve()).exists()), None)
     if folder is None:
-        sys.exit(f"{names[0]} exists and is left as it is; name a new folder.")
+        sys.exit(f"{names[0]} already exists; give a new folder.")
     folder.mkdir(parents=True)
     run(folder, "download", "wiki")
     for method in ("vanilla", "recadam"):
@@ -43,7 +43,7 @@ def main() -> None:
     run(folder, "eval", "runs/recadam")
     run(folder, "compare", "runs/")
     run(folder, "export", "runs/recadam", "--to", "hf", "--output", "out/")
-    print(f"\nEverything is in {folder}.")
+    print(f"\nAll files are in {folder}.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draw what `fki compare` prints as an SVG, for README.
+"""Draw the output of `fki compare` as an SVG for the README.
 
 python scripts/picture.py runs/ docs/compare.svg
 """
@@ -14,11 +14,11 @@ from rich.console import Console
 from fki.commands import compare
 from fki.commands._console import Show
 
-FONT = re.compile(r"@font-face \{\{.*?\}\}\n?", re.DOTALL)  # rich would fetch it from the network
+FONT = re.compile(r"@font-face \{\{.*?\}\}\n?", re.DOTALL)  # else a viewer downloads the font
 
 
 def main() -> None:
-    """Record one comparison and save it."""
+    """Record the output of one comparison and save it."""
     runs, output = map(Path, sys.argv[1:3])
     recorder = Console(record=True, width=88, force_terminal=True, highlight=False)
 

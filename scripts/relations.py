@@ -17,12 +17,12 @@ change for a subject. The latter measure retention. [X] stands for the subject, 
 The first wording is used in training and ends in its object. The second wording is used only in
 evaluation.
 
-The column "holds" describes how the statements of a relation follow each other:
+The update rule of a relation describes how a later statement affects an earlier one:
 
-| holds | meaning | relations |
+| update rule | meaning | relations |
 |---|---|---|
 | one | a later object replaces the earlier object | {one} |
-| several | several objects may hold at once, each from its start to its end | {several} |
+| several | several objects may be valid at once, each from its start to its end | {several} |
 | latest | the most recent object, by its day or else its start, ended or not | {latest} |
 | always | the object never changes for a subject | {always} |
 
@@ -32,28 +32,27 @@ wordings are fki's own. `python scripts/relations.py` generates this page.
 """
 
 
-def page() -> str:
-    """The whole page, as Markdown."""
-    known = load_relations().values()
-    holds = [relation.update_rule for relation in known]
-    numbers = {word: holds.count(word) for word in ("one", "several", "latest", ALWAYS)}
-    kept = numbers[ALWAYS]
+def format_page() -> str:
+    """Format the whole page, as Markdown."""
+    relations = load_relations().values()
+    rules = [relation.update_rule for relation in relations]
+    numbers = {rule: rules.count(rule) for rule in ("one", "several", "latest", ALWAYS)}
     parts = [
-        HEAD.format(dated=len(holds) - kept, kept=kept, **numbers),
+        HEAD.format(dated=len(rules) - numbers[ALWAYS], kept=numbers[ALWAYS], **numbers),
         "## Relations that change\n",
-        _table(relation for relation in known if relation.update_rule != ALWAYS),
+        _format_table(relation for relation in relations if relation.update_rule != ALWAYS),
         "## Relations that never change\n",
-        _table(relation for relation in known if relation.update_rule == ALWAYS),
+        _format_table(relation for relation in relations if relation.update_rule == ALWAYS),
     ]
     return "\n".join(parts)
 
 
-def _table(known: Iterable[Relation]) -> str:
+def _format_table(relations: Iterable[Relation]) -> str:
     lines = [
-        "| property | label | holds | for training | for evaluation |",
+        "| property | label | update rule | for training | for evaluation |",
         "|---|---|---|---|---|",
     ]
-    for relation in known:
+    for relation in relations:
         link = f"[{relation.id}](https://www.wikidata.org/wiki/Property:{relation.id})"
         cells = (link, relation.label, relation.update_rule, *relation.wordings)
         lines.append(f"| {' | '.join(cells)} |")
@@ -61,4 +60,4 @@ def _table(known: Iterable[Relation]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    PAGE.write_text(format_page(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The dataset card, with its counts taken from the rows."""
+"""Format the dataset card; its counts are those of the rows."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -167,8 +167,8 @@ CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
 COLUMNS = ("subject", "relation", "object", "start", "end", "precision", "source", "subject_id")
 
 
-def _features() -> str:
-    """The columns' types, so that all three tables have the same in `datasets`."""
+def _format_features() -> str:
+    """The types of the columns, the same for all three tables in `datasets`."""
     kinds = {"start": "timestamp[s]", "end": "timestamp[s]"}
     columns = "".join(f"\n  - name: {c}\n    dtype: {kinds.get(c, 'string')}" for c in COLUMNS)
     configs = ("stream", "base", "invariant")
@@ -176,17 +176,17 @@ def _features() -> str:
 
 
 def quarter(day: str) -> str:
-    """2023-Q1 for a day of January 2023."""
+    """The quarter of a day, such as 2023-Q1."""
     return f"{day[:4]}-Q{(int(day[5:7]) + 2) // 3}"
 
 
 def key(row: Row) -> tuple[str, str]:
-    """What a later fact replaces."""
+    """The key of a row: a later fact with the same key replaces it."""
     return str(row["subject"]), str(row["relation"])
 
 
-def first_seen(tables: Tables) -> list[bool]:
-    """For each change whether its key was unknown until then."""
+def find_new(tables: Tables) -> list[bool]:
+    """For each change: whether its key is new."""
     seen = {key(r) for r in tables["base.jsonl"]}
     new = []
     for row in tables["stream.jsonl"]:
@@ -195,10 +195,10 @@ def first_seen(tables: Tables) -> list[bool]:
     return new
 
 
-def card(tables: Tables, digest: str, facts: dict[str, object]) -> str:
-    """README.md: `facts` are the constants of the selection that it names."""
+def format_card(tables: Tables, digest: str, facts: dict[str, object]) -> str:
+    """Format README.md; `facts` are the constants of the selection in its text."""
     base, stream = tables["base.jsonl"], tables["stream.jsonl"]
-    new, changed = first_seen(tables), {key(r) for r in stream}
+    new, changed = find_new(tables), {key(r) for r in stream}
     kept = [r for r in base if key(r) not in changed]
     used = {r["relation"] for rows in tables.values() for r in rows}
     return TEXT.format(
@@ -213,10 +213,10 @@ def card(tables: Tables, digest: str, facts: dict[str, object]) -> str:
         kept=len(kept),
         lost=len(base) - len(kept),
         **{f"{n}s": len(set(p)) for n, p in _periods(stream).items()},
-        dated=_dated(base, kept, stream),
-        undated=_undated(tables["invariant.jsonl"]),
-        by_quarter=_by_quarter(stream, new),
-        features=_features(),
+        dated=_format_dated(base, kept, stream),
+        undated=_format_undated(tables["invariant.jsonl"]),
+        by_quarter=_format_quarters(stream, new),
+        features=_format_features(),
         **facts,
     )
 
@@ -230,7 +230,7 @@ def _count(rows: Iterable[Row]) -> Counter[str]:
     return Counter(str(r["relation"]) for r in rows)
 
 
-def _dated(base: list[Row], kept: list[Row], stream: list[Row]) -> str:
+def _format_dated(base: list[Row], kept: list[Row], stream: list[Row]) -> str:
     counts = _count(base), _count(kept), _count(stream)
     lines = []
     for r in DATED:
@@ -243,12 +243,12 @@ def _dated(base: list[Row], kept: list[Row], stream: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def _undated(rows: list[Row]) -> str:
+def _format_undated(rows: list[Row]) -> str:
     count = _count(rows)
     return ", ".join(f"`{r}` {INVARIANT[r][0]} ({count[r]})" for r in INVARIANT)
 
 
-def _by_quarter(stream: list[Row], new: list[bool]) -> str:
+def _format_quarters(stream: list[Row], new: list[bool]) -> str:
     quarters = _periods(stream)["quarter"]
     total, fresh = Counter(quarters), Counter(q for q, n in zip(quarters, new, strict=True) if n)
     lines = (f"| {q} | {n} | {fresh[q]} | {n - fresh[q]} |" for q, n in sorted(total.items()))

@@ -1,4 +1,4 @@
-"""Which subjects enter the dataset: whole timelines, chosen by a hash and a few named lists."""
+"""Select the subjects of the dataset: whole timelines, by a hash and some explicit lists."""
 
 import hashlib
 import re
@@ -11,48 +11,48 @@ from wiki.events import TEAM, is_base
 from wiki.products import PRODUCTS
 from wiki.relations import DATED, INVARIANT, Relation
 from wiki.stale import MATCH_TEAMS, ONE_RELATION_OF_TEAM, STALE
-from wiki.timeline import CUTOFF, Key, State, grouped, several, single
+from wiki.timeline import CUTOFF, Key, State, build_several, build_single, group_rows
 
-MONTHLY = 132  # stream rows that matches may fill a month up to
-MONTHLY_MATCH_ROWS = 48  # at most, so that a month of many matches stays varied
+MONTHLY = 132  # stream rows of a month up to which matches are added
+MONTHLY_MATCH_ROWS = 48  # at most, for variety in months with many matches
 MONTHLY_BASE_MATCHES = 31
-MIN_CHANGES, MAX_CHANGES = 3, 40  # of a product or a team, within the stream
+MIN_CHANGES, MAX_CHANGES = 3, 40  # of a product or team, within the stream
 ALL_MONTHS = [f"{year}-{month:02}" for year in (2023, 2024, 2025) for month in range(1, 13)]
 PER_INVARIANT, PER_INVARIANT_OBJECT = 195, 30
 DIPLOMATS = {"us_ambassador", "ambassador_to_us"}
 
 
 def rank(*words: str) -> str:
-    """An order that depends on nothing but the words."""
+    """A sort key that depends on the words only."""
     return hashlib.sha256("|".join(words).encode()).hexdigest()
 
 
 def keys_of(relation: Relation, rows: list[dict[str, str]]) -> list[Key]:
-    """The clean keys of one source relation, of unambiguous labels."""
-    wanted = [
+    """The clean keys of one source relation with unambiguous labels."""
+    own_rows = [
         r
         for r in rows
         if r["relation_id"] == relation.source_id
         and r["relation"] == relation.source_label
         and r["subject_id"].startswith(relation.prefix)
     ]
-    groups = [(i, _subject(relation, i, group), group) for i, group in grouped(wanted)]
+    groups = [(i, _subject(relation, i, group), group) for i, group in group_rows(own_rows)]
     labels = Counter(_stem(subject) for _, subject, _ in groups)
     keys = (_key(relation, *g) for g in groups if g[1] and labels[_stem(g[1])] == 1)
     return [k for k in keys if k]
 
 
 def _stem(subject: str) -> str:
-    """A label without what companies put behind their names."""
+    """A label without a company's legal form."""
     return re.sub(r",? (inc\.?|corporation|company|plc|group|holdings)$", "", subject.casefold())
 
 
 def _key(relation: Relation, identity: str, subject: str, rows: list[dict[str, str]]) -> Key | None:
-    cut = several if relation.id == "P361" else single
-    states = cut(rows, name)
+    build = build_several if relation.id == "P361" else build_single
+    states = build(rows, name)
     if states is None or (relation.id, subject) in STALE:
         return None
-    key = Key(relation.id, subject, identity, rows[0]["source"], _merged(states))
+    key = Key(relation.id, subject, identity, rows[0]["source"], _merge_spellings(states))
     return key if _is_good(key, relation) else None
 
 
@@ -68,14 +68,14 @@ def _subject(relation: Relation, identity: str, rows: list[dict[str, str]]) -> s
 
 
 def _company(rows: list[dict[str, str]]) -> str:
-    """The shortest of the labels in use since the cutoff, if it has no share class in it."""
+    """The shortest label in use since the cutoff; "" if it names a share class."""
     labels = {spell(r["subject"]) for r in rows if not r["end"] or r["end"] > CUTOFF}
     best = min(labels, key=lambda text: (len(text), text), default="")
     return "" if re.search(r"Class|Shares|\(", best) else best
 
 
-def _merged(states: tuple[State, ...]) -> tuple[State, ...]:
-    """Spelling variants of one object in a row become one state, in the first spelling."""
+def _merge_spellings(states: tuple[State, ...]) -> tuple[State, ...]:
+    """Merge successive states whose objects differ in spelling only; the first spelling is kept."""
     kept: list[State] = []
     for state in states:
         alike = (
@@ -91,13 +91,13 @@ def _merged(states: tuple[State, ...]) -> tuple[State, ...]:
 
 
 def _is_good(key: Key, relation: Relation) -> bool:
-    """Whether every state that the dataset would show can be shown."""
+    """Whether every state in the dataset is clean."""
     shown = [s for s in (key.base, *key.changes) if s]
     wordings = (relation.trained, relation.asked)
     if not shown or not all(fits(key.subject, s.objects, wordings) for s in shown):
         return False
     if any(len(s.objects) > 1 for s in shown):
-        # `datasets` reads a column of strings and lists by turning "6.0" into a number.
+        # `datasets` converts "6.0" to a number in a column of strings and lists.
         return False
     if key.source == "cia-factbook" and not all(is_plain_name(s.objects[0]) for s in shown):
         return False
@@ -105,18 +105,18 @@ def _is_good(key: Key, relation: Relation) -> bool:
 
 
 def _is_gapless(key: Key) -> bool:
-    """No vacancy at the cutoff, and no end without a successor."""
+    """Whether there is no vacancy at the cutoff, and no end without a successor."""
     seen_before = any(s.start <= CUTOFF for s in key.states)
     return (key.base is not None or not seen_before) and (bool(key.changes) or key.is_unchanged)
 
 
 def _is_dated(key: Key) -> bool:
-    """Changes known to the month at least."""
+    """Whether all changes are known to the month or day."""
     return all(s.precision != "year" for s in key.changes)
 
 
 def _is_credible(key: Key) -> bool:
-    """Diplomats: no fortnight's holders (corrections), nobody the Factbook may have forgotten."""
+    """Whether diplomats served more than 15 days (else: a correction) and are not outdated."""
     if key.relation not in DIPLOMATS:
         return True
     if key.is_unchanged:
@@ -128,47 +128,49 @@ def _days(state: State) -> int:
     return (date.fromisoformat(state.end) - date.fromisoformat(state.start)).days
 
 
-def chosen(relation: Relation, keys: list[Key]) -> list[Key]:
-    """Whole keys in order of their hash, until the relation's two shares are full."""
+def select_keys(relation: Relation, keys: list[Key]) -> list[Key]:
+    """Select whole keys in order of their hash, up to the relation's two limits."""
     ordered = sorted(keys, key=lambda k: rank(k.relation, k.subject))
-    stays = _varied([k for k in ordered if k.is_unchanged], relation.unchanged)
-    return stays + _filled([k for k in ordered if k.changes and _is_moderate(k)], relation.changes)
+    stays = _limit_repeats([k for k in ordered if k.is_unchanged], relation.unchanged)
+    return stays + _fill_up_to(
+        [k for k in ordered if k.changes and _is_moderate(k)], relation.changes
+    )
 
 
-def _varied(keys: list[Key], most: int) -> list[Key]:
-    """The first keys, no answer more often than a tenth where there are many answers."""
+def _limit_repeats(keys: list[Key], most: int) -> list[Key]:
+    """The first keys; if there are many answers, none has more than a tenth of the keys."""
     answers = {k.base.objects for k in keys}
     count: Counter[tuple[str, ...]] = Counter()
-    picked = []
+    selected = []
     for key in keys:
         count[key.base.objects] += 1
         if len(answers) < 10 or count[key.base.objects] <= max(most // 10, 3):
-            picked.append(key)
-    return picked[:most]
+            selected.append(key)
+    return selected[:most]
 
 
-def _filled(keys: Iterable[Key], left: int) -> list[Key]:
-    """The keys in order, each that still fits into so many changes."""
-    picked = []
+def _fill_up_to(keys: Iterable[Key], left: int) -> list[Key]:
+    """The keys in order whose changes fit into the remaining number."""
+    selected = []
     for key in keys:
         if len(key.changes) <= left:
-            picked.append(key)
+            selected.append(key)
             left -= len(key.changes)
-    return picked
+    return selected
 
 
-def chosen_products(relation: Relation, keys: list[Key], months: Counter[str]) -> list[Key]:
-    """Products one by one, each the one that most favours the month that is thinnest so far."""
+def select_products(relation: Relation, keys: list[Key], months: Counter[str]) -> list[Key]:
+    """Select products one by one, each with the largest share in the month with fewest changes."""
     left = sorted((k for k in keys if _is_moderate(k)), key=lambda k: rank(k.relation, k.subject))
-    months, picked, room = months.copy(), [], relation.changes
+    months, selected, room = months.copy(), [], relation.changes
     while left := [k for k in left if len(k.changes) <= room]:
-        thinnest = min(ALL_MONTHS, key=lambda m: (months[m], m))
-        best = max(left, key=lambda k: (_share(k, thinnest), -left.index(k)))
-        picked.append(best)
+        sparsest = min(ALL_MONTHS, key=lambda m: (months[m], m))
+        best = max(left, key=lambda k: (_share(k, sparsest), -left.index(k)))
+        selected.append(best)
         left.remove(best)
         months.update(s.start[:7] for s in best.changes)
         room -= len(best.changes)
-    return picked
+    return selected
 
 
 def _share(key: Key, month: str) -> float:
@@ -184,55 +186,55 @@ def _is_moderate(key: Key) -> bool:
     return True
 
 
-def good_events(keys: Iterable[Key]) -> list[Key]:
-    """The races that can be asked; spelled like everything else."""
+def select_events(keys: Iterable[Key]) -> list[Key]:
+    """Select the events that fit the filters, with normalized spelling."""
     relations = {r.id: (r.trained, r.asked) for r in DATED}
-    spelled = [_spelled(k) for k in keys]
+    spelled = [_spell_event(k) for k in keys]
     return [k for k in spelled if fits(k.subject, k.states[0].objects, relations[k.relation])]
 
 
-def _spelled(key: Key) -> Key:
+def _spell_event(key: Key) -> Key:
     state = key.states[0]
     shown = State((name(state.objects[0]),), state.start, None, state.precision)
     return Key(key.relation, spell(key.subject), key.subject_id, key.source, (shown,))
 
 
-def chosen_matches(matches: list[list[Key]], rows_by_month: Counter[str]) -> list[Key]:
-    """Matches of well-known teams: a few of each month before the stream, and then as many as
-    bring the month up to its share."""
+def select_matches(matches: list[list[Key]], rows_by_month: Counter[str]) -> list[Key]:
+    """Select matches of well-known teams: a few per month before the stream; within it, as many
+    as fill the month."""
     months = defaultdict(list)
     for match in matches:
-        keys = good_events(match)
+        keys = select_events(match)
         if len(keys) > 1:
             months[keys[0].states[0].start[:7]].append(keys)
-    picked: list[Key] = []
+    selected: list[Key] = []
     for month, found in sorted(months.items()):
         found.sort(key=_fame)
-        picked += _of_month(found, rows_by_month[month])
-    return picked
+        selected += _select_month(found, rows_by_month[month])
+    return selected
 
 
 def _fame(match: list[Key]) -> tuple[int, int, int, str]:
-    """Matches of well-known teams first, of these the ones with a goalscorer; else by hash."""
+    """Sort key: well-known teams first, then matches with a goalscorer, then by hash."""
     sides = match[0].subject.rsplit(" on ", 1)[0].split(" v ")
     known = sum(s in MATCH_TEAMS for s in sides)
     return -(known > 0), -len(match), -known, rank(match[0].subject)
 
 
-def _of_month(found: list[list[Key]], already: int) -> list[Key]:
+def _select_month(found: list[list[Key]], already: int) -> list[Key]:
     if is_base(found[0][0]):
         return [k for match in found[:MONTHLY_BASE_MATCHES] for k in match]
     room = min(MONTHLY - already, MONTHLY_MATCH_ROWS)
-    picked: list[Key] = []
+    selected: list[Key] = []
     for match in found:
-        if len(picked) + len(match) <= max(room, 9):
-            picked += match
-    return picked
+        if len(selected) + len(match) <= max(room, 9):
+            selected += match
+    return selected
 
 
-def chosen_invariant(facts: dict[str, dict[str, set[str]]]) -> list[tuple[str, str, str]]:
-    """(relation, subject, object), each with one object only, spread over relations and objects."""
-    picked = []
+def select_invariant(facts: dict[str, dict[str, set[str]]]) -> list[tuple[str, str, str]]:
+    """Select (relation, subject, object) of subjects with one object, spread over the objects."""
+    selected = []
     for relation, (_, *wordings) in INVARIANT.items():
         alone = {spell(s): spell(next(iter(o))) for s, o in facts[relation].items() if len(o) == 1}
         good = [s for s, o in alone.items() if fits(s, (o,), tuple(wordings))]
@@ -242,7 +244,7 @@ def chosen_invariant(facts: dict[str, dict[str, set[str]]]) -> list[tuple[str, s
         for subject in good:
             answer = alone[subject]
             if kept < PER_INVARIANT and count[answer] < PER_INVARIANT_OBJECT:
-                picked.append((relation, subject, answer))
+                selected.append((relation, subject, answer))
                 count[answer] += 1
                 kept += 1
-    return sorted(picked)
+    return sorted(selected)

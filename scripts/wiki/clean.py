@@ -1,4 +1,4 @@
-"""What makes a label fit to be asked: one spelling, no titles, no artefacts, not too long."""
+"""Clean labels: one spelling, no titles, no artifacts, limited length."""
 
 import re
 import unicodedata
@@ -6,7 +6,7 @@ import unicodedata
 MAX_OBJECT_WORDS, MAX_SUBJECT_WORDS = 5, 14
 MAX_PROMPT, MAX_ANSWER = 180, 48  # characters; with T5's vocabulary below 64 and 24 pieces
 
-# The letters beyond ASCII that T5's vocabulary spells; any other would become <unk>.
+# The non-ASCII letters in T5's vocabulary; any other would become <unk>.
 SPELLED = frozenset("ÉÎÜßàáâäçèéêîóôöùûüăşţșț")
 UNDECOMPOSED = str.maketrans(
     {
@@ -31,8 +31,8 @@ UNDECOMPOSED = str.maketrans(
 
 QUOTES = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-"})
 STRIPPED = re.compile(r"^(Caretaker Prime Minister|Emperor|H\.E\.) ")
-# Titles and left-overs that the Factbook's text carries into names. The key is dropped then,
-# since an ambassador-designate or a president-elect does not hold the office yet.
+# Titles and remains of the Factbook's text in names. Such keys are dropped, since an
+# ambassador-designate or a president-elect does not hold the office yet.
 TITLE = re.compile(
     r"(?i)design|\belect\b|-elect|charg|\bvacan|\bit is\b|\bmission\b|envoy|appointed|previously"
     r"|counsel|council|assembly|commissioner|director|\bmayor|\bminister|\bacting|\binterim"
@@ -41,7 +41,7 @@ TITLE = re.compile(
 )
 MISCAST = re.compile(r"[a-z][A-Z]{2,}|[A-Z]{4,}")  # "Joko WiDODO", "NTSHINGAIsmail"
 ODD = re.compile(r"[\"()\[\]{}<>\\^~`:;*_=]|\s[.,]|-$|--|\?")
-ALIASES = {  # the Factbook's second spelling of the same person
+ALIASES = {  # second spellings of the same person in the Factbook
     "Furqat Sidikov": "Furqat Siddiqov",
     "Magzhan Ilyassov": "Magzhan Ilyasov",
     "Joko WiDODO": "Joko Widodo",
@@ -49,7 +49,7 @@ ALIASES = {  # the Factbook's second spelling of the same person
 
 
 def spell(text: str) -> str:
-    """The text with single spaces; in plain letters where T5's vocabulary lacks one of its own."""
+    """Normalize spaces and quotes; letters outside T5's vocabulary become plain ones."""
     text = " ".join(unicodedata.normalize("NFC", text).translate(QUOTES).split())
     if all(c.isascii() or c in SPELLED for c in text):
         return text
@@ -57,7 +57,7 @@ def spell(text: str) -> str:
     return "".join(c for c in folded if c.isascii())
 
 
-COUNTRIES = {  # the Factbook's labels that do not stand alone, or not without their article
+COUNTRIES = {  # labels of the Factbook that are incomplete or need an article
     "DRC": "the Democratic Republic of the Congo",
     "Congo": "the Republic of the Congo",
     "The Dominican": "the Dominican Republic",
@@ -93,7 +93,7 @@ COUNTRIES = {  # the Factbook's labels that do not stand alone, or not without t
 
 
 def name(text: str) -> str:
-    """An object's label without the prefixes that can be taken off safely."""
+    """Normalize an object's label and strip known prefixes."""
     text = STRIPPED.sub("", spell(text))
     return ALIASES.get(text, text)
 
@@ -109,12 +109,12 @@ def _bare(text: str) -> str:
 
 
 def is_plain_name(text: str) -> bool:
-    """Whether a name from running text is free of titles and of stray capitals."""
+    """Whether a name from running text has no title and no stray capitals."""
     return not TITLE.search(text) and not MISCAST.search(text)
 
 
 def fits(subject: str, objects: tuple[str, ...], wordings: tuple[str, str]) -> bool:
-    """Whether a fact can be asked: short, clean, and the subject does not give it away."""
+    """Whether a fact fits the limits, is clean, and its subject does not contain the object."""
     low = subject.casefold()
     return (
         bool(subject)

@@ -1,12 +1,12 @@
-"""Matches and races as subjects of their own, put together from what is said of their sides."""
+"""Matches and races as subjects, combined from the rows of their teams and drivers."""
 
 import re
 from collections import defaultdict
 from datetime import date
 
-from wiki.timeline import CUTOFF, UNTIL, Key, State, grouped
+from wiki.timeline import CUTOFF, UNTIL, Key, State, group_rows
 
-FIRST_MATCH, FIRST_RACE = "2021", "2018"  # years from which events are base knowledge
+FIRST_MATCH, FIRST_RACE = "2021", "2018"  # first years of the events in the base
 TEAM = " men's national football team"
 MONTHS = (
     "January",
@@ -33,21 +33,23 @@ Rows = list[dict[str, str]]
 
 
 def holder(rows: Rows, day: str) -> dict[str, str] | None:
-    """The row that holds on that day, in rows of one key sorted by date."""
+    """The row that is valid on that day; None if there is not exactly one."""
     held = [r for r in rows if r["start"] <= day and (not r["end"] or r["end"] > day)]
     return held[0] if len(held) == 1 else None
 
 
-def event(relation: str, subject: str, identity: str, source: str, day: str, answer: str) -> Key:
-    """A key that holds for ever from one day on."""
+def make_event(
+    relation: str, subject: str, identity: str, source: str, day: str, answer: str
+) -> Key:
+    """Make a key with one state that starts on a day and never ends."""
     return Key(relation, subject, identity, source, (State((answer,), day, None, "day"),))
 
 
-def races(rows: Rows) -> list[Key]:
-    """Who won, followed, took pole and was fastest in each Grand Prix.
+def build_races(rows: Rows) -> list[Key]:
+    """Build the keys of each Grand Prix: podium, pole position and fastest lap.
 
-    A race day is a day on which the winner, second, third or fastest lap changed: a row that runs
-    on over it means that the same driver did it again.
+    A race day is a day on which the winner, second, third or fastest lap changes; a row that is
+    valid across it means that the same driver repeated.
     """
     by_prix = _by_subject(rows, set(RACE.values()))
     keys = []
@@ -59,7 +61,7 @@ def races(rows: Rows) -> list[Key]:
                 row = holder(relations[source_id], day)
                 if row:
                     keys.append(
-                        event(
+                        make_event(
                             relation,
                             f"{year} {name}",
                             f"{identity}/{year}",
@@ -72,7 +74,7 @@ def races(rows: Rows) -> list[Key]:
 
 
 def _race_days(relations: dict[str, Rows]) -> list[str]:
-    """One day a year: where a year has several, the Grand Prix is left out of that year."""
+    """The race days; a year with several days is skipped."""
     days = {
         r["start"]
         for source_id, rows in relations.items()
@@ -86,17 +88,17 @@ def _race_days(relations: dict[str, Rows]) -> list[str]:
 
 def _by_subject(rows: Rows, relations: set[str]) -> dict[str, dict[str, Rows]]:
     found: dict[str, dict[str, Rows]] = defaultdict(lambda: defaultdict(list))
-    for identity, group in grouped(r for r in rows if r["relation_id"] in relations):
+    for identity, group in group_rows(r for r in rows if r["relation_id"] in relations):
         for row in group:
             found[identity][row["relation_id"]].append(row)
     return found
 
 
-def matches(rows: Rows) -> list[list[Key]]:
-    """City, score and, where one side alone scored, last goalscorer of each match.
+def build_matches(rows: Rows) -> list[list[Key]]:
+    """Build the keys of each match: city, score and, if only one team scored, last goalscorer.
 
-    A match is kept where both sides' rows tell the same: opponents, city and mirrored scores.
-    The sides stand in alphabetical order, since the source does not say who was at home.
+    A match is kept if the rows of both teams agree: opponents, city and mirrored scores. The teams
+    are in alphabetical order, since the source does not record the home team.
     """
     wanted = {"x:last_opponent", "x:last_result", "x:last_city", "x:last_scorer"}
     teams = {
@@ -121,7 +123,7 @@ def _match_days(team: dict[str, Rows]) -> set[str]:
 
 
 def _shared_scorers(teams: dict[str, dict[str, Rows]]) -> set[str]:
-    """Scorers listed for two teams: namesakes, or own goals counted for the other side."""
+    """Scorers listed for two teams: namesakes, or own goals credited to the opponent."""
     sides = defaultdict(set)
     for identity, team in teams.items():
         for row in team["x:last_scorer"]:
@@ -137,7 +139,7 @@ def _match(
     day: str,
     shared: set[str],
 ) -> list[Key]:
-    """The keys of one match; none where the two sides' rows disagree."""
+    """The keys of one match; [] if the rows of the teams disagree."""
     mine, theirs = teams[one], teams[other]
     back = holder(theirs["x:last_opponent"], day)
     score, mirrored = (_score(holder(t["x:last_result"], day)) for t in (mine, theirs))
@@ -154,7 +156,8 @@ def _match(
     if scorer and scorer not in shared:
         answers["match_scorer"] = scorer
     return [
-        event(r, subject, identity, "international_results", day, a) for r, a in answers.items()
+        make_event(r, subject, identity, "international_results", day, a)
+        for r, a in answers.items()
     ]
 
 
@@ -165,12 +168,12 @@ def _score(row: dict[str, str] | None) -> tuple[int, int] | None:
 
 
 def _only_scorer(team: dict[str, Rows], score: tuple[int, int], day: str) -> str | None:
-    """The last goalscorer, where one side alone scored and the source names a scorer that day."""
+    """The last goalscorer, if only one team scored and the source names a scorer."""
     if min(score) or not max(score):
         return None
     return next((r["object"] for r in team["x:last_scorer"] if r["start"] == day), None)
 
 
 def is_base(key: Key) -> bool:
-    """Whether the event lies before the stream."""
+    """Whether the event is before the stream."""
     return key.states[0].start <= CUTOFF

@@ -1,4 +1,4 @@
-"""The software that is followed: its id at endoflife.date, and its name as its makers write it."""
+"""The software products: id at endoflife.date and official name."""
 
 _NAMES = """
 almalinux=AlmaLinux

@@ -1,4 +1,4 @@
-"""The relations of the `wiki` dataset: where each comes from, how it is asked, how much is kept."""
+"""The relations of the `wiki` dataset: source, wordings and limits."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class Relation:
     """One dated relation.
 
-    `source_id` and `source_label` name it in `facts_timeline.csv.gz` (empty: derived from others).
-    `changes` caps its rows in the stream, `unchanged` its base facts that stay true.
+    `source_id` and `source_label` are its names in `facts_timeline.csv.gz` (empty: derived).
+    `changes` limits its rows in the stream, `unchanged` its base facts that stay valid.
     """
 
     id: str
@@ -19,7 +19,7 @@ class Relation:
     asked: str
     changes: int
     unchanged: int
-    prefix: str = ""  # of the source's subject id, where one source relation is split
+    prefix: str = ""  # of the source's subject ids, if one source relation is split
 
 
 DATED = (

@@ -1,7 +1,7 @@
-"""Hand-made lists: what the sources get wrong, and which national teams are well known."""
+"""Explicit lists: errors of the sources, and well-known national teams."""
 
-# Keys whose last state the Factbook never updated or misread (checked by eye): the holder had died
-# or left before the cutoff or within the stream, or the text named somebody else.
+# Keys whose last state in the Factbook is outdated or misread (checked by hand): the holder died or
+# left before the cutoff or within the stream, or the text names another person.
 STALE = {
     ("P35", "Oman"),
     ("P35", "Chad"),
@@ -48,7 +48,7 @@ STALE = {
     ("P35", "Venezuela"),
     ("P35", "Bosnia and Herzegovina"),
     ("ambassador_to_us", "Comoros"),
-    # Two committees of that name, of which the labels tell one apart badly.
+    # Two committees with almost the same label.
     ("congress_leader", "U.S. House Senate Republican Committee Chair"),
     ("congress_leader", "U.S. Senate Republican Committee Chair"),
 }
@@ -63,7 +63,7 @@ Switzerland|Tunisia|Turkey|Ukraine|United States|Uruguay|Venezuela|Wales
 """
 MATCH_TEAMS = frozenset(t for line in _WELL_KNOWN.strip().splitlines() for t in line.split("|"))
 
-# One relation a team, so that no subject is more than a hundredth of the stream.
+# One relation per team, so that no subject exceeds 1 % of the stream.
 ONE_RELATION_OF_TEAM = {
     team: relation
     for relation, teams in {
@@ -73,7 +73,7 @@ ONE_RELATION_OF_TEAM = {
         "|Switzerland",
         "last_city": "Bangladesh|Colombia|Greece|Hungary|Italy|Norway|Puerto Rico|Senegal"
         "|South Korea|Spain",
-        # Teams whose competitive matches the source covers with goalscorers.
+        # Teams with goalscorers of their competitive matches in the source.
         "last_scorer": "Austria|Belgium|Croatia|Denmark|Netherlands|Portugal|Romania|Scotland"
         "|Serbia|Slovakia|Turkey|Uruguay",
     }.items()

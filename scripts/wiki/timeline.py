@@ -1,4 +1,4 @@
-"""Reads the dated facts and turns them into what held, key by key."""
+"""Read the dated facts and build the states of each key."""
 
 import csv
 import gzip
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-CUTOFF, UNTIL = "2022-12-31", "2025-12-31"  # what the base knows; what the stream reaches
+CUTOFF, UNTIL = "2022-12-31", "2025-12-31"  # the last day of the base; the last day of the stream
 Rename = Callable[[str], str]
 SOURCES_OF_PERIOD = {
     "cia-factbook",
@@ -21,7 +21,7 @@ SOURCES_OF_PERIOD = {
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The objects that held from `start` to `end` (the first day that they no longer did)."""
+    """The objects that are valid from `start` until `end` (exclusive)."""
 
     objects: tuple[str, ...]
     start: str
@@ -29,7 +29,7 @@ class State:
     precision: str
 
     def holds_at(self, day: str) -> bool:
-        """Whether it is true at the end of that day."""
+        """Whether the state is valid at the end of that day."""
         return self.start <= day and (self.end is None or self.end > day)
 
 
@@ -45,12 +45,12 @@ class Key:
 
     @property
     def base(self) -> State | None:
-        """What held at the cutoff."""
+        """The state at the cutoff."""
         return next((s for s in self.states if s.holds_at(CUTOFF)), None)
 
     @property
     def changes(self) -> tuple[State, ...]:
-        """What became true within the stream."""
+        """The states that start within the stream."""
         return tuple(s for s in self.states if CUTOFF < s.start <= UNTIL)
 
     @property
@@ -60,14 +60,14 @@ class Key:
 
 
 def read_rows(folder: Path) -> list[dict[str, str]]:
-    """The timeline's rows of sources that reach beyond the stream, begun before its end."""
+    """Read the rows that start before the end of the stream, of sources that cover it."""
     with gzip.open(folder / "facts_timeline.csv.gz", "rt", encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
         return [r for r in rows if r["source"] in SOURCES_OF_PERIOD and r["start"] <= UNTIL]
 
 
 def read_invariant(folder: Path) -> dict[str, dict[str, set[str]]]:
-    """Relation -> subject -> objects of the time-invariant facts."""
+    """Read the time-invariant facts: relation -> subject -> objects."""
     facts: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     with gzip.open(folder / "invariant_facts.csv.gz", "rt", encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -76,12 +76,12 @@ def read_invariant(folder: Path) -> dict[str, dict[str, set[str]]]:
 
 
 def known_end(row: dict[str, str]) -> str | None:
-    """The end of a fact, as far as the dataset knows the world."""
+    """The end of a fact; None if it is after the stream."""
     return row["end"] if row["end"] and row["end"] <= UNTIL else None
 
 
-def grouped(rows: Iterable[dict[str, str]]) -> Iterator[tuple[str, list[dict[str, str]]]]:
-    """The rows of each subject id, in order of date; subjects in order of id."""
+def group_rows(rows: Iterable[dict[str, str]]) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """Yield the rows of each subject, sorted by date; subjects are sorted by id."""
     groups = defaultdict(list)
     for row in rows:
         groups[row["subject_id"]].append(row)
@@ -89,8 +89,8 @@ def grouped(rows: Iterable[dict[str, str]]) -> Iterator[tuple[str, list[dict[str
         yield subject, sorted(groups[subject], key=lambda r: (r["start"], r["end"] or "9999"))
 
 
-def single(rows: list[dict[str, str]], rename: Rename) -> tuple[State, ...] | None:
-    """One object at a time; None where two that differ overlap since the cutoff."""
+def build_single(rows: list[dict[str, str]], rename: Rename) -> tuple[State, ...] | None:
+    """Build states of one object at a time; None if two overlap after the cutoff."""
     states: list[State] = []
     for row in rows:
         state = State((rename(row["object"]),), row["start"], known_end(row), row["precision"])
@@ -108,19 +108,19 @@ def _overlap(first: State, second: State) -> bool:
     return ends_later and (first.end is None or first.end > CUTOFF)
 
 
-def several(rows: list[dict[str, str]], rename: Rename) -> tuple[State, ...]:
-    """The set of objects that hold at once, cut wherever a member comes or goes."""
+def build_several(rows: list[dict[str, str]], rename: Rename) -> tuple[State, ...]:
+    """Build the sets of objects that are valid at once, split where one starts or ends."""
     days = sorted({r["start"] for r in rows} | {e for r in rows if (e := known_end(r))})
     states: list[State] = []
     for day, following in zip(days, [*days[1:], None], strict=True):
-        held = [r for r in rows if r["start"] <= day and (known_end(r) or "9999") > day]
-        if not held:
+        valid = [r for r in rows if r["start"] <= day and (known_end(r) or "9999") > day]
+        if not valid:
             continue
         state = State(
-            tuple(sorted({rename(r["object"]) for r in held})),
+            tuple(sorted({rename(r["object"]) for r in valid})),
             day,
             following,
-            held[-1]["precision"],
+            valid[-1]["precision"],
         )
         if states and states[-1].objects == state.objects and states[-1].end == day:
             states[-1] = replace(states[-1], end=following)

@@ -1,4 +1,4 @@
-"""Rows in order, files with their digests."""
+"""Write sorted rows, and the files with their digests."""
 
 import hashlib
 import json
@@ -12,8 +12,8 @@ DATA = ("base.jsonl", "invariant.jsonl", "relations.json", "stream.jsonl")
 Row = dict[str, object]
 
 
-def row(key: Key, state: State) -> Row:
-    """One line of base.jsonl or stream.jsonl."""
+def make_row(key: Key, state: State) -> Row:
+    """Make a row of base.jsonl or stream.jsonl."""
     objects = state.objects[0] if len(state.objects) == 1 else list(state.objects)
     return {
         "subject": key.subject,
@@ -28,14 +28,14 @@ def row(key: Key, state: State) -> Row:
 
 
 def base_rows(keys: Iterable[Key]) -> list[Row]:
-    """What held at the cutoff, by relation and subject."""
-    rows = [row(k, k.base) for k in keys if k.base]
+    """The states at the cutoff, sorted by relation and subject."""
+    rows = [make_row(k, k.base) for k in keys if k.base]
     return sorted(rows, key=lambda r: (r["relation"], r["subject"]))
 
 
 def stream_rows(keys: Iterable[Key]) -> list[Row]:
-    """Every change, by date, relation and subject."""
-    rows = [row(k, s) for k in keys for s in k.changes]
+    """Every change, sorted by date, relation and subject."""
+    rows = [make_row(k, s) for k in keys for s in k.changes]
     return sorted(rows, key=lambda r: (r["start"], r["relation"], r["subject"]))
 
 
@@ -57,7 +57,7 @@ def invariant_rows(facts: Iterable[tuple[str, str, str]]) -> list[Row]:
 
 
 def wordings(used: set[str]) -> dict[str, Row]:
-    """Relation -> its label and its two wordings, for the relations that occur."""
+    """Label and wordings of the relations in use, by id."""
     table: dict[str, Row] = {
         r.id: {"label": r.label, "wordings": [r.trained, r.asked]} for r in DATED if r.id in used
     }
@@ -68,13 +68,13 @@ def wordings(used: set[str]) -> dict[str, Row]:
 
 
 def write_lines(path: Path, rows: Iterable[Row]) -> None:
-    """One JSON object a line."""
+    """Write one JSON object per line."""
     text = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows)
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, value: object) -> None:
-    """Indented, for people."""
+    """Write indented JSON."""
     text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
     path.write_text(text, encoding="utf-8", newline="\n")
 
@@ -91,7 +91,7 @@ def sha256(path: Path) -> str:
 
 
 def write_manifest(folder: Path) -> None:
-    """manifest.json, once every other file is in place."""
+    """Write manifest.json; all other files must exist."""
     files = {n: _entry(folder / n) for n in sorted((*DATA, "README.md"))}
     write_json(
         folder / "manifest.json",

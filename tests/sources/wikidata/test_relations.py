@@ -142,4 +142,6 @@ def test_the_documentation_of_the_relations_is_up_to_date() -> None:
     assert spec and spec.loader
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    assert script.PAGE.read_text(encoding="utf-8") == script.page(), "run scripts/relations.py"
+    assert script.PAGE.read_text(encoding="utf-8") == script.format_page(), (
+        "run scripts/relations.py"
+    )
