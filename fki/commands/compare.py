@@ -72,9 +72,9 @@ def compare(
 ) -> None:
     """Compare methods: what they learned, kept, forgot and cost, with 95% intervals and tests.
 
-    Runs that differ only in the seed form one arm. Arms are compared with a baseline, paired by
-    probe. Runs are compared only if data, probes, base model and protocol match; otherwise the
-    differences are listed.
+    Runs that differ only in the seed form one arm. Arms are compared with a
+    baseline, paired by probe. Runs are compared only if data, probes, base
+    model and protocol match; otherwise the differences are listed.
     """
     from fki.comparison.compare import compare as compare_runs
 

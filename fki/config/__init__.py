@@ -1,1 +1,1 @@
-"""Settings: their schema, how layers of them merge, presets, and sweeps of several runs."""
+"""Settings: schema, presets, merging of layers, and sweeps."""

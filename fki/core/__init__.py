@@ -1,1 +1,1 @@
-"""Nouns that every layer shares; nothing here imports torch."""
+"""Types, errors and helpers that all packages share, without torch."""

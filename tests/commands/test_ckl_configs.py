@@ -71,7 +71,7 @@ def test_an_old_config_evaluates_what_it_has_trained(
 
 
 @pytest.mark.parametrize("option", ["--config", "-c", "--preset", "-p"])
-def test_a_plan_says_on_which_line_of_an_old_config_each_value_is(
+def test_a_plan_shows_the_line_of_each_value_of_an_old_config(
     fki: Fki, dataset: Path, tmp_path: Path, option: str
 ) -> None:
     origins = settings(fki("plan", option, old(tmp_path), "--json").rows, "origin")
@@ -148,7 +148,7 @@ def test_an_old_config_that_cannot_be_used_ends_with_words_and_no_run(
     assert not (tmp_path / "outputs").exists() and not (tmp_path / "runs").exists()
 
 
-def test_what_is_read_otherwise_is_told_even_where_the_data_is_refused(
+def test_changed_values_are_noted_even_if_the_data_is_refused(
     fki: Fki, dataset: Path, tmp_path: Path
 ) -> None:
     shown = fki("train", "--config", old(tmp_path, output_length=2))

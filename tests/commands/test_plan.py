@@ -9,7 +9,7 @@ import pytest
 Fki = Callable[..., Any]
 
 
-def test_a_plan_says_where_each_value_comes_from(
+def test_a_plan_shows_the_origin_of_each_value(
     fki: Fki, dataset: Path, short: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FKI_EVAL_BATCH_SIZE", "9")
@@ -42,7 +42,7 @@ def test_a_plan_starts_nothing(fki: Fki, dataset: Path, short: list[str], tmp_pa
         (("--preset", "t5_kadapter_2", "--set=encoder_cache=off"), "frozen, and is run in each"),
     ],
 )
-def test_a_plan_says_what_becomes_of_the_encoder(
+def test_a_plan_shows_the_use_of_the_encoder(
     fki: Fki, dataset: Path, more: tuple[str, ...], says: str
 ) -> None:
     shown = fki("plan", "--dataset", dataset, "--model", "t5-mini", *more)

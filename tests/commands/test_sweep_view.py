@@ -90,7 +90,7 @@ def test_without_a_folder_the_same_settings_find_the_same_one(
     assert {f.name for f in folder.iterdir()} == {"vanilla-s0", "recadam-s0"}
 
 
-def test_a_cell_that_fails_is_told_at_the_end_with_its_error(
+def test_a_cell_that_fails_is_reported_at_the_end_with_its_error(
     fki: Fki, several: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = Trainer.backward

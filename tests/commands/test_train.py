@@ -28,7 +28,7 @@ def test_a_run_is_a_folder_of_its_parts(trained: Path) -> None:
     assert {f.name for f in (trained / "checkpoints").iterdir()} == {"2023-Q1", "LATEST"}
 
 
-def test_a_run_says_what_it_was(trained: Path) -> None:
+def test_a_run_describes_itself(trained: Path) -> None:
     info = json.loads((trained / "run.json").read_text(encoding="utf-8"))
     assert info["status"] == "done" and info["config"]["seed"] == 7
     assert info["origins"]["seed"] == "--set" and info["origins"]["output_dir"] == "--output-dir"
@@ -187,7 +187,7 @@ def test_a_wrong_input_ends_with_words_a_code_and_no_run(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_bad_row_is_told_before_training(fki: Fki, dataset: Path, tmp_path: Path) -> None:
+def test_a_bad_row_is_reported_before_training(fki: Fki, dataset: Path, tmp_path: Path) -> None:
     with (dataset / "stream.jsonl").open("a", encoding="utf-8") as text:
         text.write('{"subject": "x"}\n')
     shown = fki("train", "--dataset", dataset)
@@ -195,6 +195,6 @@ def test_a_bad_row_is_told_before_training(fki: Fki, dataset: Path, tmp_path: Pa
     assert not (tmp_path / "runs").exists()
 
 
-def test_all_wrong_settings_are_told_at_once(fki: Fki) -> None:
+def test_all_wrong_settings_are_reported_at_once(fki: Fki) -> None:
     shown = fki("train", "--set", "sed=1", "--set", "num_beams=0", "--method", "lorra")
     assert shown.code == 2 and "3 settings are invalid" in shown.words

@@ -115,7 +115,7 @@ def test_unknown_variables_of_ours_are_refused_and_others_passed_over() -> None:
     assert text == "FKI_SED: unknown key 'sed'. Did you mean 'seed'?"
 
 
-def test_an_unknown_key_is_told_with_its_line(tmp_path: Path) -> None:
+def test_an_unknown_key_is_reported_with_its_line(tmp_path: Path) -> None:
     path = written(
         tmp_path / "mine.toml",
         'extends = "t5_recadam"\nnote = """\nlerning_rate = 1\n"""\n'
@@ -142,7 +142,7 @@ def test_extends_looks_beside_the_file_first(tmp_path: Path) -> None:
     assert (config.seed, config.ngpu, config.method, config.optimizer) == (5, 3, "lora", "adamw")
 
 
-def test_a_circle_is_told_in_full(tmp_path: Path) -> None:
+def test_a_cycle_is_reported_in_full(tmp_path: Path) -> None:
     a = written(tmp_path / "a.toml", 'extends = "b"\n')
     b = written(tmp_path / "b.toml", 'extends = "a"\n')
     assert refusal(a) == f"Presets extend each other in a cycle: {a} -> {b} -> {a}."
@@ -157,7 +157,7 @@ def test_what_is_extended_must_exist(tmp_path: Path) -> None:
     assert refusal(path) == f"{path}:1: extends must be the name of a preset or a list of names."
 
 
-def test_an_unknown_preset_is_told_the_names() -> None:
+def test_an_unknown_preset_gets_the_names() -> None:
     with pytest.raises(
         ConfigError, match=r"Preset 't5_recadm' not found. Did you .*'t5_recadam'"
     ) as error:
@@ -166,7 +166,7 @@ def test_an_unknown_preset_is_told_the_names() -> None:
     assert "no/such.toml not found" in refusal("no/such.toml")
 
 
-def test_a_config_file_that_is_not_there_is_told_the_nearest(tmp_path: Path) -> None:
+def test_a_missing_config_file_gets_the_closest_name(tmp_path: Path) -> None:
     written(tmp_path / "t5_vanilla.json", "{}")
     with pytest.raises(ConfigError, match="Preset file") as error:
         read(str(tmp_path / "t5_vannila.json"))
@@ -187,7 +187,9 @@ def test_a_preset_may_extend_an_old_config(tmp_path: Path) -> None:
     ("text", "where"),
     [("seed = 1\nngpu = \n", "2:8"), ("seed = 1\nseed = 2\n", "2:9"), ("seed = [1,\n", "2:1")],
 )
-def test_bad_toml_is_told_with_line_and_column(tmp_path: Path, text: str, where: str) -> None:
+def test_invalid_toml_is_reported_with_line_and_column(
+    tmp_path: Path, text: str, where: str
+) -> None:
     path = written(tmp_path / "a.toml", text)
     assert refusal(path).startswith(f"{path}:{where}: Invalid TOML: ")
 

@@ -99,7 +99,7 @@ def test_tables_of_other_methods_are_checked_too() -> None:
     assert text == "0.toml:1: unknown key 'recadam.gama'. Did you mean 'gamma'?"
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     text = refusal(
         {"lerning_rate": 1, "seed": -1, "dataset_version": "week", "method": "recadm"},
         {"recadam": {"gamma": 0, "k": 1}, "checkpoint_path": "x", "recadm": {}},
@@ -157,7 +157,7 @@ def test_all_problems_are_told_at_once() -> None:
         ("budget", {"flops": "1e12"}, "budget.flops must be a number of at least 0, not '1e12'."),
     ],
 )
-def test_a_wrong_value_is_told_in_words(key: str, value: object, text: str) -> None:
+def test_a_wrong_value_is_reported_with_the_requirement(key: str, value: object, text: str) -> None:
     assert refusal({key: value}) == f"0.toml:1: {text}"
 
 
@@ -179,7 +179,7 @@ def test_a_budget_merges_key_by_key_and_without_one_there_is_no_limit() -> None:
     assert refusal({"tokens": 5}).endswith("unknown key 'tokens'. Did you mean 'budget.tokens'?")
 
 
-def test_an_unknown_key_that_is_an_option_is_told_its_table() -> None:
+def test_an_unknown_key_that_is_an_option_gets_its_table() -> None:
     text = refusal({"method": "recadam", "gamma": 1})
     assert text.endswith("unknown key 'gamma'. Did you mean 'recadam.gamma'?")
 

@@ -208,7 +208,7 @@ def test_a_method_with_its_own_name_and_nothing_to_say_needs_no_note(
     assert bool(read(write(file, {"method": spelling})).notes) != is_silent
 
 
-def test_what_the_originals_did_otherwise_is_told(file: Path) -> None:
+def test_differences_from_the_original_code_are_noted(file: Path) -> None:
     def of(name: str) -> str:
         return notes(read(write(file, seed("month", name))), file)
 
@@ -225,7 +225,7 @@ def test_recadam_pulls_a_tenth_of_the_way_per_step(file: Path, rate: float) -> N
     assert config.options_for("recadam")["gamma"] * rate == pytest.approx(0.1, rel=1e-5)
 
 
-def test_notes_end_where_a_flag_says_otherwise(file: Path) -> None:
+def test_a_flag_that_overrides_a_key_drops_its_note(file: Path) -> None:
     path = write(file, seed("day", "kadapter_2"))
     found = read(path, dataset="mine", method="lora")
     assert "fki's own" not in notes(found, file) and "is read as" not in notes(found, file)
@@ -288,13 +288,13 @@ def test_weights_that_cannot_be_used_are_refused_until_others_are_given(file: Pa
         ({"options": {}}, "2: unknown key 'options'."),
     ],
 )
-def test_what_cannot_be_read_is_told_with_its_line(
+def test_an_invalid_value_is_reported_with_its_line(
     file: Path, config: dict[str, Any], text: str
 ) -> None:
     assert text in told(file, config)
 
 
-def test_a_key_that_is_there_twice_is_told_with_the_second_line(file: Path) -> None:
+def test_a_duplicate_key_is_reported_with_the_second_line(file: Path) -> None:
     file.write_text('{"ngpu": 1,\n "mode": 0,\n "ngpu": 1,\n "mode": 0}', encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         read(file)
@@ -302,14 +302,14 @@ def test_a_key_that_is_there_twice_is_told_with_the_second_line(file: Path) -> N
     assert f"{file}:4: key 'mode' is stated twice; keep one." in str(caught.value)
 
 
-def test_all_problems_of_a_file_are_told_at_once(file: Path) -> None:
+def test_all_problems_of_a_file_are_reported_at_once(file: Path) -> None:
     text = told(file, ckl(method="lorra", ngpu=0, coresett="none"), output_dir="x", seed=-1)
     assert text.startswith("6 settings are invalid:")
     for line in ("dataset '", "dataset_version '", "'lora'?", "'coreset'?", "ngpu must", "--seed:"):
         assert line in text
 
 
-def test_null_says_nothing(file: Path) -> None:
+def test_null_is_ignored(file: Path) -> None:
     found = read(write(file, {"output_log": None, "seed": 4}))
     assert (found.config.output_log, found.config.seed) == ("", 4)
     assert notes(found, file) == "FILE: ignored: output_log (null is no value)."
@@ -331,7 +331,7 @@ def test_null_says_nothing(file: Path) -> None:
         ('{"\\ud800": 1}', "Cannot read "),
     ],
 )
-def test_what_is_no_config_is_told_in_words(file: Path, text: str, words: str) -> None:
+def test_a_file_without_a_config_is_an_error(file: Path, text: str, words: str) -> None:
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         read(file)
