@@ -1,4 +1,4 @@
-"""Running text as T5 learns it: cut into pieces, and in each of them spans hidden, ever others."""
+"""Splits documents into chunks and masks spans of them, with other spans in each epoch."""
 
 import random
 from array import array
@@ -22,25 +22,25 @@ from fki.data.span_corruption import (
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-MAX_CACHED_TEXTS = 20_000  # texts whose pieces stay in memory, beside those that are asked for
-MIN_CHUNK_TOKENS = 2  # tokens of a piece: one to hide, and one to keep
+MAX_CACHED_TEXTS = 20_000  # documents whose chunks stay in memory
+MIN_CHUNK_TOKENS = 2  # one to mask, and one to keep
 
 
-MarkedText = tuple[list[int], list[tuple[str, Span]]]  # a text's ids, and its salient spans
+MarkedText = tuple[list[int], list[tuple[str, Span]]]  # a document's ids, and its salient spans
 
 
 class Chunk(NamedTuple):
-    """Tokens of a text, without EOS, and the ranges of them that are salient."""
+    """Tokens of a document, without EOS, and the ranges that are salient."""
 
     ids: "array[int]"
     salient: list[Span]
 
 
 class TextChunker:
-    """Cuts each text into pieces, once, and hides spans of them, each time.
+    """Splits each document into chunks once, and masks other spans of them for each seed.
 
-    A piece is as long as can be while what is left of it fits into `input_length`, and what is
-    hidden into `output_length` and T5's sentinels. A single last token is left out.
+    A chunk is the longest one whose source fits into `input_length` and whose target fits into
+    `output_length` and T5's sentinels. A last chunk of a single token is dropped.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class TextChunker:
         objective: DocumentObjective,
         get_ids: Callable[[Sequence[str]], list[list[int]]],
     ) -> None:
-        """`ids`: the token ids of texts, EOS included."""
+        """`get_ids`: returns the token ids of texts, EOS included."""
         self.tokenizer, self.get_ids = tokenizer, get_ids
         self.input_length, self.output_length = input_length, output_length
         self.is_salient = objective == "salient_spans"
@@ -59,10 +59,10 @@ class TextChunker:
         self._chunks: dict[str, list[Chunk]] = {}
 
     def chunk(self, texts: Sequence[str]) -> list[list[Chunk]]:
-        """The pieces of each text.
+        """The chunks of each document.
 
-        Raises ConfigError where the lengths leave no room for one, or where the tokenizer cannot
-        tell where in a text its tokens are.
+        Raises ConfigError if the lengths are too short, or if salient spans are required and the
+        tokenizer has no character offsets.
         """
         if len(self._chunks) > MAX_CACHED_TEXTS:
             self._chunks.clear()
@@ -78,21 +78,21 @@ class TextChunker:
         return [(ids[:-1], []) for ids in self.get_ids(texts)]  # without EOS
 
     def _tokenize_salient(self, texts: list[str]) -> list[MarkedText]:
-        """Tokenised here: where in a text its tokens are is not kept."""
-        found = self.tokenizer(
+        """Tokenized here, because the token cache has no character offsets."""
+        encoding = self.tokenizer(
             texts,
             add_special_tokens=False,
             truncation=False,
             return_offsets_mapping=True,
-            verbose=False,  # no warning of texts longer than an input: they are cut into pieces
+            verbose=False,  # no warning about long texts: they are split
         )
-        spans = map(token_spans, texts, found.offset_mapping)
-        return [*zip(found.input_ids, spans, strict=True)]
+        spans = map(token_spans, texts, encoding.offset_mapping)
+        return [*zip(encoding.input_ids, spans, strict=True)]
 
     def corrupt(self, example: Example, seed: int) -> list[tuple[list[int], list[int]]]:
-        """(source, target) token ids of each piece of a text, both ending in EOS.
+        """(source, target) token ids of each chunk of a document, both ending in EOS.
 
-        What is hidden follows from (seed, the example's id, the piece's number) alone.
+        The masked spans depend on the seed, the example's id and the chunk's number alone.
         """
         [pieces] = self.chunk([example.source])
         return [
@@ -108,7 +108,7 @@ class TextChunker:
         return [*source, end], [*target, end]
 
     def _draw_salient(self, piece: Chunk, rng: random.Random) -> list[Span]:
-        """Salient spans drawn at random: one, and more while they are up to 15 % of the piece."""
+        """Random salient spans: at least one, at most 15 % of the chunk."""
         budget = DENSITY * len(piece.ids)
         chosen: list[Span] = []
         hidden = 0
@@ -123,7 +123,7 @@ class TextChunker:
         return int(self.tokenizer.convert_tokens_to_ids(f"<extra_id_{number}>"))
 
     def _split(self, ids: list[int], salient: list[tuple[str, Span]]) -> list[Chunk]:
-        """Tokens in consecutive pieces, each with the first whole span of each wording in it."""
+        """Consecutive chunks, each with the first complete span of each wording in it."""
         starts = range(0, len(ids) - MIN_CHUNK_TOKENS + 1, self.max_tokens)
         parts = [array("i", ids[at : at + self.max_tokens]) for at in starts]
         first: list[dict[str, Span]] = [{} for _ in parts]
@@ -135,7 +135,7 @@ class TextChunker:
         return [Chunk(p, list(f.values())) for p, f in zip(parts, first, strict=True)]
 
     def _find_max_tokens(self) -> int:
-        """Tokens of the longest piece that fits, as in T5's `random_spans_helper`."""
+        """Tokens of the longest chunk that fits, as in T5's `random_spans_helper`."""
         length = MIN_CHUNK_TOKENS - 1
         while self._has_room(length + 1):
             length += 1
@@ -143,43 +143,42 @@ class TextChunker:
 
     def _has_room(self, length: int) -> bool:
         hidden, spans = noise_counts(length)
-        left = length if self.is_salient else length - hidden + spans  # where words of one token go
+        left = length if self.is_salient else length - hidden + spans  # of one-token words
         return left + 1 <= self.input_length and self._fits(hidden, spans)
 
     def _fits(self, hidden: int, spans: int) -> bool:
-        """Is the target of so many hidden tokens in so many spans short enough, with its final
-        sentinel and EOS?"""
+        """Does a target of `hidden` tokens in `spans` spans fit, with last sentinel and EOS?"""
         return hidden + spans + 2 <= self.output_length and spans < SENTINELS
 
     def _check(self) -> None:
         if self.max_tokens < MIN_CHUNK_TOKENS:
             raise ConfigError(
-                "Documents need an input_length of at least 3 and an output_length of at least 4, "
+                "Documents require input_length >= 3 and output_length >= 4, "
                 f"not {self.input_length} and {self.output_length}.",
                 hint="Add: --set input_length=64 --set output_length=32",
             )
         if self.is_salient and not self.tokenizer.is_fast:
             raise ConfigError(
-                "document_objective = 'salient_spans' needs a tokenizer that tells where in a text "
-                f"its tokens are, and {type(self.tokenizer).__name__} does not.",
+                "document_objective = 'salient_spans' requires a tokenizer with character offsets; "
+                f"{type(self.tokenizer).__name__} has none.",
                 hint="Add: --set document_objective=span_corruption",
             )
 
 
 def token_spans(text: str, offsets: Sequence[Span]) -> list[tuple[str, Span]]:
-    """Each salient span of a text: its wording, and the range of tokens that it is in.
+    """Each salient span of a document: its wording, and its token range.
 
     Args:
-        offsets: each token's range of characters; none: nothing is salient.
+        offsets: the character range of each token; empty: no span.
     """
     if not offsets:
         return []
     starts, ends = [a for a, _ in offsets], [b for _, b in offsets]
-    found: list[tuple[str, Span]] = []
+    spans: list[tuple[str, Span]] = []
     taken = 0
     for start, end in salient_spans(text):
         first, behind = bisect_right(ends, start), bisect_left(starts, end)
         if taken <= first < behind:  # else they share a token
-            found.append((text[start:end], (first, behind)))
+            spans.append((text[start:end], (first, behind)))
             taken = behind
-    return found
+    return spans

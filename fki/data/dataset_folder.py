@@ -1,6 +1,6 @@
-"""A user's own folder: `stream.jsonl` (or .csv), and optionally `base`, `invariant`, `probes/*`.
+"""Reads a dataset folder: `stream.jsonl` (or .csv), and optionally `base`, `invariant`, `probes/*`.
 
-All bad rows are found before anything is trained. A `relations.json` may give wordings:
+All faulty rows are reported before training starts. A `relations.json` may contain wordings:
 {"P6": {"wordings": [...]}}.
 """
 
@@ -24,8 +24,8 @@ from fki.data.row_schema import fact_reader, get_text, get_texts, parse_question
 from fki.data.stream import add_probe_sets, build_stream, fill_store
 from fki.data.stream_store import STORE_FORMAT, StreamStore, open_or_fill
 
-MANIFEST = "manifest.json"  # of a dataset that fki made: what its files must be
-OLD_ANSWERS = "old_answers"  # of a probe, where an answer has changed
+MANIFEST = "manifest.json"  # the checksums of a dataset that fki made
+OLD_ANSWERS = "old_answers"  # the field of a probe whose answer has changed
 
 
 def read_folder(folder: Path, version: Version, prompt: PromptFormat, *, name: str) -> Stream:
@@ -47,16 +47,16 @@ def read_folder(folder: Path, version: Version, prompt: PromptFormat, *, name: s
     own = [_read_probe_set(file, version, prompt, asked) for file in _probe_files(folder)]
 
     def cut(store: StreamStore) -> None:
-        """Raises DataError for any bad row, of any file, or where one changes meanwhile."""
+        """Raises DataError for any bad row of any file, or if a file changes meanwhile."""
         problems, reader = RowProblems(), fact_reader(wordings, dated=False)
         base = (fact for file in files for fact in parse_rows(file, reader, problems))
         rows = parse_rows(stream, stream_reader(wordings), problems)
         fill_store(store, version, base, rows, prompt)
         problems.extend(asked)
         raise_for_problems(problems, folder)
-        if folder_digest(folder) != told:  # the store bears the digest in its name
+        if folder_digest(folder) != told:  # the store's file name contains the digest
             raise DataError(
-                f"{folder} was changed while it was read.", hint="Run the same command again."
+                f"{folder} changed while it was read.", hint="Run the same command again."
             )
 
     file = data_home() / "streams" / f"{told[:32]}-{version}-{prompt}-{STORE_FORMAT}.sqlite"
@@ -67,8 +67,8 @@ def read_folder(folder: Path, version: Version, prompt: PromptFormat, *, name: s
         raise DataError(
             f"{stream} has no rows."
             if is_empty
-            else f"{stream} changes nothing that the base does not say already.",
-            hint="Add at least one dated fact or text."
+            else f"{stream} contains no fact that differs from the base facts.",
+            hint="Add at least one dated fact or document."
             if is_empty
             else "Add at least one dated fact that is new.",
         )
@@ -85,7 +85,7 @@ def folder_digest(folder: Path) -> str:
 
 
 def data_files(folder: Path) -> list[Path]:
-    """The files of a dataset folder that decide what is trained and asked, by name."""
+    """The files of a dataset folder that determine training and evaluation, by name."""
     found = [find_row_file(folder, stem) for stem in ("base", "invariant", "stream")]
     relations = folder / "relations.json"
     files = [f for f in found if f is not None] + ([relations] if relations.is_file() else [])
@@ -93,14 +93,14 @@ def data_files(folder: Path) -> list[Path]:
 
 
 def find_row_file(folder: Path, stem: str) -> Path | None:
-    """`stem`.jsonl or `stem`.csv in the folder. Raises DataError where both are there."""
-    found = [f for s in ROW_SUFFIXES if (f := folder / f"{stem}{s}").is_file()]
-    if len(found) > 1:
+    """`stem`.jsonl or `stem`.csv in the folder, or None. Raises DataError if both exist."""
+    files = [f for s in ROW_SUFFIXES if (f := folder / f"{stem}{s}").is_file()]
+    if len(files) > 1:
         raise DataError(
-            f"{folder} has {' and '.join(f.name for f in found)}, and only one can be read.",
-            hint="Move one of them away, or put all rows into one.",
+            f"{folder} contains {' and '.join(f.name for f in files)}; only one can be used.",
+            hint="Move one of them away, or merge them.",
         )
-    return found[0] if found else None
+    return files[0] if files else None
 
 
 def _probe_files(folder: Path) -> list[Path]:
@@ -108,12 +108,12 @@ def _probe_files(folder: Path) -> list[Path]:
 
 
 def read_wordings(file: Path) -> dict[str, tuple[str, ...]]:
-    """Relation -> wordings. Raises DataError where one lacks a slot."""
+    """Relation -> wordings. Raises DataError for a wording without both slots."""
     if not file.is_file():
         return {}
     try:
         table = json.loads(file.read_text(encoding="utf-8-sig"))
-        found = {r: tuple([] + entry["wordings"]) for r, entry in table.items()}  # text is no list
+        found = {r: tuple([] + entry["wordings"]) for r, entry in table.items()}  # fails for text
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{file}: {error!r}",
@@ -132,8 +132,8 @@ def read_wordings(file: Path) -> dict[str, tuple[str, ...]]:
 def _read_probe_set(
     file: Path, version: Version, prompt: PromptFormat, problems: RowProblems
 ) -> ProbeSet:
-    """A set of the user's own questions. Its name says what it asks: that of a standard set, or one
-    that begins with it, as in new_easy, asks the same; any other asks to keep."""
+    """A probe set from a file. A file name that is, or starts with, a standard set's name has that
+    set's role, as in new_easy; any other set has the role of `invariant`."""
 
     def read(line: Row) -> Probe:
         _, wording = parse_question(line.values)
@@ -156,9 +156,9 @@ def _read_probe_set(
 
 
 def _place_probes(probes: ProbeSet, periods: Sequence[Period], folder: Path) -> ProbeSet:
-    """The probes, each in the last period that begins within the days that it is about, or before.
+    """Assign each probe to the last period that starts within its days, or before them.
 
-    Raises DataError where all of these days are before or behind the stream.
+    Raises DataError if its days are outside of the stream.
     """
     starts, ends = [p.start for p in periods], periods[-1].end
 
@@ -171,7 +171,7 @@ def _place_probes(probes: ProbeSet, periods: Sequence[Period], folder: Path) -> 
             raise DataError(
                 f"{folder / 'probes' / file}, line {line}: its period, {probe.period}, is not "
                 f"within the stream, which runs from {starts[0]} to {ends}.",
-                hint="A question without a period is asked from before the stream to its end.",
+                hint="A probe without a period is evaluated from before the stream to its end.",
             )
         return replace(probe, period=periods[bisect_right(starts, last) - 1].name)
 

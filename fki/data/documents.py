@@ -1,7 +1,7 @@
-"""Dated texts: what is trained on, and one cloze question about each of them.
+"""Training examples and cloze probes of documents.
 
-A cloze question (Taylor, 1953) is a window of the text around a name, date or number that stands
-nowhere else in the text, with a blank in its place.
+A cloze probe (Taylor, 1953) is a window of the document around a name, date or number that occurs
+once in the document; a blank replaces it.
 """
 
 import random
@@ -12,9 +12,9 @@ from fki.data.prompts import blank_out
 from fki.data.salient_spans import salient_spans
 from fki.data.span_corruption import Span
 
-CLOZE_SEED = 0  # the same questions for every run, whatever its seed
-WINDOW = 300  # characters on either side of a blank; the encoder takes what fits
-MAX_TRIED_SPANS = 50  # spans that are looked at for one that can be asked
+CLOZE_SEED = 0  # the same probes for every run, whatever its seed
+WINDOW = 300  # characters on either side of a blank; the tokenizer truncates it further
+MAX_TRIED_SPANS = 50  # spans tried until one is usable
 MAX_ANSWER = 5, 40  # words and characters of an answer; TemporalWiki's objects have up to 5 words
 
 
@@ -27,7 +27,7 @@ def text_examples(documents: Sequence[Document], period: str) -> list[Example]:
 
 
 def cloze_probes(documents: Sequence[Document], period: str, prompt: PromptFormat) -> list[Probe]:
-    """At most one question for each document, none where nothing can be asked."""
+    """At most one probe for each document; none if no span is usable."""
     found = []
     for name, document in zip(_document_ids(documents, period), documents, strict=True):
         text = full_text(document)
@@ -41,12 +41,12 @@ def cloze_probes(documents: Sequence[Document], period: str, prompt: PromptForma
 
 
 def full_text(document: Document) -> str:
-    """The text under its title."""
+    """The text, preceded by its title."""
     return f"{document.title}\n{document.text}" if document.title else document.text
 
 
 def is_askable(text: str, span: Span) -> bool:
-    """Is this a short answer that the rest of the text does not tell?"""
+    """Is this a short answer that occurs nowhere else in the text?"""
     answer = text[slice(*span)]
     words, characters = MAX_ANSWER
     is_short = len(answer.split()) <= words and len(answer) <= characters
@@ -54,7 +54,7 @@ def is_askable(text: str, span: Span) -> bool:
 
 
 def _document_ids(documents: Sequence[Document], period: str) -> list[str]:
-    """A name for each document; its own may come again in a period, its number does not."""
+    """An id for each document: its own may occur twice in a period, its number does not."""
     return [f"{period}|{d.id or 'text'}|{number}" for number, d in enumerate(documents)]
 
 

@@ -16,12 +16,12 @@ DATASET_NAME = re.compile(r"\w[\w.-]*")
 
 
 def dataset_folder(name: str) -> Path:
-    """Where a known dataset is kept on this machine."""
+    """The folder of a dataset in the data folder."""
     return data_home() / "datasets" / name
 
 
 def verify_dataset(folder: Path) -> str:
-    """The digest of a fetched dataset. Raises DataError where a file is altered or missing."""
+    """Verify a downloaded dataset. Returns its digest; raises DataError if a file has changed."""
     manifest = read_manifest(folder)
     for name, expected in manifest["files"].items():
         file = folder / name
@@ -36,14 +36,14 @@ def verify_dataset(folder: Path) -> str:
             {f.relative_to(folder).as_posix() for f in data_files(folder)} - set(manifest["files"])
         )
         raise DataError(
-            f"{folder} holds files that its manifest does not name: {', '.join(extra)}.",
-            hint="Keep your own data in a folder of your own: --set dataset=path/",
+            f"{folder} contains files that its manifest does not list: {', '.join(extra)}.",
+            hint="Put your own data into another folder: --set dataset=path/",
         )
     return str(manifest["digest"])
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a fetched dataset. Raises DataError where there is no readable one."""
+    """The manifest of a downloaded dataset. Raises DataError if it is missing or unreadable."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = {name: {"sha256": entry["sha256"]} for name, entry in manifest["files"].items()}
@@ -84,10 +84,10 @@ def find_faults(folder: Path) -> list[str]:
 
 
 def open_stream(dataset: str, version: Version, prompt: PromptFormat) -> Stream:
-    """A known dataset by name, or a folder, cut into periods.
+    """Open a dataset, by name or folder, as a stream of periods.
 
-    Raises NotDownloaded for a known dataset that is not on this machine, DataError for anything
-    else that cannot be read.
+    Raises NotDownloaded for a known dataset that is not downloaded, DataError for any other dataset
+    that cannot be read.
     """
     folder = locate_dataset(dataset)
     if is_dataset_name(dataset):
@@ -101,24 +101,24 @@ def open_stream(dataset: str, version: Version, prompt: PromptFormat) -> Stream:
         return read_folder(folder, version, prompt, name=dataset)
     if not folder.is_dir():
         raise DataError(
-            f"No dataset '{dataset}': neither a known name ({', '.join(KNOWN_DATASETS)}) "
-            f"nor a folder.{did_you_mean(dataset, KNOWN_DATASETS)}",
+            f"Dataset '{dataset}' not found: it is neither a known name "
+            f"({', '.join(KNOWN_DATASETS)}) nor a folder.{did_you_mean(dataset, KNOWN_DATASETS)}",
             hint="Run: fki download --list   or give a folder with a stream.jsonl",
         )
     return read_folder(folder, version, prompt, name=folder.resolve().name)
 
 
 def locate_dataset(dataset: str) -> Path:
-    """Where a dataset is, by its name or folder; it may not be there."""
+    """The folder of a dataset, given by name or folder; it may not exist."""
     return dataset_folder(dataset) if is_dataset_name(dataset) else expand_path(dataset)
 
 
 def is_dataset_name(dataset: str) -> bool:
-    """Is it a name, and not a folder of the user's own?"""
+    """Is this the name of a dataset, and not a folder?"""
     return dataset in KNOWN_DATASETS or _is_on_this_machine(dataset)
 
 
 def _is_on_this_machine(dataset: str) -> bool:
-    """Is it the name of a dataset that was made on this machine?"""
+    """Was a dataset of this name made on this machine?"""
     is_name = DATASET_NAME.fullmatch(dataset) is not None
     return is_name and (dataset_folder(dataset) / MANIFEST).is_file()

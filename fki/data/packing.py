@@ -1,4 +1,4 @@
-"""The order of the data, and how an optimizer batch is cut: pure functions of seeds and lengths."""
+"""Sequence packing, and the split of an optimizer batch into micro-batches: pure functions."""
 
 import heapq
 import math
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from fki.data.collator import TokenizedExample
 
-Rows = list[list[int]]  # of examples' numbers, one behind another in a row
+Rows = list[list[int]]  # of example indices; a row is a sequence of examples
 
 
 def pack_rows(examples: Sequence[TokenizedExample], share: Sequence[int], length: int) -> Rows:
-    """A share of an optimizer batch in rows of at most `length` input tokens, as even as can be.
+    """Pack a share of an optimizer batch into rows of at most `length` input tokens.
 
-    The longest comes first and goes into the emptiest row (Graham, 1969). A longer one has a row
-    of its own; with length 0 each has.
+    Longest first, each into the emptiest row (Graham, 1969). An example longer than `length` has a
+    row of its own; with length 0, every example has.
     """
     ordered = sorted(share, key=lambda i: _lengths(examples[i]), reverse=True)
     rows: Rows = []
@@ -34,17 +34,17 @@ def pack_rows(examples: Sequence[TokenizedExample], share: Sequence[int], length
 def split_micro_batches(
     examples: Sequence[TokenizedExample], rows: Sequence[Sequence[int]], *, most: int, budget: float
 ) -> list[Rows]:
-    """Rows, sorted by length and cut, so that little is padded.
+    """Sort rows by length and split them into micro-batches with little padding.
 
     Args:
         rows: of indices into `examples`.
-        most: examples of a micro-batch, at most.
-        budget: padded input tokens of one, at most, but that one row is always enough.
+        most: the maximum number of examples in a micro-batch.
+        budget: the maximum of its padded input tokens; a single row may exceed it.
     """
 
     def sizes(row: Sequence[int]) -> tuple[int, int]:
-        found = [_lengths(examples[i]) for i in row]
-        return sum(source for source, _ in found), sum(target for _, target in found)
+        lengths = [_lengths(examples[i]) for i in row]
+        return sum(source for source, _ in lengths), sum(target for _, target in lengths)
 
     batches: list[Rows] = []
     held = 0

@@ -1,7 +1,7 @@
-"""From a wording to what a T5 reads and writes; training and probing share these functions.
+"""Formats a wording as source and target of a T5; training and evaluation share it.
 
-`sentinel` is T5's own pretraining task (Raffel et al., 2020): the object's place holds
-`<extra_id_0>`. `prefix` is closed-book completion: the text before the object, then the object.
+`sentinel` is T5's pretraining task (Raffel et al., 2020): `<extra_id_0>` replaces the object.
+`prefix` is closed-book completion: the text before the object, then the object.
 """
 
 import re
@@ -9,29 +9,29 @@ import re
 from fki.core.types import OBJECT, SUBJECT, Example, Fact, PromptFormat
 
 SENTINEL, END_SENTINEL = "<extra_id_0>", "<extra_id_1>"
-SPECIAL_TOKEN = re.compile(r"<extra_id_\d+>|</s>|<pad>")  # what no answer can hold
+SPECIAL_TOKEN = re.compile(r"<extra_id_\d+>|</s>|<pad>")  # not allowed in answers
 
 
 def source_text(wording: str, subject: str, prompt: PromptFormat) -> str:
-    """What the encoder reads: the wording about the subject, without its object."""
+    """The encoder's input: the wording about the subject, without its object."""
     before, _, after = wording.partition(OBJECT)
     return blank_out(before, after, prompt).replace(SUBJECT, subject)
 
 
 def blank_out(before: str, after: str, prompt: PromptFormat) -> str:
-    """What the encoder reads of a text whose answer stands between these two parts."""
+    """The encoder's input for a text whose answer stands between two parts."""
     return before + SENTINEL + after if prompt == "sentinel" else before.strip() or after.strip()
 
 
 def target_text(answer: str, prompt: PromptFormat) -> str:
-    """What the decoder has to write for an answer."""
+    """The decoder's target for an answer."""
     return f"{SENTINEL} {answer} {END_SENTINEL}" if prompt == "sentinel" else answer
 
 
 def training_examples(
     fact: Fact, prompt: PromptFormat, *, period: str, wordings: int = 1
 ) -> list[Example]:
-    """One example per object of the fact and per wording, of its first `wordings` ones."""
+    """One example for each object of the fact and each of its first `wordings` wordings."""
     return [
         Example(
             id=f"{period}|{fact.relation}|{fact.subject}|{w}.{o}",

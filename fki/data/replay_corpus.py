@@ -1,4 +1,4 @@
-"""A file of old text for methods that rehearse it, read as examples."""
+"""Reads a replay corpus: old text that rehearsal methods mix into the training data."""
 
 from pathlib import Path
 
@@ -10,15 +10,14 @@ from fki.data.row_schema import fact_reader, get_text
 
 
 def read_corpus(file: Path, prompt: PromptFormat) -> list[Example]:
-    """The rows of a file of old text, dated or not, as examples in their order.
+    """The rows of a replay corpus, dated or not, as examples in their order.
 
     A row is a fact, `prompt, target`, running `text`, or `input, output` as in the corpora of CKL:
-    an input with sentinels and the target that belongs to it. Raises DataError for a missing file
-    or a bad row.
+    an input with sentinels and its target. Raises DataError for a missing file or a bad row.
     """
     if not file.is_file() or file.suffix not in ROW_SUFFIXES:
         raise DataError(
-            f"The corpus {file} must be a .jsonl or .csv file that exists.",
+            f"The corpus {file} must be an existing .jsonl or .csv file.",
             hint="A row is: subject, relation, object  or: prompt, target  or: text",
         )
     problems = RowProblems()

@@ -1,4 +1,4 @@
-"""Rows as facts and documents, checked.
+"""Turns rows into facts and documents, and checks them.
 
 A row is a fact (`subject, relation, object, start[, end]`), a prompt (`prompt, target, date`) or a
 document (`text, date[, id, title]`).
@@ -19,7 +19,7 @@ TEXT_COLUMNS = ("text", "date", "id", "title")
 
 
 def stream_reader(wordings: dict[str, tuple[str, ...]]) -> Callable[[Row], Fact | Document]:
-    """A reader of dated facts and of documents."""
+    """A function that turns a row into a dated fact or a document."""
     read_fact = fact_reader(wordings, dated=True)
 
     def read(line: Row) -> Fact | Document:
@@ -30,12 +30,12 @@ def stream_reader(wordings: dict[str, tuple[str, ...]]) -> Callable[[Row], Fact 
 
 
 def fact_reader(wordings: dict[str, tuple[str, ...]], *, dated: bool) -> Callable[[Row], Fact]:
-    """A reader of rows of either kind; undated ones only where `dated` is False."""
+    """A function that turns a row into a fact; with `dated`, a row must have a date."""
 
     def read(line: Row) -> Fact:
         values = line.values
         if "text" in values:
-            raise ValueError("documents ('text') belong into the stream alone")
+            raise ValueError("documents ('text') are only allowed in the stream")
         if "prompt" in values:
             return _parse_prompt(values, dated=dated)
         subject, relation = get_text(values, "subject"), get_text(values, "relation")
@@ -66,46 +66,48 @@ def fact_reader(wordings: dict[str, tuple[str, ...]], *, dated: bool) -> Callabl
 def _parse_document(values: dict[str, Any]) -> Document:
     """A `text, date[, id, title]` row."""
     if other := [c for c in (*FACT_COLUMNS, *PROMPT_COLUMNS[:2]) if c in values]:
-        raise ValueError(f"a row has either 'text' or '{other[0]}'")
+        raise ValueError(f"a row cannot have both 'text' and '{other[0]}'")
     text = get_text(values, "text")
     if len(text.split()) < 2:
-        raise ValueError(f"'text' needs at least two words, and '{text}' has fewer")
+        raise ValueError(f"'text' must have at least two words, not '{text}'")
     named = {column: get_text(values, column) for column in ("id", "title") if values.get(column)}
     if any("<extra_id_" in part for part in (text, *named.values())):
-        raise ValueError("'text' has a sentinel, <extra_id_...>: give the text as it was written")
+        raise ValueError("'text' must not contain a sentinel, <extra_id_...>")
     return Document(text, parse_date(get_text(values, "date"))[0], **named)
 
 
 def _parse_prompt(values: dict[str, Any], *, dated: bool) -> Fact:
-    """A `prompt, target, date` row: the prompt's blank is <extra_id_0>, else it is at the end."""
+    """A `prompt, target, date` row; without <extra_id_0> in the prompt, the blank is at its end."""
     prompt, wording = parse_question(values)
     start = parse_date(get_text(values, "date")) if dated or values.get("date") else (None, "day")
     return Fact(prompt, "", get_texts(values, "target"), (wording,), start[0], None, start[1])
 
 
 def parse_question(values: dict[str, Any]) -> tuple[str, str]:
-    """The `prompt` of a row, and the same as a wording."""
+    """The `prompt` of a row, and its wording."""
     prompt = get_text(values, "prompt")
     if prompt.count(SENTINEL) > 1:
-        raise ValueError(f"'prompt' has {SENTINEL} more than once")
+        raise ValueError(f"'prompt' contains {SENTINEL} more than once")
     if SUBJECT in prompt or OBJECT in prompt:
-        raise ValueError(f"'prompt' must not hold {SUBJECT} or {OBJECT}; its blank is {SENTINEL}")
+        raise ValueError(
+            f"'prompt' must not contain {SUBJECT} or {OBJECT}; its blank is {SENTINEL}"
+        )
     return prompt, prompt.replace(SENTINEL, OBJECT) if SENTINEL in prompt else f"{prompt} {OBJECT}"
 
 
 def default_wordings(relation: str) -> tuple[str, str]:
-    """Wordings for a relation that brings none."""
+    """Wordings for a relation without its own."""
     return f"The {relation} of {SUBJECT} is {OBJECT}.", f"{SUBJECT} | {relation}: {OBJECT}."
 
 
 def get_text(values: dict[str, Any], column: str) -> str:
-    """The text in a column. Raises ValueError where there is none."""
+    """The text of a column. Raises ValueError if it is missing or empty."""
     value = values.get(column)
     if column not in values:
         known = {*FACT_COLUMNS, *PROMPT_COLUMNS, *TEXT_COLUMNS}
         strange = [name for name in values if name not in known]
         like = closest_match(column, strange)
-        meant = f"; is '{like}' meant for it?" if like else ""
+        meant = f"; did you mean '{like}'?" if like else ""
         found = f"; the row has '{strange[0]}'" if strange and not like else ""
         raise ValueError(f"'{column}' is missing{meant}{found}")
     if not isinstance(value, str) or not value.strip():
@@ -115,12 +117,12 @@ def get_text(values: dict[str, Any], column: str) -> str:
 
 
 def get_texts(values: dict[str, Any], column: str) -> tuple[str, ...]:
-    """One text or a list of them, as answers. Raises ValueError for what no answer can hold."""
+    """One text or a list of texts, as answers. Raises ValueError for a special token."""
     value = values.get(column)
     if value == []:
         raise ValueError(f"'{column}' is an empty list")
     cells = [{column: v} for v in value] if isinstance(value, list) else [values]
     texts = tuple(dict.fromkeys(get_text(cell, column) for cell in cells))
     if special := SPECIAL_TOKEN.search(" ".join(texts)):
-        raise ValueError(f"'{column}' must not hold {special[0]}, which ends or opens an answer")
+        raise ValueError(f"'{column}' must not contain {special[0]}, a token that delimits answers")
     return texts

@@ -1,8 +1,8 @@
 """Salient spans by rules: dates, numbers with their units, and names.
 
-Guu et al. (2020), REALM: hide what needs knowledge of the world to fill in. Their spans come from
-a tagger; ours from the look of the words, so that no model is needed: a date is a month with its
-day or year, a name is what is capitalised for another reason than that a sentence begins.
+Guu et al. (2020), REALM: mask the spans that require world knowledge. REALM uses a tagger; these
+rules use spelling alone and need no model: a date is a month with a day or year, a name is a
+sequence of capitalized words that does not just start a sentence.
 """
 
 import re
@@ -33,19 +33,19 @@ LINK = (
     r"(?:(?:of|de|del|della|di|da|do|dos|du|des|van|von|zu|bin|al|el)(?: (?:the|la|le|der|den))? )"
 )
 NAME = re.compile(rf"(?<!\w){CAPITALIZED}(?: {LINK}?(?:[dl]['’])?{CAPITALIZED})*")
-NO_NAME = re.compile(  # a word that is no part of a name where one seems to begin with it
+NO_NAME = re.compile(  # words that are capitalized only as the first word of a sentence
     r"(?:The|A|An|In|On|At|By|For|From|To|Of|With|As|And|But|Or|If|It|Its|I|He|His|She|Her|We|Our"
     r"|You|Your|They|Their|This|That|These|Those|There|When|While|After|Before|Since|Until|Under"
     r"|Over|During|Although|However|Some|Many|Most|All|Both|Each|No|Not|Only|Also|What|Who|Which"
     r"|How|Where|Why)(?: |$)"
 )
 SENTENCE_END = ".!?:\n"
-LOOKBEHIND = 9  # characters within which the end of the sentence before must be
-BLANK = "\0"  # in place of what is found, so that nothing else reaches into it
+LOOKBEHIND = 9  # characters in which the previous sentence must end
+BLANK = "\0"  # replaces a matched span, so that no other span overlaps it
 
 
 def salient_spans(text: str) -> list[Span]:
-    """The salient spans of a text as ranges of characters, in order, apart from one another."""
+    """The salient spans of a text as character ranges, in order, without overlap."""
     found: list[Span] = []
     for kind in (DATE, NUMBER):
         found += [match.span() for match in kind.finditer(text)]
@@ -54,7 +54,7 @@ def salient_spans(text: str) -> list[Span]:
 
 
 def _name_spans(text: str) -> list[Span]:
-    """Capitalised words; alone at the beginning of a sentence such a word says nothing."""
+    """Sequences of capitalized words; a single word at the start of a sentence does not count."""
     found = []
     for match in NAME.finditer(text):
         start, end = match.span()
@@ -67,6 +67,6 @@ def _name_spans(text: str) -> list[Span]:
 
 
 def opens_sentence(text: str, at: int) -> bool:
-    """Is this the place where a text or one of its sentences begins?"""
+    """Does a sentence start here?"""
     before = text[max(0, at - LOOKBEHIND) : at].rstrip(" \t\"'“‘«([")
     return not before or before[-1] in SENTENCE_END

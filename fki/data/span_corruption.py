@@ -10,10 +10,10 @@ from itertools import groupby
 from typing import TypeVar
 
 T = TypeVar("T")
-Span = tuple[int, int]  # first index, and the one behind the last
+Span = tuple[int, int]  # first index, and the one after the last
 
 DENSITY, MEAN_LENGTH = 0.15, 3.0
-SENTINELS = 100  # that T5's vocabulary has
+SENTINELS = 100  # in T5's vocabulary
 
 
 def corrupt_spans(
@@ -31,12 +31,11 @@ def corrupt_spans(
 def hide_spans(
     tokens: Sequence[T], spans: Sequence[Span], sentinel: Callable[[int], T]
 ) -> tuple[list[T], list[T]]:
-    """(source, target): each span's place holds its sentinel, behind which the target has it.
+    """(source, target): a sentinel replaces each span; the target has it after the same sentinel.
 
     Args:
-        spans: in order and apart; two that touch keep a sentinel each.
-        sentinel: the token with a number, from 0; the target ends with one more than there are
-            spans.
+        spans: in order, without overlap; adjacent spans have a sentinel each.
+        sentinel: the token of a number, from 0; the target ends with one more sentinel.
     """
     source: list[T] = []
     target: list[T] = []
@@ -62,9 +61,9 @@ def mask_to_spans(mask: Sequence[bool]) -> list[Span]:
 def noise_mask(
     length: int, rng: random.Random, *, density: float = DENSITY, mean_length: float = MEAN_LENGTH
 ) -> list[bool]:
-    """[length], True where the text is noise: kept and noise spans take turns.
+    """[length], True for noise; kept and noise spans alternate.
 
-    As T5's `random_spans_noise_mask`, but that either kind may come first.
+    As T5's `random_spans_noise_mask`, except that either kind may come first.
     """
     noise, spans = noise_counts(length, density=density, mean_length=mean_length)
     noise_lengths = split_randomly(noise, spans, rng)
@@ -78,12 +77,12 @@ def noise_mask(
 def noise_counts(
     length: int, *, density: float = DENSITY, mean_length: float = MEAN_LENGTH
 ) -> tuple[int, int]:
-    """How many of so many tokens are noise, and in how many spans; neither falls with length."""
+    """The number of noise tokens and of their spans; both grow with the length."""
     noise = min(max(round(length * density), 1), length - 1)
     return noise, min(max(round(noise / mean_length), 1), noise, length - noise)
 
 
 def split_randomly(total: int, parts: int, rng: random.Random) -> list[int]:
-    """`total` cut at random into `parts` lengths of at least 1 each."""
+    """`total` split at random into `parts` lengths of at least 1."""
     cuts = sorted(rng.sample(range(1, total), parts - 1))
     return [b - a for a, b in zip([0, *cuts], [*cuts, total], strict=True)]

@@ -1,8 +1,8 @@
-"""A stream of periods and its probes, cut from dated facts and texts in one pass over the timeline.
+"""Cuts dated facts and documents into a stream of periods with probes, in one pass.
 
-A row is kept where it changes what holds (the no-redundancy rule of CFInjectBench), so that
-each one is either `updated` (its subject and relation had another answer) or `new`. Every text is
-kept. Periods and probes are read from a store, one period at a time.
+A fact is kept only if it changes an answer (the no-redundancy rule of CFInjectBench): it is
+`updated` if its subject and relation had another answer, else `new`. Every document is kept.
+Periods and probes are read from a store on disk, one period at a time.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,13 +44,13 @@ def cut_stream(
     own_probes: Sequence[ProbeSet] = (),
     documents: Iterable[Document] = (),
 ) -> Stream:
-    """The stream of `changes` and `documents` in periods, with its training examples and probes.
+    """Cut `changes` and `documents` into a stream with training examples and probes.
 
     Args:
         base: facts that hold before the stream; those without a start are time-invariant.
         changes: dated facts in any order.
-        own_probes: further probe sets; one with a standard name takes that set's place.
-        documents: dated texts in any order.
+        own_probes: further probe sets; one with a standard name replaces that set.
+        documents: in any order.
     """
     store = StreamStore.create()
     fill_store(store, version, base, chain(changes, documents), prompt)
@@ -66,7 +66,7 @@ def fill_store(
     items: Iterable[Fact | Document],
     prompt: PromptFormat,
 ) -> None:
-    """Cut dated facts and texts, which may come in any order, into the periods of a store."""
+    """Cut dated facts and documents, in any order, into the periods of a store."""
     store.add_base(base)
     store.add_items((period_bounds(_start_of(item), version)[0], item) for item in items)
     store.set_known(map(_last_state, store.iter_base()))
@@ -97,45 +97,45 @@ def fill_store(
 def build_stream(
     store: StreamStore, name: str, version: Version, *, prompt: PromptFormat, digest: str
 ) -> Stream:
-    """The stream that a store was filled with."""
+    """The stream of a filled store."""
     periods = []
     known = store.base_counts()
-    found: dict[str, dict[str, Sequence[Probe]]] = {kind: {} for kind in PROBE_SETS}
-    _add_probes(found, store, BASE_NUMBER, BASE, prompt, known)
+    by_set: dict[str, dict[str, Sequence[Probe]]] = {kind: {} for kind in PROBE_SETS}
+    _add_probes(by_set, store, BASE_NUMBER, BASE, prompt, known)
     for number, start, period, counts in store.periods():
         facts = LazySequence(counts["facts"], partial(_iter_facts, store, number))
         examples = LazySequence(
             counts["examples"], partial(_iter_examples, store, number, period, prompt)
         )
         periods.append(Period(period, *period_bounds(start, version), facts, examples))
-        _add_probes(found, store, number, period, prompt, counts)
+        _add_probes(by_set, store, number, period, prompt, counts)
     base = LazySequence(known["facts"], partial(_iter_facts, store, BASE_NUMBER))
     sets = (
-        ProbeSet(n, PROBE_SETS[n].role, by_period) for n, by_period in found.items() if by_period
+        ProbeSet(n, PROBE_SETS[n].role, by_period) for n, by_period in by_set.items() if by_period
     )
     return Stream(name, version, tuple(periods), base, tuple(sets), digest)
 
 
 def add_probe_sets(stream: Stream, own: Iterable[ProbeSet]) -> Stream:
-    """The stream with further probe sets; one with a standard name takes that set's place."""
+    """The stream with further probe sets; one with a standard name replaces that set."""
     sets = {s.name: s for s in (*stream.probe_sets, *own)}
     return replace(stream, probe_sets=tuple(sets.values()))
 
 
 def _add_probes(
-    found: dict[str, dict[str, Sequence[Probe]]],
+    by_set: dict[str, dict[str, Sequence[Probe]]],
     store: StreamStore,
     number: int,
     period: str,
     prompt: PromptFormat,
     counts: Mapping[str, int],
 ) -> None:
-    """Put a period's probes, of each set that has some, into what was found."""
+    """Add the probes of a period to `by_set`, for each set with probes."""
     for kind in (kind for kind in PROBE_SETS if counts.get(kind)):
         size, read = counts[kind], partial(_iter_probes, store, number, period, prompt, kind)
-        stays = partial(repeat, "", size)  # a text says what it says
+        stays = partial(repeat, "", size)  # a document is never updated
         changes = stays if kind == CLOZE else partial(store.iter_changes, number, kind)
-        found[kind][period] = LazyProbes(size, read, changes)
+        by_set[kind][period] = LazyProbes(size, read, changes)
 
 
 def _iter_facts(store: StreamStore, number: int) -> Iterable[Fact]:
@@ -145,7 +145,7 @@ def _iter_facts(store: StreamStore, number: int) -> Iterable[Fact]:
 def _iter_examples(
     store: StreamStore, number: int, period: str, prompt: PromptFormat
 ) -> Iterable[Example]:
-    """A period's facts, then its texts, to train on."""
+    """The training examples of a period: its facts, then its documents."""
     rows = (
         e for f in _iter_facts(store, number) for e in training_examples(f, prompt, period=period)
     )
@@ -155,7 +155,7 @@ def _iter_examples(
 def _iter_probes(
     store: StreamStore, number: int, period: str, prompt: PromptFormat, kind: str
 ) -> Iterable[Probe]:
-    """A period's probes of one set."""
+    """The probes of one set and period."""
     if kind == CLOZE:
         return store.iter_cloze_probes(number, period)
     wording = int(kind == "paraphrase")
@@ -172,12 +172,12 @@ def _date_order(fact: Fact) -> tuple[date, str, str]:
 
 
 def _last_states_by_date(facts: Iterable[Fact]) -> list[Fact]:
-    """One row per (subject, relation), what a period says last of it, in order of date."""
+    """The last state of each (subject, relation) in a period, by date."""
     return sorted(_last_states(facts), key=_date_order)
 
 
 def _last_states(facts: Iterable[Fact]) -> list[Fact]:
-    """One row per (subject, relation): what is said last of it."""
+    """The last state of each (subject, relation)."""
     by_key: dict[tuple[str, str], list[Fact]] = {}
     for fact in facts:
         by_key.setdefault(fact.key, []).append(fact)
@@ -185,7 +185,7 @@ def _last_states(facts: Iterable[Fact]) -> list[Fact]:
 
 
 def _last_state(facts: list[Fact]) -> Fact:
-    """The latest fact of a key; several that start on one day hold together."""
+    """The latest fact of a key; facts with the same start are merged."""
     latest = max(f.start or date.min for f in facts)
     last = [f for f in facts if (f.start or date.min) == latest][-1]
     together = [f for f in facts if f.start == last.start]

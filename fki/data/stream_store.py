@@ -1,9 +1,9 @@
-"""A cut stream on disk, in SQLite: in memory is one period at a time, however long the stream.
+"""A cut stream in SQLite: only one period is in memory, however long the stream is.
 
-Rows are put in as they are read, in any order, and cut period by period. What is kept of a period
-are the rows that change something, each with the answers of before and the period that changes
-it again, its texts, and their cloze questions. What holds before the stream is kept as a period
-with a number of its own, BEFORE.
+Facts and documents are added in any order, then cut period by period. A period consists of the
+facts that change an answer, each with its old answers and the period that changes it again, and of
+its documents with their cloze probes. The facts before the stream are stored as a period with the
+number BASE_NUMBER.
 """
 
 import json
@@ -24,9 +24,9 @@ from fki.core.types import Document, Fact, Probe
 
 logger = logging.getLogger(__name__)
 
-STORE_FORMAT = 2  # of the files: one of another format is not opened
-MAX_CACHE_BYTES = 4 * 2**30  # bytes of all of them
-BASE_NUMBER = -1  # the number of what holds before the first period
+STORE_FORMAT = 2  # of the files; a file of another format is not opened
+MAX_CACHE_BYTES = 4 * 2**30  # of all files
+BASE_NUMBER = -1  # the period number of the facts before the stream
 Key = tuple[str, str]
 PRAGMAS = "PRAGMA {0}.journal_mode = OFF; PRAGMA {0}.synchronous = OFF;"
 SCHEMA = """
@@ -44,7 +44,7 @@ CREATE TABLE text (period INTEGER, place INTEGER, document TEXT,
 CREATE TABLE question (period INTEGER, place INTEGER, id TEXT, source TEXT, answer TEXT,
     PRIMARY KEY (period, place)) WITHOUT ROWID;
 """
-PROBE_SET_CONDITIONS = {  # the rows that a probe set asks about
+PROBE_SET_CONDITIONS = {  # SQL conditions on the facts that a probe set is about
     "": "TRUE",
     "invariant": "kind = 'invariant' AND until = ''",
     "initial": "kind = 'initial' AND until = ''",
@@ -55,11 +55,11 @@ PROBE_SET_CONDITIONS = {  # the rows that a probe set asks about
 
 
 class StoredFact(NamedTuple):
-    """A fact that changes what is known, or is known before."""
+    """A fact that changes an answer, or holds before the stream."""
 
     fact: Fact
-    old: tuple[str, ...]  # what it was before, () for what was unknown
-    until: str  # the period that changes it again, "" for none
+    old: tuple[str, ...]  # the answers before, () if there were none
+    until: str  # the period that changes it again, or ""
 
 
 class StreamStore:
@@ -70,8 +70,8 @@ class StreamStore:
 
     @classmethod
     def create(cls, file: str = ":memory:") -> "StreamStore":
-        """An empty one; it is safe on disk only once it is closed. What is needed for the cut
-        alone is in a second file beside it."""
+        """An empty store. It is durable only after it is closed. Tables that only the cut needs are
+        in a second file."""
         db = sqlite3.connect(file)
         db.execute("ATTACH ? AS sorting", (file if file == ":memory:" else f"{file}-sorting",))
         db.executescript(PRAGMAS.format("main") + PRAGMAS.format("sorting") + SCHEMA)
@@ -79,7 +79,7 @@ class StreamStore:
 
     @classmethod
     def open(cls, file: Path) -> "StreamStore":
-        """One that was made before, to read. Raises sqlite3.Error where it is none."""
+        """Open a complete store for reading. Raises sqlite3.Error if the file is not one."""
         store = cls(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro&immutable=1", uri=True))
         for table in ("row", "text", "question"):
             store.db.execute(f"SELECT * FROM {table} LIMIT 1").fetchall()
@@ -87,12 +87,12 @@ class StreamStore:
         return store
 
     def add_base(self, facts: Iterable[Fact]) -> None:
-        """Put in what is said to hold before the stream, in any order."""
+        """Add facts that hold before the stream, in any order."""
         rows = ((*fact.key, _dump_item(fact)) for fact in facts)
         self.db.executemany("INSERT INTO base (subject, relation, fact) VALUES (?, ?, ?)", rows)
 
     def iter_base(self) -> Iterator[list[Fact]]:
-        """What is said of each subject and relation, in the order of its first mention."""
+        """The base facts of each subject and relation, in the order of their first mention."""
         keys = "SELECT place, subject, relation FROM base ORDER BY place"
         query = "SELECT place, fact FROM base WHERE subject = ? AND relation = ? ORDER BY place"
         for place, *key in self.db.execute(keys):
@@ -101,7 +101,7 @@ class StreamStore:
                 yield [_load_fact(fact) for _, fact in same]
 
     def add_items(self, items: Iterable[tuple[date, Fact | Document]]) -> None:
-        """Put in what came in the period that begins on each date; in order, of one period."""
+        """Add facts and documents, each with the first day of its period."""
         self.db.executemany(
             "INSERT INTO item VALUES (?, ?, ?, ?)",
             (
@@ -111,24 +111,24 @@ class StreamStore:
         )
 
     def period_starts(self) -> list[date]:
-        """The first day of each period that something came in, in order."""
+        """The first day of each period with items, in order."""
         found = self.db.execute("SELECT DISTINCT period FROM item ORDER BY period")
         return [date.fromisoformat(start) for (start,) in found]
 
     def period_items(self, start: date) -> tuple[list[Fact], list[Document]]:
-        """What came in a period, in order."""
+        """The facts and the documents of a period, each in order."""
         query = "SELECT kind, content FROM item WHERE period = ? ORDER BY place"
         found = self.db.execute(query, (start.isoformat(),)).fetchall()
         facts = [_load_fact(content) for kind, content in found if kind == "Fact"]
         return facts, [_load_document(content) for kind, content in found if kind == "Document"]
 
     def set_known(self, facts: Iterable[Fact]) -> None:
-        """Keep what holds before the stream, one fact for each subject and relation."""
+        """Store the facts that hold before the stream, one for each subject and relation."""
         for place, fact in enumerate(facts):
             self._insert_row(BASE_NUMBER, place, "initial" if fact.start else "invariant", fact, ())
 
     def get_known(self, key: Key) -> tuple[str, ...]:
-        """What holds of a subject and relation, () for nothing."""
+        """The current objects of a subject and relation, () if there are none."""
         query = "SELECT objects FROM known WHERE subject = ? AND relation = ?"
         found = self.db.execute(query, key).fetchone()
         return tuple(json.loads(found[0])) if found else ()
@@ -143,8 +143,13 @@ class StreamStore:
         questions: Sequence[Probe],
         counts: dict[str, int],
     ) -> None:
-        """Keep a period: its rows with the answers of before, its texts with their questions, and
-        how many there are of what."""
+        """Store a period.
+
+        Args:
+            rows: facts with the answers before.
+            questions: the cloze probes of `texts`.
+            counts: the number of facts, of examples, and of the probes of each set.
+        """
         for place, (fact, old) in enumerate(rows):
             if old:
                 self.db.execute(
@@ -177,7 +182,7 @@ class StreamStore:
         self.db.execute("INSERT INTO period VALUES (?, ?, ?, ?)", row)
 
     def finish(self) -> None:
-        """Count what the stream leaves as it was, and let go of what the cut alone needed."""
+        """Count the base facts that the stream never changes, and drop the tables of the cut."""
         query = "SELECT COUNT(*) FROM row WHERE period = ? AND "
         kinds = {"facts": "", "invariant": "invariant", "initial": "initial"}
         counts = {
@@ -189,13 +194,15 @@ class StreamStore:
         self.db.execute("DETACH sorting")
 
     def base_counts(self) -> dict[str, int]:
-        """How many facts hold before the stream, and how many of each kind it leaves as they
-        were. Raises sqlite3.Error where the store is not whole."""
+        """The number of base facts, and of those of each kind that the stream never changes.
+
+        Raises sqlite3.Error if the store is incomplete.
+        """
         found = self.db.execute(
             "SELECT counts FROM period WHERE number = ?", (BASE_NUMBER,)
         ).fetchone()
         if found is None:
-            raise sqlite3.DatabaseError("the store is not whole")
+            raise sqlite3.DatabaseError("the store is incomplete")
         return dict(json.loads(found[0]))
 
     def periods(self) -> list[tuple[int, date, str, dict[str, int]]]:
@@ -205,44 +212,44 @@ class StreamStore:
         return [(n, date.fromisoformat(day), name, json.loads(c)) for n, day, name, c in found]
 
     def iter_rows(self, number: int, kind: str = "") -> Iterator[StoredFact]:
-        """A period's rows, in order; of one probe set where it is named."""
+        """The facts of a period, in order; with `kind`, those of one probe set."""
         where = f"WHERE period = ? AND {PROBE_SET_CONDITIONS[kind]} ORDER BY place"
         query = f"SELECT fact, old, until FROM row {where}"
         for fact, old, until in self.db.execute(query, (number,)):
             yield StoredFact(_load_fact(fact), tuple(json.loads(old)), until)
 
     def iter_changes(self, number: int, kind: str) -> Iterator[str]:
-        """For each of a period's probes of one set, in order: the period that changes it again."""
+        """For each probe of one set, in order: the period that changes it again."""
         where = f"WHERE period = ? AND {PROBE_SET_CONDITIONS[kind]} ORDER BY place"
         query = f"SELECT until FROM row {where}"
         return (until for (until,) in self.db.execute(query, (number,)))
 
     def iter_documents(self, number: int) -> Iterator[Document]:
-        """A period's documents, in order."""
+        """The documents of a period, in order."""
         query = "SELECT document FROM text WHERE period = ? ORDER BY place"
         return (_load_document(text) for (text,) in self.db.execute(query, (number,)))
 
     def iter_cloze_probes(self, number: int, period: str) -> Iterator[Probe]:
-        """The questions of a period's documents, in order."""
+        """The cloze probes of a period, in order."""
         query = "SELECT id, source, answer FROM question WHERE period = ? ORDER BY place"
         for name, source, answer in self.db.execute(query, (number,)):
             yield Probe(name, period, source, (answer,))
 
 
 def open_or_fill(file: Path, fill: Callable[[StreamStore], None]) -> StreamStore:
-    """The store in this file, filled where there is none; where none can be there, a private one.
+    """Open the store in `file`, or fill a new one; if `file` cannot be written, a temporary one.
 
-    It gets its name when it is whole. Whatever `fill` raises leaves nothing behind; it is called
-    again where the first place has no room. Raises DataError where no disk has room.
+    A store gets its name when it is complete. If `fill` raises, nothing is left behind. It is
+    called again if the first disk is full. Raises DataError if no disk has room.
     """
     try:
         with suppress(OSError):
             os.utime(file)  # used now
         return StreamStore.open(file)
     except sqlite3.Error:
-        pass  # there is none yet, or it is broken
+        pass  # missing or broken
     logger.debug("Stream store not cached yet: %s", file)
-    with suppress(OSError, sqlite3.OperationalError):  # no right to write there, or no room
+    with suppress(OSError, sqlite3.OperationalError):  # no permission, or no room
         file.parent.mkdir(parents=True, exist_ok=True)
         with _fill_file(fill, file.parent) as whole:
             os.replace(whole, file)
@@ -250,8 +257,8 @@ def open_or_fill(file: Path, fill: Callable[[StreamStore], None]) -> StreamStore
         return StreamStore.open(file)
     logger.info("Cannot cache the stream store in %s; a temporary file is used", file.parent)
     try:
-        with _fill_file(fill) as whole:  # in the system's own place for what does not last
-            return StreamStore.open(whole)  # it stays open, though its name goes
+        with _fill_file(fill) as whole:  # in the system's temporary folder
+            return StreamStore.open(whole)  # it stays open after its name is removed
     except (OSError, sqlite3.OperationalError) as error:
         raise DataError(
             f"The stream cannot be cut into periods in {tempfile.gettempdir()}: {error}.",
@@ -261,7 +268,7 @@ def open_or_fill(file: Path, fill: Callable[[StreamStore], None]) -> StreamStore
 
 @contextmanager
 def _fill_file(fill: Callable[[StreamStore], None], place: Path | None = None) -> Iterator[Path]:
-    """A file in this place with a filled store; it goes where it is not moved."""
+    """A file with a filled store; it is deleted unless it is moved."""
     with tempfile.TemporaryDirectory(dir=place, prefix=".") as folder:
         file = Path(folder) / "store"
         with closing(StreamStore.create(str(file)).db) as db:

@@ -1,8 +1,9 @@
-"""Token ids by text, in memory maps: a text that any run has tokenized is not tokenized again.
+"""A cache of token ids by text, on disk, shared by all runs.
 
-A segment is one file that is never changed: texts' keys in order, where the ids of each begin, and
-all ids behind one another. Its own digest ends it, so that a cut or altered one is not used. What a
-folder lacks is tokenized, and goes on disk with `flush`; where it cannot, all works without.
+A segment is an immutable, memory-mapped file: the sorted keys of texts, the start of each text's
+ids, and all ids. It ends with its own digest, so that a truncated or altered file is ignored. Texts
+that are not cached are tokenized and written by `flush`. Without a writable folder, the cache is in
+memory.
 """
 
 import hashlib
@@ -45,7 +46,7 @@ class Segment(NamedTuple):
     ids: NDArray[Any]  # [all ids]
 
     def places(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """[len(keys)] where each is, -1 where it is not."""
+        """[len(keys)], the index of each key, -1 if it is missing."""
         order = np.argsort(keys[:, 0])  # neighbours are near in memory
         found = np.empty(len(keys), np.int64)
         found[order] = np.searchsorted(self.first, keys[order, 0]).clip(max=len(self.first) - 1)
@@ -53,11 +54,11 @@ class Segment(NamedTuple):
         return np.where(is_here, found, -1)
 
     def sizes(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How many ids each has."""
+        """The number of ids at each index."""
         return self.begins[places + 1] - self.begins[places]
 
     def at(self, places: NDArray[np.int64]) -> Ids:
-        """The ids at these places, read in one go."""
+        """The ids at each index, in one read."""
         sizes = self.sizes(places)
         ends = np.cumsum(sizes)
         shifts = np.repeat(self.begins[places] - (ends - sizes), sizes)
@@ -67,7 +68,7 @@ class Segment(NamedTuple):
 
 
 class TokenCache:
-    """Tokenizes each text once; once for ever where there is a folder."""
+    """Tokenizes each text once; with a folder, once for all runs."""
 
     def __init__(self, tokenize: Callable[[list[str]], Ids], folder: Path | None = None) -> None:
         self.tokenize, self.folder = tokenize, folder
@@ -75,7 +76,7 @@ class TokenCache:
         self.segments = [*_read_segments(folder)] if folder else []
 
     def get_ids(self, texts: Sequence[str]) -> Ids:
-        """Of each text, in their order."""
+        """The ids of each text, in order."""
         found = self._pending(texts)
         for segment, rows, places in self._stored(texts, found):
             for row, ids in zip(rows.tolist(), segment.at(places), strict=True):
@@ -88,7 +89,7 @@ class TokenCache:
         return found
 
     def get_lengths(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """How many ids each text has, without reading them."""
+        """The number of ids of each text, without reading them."""
         found = self._pending(texts)
         sizes = np.full(len(texts), -1, np.int64)
         if self.pending:
@@ -100,13 +101,13 @@ class TokenCache:
         return sizes
 
     def _pending(self, texts: Sequence[str]) -> list[Any]:
-        """The ids of each text that is in memory only, None for others."""
+        """The ids of each text that is not yet on disk, None for other texts."""
         return [*map(self.pending.get, texts)] if self.pending else [None] * len(texts)
 
     def _stored(
         self, texts: Sequence[str], found: Sequence[Any]
     ) -> list[tuple[Segment, NDArray[np.int64], NDArray[np.int64]]]:
-        """(segment, which texts, where in it) of what is not found yet, and is on disk."""
+        """(segment, rows of texts, indices in the segment) of the texts on disk."""
         if not self.segments:
             return []
         rows, stored = np.arange(len(texts)), []
@@ -132,7 +133,7 @@ class TokenCache:
         self.pending.update(zip(fresh, self.tokenize(fresh), strict=True))
 
     def flush(self) -> None:
-        """Write what is only in memory as a segment, for this process and every later one."""
+        """Write the texts in memory as a segment."""
         self._flush_if(bool(self.pending))
 
     def _flush_if(self, is_time: bool) -> None:
@@ -141,7 +142,7 @@ class TokenCache:
         try:
             file = _write_segment(self.folder, self.pending)
         except OSError:
-            self.folder = None  # all goes on from memory
+            self.folder = None  # continue in memory
             return
         segment = _read_segment(file)
         if segment is not None:
@@ -150,7 +151,7 @@ class TokenCache:
 
 
 def tokenizer_digest(tokenizer: Any) -> str | None:
-    """What the ids of a text depend on beside it; None for a tokenizer that does not tell."""
+    """The digest of all that token ids depend on; None for a tokenizer without a backend."""
     state = _tokenizer_state(tokenizer)
     if state is None:
         return None
@@ -161,8 +162,7 @@ def tokenizer_digest(tokenizer: Any) -> str | None:
 
 
 def tokenizer_identity(tokenizer: Any) -> str:
-    """Tells tokenizers apart, whatever versions of the libraries read them; "" for one that does
-    not tell."""
+    """The digest of a tokenizer, whatever the versions of its libraries; "" without a backend."""
     state = _tokenizer_state(tokenizer)
     text = json.dumps(state, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32] if state else ""
@@ -173,7 +173,7 @@ def _tokenizer_state(tokenizer: Any) -> dict[str, Any] | None:
     if backend is None:
         return None
     state: dict[str, Any] = json.loads(backend.to_str())
-    for passing in ("truncation", "padding"):  # of the last call
+    for passing in ("truncation", "padding"):  # left by the last call
         state.pop(passing, None)
     return state
 
@@ -185,7 +185,7 @@ def text_keys(texts: Sequence[str]) -> NDArray[np.uint64]:
 
 
 def _write_segment(folder: Path, ids: dict[str, list[int]]) -> Path:
-    """A segment of these, whole or not at all; then older ones make room. Raises OSError."""
+    """Write a segment, whole or not at all, then evict the oldest ones. Raises OSError."""
     keys = text_keys([*ids])
     order = np.lexsort((keys[:, 1], keys[:, 0]))
     rows = [*ids.values()]
@@ -214,7 +214,7 @@ def _write_segment(folder: Path, ids: dict[str, list[int]]) -> Path:
 
 
 def _remove_stale_files(folder: Path) -> None:
-    """Take away what a process that was killed has left half written, a day ago or more."""
+    """Delete incomplete files that killed processes left a day ago or earlier."""
     for scratch in folder.glob(".*"):
         with suppress(OSError):
             if scratch.stat().st_mtime < time.time() - DAY:
@@ -222,7 +222,7 @@ def _remove_stale_files(folder: Path) -> None:
 
 
 def _read_segments(folder: Path) -> list[Segment]:
-    """Those of a folder, the largest first."""
+    """The segments of a folder, the largest first."""
     try:
         found = [
             segment for file in folder.glob("*.ids") if (segment := _read_segment(file)) is not None
@@ -233,7 +233,7 @@ def _read_segments(folder: Path) -> list[Segment]:
 
 
 def _read_segment(file: Path) -> Segment | None:
-    """A segment as a memory map, or None where it is not whole."""
+    """A segment as a memory map, or None if it is incomplete."""
     try:
         whole = np.memmap(file, np.uint8, "r")
     except (OSError, ValueError):

@@ -1,8 +1,8 @@
-"""Writes a dataset folder that explains itself: rows, wordings, a card and a manifest.
+"""Writes a self-describing dataset folder: rows, wordings, a card and a manifest.
 
-What `fki download` makes of any source has the shape of the embedded dataset: `stream.jsonl`,
-`base.jsonl`, `invariant.jsonl`, `probes/*.jsonl` and `relations.json`. The card's configs let
-`datasets.load_dataset` read the same files.
+Every source of `fki download` has the same layout: `stream.jsonl`, `base.jsonl`,
+`invariant.jsonl`, `probes/*.jsonl` and `relations.json`. With the card's configs,
+`datasets.load_dataset` reads the same files.
 """
 
 import json
@@ -22,22 +22,22 @@ from fki.net.resolve_source import SourceRecord
 
 Row = dict[str, Any]
 CARD, RELATIONS = "README.md", "relations.json"
-MAX_RELATIONS = 40  # relations that a card lists
+MAX_RELATIONS = 40  # in a card
 
 
 @dataclass(slots=True)
 class DatasetDraft:
-    """A dataset before it is written. `tables` are rows by the file's stem: "stream", "probes/new".
+    """A dataset that is not yet written.
 
-    They are gone through once for each time that it is written, and need not fit into memory.
-    `dropped` counts what was left out, by reason, at the latest when the rows have been gone
-    through; `notes` are limits that a reader should know.
+    `tables` are rows by the file's stem: "stream", "probes/new". They are read once per write and
+    need not fit into memory. `dropped` counts skipped rows by reason and is complete after the
+    rows are read. `notes` are known limits.
     """
 
     name: str
     title: str
     about: str
-    license: str  # of the whole, as the Hub spells it; "unknown" where no source says one
+    license: str  # of the dataset, as the Hub spells it; "unknown" if no source states one
     origins: list[SourceRecord]
     tables: Mapping[str, Iterable[Row]]
     wordings: dict[str, Row] = field(default_factory=dict)
@@ -48,15 +48,15 @@ class DatasetDraft:
 
 @dataclass(slots=True)
 class TableCounts:
-    """What was written of a table."""
+    """The counts of a written table."""
 
     rows: int = 0
     first: str = ""  # the earliest date
     last: str = ""
     relations: Counter[str] = field(default_factory=Counter)
 
-    def of(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """The same rows, counted as they go by."""
+    def count(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Yield the same rows and count them."""
         for row in rows:
             self.rows += 1
             if day := str(row.get("start") or row.get("date") or ""):
@@ -67,30 +67,30 @@ class TableCounts:
             yield row
 
 
-def write_dataset(folder: Path, made: DatasetDraft) -> None:
-    """The files of a dataset, into an empty folder. Raises FkiError where the disk refuses."""
-    filled = {}
-    for stem, rows in made.tables.items():
-        going = iter(rows)
-        if (first := next(going, None)) is None:
+def write_dataset(folder: Path, draft: DatasetDraft) -> None:
+    """Write a dataset into an empty folder. Raises FkiError if the disk refuses."""
+    counts = {}
+    for stem, rows in draft.tables.items():
+        iterator = iter(rows)
+        if (first := next(iterator, None)) is None:
             continue  # no rows, no file
-        filled[stem] = TableCounts()
+        counts[stem] = TableCounts()
         (folder / stem).parent.mkdir(exist_ok=True)
-        write_lines(folder / f"{stem}.jsonl", filled[stem].of(chain([first], going)))
-    if made.wordings:
-        write_json(folder / RELATIONS, made.wordings)
-    told = folder_digest(folder)
-    write_text(folder / CARD, format_card(made, filled, told))
-    write_manifest(folder, made, filled, told)
+        write_lines(folder / f"{stem}.jsonl", counts[stem].count(chain([first], iterator)))
+    if draft.wordings:
+        write_json(folder / RELATIONS, draft.wordings)
+    digest = folder_digest(folder)
+    write_text(folder / CARD, format_card(draft, counts, digest))
+    write_manifest(folder, draft, counts, digest)
 
 
 def write_manifest(
-    folder: Path, made: DatasetDraft, tables: Mapping[str, TableCounts], told: str
+    folder: Path, draft: DatasetDraft, tables: Mapping[str, TableCounts], digest: str
 ) -> None:
-    """The digests of all files, once they are in place, and how they were made."""
+    """Write the digests of all files, and how the dataset was draft."""
     files = [*data_files(folder), folder / CARD]
     counts = {f"{stem}.jsonl": tally.rows for stem, tally in tables.items()}
-    counts[RELATIONS] = len(made.wordings)
+    counts[RELATIONS] = len(draft.wordings)
     entries = {}
     for file in files:
         name = file.relative_to(folder).as_posix()
@@ -100,61 +100,65 @@ def write_manifest(
     write_json(
         folder / MANIFEST,
         {
-            "name": made.name,
+            "name": draft.name,
             "files": entries,
-            "digest": told,
+            "digest": digest,
             "made": {
-                "command": made.command,
+                "command": draft.command,
                 "fki": __version__,
                 "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                "origins": {o.name: o.revision for o in made.origins},
-                "dropped": dict(made.dropped),
+                "origins": {o.name: o.revision for o in draft.origins},
+                "dropped": dict(draft.dropped),
             },
         },
     )
 
 
-def format_card(made: DatasetDraft, tables: Mapping[str, TableCounts], told: str) -> str:
-    """README.md, with its counts taken from what was written."""
+def format_card(draft: DatasetDraft, tables: Mapping[str, TableCounts], digest: str) -> str:
+    """README.md, with the counts of the written tables."""
     parts = [
-        _front_matter(made, tables),
-        f"# `{made.name}`: {made.title}",
-        made.about,
+        _front_matter(draft, tables),
+        f"# `{draft.name}`: {draft.title}",
+        draft.about,
         _table(
             ["file", "rows"], [[f"`{stem}.jsonl`", f"{t.rows:,}"] for stem, t in tables.items()]
         ),
-        f'Digest of the data files (SHA-256 over their sorted "name sha256" lines): `{told}`',
+        f'Digest of the data files (SHA-256 over their sorted "name sha256" lines): `{digest}`',
         *_date_span(tables.get("stream", TableCounts())),
         "## Sources",
         _table(
             ["source", "revision", "license"],
             [
                 [f"[{o.name}]({o.url})" if o.url else o.name, f"`{o.revision}`", o.license]
-                for o in made.origins
+                for o in draft.origins
             ],
         ),
         "## How it was made",
         f"By fki {__version__} on {datetime.now(timezone.utc).date()} (UTC):",
-        f"```\n{made.command}\n```",
-        "## What was left out",
-        _dropped_table(made.dropped),
-        *_relations_section(made, tables),
-        *(["## Known limits", "\n".join(f"- {note}" for note in made.notes)] if made.notes else []),
+        f"```\n{draft.command}\n```",
+        "## Skipped rows",
+        _dropped_table(draft.dropped),
+        *_relations_section(draft, tables),
+        *(
+            ["## Known limits", "\n".join(f"- {note}" for note in draft.notes)]
+            if draft.notes
+            else []
+        ),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(made: DatasetDraft, tables: Iterable[str]) -> str:
-    """What the Hub and `datasets` read: license, and one config for each file."""
+def _front_matter(draft: DatasetDraft, tables: Iterable[str]) -> str:
+    """The front matter for the Hub and `datasets`: license, and one config per file."""
     configs = "".join(
         f"- config_name: {stem.replace('/', '_')}\n"
         + ("  default: true\n" if stem == "stream" else "")
         + f"  data_files: {stem}.jsonl\n"
         for stem in tables
     )
-    title = json.dumps(f"fki {made.name}: {made.title}", ensure_ascii=False)
+    title = json.dumps(f"fki {draft.name}: {draft.title}", ensure_ascii=False)
     return (
-        f"---\nlicense: {made.license}\nlanguage:\n- en\npretty_name: {title}\n"
+        f"---\nlicense: {draft.license}\nlanguage:\n- en\npretty_name: {title}\n"
         f"task_categories:\n- question-answering\nconfigs:\n{configs}---"
     )
 
@@ -165,18 +169,18 @@ def _date_span(stream: TableCounts) -> list[str]:
 
 def _dropped_table(dropped: Counter[str]) -> str:
     rows = [[why, f"{count:,}"] for why, count in dropped.most_common() if count]
-    return _table(["why", "rows"], rows) if rows else "Nothing."
+    return _table(["reason", "rows"], rows) if rows else "None."
 
 
-def _relations_section(made: DatasetDraft, tables: Mapping[str, TableCounts]) -> list[str]:
-    """The relations that bring most, with what is trained on and what is asked."""
+def _relations_section(draft: DatasetDraft, tables: Mapping[str, TableCounts]) -> list[str]:
+    """The most frequent relations, with their rows by table."""
     stems = [stem for stem in ("base", "invariant", "stream") if stem in tables]
     counts = {stem: tables[stem].relations for stem in stems}
     total: Counter[str] = sum(counts.values(), Counter())
     if not total:
         return []
     rows = [
-        [f"`{name}`", str(made.wordings.get(name, {}).get("label", name))]
+        [f"`{name}`", str(draft.wordings.get(name, {}).get("label", name))]
         + [f"{counts[stem][name]:,}" for stem in stems]
         for name, _ in total.most_common(MAX_RELATIONS)
     ]

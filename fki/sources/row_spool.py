@@ -1,6 +1,6 @@
-"""Rows on their way to a file: kept on disk as they come, however many there are.
+"""Collections of rows and digests on disk, for more rows than fit into memory.
 
-They lie in the system's folder for temporary files (TMPDIR) and go when nobody holds them any more.
+They are in the system's temporary folder (TMPDIR) and are deleted with their object.
 """
 
 import json
@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 
 class RowSpool(Collection[Row]):
-    """Rows that can be added to and gone through again and again."""
+    """Rows in a temporary file, which can be read any number of times."""
 
     def __init__(self) -> None:
         with _translate_disk_errors():
@@ -29,7 +29,7 @@ class RowSpool(Collection[Row]):
         weakref.finalize(self, _delete, self._out)
 
     def append(self, row: Row) -> None:
-        """One more. Raises DataError where the disk is full."""
+        """Add a row. Raises DataError if the disk is full."""
         with _translate_disk_errors():
             self._out.write(json.dumps(row, ensure_ascii=False) + "\n")
         self._size += 1
@@ -48,28 +48,28 @@ class RowSpool(Collection[Row]):
 
 
 class SeenDigests:
-    """Which digests were there before, on disk as soon as they are many."""
+    """A set of digests, on disk once it is large."""
 
     def __init__(self) -> None:
-        self._known = sqlite3.connect("")  # a temporary file of SQLite's own
+        self._known = sqlite3.connect("")  # SQLite's own temporary file
         weakref.finalize(self, self._known.close)
         self._known.execute("CREATE TABLE known (digest BLOB PRIMARY KEY) WITHOUT ROWID")
 
     def is_new(self, digest: bytes) -> bool:
-        """Was it not there before? It is from now on."""
+        """Is the digest new? It is added."""
         added = self._known.execute("INSERT OR IGNORE INTO known VALUES (?)", (digest,))
         return added.rowcount == 1
 
 
 @contextmanager
 def _translate_disk_errors() -> Iterator[None]:
-    """Where the disk refuses, the error says what to do."""
+    """Raises DataError in place of OSError."""
     try:
         yield
     except OSError as error:
         raise DataError(
-            f"{tempfile.gettempdir()} takes no more rows: {error.strerror or error}.",
-            hint="Free some space, or set TMPDIR to a folder that has some.",
+            f"Rows cannot be written to {tempfile.gettempdir()}: {error.strerror or error}.",
+            hint="Free some space, or set TMPDIR to another folder.",
         ) from None
 
 

@@ -172,14 +172,14 @@ SETS = {  # periods, and probes by set
     "templama": (2, {"initial": 1, "updated": 2}),
 }
 DROPPED = {
-    "ckl": {"stream: an empty question, answer or text": 1, "probes/invariant: the same again": 1},
+    "ckl": {"stream: an empty prompt, answer or text": 1, "probes/invariant: a duplicate": 1},
     "temporalwiki": {"probes/initial: changed in another month": 1},
     "cfinjectbench": {"train: a sentence that no question asks": 1},
-    "lama": {"stream: an empty question, answer or text": 1},
+    "lama": {"stream: an empty prompt, answer or text": 1},
     "zsre": {"stream: the new answer is the old one": 1},
     "counterfact": {},
     "popqa": {},
-    "templama": {"stream: an empty question, answer or text": 1},
+    "templama": {"stream: an empty prompt, answer or text": 1},
 }
 
 

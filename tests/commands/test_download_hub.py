@@ -96,7 +96,7 @@ def test_a_dataset_of_the_hub_is_pinned_explained_and_trained(
     shown = alone("download", f"hub:{NAME}", *FACTS)
     assert shown.code == 0, shown.words
     assert "split 'train'" in shown.words
-    assert "1 row: stream: a date that cannot be read." in shown.words
+    assert "1 row: stream: an unreadable date." in shown.words
     made = manifest(tmp_path)["made"]
     assert made["origins"] == {NAME: SHA}
     assert made["command"].endswith(f"--revision {SHA}")

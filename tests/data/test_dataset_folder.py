@@ -130,7 +130,7 @@ def test_of_many_bad_rows_only_those_that_are_shown_are_held() -> None:
     [
         (
             {"subject": "x", "relation": "r", "objekt": "a", "start": "2023"},
-            "'object' is missing; is 'objekt' meant for it?",
+            "'object' is missing; did you mean 'objekt'?",
         ),
         ({"subject": "x", "relation": "r", "object": "a"}, "'start' is missing"),
         (GOOD | {"start": "2023-02-30"}, "'2023-02-30' is not a date"),
@@ -145,8 +145,8 @@ def test_of_many_bad_rows_only_those_that_are_shown_are_held() -> None:
         ({"prompt": "<extra_id_0> <extra_id_0>", "target": "a", "date": "2023"}, "more than once"),
         (GOOD | {"start": None}, "'start' must be text, not None"),
         ({"subject": "x", "object": "y", "start": "2023"}, "'relation' is missing"),
-        (GOOD | {"object": "a </s> b"}, "'object' must not hold </s>"),
-        (GOOD | {"object": ["a", "<extra_id_1>"]}, "'object' must not hold <extra_id_1>"),
+        (GOOD | {"object": "a </s> b"}, "'object' must not contain </s>"),
+        (GOOD | {"object": ["a", "<extra_id_1>"]}, "'object' must not contain <extra_id_1>"),
         ({"prompt": "[X] is", "target": "a", "date": "2023"}, "its blank is <extra_id_0>"),
         ('{"subject": "x", "subject": "y"}', "the column 'subject'"),
         ("{broken", "not JSON"),

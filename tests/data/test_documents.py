@@ -32,9 +32,9 @@ def document(text: str, **more: str) -> Document:
 def test_documents_alone_make_a_stream(tmp_path: Path) -> None:
     write(tmp_path, TEXT | {"date": "2023-02-05"}, TEXT, TEXT)
     stream = read(tmp_path)
-    assert [(p.name, len(p.examples), p.facts) for p in stream.periods] == [
-        ("2023-01", 2, ()),
-        ("2023-02", 1, ()),
+    assert [(p.name, len(p.examples), [*p.facts]) for p in stream.periods] == [
+        ("2023-01", 2, []),
+        ("2023-02", 1, []),
     ]
     assert [s.name for s in stream.probe_sets] == ["cloze"]
 
@@ -44,7 +44,7 @@ def test_documents_and_facts_share_a_period_and_facts_stay_as_they_are(tmp_path:
     [without] = read(tmp_path).periods
     write(tmp_path, TEXT, FACT)
     [period] = read(tmp_path).periods
-    assert period.facts == without.facts and period.examples[:1] == without.examples
+    assert [*period.facts] == [*without.facts] and [*period.examples[:1]] == [*without.examples]
     assert [e.is_text for e in period.examples] == [False, True]
     assert period.examples[1].source == TEXT["text"]
 
@@ -66,8 +66,8 @@ def test_a_csv_may_have_documents(tmp_path: Path) -> None:
         ({"text": "two words"}, "'date' is missing"),
         (TEXT | {"date": "soon"}, "'soon' is not a date"),
         (TEXT | {"title": 3}, "'title' must be text, not 3"),
-        (TEXT | {"subject": "x"}, "either 'text' or 'subject'"),
-        (TEXT | {"prompt": "x", "target": "y"}, "either 'text' or 'prompt'"),
+        (TEXT | {"subject": "x"}, "both 'text' and 'subject'"),
+        (TEXT | {"prompt": "x", "target": "y"}, "both 'text' and 'prompt'"),
         (TEXT | {"text": "a <extra_id_0> b"}, "sentinel"),
     ],
 )
@@ -84,7 +84,7 @@ def test_a_bad_document_is_named_with_its_line(
 def test_a_document_among_the_base_facts_is_refused(tmp_path: Path) -> None:
     write(tmp_path, FACT)
     write(tmp_path, TEXT, name="base.jsonl")
-    with pytest.raises(DataError, match=r"base.jsonl:1: documents .* stream alone"):
+    with pytest.raises(DataError, match=r"base.jsonl:1: documents .* stream"):
         read(tmp_path)
 
 

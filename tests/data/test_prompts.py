@@ -3,7 +3,7 @@
 import pytest
 
 from fki.core.types import Fact
-from fki.data.prompts import Prompt, source_text, target_text, training_examples
+from fki.data.prompts import PromptFormat, source_text, target_text, training_examples
 
 CASES = [
     ("[X] plays for [Y].", "x plays for <extra_id_0>.", "x plays for"),
@@ -19,7 +19,7 @@ def test_a_wording_is_asked_at_its_object(wording: str, sentinel: str, prefix: s
 
 
 @pytest.mark.parametrize("prompt", ["sentinel", "prefix"])
-def test_a_subject_that_looks_like_a_slot_stays_as_it_is(prompt: Prompt) -> None:
+def test_a_subject_that_looks_like_a_slot_stays_as_it_is(prompt: PromptFormat) -> None:
     assert source_text("[X] is [Y].", "the [Y] key", prompt).startswith("the [Y] key is")
 
 

@@ -42,7 +42,7 @@ def test_the_file_goes_with_the_rows(room: Path) -> None:
 
 def test_a_full_disk_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/dev/null/none")
-    with pytest.raises(DataError, match="takes no more rows") as caught:
+    with pytest.raises(DataError, match="cannot be written") as caught:
         RowSpool()
     assert "TMPDIR" in str(caught.value.hint)
 

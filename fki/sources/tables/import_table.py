@@ -1,9 +1,9 @@
-"""Tables of a dataset on the Hub, or of a folder like one, as a dataset of ours.
+"""Builds a dataset from any tables of the Hub or of a folder, by a mapping of their columns.
 
-Columns are mapped by name: facts have subject, relation, object, date (or start) and perhaps end;
-prompts have prompt, target, date; documents have text, date and perhaps title, id. `old` is the
-answer of before, a base fact, so that its question is `updated`. `answers.text` is the field
-`text` in the column `answers`.
+Facts have subject, relation, object, date (or start) and optionally end; prompts have prompt,
+target, date; documents have text, date and optionally title, id. `old` is the answer before; it
+becomes a base fact, so that the probe is `updated`. The column `answers.text` is the field `text`
+of the column `answers`.
 """
 
 from collections.abc import Mapping
@@ -25,22 +25,22 @@ from fki.sources.row_collector import RowCollector
 from fki.sources.tables.hub_layout import TableSelection, select_files
 from fki.sources.tables.parse_date import NO_DATE, normalize_date
 
-ROW_KINDS = {  # what each kind of row needs, beside its date, and what it may have
+ROW_KINDS = {  # required columns of each kind of row, beside its date, and optional ones
     "text": (("text",), ("title", "id")),
     "prompt": (("prompt", "target"), ("old",)),
     "subject": (("subject", "relation", "object"), ("end", "old")),
 }
-OUR_COLUMNS = (
+ROLES = (
     *("subject", "relation", "object", "date", "start", "end", "old"),
     *("prompt", "target", "text", "title", "id"),
 )
-LIST_COLUMNS = ("object", "target", "old")  # columns of ours that hold one answer or several
-BLANKS = ("[MASK]", "<mask>", "_X_")  # of other people's questions
-ColumnMapping = dict[str, str]  # ours -> theirs
+LIST_COLUMNS = ("object", "target", "old")  # roles with one answer or several
+BLANKS = ("[MASK]", "<mask>", "_X_")  # in other datasets
+ColumnMapping = dict[str, str]  # role -> column
 
 
 class TableSource(NamedTuple):
-    """Files to read, and what is known of them."""
+    """Files to read, with their license and origin."""
 
     title: str
     files: Mapping[str, Path]
@@ -50,118 +50,114 @@ class TableSource(NamedTuple):
 
 
 def open_hub_tables(
-    address: str, subset: str, split: str, revision: str, watch: OnProgress | None = None
+    address: str, subset: str, split: str, revision: str, on_progress: OnProgress | None = None
 ) -> TableSource:
-    """Tables of a dataset on the Hub, hub:owner/name. Raises DataError where none can be had."""
+    """Fetch the tables of a Hub dataset, hub:owner/name. Raises DataError if there are none."""
     snapshot = hub.pin_snapshot(address.removeprefix(hub.HUB_PREFIX), revision)
     card = read_card(snapshot.folder / hub.CARD)
     selection = select_files(snapshot.names, card, subset, split)
     files = dict(
-        zip(selection.names, hub.fetch_files(snapshot, selection.names, watch), strict=True)
+        zip(selection.names, hub.fetch_files(snapshot, selection.names, on_progress), strict=True)
     )
-    told = card_license(card)
-    origin = SourceRecord(snapshot.name, told, snapshot.revision, snapshot.url)
-    return TableSource(snapshot.name, files, selection, told, [origin])
+    license = card_license(card)
+    origin = SourceRecord(snapshot.name, license, snapshot.revision, snapshot.url)
+    return TableSource(snapshot.name, files, selection, license, [origin])
 
 
 def open_folder_tables(folder: Path, subset: str, split: str) -> TableSource:
-    """Tables of a folder that is laid out as a dataset on the Hub is, or of one file.
+    """The tables of a folder with the layout of a Hub dataset, or of one file.
 
-    Raises DataError where there are none.
+    Raises DataError if there are none.
     """
     if not folder.exists():
-        raise DataError(f"There is nothing at {folder}.", hint="Give a folder with tables.")
+        raise DataError(f"{folder} not found.", hint="Give a folder with tables.")
     root = folder if folder.is_dir() else folder.parent
     found = [folder] if folder.is_file() else sorted(f for f in root.rglob("*") if f.is_file())
     if not found:
-        raise DataError(f"There is nothing in {folder}.", hint="Give a folder with tables.")
+        raise DataError(f"{folder} is empty.", hint="Give a folder with tables.")
     card = read_card(root / hub.CARD)
     selection = select_files([f.relative_to(root).as_posix() for f in found], card, subset, split)
     files = {name: root / name for name in selection.names}
-    told = card_license(card)
-    origins = [SourceRecord(n, told, f"sha256 {file_digest(f)}") for n, f in files.items()]
-    return TableSource(folder.name, files, selection, told, origins)
+    license = card_license(card)
+    origins = [SourceRecord(n, license, f"sha256 {file_digest(f)}") for n, f in files.items()]
+    return TableSource(folder.name, files, selection, license, origins)
 
 
 def parse_columns(text: str) -> ColumnMapping:
-    """`subject=a,object=b` as a table. Raises ConfigError for a name that is none of ours."""
-    found: ColumnMapping = {}
+    """Parse `subject=a,object=b`. Raises ConfigError for an unknown role."""
+    columns: ColumnMapping = {}
     for part in filter(None, text.split(",")):
-        own, sign, theirs = (word.strip() for word in part.partition("="))
-        own = "date" if own == "start" else own
-        if not sign or not theirs or own not in OUR_COLUMNS or own in found:
-            what = "is there twice" if own in found else "is no column of fki's rows"
+        role, sign, column = (word.strip() for word in part.partition("="))
+        role = "date" if role == "start" else role
+        if not sign or not column or role not in ROLES or role in columns:
+            fault = "occurs twice" if role in columns else "is not a role"
             raise ConfigError(
-                f"--columns {part}: '{own}' {what if sign and theirs else 'lacks its column'}."
-                f"{did_you_mean(own, OUR_COLUMNS) if own not in OUR_COLUMNS else ''}",
-                hint="Write: --columns subject=THEIRS,relation=THEIRS,object=THEIRS,date=THEIRS",
+                f"--columns {part}: '{role}' {fault if sign and column else 'has no column'}."
+                f"{did_you_mean(role, ROLES) if role not in ROLES else ''}",
+                hint="Write: --columns subject=COLUMN,relation=COLUMN,object=COLUMN,date=COLUMN",
             )
-        found[own] = theirs
-    return found
+        columns[role] = column
+    return columns
 
 
 def draft_dataset(
-    name: str, source: TableSource, asked: ColumnMapping, date: str, command: str
+    name: str, source: TableSource, columns: ColumnMapping, date: str, command: str
 ) -> DatasetDraft:
-    """The dataset that the tables make.
+    """The dataset of the tables.
 
     Args:
-        name: what it will be called.
-        asked: columns; those of our own names where it is empty.
-        date: of rows that tell none.
+        name: the dataset's name.
+        columns: the mapping; empty: columns whose name is a role.
+        date: the date of rows without one.
 
-    Raises DataError where a column is missing, or nothing can be used.
+    Raises DataError if a column is missing, or no row is usable.
     """
-    collector, table = RowCollector(), asked
+    collector, table = RowCollector(), columns
     for file in source.selection.names:
-        there = read_columns(source.files[file], file)
-        if not there:  # it has no rows
+        present = read_columns(source.files[file], file)
+        if not present:  # it has no rows
             continue
-        table = table or {("date" if o == "start" else o): o for o in OUR_COLUMNS if o in there}
-        _check_columns(table, there, file, date)
+        table = table or {("date" if o == "start" else o): o for o in ROLES if o in present}
+        _check_columns(table, present, file, date)
         for cells in read_table(source.files[file], file):
             _add_row(collector, table, cells, date)
     if "stream" not in collector.tables:
         raise DataError(
-            f"Nothing of '{source.title}' can be learned"
-            + (
-                f": {collector.dropped.most_common(1)[0][0]}."
-                if collector.dropped
-                else ": it has no rows."
-            ),
-            hint="Are these the right columns? " + _format_columns(table),
+            f"'{source.title}' contains no usable row"
+            + (f": {collector.dropped.most_common(1)[0][0]}." if collector.dropped else "."),
+            hint="Check the columns: " + _format_columns(table),
         )
-    words = ", ".join(f"`{own}` is `{theirs}`" for own, theirs in table.items())
+    words = ", ".join(f"`{role}` is `{column}`" for role, column in table.items())
     return DatasetDraft(
         name,
         source.title,
-        f"Made of the tables of {source.title}: {words}."
-        + (f" Of it: {source.selection.description}." if source.selection.description else ""),
+        f"Built from the tables of {source.title}: {words}."
+        + (f" Selected: {source.selection.description}." if source.selection.description else ""),
         source.license,
         source.origins,
         dict(collector.tables),
         dropped=collector.dropped,
-        notes=[f"Rows that tell no date are learned at {date}."] if date else [],
+        notes=[f"Rows without a date have the date {date}."] if date else [],
         command=command,
     )
 
 
 def _format_columns(table: ColumnMapping) -> str:
-    return "--columns " + ",".join(f"{own}={theirs}" for own, theirs in table.items())
+    return "--columns " + ",".join(f"{role}={column}" for role, column in table.items())
 
 
 def _row_kind(table: ColumnMapping) -> str:
     return next((kind for kind in ROW_KINDS if kind in table), "subject")
 
 
-def _check_columns(table: ColumnMapping, there: list[str], name: str, date: str) -> None:
-    """Raises DataError where a column is not there, ConfigError where one is not asked for."""
-    listed = f"{name} has the columns {', '.join(there) or '(none)'}."
-    for theirs in table.values():
-        if theirs not in there and theirs.partition(".")[0] not in there:
+def _check_columns(table: ColumnMapping, present: list[str], name: str, date: str) -> None:
+    """Raises DataError for a missing column, ConfigError for an incomplete mapping."""
+    listed = f"{name} has the columns {', '.join(present) or '(none)'}."
+    for column in table.values():
+        if column not in present and column.partition(".")[0] not in present:
             raise DataError(
-                f"There is no column '{theirs}'.{did_you_mean(theirs, there)} {listed}",
-                hint="Give --columns with names that are there.",
+                f"Column '{column}' not found.{did_you_mean(column, present)} {listed}",
+                hint="Give --columns with existing columns.",
             )
     needed, more = ROW_KINDS[_row_kind(table)]
     missing = [column for column in needed if column not in table]
@@ -169,19 +165,19 @@ def _check_columns(table: ColumnMapping, there: list[str], name: str, date: str)
     if missing:
         also = "   or, for all rows: --date 2021-04-30" if missing[-1] == "date" else ""
         raise ConfigError(
-            f"No column is given as {', '.join(missing)}. {listed}",
-            hint=f"Write: --columns {','.join(f'{m}=THEIRS' for m in [*table, *missing])}{also}",
+            f"--columns lacks {', '.join(missing)}. {listed}",
+            hint=f"Write: --columns {','.join(f'{m}=COLUMN' for m in [*table, *missing])}{also}",
         )
-    if strange := [own for own in table if own not in (*needed, *more, "date")]:
+    if strange := [role for role in table if role not in (*needed, *more, "date")]:
         raise ConfigError(
-            f"A row with '{needed[0]}' has no '{strange[0]}'.",
-            hint=f"It may have: {', '.join((*needed, 'date', *more))}",
+            f"A row with '{needed[0]}' cannot have '{strange[0]}'.",
+            hint=f"It can have: {', '.join((*needed, 'date', *more))}",
         )
 
 
 def _add_row(collector: RowCollector, table: ColumnMapping, cells: Cells, date: str) -> None:
-    """Keep one row of theirs, or count it with the reason."""
-    row = {own: _get_value(cells, theirs, own) for own, theirs in table.items()}
+    """Add a row, or count it with the reason why it is skipped."""
+    row = {role: _get_value(cells, column, role) for role, column in table.items()}
     try:
         day = _get_date(row.pop("date", None), date)
         end = _get_end(row.pop("end", None), day)
@@ -190,7 +186,7 @@ def _add_row(collector: RowCollector, table: ColumnMapping, cells: Cells, date: 
     old = row.pop("old", None)
     before = (parse_date(day)[0] - timedelta(days=1)).isoformat() if old else ""
     if "text" in row:
-        more = {own: text for own in ("title", "id") if (text := row.get(own))}
+        more = {role: text for role in ("title", "id") if (text := row.get(role))}
         collector.add_document(row["text"], day, **more)
     elif "prompt" in row:
         if old:
@@ -214,7 +210,7 @@ def _get_date(value: Any, date: str) -> str:
 
 
 def _get_end(value: Any, start: str) -> dict[str, str]:
-    """The day that a fact ends, where it does. Raises ValueError where that is before its start."""
+    """The end of a fact, if it has one. Raises ValueError for an end before the start."""
     try:
         end = normalize_date(value)
     except ValueError as error:
@@ -226,17 +222,17 @@ def _get_end(value: Any, start: str) -> dict[str, str]:
     return {"end": end}
 
 
-def _get_value(cells: Cells, path: str, own: str) -> Any:
-    """What is in a column of theirs, as our rows hold it."""
+def _get_value(cells: Cells, path: str, role: str) -> Any:
+    """The value of a column, as rows of fki contain it."""
     value = cells.get(path)
     if path not in cells:
         column, *inner = path.split(".")
         value = cells.get(column)
         for part in inner:
             value = _get_field(value, part)
-    if own in ("date", "start", "end"):
+    if role in ("date", "start", "end"):
         return value[0] if isinstance(value, list) and len(value) == 1 else value
-    if own in LIST_COLUMNS:
+    if role in LIST_COLUMNS:
         parts = value if isinstance(value, list) else [value]
         return list(dict.fromkeys(text for part in parts if (text := _cell_text(part))))
     return _cell_text(value[0] if isinstance(value, list) and len(value) == 1 else value)
@@ -250,13 +246,13 @@ def _get_field(value: Any, part: str) -> Any:
 
 
 def _cell_text(value: Any) -> str:
-    """A cell as text; empty where it holds none, or more than one value."""
+    """A cell as text; "" if it is empty or has several values."""
     if isinstance(value, bool) or not isinstance(value, str | int | float) or value != value:
         return ""
     return value.strip() if isinstance(value, str) else f"{value:.15g}"
 
 
 def _replace_blank(text: str) -> str:
-    """A question with our blank in place of another one that it has once."""
+    """A prompt with our blank in place of another blank that occurs once."""
     signs = [sign for sign in BLANKS if text.count(sign) == 1 and SENTINEL not in text]
     return text.replace(signs[0], SENTINEL) if len(signs) == 1 else text

@@ -1,24 +1,24 @@
-"""Dates as other people's data spells them, as ours does: 2021, 2021-03 or 2021-03-05."""
+"""Normalizes dates of other datasets to 2021, 2021-03 or 2021-03-05."""
 
 import re
 from datetime import date, datetime, timezone
 
 from fki.core.calendar import parse_date
 
-NO_DATE, UNKNOWN = "no date", "a date that cannot be read"
-AMBIGUOUS = "a date whose day and month cannot be told apart, such as 03/04/2021"
+NO_DATE, UNKNOWN = "no date", "an unreadable date"
+AMBIGUOUS = "an ambiguous date, such as 03/04/2021"
 ISO = re.compile(r"\+?(\d{4}(?:-?Q[1-4])?(?:-\d{1,2}){0,2})(?:[T ]\d{1,2}:.*)?")
 WORDS = ("%B %d, %Y", "%b %d, %Y", "%d %B %Y", "%d %b %Y", "%B %Y", "%b %Y", "%a, %d %b %Y",
          "%a %b %d %Y")  # fmt: skip
 CLOCK = re.compile(r"[ ,]+\d{1,2}:\d\d.*$")
-SECONDS, MILLISECONDS = 10, 13  # digits of a time since 1970 in these years
+SECONDS, MILLISECONDS = 10, 13  # digits of a current time since 1970
 
 
 def normalize_date(value: object) -> str:
-    """Reads datetimes, ISO 8601, Wikidata's 00 for what is not known, years, 20210305, times since
-    1970 in seconds or milliseconds, and English words.
+    """Normalize a date.
 
-    Raises ValueError, which says why, for anything else.
+    Accepts datetimes, ISO 8601, Wikidata's 00 for unknown parts, years, 20210305, seconds or
+    milliseconds since 1970, and English month names. Raises ValueError with the reason otherwise.
     """
     if isinstance(value, datetime | date):
         return value.strftime("%Y-%m-%d").zfill(10)
@@ -63,7 +63,7 @@ def _read_digits(text: str) -> str:
 
 
 def _read_day_month(text: str) -> str:
-    """Day and month in either order, where one of them is greater than 12."""
+    """Day and month in either order, if one of them is greater than 12."""
     first, second, year = re.findall(r"\d+", text)[:3]
     if len(year) != 4:
         raise ValueError(AMBIGUOUS)

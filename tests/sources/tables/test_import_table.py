@@ -70,7 +70,7 @@ def test_a_date_is_filled_in_where_a_row_tells_none(tmp_path: Path) -> None:
     rows = [{"s": "Eden", "r": "head", "o": "Ann", "d": d} for d in ("2021", None, "soon")]
     found = make(tmp_path / "t", rows, FACTS, "2023-05")
     assert [row["start"] for row in found.tables["stream"]] == ["2021", "2023-05"]
-    assert found.dropped == {"stream: a date that cannot be read": 1}
+    assert found.dropped == {"stream: an unreadable date": 1}
 
 
 def test_what_is_left_out_is_counted_by_reason(tmp_path: Path) -> None:
@@ -87,15 +87,15 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path: Path) -> None:
     ("columns", "date", "error", "words", "hint"),
     [
         ("subject=ss,relation=r,object=o,date=d", "", DataError,
-         "no column 'ss'. Did you mean 's'.*rows.jsonl has the columns s, r, o, d", "--columns"),
-        ("subject=s,relation=r,date=d", "", ConfigError, "given as object", "object=THEIRS"),
-        ("subject=s,relation=r,object=o", "", ConfigError, "given as date", "--date 2021-04-30"),
-        ("text=s,relation=r,date=d", "", ConfigError, "has no 'relation'", "title"),
+         "'ss' not found. Did you mean 's'.*rows.jsonl.*s, r, o, d", "--columns"),
+        ("subject=s,relation=r,date=d", "", ConfigError, "lacks object", "object=COLUMN"),
+        ("subject=s,relation=r,object=o", "", ConfigError, "lacks date", "--date 2021-04-30"),
+        ("text=s,relation=r,date=d", "", ConfigError, "cannot have 'relation'", "title"),
         ("subjekt=s", "", ConfigError, "Did you mean 'subject'", "--columns subject="),
-        ("subject", "", ConfigError, "lacks its column", "--columns"),
-        ("subject=s,subject=r", "", ConfigError, "is there twice", "--columns"),
-        ("", "", ConfigError, "given as subject, relation, object, date", "--columns"),
-        ("subject=d,relation=r,object=o,date=s", "", DataError, "can be learned", "subject=d"),
+        ("subject", "", ConfigError, "'subject' has no column", "--columns"),
+        ("subject=s,subject=r", "", ConfigError, "'subject' occurs twice", "--columns"),
+        ("", "", ConfigError, "lacks subject, relation, object, date", "--columns"),
+        ("subject=d,relation=r,object=o,date=s", "", DataError, "no usable row", "subject=d"),
     ],
 )  # fmt: skip
 def test_columns_that_do_not_fit_are_said_with_what_is_there(
@@ -117,7 +117,7 @@ def test_an_empty_shard_and_a_field_that_the_first_row_leaves_out_do_no_harm(
 
 
 def test_a_folder_without_any_row_is_said(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="it has no rows"):
+    with pytest.raises(DataError, match="no usable row"):
         make(tmp_path / "t", [], FACTS)
 
 
@@ -144,5 +144,5 @@ def test_the_sources_of_a_folder_are_told_with_their_sums_and_license(tmp_path: 
 @pytest.mark.parametrize("name", ["nowhere", "empty"])
 def test_a_folder_without_tables_is_said(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="There is nothing"):
+    with pytest.raises(DataError, match=r"not found|is empty"):
         open_folder_tables(tmp_path / name, "", "")
