@@ -196,7 +196,7 @@ def test_a_head_scaled_wrongly_is_caught_although_its_likeliest_token_is_right(
     wrong = toy_model().config.d_model ** -0.5 if HEADS[head] else 1.0
     monkeypatch.setattr(ctranslate2, "measure_head_scale", lambda model: wrong)
     count = r"\d+" if form == "ctranslate2_int8" else "0"
-    with pytest.raises(CheckFailed, match=f"answers {count} of [1-9]"):
+    with pytest.raises(CheckFailed, match=f"run: {count} of [1-9]"):
         export(open_run(run_of("vanilla", untied=HEADS[head])), load_format(form), tmp_path / "out")
 
 
