@@ -3,6 +3,9 @@
 import gzip
 import importlib.util
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import flops, measure, reference_runs, run, scoring, setting_walk, workloads
-from benchmarks.source_index import SourceIndex
 from fki.data.dataset_folder import read_folder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -126,39 +128,20 @@ def test_every_benchmark_is_in_the_readme() -> None:
     assert [f.stem for f in scripts if f"`{f.stem}`" not in readme] == []
 
 
-def test_the_walk_of_the_settings_reaches_the_trainer() -> None:
-    index = SourceIndex(ROOT / "fki")
-    walk = setting_walk.SettingWalk(index, "Config", "Trainer.learn")
-    walk.run(setting_walk.find_command(index, "commands.train:train"))
-    assert walk.is_over and {"Config"} <= {kind.name for kind in walk.settings}
-    packages = {setting_walk.package_of(module) for module in walk.stops}
-    assert {"commands", "config", "training"} <= packages
-    order = setting_walk.best_order(index)
-    assert order == "current"
-    assert packages <= setting_walk.layer_heights(setting_walk.ORDERS[order]).keys()
+def test_the_walk_of_the_settings_goes_from_their_resolution_to_the_trainer() -> None:
+    command = [sys.executable, "-m", "benchmarks.setting_walk"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    figures = dict(line.split()[:2] for line in done.stdout.splitlines())
+    assert set(figures) == {"rooms", "climbs", "depth", "names"}
+    [stops] = re.findall(r"^stops: (.*)$", done.stderr, re.M)
+    assert {"config.resolve", "training.session", "training.trainer"} <= set(stops.split(" > "))
+    assert int(figures["rooms"]) == len(set(stops.split(" > ")))
 
 
-PROGRAM = {
-    "config.py": "class Config:\n    seed: int\n",
-    "commands.py": "from app.config import Config\nfrom app.training import Trainer\n"
-    "def load(preset: str) -> Config: return Config(preset)\n"
-    "def train(preset: str) -> None:\n    config = load(preset)\n    Trainer(config).learn()\n",
-    "training.py": "from app.config import Config\nclass Model: pass\nclass Trainer:\n"
-    "    def __init__(self, config: Config) -> None:\n        self.config = config\n"
-    "        self.model = Model()\n"
-    "    def learn(self) -> None:\n        for _ in range(self.config.seed): pass\n",
-}
-
-
-def test_the_stops_of_a_walk_are_the_modules_that_pass_settings(tmp_path: Path) -> None:
-    (tmp_path / "app").mkdir()
-    for name, text in PROGRAM.items():
-        (tmp_path / "app" / name).write_text(text, encoding="utf-8")
-    walk = setting_walk.SettingWalk(SourceIndex(tmp_path / "app"), "Config", "Trainer.learn")
-    walk.run(setting_walk.find_command(walk.package, "commands:train"))
-    assert walk.is_over
-    assert walk.stops == ["app.commands", "app.config", "app.commands", "app.training"]
-    assert walk.names == {"preset", "config", "seed"}
+def test_a_climb_is_a_stop_in_a_higher_layer() -> None:
+    walk = setting_walk.Walk()
+    walk.stops = ["fki.commands.train", "fki.config.resolve", "fki.training.session", "fki.core.x"]
+    assert walk.climbs == 1
 
 
 def test_digests_that_differ_or_are_missing_are_named() -> None:
