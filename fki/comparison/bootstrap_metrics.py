@@ -16,7 +16,7 @@ from fki.metrics.bootstrap import draw_weights
 from fki.metrics.continual import StreamScores
 from fki.metrics.draws import Draws
 from fki.metrics.registry import BY_FIELD, EM, STREAM_METRICS, AnswerMetric, metric_key
-from fki.runs.outcomes import Outcomes, ProbeCell
+from fki.runs.outcomes import AnsweredCell, Outcomes
 
 Cells: TypeAlias = Sequence[tuple[int, int]]  # (row, number of a cell of the run)
 Weights: TypeAlias = NDArray[np.float32]  # [1 + draws, n]
@@ -171,7 +171,7 @@ class ResampledRun:
         return {m.key: m.compute(scores) for m in STREAM_METRICS if m.compute}
 
 
-def _has(cell: ProbeCell, properties: Mapping[str, object]) -> bool:
+def _has(cell: AnsweredCell, properties: Mapping[str, object]) -> bool:
     pairs = ((getattr(cell, name), value) for name, value in properties.items())
     return all(has in v if isinstance(v, tuple) else has == v for has, v in pairs)
 

@@ -43,7 +43,7 @@ FIELDS: dict[str, type[np.generic]] = {  # of an answer, beside exact match
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error)
 
 
-class ProbeCell(NamedTuple):
+class AnsweredCell(NamedTuple):
     """The probes of one probe set and period, in the order of evaluation."""
 
     probe_set: str
@@ -57,7 +57,7 @@ class ProbeCell(NamedTuple):
 class Outcomes:
     """The probes of a run, and the scores of its answers in each row."""
 
-    cells: tuple[ProbeCell, ...]
+    cells: tuple[AnsweredCell, ...]
     digest: str  # of the probes, and of the rows that they are evaluated in
     rows: tuple[str, ...]  # "base", then the phases
     columns: tuple[str, ...]  # the phases
@@ -101,7 +101,7 @@ class Outcomes:
                 self.loaded.update(collected.loaded)
 
 
-_parsed: dict[str, tuple[ProbeCell, ...]] = {}  # by digest: shared by many runs of a sweep
+_parsed: dict[str, tuple[AnsweredCell, ...]] = {}  # by digest: shared by many runs of a sweep
 
 
 def read_outcomes(run: Run) -> Outcomes:
@@ -177,9 +177,9 @@ def _split(values: Values, layout: Layout) -> Answers:
     return tuple(rows)
 
 
-def _to_cell(values: list[Any]) -> ProbeCell:
+def _to_cell(values: list[Any]) -> AnsweredCell:
     probe_set, period, lasts, ids, subjects = values
-    return ProbeCell(probe_set, period, lasts, tuple(ids), tuple(subjects))
+    return AnsweredCell(probe_set, period, lasts, tuple(ids), tuple(subjects))
 
 
 def _collect(run: Run) -> Outcomes:
@@ -191,7 +191,7 @@ def _collect(run: Run) -> Outcomes:
     }
     samples = run.read_lines(SAMPLES)
     numbers: dict[tuple[str, str, bool], int] = {}
-    cells: list[ProbeCell] = []
+    cells: list[AnsweredCell] = []
     rows: list[dict[int, Values]] = []
     fields: dict[str, list[Any]] = {name: [] for name in FIELDS}
     for row in scores["rows"]:
@@ -202,7 +202,7 @@ def _collect(run: Run) -> Outcomes:
             ids = tuple(sample["id"] for sample in answers)
             if key not in numbers:
                 numbers[key] = len(cells)
-                cells.append(ProbeCell(*key, ids, tuple(subjects.get((key[0], i), i) for i in ids)))
+                cells.append(AnsweredCell(*key, ids, tuple(subjects.get((key[0], i), i) for i in ids)))
             elif cells[numbers[key]].ids != ids:
                 raise DataError(
                     f"{run.folder / SAMPLES}: the probes after {row['after']} differ from those of "

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from fki.metrics.registry import ANSWER_METRICS, EM, STREAM_METRICS
+
 Fki = Callable[..., Any]
 
 
@@ -230,3 +232,10 @@ def test_what_is_mistyped_is_told_the_nearest(
 ) -> None:
     shown = fki("compare", trained, option, value)
     assert shown.code == 2 and told in shown.words and "Traceback" not in shown.err
+
+
+def test_the_help_names_every_metric(fki: Fki) -> None:
+    words = fki("compare", "--help").out.replace("\n", " ").split()
+    named = {word.strip("│,.") for word in words}
+    for metric in (*STREAM_METRICS, *ANSWER_METRICS):
+        assert metric.key in named or metric is EM
