@@ -1,9 +1,9 @@
-"""Pretrain the embedded t5-mini from scratch, with fki's own trainer, on base knowledge alone.
+"""Pretrain the embedded t5-mini from scratch, with fki's trainer, on the base facts only.
 
     python scripts/build_t5_mini.py --dataset fki/assets/wiki --output fki/assets/t5-mini
 
-A SentencePiece vocabulary, then a small T5 (tied head) that reads every base fact in all of its
-wordings, and the same text under span corruption. Nothing of the stream is seen.
+The script trains a SentencePiece vocabulary, then a small T5 (tied head) on every base fact in all
+of its wordings and on the same text with span corruption. The stream is not used.
 """
 
 import argparse
@@ -43,24 +43,24 @@ SHAPE = {
     "num_decoder_layers": 2,
     "relative_attention_num_buckets": 32,
 }
-CORRUPTED = 0.25  # part of the texts that an epoch also shows under span corruption
+CORRUPTED = 0.25  # share of the texts that an epoch also has with span corruption
 
 
 class Pretraining(Method):
-    """Each epoch: every base fact in every wording, and a fresh draw of corrupted texts."""
+    """Each epoch has every base fact in every wording, and a new sample of corrupted texts."""
 
     def mix(
         self, period: Period, review: Sequence[Example], epoch: int, seed: int
     ) -> Sequence[Example]:
         rng = random.Random(derive_seed(seed, "spans", epoch))
-        texts = sentences(period.facts)
+        texts = make_sentences(period.facts)
         chosen = rng.sample(texts, int(CORRUPTED * len(texts)))
         spans = [Example(f"{epoch}.{i}", *corrupt_spans(t, rng)) for i, t in enumerate(chosen)]
         return [*period.examples, *spans]
 
 
-def sentences(facts: Sequence[Fact]) -> list[str]:
-    """Every fact as a sentence in each of its wordings."""
+def make_sentences(facts: Sequence[Fact]) -> list[str]:
+    """Make a sentence of every fact and wording."""
     return [
         wording.replace("[X]", fact.subject).replace("[Y]", answer)
         for fact in facts
@@ -70,7 +70,7 @@ def sentences(facts: Sequence[Fact]) -> list[str]:
 
 
 def train_vocabulary(texts: Sequence[str], folder: Path) -> PreTrainedTokenizerFast:
-    """A unigram vocabulary with byte fallback: pad, EOS, unknown, the pieces, the sentinels."""
+    """Train a unigram vocabulary with byte fallback: pad, EOS, unknown, pieces, sentinels."""
     with tempfile.TemporaryDirectory() as scratch:
         corpus = Path(scratch) / "corpus.txt"
         corpus.write_text("\n".join(texts), encoding="utf-8")
@@ -94,11 +94,11 @@ def train_vocabulary(texts: Sequence[str], folder: Path) -> PreTrainedTokenizerF
         pieces = sentencepiece.SentencePieceProcessor(
             model_file=str(Path(scratch) / "spiece.model")
         )
-    return as_fast_tokenizer(pieces)
+    return to_fast_tokenizer(pieces)
 
 
-def as_fast_tokenizer(pieces: sentencepiece.SentencePieceProcessor) -> PreTrainedTokenizerFast:
-    """The vocabulary as the tokenizer class that transformers loads from tokenizer.json."""
+def to_fast_tokenizer(pieces: sentencepiece.SentencePieceProcessor) -> PreTrainedTokenizerFast:
+    """Convert the vocabulary to the tokenizer that transformers loads from tokenizer.json."""
     special = ["<pad>", "</s>", "<unk>"]
     vocabulary = [
         (special[i] if i < 3 else pieces.id_to_piece(i), pieces.get_score(i))
@@ -125,8 +125,8 @@ def as_fast_tokenizer(pieces: sentencepiece.SentencePieceProcessor) -> PreTraine
     )
 
 
-def new_model(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneration:
-    """A randomly initialised T5 with a tied head."""
+def make_model(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneration:
+    """Make a randomly initialized T5 with a tied head."""
     torch.manual_seed(SEED)
     return T5ForConditionalGeneration(
         T5Config(
@@ -143,7 +143,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneration:
 def pretrain(
     model: T5ForConditionalGeneration, encoder: ExampleTokenizer, stream: Stream, config: Config
 ) -> float:
-    """Train on the stream's base knowledge. Returns the last epoch's mean loss."""
+    """Train on the base facts of the stream. Returns the mean loss of the last epoch."""
     method = Pretraining(config)
     trainer = Trainer(method.prepare(model), method, config, encoder, Accelerator())
     first = stream.periods[0]
@@ -163,24 +163,24 @@ def pretrain(
     return sum(last) / len(last)
 
 
-def scores(
+def evaluate(
     model: T5ForConditionalGeneration, encoder: ExampleTokenizer, stream: Stream, config: Config
 ) -> dict:
-    """Exact match (%) on every probe set, all its probes, and its floor of guessing."""
-    evaluator, found = Evaluator(encoder, config, Accelerator()), {}
+    """Evaluate every probe set: exact match and F1 in %, and the floor of guessing."""
+    evaluator, scores = Evaluator(encoder, config, Accelerator()), {}
     for probe_set in stream.probe_sets:
         score = mean_score(probe_set.name, "all", evaluator.predict(model, probe_set.probes))
-        found[probe_set.name] = {
+        scores[probe_set.name] = {
             "n": score.n,
             "em": round(score.em, 2),
             "f1": round(score.f1, 2),
             "floor": round(floor(probe_set, stream), 2),
         }
-    return found
+    return scores
 
 
 def floor(probe_set: ProbeSet, stream: Stream) -> float:
-    """Exact match (%) of always giving a relation's most frequent base answer."""
+    """Exact match (%) of always predicting a relation's most frequent base answer."""
     counts: dict[str, dict[str, int]] = {}
     for fact in stream.base:
         for answer in fact.objects:
@@ -195,7 +195,7 @@ CARD = Path(__file__).with_name("t5_mini_card.md")
 
 
 def write_card(folder: Path) -> None:
-    """README.md of the model folder, from pretraining.json."""
+    """Write README.md of the model folder, from pretraining.json."""
     result = json.loads((folder / "pretraining.json").read_text())
     rows = [
         f"| {name} | {s['n']:,} | {s['em']:.1f} | {s['f1']:.1f} | {s['floor']:.1f} |"
@@ -233,8 +233,8 @@ def main() -> None:
         use_lr_scheduling=True,
         max_grad_norm=1.0,
     )
-    tokenizer = train_vocabulary(sentences(stream.base), options.output)
-    model = new_model(tokenizer)
+    tokenizer = train_vocabulary(make_sentences(stream.base), options.output)
+    model = make_model(tokenizer)
     encoder = ExampleTokenizer(tokenizer, config.input_length, config.output_length)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
     loss = pretrain(model, encoder, stream, config)
@@ -246,7 +246,7 @@ def main() -> None:
         "data": stream.digest,
         "epochs": options.epochs,
         "seed": SEED,
-        "scores": scores(model, encoder, stream, config),
+        "scores": evaluate(model, encoder, stream, config),
     }
     (options.output / "pretraining.json").write_text(json.dumps(result, indent=1) + "\n")
     write_card(options.output)
