@@ -5,8 +5,8 @@ folder, synced, named in a manifest with the digest of each file, renamed, and o
 ones removed. One whose manifest does not verify does not count.
 """
 
-import logging
 import json
+import logging
 import os
 import shutil
 from collections.abc import Collection, Mapping
@@ -18,10 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fki.core.errors import DataError, FkiError
-from fki.runs.run_dir import CHECKPOINTS, RUN
 from fki.core.atomic_io import file_digest, sync, write_json, write_text
+from fki.core.errors import DataError, FkiError
 from fki.methods.base import trainable_parameters
+from fki.runs.run_dir import CHECKPOINTS, RUN
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,9 @@ def rotate(run: Path, keep_last: int, keep: Collection[str] = ()) -> None:
             shutil.rmtree(hidden)
 
 
-def _split_optimizer_state(optimizer: torch.optim.Optimizer | None) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _split_optimizer_state(
+    optimizer: torch.optim.Optimizer | None,
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """An optimizer's state as numbers and as tensors, both by "parameter.name"."""
     numbers: dict[str, Any] = {}
     tensors: dict[str, Tensor] = {}
@@ -120,7 +122,9 @@ def _split_optimizer_state(optimizer: torch.optim.Optimizer | None) -> tuple[dic
 def list_checkpoints(run: Path) -> list[Path]:
     """The run's checkpoints, oldest first."""
     found = [
-        (m, f.parent) for f in (run / CHECKPOINTS).glob(f"[!.]*/{MANIFEST}") if (m := _read_manifest(f))
+        (m, f.parent)
+        for f in (run / CHECKPOINTS).glob(f"[!.]*/{MANIFEST}")
+        if (m := _read_manifest(f))
     ]
     return [folder for _, folder in sorted(found, key=lambda pair: pair[0]["order"])]
 

@@ -5,21 +5,20 @@ from pathlib import Path
 
 from torch import nn
 from transformers import PreTrainedTokenizerBase
-from fki.data.collator import ExampleTokenizer
 
-from fki.core import registry
+from fki.config.resolve import Layer, resolve
 from fki.config.schema import Config
+from fki.core import registry
 from fki.core.errors import ConfigError, DataError
 from fki.core.paths import expand_path
-from fki.config.resolve import Layer, resolve
-from fki.runs.run_dir import RUN, SCORES, Run, find_runs
 from fki.core.types import Score
-from fki.runs import checkpoint
+from fki.data.collator import ExampleTokenizer
+from fki.methods.base import Method, make_method
 from fki.modeling import load
 from fki.modeling.load import BaseModel
+from fki.runs import checkpoint
 from fki.runs.outcomes import best_rows
-from fki.methods.base import make_method
-from fki.methods.base import Method
+from fki.runs.run_dir import RUN, SCORES, Run, find_runs
 
 BEST, NEWEST = "best", "newest"  # stand for the names of a run's checkpoints
 

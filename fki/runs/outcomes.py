@@ -6,9 +6,9 @@ other fields are loaded at first use. A file of a version before has exact match
 fields come from samples.jsonl.
 """
 
-import logging
 import hashlib
 import json
+import logging
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress

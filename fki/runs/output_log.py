@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fki.core.atomic_io import write_text
 from fki.core.errors import ConfigError
 from fki.core.paths import expand_path
-from fki.core.atomic_io import write_text
 
 
 def output_file(output_log: str) -> Path | None:

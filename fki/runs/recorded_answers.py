@@ -11,12 +11,12 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from fki.core.errors import DataError
-from fki.runs.run_dir import PROBES, SAMPLES, Run
+from fki.core.probe_sets import BASE
 from fki.core.types import Probe
 from fki.data.collator import ExampleTokenizer
-from fki.core.probe_sets import BASE
+from fki.metrics.answers import exact_match, extract_answer
 from fki.modeling.runtime import Runtime
-from fki.metrics.answers import extract_answer, exact_match
+from fki.runs.run_dir import PROBES, SAMPLES, Run
 
 MAX_PROBES_PER_SET = 500  # questions of a probe set
 PROBE_ADAPTER = TypeAdapter(Probe)
@@ -78,7 +78,9 @@ def read_recorded_probes(run: Run, after: str, most: int = MAX_PROBES_PER_SET) -
     chosen = {name: sample_evenly(some, most) for name, some in probes.items()}
     if not said:
         return RecordedProbes(chosen)
-    return RecordedProbes(chosen, {name: [said[name, p.id] for p in some] for name, some in chosen.items()})
+    return RecordedProbes(
+        chosen, {name: [said[name, p.id] for p in some] for name, some in chosen.items()}
+    )
 
 
 def _read_answers(run: Run, after: str) -> dict[tuple[str, str], RecordedAnswer]:
@@ -94,7 +96,9 @@ def _read_answers(run: Run, after: str) -> dict[tuple[str, str], RecordedAnswer]
 
 def _parse_answer(row: Mapping[str, Any]) -> RecordedAnswer:
     margin = row.get("margin")
-    return RecordedAnswer(str(row["text"]), row["em"] == 1, None if margin is None else float(margin))
+    return RecordedAnswer(
+        str(row["text"]), row["em"] == 1, None if margin is None else float(margin)
+    )
 
 
 def _is_past(row: Mapping[str, Any], after: str) -> bool:

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from fki.config.schema import Config, flatten, location_settings, to_dict
 from fki.core.errors import ConfigError, DataError
-from fki.runs.run_dir import CHECKPOINTS, METRICS, PROBES, RUN, SAMPLES, Run, find_runs
 from fki.core.types import Score, Step
+from fki.runs.run_dir import CHECKPOINTS, METRICS, PROBES, RUN, SAMPLES, Run, find_runs
 
 LOGS = (METRICS, SAMPLES)
 

@@ -11,16 +11,14 @@ checkpoints/   the weights that train, after a scored phase
 tracking/      what `--track tensorboard` writes
 """
 
-from fki.core.atomic_io import write_json
-
 import json
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from fki.config.renamed_settings import with_new_names
+from fki.core.atomic_io import write_json
 from fki.core.errors import DataError, FkiError
 from fki.core.paths import expand_path
 
@@ -39,18 +37,6 @@ TABLES = (  # of run.json
     "tracked",
 )
 WITH_SETTINGS = ("config", "origins", "protocol")  # tables of run.json whose keys are settings
-
-
-
-
-
-
-
-
-
-
-
-
 
 
 class Run:

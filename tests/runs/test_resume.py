@@ -131,7 +131,10 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(make: Make) -> N
     whole, runner = make("whole"), make("stopped")
     list(whole.events())
     before = signal.getsignal(signal.SIGTERM)
-    with handle_signals() as runner.requests, pytest.raises(Interrupted, match="can be resumed from") as caught:
+    with (
+        handle_signals() as runner.requests,
+        pytest.raises(Interrupted, match="can be resumed from") as caught,
+    ):
         for event in runner.events():
             if isinstance(event, Step) and event.step == 2:
                 os.kill(os.getpid(), signal.SIGTERM)
