@@ -166,7 +166,7 @@ def _score_probes(
     model = loaded.model.to(make_accelerator(config).device)
     tokenizer = loaded.example_tokenizer()
     runtime = TorchRuntime(model, tokenizer)
-    answers = probes.answers(
+    answers = probes.predict(
         runtime, tokenizer, length=config.output_length, beams=config.num_beams
     )
     em = {name: percent_correct(rows) for name, rows in answers.items()}

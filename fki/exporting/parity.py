@@ -166,7 +166,7 @@ class ParityCheck:
             ours, theirs = self.recorded[name], answers[name]
             differing = 0
             for probe, a, b in zip(probes, ours, theirs, strict=True):
-                if a.is_right != b.is_right:
+                if a.is_correct != b.is_correct:
                     is_tie = (a.margin is not None and a.margin < near_tie) or (
                         self._are_equally_likely(
                             runtime, tokenizer, probe, (a.text, b.text), near_tie
@@ -181,7 +181,7 @@ class ParityCheck:
         self, runtime: Runtime, tokenizer: ExampleTokenizer
     ) -> Mapping[str, Sequence[RecordedAnswer]]:
         length, beams = self.config.output_length, self.config.num_beams
-        return self.recorded_probes.answers(runtime, tokenizer, length=length, beams=beams)
+        return self.recorded_probes.predict(runtime, tokenizer, length=length, beams=beams)
 
     def _count_same_beams(
         self,

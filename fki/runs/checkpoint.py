@@ -1,8 +1,8 @@
-"""Checkpoints: what trains, its optimizer's state and where the run was, whatever the method.
+"""Checkpoints of any method: trainable weights, optimizer state and the state of the run.
 
-Loading is `method.prepare(base)` and then these weights. A checkpoint is written to a scratch
-folder, synced, named in a manifest with the digest of each file, renamed, and only then are older
-ones removed. One whose manifest does not verify does not count.
+Loading is `method.prepare(base)` followed by these weights. A checkpoint is written to a scratch
+folder and synced; a manifest with the digest of each file is added; the folder is renamed. Only
+then are older checkpoints removed. A checkpoint whose manifest does not verify is ignored.
 """
 
 import json
@@ -31,7 +31,7 @@ WEIGHTS, OPTIMIZER, STATE, MANIFEST = (
     "state.json",
     "manifest.json",
 )
-LATEST = "LATEST"  # a file with the newest checkpoint's name, for scripts
+LATEST = "LATEST"  # contains the newest checkpoint's name, for scripts
 
 
 def save(
@@ -45,20 +45,20 @@ def save(
     keep_last: int = 1,
     keep: Collection[str] = (),
 ) -> Path:
-    """Save what trains as `checkpoints/<name>`.
+    """Save the trainable weights as `checkpoints/<name>`.
 
     Args:
-        order: which of two is newer.
-        state: where the run is, as JSON has it.
-        optimizer: whose state goes with it.
-        keep_last: how many of the newest remain; those named in `keep` remain beside them.
+        order: the larger, the newer.
+        state: of the run, as JSON.
+        optimizer: its state is saved too.
+        keep_last: number of newest checkpoints that remain, beside those named in `keep`.
     Raises:
-        FkiError: the disk refuses; older checkpoints are then untouched.
+        FkiError: writing fails; older checkpoints are then unchanged.
     """
     root = run / CHECKPOINTS
     folder, scratch = root / name, root / f".{name}.{os.getpid()}"
     try:
-        shutil.rmtree(scratch, ignore_errors=True)  # of a process with our number, long gone
+        shutil.rmtree(scratch, ignore_errors=True)  # left by an earlier process with the same id
         scratch.mkdir(parents=True)
         tensors = {n: p.detach().cpu().contiguous() for n, p in trainable_parameters(model).items()}
         save_file(tensors, scratch / WEIGHTS)
@@ -73,9 +73,9 @@ def save(
         write_text(root / LATEST, name + "\n")
     except (OSError, SafetensorError, FkiError) as error:
         raise FkiError(
-            f"The checkpoint {folder} cannot be written: {error}.",
-            hint="Free some space, then run the same command with --resume; "
-            "the checkpoints before it are whole.",
+            f"Cannot write the checkpoint {folder}: {str(error).rstrip('.')}.",
+            hint="Free some space, then run the same command with --resume. "
+            "Earlier checkpoints are intact.",
         ) from None
     finally:  # also on Ctrl-C
         shutil.rmtree(scratch, ignore_errors=True)
@@ -84,7 +84,7 @@ def save(
 
 
 def _move_into_place(scratch: Path, folder: Path) -> None:
-    """The scratch folder in its place; one of the same name, from before a restart, makes way."""
+    """Rename the scratch folder; replace a folder of the same name, from before a restart."""
     if folder.exists():
         old = folder.with_name(f".{folder.name}.old.{os.getpid()}")
         os.replace(folder, old)
@@ -96,18 +96,18 @@ def _move_into_place(scratch: Path, folder: Path) -> None:
 
 
 def rotate(run: Path, keep_last: int, keep: Collection[str] = ()) -> None:
-    """Remove all checkpoints but the newest and those that are named."""
+    """Remove all checkpoints except the newest and those named in `keep`."""
     for old in list_checkpoints(run)[:-keep_last]:
         if old.name not in keep:
             hidden = old.with_name(f".{old.name}.old.{os.getpid()}")
-            os.replace(old, hidden)  # so that no half-removed one ever counts
+            os.replace(old, hidden)  # a partly removed checkpoint is never listed
             shutil.rmtree(hidden)
 
 
 def _split_optimizer_state(
     optimizer: torch.optim.Optimizer | None,
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """An optimizer's state as numbers and as tensors, both by "parameter.name"."""
+    """Split an optimizer's state into numbers and tensors, both keyed by "parameter.name"."""
     numbers: dict[str, Any] = {}
     tensors: dict[str, Tensor] = {}
     for parameter, state in (optimizer.state_dict()["state"] if optimizer else {}).items():
@@ -120,7 +120,7 @@ def _split_optimizer_state(
 
 
 def list_checkpoints(run: Path) -> list[Path]:
-    """The run's checkpoints, oldest first."""
+    """The run's checkpoints, the oldest first."""
     found = [
         (m, f.parent)
         for f in (run / CHECKPOINTS).glob(f"[!.]*/{MANIFEST}")
@@ -139,11 +139,11 @@ def _read_manifest(file: Path) -> dict[str, Any] | None:
 
 
 def verify(folder: Path) -> None:
-    """Raises DataError where a file is missing, altered, or a link to somewhere else."""
+    """Raises DataError if a file is missing, altered or a symbolic link."""
     manifest = _read_manifest(folder / MANIFEST)
     names = {WEIGHTS, OPTIMIZER, STATE}
     if manifest is None or manifest["sha256"].keys() != names:
-        raise DataError(f"The checkpoint {folder} is damaged: it has no whole {MANIFEST}.")
+        raise DataError(f"The checkpoint {folder} is damaged: {MANIFEST} is missing or incomplete.")
     for name in sorted(names):
         file = folder / name
         if folder.is_symlink() or file.is_symlink() or not file.is_file():
@@ -151,7 +151,7 @@ def verify(folder: Path) -> None:
         try:
             found = file_digest(file)
         except OSError as error:
-            raise DataError(f"The checkpoint {folder} cannot be read: {error}.") from None
+            raise DataError(f"Cannot read the checkpoint {folder}: {error}.") from None
         if found != manifest["sha256"][name]:
             raise DataError(
                 f"The checkpoint {folder} is damaged: the checksum of {name} does not match."
@@ -159,7 +159,7 @@ def verify(folder: Path) -> None:
 
 
 def find_newest_valid(run: Path) -> tuple[Path | None, list[str]]:
-    """The newest checkpoint that verifies, and why newer ones were passed over."""
+    """The newest checkpoint that verifies, or None, and the faults of newer ones."""
     problems = []
     for folder in reversed(list_checkpoints(run)):
         try:
@@ -173,7 +173,7 @@ def find_newest_valid(run: Path) -> tuple[Path | None, list[str]]:
 
 
 def choose(run: Path, name: str = "") -> Path:
-    """The named checkpoint of a run, or its newest. Raises DataError where there is none."""
+    """The named checkpoint of a run, or the newest. Raises DataError if it does not exist."""
     found = list_checkpoints(run)
     if not found:
         raise DataError(f"{run} has no checkpoint.", hint="Was the run finished?")
@@ -182,15 +182,15 @@ def choose(run: Path, name: str = "") -> Path:
         names = ", ".join(folder.name for folder in found)
         raise DataError(
             f"{run} has no checkpoint '{name}'; it has {names}.",
-            hint="A run keeps the newest ones: for more, train with --set keep_last=12",
+            hint="A run keeps only the newest checkpoints. To keep more: --set keep_last=12",
         )
     return chosen
 
 
 def find(path: Path, setting: str = "checkpoint_path") -> Path:
-    """The checkpoint that a setting's path means: itself, or the newest of a run.
+    """The checkpoint at a path, or the newest checkpoint of the run at a path.
 
-    Raises DataError where it is neither.
+    Raises DataError, which names the setting, for any other path.
     """
     if (path / WEIGHTS).is_file():
         return path
@@ -198,15 +198,15 @@ def find(path: Path, setting: str = "checkpoint_path") -> Path:
         return choose(path)
     raise DataError(
         f"{setting}: {path} is neither a run nor one of its checkpoints.",
-        hint="A plain model folder is given as: --model FOLDER",
+        hint="For a plain model folder: --model FOLDER",
     )
 
 
 def load(folder: Path, model: nn.Module) -> None:
-    """Put a checkpoint's weights into a prepared model.
+    """Load a checkpoint's weights into a prepared model.
 
-    Raises DataError where a file is altered, or its weights are not the ones that train, or are no
-    numbers.
+    Raises DataError if a file is altered, if names or shapes differ from the model's trainable
+    parameters, or if a weight is NaN or infinite.
     """
     verify(folder)
     tensors = _read_tensors(folder / WEIGHTS)
@@ -218,19 +218,19 @@ def load(folder: Path, model: nn.Module) -> None:
         raise DataError(
             f"The checkpoint {folder} does not fit the model: {wrong[0]} is missing, unknown or of "
             "another shape.",
-            hint="Use the model, method and freeze_level that it was trained with.",
+            hint="Use the model, method and freeze_level of its training.",
         )
     if bad := [n for n, t in tensors.items() if not bool(torch.isfinite(t).all())]:
-        raise DataError(f"The checkpoint {folder} holds no finite numbers in {bad[0]}.")
+        raise DataError(f"The checkpoint {folder} contains NaN or infinity in {bad[0]}.")
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[name])
 
 
 def load_state(folder: Path) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:
-    """Where the run was, and the optimizer's state by parameter, of a checkpoint that verifies.
+    """Read the run's state, and the optimizer's state by parameter; does not verify digests.
 
-    Raises DataError where they are not as fki writes them.
+    Raises DataError if either is malformed.
     """
     try:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
@@ -239,7 +239,7 @@ def load_state(folder: Path) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]
             parameter, _, name = key.partition(".")
             optimizer.setdefault(int(parameter), {})[name] = value
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"The checkpoint {folder} cannot be read: {error!r}.") from None
+        raise DataError(f"Cannot read the checkpoint {folder}: {error!r}.") from None
     return state, optimizer
 
 
@@ -247,4 +247,4 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:
-        raise DataError(f"{file} cannot be read: {error}.") from None
+        raise DataError(f"Cannot read {file}: {error}.") from None

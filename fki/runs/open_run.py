@@ -1,4 +1,4 @@
-"""A model to ask: a run, one of its checkpoints, or any model folder or name."""
+"""Open a model for evaluation or export: a run, one of its checkpoints, a model folder or name."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,25 +20,25 @@ from fki.runs import checkpoint
 from fki.runs.outcomes import best_rows
 from fki.runs.run_dir import RUN, SCORES, Run, find_runs
 
-BEST, NEWEST = "best", "newest"  # stand for the names of a run's checkpoints
+BEST, NEWEST = "best", "newest"  # in place of a checkpoint's name
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model as it was trained, with what it needs to be asked or folded."""
+    """A loaded model with its config, method and tokenizer."""
 
-    name: str  # for people: the run's folder name, or the model's
+    name: str  # for display: the run's folder name, or the model's
     checkpoint: str  # "" for a plain model
     config: Config
     base: BaseModel
     model: nn.Module
     method: Method
     run: Run | None
-    averaged: tuple[str, ...] = ()  # the checkpoints that it is the mean of, in words
+    averaged: tuple[str, ...] = ()  # labels of the averaged checkpoints
 
     @property
     def label(self) -> str:
-        """What it is, for people."""
+        """The model's name for display."""
         if self.averaged:
             return f"the average of {', '.join(self.averaged)}"
         return f"{self.name} after {self.checkpoint}" if self.checkpoint else self.name
@@ -46,18 +46,17 @@ class LoadedModel:
     def example_tokenizer(
         self, tokenizer: PreTrainedTokenizerBase | None = None
     ) -> ExampleTokenizer:
-        """A tokenizer of examples with the run's lengths, over the base model's tokenizer or a
-        given one."""
+        """An ExampleTokenizer with the run's lengths, over the given or the base tokenizer."""
         return ExampleTokenizer(
             tokenizer or self.base.tokenizer, self.config.input_length, self.config.output_length
         )
 
 
 def find_run(target: str, named: str = "") -> tuple[Run | None, str]:
-    """The run that a path means, RUN or RUN/checkpoints/NAME, and the checkpoint's name.
+    """Find the run and the checkpoint's name for a path: RUN or RUN/checkpoints/NAME.
 
-    None stands for a model. Raises DataError for a folder of runs, ConfigError where a checkpoint
-    is `named` and there is no run.
+    Returns None for a model. Raises DataError for a folder of runs, and ConfigError if a checkpoint
+    is named but the path is not a run.
     """
     folder = expand_path(target)
     if (folder / RUN).is_file():
@@ -66,19 +65,20 @@ def find_run(target: str, named: str = "") -> tuple[Run | None, str]:
     if (folder / checkpoint.WEIGHTS).is_file() and (above / RUN).is_file():
         return Run.open(above), named or folder.resolve().name
     if named:
-        raise ConfigError(f"--checkpoint is one of a run's, and '{target}' is no run.")
+        raise ConfigError(f"--checkpoint needs a run; '{target}' is not a run.")
     if runs := find_runs(folder):
         raise DataError(
-            f"'{target}' is no run, it holds {len(runs)}.", hint=f"Run: fki eval {runs[0].folder}"
+            f"'{target}' is not a run; it contains {len(runs)} runs.",
+            hint=f"Run: fki eval {runs[0].folder}",
         )
     return None, ""
 
 
 def read_config(run: Run) -> Config:
-    """The config that a run was made with. Raises DataError where run.json does not hold one."""
+    """The config of a run. Raises DataError if run.json has no valid config."""
     values = run.info.get("config")
     if not isinstance(values, dict):
-        raise DataError(f"{run.folder / RUN} holds no config.")
+        raise DataError(f"{run.folder / RUN} has no config.")
     try:
         return resolve([Layer(values, {})], options_of=registry.options_of).config
     except ConfigError as error:
@@ -86,9 +86,9 @@ def read_config(run: Run) -> Config:
 
 
 def find_best_checkpoint(run: Run) -> str:
-    """The name of the run's best checkpoint that is still there: most kept and most learned.
+    """The name of the run's best existing checkpoint, by exact match on kept and learned probes.
 
-    Raises DataError where the run has no scores, or of no row a checkpoint.
+    Raises DataError if the run has no scores, or no checkpoint of a scored row.
     """
     try:
         rows = [
@@ -96,29 +96,31 @@ def find_best_checkpoint(run: Run) -> str:
             for row in run.read(SCORES)["rows"]
         ]
     except (KeyError, TypeError):
-        raise DataError(f"{run.folder / SCORES} holds no rows of scores.") from None
-    kept = {folder.name for folder in checkpoint.list_checkpoints(run.folder)}
+        raise DataError(f"{run.folder / SCORES} has no rows of scores.") from None
+    existing = {folder.name for folder in checkpoint.list_checkpoints(run.folder)}
     for name in best_rows(rows, len(rows)):
-        if name in kept:
+        if name in existing:
             return name
     raise DataError(
-        f"{run.folder} has no checkpoint of a row that was scored.",
-        hint="Leave --checkpoint out for the newest one.",
+        f"{run.folder} has no checkpoint of a scored row.",
+        hint="Leave out --checkpoint to use the newest one.",
     )
 
 
 def select_checkpoint(run: Run, name: str = "") -> Path:
-    """A run's checkpoint: the newest unless named, or the `best`. Raises DataError where there is
-    none of this name."""
+    """A run's checkpoint by name, the `best`, or the newest ("" or `newest`).
+
+    Raises DataError if it does not exist.
+    """
     if name == BEST:
         return checkpoint.choose(run.folder, find_best_checkpoint(run))
     return checkpoint.choose(run.folder, "" if name == NEWEST else name)
 
 
 def open_run(run: Run, name: str = "") -> LoadedModel:
-    """A run's model with the weights of a checkpoint, as `checkpoint_of` has it.
+    """Load a run's model with the weights of a checkpoint, as in `select_checkpoint`.
 
-    Raises DataError where the base model is not the one that was trained, or weights do not fit.
+    Raises DataError if the base model has changed since training, or if the weights do not fit.
     """
     config = read_config(run)
     folder = select_checkpoint(run, name)
@@ -126,8 +128,8 @@ def open_run(run: Run, name: str = "") -> LoadedModel:
     expected = run.info.get("model", {}).get("digest")
     if expected and load.weights_digest(base.model) != expected:
         raise DataError(
-            f"'{config.model}' no longer has the weights that {run.folder} was trained from.",
-            hint="Give the model back its old weights, or train again.",
+            f"The weights of '{config.model}' have changed since the training of {run.folder}.",
+            hint="Restore the model's weights, or train again.",
         )
     method = make_method(config)
     model = method.prepare(base.model)
@@ -136,7 +138,7 @@ def open_run(run: Run, name: str = "") -> LoadedModel:
 
 
 def open_model(name: str, config: Config) -> LoadedModel:
-    """A plain model by folder or name, asked with the given config's protocol."""
+    """Load a plain model by folder or name, with the settings of the given config."""
     plain = config.model_copy(update={"model": name, "method": "vanilla", "freeze_level": 0})
     base = load.load_base_model(name)
     return LoadedModel(Path(name).name, "", plain, base, base.model, make_method(plain), None)

@@ -1,9 +1,9 @@
 """The score of every answer of a run, compactly: the input of comparisons.
 
-`outcomes.npz` is written when a run ends, from samples.jsonl, scores.json and probes.jsonl. Where it
-is missing or older than the answers, those files are read instead. Exact match is always loaded; the
-other fields are loaded at first use. A file of a version before has exact match alone, and the other
-fields come from samples.jsonl.
+`outcomes.npz` is written when a run ends, from samples.jsonl, scores.json and probes.jsonl. If it
+is missing or older than the answers, those files are read instead. Exact match is always loaded;
+the other fields are loaded at first use. A file of version 0.1 contains only exact match; the other
+fields then come from samples.jsonl.
 """
 
 import hashlib
@@ -89,11 +89,11 @@ class Outcomes:
 
     def _load(self, name: str) -> None:
         """Fill `loaded` from outcomes.npz, else from samples.jsonl."""
-        with suppress(*UNREADABLE), (self.run.folder / OUTCOMES).open("rb") as file:
-            with np.load(file) as saved:
-                if _is_current(self.run, _parse(saved["head"])[0]):
-                    self.loaded[name] = saved[name]
-                    return
+        path = self.run.folder / OUTCOMES
+        with suppress(*UNREADABLE), path.open("rb") as file, np.load(file) as saved:
+            if _is_current(self.run, _parse(saved["head"])[0]):
+                self.loaded[name] = saved[name]
+                return
         self.loaded.update(dict.fromkeys(FIELDS))
         with suppress(DataError):
             collected = _collect(self.run)

@@ -1,4 +1,4 @@
-"""`output_log`: a further copy of the scores, where the user wants one."""
+"""The setting `output_log`: an additional copy of the scores as .csv or .jsonl."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from fki.core.paths import expand_path
 
 
 def output_file(output_log: str) -> Path | None:
-    """The file that is written: a .csv or .jsonl, or `scores.csv` in a folder; None for ""."""
+    """The file to write: a .csv or .jsonl, or `scores.csv` in a folder; None for ""."""
     if not output_log:
         return None
     path = expand_path(output_log)
@@ -20,27 +20,29 @@ def output_file(output_log: str) -> Path | None:
 
 
 def check(output_log: str) -> None:
-    """Make the folder of the file. Raises ConfigError, before anything is trained, where it cannot
-    be made or the file would be overwritten."""
+    """Create the folder of the file.
+
+    Raises ConfigError if the folder cannot be created or if the file exists.
+    """
     file = output_file(output_log)
     if file is None:
         return
     if file.exists():
         raise ConfigError(
-            f"output_log: {file} exists, and fki overwrites nothing.",
+            f"output_log: {file} exists; fki does not overwrite it.",
             hint="Give another output_log.",
         )
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(
-            f"output_log: the folder {file.parent} cannot be made: {error.strerror}.",
+            f"output_log: the folder {file.parent} cannot be created: {error.strerror}.",
             hint="Give another output_log.",
         ) from None
 
 
 def write(output_log: str, rows: list[dict[str, Any]]) -> None:
-    """Write one line per score: what it came after, the probe set, the period, the numbers."""
+    """Write one line for each score: row, probe set, period and numbers."""
     file = output_file(output_log)
     if file is None:
         return

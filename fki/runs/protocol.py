@@ -1,4 +1,4 @@
-"""The scoring protocol of a run: runs are compared only where it is the same."""
+"""The scoring protocol of a run; runs are compared only if their protocols are equal."""
 
 from collections.abc import Mapping
 from typing import Any

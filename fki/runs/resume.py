@@ -1,8 +1,8 @@
-"""Going on with a run that stopped: which one, from which checkpoint, with which logs.
+"""Resume a run: find it, read its state, and truncate its logs to that state.
 
-A run goes on from its newest checkpoint that verifies, or from its beginning where there is none.
-What was logged behind that point is cut off, so that the finished run is the one that was never
-stopped.
+A run resumes from its newest valid checkpoint, or from the beginning if it has none. Log entries
+after that point are removed, so that a resumed run ends with the same files as an uninterrupted
+one.
 """
 
 import json
@@ -23,12 +23,12 @@ LOGS = (METRICS, SAMPLES)
 
 @dataclass(slots=True)
 class RunTotals:
-    """What was spent so far."""
+    """Costs of a run so far."""
 
     train_seconds: float = 0.0
     eval_seconds: float = 0.0
-    tokens: int = 0  # trained on, over all epochs
-    stream_tokens: int = 0  # of the periods learned so far, once: what KAR counts
+    tokens: int = 0  # of training, over all epochs
+    stream_tokens: int = 0  # of the trained periods, each counted once, for KAR
     steps: int = 0
     examples: int = 0
     flops: float = 0.0  # floating-point operations of training, estimated
@@ -44,26 +44,24 @@ class RunTotals:
 
 @dataclass(slots=True)
 class RunPosition:
-    """What has been done: `phase` phases trained and scored (row 0 is phase 0), then, of the next
-    one, `period` periods and `step` optimizer steps of the one after, which took `seconds`. -1:
-    nothing."""
+    """The completed part of a run."""
 
-    phase: int = -1
-    period: int = 0
-    step: int = 0
-    seconds: float = 0.0
+    phase: int = -1  # the last evaluated row of R; -1: none
+    period: int = 0  # trained periods of the next phase
+    step: int = 0  # optimizer steps of the next period
+    seconds: float = 0.0  # that these steps took
 
 
 @dataclass(slots=True)
 class RunState:
-    """Where a run is, and what it has scored."""
+    """The state of a run, without weights and optimizer."""
 
     position: RunPosition = field(default_factory=RunPosition)
     totals: RunTotals = field(default_factory=RunTotals)
     rows: list[tuple[str, list[Score]]] = field(default_factory=list)
 
     def as_dict(self, run: Run) -> dict[str, Any]:
-        """As a checkpoint keeps it, with the length of each log."""
+        """The state as a checkpoint stores it, with the length of each log."""
         sizes = {name: file_size(run.folder / name) for name in LOGS}
         return {
             "position": asdict(self.position),
@@ -74,14 +72,15 @@ class RunState:
 
 
 def file_size(file: Path) -> int:
-    """Bytes, 0 where there is no file."""
+    """Bytes; 0 for a missing file."""
     return file.stat().st_size if file.exists() else 0
 
 
 def find_unfinished_run(config: Config) -> Run | None:
-    """The run that the same command began and did not finish, in `output_dir` or else in runs/.
+    """The newest unfinished run with these settings, in `output_dir` or else under runs/.
 
-    Raises ConfigError where `output_dir` holds a run with other settings.
+    A run in `output_dir` is returned even if it is done. Raises ConfigError if it has other
+    settings.
     """
     if not config.output_dir:
         runs = find_runs(Path("runs"))
@@ -93,54 +92,53 @@ def find_unfinished_run(config: Config) -> Run | None:
     run = Run(folder)
     if keys := differing_settings(run, config):
         raise ConfigError(
-            f"{folder} holds a run with other settings: {', '.join(keys)}.",
-            hint="Give another --output-dir, or the settings that it was begun with.",
+            f"{folder} contains a run with other settings: {', '.join(keys)}.",
+            hint="Give another --output-dir, or the settings of that run.",
         )
     return run
 
 
 def is_done(run: Run) -> bool:
-    """Has it run to its end?"""
+    """Is the run done?"""
     return run.info.get("status") == "done"
 
 
 def differing_settings(run: Run, config: Config) -> list[str]:
-    """The settings in which a run differs from a config, its locations left out."""
+    """The names of settings that differ between a run and a config, without locations."""
     try:
-        theirs = run.info.get("config")
+        stored = run.info.get("config")
     except DataError:
-        theirs = None
-    if not isinstance(theirs, dict):
+        stored = None
+    if not isinstance(stored, dict):
         return ["all"]
-    ours = flatten(to_dict(config))
-    stated = flatten(theirs)
-    keys = [key for key in {**ours, **stated} if key not in location_settings()]
-    return [key for key in keys if ours.get(key) != stated.get(key)]
+    current, before = flatten(to_dict(config)), flatten(stored)
+    keys = [key for key in {**current, **before} if key not in location_settings()]
+    return [key for key in keys if current.get(key) != before.get(key)]
 
 
 def check_unchanged(run: Run, dataset: str, model: str) -> None:
-    """Raises DataError where data or base model are no longer those that the run began with."""
-    for what, now in (("dataset", dataset), ("model", model)):
-        before = run.info.get(what, {}).get("digest")
-        if before != now:
+    """Raises DataError if the dataset or the base model has changed since the run started."""
+    for name, digest in (("dataset", dataset), ("model", model)):
+        before = run.info.get(name, {}).get("digest")
+        if before != digest:
             raise DataError(
-                f"The {what} of {run.folder} has changed since the run began: its digest must be "
-                f"{before}, it is {now}.",
-                hint=f"Give the {what} back its old content, or begin a new run.",
+                f"The {name} of {run.folder} has changed since the run started: its digest was "
+                f"{before} and is now {digest}.",
+                hint=f"Restore the {name}, or start a new run.",
             )
 
 
 def check_no_links(run: Run) -> None:
-    """Raises DataError where a file that would be written is a link to somewhere else."""
+    """Raises DataError if a file to be written is a symbolic link."""
     for file in (run.folder / name for name in (*LOGS, PROBES, RUN, CHECKPOINTS)):
         if file.is_symlink():
-            raise DataError(f"{file} is a link, and fki writes into the run's own folder only.")
+            raise DataError(f"{file} is a link; fki writes only into the run's own folder.")
 
 
 def parse_state(content: Mapping[str, Any]) -> tuple[RunState, dict[str, int]]:
-    """The state that a checkpoint kept, and the lengths of the logs.
+    """Parse a checkpoint's state. Returns the state and the length of each log.
 
-    Raises DataError where it is not as fki writes it.
+    Raises DataError if the content is malformed.
     """
     try:
         state = RunState(
@@ -150,31 +148,31 @@ def parse_state(content: Mapping[str, Any]) -> tuple[RunState, dict[str, int]]:
         )
         return state, {name: int(content["sizes"][name]) for name in LOGS}
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"A checkpoint's state is not as fki writes it: {error!r}.") from None
+        raise DataError(f"The state of a checkpoint is malformed: {error!r}.") from None
 
 
 class LogExtent(NamedTuple):
-    """How far a run's log goes: optimizer steps, and scored rows."""
+    """The number of optimizer steps and scored rows in a run's log."""
 
     steps: int = 0
     rows: int = 0
 
 
 def read_log_extent(run: Run) -> LogExtent:
-    """How far metrics.jsonl goes, up to a line that a kill left unfinished."""
+    """Read the extent of metrics.jsonl, up to an incomplete last line."""
     steps, rows = 0, set()
     with suppress(FileNotFoundError, ValueError), (run.folder / METRICS).open("rb") as lines:
-        for found in map(json.loads, lines):
-            steps = max(steps, found.get("step", 0))
-            rows |= {found["after"]} if "after" in found else set()
+        for entry in map(json.loads, lines):
+            steps = max(steps, entry.get("step", 0))
+            rows |= {entry["after"]} if "after" in entry else set()
     return LogExtent(steps, len(rows))
 
 
 def truncate_logs(run: Run, sizes: Mapping[str, int]) -> None:
-    """Cut the logs to these lengths. Raises DataError where one is shorter."""
+    """Truncate the logs to these lengths, in bytes. Raises DataError if a log is shorter."""
     for name in LOGS:
         file, size = run.folder / name, sizes.get(name, 0)
         if file_size(file) < size:
-            raise DataError(f"{file} is shorter than when the checkpoint was written.")
+            raise DataError(f"{file} is shorter than at the time of the checkpoint.")
         if file.exists():
             os.truncate(file, size)

@@ -1,14 +1,15 @@
-"""A run is a folder that explains itself, written before the first step.
+"""A run folder, which describes its run completely and is created before the first step.
 
-run.json       status, the resolved config and where each value came from, digests, versions
-config.toml    the config again, to run again
-metrics.jsonl  one object a line: every optimizer step and every scored row
-probes.jsonl   the questions, once; samples.jsonl: each answer, by probe id and row
-scores.json    the rows of the matrix R, and what follows from them
-outcomes.npz   which questions were answered right, for comparisons
-report.html    all of it as a page
-checkpoints/   the weights that train, after a scored phase
-tracking/      what `--track tensorboard` writes
+run.json       status, the resolved config with the origin of each value, digests, versions
+config.toml    the config as a preset, to repeat the run
+metrics.jsonl  one line for each optimizer step and each scored row
+probes.jsonl   the probes
+samples.jsonl  each prediction, by row and probe id
+scores.json    the rows of the matrix R and their summary
+outcomes.npz   the score of each prediction, for comparisons
+report.html    the results as a page
+checkpoints/   trainable weights and the state of the run
+tracking/      files of `--track tensorboard`
 """
 
 import json
@@ -40,16 +41,16 @@ WITH_SETTINGS = ("config", "origins", "protocol")  # tables of run.json whose ke
 
 
 class Run:
-    """A run folder, to write or to read."""
+    """A run folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @classmethod
     def create(cls, output_dir: str, label: str) -> "Run":
-        """A new folder: `output_dir`, or `runs/<label>-<time>`. Nothing existing is touched.
+        """Create a new folder: `output_dir`, or `runs/<label>-<time>`.
 
-        Raises FkiError where `output_dir` is there and not empty, or cannot be made.
+        Raises FkiError if `output_dir` is not empty or cannot be created.
         """
         stamp = datetime.now().strftime("%m%d-%H%M%S")
         folder = expand_path(output_dir) if output_dir else Path("runs") / f"{label}-{stamp}"
@@ -60,20 +61,22 @@ class Run:
                 folder = _make_numbered(folder)
             is_empty = is_unused(folder)
         except OSError as error:
-            raise FkiError(f"The run folder {folder} cannot be made: {error.strerror}.") from None
+            raise FkiError(
+                f"The run folder {folder} cannot be created: {error.strerror}."
+            ) from None
         if not is_empty:
             raise FkiError(
-                f"output_dir must be new or empty, and {folder} holds files. fki deletes nothing.",
+                f"output_dir must be new or empty; {folder} is not. fki does not delete files.",
                 hint="Give another --output-dir, or leave it out for a new folder under runs/.",
             )
         return cls(folder)
 
     @classmethod
     def open(cls, folder: Path) -> "Run":
-        """An existing run. Raises DataError where the folder is none."""
+        """Open an existing run. Raises DataError if the folder is not a run."""
         if not (folder / RUN).is_file():
             raise DataError(
-                f"{folder} is not a run: it has no {RUN}.", hint="Run: fki compare runs/"
+                f"{folder} is not a run: {RUN} not found.", hint="Run: fki compare runs/"
             )
         return cls(folder)
 
@@ -81,7 +84,7 @@ class Run:
     def info(self) -> dict[str, Any]:
         """The content of run.json, with settings under their present names.
 
-        Raises DataError where it cannot be read or is not a run's.
+        Raises DataError if it cannot be read or is malformed.
         """
         info = self.read(RUN)
         for key in TABLES:
@@ -91,22 +94,24 @@ class Run:
         return info | renamed
 
     def read(self, name: str) -> dict[str, Any]:
-        """A JSON file of this run as a dict. Raises DataError where it cannot be read."""
+        """Read a JSON file of this run. Raises DataError if it cannot be read."""
         file = self.folder / name
         try:
             value = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise DataError(f"{self.folder} has no {name}.", hint="Was the run finished?") from None
+            raise DataError(
+                f"{name} not found in {self.folder}.", hint="Was the run finished?"
+            ) from None
         except (OSError, ValueError, RecursionError) as error:
-            raise DataError(f"{file} cannot be read: {error}.") from None
+            raise DataError(f"Cannot read {file}: {error}.") from None
         if not isinstance(value, dict):
-            raise DataError(f"{file} must hold an object, not {type(value).__name__}.")
+            raise DataError(f"{file} must contain an object, not {type(value).__name__}.")
         return value
 
     def read_lines(self, name: str, containing: str = "") -> Iterator[dict[str, Any]]:
-        """The objects of a JSON-lines file, of the lines that contain a text.
+        """The objects of a JSON-lines file; only of lines that contain the given text.
 
-        Raises DataError where it cannot be read.
+        Raises DataError if the file cannot be read.
         """
         file = self.folder / name
         try:
@@ -119,7 +124,7 @@ class Run:
                         raise ValueError(f"line {number} is not an object")
                     yield value
         except (OSError, ValueError, RecursionError) as error:
-            raise DataError(f"{file} cannot be read: {error}.") from None
+            raise DataError(f"Cannot read {file}: {error}.") from None
 
     def update(self, **values: Any) -> None:
         """Set keys of run.json."""
@@ -128,12 +133,12 @@ class Run:
 
 
 def is_unused(folder: Path) -> bool:
-    """Does a folder hold nothing, but for what a process puts there that is about to begin?"""
+    """Is the folder empty, except for files of a process that is about to start a run?"""
     return all(file.name.startswith((LOCK, f".{RUN}.")) for file in folder.iterdir())
 
 
 def _make_numbered(folder: Path) -> Path:
-    """The folder, or with a number behind it where there is one already."""
+    """Create the folder; if it exists, one with a number appended."""
     for number in range(1, 1000):
         candidate = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
         try:
@@ -145,7 +150,7 @@ def _make_numbered(folder: Path) -> Path:
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """The runs in a folder, or the folder itself where it is one; by name."""
+    """The runs in a folder by name, or the folder itself if it is a run."""
     if (folder / RUN).is_file():
         return [Run(folder)]
     return [Run(f.parent) for f in sorted(folder.glob(f"*/{RUN}"))]

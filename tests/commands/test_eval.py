@@ -78,7 +78,7 @@ def test_eval_of_a_folder_of_runs_says_which_there_are(
 ) -> None:
     copied(trained, tmp_path / "a-run")
     shown = fki("eval", ".")
-    assert shown.code == 3 and "is no run, it holds 1." in shown.words
+    assert shown.code == 3 and "is not a run; it contains 1 run" in shown.words
     assert "fki eval a-run" in shown.words
 
 
@@ -89,7 +89,7 @@ def test_eval_of_a_run_as_another_model_is_refused(fki: Fki, trained: Path) -> N
 
 def test_eval_of_a_model_has_no_checkpoint(fki: Fki) -> None:
     shown = fki("eval", "t5-mini", "--checkpoint", "2023-Q1")
-    assert shown.code == 2 and "'t5-mini' is no run" in shown.words
+    assert shown.code == 2 and "'t5-mini' is not a run" in shown.words
 
 
 @pytest.mark.parametrize("output", [".", "..", "/"])

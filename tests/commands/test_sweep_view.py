@@ -134,8 +134,8 @@ def test_other_settings_in_a_cells_folder_end_with_2(fki: Fki, several: list[str
     fki("train", *several)
     shown = fki("train", *several, "--set", "learning_rate=0.5")
     assert shown.code == 2
-    assert "grid/vanilla-s0 holds a run with other settings: learning_rate" in shown.words
-    assert "grid/recadam-s0 holds a run with other settings: learning_rate" in shown.words
+    assert "grid/vanilla-s0 contains a run with other settings: learning_rate" in shown.words
+    assert "grid/recadam-s0 contains a run with other settings: learning_rate" in shown.words
 
 
 def test_a_part_of_one_run_is_an_error(fki: Fki) -> None:

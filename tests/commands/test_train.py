@@ -98,7 +98,7 @@ def test_an_output_log_that_cannot_be_made_is_refused_before_training(
 ) -> None:
     (tmp_path / "file").touch()
     shown = fki("train", "--dataset", dataset, *short, "--set", "output_log=file/x/a.csv")
-    assert shown.code == 2 and "output_log: the folder file/x cannot be made" in shown.words
+    assert shown.code == 2 and "output_log: the folder file/x cannot be created" in shown.words
     assert not (tmp_path / "runs").exists()
 
 

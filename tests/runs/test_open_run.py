@@ -43,12 +43,12 @@ def test_the_best_is_sought_among_the_checkpoints_that_are_there(run: Run) -> No
     score(run, {"2024-Q1": 10.0, "2024-Q2": 5.0, "2024-Q3": 90.0})
     assert find_best_checkpoint(run) == "2024-Q1"
     score(run, {"2024-Q3": 90.0})
-    with pytest.raises(DataError, match="no checkpoint of a row"):
+    with pytest.raises(DataError, match="no checkpoint of a scored row"):
         find_best_checkpoint(run)
 
 
 @pytest.mark.parametrize("rows", [None, [{"after": "x"}], [{"after": "x", "scores": [{}]}]])
 def test_scores_that_are_none_have_no_best(run: Run, tmp_path: Path, rows: object) -> None:
     write_json(tmp_path / "scores.json", {"rows": rows} if rows else {})
-    with pytest.raises(DataError, match="holds no rows"):
+    with pytest.raises(DataError, match="no rows of scores"):
         find_best_checkpoint(Run(tmp_path))

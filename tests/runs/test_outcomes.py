@@ -143,7 +143,7 @@ def test_answers_of_another_run_are_refused(run: Run, tmp_path: Path) -> None:
     changed = json.loads(lines[200]) | {"id": "another"}
     lines[200] = json.dumps(changed) + "\n"
     (run.folder / SAMPLES).write_text("".join(lines), encoding="utf-8")
-    with pytest.raises(DataError, match="probes after .* differ"):
+    with pytest.raises(DataError, match=r"probes after .* differ"):
         outcomes.read_outcomes(run)
 
 

@@ -253,7 +253,7 @@ def test_a_dataset_that_has_changed_is_not_gone_on_with(
         stream.write(
             '{"subject": "X", "relation": "mayor", "object": "Y", "start": "2024-06-30"}\n'
         )
-    with pytest.raises(DataError, match=r"dataset of .* has changed since the run began"):
+    with pytest.raises(DataError, match=r"dataset of .* has changed since the run started"):
         make("run", again=True, dataset=str(mine))
 
 

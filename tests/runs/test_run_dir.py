@@ -23,7 +23,7 @@ def test_a_folder_that_holds_files_is_refused_and_left_as_it_is(tmp_path: Path) 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("mine", encoding="utf-8")
-    with pytest.raises(FkiError, match="cannot be made"):
+    with pytest.raises(FkiError, match="cannot be created"):
         Run.create(str(tmp_path / "run"), "x")
     assert (tmp_path / "run").read_text(encoding="utf-8") == "mine"
 

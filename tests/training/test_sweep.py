@@ -157,7 +157,7 @@ def test_cells_with_other_settings_are_refused_all_at_once(make: Make) -> None:
     wrong = make("vanilla,lora,recadam", "2", learning_rate=0.5)
     with pytest.raises(ConfigError, match=r"vanilla-s0 .* learning_rate") as caught:
         wrong.check()
-    assert caught.value.exit_code == 2 and "lora-s1 holds a run with other" in str(caught.value)
+    assert caught.value.exit_code == 2 and "lora-s1 contains a run with other" in str(caught.value)
     assert {f.name for f in first.cells.folder.iterdir()} == {c.name for c in first.mine}
 
 
