@@ -41,8 +41,8 @@ def train_sweep(request: "RunRequest", show: Show, part: str, track: Sequence[st
         notes = sweep.check()
     show.notes(notes)
     gc.freeze()  # the libraries' objects need no garbage collection
-    left = len(sweep.mine) - len(sweep.with_status("done"))
-    number = f"{len(sweep.mine)} of {len(cells.cells)}" if part else f"{len(cells.cells)}"
+    left = len(sweep.own_cells) - len(sweep.with_status("done"))
+    number = f"{len(sweep.own_cells)} of {len(cells.cells)}" if part else f"{len(cells.cells)}"
     show.note(f"{number} runs in {cells.folder}, {left} of them unfinished.")
     with handle_signals() as sweep.requests:
         _show_events(sweep, show)
@@ -136,21 +136,21 @@ def _show_results(sweep: "Sweep", show: Show) -> None:
     """Show the table of results and the next command. Raises FkiError if a cell failed."""
     from fki.core.errors import FkiError
 
-    if sweep.mine:
-        show.table(_progress_table(sweep.mine, sweep.progress))
+    if sweep.own_cells:
+        show.table(_progress_table(sweep.own_cells, sweep.progress))
         show.out.print(LEGEND, style="dim")
     elsewhere, failed = sweep.with_status("elsewhere"), sweep.with_status("failed")
     for name in elsewhere:
         show.note(f"Skipped {name}: {sweep.progress[name].error}")
     if any(progress.status == "done" for progress in sweep.progress.values()):
-        show.next_commands(f"fki compare {sweep.cells.folder}")
+        show.next_commands(f"fki compare {sweep.plan.folder}")
     for name in failed:
-        if bug := sweep.progress[name].bug:
+        if bug := sweep.progress[name].traceback:
             show.note(bug)
     if failed:
         lines = [f"{name}: {sweep.progress[name].error}" for name in failed]
         raise FkiError(
-            "\n".join([f"{len(failed)} of {len(sweep.mine)} runs failed.", *lines]),
+            "\n".join([f"{len(failed)} of {len(sweep.own_cells)} runs failed.", *lines]),
             hint="Run the same command to retry only these.",
         )
 
@@ -178,7 +178,7 @@ class SweepTable:
 
     def show_event(self, cell: "SweepCell", event: "Event") -> None:
         """Note the running cell and its latest step."""
-        self.at = self.sweep.mine.index(cell)
+        self.at = self.sweep.own_cells.index(cell)
         if isinstance(event, Step):
             last = "  evaluating" if event.step == event.steps else ""
             self.now = f"{event.period} epoch {event.epoch + 1}  loss {event.loss:.3f}{last}"
@@ -187,7 +187,7 @@ class SweepTable:
 
     def render(self) -> RenderableType:
         """The rows around the running cell that fit on the terminal."""
-        cells, most = self.sweep.mine, max(3, self.console.height - AROUND)
+        cells, most = self.sweep.own_cells, max(3, self.console.height - AROUND)
         first = max(0, min(self.at - most // 2, len(cells) - most))
         shown = cells[first : first + most]
         hidden = len(cells) - len(shown)
@@ -207,7 +207,7 @@ def _progress_table(cells: "Sequence[SweepCell]", progress: "Mapping[str, Progre
     for cell in cells:
         at = progress[cell.name]
         is_new = at.status == "waiting" or (at.status == "running" and not at.seconds)
-        state = f"running {100 * at.share:.0f} %" if at.status == "running" else at.status
+        state = f"running {100 * at.fraction:.0f} %" if at.status == "running" else at.status
         table.add_row(
             escape(cell.config.method),
             str(cell.config.seed),

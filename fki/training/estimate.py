@@ -1,4 +1,4 @@
-"""What a run would take: steps, tokens, memory, disk and time, without starting it."""
+"""Estimate the cost of a run without starting it: steps, tokens, memory, disk and time."""
 
 import math
 import time
@@ -14,12 +14,12 @@ from fki.training.budget import BudgetUsage
 from fki.training.run_lifecycle import peak_checkpoint_bytes
 from fki.training.session import Session
 
-TIMED_PROBES = 64  # questions of the trial
+TIMED_PROBES = 64  # probes of the timed trial
 
 
 @dataclass(frozen=True, slots=True)
 class RunEstimate:
-    """Sizes are in bytes; `time` is in words because it is a rough guess."""
+    """The cost of a run; sizes in bytes."""
 
     periods: int
     first: str
@@ -44,14 +44,14 @@ class RunEstimate:
     notes: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON shows it."""
+        """The fields for JSON output."""
         return asdict(self)
 
 
 def estimate_run(config: Config) -> RunEstimate:
-    """Load everything as `train` would, count, and time a few forward passes.
+    """Build the run's session, count its batches and time a few forward passes.
 
-    Raises FkiError for whatever would stop `train` before its first step.
+    Raises FkiError if `train` would fail before its first step.
     """
     ready = session.build_session(config)
     periods = [p for phase in ready.phases for p in phase.periods]
@@ -87,8 +87,10 @@ def estimate_run(config: Config) -> RunEstimate:
 
 
 def _estimate_usage(ready: Session) -> list[BudgetUsage]:
-    """What each period's training would use: where there is a budget, batch by batch with what the
-    method mixes in; else from the period's own examples."""
+    """The usage of each period: with a budget counted batch by batch, with mixed-in examples.
+
+    Without a budget it follows from the period's own examples.
+    """
     budget, trainer = ready.config.budget, ready.trainer
     if budget.steps or budget.tokens or budget.flops:
         return [trainer.plan(period, count_usage=True).usage for period in ready.periods]
@@ -100,14 +102,14 @@ def _estimate_period(ready: Session, period: Period) -> BudgetUsage:
     encoded, meter = ready.tokenizer.encode(period.examples), planner.flop_estimator.new_meter()
     tokens = sum(len(e.source) + len(e.target) for e in encoded)
     first = later = meter.count(encoded)
-    if meter.is_stateful and epochs > 1:  # texts are other sources in each epoch
+    if meter.is_stateful and epochs > 1:  # documents: other sources in each epoch
         later = meter.count(planner.tokenize(period, 1, period.examples))
     steps = planner.batcher.steps_per_epoch(len(encoded)) * epochs
     return BudgetUsage(steps, tokens * epochs, first + later * (epochs - 1))
 
 
 def describe_budget_use(budget: Budget, uses: Sequence[BudgetUsage]) -> str:
-    """In words: how much of its budget the run would use; "" without one."""
+    """The part of its budget that the run would use, as a phrase; "" without a budget."""
     limits = {name: limit for name, limit in budget.model_dump().items() if limit}
     time = limits.pop("seconds", 0)
     parts = [
@@ -117,28 +119,28 @@ def describe_budget_use(budget: Budget, uses: Sequence[BudgetUsage]) -> str:
     ]
     if parts:
         ended = sum(used.has_reached(budget) for used in uses)
-        parts[-1] += f"; it ends {ended} of {len(uses)} periods, and the epochs the others"
+        parts[-1] += f"; it ends {ended} of {len(uses)} periods, the last epoch the others"
     if time:
-        parts.append(f"up to {time:g} seconds a period, which schedules cannot know before")
+        parts.append(f"up to {time:g} seconds a period (schedules cannot take it into account)")
     return "; ".join(parts)
 
 
 def _precision(ready: Session) -> str:
-    """Of the forward pass, in words."""
+    """The precision of the forward pass: "bf16" or "fp32"."""
     return "bf16" if ready.accelerator.mixed_precision == "bf16" else "fp32"
 
 
 def describe_encoder_use(ready: Session) -> str:
-    """In words: is the encoder run in each epoch, or read?"""
+    """The use of the encoder, as a phrase: trainable, frozen or cached."""
     if ready.method.frozen_encoder(ready.model) is None:
-        return "learns, and is run in each epoch"
+        return "trainable; runs in each epoch"
     if ready.trainer.encoder_cache is None:
-        return "is frozen, and is run in each epoch"
-    return "is frozen: run once a period, without dropout, and read from disk in each epoch"
+        return "frozen; runs in each epoch"
+    return "frozen; outputs cached on disk once per period (no dropout)"
 
 
 def _encoder_cache_bytes(ready: Session) -> int:
-    """Bytes on disk of what a frozen encoder says: of the largest period, and of all questions."""
+    """Bytes of the encoder cache: for the largest period, and for all probes."""
     trained, asked = ready.trainer.encoder_cache, ready.evaluator.encoder_cache
     found = 0
     if trained:
@@ -152,8 +154,11 @@ def _encoder_cache_bytes(ready: Session) -> int:
 
 
 def _estimate_minutes(ready: Session, probes: int, steps: int) -> int:
-    """A rough duration in minutes, at least one, from a trial on this machine: the largest
-    period's first optimizer batch, and some questions that the model does not know."""
+    """A rough duration in minutes, at least one, from a trial on this machine.
+
+    The trial is the first optimizer batch of the largest period, and some probes that the model
+    cannot answer yet.
+    """
     asked = [
         cell.probes for cell in ready.schedule.cells if cell.probe_set in ready.schedule.matrix_sets
     ]

@@ -1,15 +1,15 @@
-"""Many runs, one after the other, in the folders of one grid.
+"""A sweep: several runs (cells), one after the other, in the folders of one directory.
 
-What is done is not done again, what was begun goes on, and what another process is at is left to
-it; so several processes may share a grid, on several machines too.
+Finished cells are skipped and unfinished ones are resumed. A cell that another process runs is left
+to it. Several processes can therefore share a sweep, on several machines too.
 """
 
 import os
-import traceback
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from traceback import format_exc
 from typing import Literal, TypeVar
 
 from accelerate import PartialState
@@ -40,71 +40,75 @@ Status = Literal["waiting", "running", "done", "failed", "elsewhere"]
 
 @dataclass(slots=True)
 class Progress:
-    """How far a cell is; it changes while the cell runs."""
+    """The progress of a cell; changes while the cell runs."""
 
     status: Status = "waiting"
-    share: float = 0.0  # of its steps, from 0 to 1
-    learned: float | None = None  # exact match (%) on what each phase taught, right after it
-    kept: float | None = None  # exact match (%) on what was to be kept, in the last row
-    seconds: float = 0.0  # of training and scoring
+    fraction: float = 0.0  # of its optimizer steps, 0 to 1
+    learned: float | None = None  # exact match (%) on the probes of each phase, right after it
+    kept: float | None = None  # exact match (%) on the probes to keep, in the last row
+    seconds: float = 0.0  # of training and evaluation
     error: str = ""
-    bug: str = ""  # the traceback, where the error is no user's
+    traceback: str = ""  # of an unexpected error
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What the user should know of a cell."""
+    """A message about a cell for the user."""
 
     text: str
 
 
-Event = Step | RowScored | Note | Progress  # Progress: the cell has begun or come to an end
+Event = Step | RowScored | Note | Progress  # Progress: a cell has started or ended
 CellEvent = tuple[SweepCell, Event]
 
 
 @dataclass(slots=True)
 class Sweep:
-    """The cells of a grid, and how far those are that this process runs."""
+    """The cells of a sweep, and the progress of those that this process runs."""
 
-    cells: SweepPlan
-    mine: Sequence[SweepCell]
+    plan: SweepPlan
+    own_cells: Sequence[SweepCell]
     requests: SignalRequests = field(default_factory=SignalRequests)
-    progress: dict[str, Progress] = field(default_factory=dict)  # by the cells' names
-    track: Sequence[str] = ()  # trackers, for each cell
-    world: int = 1  # processes that run each cell together
+    progress: dict[str, Progress] = field(default_factory=dict)  # by name of the cell
+    track: Sequence[str] = ()  # names of trackers, for each cell
+    world: int = 1  # processes that run one cell together
 
     def check(self) -> list[str]:
-        """Everything of the cells that can be known before the first one starts.
+        """Check all cells before the first one starts. Returns messages for the user.
 
-        Returns what the user should know. Raises FkiError for whatever would stop a cell before its
-        first step, ConfigError where a folder holds something else than its cell.
+        Raises:
+            ConfigError: a folder contains anything other than its cell.
+            FkiError: a cell would fail before its first step.
         """
         tracking.check_trackers(self.track)
-        check_folders(self.cells)
-        accelerator = make_accelerator(self.cells.cells[0].config)
+        check_folders(self.plan)
+        accelerator = make_accelerator(self.plan.cells[0].config)
         self.world = accelerator.num_processes
-        self.progress = {cell.name: Progress() for cell in self.mine}
-        left = self._agreed(lambda: [cell.name for cell in self.mine if not is_done(cell)])
-        for cell in self.mine:
-            if cell.name not in left:
+        self.progress = {cell.name: Progress() for cell in self.own_cells}
+        unfinished = self._on_main_process(
+            lambda: [cell.name for cell in self.own_cells if not is_done(cell)]
+        )
+        for cell in self.own_cells:
+            if cell.name not in unfinished:
                 self._read(cell)
-        return check_runs(self.cells.folder, [cell for cell in self.mine if cell.name in left])
+        return check_runs(
+            self.plan.folder, [cell for cell in self.own_cells if cell.name in unfinished]
+        )
 
     def with_status(self, status: Status) -> list[str]:
-        """The names of the cells that are so."""
+        """The names of the cells with this status."""
         return [name for name, progress in self.progress.items() if progress.status == status]
 
     def events(self) -> Generator[CellEvent, None, None]:
-        """Run every cell that is left, yielding what happens to which.
+        """Run every unfinished cell; yield each event with its cell.
 
-        A cell that fails is marked so, and the next one begins. A cell that another process is at
-        is passed over, and looked at once more at the end. Raises Interrupted where a signal asked
-        to stop, and, where several processes run each cell together, whatever ends one of them:
-        the others would never come out of that cell.
+        After a failed cell the next one starts. A cell that another process runs is skipped, and
+        tried once more at the end. Raises Interrupted after a signal. If several processes run a
+        cell together, an error ends the sweep: the other processes could not leave that cell.
         """
-        yield from self._run_all(self.mine)
+        yield from self._run_all(self.own_cells)
         yield from self._run_all(
-            [cell for cell in self.mine if self.progress[cell.name].status == "elsewhere"]
+            [cell for cell in self.own_cells if self.progress[cell.name].status == "elsewhere"]
         )
 
     def _run_all(self, cells: Iterable[SweepCell]) -> Generator[CellEvent, None, None]:
@@ -114,8 +118,8 @@ class Sweep:
                 yield from self._run(cell)
             except (Interrupted, KeyboardInterrupt):
                 raise self.interruption(cell) from None
-            except RunLocked as busy:
-                self.progress[cell.name] = Progress("elsewhere", error=str(busy))
+            except RunLocked as error:
+                self.progress[cell.name] = Progress("elsewhere", error=str(error))
             except Exception as error:
                 if self.world > 1:
                     raise
@@ -126,13 +130,13 @@ class Sweep:
                 yield cell, after
 
     def _run(self, cell: SweepCell) -> Generator[CellEvent, None, None]:
-        """Run a cell to its end, or read the scores of one that is done."""
-        if self._agreed(lambda: is_done(cell)):
+        """Run a cell to its end, or read the scores of a finished cell."""
+        if self._on_main_process(lambda: is_done(cell)):
             self._read(cell)
             return
-        if self._agreed(lambda: is_locked(Run(cell.folder))):
+        if self._on_main_process(lambda: is_locked(Run(cell.folder))):
             raise RunLocked(f"Another process is running in {cell.folder}.")
-        if self._agreed(lambda: self.requests.stop):
+        if self._on_main_process(lambda: self.requests.stop):
             raise self.interruption(cell)
         progress = self.progress[cell.name]
         progress.status = "running"
@@ -148,40 +152,43 @@ class Sweep:
         self._read(cell)
 
     def _read(self, cell: SweepCell) -> None:
-        """What a run that is done says of itself. Raises DataError where it does not."""
-        self.progress[cell.name] = self._agreed(lambda: _read_finished(Run(cell.folder)))
+        """Read the progress of a finished cell. Raises DataError if its files are malformed."""
+        self.progress[cell.name] = self._on_main_process(lambda: _read_finished(Run(cell.folder)))
 
-    def _agreed(self, ask: Callable[[], T]) -> T:
-        """What the main process finds, in all of them; the others need not see its disk."""
+    def _on_main_process(self, function: Callable[[], T]) -> T:
+        """Call a function on the main process and share the result with all processes.
+
+        Only the main process has to see the disk.
+        """
         if self.world == 1:
-            return ask()
+            return function()
         is_main = PartialState().is_main_process
-        found: T = broadcast_object_list([ask() if is_main else None])[0]
-        return found
+        result: T = broadcast_object_list([function() if is_main else None])[0]
+        return result
 
     def interruption(self, cell: SweepCell) -> Interrupted:
-        """The error that tells of a stop by the user."""
+        """The error for a sweep that the user stops."""
         done = len(self.with_status("done"))
         return Interrupted(
-            f"Interrupted in {cell.name}, with {done} of {len(self.mine)} runs done; what is "
-            f"needed to go on is in {self.cells.folder}.",
+            f"Interrupted in {cell.name}; {done} of {len(self.own_cells)} runs are done. The sweep "
+            f"can be resumed from {self.plan.folder}.",
             hint="Run the same command again.",
         )
 
 
 def _follow_run(runner: Runner, progress: Progress) -> Generator[Step | RowScored, None, None]:
-    """What a run does, and how far it is by that."""
+    """Yield the run's events and update its progress."""
     expected = runner.session.expected_steps
     total, names = sum(expected.values()), list(expected)
-    progress.share = min(1.0, runner.totals.steps / total) if total else 0.0
+    progress.fraction = min(1.0, runner.totals.steps / total) if total else 0.0
     progress.learned, progress.kept = learned_and_kept(runner.rows)
     with closing(runner.events()) as events:
         for event in events:
             progress.seconds = runner.totals.train_seconds + runner.totals.eval_seconds
             if isinstance(event, Step):
                 before = sum(expected[name] for name in names[: names.index(event.period)])
-                within = expected[event.period] * event.step / event.steps  # may mix in more
-                progress.share = (before + within) / total
+                within = expected[event.period] * event.step / event.steps
+                progress.fraction = (before + within) / total
             else:
                 progress.learned, progress.kept = learned_and_kept(runner.rows)
             yield event
@@ -195,7 +202,7 @@ def _read_finished(run: Run) -> Progress:
         )
         seconds = spent["train_seconds"] + spent["eval_seconds"]
     except (KeyError, TypeError) as error:
-        raise DataError(f"{run.folder} is not as fki writes a run: {error!r}.") from None
+        raise DataError(f"The files of {run.folder} are malformed: {error!r}.") from None
     return Progress("done", 1.0, learned, kept, seconds)
 
 
@@ -205,34 +212,37 @@ def _mark_failed(progress: Progress, error: Exception) -> None:
         progress.error = f"{error} {error.hint or ''}".rstrip()
     else:
         progress.error = f"{type(error).__name__}: {error}"
-        progress.bug = traceback.format_exc()
+        progress.traceback = format_exc()
 
 
 def is_done(cell: SweepCell) -> bool:
-    """Has the cell's run come to its end?"""
+    """Is the cell's run done?"""
     return (cell.folder / RUN).is_file() and resume.is_done(Run(cell.folder))
 
 
 def check_folders(cells: SweepPlan) -> None:
-    """Raises ConfigError where the grid's folder is none, or the folder of a cell, all of them
-    looked at, holds a run with other settings or anything else."""
+    """Check the sweep's folder and those of all cells.
+
+    Raises ConfigError, with all problems, if a folder cannot be used or contains a run with other
+    settings.
+    """
     folder = cells.folder
     if (folder / RUN).is_file() or (folder.exists() and not folder.is_dir()):
-        what = "a run" if folder.is_dir() else "a file"
+        kind = "a run" if folder.is_dir() else "a file"
         raise ConfigError(
-            f"Several runs need a folder to put theirs in, and {folder} is {what}.",
+            f"Several runs need a parent directory; {folder} is {kind}.",
             hint="Give another --output-dir.",
         )
     problems = [text for cell in cells.cells if (text := _folder_problem(cell))]
     if problems:
         raise ConfigError(
             "\n".join(problems),
-            hint="Give another --output-dir, or the settings that they were begun with.",
+            hint="Give another --output-dir, or the settings of these runs.",
         )
 
 
 def _folder_problem(cell: SweepCell) -> str:
-    """What keeps a cell from its folder; "" for nothing."""
+    """The reason why a cell cannot use its folder; "" if it can."""
     try:
         run = resume.find_unfinished_run(cell.config)
     except ConfigError as error:
@@ -241,19 +251,19 @@ def _folder_problem(cell: SweepCell) -> str:
         if not cell.folder.is_dir():
             return f"{cell.folder} is a file."
         if not is_unused(cell.folder):
-            return f"{cell.folder} holds files, and no run."
+            return f"{cell.folder} contains files but no run."
     return ""
 
 
-def check_runs(folder: Path, left: Sequence[SweepCell]) -> list[str]:
-    """Make a session of each method that is left, and let it go. Returns what the user should know.
+def check_runs(folder: Path, unfinished: Sequence[SweepCell]) -> list[str]:
+    """Build one session of each method and check all cells. Returns messages for the user.
 
-    Raises FkiError for whatever would stop one of these cells before its first step, and where the
-    disk is too small for all of them.
+    Raises FkiError if a cell would fail before its first step, or if the disk is too small for all
+    cells.
     """
     notes, kept, largest = list[str](), 0, 0
-    for method in dict.fromkeys(cell.config.method for cell in left):
-        cells = [cell for cell in left if cell.config.method == method]
+    for method in dict.fromkeys(cell.config.method for cell in unfinished):
+        cells = [cell for cell in unfinished if cell.config.method == method]
         ready = session.build_session(cells[0].config)
         for cell in cells:
             output_log.check(cell.config.output_log)
@@ -273,16 +283,18 @@ def check_runs(folder: Path, left: Sequence[SweepCell]) -> list[str]:
 
 
 def _existing_checkpoint_bytes(cell: SweepCell) -> int:
-    """What the cell's checkpoints take already."""
+    """Bytes of the cell's checkpoints on the disk."""
     files = (cell.folder / CHECKPOINTS).rglob("*")
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _check_writable(folder: Path, needed: int) -> None:
-    """Raises FkiError where runs cannot be put into a folder."""
-    place = folder.absolute()
-    while not place.exists():
-        place = place.parent
-    if not (place.is_dir() and os.access(place, os.W_OK)):
-        raise FkiError(f"{folder} cannot be made or written to.", hint="Give another --output-dir.")
-    check_disk_space(place, needed, "the runs that are left need")
+    """Raises FkiError if a folder cannot be created or written to, or its disk is too small."""
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    if not (existing.is_dir() and os.access(existing, os.W_OK)):
+        raise FkiError(
+            f"{folder} cannot be created or written to.", hint="Give another --output-dir."
+        )
+    check_disk_space(existing, needed, "the unfinished runs need")

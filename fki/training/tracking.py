@@ -1,9 +1,8 @@
-"""Trackers: what `metrics.jsonl` has, sent as well to tensorboard, wandb, trackio or mlflow.
+"""Trackers: send the contents of `metrics.jsonl` to tensorboard, wandb, trackio or mlflow too.
 
-They are Accelerate's; what they print goes to stderr, since stdout is for data. One process logs,
-and none of it decides how a run goes: a tracker that fails on the way is left out from there on. A
-run that goes on logs no step twice: what lay behind its checkpoint, and was tracked before it
-stopped, is the same the second time.
+The trackers are Accelerate's. Their output goes to stderr, since stdout is for data. Only the main
+process logs. A tracker that fails is dropped and the run continues. A resumed run logs no step
+twice: steps after its checkpoint that were tracked before are the same the second time.
 """
 
 import hashlib
@@ -29,15 +28,15 @@ from fki.runs.resume import LogExtent
 from fki.runs.run_dir import TRACKING
 from fki.training.runner import Runner
 
-PROJECT = "fki"  # of wandb and trackio, the experiment of mlflow
+PROJECT = "fki"  # project of wandb and trackio, experiment of mlflow
 TRACKERS = ("tensorboard", "wandb", "trackio", "mlflow")
 TRACKED_SCORES = tuple(metric.key for metric in ANSWER_METRICS if not metric.per)
 SECRET_WORDS = {"key", "token", "secret", "password", "passwd", "credential", "credentials", "auth"}
-URL_USER = re.compile(r"(?<=://)[^/@\s]*@")  # the user and password of a URL
+URL_USER = re.compile(r"(?<=://)[^/@\s]*@")  # user and password in a URL
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Raises ConfigError where a tracker is not known, or its package is not installed."""
+    """Raises ConfigError for an unknown tracker, or for one whose package is not installed."""
     registered = [name for name in LOGGER_TYPE_TO_CLASS if name not in LoggerType.list()]
     for name in names:
         if name not in (*TRACKERS, *registered):
@@ -54,16 +53,16 @@ def check_trackers(names: Sequence[str]) -> None:
 
 @dataclass
 class Tracking:
-    """The trackers of a run, each with what it has seen before."""
+    """The trackers of a run, and the extent that each has logged already."""
 
     runner: Runner
     trackers: list[GeneralTracker] = field(default_factory=list)
     seen: dict[str, LogExtent] = field(default_factory=dict)
 
     def start(self, names: Sequence[str]) -> None:
-        """Start the trackers, and write down what they need to go on.
+        """Start the trackers and store their ids in run.json, for a resumed run.
 
-        Raises FkiError where one does not start.
+        Raises FkiError if a tracker does not start.
         """
         run, before = self.runner.run, self.runner.run.info.get("tracked", {})
         number = hashlib.sha256(f"{run.info['created']}|{run.folder.name}".encode()).hexdigest()[:8]
@@ -78,12 +77,12 @@ class Tracking:
             for tracker in self.trackers:
                 if tracker.name not in before:
                     tracker.store_init_configuration(config)
-                if tracker.name == "mlflow":  # which gives numbers of its own
+                if tracker.name == "mlflow":  # mlflow chooses its own ids
                     ids["mlflow"] = tracker.tracker.info.run_id
-        except Exception as error:  # whatever a tracker raises
+        except Exception as error:  # each tracker raises its own types
             raise FkiError(
                 f"--track {', '.join(names)} does not start: {type(error).__name__}: {error}",
-                hint="Without --track, everything is logged in the run's own folder.",
+                hint="Without --track, the run logs into its own folder.",
             ) from error
         for name in names:
             known, logged = before.get(name), self.runner.logged
@@ -94,7 +93,7 @@ class Tracking:
         run.update(tracked=before | told)
 
     def log(self, event: Step | RowScored) -> list[str]:
-        """Track a step or a scored row. Returns what to say of trackers that failed."""
+        """Track a step or a scored row. Returns messages about trackers that failed."""
         steps, notes = self.runner.totals.steps, []
         values = step_values(event) if isinstance(event, Step) else row_values(event.scores)
         for tracker in [*self.trackers]:
@@ -106,11 +105,11 @@ class Tracking:
                         tracker.log(values, step=steps)
             except Exception as error:
                 self.trackers.remove(tracker)
-                notes.append(f"{tracker.name} has failed, and is left out from here on: {error}")
+                notes.append(f"{tracker.name} failed and is dropped: {error}")
         return notes
 
     def finish(self) -> None:
-        """Close them; Accelerate's `end_training` would end the group of processes, too."""
+        """Close the trackers; Accelerate's `end_training` would also end the process group."""
         for tracker in self.trackers:
             with suppress(Exception), redirect_stdout(sys.stderr):
                 tracker.finish()
@@ -118,8 +117,10 @@ class Tracking:
 
 @contextmanager
 def track_run(runner: Runner, names: Sequence[str]) -> Iterator[Tracking]:
-    """Inside of this the run is tracked; where no tracker is named, or this is not the process that
-    writes, nothing is. Raises FkiError where a tracker does not start; the run has failed then."""
+    """Within the context, the main process tracks the run with the named trackers.
+
+    Raises FkiError, and marks the run as failed, if a tracker does not start.
+    """
     tracking = Tracking(runner)
     if names and runner.session.is_main:
         try:
@@ -138,9 +139,9 @@ def track_run(runner: Runner, names: Sequence[str]) -> Iterator[Tracking]:
 def _tracker_arguments(
     folder: Path, ids: Mapping[str, str], before: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """What each tracker needs to be told, so that it goes on with the run that it has begun."""
+    """The arguments with which each tracker continues its own run."""
     name = folder.resolve().name
-    trackio = f"{name}-{ids.get('trackio', '')}"  # it knows runs by their names alone
+    trackio = f"{name}-{ids.get('trackio', '')}"  # trackio identifies runs by name
     return {
         "wandb": {"name": name, "id": ids.get("wandb"), "resume": "allow", "dir": str(folder)},
         "trackio": {"name": trackio, "resume": "allow"},
@@ -149,8 +150,10 @@ def _tracker_arguments(
 
 
 def redact_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as trackers take them, without what is nobody else's business: what is named like a
-    secret, the user in a URL, and where on this machine a file is."""
+    """Settings for trackers, without private data.
+
+    Removes settings named like a secret, users in URLs, and the directories of paths.
+    """
     return {
         key: _redact_value(value)
         for key, value in settings.items()
@@ -169,7 +172,7 @@ def _redact_value(value: Any) -> Any:
 
 
 def step_values(step: Step) -> dict[str, float]:
-    """What is tracked of an optimizer step; what is no finite number is left out."""
+    """The tracked values of an optimizer step, without NaN and infinity."""
     values = {
         "train/loss": step.loss,
         "train/learning_rate": step.learning_rate,
@@ -180,7 +183,7 @@ def step_values(step: Step) -> dict[str, float]:
 
 
 def row_values(scores: Sequence[Score]) -> dict[str, float]:
-    """The mean scores of each probe set over all that a row asks of it."""
+    """The mean scores of each probe set over all its probes in a row."""
     names = dict.fromkeys(score.probe_set for score in scores)
     found = {
         f"{name}/{field}": pooled_mean(scores, [name], field=field)

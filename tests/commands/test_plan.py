@@ -37,8 +37,8 @@ def test_a_plan_starts_nothing(fki: Fki, dataset: Path, short: list[str], tmp_pa
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (("--preset", "t5_vanilla"), "learns, and is run in each epoch"),
-        (("--preset", "t5_kadapter_2"), "is frozen: run once a period, without dropout"),
+        (("--preset", "t5_vanilla"), "trainable; runs in each epoch"),
+        (("--preset", "t5_kadapter_2"), "frozen; outputs cached on disk once per period"),
         (("--preset", "t5_kadapter_2", "--set=encoder_cache=off"), "frozen, and is run in each"),
     ],
 )

@@ -310,7 +310,7 @@ def test_a_plan_tells_of_a_budget_in_words() -> None:
     uses = [BudgetUsage(4, 90, 1.0), BudgetUsage(2, 110, 1.0)]
     found = describe_budget_use(Budget(tokens=100, seconds=5.0), uses)
     assert found == (
-        "100% of its tokens; it ends 1 of 2 periods, and the epochs the others; "
-        "up to 5 seconds a period, which schedules cannot know before"
+        "100% of its tokens; it ends 1 of 2 periods, the last epoch the others; "
+        "up to 5 seconds a period (schedules cannot take it into account)"
     )
     assert describe_budget_use(Budget(), uses) == ""

@@ -89,7 +89,7 @@ def test_every_cell_is_the_run_that_is_made_alone_to_the_last_bit(
 ) -> None:
     grid = run(make())
     assert {*statuses(grid).values()} == {"done"}
-    for cell in grid.mine:
+    for cell in grid.own_cells:
         alone = make_runner(
             tmp_path / cell.name,
             method=cell.config.method,
@@ -102,12 +102,12 @@ def test_every_cell_is_the_run_that_is_made_alone_to_the_last_bit(
 
 def test_what_is_done_is_not_done_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run(make())
-    before = {file: file.stat().st_mtime_ns for file in first.cells.folder.rglob("*")}
+    before = {file: file.stat().st_mtime_ns for file in first.plan.folder.rglob("*")}
     monkeypatch.setattr(
         session, "build_session", lambda config: pytest.fail("nothing is left to do")
     )
     again = run(make())
-    assert {file: file.stat().st_mtime_ns for file in first.cells.folder.rglob("*")} == before
+    assert {file: file.stat().st_mtime_ns for file in first.plan.folder.rglob("*")} == before
     assert again.progress == first.progress
     progress = again.progress["lora-s0"]
     assert progress.status == "done" and progress.learned is not None and progress.seconds > 0
@@ -126,15 +126,15 @@ def test_a_stop_saves_the_cell_and_the_same_command_goes_on(make: Make, tmp_path
     whole = run(make(output_dir=str(tmp_path / "whole")))
     stopped = make()
     stopped.check()
-    with pytest.raises(Interrupted, match=r"in lora-s0, with 1 of 4 runs done") as caught:
+    with pytest.raises(Interrupted, match=r"in lora-s0; 1 of 4 runs are done") as caught:
         for cell, event in stopped.events():
             if cell.name == "lora-s0" and isinstance(event, Step) and event.step == 2:
                 stopped.requests.stop = True
     assert caught.value.exit_code == 75 and "same command" in str(caught.value.hint)
-    assert checkpoint.choose(stopped.mine[1].folder).name == "2024-Q1-step2"
-    assert not stopped.mine[2].folder.exists()
+    assert checkpoint.choose(stopped.own_cells[1].folder).name == "2024-Q1-step2"
+    assert not stopped.own_cells[2].folder.exists()
     run(make())
-    for cell in whole.mine:
+    for cell in whole.own_cells:
         assert ending(cell.folder) == ending(tmp_path / "grid" / cell.name)
 
 
@@ -158,7 +158,7 @@ def test_cells_with_other_settings_are_refused_all_at_once(make: Make) -> None:
     with pytest.raises(ConfigError, match=r"vanilla-s0 .* learning_rate") as caught:
         wrong.check()
     assert caught.value.exit_code == 2 and "lora-s1 contains a run with other" in str(caught.value)
-    assert {f.name for f in first.cells.folder.iterdir()} == {c.name for c in first.mine}
+    assert {f.name for f in first.plan.folder.iterdir()} == {c.name for c in first.own_cells}
 
 
 def test_a_folder_that_holds_something_else_is_refused(make: Make, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_folder_that_holds_something_else_is_refused(make: Make, tmp_path: Pat
     other.mkdir(parents=True)
     (other / "thesis.tex").write_text("mine")
     (tmp_path / "grid" / "vanilla-s1").write_text("mine")
-    with pytest.raises(ConfigError, match=r"(?s)vanilla-s1 is a file.*lora-s1 holds files"):
+    with pytest.raises(ConfigError, match=r"(?s)vanilla-s1 is a file.*lora-s1 contains files"):
         grid.check()
     assert sorted(f.name for f in (tmp_path / "grid").rglob("*")) == [
         "lora-s1",
@@ -195,7 +195,7 @@ def test_data_that_has_changed_is_found_before_the_first_cell_starts(
     events.close()
     with (mine / "stream.jsonl").open("a") as stream:
         stream.write('{"subject": "X", "relation": "mayor", "object": "Y", "start": "2024-06-30"}')
-    with pytest.raises(DataError, match="has changed since the run began"):
+    with pytest.raises(DataError, match="has changed since the run started"):
         make("vanilla,lora", "1", dataset=str(mine)).check()
     assert not (tmp_path / "grid" / "vanilla-s0").exists()
 
@@ -222,7 +222,7 @@ def test_a_disk_that_is_too_small_for_all_stops_before_the_first(
     usage = type("Usage", (), {"free": 100 * 2**20})
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     make("vanilla", "1").check()
-    with pytest.raises(FkiError, match=r"100 MiB free; the runs that are left need up to"):
+    with pytest.raises(FkiError, match=r"100 MiB free; the unfinished runs need up to"):
         make("vanilla", "2").check()
     assert not (tmp_path / "grid").exists()
 
@@ -236,7 +236,7 @@ def test_a_cell_that_fails_does_not_stop_the_others(
     assert grid.with_status("done") == ["vanilla-s0", "vanilla-s1"]
     assert grid.with_status("failed") == ["lora-s0", "lora-s1"]
     assert grid.progress["lora-s0"].error == "The loss is odd. Look at it."
-    assert grid.progress["lora-s0"].bug == ""
+    assert grid.progress["lora-s0"].traceback == ""
     assert {*statuses(run(make())).values()} == {"done"}
 
 
@@ -245,12 +245,12 @@ def test_a_bug_in_a_cell_keeps_its_traceback(make: Make, monkeypatch: pytest.Mon
     grid = run(make(seeds="1"))
     assert grid.with_status("done") == ["lora-s0"]
     assert grid.progress["vanilla-s0"].error == "RuntimeError: shapes"
-    assert "Traceback" in grid.progress["vanilla-s0"].bug
+    assert "Traceback" in grid.progress["vanilla-s0"].traceback
 
 
 def test_a_cell_that_another_process_is_at_is_passed_over(make: Make) -> None:
     grid = make()
-    folder = grid.mine[1].folder
+    folder = grid.own_cells[1].folder
     folder.mkdir(parents=True)
     lock = lock_run(Run(folder))
     run(grid)
@@ -264,13 +264,13 @@ def test_a_cell_that_another_process_is_at_is_passed_over(make: Make) -> None:
 def test_a_cell_that_another_process_lets_go_of_is_taken_up_at_the_end(make: Make) -> None:
     grid = make()
     grid.check()
-    grid.mine[0].folder.mkdir(parents=True)
-    lock = lock_run(Run(grid.mine[0].folder))
+    grid.own_cells[0].folder.mkdir(parents=True)
+    lock = lock_run(Run(grid.own_cells[0].folder))
     seen = []
     for cell, event in grid.events():
         if isinstance(event, Progress):
             seen.append((cell.name, event.status))
-        if cell is grid.mine[-1]:
+        if cell is grid.own_cells[-1]:
             lock.release()
     assert seen[0] == ("vanilla-s0", "elsewhere")
     assert seen[-2:] == [("vanilla-s0", "running"), ("vanilla-s0", "done")]
@@ -281,7 +281,7 @@ def test_a_cell_that_another_process_finishes_meanwhile_is_done(make: Make) -> N
     ours.check()
     run(theirs)
     ended = [(c.name, e.status) for c, e in ours.events() if isinstance(e, Progress)]
-    assert ended == [(cell.name, "done") for cell in ours.mine]
+    assert ended == [(cell.name, "done") for cell in ours.own_cells]
 
 
 def test_a_cell_that_another_process_finishes_while_it_is_made_ready_is_done(
@@ -335,14 +335,14 @@ def test_how_far_a_cell_is_grows_to_the_whole(make: Make) -> None:
     grid.check()
     for _, event in grid.events():
         if isinstance(event, Step):
-            shares.append(grid.progress["mixreview-s0"].share)
+            shares.append(grid.progress["mixreview-s0"].fraction)
     assert shares == sorted(shares) and 0 < shares[0] < shares[-1] == 1.0
 
 
 def test_learned_and_kept_are_the_means_over_the_probes(make: Make) -> None:
     grid = run(make("vanilla", "1", learning_rate=1e-2, num_train_epochs=40))
     progress = grid.progress["vanilla-s0"]
-    rows = Run(grid.mine[0].folder).read("scores.json")["rows"]
+    rows = Run(grid.own_cells[0].folder).read("scores.json")["rows"]
     just = [
         score
         for row in rows[1:]
@@ -371,7 +371,7 @@ def test_each_cell_is_tracked_by_itself(make: Make, monkeypatch: pytest.MonkeyPa
         yield Trackers()
 
     monkeypatch.setattr(grids.tracking, "track_run", tracked)
-    monkeypatch.setattr(grids.tracking, "check", lambda names: None)
+    monkeypatch.setattr(grids.tracking, "check_trackers", lambda names: None)
     grid = make(seeds="1")
     grid.track = ["tensorboard"]
     grid.check()
@@ -385,4 +385,4 @@ def test_a_tracker_that_is_not_there_stops_all_before_the_first(make: Make) -> N
     grid.track = ["tensorbord"]
     with pytest.raises(ConfigError, match="tensorboard"):
         grid.check()
-    assert not grid.cells.folder.exists()
+    assert not grid.plan.folder.exists()
