@@ -202,7 +202,9 @@ def _collect(run: Run) -> Outcomes:
             ids = tuple(sample["id"] for sample in answers)
             if key not in numbers:
                 numbers[key] = len(cells)
-                cells.append(AnsweredCell(*key, ids, tuple(subjects.get((key[0], i), i) for i in ids)))
+                cells.append(
+                    AnsweredCell(*key, ids, tuple(subjects.get((key[0], i), i) for i in ids))
+                )
             elif cells[numbers[key]].ids != ids:
                 raise DataError(
                     f"{run.folder / SAMPLES}: the probes after {row['after']} differ from those of "
