@@ -31,16 +31,20 @@ def world() -> World:
             (400, "Team"),
             (500, "Town"),
         ):
-            it.name(f"Q{first + n}", f"{kind} {n} {kind.lower()}", "mul" if n % 4 == 0 else "en")
+            it.add_label(
+                f"Q{first + n}", f"{kind} {n} {kind.lower()}", "mul" if n % 4 == 0 else "en"
+            )
         day = f"2025-1{n % 3}-{1 + n % 27:02}"
-        it.say(f"Q{100 + n}", "P6", f"Q{200 + n}", start="2020-01-15", end=day)
-        it.say(f"Q{100 + n}", "P6", f"Q{300 + n}", start=day)
-        it.say(f"Q{200 + n}", "P54", f"Q{400 + n}", start="2025-03-01")
-        it.say(f"Q{200 + n}", "P54", f"Q{400 + (n + 1) % 30}", start="2025-11" if n % 2 else day)
-        it.say(f"Q{300 + n}", "P166", f"Q{500 + n}", point=day if n % 3 else "2025")
-        it.say(f"Q{200 + n}", "P19", f"Q{500 + n}")
-    it.say("Q105", "P6", "Q301", start="2025-10-20")  # two at once
-    it.say("Q106", "P6", "Q302", start="2025-12-24", rank="Deprecated")
+        it.add_statement(f"Q{100 + n}", "P6", f"Q{200 + n}", start="2020-01-15", end=day)
+        it.add_statement(f"Q{100 + n}", "P6", f"Q{300 + n}", start=day)
+        it.add_statement(f"Q{200 + n}", "P54", f"Q{400 + n}", start="2025-03-01")
+        it.add_statement(
+            f"Q{200 + n}", "P54", f"Q{400 + (n + 1) % 30}", start="2025-11" if n % 2 else day
+        )
+        it.add_statement(f"Q{300 + n}", "P166", f"Q{500 + n}", point=day if n % 3 else "2025")
+        it.add_statement(f"Q{200 + n}", "P19", f"Q{500 + n}")
+    it.add_statement("Q105", "P6", "Q301", start="2025-10-20")  # two at once
+    it.add_statement("Q106", "P6", "Q302", start="2025-12-24", rank="Deprecated")
     return it
 
 
@@ -77,7 +81,9 @@ def random_world(seed: int) -> World:
     """Statements with dates of every kind, ranks and repetitions, in no good order."""
     draw, it = random.Random(seed), World()
     for n in range(100, 160):
-        it.name(f"Q{n}", f"Thing {n}" if n % 3 else f"Wesen {n}", draw.choice(["en", "mul", "de"]))
+        it.add_label(
+            f"Q{n}", f"Thing {n}" if n % 3 else f"Wesen {n}", draw.choice(["en", "mul", "de"])
+        )
     dates = ["", "2019", "2024-07", "2025-03-01", "2025-10-01", "2025-10-20", "2025-11"]
     dates += ["2025-12-31", "2026-01-01", "2026-02-03"]
     for _ in range(160):
@@ -87,7 +93,9 @@ def random_world(seed: int) -> World:
         start, end = sorted([draw.choice(dates), draw.choice([*dates, "", "", ""])])
         start, end = (end, "") if not start else (start, end)
         rank = draw.choice(["Normal"] * 4 + ["Preferred", "Deprecated"])
-        it.say(f"Q{subject}", relation, f"Q{value}", start=start, end=end, point=point, rank=rank)
+        it.add_statement(
+            f"Q{subject}", relation, f"Q{value}", start=start, end=end, point=point, rank=rank
+        )
     return it
 
 

@@ -27,15 +27,15 @@ def world() -> World:
     """Twenty countries with new heads of government, as many whose heads stay."""
     it = World()
     for n in range(20):
-        it.name(f"Q{100 + n}", f"Country {n}A")
-        it.name(f"Q{200 + n}", f"Realm {n}B")
+        it.add_label(f"Q{100 + n}", f"Country {n}A")
+        it.add_label(f"Q{200 + n}", f"Realm {n}B")
         for kind, first in (("Old", 300), ("New", 400), ("Same", 500)):
-            it.name(f"Q{first + n}", f"{kind} Leader {n}")
+            it.add_label(f"Q{first + n}", f"{kind} Leader {n}")
         day = f"2025-{10 + n % 3}-{n + 1:02}"
-        it.say(f"Q{100 + n}", "P6", f"Q{300 + n}", start="2020-01-15", end=day)
-        it.say(f"Q{100 + n}", "P6", f"Q{400 + n}", start=day)
-        it.say(f"Q{200 + n}", "P6", f"Q{500 + n}", start="2025-02-03")
-    it.say("Q119", "P6", "Q418", start="2025-11-30")  # two at once
+        it.add_statement(f"Q{100 + n}", "P6", f"Q{300 + n}", start="2020-01-15", end=day)
+        it.add_statement(f"Q{100 + n}", "P6", f"Q{400 + n}", start=day)
+        it.add_statement(f"Q{200 + n}", "P6", f"Q{500 + n}", start="2025-02-03")
+    it.add_statement("Q119", "P6", "Q418", start="2025-11-30")  # two at once
     return it
 
 

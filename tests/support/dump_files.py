@@ -23,38 +23,38 @@ Json = dict[str, Any]
 
 
 def dump_text(lines: Sequence[str]) -> bytes:
-    """A dump of these entities."""
+    """Format a dump of these entities."""
     return ("[\n" + ",\n".join(lines) + "\n]\n").encode()
 
 
 def entity_lines(items: int) -> list[str]:
-    """Entities in the dump's form."""
+    """Entities in the form of a dump's lines."""
     return [json.dumps(item(n, items), ensure_ascii=False) for n in range(1, items + 1)]
 
 
 def odd_lines() -> list[str]:
-    """Entities, one of them longer than a piece, some of them none."""
-    made = entity_lines(ITEMS)
-    made[40] = made[40][:-1] + ', "more": "' + "x" * 200_000 + '"}'
-    made[50] = '{"type":"property","id":"P6","labels":{"en":{"language":"en","value":"head"}}}'
-    made[60] = made[60][:-20]
-    made[70] = '{"entity":"Q70","redirect":"Q1"}'
-    return made
+    """Entities, one of them longer than a piece, and some lines that are not items."""
+    lines = entity_lines(ITEMS)
+    lines[40] = lines[40][:-1] + ', "more": "' + "x" * 200_000 + '"}'
+    lines[50] = '{"type":"property","id":"P6","labels":{"en":{"language":"en","value":"head"}}}'
+    lines[60] = lines[60][:-20]
+    lines[70] = '{"entity":"Q70","redirect":"Q1"}'
+    return lines
 
 
 def zstd(content: bytes) -> bytes:
-    """With a checksum, as the command zstd does."""
-    made = optional.import_zstd()
-    return made.compress(content, options={made.CompressionParameter.checksum_flag: 1})
+    """Compress with a checksum, like the command zstd."""
+    zstandard = optional.import_zstd()
+    return zstandard.compress(content, options={zstandard.CompressionParameter.checksum_flag: 1})
 
 
 def pack_streams(pack: Callable[[bytes], bytes], content: bytes, size: int = 70_000) -> bytes:
-    """As pbzip2, pigz and pzstd write: a stream after the other."""
+    """Compress into several streams, like pbzip2, pigz and pzstd."""
     return b"".join(pack(content[at : at + size]) for at in range(0, len(content), size))
 
 
 def pack_blocks(content: bytes) -> bytes:
-    """One stream of blocks of 100,000 bytes."""
+    """Compress into one bzip2 stream with blocks of 100,000 bytes."""
     return bz2.compress(content, 1)
 
 
@@ -71,22 +71,22 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 
 
 def brute_force(text: bytes, scope: Scope = DUMP_SCOPE) -> list[Subject]:
-    """The same by brute force: everything in memory, by json alone."""
-    found = []
+    """Read the subjects with plain JSON, everything in memory."""
+    entities = []
     for line in text.decode().split("\n"):
         try:
-            found.append(json.loads(line.strip().rstrip(",")))
+            entities.append(json.loads(line.strip().rstrip(",")))
         except ValueError:
             continue
-    things = [e for e in found if e.get("type") == "item"]
+    items = [e for e in entities if e.get("type") == "item"]
     labels = {
         e["id"]: (e["labels"].get("en") or e["labels"].get("mul") or {"value": ""})["value"]
-        for e in things
+        for e in items
     }
     subjects = []
-    for entity in things:
-        said = entity["claims"].items()
-        keys = {p: [*claims_of(p, said, labels)] for p, said in said if p in scope.update_rules}
+    for entity in items:
+        statements = entity["claims"].items()
+        keys = {p: [*claims_of(p, own, labels)] for p, own in statements if p in scope.update_rules}
         dated = [
             p
             for p, claims in keys.items()
@@ -105,8 +105,8 @@ def property_number(relation: str) -> int:
     return int(relation[1:])
 
 
-def claims_of(relation: str, said: list[Json], labels: dict[str, str]) -> Iterator[Claim]:
-    for statement in said:
+def claims_of(relation: str, statements: list[Json], labels: dict[str, str]) -> Iterator[Claim]:
+    for statement in statements:
         if statement["rank"] == "deprecated":
             continue
         named = statement["mainsnak"]["datavalue"]["value"]["id"]
@@ -120,13 +120,13 @@ def time(snaks: list[Json] | None) -> PartialDate | None:
     return parse_time(value["time"], value["precision"]) if value else None
 
 
-def is_relevant(claim: Claim, holds: str, window: Window) -> bool:
+def is_relevant(claim: Claim, update_rule: str, window: Window) -> bool:
     length = {"year": 4, "month": 7, "day": 10}
     if not (claim.start or claim.end):
         return False
     first = claim.start.day if claim.start else ""
     end = claim.end.day[: length[claim.end.precision]] if claim.end else "9999"
-    if holds == "latest":
+    if update_rule == "latest":
         return first < str(window.until)
     return first < str(window.until) and end >= str(window.since)[: len(end)]
 
@@ -134,11 +134,11 @@ def is_relevant(claim: Claim, holds: str, window: Window) -> bool:
 def read_subjects(
     places: Sequence[Path], work: Path, scope: Scope | None = DUMP_SCOPE, **options: Any
 ) -> tuple[list[Subject], DumpSubjects, bytes]:
-    """All of it in memory, and the bytes of the file that it was read from."""
+    """Read all subjects. Returns them, their table, and the bytes of its file."""
     with open_subjects(places, work, scope, **options) as subjects:
         return list(subjects), subjects, subjects.file.read_bytes()
 
 
 def files_in(folder: Path) -> list[Path]:
-    """What is in a folder, locks aside."""
+    """The files of a folder, except locks."""
     return [file for file in folder.iterdir() if file.suffix != ".lock"]

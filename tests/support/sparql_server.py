@@ -1,4 +1,4 @@
-"""A SPARQL service on loopback, Oxigraph behind HTTP, with data in Wikidata's shape."""
+"""A SPARQL service on loopback: Oxigraph behind HTTP, with data in Wikidata's form."""
 
 import json
 import threading
@@ -38,18 +38,19 @@ PRECISIONS = {4: 9, 7: 10, 10: 11}  # by the length of 2025, 2025-10, 2025-10-05
 
 @dataclass
 class World:
-    """Statements as Wikidata's RDF export has them."""
+    """Statements in the form of Wikidata's RDF export and of its JSON dumps."""
 
     parts: list[str] = field(default_factory=lambda: [UPDATED])
     count: int = 0
     labels: dict[str, dict[str, str]] = field(default_factory=dict)
-    said: list[dict[str, str]] = field(default_factory=list)
+    statements: list[dict[str, str]] = field(default_factory=list)
 
-    def name(self, item: str, label: str, language: str = "en") -> None:
+    def add_label(self, item: str, label: str, language: str = "en") -> None:
+        """Add a label of an item."""
         self.labels.setdefault(item, {})[language] = label
         self.parts.append(f'wd:{item} rdfs:label "{label}"@{language} .')
 
-    def say(
+    def add_statement(
         self,
         subject: str,
         relation: str,
@@ -61,11 +62,11 @@ class World:
         rank: str = "Normal",
         more: str = "",
     ) -> str:
-        """A statement; `value` is an item's id, or any other term as Turtle writes it."""
+        """Add a statement; `value` is an item's id, or any other term in Turtle's syntax."""
         self.count += 1
         dates = {"P580": start, "P582": end, "P585": point}
-        told = {"subject": subject, "relation": relation, "value": value, "rank": rank}
-        self.said.append(told | {q: date for q, date in dates.items() if date})
+        entry = {"subject": subject, "relation": relation, "value": value, "rank": rank}
+        self.statements.append(entry | {q: date for q, date in dates.items() if date})
         statement = f"wds:S{self.count}"
         term = f"wd:{value}" if value.startswith("Q") else value
         self.parts.append(
@@ -76,12 +77,13 @@ class World:
             self.parts.append(f"wd:{subject} wdt:{relation} {term} .")
         for qualifier, date in dates.items():
             if date:
-                self._qualify(statement, qualifier, date)
+                self.add_qualifier(statement, qualifier, date)
         if more:
             self.parts.append(f"{statement} {more} .")
         return statement
 
-    def _qualify(self, statement: str, qualifier: str, date: str) -> None:
+    def add_qualifier(self, statement: str, qualifier: str, date: str) -> None:
+        """Add a date to a statement; "?" is an unknown date."""
         if date == "?":
             self.parts.append(f"{statement} pq:{qualifier} _:unknown{self.count} .")
             return
@@ -99,25 +101,25 @@ class World:
 
     @property
     def dump(self) -> str:
-        """The same statements in the form of the JSON dumps."""
+        """The statements in the form of the JSON dumps."""
         return "[\n" + ",\n".join(json.dumps(self._entity(item)) for item in self.labels) + "\n]\n"
 
     def _entity(self, item: str) -> dict[str, Any]:
         claims: dict[str, list[dict[str, Any]]] = {}
-        for told in self.said:
-            if told["subject"] == item:
-                claims.setdefault(told["relation"], []).append(_statement(told))
+        for entry in self.statements:
+            if entry["subject"] == item:
+                claims.setdefault(entry["relation"], []).append(_json_statement(entry))
         labels = {n: {"language": n, "value": text} for n, text in self.labels[item].items()}
         return {"type": "item", "id": item, "labels": labels, "claims": claims}
 
 
-def _statement(told: dict[str, str]) -> dict[str, Any]:
-    item = {"entity-type": "item", "numeric-id": int(told["value"][1:]), "id": told["value"]}
-    qualifiers = {q: [_snak(q, "time", _time(told[q]))] for q in told if q[:2] == "P5"}
+def _json_statement(entry: dict[str, str]) -> dict[str, Any]:
+    item = {"entity-type": "item", "numeric-id": int(entry["value"][1:]), "id": entry["value"]}
+    qualifiers = {q: [_snak(q, "time", _time(entry[q]))] for q in entry if q[:2] == "P5"}
     return {
         "type": "statement",
-        "rank": told["rank"].lower(),
-        "mainsnak": _snak(told["relation"], "wikibase-entityid", item),
+        "rank": entry["rank"].lower(),
+        "mainsnak": _snak(entry["relation"], "wikibase-entityid", item),
         "qualifiers": qualifiers,
     }
 
@@ -142,12 +144,12 @@ def _time(date: str) -> dict[str, Any]:
 
 @dataclass
 class Sparql:
-    """The service and how it misbehaves; tests may change it while it runs."""
+    """The running service, its failures and its log; tests may change it."""
 
     store: ox.Store
-    failures: list[tuple[int, dict[str, str]]] = field(default_factory=list)  # told first
-    is_slow: Callable[[str], bool] = lambda _: False  # queries that take it too long
-    breaks_off: bool = False  # a slow one gets half an answer, as status 200
+    failures: list[tuple[int, dict[str, str]]] = field(default_factory=list)  # answered first
+    is_slow: Callable[[str], bool] = lambda _: False  # queries that time out
+    breaks_off: bool = False  # a timeout returns half an answer with status 200
     delay: float = 0.0
     queries: list[str] = field(default_factory=list)
     agents: set[str] = field(default_factory=set)
@@ -187,8 +189,8 @@ def _handler(site: Sparql) -> type[BaseHTTPRequestHandler]:
                 return self._send(failure[0], b"", failure[1])
             if site.is_slow(query) and not site.breaks_off:
                 return self._send(500, b"java.util.concurrent.TimeoutException", {})
-            found = site.store.query(query)
-            answer = found.serialize(format=ox.QueryResultsFormat.JSON)
+            solutions = site.store.query(query)
+            answer = solutions.serialize(format=ox.QueryResultsFormat.JSON)
             assert answer is not None
             if site.is_slow(query):
                 answer = answer[: len(answer) // 2] + b"\njava.util.concurrent.TimeoutException"
@@ -207,20 +209,20 @@ def _handler(site: Sparql) -> type[BaseHTTPRequestHandler]:
 
 @contextmanager
 def sparql(world: World, *, hints: bool = False) -> Iterator[Sparql]:
-    """A service with this world's statements, for as long as the block runs."""
+    """Serve the statements of a world for as long as the block runs."""
     store = ox.Store()
     store.load(world.turtle.encode(), format=ox.RdfFormat.TURTLE)
     if hints:
         store.load(HINTS.encode(), format=ox.RdfFormat.TURTLE)
-    held = Sparql(store)
-    with serving(_handler(held)) as base:
-        held.url = f"{base}/sparql"
-        yield held
+    site = Sparql(store)
+    with serving(_handler(site)) as base:
+        site.url = f"{base}/sparql"
+        yield site
 
 
 @contextmanager
 def page(content: bytes) -> Iterator[str]:
-    """A server that answers everything with one page."""
+    """Serve one page as the answer to every request."""
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_: Any) -> None:

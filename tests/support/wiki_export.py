@@ -1,4 +1,4 @@
-"""Small exports as MediaWiki writes them, and the real one that gensim ships."""
+"""Small MediaWiki exports, and the real one in gensim's test data."""
 
 import bz2
 import gzip
@@ -14,7 +14,7 @@ REAL = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 
 
 def revision(text: str, number: int, day: str = "2024-01-15", **values: str) -> str:
-    """One revision; `values` are further tags, or `attributes` of the text."""
+    """Format a revision; `values` are further tags, or `attributes` of the text."""
     attributes = values.pop("attributes", "")
     values = {"model": "wikitext", "format": "text/x-wiki"} | values
     tags = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in values.items())
@@ -37,15 +37,15 @@ def page(
     number: int = 0,
     day: str = "2024-01-15",
 ) -> str:
-    """A page with revisions, or with one of a text."""
+    """Format a page with these revisions, or with one revision of a text."""
     leads = f"<redirect title={quoteattr(redirect)} />" if redirect else ""
-    told = "".join(revisions) or revision(text, number or id * 10, day)
+    inner = "".join(revisions) or revision(text, number or id * 10, day)
     name = escape(title or f"Page {id}")
-    return f"<page><title>{name}</title><ns>{ns}</ns><id>{id}</id>{leads}{told}</page>\n"
+    return f"<page><title>{name}</title><ns>{ns}</ns><id>{id}</id>{leads}{inner}</page>\n"
 
 
 def export(*pages: str, version: str = "0.11", wiki: str = "testwiki") -> str:
-    """A whole export."""
+    """Format a complete export."""
     return (
         f'<mediawiki xmlns="http://www.mediawiki.org/xml/export-{version}/" version="{version}" '
         f'xml:lang="en"><siteinfo><sitename>Test</sitename><dbname>{wiki}</dbname><namespaces>'
@@ -57,7 +57,7 @@ def export(*pages: str, version: str = "0.11", wiki: str = "testwiki") -> str:
 
 
 def save(file: Path, xml: str, encoding: str = "utf-8") -> Path:
-    """A file of XML, packed as its name says."""
+    """Write XML to a file, compressed according to its suffix."""
     content = xml.encode(encoding)
     if file.suffix == ".bz2":
         content = bz2.compress(content)
@@ -71,7 +71,7 @@ def save(file: Path, xml: str, encoding: str = "utf-8") -> Path:
 
 
 def real(name: str = REAL) -> Path:
-    """A real export, from the test data of gensim; the test is skipped where that is missing."""
+    """The path of a real export in gensim's test data; skips the test if it is missing."""
     spec = find_spec("gensim")
     if spec is None or not spec.submodule_search_locations:
         pytest.skip("gensim is not installed")

@@ -32,29 +32,29 @@ def small_world() -> World:
         "Q9": "Town",
     }
     for item, label in names.items():
-        it.name(item, label, "mul" if item == "Q3" else "en")
-    it.name("Q4", "Bo der Brücke", "de")
-    it.name("Q4", "Bo", "mul")
-    it.say("Q1", "P6", "Q3", start="2020-05-01", end="2025-11-03")
-    it.say("Q1", "P6", "Q4", start="2025-11-03", rank="Preferred")
-    it.say("Q1", "P6", "Q5", start="2025-11-04", rank="Deprecated")
-    it.say("Q2", "P6", "Q5", start="2025-03-05")
-    it.say("Q5", "P54", "Q6", start="2023-01-01", end="2025-12-01")
-    it.say("Q5", "P54", "Q7", start="2025-12-01")
-    it.say("Q5", "P166", "Q8", point="2025-10-15")
-    it.say("Q5", "P19", "Q9")
+        it.add_label(item, label, "mul" if item == "Q3" else "en")
+    it.add_label("Q4", "Bo der Brücke", "de")
+    it.add_label("Q4", "Bo", "mul")
+    it.add_statement("Q1", "P6", "Q3", start="2020-05-01", end="2025-11-03")
+    it.add_statement("Q1", "P6", "Q4", start="2025-11-03", rank="Preferred")
+    it.add_statement("Q1", "P6", "Q5", start="2025-11-04", rank="Deprecated")
+    it.add_statement("Q2", "P6", "Q5", start="2025-03-05")
+    it.add_statement("Q5", "P54", "Q6", start="2023-01-01", end="2025-12-01")
+    it.add_statement("Q5", "P54", "Q7", start="2025-12-01")
+    it.add_statement("Q5", "P166", "Q8", point="2025-10-15")
+    it.add_statement("Q5", "P19", "Q9")
     return it
 
 
 def by_label(subjects: list[Subject]) -> dict[tuple[str, str], list[tuple[str, str, str]]]:
-    """(subject, relation) -> its objects with their dates, by name."""
-    found: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
+    """Map (subject, relation) to the objects with their dates, by label."""
+    by_key: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
     for subject in subjects:
         for c in subject.claims:
             when = c.point or c.start
             row = (c.object_label, when.day if when else "", c.end.day if c.end else "")
-            found.setdefault((subject.label, c.relation), []).append(row)
-    return {key: sorted(rows) for key, rows in found.items()}
+            by_key.setdefault((subject.label, c.relation), []).append(row)
+    return {key: sorted(rows) for key, rows in by_key.items()}
 
 
 ALL = {

@@ -33,8 +33,8 @@ def test_many_subjects_are_fetched_page_by_page(
 ) -> None:
     it = small_world()
     for n in range(20, 45):
-        it.name(f"Q{n}", f"Person {n}")
-        it.say(f"Q{n}", "P54", "Q6", start="2025-10-20")
+        it.add_label(f"Q{n}", f"Person {n}")
+        it.add_statement(f"Q{n}", "P54", "Q6", start="2025-10-20")
     monkeypatch.setattr(query_crawl, "PAGE_SIZE", 10)
     monkeypatch.setattr(query_crawl, "SUBJECTS_PER_QUERY", 7)
     monkeypatch.setattr(query_crawl, "LABELS_PER_QUERY", 6)
@@ -48,8 +48,8 @@ def test_a_limit_samples_the_same_subjects_each_time(
 ) -> None:
     it = small_world()
     for n in range(20, 45):
-        it.name(f"Q{n}", f"Person {n}")
-        it.say(f"Q{n}", "P54", "Q6", start="2025-10-20")
+        it.add_label(f"Q{n}", f"Person {n}")
+        it.add_statement(f"Q{n}", "P54", "Q6", start="2025-10-20")
     with sparql(it) as site:
         draws = [
             by_label(
@@ -68,11 +68,11 @@ def test_odd_statements_are_skipped_or_have_a_fault(
     open_crawl: Callable[..., QueryCrawl],
 ) -> None:
     it = small_world()
-    it.say("Q2", "P6", '"a text"', start="2025-11-11")
-    it.say("Q2", "P6", "_:somebody", start="2025-11-12")
-    it.say("Q2", "P6", "Q3", start="2010-01-01", end="?")
-    twice = it.say("Q2", "P6", "Q4", start="2025-12-01")
-    it._qualify(twice, "P580", "2025-12-05")
+    it.add_statement("Q2", "P6", '"a text"', start="2025-11-11")
+    it.add_statement("Q2", "P6", "_:somebody", start="2025-11-12")
+    it.add_statement("Q2", "P6", "Q3", start="2010-01-01", end="?")
+    twice = it.add_statement("Q2", "P6", "Q4", start="2025-12-01")
+    it.add_qualifier(twice, "P580", "2025-12-05")
     with sparql(it) as site:
         claims = {
             (c.object_label, c.fault): c
@@ -93,8 +93,8 @@ def test_odd_statements_are_skipped_or_have_a_fault(
 
 def test_a_label_has_plain_spaces_only(open_crawl: Callable[..., QueryCrawl]) -> None:
     it = small_world()
-    it.name("Q10", "Di\u00a0 Dove")
-    it.say("Q2", "P6", "Q10", start="2025-12-01")
+    it.add_label("Q10", "Di\u00a0 Dove")
+    it.add_statement("Q2", "P6", "Q10", start="2025-12-01")
     with sparql(it) as site:
         found = by_label([*open_crawl(site, relations=[LEADER]).iter_subjects()])
     assert ("Di Dove", "2025-12-01", "") in found["Borduria", "P6"]
@@ -104,9 +104,9 @@ def test_dates_known_to_the_year_only_are_not_queried(
     open_crawl: Callable[..., QueryCrawl],
 ) -> None:
     it = World()
-    it.name("Q1", "Avalon")
-    it.name("Q3", "Ada")
-    it.say("Q1", "P6", "Q3", start="2025")
+    it.add_label("Q1", "Avalon")
+    it.add_label("Q3", "Ada")
+    it.add_statement("Q1", "P6", "Q3", start="2025")
     window = Window(date(2025, 1, 1), date(2025, 4, 1))
     with sparql(it) as site:
         crawl = open_crawl(site, max_unchanged=0)

@@ -56,9 +56,9 @@ def test_the_order_of_subjects_has_no_effect(
 ) -> None:
     it = small_world()
     for n in range(20, 60):
-        it.name(f"Q{n}", f"Person {n}")
-        it.say(f"Q{n}", "P54", "Q6", start="2025-03-20")
-        it.say(f"Q{n}", "P19", "Q9")
+        it.add_label(f"Q{n}", f"Person {n}")
+        it.add_statement(f"Q{n}", "P54", "Q6", start="2025-03-20")
+        it.add_statement(f"Q{n}", "P19", "Q9")
     monkeypatch.setattr("fki.sources.wikidata.select_facts.KEYS_PER_RELATION", 7)
     with sparql(it) as site:
         subjects = [*open_crawl(site).iter_subjects()]
