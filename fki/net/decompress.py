@@ -116,6 +116,8 @@ def _read_ahead(
     try:
         while not isinstance(chunk := queue.get(), Exception):
             yield chunk
+            if not chunk:
+                return
         if isinstance(chunk, errors):
             raise DecompressionError(str(chunk) or type(chunk).__name__)
         raise chunk

@@ -13,7 +13,6 @@ import pytest
 pytest.importorskip("pyoxigraph")
 from fki.core.paths import data_home
 from fki.data import open_dataset
-from fki.sources.request import WikidataRequest
 from tests.support.sparql_server import World, sparql
 
 Fki = Callable[..., Any]
@@ -199,23 +198,3 @@ def test_an_invalid_request_is_an_error_with_a_hint(
 def test_options_of_live_sources_are_refused_for_the_embedded_dataset(fki: Fki) -> None:
     shown = fki("download", "wiki", "--since", "2025-01-01")
     assert shown.code == 2 and "'wiki' does not read --since" in shown.words
-
-
-@pytest.mark.parametrize(
-    ("since", "until", "name"),
-    [
-        ("2025-10-01", "2025-11-01", "wiki-2025-10"),
-        ("2025-10-01", "2026-01-01", "wiki-2025-Q4"),
-        ("2025-10", "2026-01", "wiki-2025-Q4"),
-        ("2025-10-02", "2025-11-01", "wiki-2025-10-02-2025-11-01"),
-        ("2025-11-01", "2026-02-01", "wiki-2025-11-01-2026-02-01"),
-    ],
-)
-def test_a_window_is_named_by_its_month_or_quarter(since: str, until: str, name: str) -> None:
-    assert WikidataRequest(name="wiki", since=since, until=until).dataset_name == name
-
-
-def test_the_default_window_is_last_month() -> None:
-    window = WikidataRequest(name="wiki").window()
-    assert window.until == date.today().replace(day=1) and (window.until - window.since).days > 27
-    assert window.since.day == 1

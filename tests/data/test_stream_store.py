@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from fki.config.schema import Config
 from fki.core.calendar import period_bounds, period_name
 from fki.core.errors import DataError
-from fki.core.types import Document, Fact, Stream, Version
+from fki.core.types import Fact, Stream, Version
 from fki.data import stream_store
 from fki.data.dataset_folder import read_folder
-from fki.data.lazy_sequence import LazyProbes, LazySequence
+from fki.data.lazy_sequence import LazyProbes
 from fki.data.stream import build_stream, cut_stream, fill_store
 from fki.data.stream_store import open_or_fill
 from fki.evaluation.schedule import ProbeSchedule, make_phases
@@ -328,12 +328,3 @@ def test_a_stream_four_times_as_long_takes_no_more_memory(tmp_path: Path, what: 
 
     peak(1)  # what is imported and kept once
     assert peak(4) < 1.5 * peak(1) + 2**17  # a name and a few counts for each period
-
-
-def test_a_lazy_sequence_is_a_sequence() -> None:
-    found = LazySequence(3, lambda: iter("abc"))
-    assert (len(found), found[1], found[-1], found[:2]) == (3, "b", "c", ("a", "b"))
-    assert [*found] == [*found] == ["a", "b", "c"]
-    assert found == found and found != LazySequence(3, lambda: iter("abc")) and {found}
-    assert Document("a b", date(2023, 1, 1)) not in found
-    assert len(LazySequence(None, lambda: iter("abc"))) == 3

@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
-from fki import __version__
 from fki.core.atomic_io import file_checksums
 from fki.core.errors import DataError
 from fki.net import downloads
 from fki.net.downloads import CHECKSUMS, FileProgress, RemoteFile, fetch_file
-from fki.net.http import HttpClient, RetryPolicy, parse_retry_after
+from fki.net.http import HttpClient, RetryPolicy
 from tests.support.web_server import Site, site
 
 CONTENT = random.Random(0).randbytes(50_000)
@@ -250,33 +249,6 @@ def test_busy_servers_are_asked_again_no_sooner_than_they_say(
     assert pauses[0] == 7 and 25 < pauses[1] <= 30 and 2 <= pauses[2] <= 4
 
 
-def test_pauses_grow_and_are_not_all_alike(
-    host: Site, web: HttpClient, pauses: list[float]
-) -> None:
-    host.failures = [(500, {})] * 9
-    with pytest.raises(DataError, match="500 Internal Server Error, 6 times in a row"):
-        web.fetch(host.url)
-    assert all(2**i / 2 <= pause <= 2**i for i, pause in enumerate(pauses)) and len(pauses) == 5
-    assert len({pause / 2**i for i, pause in enumerate(pauses)}) == 5
-
-
-def test_a_server_that_asks_for_an_hour_is_not_waited_for(
-    host: Site, web: HttpClient, pauses: list[float]
-) -> None:
-    host.failures = [(429, {"Retry-After": "3600"})]
-    with pytest.raises(DataError, match="3600 s") as caught:
-        web.fetch(host.url)
-    assert pauses == [] and "later" in str(caught.value.hint)
-
-
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
-def test_what_will_not_get_better_is_asked_once(host: Site, web: HttpClient, status: int) -> None:
-    host.failures = [(status, {})] * 2
-    with pytest.raises(DataError, match=str(status)) as caught:
-        web.fetch(host.url)
-    assert len(host.requests) == 1 and caught.value.hint
-
-
 def test_a_slow_drip_is_waited_for(host: Site, web: HttpClient, target: Path) -> None:
     host.drip = 0.005
     assert fetch_file(web, RemoteFile(host.url), target).read_bytes() == CONTENT
@@ -299,20 +271,6 @@ def test_nobody_at_the_address_is_said_with_what_to_do(web: HttpClient, target: 
     with pytest.raises(DataError, match="cannot be reached") as caught:
         fetch_file(web, RemoteFile(url), target)
     assert "HTTPS_PROXY" in str(caught.value.hint)
-
-
-def test_a_server_that_answers_is_not_called_out_of_reach(host: Site, web: HttpClient) -> None:
-    host.failures = [(429, {})] * 9
-    with pytest.raises(DataError, match="answers 429 Too Many Requests") as caught:
-        web.fetch(host.url)
-    assert "HTTPS_PROXY" not in str(caught.value.hint)
-
-
-def test_an_answer_that_cannot_be_unpacked_is_tried_again(web: HttpClient) -> None:
-    with site(content=b"no gzip", encoding="gzip") as broken:
-        with pytest.raises(DataError, match="DecodingError"):
-            web.fetch(broken.url)
-        assert len(broken.requests) == 6
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "no address", "http://"])
@@ -405,21 +363,6 @@ def test_without_a_length_the_file_comes_all_the_same(
     assert seen[-1].total is None and seen[-1].seconds is None
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-3"])
-def test_a_retry_after_that_says_nothing_asks_for_nothing(text: str) -> None:
-    assert parse_retry_after({"Retry-After": text}) == 0
-
-
 def test_sums_are_those_of_the_whole_file(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(CONTENT)
     assert file_checksums(tmp_path / "f", CHECKSUMS)["md5"] == hashlib.md5(CONTENT).hexdigest()
-
-
-@pytest.mark.parametrize("contact", ["", "news@example.org"])
-def test_a_source_is_told_who_asks_and_whom_to_write_to(
-    contact: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FKI_CONTACT", contact)
-    with HttpClient() as web:
-        agent = web._client.headers["User-Agent"]
-    assert agent == f"fki/{__version__}" + (f" ({contact})" if contact else "")
