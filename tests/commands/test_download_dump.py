@@ -65,8 +65,8 @@ def test_a_dump_and_the_query_service_have_the_same_facts(
 ) -> None:
     with sparql(world) as site:
         live = ("download", "wiki", "--from", "wikidata", "--contact", "me@example.org")
-        asked = fki(*live, "--endpoint", site.url, *WINDOW, "--output", "live")
-    assert asked.code == 0, asked.err
+        live_command = fki(*live, "--endpoint", site.url, *WINDOW, "--output", "live")
+    assert live_command.code == 0, live_command.err
     read = fki(*DUMP, dump, *WINDOW, "--workers", "2")
     assert read.code == 0, read.err
     folder = open_dataset.dataset_folder("wiki-2025-Q4")
@@ -108,9 +108,9 @@ def test_a_dump_and_the_query_service_have_the_same_facts_of_any_world(
     file.write_text(it.dump, encoding="utf-8")
     with sparql(it) as site:
         live = ("download", "wiki", "--from", "wikidata", "--contact", "me@example.org")
-        asked = fki(*live, "--endpoint", site.url, *WINDOW, "--output", "live")
+        live_command = fki(*live, "--endpoint", site.url, *WINDOW, "--output", "live")
     read = fki(*DUMP, file, *WINDOW, "--output", "read")
-    assert (asked.code, read.code) == (0, 0), asked.err + read.err
+    assert (live_command.code, read.code) == (0, 0), live_command.err + read.err
     stream = rows(Path("live"), "stream")
     assert stream == rows(Path("read"), "stream") and stream
     changed = {(row["subject_id"], row["relation"]) for row in stream}

@@ -92,9 +92,11 @@ def test_a_second_download_sends_no_query(fki: Fki, world: World) -> None:
     with sparql(world) as site:
         command = (*LIVE, *QUARTER, "--endpoint", site.url, "--relations", "P6")
         assert fki(*command, *WHO).code == 0
-        asked = len(site.queries)
+        query_count = len(site.queries)
         again = fki(*command, *WHO)
-        assert again.code == 0 and "is already in" in again.words and len(site.queries) == asked
+        assert (
+            again.code == 0 and "is already in" in again.words and len(site.queries) == query_count
+        )
         other = fki(*command, *WHO, "--limit", "3")
         assert other.code == 3 and "was made by another command" in other.words
         mine = fki(*command, *WHO, "--limit", "3", "--output", "mine")
@@ -109,9 +111,9 @@ def test_a_failed_command_resumes(fki: Fki, world: World, monkeypatch: pytest.Mo
         failed = fki(*command, "--endpoint", site.url)
         assert failed.code == 3 and "resume" in failed.words
         assert open_dataset.list_datasets() == []
-        site.is_slow, asked = (lambda _: False), len(site.queries)
+        site.is_slow, query_count = (lambda _: False), len(site.queries)
         assert fki(*command, "--endpoint", site.url).code == 0
-        assert len(site.queries) - asked <= 3  # hints, labels, and how far the data reach
+        assert len(site.queries) - query_count <= 3  # hints, labels, and how far the data reach
 
 
 def test_an_interrupted_command_exits_with_75_and_resumes(
@@ -126,9 +128,9 @@ def test_an_interrupted_command_exits_with_75_and_resumes(
             patch.setattr("fki.sources.wikidata.query_crawl.QueryCrawl._fetch_labels", stop)
             stopped = fki(*command, "--endpoint", site.url)
         assert stopped.code == 75 and "same command" in stopped.words
-        asked = len(site.queries)
+        query_count = len(site.queries)
         assert fki(*command, "--endpoint", site.url).code == 0
-        assert len(site.queries) - asked <= 3
+        assert len(site.queries) - query_count <= 3
 
 
 def test_two_processes_with_one_command_query_once(fki: Fki, world: World) -> None:
@@ -140,12 +142,12 @@ def test_two_processes_with_one_command_query_once(fki: Fki, world: World) -> No
             for _ in range(2)
         ]
         words = sorted(process.communicate()[1] for process in both)
-        asked = len(site.queries)
+        query_count = len(site.queries)
         assert [process.returncode for process in both] == [0, 0], words
         assert sum("is now in" in text for text in words) == 1
         assert sum("is already in" in text for text in words) == 1
         alone = fki(*command[3:], "--endpoint", site.url, "--output", "mine")
-        assert alone.code == 0 and len(site.queries) == 2 * asked
+        assert alone.code == 0 and len(site.queries) == 2 * query_count
 
 
 def test_the_default_window_is_recorded_as_dates(

@@ -28,11 +28,11 @@ def test_every_line_is_in_one_piece_wherever_the_splits_fall(
     expected = [b"[" + lines[0], *lines[1:-1], lines[-1] + b"end"]
     plain = [line for piece in dump_pieces.iter_pieces(file) for line in piece.iter_lines()]
     file.write_bytes(gzip.compress(file.read_bytes()))
-    for found in (
+    for lines_read in (
         plain,
         [line for piece in dump_pieces.iter_pieces(file) for line in piece.iter_lines()],
     ):
-        assert found[: len(expected)] == expected and not any(found[len(expected) :])
+        assert lines_read[: len(expected)] == expected and not any(lines_read[len(expected) :])
 
 
 @pytest.mark.parametrize("size", [40, 500, 3000])

@@ -29,11 +29,11 @@ pytestmark = pytest.mark.usefixtures("small_pieces")
 def test_progress_counts_compressed_bytes_to_the_end(
     packed: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    file, told = packed("json.bz2"), list[FileProgress]()
-    read_subjects([file], tmp_path / "work", on_progress=told.append)
-    done = [progress.done for progress in told]
+    file, reports = packed("json.bz2"), list[FileProgress]()
+    read_subjects([file], tmp_path / "work", on_progress=reports.append)
+    done = [progress.done for progress in reports]
     assert len(done) > 5 and done == sorted(done) and done[-1] == file.stat().st_size
-    assert {(p.name, p.total) for p in told} == {(file.name, file.stat().st_size)}
+    assert {(p.name, p.total) for p in reports} == {(file.name, file.stat().st_size)}
 
 
 def test_an_interrupted_run_leaves_no_shard(packed: Callable[[str], Path], tmp_path: Path) -> None:

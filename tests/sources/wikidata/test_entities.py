@@ -49,7 +49,9 @@ def holds(value: Any) -> Json:
     return {"snaktype": "value", "datavalue": {"value": value}}
 
 
-def said(snak: Json | None = None, rank: str = "normal", **qualifiers: list[Json]) -> Json:
+def make_statement(
+    snak: Json | None = None, rank: str = "normal", **qualifiers: list[Json]
+) -> Json:
     """A statement."""
     more = {"qualifiers": qualifiers} if qualifiers else {}
     return {"mainsnak": snak or to(), "type": "statement", "rank": rank, **more}
@@ -75,9 +77,9 @@ def claims(*statements: Json) -> tuple[list[Claim], Counter[str]]:
 
 def beside(*statements: Json) -> tuple[list[Claim], Counter[str]]:
     """What these are beside a good one, so that the window wants them."""
-    [good, *found], dropped = claims(said(to("Q9"), P580=[BEGAN]), *statements)
+    [good, *own_claims], dropped = claims(make_statement(to("Q9"), P580=[BEGAN]), *statements)
     assert good.object == "Q9"
-    return found, dropped
+    return own_claims, dropped
 
 
 def only(statement: Json) -> Claim:
@@ -87,7 +89,7 @@ def only(statement: Json) -> Claim:
 
 
 def test_a_statement_with_its_times_is_a_claim() -> None:
-    statement = said(
+    statement = make_statement(
         to("Q8"), "preferred", P580=[at("+2023-05-00", 10)], P582=[at("+2024-00-00", 9)],
         P585=[at("+2023-05-06")], P1545=[{"snaktype": "value", "datavalue": {"value": "1"}}],
     )  # fmt: skip
@@ -101,31 +103,31 @@ def test_a_statement_with_its_times_is_a_claim() -> None:
 
 
 def test_the_order_of_an_entity_s_fields_has_no_effect() -> None:
-    whole = land(said(P580=[BEGAN]))
+    whole = land(make_statement(P580=[BEGAN]))
     assert read(whole) == read(dict(reversed(whole.items())))
 
 
 def test_an_item_of_an_old_dump_has_a_number_only() -> None:
     snak = to("Q8")
     del snak["datavalue"]["value"]["id"]
-    assert only(said(snak)).object == "Q8"
+    assert only(make_statement(snak)).object == "Q8"
 
 
-def read_of(**said: list[Json]) -> list[tuple[str, str]]:
-    subject, _ = read(land(claims=said))
+def read_of(**make_statement: list[Json]) -> list[tuple[str, str]]:
+    subject, _ = read(land(claims=make_statement))
     assert subject is not None
     return [(claim.relation, claim.object) for claim in subject.claims]
 
 
 def test_only_relations_in_scope_are_read_in_the_order_of_their_numbers() -> None:
-    one, two, three = (said(to(f"Q{n}"), P580=[BEGAN]) for n in (1, 2, 3))
-    found = read_of(P39=[three], P31=[one], P6=[two, one])
-    assert found == [("P6", "Q2"), ("P6", "Q1"), ("P39", "Q3")]
+    one, two, three = (make_statement(to(f"Q{n}"), P580=[BEGAN]) for n in (1, 2, 3))
+    own_claims = read_of(P39=[three], P31=[one], P6=[two, one])
+    assert own_claims == [("P6", "Q2"), ("P6", "Q1"), ("P39", "Q3")]
 
 
 def test_constant_facts_are_read_only_next_to_relevant_dated_ones() -> None:
-    born, head = said(to("Q5")), said(to("Q2"), P580=[BEGAN])
-    assert read_of(P19=[born]) == [] == read_of(P19=[born], P6=[said()])
+    born, head = make_statement(to("Q5")), make_statement(to("Q2"), P580=[BEGAN])
+    assert read_of(P19=[born]) == [] == read_of(P19=[born], P6=[make_statement()])
     assert read_of(P19=[born], P6=[head]) == [("P6", "Q2"), ("P19", "Q5")]
 
 
@@ -144,7 +146,7 @@ def test_a_label_is_the_english_one_or_that_of_all_languages(labels: Json, label
 
 @pytest.mark.parametrize("labels", [{"de": term("Garten", "de")}, {}, [], {"en": term(" ")}])
 def test_an_item_without_an_english_label_is_counted(labels: Any) -> None:
-    assert read(land(said(), labels=labels)) == (None, Counter({entities.NO_LABEL: 1}))
+    assert read(land(make_statement(), labels=labels)) == (None, Counter({entities.NO_LABEL: 1}))
 
 
 @pytest.mark.parametrize(
@@ -183,17 +185,20 @@ PLACE = {"latitude": 1.5, "longitude": 2, "precision": 0.01, "globe": "http://ex
 @pytest.mark.parametrize(
     ("statement", "why"),
     [
-        (said(rank="deprecated"), entities.DEPRECATED),
-        (said({"snaktype": "somevalue"}), entities.NO_VALUE),
-        (said({"snaktype": "novalue"}), entities.NO_VALUE),
-        (said({"snaktype": "value"}), entities.VALUE_NOT_AN_ITEM),
-        (said(holds("Ann")), entities.VALUE_NOT_AN_ITEM),
-        (said(holds(3.5)), entities.VALUE_NOT_AN_ITEM),
-        (said(holds(PLACE)), entities.VALUE_NOT_AN_ITEM),
-        (said(holds(PLACE | {"precision": None})), entities.VALUE_NOT_AN_ITEM),
-        (said(holds({"entity-type": "property", "id": "P6"})), entities.VALUE_NOT_AN_ITEM),
-        (said(holds({"entity-type": "item", "id": "Q"})), entities.VALUE_NOT_AN_ITEM),
-        (said(holds({"entity-type": "item", "id": HUGE})), entities.VALUE_NOT_AN_ITEM),
+        (make_statement(rank="deprecated"), entities.DEPRECATED),
+        (make_statement({"snaktype": "somevalue"}), entities.NO_VALUE),
+        (make_statement({"snaktype": "novalue"}), entities.NO_VALUE),
+        (make_statement({"snaktype": "value"}), entities.VALUE_NOT_AN_ITEM),
+        (make_statement(holds("Ann")), entities.VALUE_NOT_AN_ITEM),
+        (make_statement(holds(3.5)), entities.VALUE_NOT_AN_ITEM),
+        (make_statement(holds(PLACE)), entities.VALUE_NOT_AN_ITEM),
+        (make_statement(holds(PLACE | {"precision": None})), entities.VALUE_NOT_AN_ITEM),
+        (
+            make_statement(holds({"entity-type": "property", "id": "P6"})),
+            entities.VALUE_NOT_AN_ITEM,
+        ),
+        (make_statement(holds({"entity-type": "item", "id": "Q"})), entities.VALUE_NOT_AN_ITEM),
+        (make_statement(holds({"entity-type": "item", "id": HUGE})), entities.VALUE_NOT_AN_ITEM),
         ({"mainsnak": 5}, entities.MALFORMED),
         ({"rank": "normal"}, entities.MALFORMED),
     ],
@@ -230,7 +235,7 @@ SOME, NONE = {"snaktype": "somevalue"}, {"snaktype": "novalue"}
 def test_unusable_times_are_none_or_a_fault(
     qualifiers: Json, start: str, end: str, fault: str
 ) -> None:
-    claim = only(said(**qualifiers))
+    claim = only(make_statement(**qualifiers))
     assert (claim.start.day if claim.start else "") == start
     assert (claim.end.day if claim.end else "") == end
     assert claim.fault == fault
@@ -247,14 +252,14 @@ def until(day: str, precision: int = 11) -> dict[str, list[Json]]:
 @pytest.mark.parametrize(
     "statement",
     [
-        said(**since("+1999-01-01")),
-        said(**since("+2024-12-31")),
-        said(**until("+2023-01-01")),
-        said(**until("+2023-00-00", 9)),
-        said(**until("+2023-01-00", 10)),
-        said(**since("+2000-01-01"), **until("+2030-01-01")),
-        said(P585=[at("+2024-05-05")]),
-        said(P585=[at("+2010-05-05")]),
+        make_statement(**since("+1999-01-01")),
+        make_statement(**since("+2024-12-31")),
+        make_statement(**until("+2023-01-01")),
+        make_statement(**until("+2023-00-00", 9)),
+        make_statement(**until("+2023-01-00", 10)),
+        make_statement(**since("+2000-01-01"), **until("+2030-01-01")),
+        make_statement(P585=[at("+2024-05-05")]),
+        make_statement(P585=[at("+2010-05-05")]),
     ],
 )
 def test_a_claim_that_may_affect_the_window_is_kept(statement: Json) -> None:
@@ -264,31 +269,35 @@ def test_a_claim_that_may_affect_the_window_is_kept(statement: Json) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        said(),
-        said(**until("+2022-12-31")),
-        said(**until("+2022-00-00", 9)),
-        said(**since("+2000-00-00", 9), **until("+2022-12-00", 10)),
-        said(**since("+2025-01-01")),
-        said(P585=[at("+2025-01-01")]),
+        make_statement(),
+        make_statement(**until("+2022-12-31")),
+        make_statement(**until("+2022-00-00", 9)),
+        make_statement(**since("+2000-00-00", 9), **until("+2022-12-00", 10)),
+        make_statement(**since("+2025-01-01")),
+        make_statement(P585=[at("+2025-01-01")]),
     ],
 )
 def test_a_claim_outside_the_window_is_kept_next_to_one_inside(statement: Json) -> None:
     assert claims(statement) == ([], Counter({entities.OUTSIDE_WINDOW: 1}))
-    assert len(claims(statement, said(**since("+2023-06-01")))[0]) == 2
+    assert len(claims(statement, make_statement(**since("+2023-06-01")))[0]) == 2
 
 
 def test_the_latest_counts_although_it_has_ended() -> None:
-    over = said(**since("+2000-01-01"), **until("+2010-01-01"))
+    over = make_statement(**since("+2000-01-01"), **until("+2010-01-01"))
     assert read_of(P39=[over]) == [] and read_of(P166=[over]) == [("P166", "Q7")]
 
 
 def test_the_point_in_time_of_the_latest_precedes_its_start() -> None:
-    assert read_of(P166=[said(**since("+2030-01-01"), P585=[at("+2023-05-01")])])
+    assert read_of(P166=[make_statement(**since("+2030-01-01"), P585=[at("+2023-05-01")])])
 
 
 def test_a_malformed_statement_leaves_the_others() -> None:
-    found, dropped = beside(said(to("Q2")), {"mainsnak": []}, said(to("Q3")))
-    assert [claim.object for claim in found] == ["Q2", "Q3"] and dropped[entities.MALFORMED] == 1
+    own_claims, dropped = beside(
+        make_statement(to("Q2")), {"mainsnak": []}, make_statement(to("Q3"))
+    )
+    assert [claim.object for claim in own_claims] == ["Q2", "Q3"] and dropped[
+        entities.MALFORMED
+    ] == 1
 
 
 def test_synthetic_items_have_the_fields_of_real_ones() -> None:

@@ -43,8 +43,8 @@ pytestmark = pytest.mark.usefixtures("small_pieces")
 def test_a_dump_has_the_subjects_that_brute_force_finds(
     name: str, text: bytes, packed: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    found, subjects, _ = read_subjects([packed(name)], tmp_path / "work")
-    assert found == brute_force(text) and len(found) > 30
+    result, subjects, _ = read_subjects([packed(name)], tmp_path / "work")
+    assert result == brute_force(text) and len(result) > 30
     assert subjects.counts["lines"] == ITEMS
     assert subjects.dropped[statements.NOT_AN_ENTITY] == 1 and len(subjects.broken) == 1
     assert subjects.broken[0].startswith('{"type": "item", "id": "Q61"')
@@ -53,7 +53,7 @@ def test_a_dump_has_the_subjects_that_brute_force_finds(
         == subjects.dropped[statements.MISSING_OR_REDIRECT]
         == 1
     )
-    assert {c.object_label == "" for s in found for c in s.claims} == {True, False}
+    assert {c.object_label == "" for s in result for c in s.claims} == {True, False}
     assert subjects.source.name == f"dump.{name}" and subjects.source.license == "cc0-1.0"
 
 
@@ -232,9 +232,9 @@ def test_shards_of_different_dumps_or_scopes_are_refused(
 
 
 def test_the_counts_of_shards_add_up(parts: list[Path]) -> None:
-    told = [json.loads((part / MANIFEST).read_text()) for part in parts]
+    manifests = [json.loads((part / MANIFEST).read_text()) for part in parts]
     _, subjects, _ = read_subjects(parts, parts[0].parent, None)
-    assert subjects.counts == sum((Counter(t["counts"]) for t in told), Counter())
+    assert subjects.counts == sum((Counter(t["counts"]) for t in manifests), Counter())
 
 
 def test_a_missing_library_is_an_error_with_its_install_command(

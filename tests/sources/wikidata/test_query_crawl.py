@@ -24,8 +24,8 @@ def test_a_crawl_returns_changed_previous_and_unchanged_objects(
 ) -> None:
     with sparql(small_world(), hints=hints) as site:
         assert by_label([*open_crawl(site).iter_subjects()]) == ALL
-        asked = [q for q in site.queries if "pq:P580 ?time" in q]
-        assert asked and all(("rangeSafe" in q) == hints for q in asked)
+        date_queries = [q for q in site.queries if "pq:P580 ?time" in q]
+        assert date_queries and all(("rangeSafe" in q) == hints for q in date_queries)
 
 
 def test_many_subjects_are_fetched_page_by_page(
@@ -39,8 +39,10 @@ def test_many_subjects_are_fetched_page_by_page(
     monkeypatch.setattr(query_crawl, "SUBJECTS_PER_QUERY", 7)
     monkeypatch.setattr(query_crawl, "LABELS_PER_QUERY", 6)
     with sparql(it) as site:
-        found = by_label([*open_crawl(site).iter_subjects()])
-        assert len(found) == 5 + 25 and found["Person 44", "P54"] == [("Reds", "2025-10-20", "")]
+        claims_by_label = by_label([*open_crawl(site).iter_subjects()])
+        assert len(claims_by_label) == 5 + 25 and claims_by_label["Person 44", "P54"] == [
+            ("Reds", "2025-10-20", "")
+        ]
 
 
 def test_a_limit_samples_the_same_subjects_each_time(
@@ -96,8 +98,8 @@ def test_a_label_has_plain_spaces_only(open_crawl: Callable[..., QueryCrawl]) ->
     it.add_label("Q10", "Di\u00a0 Dove")
     it.add_statement("Q2", "P6", "Q10", start="2025-12-01")
     with sparql(it) as site:
-        found = by_label([*open_crawl(site, relations=[LEADER]).iter_subjects()])
-    assert ("Di Dove", "2025-12-01", "") in found["Borduria", "P6"]
+        claims_by_label = by_label([*open_crawl(site, relations=[LEADER]).iter_subjects()])
+    assert ("Di Dove", "2025-12-01", "") in claims_by_label["Borduria", "P6"]
 
 
 def test_dates_known_to_the_year_only_are_not_queried(

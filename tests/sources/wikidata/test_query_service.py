@@ -33,9 +33,9 @@ def test_a_second_crawl_with_the_same_journal_only_asks_for_hints(
 ) -> None:
     with sparql(small_world()) as site:
         first = by_label([*open_crawl(site).iter_subjects()])
-        asked = len(site.queries)
+        query_count = len(site.queries)
         assert by_label([*open_crawl(site).iter_subjects()]) == first
-        assert len(site.queries) == asked + 1  # whether it knows hints
+        assert len(site.queries) == query_count + 1  # whether it knows hints
 
 
 def test_a_crawl_killed_anywhere_resumes(
@@ -71,11 +71,11 @@ def test_an_outdated_journal_is_replaced(
 ) -> None:
     with sparql(small_world()) as site:
         [*open_crawl(site).iter_subjects()]
-        asked = len(site.queries)
+        query_count = len(site.queries)
         began = tmp_path / "journal" / START_FILE
         began.write_text(str(float(began.read_text()) - JOURNAL_LIFETIME - 1))
         [*open_crawl(site).iter_subjects()]
-        assert len(site.queries) == 2 * asked
+        assert len(site.queries) == 2 * query_count
 
 
 def test_a_damaged_answer_in_the_journal_is_queried_again(
@@ -144,8 +144,8 @@ def test_an_endpoint_without_sparql_is_an_error(
 def test_an_answer_without_the_requested_variables_is_an_error(
     open_crawl: Callable[..., QueryCrawl],
 ) -> None:
-    told = b'{"head": {"vars": ["x"]}, "boolean": true, "results": {"bindings": []}}'
-    with sparql(small_world()) as site, page(told) as other:
+    answer_body = b'{"head": {"vars": ["x"]}, "boolean": true, "results": {"bindings": []}}'
+    with sparql(small_world()) as site, page(answer_body) as other:
         crawl = open_crawl(site)
         crawl.service.endpoint = other
         with pytest.raises(DataError, match="variables subject"):

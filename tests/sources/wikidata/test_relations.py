@@ -28,8 +28,8 @@ def content(wording: str) -> set[str]:
     return set(re.findall(r"\w{4,}", wording.casefold()))
 
 
-def ids(found: list[Relation]) -> list[str]:
-    return [relation.id for relation in found]
+def ids(expected: list[Relation]) -> list[str]:
+    return [relation.id for relation in expected]
 
 
 def test_there_are_more_than_a_hundred_dated_relations_and_some_that_never_change() -> None:
@@ -53,9 +53,9 @@ def test_no_two_relations_share_a_label_or_a_wording() -> None:
 
 def test_the_second_wording_has_different_words_not_only_another_order() -> None:
     for relation in ALL:
-        trained, asked = map(content, relation.wordings)
-        assert asked - trained, relation.id
-        assert len(asked & trained) <= 1, relation.id
+        trained, probe_wording = map(content, relation.wordings)
+        assert probe_wording - trained, relation.id
+        assert len(probe_wording & trained) <= 1, relation.id
 
 
 def test_a_wording_is_a_sentence_with_both_slots_once_and_no_others() -> None:
@@ -66,9 +66,11 @@ def test_a_wording_is_a_sentence_with_both_slots_once_and_no_others() -> None:
 
 def test_a_training_wording_ends_in_its_object_and_a_probe_wording_starts_or_ends_with_it() -> None:
     for relation in ALL:
-        trained, asked = relation.wordings
+        trained, probe_wording = relation.wordings
         assert trained.endswith(f"{OBJECT}."), relation.id
-        assert asked.endswith(f"{OBJECT}.") or asked.startswith(f"{OBJECT} "), relation.id
+        assert probe_wording.endswith(f"{OBJECT}.") or probe_wording.startswith(f"{OBJECT} "), (
+            relation.id
+        )
 
 
 def test_no_article_precedes_a_slot_since_labels_differ_in_theirs() -> None:
@@ -79,8 +81,8 @@ def test_no_article_precedes_a_slot_since_labels_differ_in_theirs() -> None:
 def test_only_wordings_of_the_latest_contain_last_or_most_recent() -> None:
     last = re.compile(r"\b(?:most recent|last)\b", re.IGNORECASE)
     for relation in ALL:
-        told = [bool(last.search(w)) for w in relation.wordings]
-        assert told == [relation.update_rule == "latest"] * 2, relation.id
+        mentions = [bool(last.search(w)) for w in relation.wordings]
+        assert mentions == [relation.update_rule == "latest"] * 2, relation.id
 
 
 def test_a_dataset_folder_accepts_the_wordings(tmp_path: Path) -> None:
@@ -91,7 +93,7 @@ def test_a_dataset_folder_accepts_the_wordings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "found"),
+    ("names", "expected"),
     [
         ("P6,P35", ["P6", "P35"]),
         (["P35", "P6"], ["P35", "P6"]),
@@ -102,9 +104,9 @@ def test_a_dataset_folder_accepts_the_wordings(tmp_path: Path) -> None:
     ids=str,
 )
 def test_relations_are_selected_by_number_or_label(
-    names: str | list[str], found: list[str]
+    names: str | list[str], expected: list[str]
 ) -> None:
-    assert ids(select_relations(names)) == found
+    assert ids(select_relations(names)) == expected
 
 
 @pytest.mark.parametrize("names", ["all", ["All"], "P19,all,P6"], ids=str)

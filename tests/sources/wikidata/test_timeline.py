@@ -47,7 +47,7 @@ def claim(
     )
 
 
-def found(claims: Sequence[Claim], holds: str = "one") -> list[tuple[str, str, str]]:
+def states_of(claims: Sequence[Claim], holds: str = "one") -> list[tuple[str, str, str]]:
     """(objects, start, end) of what held before and of each change."""
     line = build_timeline(claims, holds, WINDOW)
     states = ([line.before] if line.before else []) + [*line.changes]
@@ -63,31 +63,33 @@ def found(claims: Sequence[Claim], holds: str = "one") -> list[tuple[str, str, s
 
 def test_a_successor_ends_the_state_before() -> None:
     both = [claim("A", "2020-05-01", "2025-11-03"), claim("B", "2025-11-03")]
-    assert found(both) == [("A", "2020-05-01", "2025-11-03"), ("B", "2025-11-03", "")]
+    assert states_of(both) == [("A", "2020-05-01", "2025-11-03"), ("B", "2025-11-03", "")]
 
 
 def test_an_open_state_is_replaced_by_a_preferred_one_only() -> None:
     open_one = claim("A", "2020-05-01")
-    assert found([open_one, claim("B", "2025-11-03", preferred=True)])[1][0] == "B"
+    assert states_of([open_one, claim("B", "2025-11-03", preferred=True)])[1][0] == "B"
     with pytest.raises(UnclearTimeline, match="two objects at once"):
-        found([open_one, claim("B", "2025-11-03")])
+        states_of([open_one, claim("B", "2025-11-03")])
 
 
 def test_a_handover_of_some_days_is_a_succession_and_one_of_months_is_not() -> None:
-    assert found([claim("A", "2020-05-01", "2025-11-20"), claim("B", "2025-11-03")])[1][0] == "B"
+    assert (
+        states_of([claim("A", "2020-05-01", "2025-11-20"), claim("B", "2025-11-03")])[1][0] == "B"
+    )
     with pytest.raises(UnclearTimeline, match="two objects at once"):
-        found([claim("A", "2020-05-01", "2025-12-31"), claim("B", "2025-10-03")])
+        states_of([claim("A", "2020-05-01", "2025-12-31"), claim("B", "2025-10-03")])
 
 
 def test_an_overlap_long_before_the_window_has_no_effect() -> None:
     old = [claim("A", "2000-01-01", "2010-01-01"), claim("B", "2002-01-01", "2010-01-01")]
-    assert found([*old, claim("C", "2020-01-01")]) == [("C", "2020-01-01", "")]
+    assert states_of([*old, claim("C", "2020-01-01")]) == [("C", "2020-01-01", "")]
 
 
 def test_a_year_is_never_read_as_january_1() -> None:
     with pytest.raises(UnclearTimeline, match="only to the year"):
-        found([claim("A", "2020-05-01", "2025"), claim("B", "2025")])
-    assert found([claim("A", "2020")]) == [("A", "2020-01-01", "")]
+        states_of([claim("A", "2020-05-01", "2025"), claim("B", "2025")])
+    assert states_of([claim("A", "2020")]) == [("A", "2020-01-01", "")]
 
 
 def test_a_month_that_straddles_the_edge_of_the_window_is_too_coarse() -> None:
@@ -99,80 +101,88 @@ def test_a_month_that_straddles_the_edge_of_the_window_is_too_coarse() -> None:
 
 def test_a_key_that_ends_without_a_successor_is_skipped() -> None:
     with pytest.raises(UnclearTimeline, match="without a successor"):
-        found([claim("A", "2020-05-01", "2025-11-03")])
-    assert found([claim("A", "2020-05-01", "2026-02-01")]) == [("A", "2020-05-01", "")]
+        states_of([claim("A", "2020-05-01", "2025-11-03")])
+    assert states_of([claim("A", "2020-05-01", "2026-02-01")]) == [("A", "2020-05-01", "")]
 
 
 def test_changes_after_the_window_are_unknown_in_it() -> None:
-    assert found([claim("A", "2020-05-01"), claim("B", "2026-01-01")]) == [("A", "2020-05-01", "")]
+    assert states_of([claim("A", "2020-05-01"), claim("B", "2026-01-01")]) == [
+        ("A", "2020-05-01", "")
+    ]
 
 
 def test_an_undated_statement_next_to_dated_ones_is_unclear_unless_it_is_the_same() -> None:
-    assert found([claim("A"), claim("A", "2020-05-01")]) == [("A", "2020-05-01", "")]
+    assert states_of([claim("A"), claim("A", "2020-05-01")]) == [("A", "2020-05-01", "")]
     with pytest.raises(UnclearTimeline, match="undated"):
-        found([claim("B"), claim("A", "2020-05-01")])
+        states_of([claim("B"), claim("A", "2020-05-01")])
 
 
 def test_an_unknown_end_is_a_fault_only_without_a_successor() -> None:
     over = Claim("P6", "A", "a", start=when("2020-01-01"), fault=UNKNOWN_END)
     with pytest.raises(UnclearTimeline, match="unknown date"):
-        found([over])
-    assert found([over, claim("B", "2021-01-01")]) == [("B", "2021-01-01", "")]
+        states_of([over])
+    assert states_of([over, claim("B", "2021-01-01")]) == [("B", "2021-01-01", "")]
 
 
 def test_adjacent_statements_with_one_object_are_merged() -> None:
     terms = [claim("A", "2020-01-01", "2025-11-01"), claim("A", "2025-11-01")]
-    assert found(terms) == [("A", "2020-01-01", "")]
+    assert states_of(terms) == [("A", "2020-01-01", "")]
 
 
 def test_two_terms_with_a_short_gap_are_merged() -> None:
     terms = [claim("A", "2020-01-01", "2025-10-09"), claim("A", "2025-10-10")]
-    assert found(terms) == [("A", "2020-01-01", "")]
+    assert states_of(terms) == [("A", "2020-01-01", "")]
     with pytest.raises(UnclearTimeline, match="resumed"):
-        found([claim("A", "2020-01-01", "2025-10-09"), claim("A", "2025-12-10")])
+        states_of([claim("A", "2020-01-01", "2025-10-09"), claim("A", "2025-12-10")])
     other = [claim("A", "2020-01-01", "2025-10-09"), claim("B", "2025-12-10")]
-    assert [row[0] for row in found(other)] == ["A", "B"]
+    assert [row[0] for row in states_of(other)] == ["A", "B"]
 
 
 def test_an_end_changes_the_set_of_simultaneous_objects() -> None:
     team = [claim("A", "2020-01-01", "2025-11-01"), claim("B", "2021-01-01")]
-    assert found(team, "several") == [("A+B", "2021-01-01", "2025-11-01"), ("B", "2025-11-01", "")]
+    assert states_of(team, "several") == [
+        ("A+B", "2021-01-01", "2025-11-01"),
+        ("B", "2025-11-01", ""),
+    ]
 
 
 def test_more_than_fifteen_objects_at_once_are_unclear() -> None:
     crowd = [claim(f"O{n}", "2020-01-01") for n in range(16)]
     with pytest.raises(UnclearTimeline, match="more than 15"):
-        found(crowd, "several")
+        states_of(crowd, "several")
 
 
 def test_the_latest_replaces_the_object_before() -> None:
     prizes = [claim("A", point="2024-05-01"), claim("B", point="2025-12-10")]
-    assert found(prizes, "latest") == [("A", "2024-05-01", "2025-12-10"), ("B", "2025-12-10", "")]
+    assert states_of(prizes, "latest") == [
+        ("A", "2024-05-01", "2025-12-10"),
+        ("B", "2025-12-10", ""),
+    ]
 
 
 def test_an_unknown_end_of_the_latest_has_no_effect() -> None:
     prize = Claim("P166", "B", "b", point=when("2025-12-10"), fault=UNKNOWN_END)
-    assert found([claim("A", point="2024-05-01"), prize], "latest")[1][0] == "B"
+    assert states_of([claim("A", point="2024-05-01"), prize], "latest")[1][0] == "B"
 
 
 def test_the_latest_is_unclear_if_a_later_candidate_has_two_dates() -> None:
     twice = Claim("P166", "B", "b", point=when("2025-12-10"), fault=TWO_DATES)
     with pytest.raises(UnclearTimeline, match="conflicting dates"):
-        found([claim("A", point="2024-05-01"), twice], "latest")
+        states_of([claim("A", point="2024-05-01"), twice], "latest")
     long_ago = Claim("P166", "B", "b", point=when("2020-12-10"), fault=TWO_DATES)
-    assert found([claim("A", point="2024-05-01"), long_ago], "latest")[0][0] == "A"
+    assert states_of([claim("A", point="2024-05-01"), long_ago], "latest")[0][0] == "A"
 
 
 @pytest.mark.parametrize(("coarse", "day"), [("2024", "2024-05-01"), ("2025-11", "2025-11-20")])
 def test_the_latest_is_unclear_if_a_coarse_date_overlaps(coarse: str, day: str) -> None:
     prizes = [claim("A", point=coarse), claim("B", point=day)]
     with pytest.raises(UnclearTimeline, match="ambiguous latest"):
-        found(prizes, "latest")
+        states_of(prizes, "latest")
 
 
 def test_objects_of_one_day_are_the_latest_together() -> None:
     prizes = [claim("B", point="2025-11-20"), claim("A", point="2025-11-20")]
-    assert found(prizes, "latest") == [("A+B", "2025-11-20", "")]
+    assert states_of(prizes, "latest") == [("A+B", "2025-11-20", "")]
 
 
 def test_the_latest_has_the_precision_of_its_point_in_time() -> None:
@@ -182,14 +192,14 @@ def test_the_latest_has_the_precision_of_its_point_in_time() -> None:
 
 def test_an_end_before_the_start_is_a_fault_only_without_a_successor() -> None:
     with pytest.raises(UnclearTimeline, match="before it starts"):
-        found([claim("A", "2020-05-01"), claim("B", "2025-11-05", "2015-11-20")])
+        states_of([claim("A", "2020-05-01"), claim("B", "2025-11-05", "2015-11-20")])
     long_ago = claim("B", "2010-05-01", "2001-05-01")
-    assert found([long_ago, claim("A", "2020-05-01")]) == [("A", "2020-05-01", "")]
+    assert states_of([long_ago, claim("A", "2020-05-01")]) == [("A", "2020-05-01", "")]
 
 
 def test_the_state_before_the_window_must_have_a_start() -> None:
     with pytest.raises(UnclearTimeline, match="unknown start"):
-        found([claim("A", "", "2025-11-03"), claim("B", "2025-11-03")])
+        states_of([claim("A", "", "2025-11-03"), claim("B", "2025-11-03")])
 
 
 def test_a_change_on_the_first_day_is_within_and_one_on_the_last_is_not() -> None:

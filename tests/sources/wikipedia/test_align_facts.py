@@ -25,7 +25,7 @@ def fact(
     return Fact(subject, relation, objects, wordings, day(start), day(end))
 
 
-def asked(*facts: Fact, is_kept: bool = True, new: list[str] = NEW) -> AlignedProbes:
+def align(*facts: Fact, is_kept: bool = True, new: list[str] = NEW) -> AlignedProbes:
     aligner = FactAligner(facts)
     page = Page(7, "Avalon", 0, 70, 0, "2024-01-20T00:00:00Z", None, "")
     aligner.add_article(page, new, UNCHANGED)
@@ -33,9 +33,9 @@ def asked(*facts: Fact, is_kept: bool = True, new: list[str] = NEW) -> AlignedPr
 
 
 def test_an_updated_fact_has_its_old_answer() -> None:
-    found = asked(fact("mayor", "Ann Stone", start="2020-01-01"),
+    aligned = align(fact("mayor", "Ann Stone", start="2020-01-01"),
                   fact("mayor", "Bo Quill", start="2024-01-15"))  # fmt: skip
-    assert found.tables == {
+    assert aligned.tables == {
         "probes/updated": [
             {
                 "prompt": "The mayor of Avalon is <extra_id_0>.",
@@ -47,26 +47,26 @@ def test_an_updated_fact_has_its_old_answer() -> None:
             }
         ]
     }
-    assert not found.dropped
+    assert not aligned.dropped
 
 
 def test_only_added_objects_of_several_are_answers() -> None:
-    [row] = asked(fact("mayors", "Ann Stone", "Dee Fen", start="2020-01-01"),
+    [row] = align(fact("mayors", "Ann Stone", "Dee Fen", start="2020-01-01"),
                   fact("mayors", "Ann Stone", "Bo Quill", start="2024-01-15"),
                   ).tables["probes/updated"]  # fmt: skip
     assert (row["answers"], row["old_answers"]) == (["Bo Quill"], ["Dee Fen"])
 
 
 def test_a_fact_without_an_earlier_object_is_new() -> None:
-    [row] = asked(fact("league", "Long League", start="2024-01-10")).tables["probes/new"]
+    [row] = align(fact("league", "Long League", start="2024-01-10")).tables["probes/new"]
     assert row["answers"] == ["Long League"] and row["period"] == "2024-01-20"
     assert "old_answers" not in row
 
 
 @pytest.mark.parametrize("start", ["", "1990-01-01"])
 def test_a_fact_valid_at_both_dates_is_aligned_with_unchanged_text(start: str) -> None:
-    found = asked(fact("country", "Eden", start=start))
-    assert found.tables == {
+    aligned = align(fact("country", "Eden", start=start))
+    assert aligned.tables == {
         "probes/initial": [
             {
                 "prompt": "The country of Avalon is <extra_id_0>.",
@@ -98,17 +98,17 @@ def test_a_fact_valid_at_both_dates_is_aligned_with_unchanged_text(start: str) -
     ],
 )
 def test_any_other_fact_is_skipped_and_counted(facts: list[Fact], why: str) -> None:
-    found = asked(*facts)
-    assert found.tables == {}
-    [(reason, count)] = found.dropped.items()
+    aligned = align(*facts)
+    assert aligned.tables == {}
+    [(reason, count)] = aligned.dropped.items()
     assert why in reason and count == 1
 
 
 def test_a_change_outside_the_stream_has_no_probe() -> None:
     facts = fact("mayor", "Bo Quill", start="2024-01-15"), fact("country", "Eden")
-    found = asked(*facts, is_kept=False)
-    assert [*found.tables] == ["probes/initial"]
-    assert found.dropped == {"facts: the article's changes are not in the stream": 1}
+    aligned = align(*facts, is_kept=False)
+    assert [*aligned.tables] == ["probes/initial"]
+    assert aligned.dropped == {"facts: the article's changes are not in the stream": 1}
 
 
 def test_no_subject_and_no_relation_exceeds_its_share() -> None:
@@ -118,12 +118,12 @@ def test_no_subject_and_no_relation_exceeds_its_share() -> None:
     aligner = FactAligner(facts)
     for title in [*aligner.facts]:
         aligner.add_article(Page(1, title, 0, 1, 0, "2024-01-20", None, ""), [], UNCHANGED)
-    found = aligner.build_probes(BEFORE, AFTER, lambda _: True)
-    rows = found.tables["probes/initial"]
+    aligned = aligner.build_probes(BEFORE, AFTER, lambda _: True)
+    rows = aligned.tables["probes/initial"]
     assert sum(row["relation"] == "common" for row in rows) == 2000 * 0.05
     assert sum(row["subject"] == "Everything" for row in rows) == 2000 * 0.01
     assert len(rows) == 1000 + 100 + 20
-    assert found.dropped == {
+    assert aligned.dropped == {
         "facts: a relation with more than 5% of a set": 850,
         "facts: a subject with more than 1% of a set": 30,
     }
@@ -144,9 +144,9 @@ def test_facts_of_a_dataset_are_read_and_its_documents_ignored(tmp_path: Path) -
         '{"subject": "Avalon", "relation": "P6", "object": ["Ann"], "start": "2020-01-15"}\n'
     )
     (tmp_path / "relations.json").write_text('{"P6": {"wordings": ["[Y] heads [X]."]}}')
-    found = [*read_facts(str(tmp_path))]
-    assert [f.objects for f in found] == [("Ann",), ("Bo",)]
-    assert found[0].wordings == ("[Y] heads [X].",)
+    aligned = [*read_facts(str(tmp_path))]
+    assert [f.objects for f in aligned] == [("Ann",), ("Bo",)]
+    assert aligned[0].wordings == ("[Y] heads [X].",)
 
 
 def test_a_missing_dataset_or_a_bad_row_is_an_error(tmp_path: Path) -> None:

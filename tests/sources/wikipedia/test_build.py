@@ -14,12 +14,12 @@ from tests.support.dump_mirror import NEW, OLD, Mirror
 def test_a_dataset_is_built_from_two_dates(mirror: Mirror) -> None:
     pytest.importorskip("wikitextparser")
     notes: list[str] = []
-    found = compare_places(
+    draft = compare_places(
         (), OLD, NEW, wiki="testwiki", host=mirror.host, workers=1, note=notes.append
     )
-    assert found.name == "testwiki-2024-01-01-2024-02-01"
-    assert [row["text"] for row in found.tables["stream"]] == [f"It is {NEW}, as all can see."] * 2
-    assert {o.url.split("/")[4] for o in found.origins} == {OLD, NEW} and notes
+    assert draft.name == "testwiki-2024-01-01-2024-02-01"
+    assert [row["text"] for row in draft.tables["stream"]] == [f"It is {NEW}, as all can see."] * 2
+    assert {o.url.split("/")[4] for o in draft.origins} == {OLD, NEW} and notes
     with pytest.raises(ConfigError, match="Two snapshots"):
         compare_places((), OLD)
 
@@ -28,7 +28,9 @@ def test_a_place_may_be_an_address_with_a_checksum(mirror: Mirror) -> None:
     pytest.importorskip("wikitextparser")
     paths = sorted(path for path in mirror.files if "articles9" in path)
     sums = [hashlib.sha256(mirror.files[path]).hexdigest() for path in paths]
-    places = [f"{mirror.host}{path}#sha256={told}" for path, told in zip(paths, sums, strict=True)]
+    places = [
+        f"{mirror.host}{path}#sha256={checksum}" for path, checksum in zip(paths, sums, strict=True)
+    ]
     assert [row["id"] for row in compare_places(places, workers=1).tables["stream"]] == [
         f"9-{NEW}-0"
     ]

@@ -14,9 +14,12 @@ pytest.importorskip("wikitextparser")
 
 
 def test_control_probes_are_about_unchanged_text_only(tmp_path: Path) -> None:
-    asked = rows(build(save_two(tmp_path)), "probes/unchanged")
-    assert [row["title"] for row in asked] == ["Avalon", "Quill"]
-    assert asked[0]["prompt"].replace("<extra_id_0>", *asked[0]["answers"]) == f"Avalon\n{STAYS}"
+    control_rows = rows(build(save_two(tmp_path)), "probes/unchanged")
+    assert [row["title"] for row in control_rows] == ["Avalon", "Quill"]
+    assert (
+        control_rows[0]["prompt"].replace("<extra_id_0>", *control_rows[0]["answers"])
+        == f"Avalon\n{STAYS}"
+    )
 
 
 def test_a_limit_samples_whole_articles_evenly_and_reproducibly(tmp_path: Path) -> None:
@@ -39,21 +42,21 @@ def test_an_unchanged_or_undone_revision_is_not_cleaned_at_all(
     same = page(9, text=slow, title="Slow")
     undone = page(10, text=slow, title="Slow", number=1), page(10, text=slow, number=2)
     places = save_two(tmp_path, [*OLD, same, undone[0]], [*NEW, same, undone[1]])
-    found = build(places, limits=PageLimits(seconds=0.5))
-    assert not found.dropped and len(rows(found)) == 3
-    assert "2 unchanged" in found.about
+    draft = build(places, limits=PageLimits(seconds=0.5))
+    assert not draft.dropped and len(rows(draft)) == 3
+    assert "2 unchanged" in draft.about
 
 
 def test_a_page_beyond_the_limits_is_counted_and_named(tmp_path: Path) -> None:
     slow = page(9, text="[[File:a.jpg|" * 5_000 + "]]" * 5_000, title="Slow one")
     hidden = page(10, revision("", 1, attributes='deleted="deleted"'), title="Hidden")
-    found = build(save_two(tmp_path, OLD, [*NEW, slow, hidden]), limits=PageLimits(seconds=0.5))
-    assert found.dropped == {
+    draft = build(save_two(tmp_path, OLD, [*NEW, slow, hidden]), limits=PageLimits(seconds=0.5))
+    assert draft.dropped == {
         "pages: more than 0.5 s of CPU time": 1,
         "pages: text is hidden, too long or not wikitext": 1,
     }
-    assert "Pages that could not be cleaned: Slow one." in found.notes
-    assert len(rows(found)) == 3
+    assert "Pages that could not be cleaned: Slow one." in draft.notes
+    assert len(rows(draft)) == 3
 
 
 def test_a_full_disk_is_an_error_with_a_hint(

@@ -30,8 +30,8 @@ from tests.support.wiki_export import export, page, real, save
 
 
 def test_documents_have_the_text_that_only_the_newer_snapshot_has(tmp_path: Path) -> None:
-    found = build(save_two(tmp_path), command="fki download wikipedia")
-    assert rows(found) == [
+    draft = build(save_two(tmp_path), command="fki download wikipedia")
+    assert rows(draft) == [
         {"text": "Moss is a plant that grows on stones.", "date": "2024-01-08", "id": "5-50-0",
          "title": "Moss"},
         {"text": "The Long League was founded by Cy Moss in 2024.", "date": "2024-01-09",
@@ -39,17 +39,17 @@ def test_documents_have_the_text_that_only_the_newer_snapshot_has(tmp_path: Path
         {"text": "Its mayor since 2024 has been Bo Quill.", "date": "2024-01-20", "id": "1-11-0",
          "title": "Avalon"},
     ]  # fmt: skip
-    assert found.name == "testwiki-2024-01-01-2024-02-01"
-    assert "2 new, 2 changed, 0 unchanged" in found.about
-    assert [o.name for o in found.origins] == [
+    assert draft.name == "testwiki-2024-01-01-2024-02-01"
+    assert "2 new, 2 changed, 0 unchanged" in draft.about
+    assert [o.name for o in draft.origins] == [
         "older: testwiki-20240101-pages-articles.xml.bz2",
         "newer: testwiki-20240201-pages-articles.xml.bz2",
     ]
 
 
 def test_the_dataset_has_periods_and_probe_sets(tmp_path: Path) -> None:
-    found = build(save_two(tmp_path), facts=str(some_facts(tmp_path / "facts")))
-    place_or_compare(tmp_path / "set", lambda fresh: write_dataset(fresh, found))
+    draft = build(save_two(tmp_path), facts=str(some_facts(tmp_path / "facts")))
+    place_or_compare(tmp_path / "set", lambda fresh: write_dataset(fresh, draft))
     stream = open_dataset.open_stream(str(tmp_path / "set"), "month", "sentinel")
     assert [(p.name, len(p.examples)) for p in stream.periods] == [("2024-01", 3)]
     asks = {s.name: (s.asks, len(s)) for s in stream.probe_sets}
@@ -77,9 +77,9 @@ def some_facts(folder: Path) -> Path:
                    ("Camelot", "mayor", "Dee Fen", "2024-01-05")],
     }  # fmt: skip
     folder.mkdir()
-    for stem, told in facts.items():
+    for stem, reports in facts.items():
         lines = [
-            dict(zip(("subject", "relation", "object", "start"), t, strict=True)) for t in told
+            dict(zip(("subject", "relation", "object", "start"), t, strict=True)) for t in reports
         ]
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (folder / f"{stem}.jsonl").write_text(text, encoding="utf-8")
@@ -126,11 +126,11 @@ def test_a_truncated_snapshot_is_an_error(tmp_path: Path) -> None:
 
 
 def test_progress_ends_at_the_size_of_both_files(tmp_path: Path) -> None:
-    told: list[Any] = []
+    reports: list[Any] = []
     places = save_two(tmp_path)
-    build(places, on_progress=told.append)
-    assert told[-1].done == told[-1].total == sum(Path(p).stat().st_size for p in places)
-    assert [t.done for t in told] == sorted(t.done for t in told)
+    build(places, on_progress=reports.append)
+    assert reports[-1].done == reports[-1].total == sum(Path(p).stat().st_size for p in places)
+    assert [t.done for t in reports] == sorted(t.done for t in reports)
 
 
 def later_copy(xml: str) -> str:
@@ -139,16 +139,20 @@ def later_copy(xml: str) -> str:
 
     def edit(match: re.Match[str]) -> str:
         nonlocal articles
-        told = match[0]
-        if "<ns>0</ns>" not in told or "<redirect" in told:
-            return told
+        page_xml = match[0]
+        if "<ns>0</ns>" not in page_xml or "<redirect" in page_xml:
+            return page_xml
         articles += 1
         if articles % 3 == 2:
-            return told
-        told = re.sub(r"(<revision>\s*<id>)(\d+)", r"\g<1>9\2", told)
-        told = re.sub(r"<timestamp>[^<]*", "<timestamp>2016-05-20T00:00:00Z", told)
+            return page_xml
+        page_xml = re.sub(r"(<revision>\s*<id>)(\d+)", r"\g<1>9\2", page_xml)
+        page_xml = re.sub(r"<timestamp>[^<]*", "<timestamp>2016-05-20T00:00:00Z", page_xml)
         is_new = articles % 3 == 0
-        return re.sub(r"\b198(\d)\b", r"202\1", told) if is_new else told.replace("\n\n", "\n\n\n")
+        return (
+            re.sub(r"\b198(\d)\b", r"202\1", page_xml)
+            if is_new
+            else page_xml.replace("\n\n", "\n\n\n")
+        )
 
     return re.sub(r"<page>.*?</page>", edit, xml, flags=re.DOTALL)
 
@@ -159,13 +163,13 @@ def test_of_a_real_export_only_the_edited_sentences_are_new(
     monkeypatch.setattr("fki.sources.wikipedia.collect_changes.CONTROL_PROBES", 20)
     old = real()
     new = save(tmp_path / "new.xml.bz2", later_copy(bz2.decompress(old.read_bytes()).decode()))
-    found = build_draft(WikiSnapshot([old]), WikiSnapshot([new]), workers=2)
-    assert found.name.startswith("enwiki-2016-0") and not found.dropped
-    assert "0 new, 61 changed, 45 unchanged" in found.about
-    texts = [row["text"] for row in rows(found)]
+    draft = build_draft(WikiSnapshot([old]), WikiSnapshot([new]), workers=2)
+    assert draft.name.startswith("enwiki-2016-0") and not draft.dropped
+    assert "0 new, 61 changed, 45 unchanged" in draft.about
+    texts = [row["text"] for row in rows(draft)]
     assert len(texts) > 30
     assert [text for text in texts if not re.search(r"\b202\d\b", text)] == []
-    assert len(rows(found, "probes/unchanged")) == 20
+    assert len(rows(draft, "probes/unchanged")) == 20
 
 
 GROWTH = """

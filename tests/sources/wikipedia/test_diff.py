@@ -37,7 +37,7 @@ def test_text_with_the_same_words_is_not_new(new: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("new", "told"),
+    ("new", "expected"),
     [
         ([FIRST.replace("3,000", "3,001"), SECOND], ["It has 3,001 people."]),
         ([FIRST, SECOND.replace("Ann", "Bo"), THIRD], ["Its mayor is Bo Stone."]),
@@ -49,9 +49,9 @@ def test_text_with_the_same_words_is_not_new(new: list[str]) -> None:
     ids=["number", "name", "at the end", "at the beginning", "merged", "a scrap"],
 )
 def test_only_sentences_absent_from_the_old_article_are_new(
-    new: list[str], told: list[str]
+    new: list[str], expected: list[str]
 ) -> None:
-    assert diff_paragraphs(OLD, new).new == told
+    assert diff_paragraphs(OLD, new).new == expected
 
 
 def test_a_number_is_not_found_within_another_one() -> None:
@@ -75,20 +75,20 @@ def test_a_number_is_not_found_within_another_one() -> None:
     ],
 )
 def test_sentences_end_at_full_stops_that_end_a_sentence(text: str, count: int) -> None:
-    found = [*split_sentences(text)]
-    assert len(found) == count
-    assert "".join(found).replace(" ", "") == text.replace(" ", "")
+    actual = [*split_sentences(text)]
+    assert len(actual) == count
+    assert "".join(actual).replace(" ", "") == text.replace(" ", "")
 
 
 def plain(old: list[str], new: list[str]) -> list[str]:
     """The definition, without anything clever."""
-    told = [normalize(p) for p in old] + [normalize(s) for p in old for s in split_sentences(p)]
-    found = []
+    expected = [normalize(p) for p in old] + [normalize(s) for p in old for s in split_sentences(p)]
+    actual = []
     for paragraph in new:
-        added = [s for s in split_sentences(paragraph) if normalize(s) not in told]
-        if normalize(paragraph) not in told[: len(old)] and len(" ".join(added).split()) >= 3:
-            found.append(" ".join(added))
-    return found
+        added = [s for s in split_sentences(paragraph) if normalize(s) not in expected]
+        if normalize(paragraph) not in expected[: len(old)] and len(" ".join(added).split()) >= 3:
+            actual.append(" ".join(added))
+    return actual
 
 
 WORDS = st.sampled_from(["Ann", "ann", "Quill", "12", "1.2", "Dr.", "(x)", "is.", "was!", "A."])
@@ -98,8 +98,8 @@ TEXT = st.lists(WORDS, min_size=1, max_size=12).map(" ".join)
 @given(old=st.lists(TEXT, max_size=5), new=st.lists(TEXT, max_size=5))
 @settings(max_examples=300, deadline=None)
 def test_the_difference_follows_its_definition(old: list[str], new: list[str]) -> None:
-    found = diff_paragraphs(old, new)
-    assert found.new == plain(old, new)
+    actual = diff_paragraphs(old, new)
+    assert actual.new == plain(old, new)
     assert diff_paragraphs(new, new) == ParagraphDiff([], new)
-    assert set(found.unchanged) <= set(new)
+    assert set(actual.unchanged) <= set(new)
     assert diff_paragraphs([*old, *new], new).new == []

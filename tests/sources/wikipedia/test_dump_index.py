@@ -65,8 +65,8 @@ def test_the_multistream_dump_replaces_a_missing_one(mirror: Mirror) -> None:
 
 
 def test_files_without_checksums_are_refused(mirror: Mirror) -> None:
-    for told in mirror.status[NEW]["jobs"]["articlesdump"]["files"].values():
-        del told["sha1"]
+    for entry in mirror.status[NEW]["jobs"]["articlesdump"]["files"].values():
+        del entry["sha1"]
     with pytest.raises(DataError, match="no checksum"):
         fetch(mirror)
 

@@ -13,12 +13,12 @@ pytest.importorskip("wikitextparser")
 
 
 def test_one_page_history_contains_both_snapshots(tmp_path: Path) -> None:
-    told = [revision(AVALON, 1, "2023-06-01"), revision("Vandals were here, all of them.", 2,
+    revisions = [revision(AVALON, 1, "2023-06-01"), revision("Vandals were here, all of them.", 2,
             "2023-07-01"), revision(with_new_mayor(AVALON), 3, "2023-08-01")]  # fmt: skip
-    file = save(tmp_path / "history.xml", export(page(1, *told, title="Avalon")))
-    found = build([str(file)], "2023-07-01", "2023-09-01")
-    assert [row["text"] for row in rows(found)] == ["Its mayor since 2024 has been Bo Quill."]
-    assert found.name == "testwiki-2023-07-01-2023-09-01"
+    file = save(tmp_path / "history.xml", export(page(1, *revisions, title="Avalon")))
+    draft = build([str(file)], "2023-07-01", "2023-09-01")
+    assert [row["text"] for row in rows(draft)] == ["Its mayor since 2024 has been Bo Quill."]
+    assert draft.name == "testwiki-2023-07-01-2023-09-01"
 
 
 def test_a_snapshot_may_be_in_parts_in_a_folder_or_one_by_one(tmp_path: Path) -> None:
@@ -63,6 +63,6 @@ def test_places_that_are_not_two_snapshots_are_an_error(
 
 def test_dates_given_with_two_files_name_them_and_filter_nothing(tmp_path: Path) -> None:
     places = save_two(tmp_path)
-    found = build(places, "2023-01-01", "2023-02-01")
-    assert found.name == "testwiki-2023-01-01-2023-02-01"
-    assert rows(found) == rows(build(places))
+    draft = build(places, "2023-01-01", "2023-02-01")
+    assert draft.name == "testwiki-2023-01-01-2023-02-01"
+    assert rows(draft) == rows(build(places))

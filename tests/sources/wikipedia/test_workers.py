@@ -18,9 +18,9 @@ SLOW = "[[File:a.jpg|" * 5_000 + "]]" * 5_000  # nested links take time
 def test_a_worker_returns_the_same_as_this_process() -> None:
     jobs = [PageJob(n, f"{GOOD}\n\nIt is {n} m long now.", GOOD) for n in range(20)]
     with PageWorkers(2) as workers:
-        found = sorted(workers.map(jobs))
-    assert found == [clean_page(job) for job in jobs]
-    assert found[3] == PageResult(3, ["It is 3 m long now."], [GOOD])
+        results = sorted(workers.map(jobs))
+    assert results == [clean_page(job) for job in jobs]
+    assert results[3] == PageResult(3, ["It is 3 m long now."], [GOOD])
 
 
 def test_an_unchanged_page_and_a_new_one_are_cleaned_alone() -> None:
@@ -41,9 +41,9 @@ def test_a_page_beyond_a_limit_fails_and_the_others_do_not(
 ) -> None:
     jobs = [PageJob(1, GOOD, ""), PageJob(2, wikitext, ""), PageJob(3, GOOD, "")]
     with PageWorkers(1, limits) as workers:
-        found = {done.page_id: done for done in workers.map(jobs)}
-    assert found[2] == PageResult(2, [], [], fault)
-    assert found[1].new == found[3].new == [GOOD]
+        results = {done.page_id: done for done in workers.map(jobs)}
+    assert results[2] == PageResult(2, [], [], fault)
+    assert results[1].new == results[3].new == [GOOD]
 
 
 def test_an_exception_in_the_parser_fails_its_page_only() -> None:

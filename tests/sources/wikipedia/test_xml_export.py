@@ -28,8 +28,8 @@ def test_every_version_and_compression_has_the_same_pages(
 ) -> None:
     xml = export(page(7, text="A & <b>", title="Ø & Co", number=71), version=version)
     site = SiteInfo()
-    [found] = iter_pages([save(tmp_path / f"dump{suffix}", xml)], site=site)
-    assert found == Page(7, "Ø & Co", 0, 71, 1, "2024-01-15T10:00:00Z", "A & <b>", "")
+    [pages_read] = iter_pages([save(tmp_path / f"dump{suffix}", xml)], site=site)
+    assert pages_read == Page(7, "Ø & Co", 0, 71, 1, "2024-01-15T10:00:00Z", "A & <b>", "")
     assert (site.name, site.non_text_namespaces, site.latest) == (
         "testwiki",
         ("Datei", "Kategorie"),
@@ -62,16 +62,16 @@ def test_a_reader_that_stops_early_leaves_no_thread_behind(tmp_path: Path) -> No
 
 def test_redirects_and_other_namespaces_are_not_articles(tmp_path: Path) -> None:
     pages = page(1, text="x"), page(2, text="x", redirect="Page 1"), page(3, text="x", ns=10)
-    found = read(save(tmp_path / "dump.xml", export(*pages)))
-    assert [p.is_article for p in found] == [True, False, False]
-    assert found[1].redirect == "Page 1"
+    pages_read = read(save(tmp_path / "dump.xml", export(*pages)))
+    assert [p.is_article for p in pages_read] == [True, False, False]
+    assert pages_read[1].redirect == "Page 1"
 
 
 def test_the_latest_revision_of_a_history_is_read_in_any_order(tmp_path: Path) -> None:
-    told = [revision("second", 20, "2024-02-01"), revision("third", 30, "2024-03-01"),
+    inner_xml = [revision("second", 20, "2024-02-01"), revision("third", 30, "2024-03-01"),
             revision("first", 10, "2024-01-01")]  # fmt: skip
     later = page(2, revision("late", 40, "2024-04-01"))
-    file = save(tmp_path / "history.xml", export(page(1, *told), later))
+    file = save(tmp_path / "history.xml", export(page(1, *inner_xml), later))
     assert [p.text for p in read(file)] == ["third", "late"]
     assert [p.text for p in read(file, before="2024-03-01")] == ["second"]
     assert read(file, before="2024-01-01") == []
@@ -84,14 +84,16 @@ def test_a_text_that_is_hidden_too_long_or_not_wikitext_is_none(tmp_path: Path) 
         page(3, revision("x" * (MAX_TEXT_CHARS + 1), 3)),
         page(4, revision("", 4)),
     )
-    found = read(save(tmp_path / "dump.xml", export(*pages)))
-    assert [p.text for p in found] == [None, None, None, ""]
+    pages_read = read(save(tmp_path / "dump.xml", export(*pages)))
+    assert [p.text for p in pages_read] == [None, None, None, ""]
 
 
 def test_the_content_of_other_slots_is_not_the_text(tmp_path: Path) -> None:
     slot = "<content><role>aux</role><origin>9</origin><text>slot</text></content></revision>"
-    told = revision("main", 1).replace("</revision>", slot)
-    assert [p.text for p in read(save(tmp_path / "dump.xml", export(page(1, told))))] == ["main"]
+    inner_xml = revision("main", 1).replace("</revision>", slot)
+    assert [p.text for p in read(save(tmp_path / "dump.xml", export(page(1, inner_xml))))] == [
+        "main"
+    ]
 
 
 BOMB = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 10))
@@ -193,10 +195,10 @@ def test_the_texts_of_a_real_dump_have_its_checksums() -> None:
     pages = [*iter_pages([real()], site=site)]
     assert (len(pages), sum(p.is_article for p in pages), site.name) == (206, 106, "enwiki")
     assert [p.id for p in pages] == sorted(p.id for p in pages)
-    for found in pages:
-        assert found.text is not None
-        told = hashlib.sha1(found.text.encode(), usedforsecurity=False).hexdigest()
-        assert int(told, 16) == int(found.sha1, 36)
+    for pages_read in pages:
+        assert pages_read.text is not None
+        inner_xml = hashlib.sha1(pages_read.text.encode(), usedforsecurity=False).hexdigest()
+        assert int(inner_xml, 16) == int(pages_read.sha1, 36)
 
 
 def test_a_real_dump_in_utf_16_is_read() -> None:
