@@ -135,7 +135,8 @@ def measure() -> Walk:
         return walk
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print the measures of the walk."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--package-path", help="a checkout with another version of fki")
     if path := parser.parse_args().package_path:
@@ -149,3 +150,7 @@ if __name__ == "__main__":
     print(f"climbs  {walk.climbs}")
     print(f"depth   {walk.depth}")
     print(f"names   {len(walk.names)}")
+
+
+if __name__ == "__main__":
+    main()
