@@ -25,6 +25,7 @@ from types import FrameType
 from typing import Any
 
 SETTINGS = {"Layer", "Resolved", "Config"}
+LOOPS = {"train_period", "learn"}  # the second one of version 0.1
 LAYERS = (  # from below to above, of this tree and of version 0.1
     {"core"},
     {"config", "net"},
@@ -65,7 +66,7 @@ class Walk:
         module = str(frame.f_globals.get("__name__"))
         if event != "call" or not module.startswith("fki."):
             return
-        if module.endswith(".trainer") and frame.f_code.co_name == "learn":
+        if module.endswith(".trainer") and frame.f_code.co_name in LOOPS:
             raise LoopReached
         names = settings_arguments(frame)
         if not names:
