@@ -1,1 +1,1 @@
-"""Ways to teach: one file a method, all found through `fki.core.registry`."""
+"""Training methods, one file each; the registry finds them by name."""

@@ -1,8 +1,8 @@
 """Adafactor with an absolute learning rate, in few passes over memory (Shazeer and Stern, 2018).
 
-The squared gradient of a matrix is remembered as the means of its rows and of its columns. What the
-original research code ran is algorithm 4 of the paper with clipping and the decay 1 - t^-0.8, but
-without a first moment and without scaling by the size of the parameter.
+The second moment of a matrix is stored as the means of its rows and of its columns. As in the
+original research code, this is algorithm 4 of the paper with clipping and the decay 1 - t^-0.8, but
+without a first moment and without scaling by the parameter's size.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,19 +12,17 @@ import torch
 from torch import Tensor
 
 EPSILON = 1e-30  # added to the squared gradient: epsilon 1 of the paper
-CLIP_THRESHOLD = (
-    1.0  # the most that the root mean square of an update may be, before the learning rate
-)
-DECAY_RATE = -0.8  # the second moment forgets with 1 - t^DECAY_RATE
-CHUNK_SIZE = 2**18  # squares that a processor's cache holds, so that no memory is asked for
+CLIP_THRESHOLD = 1.0  # maximum root mean square of an update, before the learning rate
+DECAY_RATE = -0.8  # the second moment decays with 1 - t^DECAY_RATE
+CHUNK_SIZE = 2**18  # squares that fit into a processor's cache
 
 
 class Adafactor(torch.optim.Optimizer):
-    """Equal to `transformers.optimization.Adafactor` with `scale_parameter=False,
-    relative_step=False`, its other arguments left alone; their states can be exchanged.
+    """Equal to `transformers.optimization.Adafactor(scale_parameter=False, relative_step=False)`.
 
-    A step consumes the gradients: the update is worked out in their memory, so `.grad` holds no
-    gradient afterwards. Parameters are of float32 or float64.
+    The two optimizers can exchange their states. A step consumes the gradients: the update is
+    computed in their memory, and `.grad` contains no gradient afterwards. Parameters must be
+    float32 or float64.
     """
 
     def __init__(self, params: Iterable[Any], *, lr: float, weight_decay: float = 0.0) -> None:
@@ -32,7 +30,7 @@ class Adafactor(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One update of every parameter that has a gradient, which it consumes."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is None:
@@ -46,23 +44,23 @@ class Adafactor(torch.optim.Optimizer):
 
 
 def _update_matrix(p: Tensor, g: Tensor, state: dict[str, Any], lr: float, beta: float) -> None:
-    """Update p, matrices in its last two dimensions; `beta` is the share that is remembered."""
+    """Update a matrix (the last two dimensions of p); `beta` is the decay of the second moment."""
     if "exp_avg_sq_row" not in state:
         state["exp_avg_sq_row"] = g.new_zeros(g.shape[:-1])
         state["exp_avg_sq_col"] = g.new_zeros(g.shape[:-2] + g.shape[-1:])
     rows, columns = state["exp_avg_sq_row"], state["exp_avg_sq_col"]
-    for remembered, seen in zip((rows, columns), _mean_squares(g), strict=True):
-        remembered.lerp_(seen, 1 - beta)
+    for moment, squares in zip((rows, columns), _mean_squares(g), strict=True):
+        moment.lerp_(squares, 1 - beta)
     by_row = (rows / rows.mean(-1, keepdim=True)).rsqrt_()
     g.mul_(columns.rsqrt().unsqueeze(-2))
-    # the update is g times by_row; its size follows from that of each row
+    # the update is g times by_row; its norm follows from the norms of the rows
     size = (torch.linalg.vector_norm(g, dim=-1) * by_row).norm() / g.numel() ** 0.5
     by_row.mul_(lr / (size / CLIP_THRESHOLD).clamp_(min=1.0))
     p.addcmul_(g, by_row.unsqueeze(-1), value=-1)
 
 
 def _mean_squares(g: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean squares of each row and of each column, of matrices in the last two dimensions."""
+    """The mean squares of each row and each column (of the last two dimensions)."""
     height, width = g.shape[-2:]
     piece = max(1, CHUNK_SIZE // width) if g.device.type == "cpu" else height
     rows = []
@@ -75,7 +73,7 @@ def _mean_squares(g: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _update_vector(p: Tensor, g: Tensor, state: dict[str, Any], lr: float, beta: float) -> None:
-    """Update p, of one dimension or none, whose squared gradient is remembered whole."""
+    """Update a vector or scalar, whose second moment is stored in full."""
     if "exp_avg_sq" not in state:
         state["exp_avg_sq"] = torch.zeros_like(g)
     squares = state["exp_avg_sq"]

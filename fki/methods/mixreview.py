@@ -1,16 +1,16 @@
 """Mix-review: each epoch adds a shrinking share of old examples (He et al., 2021).
 
-Epoch e of a period with |D| examples has, beside them, n_e = ratio * decay^e * |D| old ones, drawn
-anew each epoch. Fractions of an example are carried over to the next epoch and period, so that
-periods of one example get their share too. Two sources of old examples:
+Epoch e of a period with |D| examples adds n_e = ratio * decay^e * |D| old examples, drawn anew in
+each epoch. Fractions of an example carry over to the next epoch and period, so that periods of a
+single example review too. There are two sources of old examples:
 
-`buffer`: a reservoir (Vitter, 1985, algorithm R), uniform over the base knowledge, where the
-dataset has it, and all that the stream has shown before the current period. What a period answers
-anew leaves it, so that no outdated answer is taught again. CFInjectBench's buffer, which is
-`invariant_only`, was drawn from after the current period had entered it, and once a period.
+`buffer`: a reservoir sample (Vitter, 1985, algorithm R), uniform over the dataset's base knowledge
+and all earlier periods. Examples whose question the current period answers are removed, so that no
+outdated answer is trained again. CFInjectBench (`invariant_only`) sampled its buffer after adding
+the current period, and once for each period.
 
-`corpus`: a file of old text, CKL's way, with its ratio 4 and decay 0.7. There the decay never took
-effect: the first epoch's data loader was kept for all of them.
+`corpus`: a file of old text, as in CKL, with its ratio 4 and decay 0.7. In CKL's code the decay had
+no effect: the data loader of the first epoch served all epochs.
 """
 
 import math
@@ -39,19 +39,19 @@ class MixReviewOptions(base.Options):
     """The table `[mixreview]`."""
 
     source: Literal["buffer", "corpus"] = "buffer"
-    """Where old examples come from: what was known and shown before, or a file of old text."""
+    """Source of old examples: base knowledge and earlier periods, or a file of old text."""
     ratio: float = Field(0.1, ge=0)
     """Old examples in the first epoch, as a multiple of the period's."""
     decay: float = Field(1.0, gt=0, le=1)
-    """What the share is multiplied with from one epoch to the next."""
+    """Factor of the ratio from one epoch to the next."""
     capacity: int = Field(10_000, ge=1)
-    """How many old examples the buffer holds at most."""
+    """Maximum number of examples in the buffer."""
     invariant_only: bool = False
-    """Only examples of `invariant_relations`, and time-invariant base facts, enter the buffer."""
+    """Buffer only examples of `invariant_relations` and time-invariant base facts."""
     invariant_relations: list[str] = Field(INVARIANT.split())
-    """What counts as time-invariant."""
+    """Relations that count as time-invariant."""
     corpus: str = ""
-    """The file of old text: .jsonl or .csv, with rows as in a dataset's stream, dates left out."""
+    """File of old text: .jsonl or .csv, with rows as in a dataset's stream, without dates."""
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Reservoir:
     seen: int = 0
 
     def add(self, examples: Sequence[Example], rng: random.Random) -> None:
-        """Add examples; each one ever added is as likely to be kept as any other."""
+        """Add examples; all examples ever added have the same chance to be in the sample."""
         for example in examples:
             self.seen += 1
             if len(self.examples) < self.capacity:
@@ -71,8 +71,8 @@ class Reservoir:
             elif (slot := rng.randrange(self.seen)) < self.capacity:
                 self.examples[slot] = example
 
-    def forget(self, sources: set[str]) -> None:
-        """Drop the examples that ask these questions; the rest stays uniform."""
+    def remove(self, sources: set[str]) -> None:
+        """Remove the examples with these sources; the rest stays uniform."""
         kept = [e for e in self.examples if e.source not in sources]
         if self.examples:
             self.seen = round(self.seen * len(kept) / len(self.examples))
@@ -80,7 +80,7 @@ class Reservoir:
 
 
 class MixReview(base.Method):
-    """Fine-tuning on new examples and some old ones."""
+    """Fine-tuning on new examples and a share of old ones."""
 
     table: ClassVar[str] = "mixreview"
     Options: ClassVar[type[base.Options]] = MixReviewOptions
@@ -90,20 +90,20 @@ class MixReview(base.Method):
         super().__init__(config, options)
         self.reservoir = Reservoir(self.options.capacity)
         self._current: Period | None = None
-        self._begun = 0  # epochs of the current period
-        self._owed = 0.0  # the fraction of an example that earlier periods left over
+        self._epochs = 0  # started in the current period
+        self._carry = 0.0  # the fraction of an example left over by earlier periods
 
     @property
     def corpus(self) -> str:
-        """The file of old text, "" where the buffer is the source."""
+        """The file of old text; "" for the buffer."""
         return self.options.corpus
 
     def prepare(self, model: PreTrainedModel) -> nn.Module:
-        """The model as it is. Raises ConfigError where source and corpus do not agree."""
+        """As vanilla. Raises ConfigError if `source` and `corpus` contradict each other."""
         if (self.options.source == "corpus") != bool(self.options.corpus):
             raise ConfigError(
-                "mixreview.source = 'corpus' needs mixreview.corpus, a file of old text, and only "
-                f"it reads one; source is '{self.options.source}', corpus '{self.options.corpus}'.",
+                "mixreview.corpus, a file of old text, must be set exactly if mixreview.source = "
+                f"'corpus'; source is '{self.options.source}', corpus '{self.options.corpus}'.",
                 hint="Add: --set mixreview.source=corpus --set mixreview.corpus=old.jsonl",
             )
         return super().prepare(model)
@@ -113,36 +113,37 @@ class MixReview(base.Method):
     ) -> Sequence[Example]:
         """The period's examples and n_e old ones; periods must come in the stream's order."""
         if period is not self._current:
-            self._enter(period, review, seed)
-        self._begun = max(self._begun, epoch + 1)
+            self._start_period(period, review, seed)
+        self._epochs = max(self._epochs, epoch + 1)
         old = review if self.options.source == "corpus" else self.reservoir.examples
-        wanted = self.count(len(period.examples), epoch)
+        size = self.review_size(len(period.examples), epoch)
         rng = random.Random(f"{seed}|review|{period.name}|{epoch}")
-        return [*period.examples, *rng.sample(old, min(wanted, len(old)))]
+        return [*period.examples, *rng.sample(old, min(size, len(old)))]
 
-    def count(self, examples: int, epoch: int) -> int:
-        """n_e of a period of so many examples, with what earlier epochs and periods left over."""
-        before, after = (self._share(examples, epochs) for epochs in (epoch, epoch + 1))
+    def review_size(self, examples: int, epoch: int) -> int:
+        """n_e for a period of this many examples, with the fractions carried over."""
+        before, after = (self._allowance(examples, epochs) for epochs in (epoch, epoch + 1))
         return math.floor(after) - math.floor(before)
 
-    def _share(self, examples: int, epochs: int) -> float:
-        """What so many epochs may review in all; rounded, so that ten tenths are one."""
+    def _allowance(self, examples: int, epochs: int) -> float:
+        """Old examples over this many epochs in total; rounded, so that ten tenths are one."""
         factors = sum(self.options.decay**e for e in range(epochs))
-        return round(self._owed + self.options.ratio * factors * examples, 9)
+        return round(self._carry + self.options.ratio * factors * examples, 9)
 
-    def _enter(self, period: Period, review: Sequence[Example], seed: int) -> None:
-        """Put what came before this period into the buffer, and take out what it answers anew."""
-        left = self._current
-        if left is not None:
-            self._owed = self._share(len(left.examples), self._begun) % 1
+    def _start_period(self, period: Period, review: Sequence[Example], seed: int) -> None:
+        """Buffer the preceding examples, and remove those whose question this period answers."""
+        previous = self._current
+        if previous is not None:
+            self._carry = self._allowance(len(previous.examples), self._epochs) % 1
         if self.options.source == "buffer":
             rng = random.Random(f"{seed}|buffer|{period.name}")
-            self.reservoir.add(self._lasting(review if left is None else left.examples), rng)
-            self.reservoir.forget({e.source for e in period.examples})
-        self._current, self._begun = period, 0
+            preceding = review if previous is None else previous.examples
+            self.reservoir.add(self._select(preceding), rng)
+            self.reservoir.remove({e.source for e in period.examples})
+        self._current, self._epochs = period, 0
 
-    def _lasting(self, examples: Sequence[Example]) -> Sequence[Example]:
-        """What may enter the buffer."""
+    def _select(self, examples: Sequence[Example]) -> Sequence[Example]:
+        """The examples that may enter the buffer."""
         if not self.options.invariant_only:
             return examples
         relations = set(self.options.invariant_relations)

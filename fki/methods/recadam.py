@@ -1,12 +1,13 @@
-"""RecAdam: Adam that is pulled back to the pretrained weights, ever less (Chen et al., 2020).
+"""RecAdam: Adam with an annealed pull towards the pretrained weights (Chen et al., 2020).
 
 The objective anneals from recalling to learning, lambda(t) = w / (1 + exp(-k (t - t0))):
 
     lambda(t) L(theta) + (w - lambda(t)) gamma / 2 ||theta - theta*||^2
 
-Each step takes Adam's step times lambda (eq. 7) and then moves towards theta*. The paper's pull is
-the explicit step p -= c (p - p*), c = lr gamma (w - lambda), which diverges for c > 2. Ours is
-the implicit one, p = (p + c p*) / (1 + c): equal to first order, stable for every c.
+Each step takes Adam's step times lambda (eq. 7) and then moves the weights towards theta*. The
+paper's pull is the explicit step p -= c (p - p*) with c = lr gamma (w - lambda), which diverges for
+c > 2. This implementation takes the implicit step p = (p + c p*) / (1 + c), which is equal to first
+order and stable for every c.
 """
 
 import math
@@ -31,15 +32,15 @@ class RecAdamOptions(base.Options):
     gamma: float = Field(5000.0, ge=0)
     """The weight of the pull towards the anchor."""
     anneal: Literal["sigmoid", "linear", "constant"] = "sigmoid"
-    """How lambda rises from recalling to learning."""
+    """Shape of the rise of lambda from recalling to learning."""
     w: float = Field(1.0, gt=0, le=1)
-    """The value that lambda rises to."""
+    """Final value of lambda."""
     t0_fraction: float = Field(0.2, gt=0)
-    """Where lambda is half way (sigmoid) or at its top (linear), as a part of a period's steps."""
+    """Fraction of a period's steps at which lambda is half way (sigmoid) or complete (linear)."""
     k_t0: float = Field(10.0, gt=0)
-    """Steepness k of the sigmoid times t0: 10 starts lambda near 0 whatever the steps."""
+    """Steepness k of the sigmoid times t0; 10 starts lambda near 0 for any number of steps."""
     anchor: Literal["pretrained", "previous_period"] = "pretrained"
-    """The weights that are recalled: the base model's, or those before the current period."""
+    """Weights to recall: the base model's, or those before the current period."""
     betas: tuple[Rate, Rate] = (0.9, 0.999)
     """Adam's decay rates of the first and second moment."""
     eps: float = Field(1e-8, gt=0)
@@ -47,20 +48,20 @@ class RecAdamOptions(base.Options):
 
 
 class RecAdam(base.Method):
-    """Fine-tuning with the RecAdam optimizer; every pretrained parameter has an anchor."""
+    """Fine-tuning with the RecAdam optimizer; every trainable parameter has an anchor."""
 
     table: ClassVar[str] = "recadam"
     Options: ClassVar[type[base.Options]] = RecAdamOptions
     options: RecAdamOptions
 
     def prepare(self, model: PreTrainedModel) -> nn.Module:
-        """The model, with its start weights kept as the anchors of what trains.
+        """As vanilla; stores the initial trainable weights as anchors.
 
-        Raises ConfigError where an optimizer is to outlive its period.
+        Raises ConfigError if the optimizer is not reset for each period.
         """
         if not self.config.reset_optimizer_per_period:
             raise ConfigError(
-                "recadam anneals from recalling to learning within each period, so it must have "
+                "recadam anneals from recalling to learning within each period and needs "
                 "reset_optimizer_per_period = true, not false."
             )
         prepared = super().prepare(model)
@@ -108,7 +109,7 @@ class RecAdam(base.Method):
         return base.OptimizerBytes(moments + anchors, moments + anchors * is_previous)
 
     def schedule(self, steps: int) -> tuple[float, float]:
-        """t0 in steps and k per step, resolved for a period of `steps` optimizer steps."""
+        """t0 (in steps) and k (per step) for a period of `steps` optimizer steps."""
         t0 = max(1.0, self.options.t0_fraction * steps)
         return t0, self.options.k_t0 / t0
 
@@ -119,8 +120,11 @@ class RecAdam(base.Method):
 
 
 class RecAdamOptimizer(torch.optim.Adam):
-    """Adam's fused step at lr times lambda (the gradient itself is not scaled), the implicit pull,
-    then decoupled decay. Each group has `anchors`, one for each of `params`, and maybe `decay`."""
+    """Adam's fused step at lr times lambda, then the implicit pull, then decoupled decay.
+
+    The gradient itself is not scaled. Each parameter group has `anchors`, one for each of `params`,
+    and optionally `decay`.
+    """
 
     def __init__(
         self,
@@ -136,27 +140,27 @@ class RecAdamOptimizer(torch.optim.Adam):
         k: float,
         saves_anchors: bool = False,
     ) -> None:
-        """`saves_anchors`: they are of the state, which a checkpoint keeps."""
+        """`saves_anchors`: the anchors are part of the state that a checkpoint stores."""
         super().__init__(params, lr=lr, betas=betas, eps=eps, fused=True)
         self.gamma, self.anneal, self.w, self.t0, self.k = gamma, anneal, w, t0, k
         self.saves_anchors = saves_anchors
-        self.taken = 0  # steps
+        self.steps_taken = 0
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """One update of every parameter that has a gradient."""
-        self.taken += 1
-        strength = anneal_factor(self.taken, self.anneal, self.w, self.t0, self.k)
+        self.steps_taken += 1
+        strength = anneal_factor(self.steps_taken, self.anneal, self.w, self.t0, self.k)
         rates = [group["lr"] for group in self.param_groups]
         for group, lr in zip(self.param_groups, rates, strict=True):
             group["lr"] = lr * strength
         super().step()
         for group, lr in zip(self.param_groups, rates, strict=True):
             group["lr"] = lr
-            self._recall(group, lr * self.gamma * (self.w - strength))
+            self._pull_to_anchors(group, lr * self.gamma * (self.w - strength))
 
-    def _recall(self, group: dict[str, Any], pull: float) -> None:
-        """Move what had a gradient towards its anchor; then decay it."""
+    def _pull_to_anchors(self, group: dict[str, Any], pull: float) -> None:
+        """Move parameters with a gradient towards their anchors; then decay them."""
         for p, anchor in zip(group["params"], group["anchors"], strict=True):
             if p.grad is None:
                 continue
@@ -167,25 +171,27 @@ class RecAdamOptimizer(torch.optim.Adam):
                 p.mul_(1 - group["lr"] * decay)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As Adam's; the steps that were taken are those of the state.
+        """As Adam's; the state also sets the number of steps taken.
 
-        Raises DataError where it is of parameters in another order.
+        Raises DataError if the state belongs to parameters in another order.
         """
         parameters = [p for group in self.param_groups for p in group["params"]]
         for place, state in state_dict["state"].items():
             if place >= len(parameters) or state["exp_avg"].shape != parameters[place].shape:
                 raise DataError(
-                    f"The optimizer's state {place} is not of the parameter in its place: another "
-                    "version of fki wrote it, with a weight decay, in the middle of a period.",
-                    hint="Go on with that version, or begin anew with: fki train "
+                    f"The optimizer state {place} does not fit its parameter: another version of "
+                    "fki wrote it, with a weight decay, in the middle of a period.",
+                    hint="Resume with that version, or start a new run: fki train "
                     "--continue-from RUN",
                 )
         super().load_state_dict(state_dict)
-        self.taken = max((int(s["step"]) for s in self.state.values() if "step" in s), default=0)
+        self.steps_taken = max(
+            (int(s["step"]) for s in self.state.values() if "step" in s), default=0
+        )
 
 
 def anneal_factor(t: int, anneal: str, w: float, t0: float, k: float) -> float:
-    """lambda at step t: the share of learning, from near 0 to w."""
+    """lambda at step t: the weight of learning, from near 0 to w."""
     if anneal == "sigmoid":
         return w / (1 + math.exp(min(-k * (t - t0), 700.0)))
     return w * min(1.0, t / t0) if anneal == "linear" else w

@@ -1,4 +1,4 @@
-"""The contract that every method keeps, and toys to test methods with.
+"""Test a method: the checks of the method contract, and toy models and data.
 
 from fki.testing import check_method
 check_method("my_method")

@@ -1,4 +1,4 @@
-"""A registered method, prepared on a toy model and taught for a few steps."""
+"""A registered method, prepared on a toy model and trained for a few steps."""
 
 import copy
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ from fki.methods.base import Method, trainable_parameters
 from fki.modeling.seq2seq import target_logits
 from fki.testing.toy_models import toy_batch, toy_model
 
-STEPS = 4  # optimizer steps of a lesson
+STEPS = 4  # optimizer steps of `learn`
 
 
 class PreparedMethod(NamedTuple):
-    """A prepared method; `base` are the base model's parameters by their names of before."""
+    """A prepared method; `base` are the base model's parameters by their original names."""
 
     method: Method
     model: nn.Module
@@ -29,21 +29,21 @@ class PreparedMethod(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """A registered method on a toy T5, or on copies of a T5 of one's own."""
+    """A registered method on a toy T5, or on copies of another T5."""
 
     name: str
-    untied: bool = False  # v1.1-style: gated, with a head of its own; else T5's first shape
+    untied: bool = False  # as T5 v1.1: gated, with an untied head; else as T5 v1.0
     options: Mapping[str, Any] = field(default_factory=dict)
-    model: PreTrainedModel | None = None  # its vocabulary must hold that of t5-mini
+    model: PreTrainedModel | None = None  # its vocabulary must contain that of t5-mini
 
-    def fresh(self) -> PreTrainedModel:
+    def copy_base(self) -> PreTrainedModel:
         """A copy of the base model, in evaluation mode."""
         model = toy_model(untied=self.untied) if self.model is None else copy.deepcopy(self.model)
         return model.eval()
 
     def prepare(self, level: int, *, seed: int = 0) -> PreparedMethod:
-        """The method prepared at a freeze level. Raises ConfigError where it refuses."""
-        base = self.fresh()
+        """Prepare the method at a freeze level. Raises ConfigError if the method rejects it."""
+        base = self.copy_base()
         settings = {"freeze_level": level, "optimizer": "adamw", "learning_rate": 1e-2}
         config = Config.model_validate({"method": self.name, "seed": seed, **settings})
         cls = registry.method_class(self.name)
@@ -52,29 +52,29 @@ class Case:
         torch.manual_seed(seed)
         return PreparedMethod(method, method.prepare(base).eval(), parameters)
 
-    def taught(self, level: int = 1, *, seed: int = 0) -> PreparedMethod:
-        """The same after a few optimizer steps."""
+    def train(self, level: int = 1, *, seed: int = 0) -> PreparedMethod:
+        """Prepare the method and take a few optimizer steps."""
         ready = self.prepare(level, seed=seed)
         learn(ready)
         return ready
 
-    def levels(self) -> list[int]:
-        """The freeze levels that the method must accept: 2 only where it adds parameters."""
+    def freeze_levels(self) -> list[int]:
+        """The freeze levels that the method must accept: 2 only if it adds parameters."""
         ready = self.prepare(1)
         base = set(map(id, ready.base.values()))
         return [0, 1, 2] if any(id(p) not in base for p in ready.model.parameters()) else [0, 1]
 
 
 def learn(ready: PreparedMethod) -> set[str]:
-    """A few optimizer steps on the toy batch. Returns the parameters that got a gradient."""
+    """Take a few optimizer steps on the toy batch. Returns the names that received a gradient."""
     method, model, _ = ready
     optimizer, batch, reached = method.optimizer(model, STEPS), toy_batch(), set()
     torch.manual_seed(method.config.seed)
     model.train()
     for _ in range(STEPS):
         optimizer.zero_grad()
-        found = target_logits(model, batch, model.config)
-        loss = functional.cross_entropy(found.flatten(0, 1), batch.labels.flatten())
+        outputs = target_logits(model, batch, model.config)
+        loss = functional.cross_entropy(outputs.flatten(0, 1), batch.labels.flatten())
         loss.backward()  # type: ignore[no-untyped-call]
         reached |= {
             n for n, p in trainable_parameters(model).items() if p.grad is not None and p.grad.any()

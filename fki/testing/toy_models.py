@@ -1,4 +1,4 @@
-"""Toys to test methods on: a T5 of two layers, a period of three facts, some base knowledge."""
+"""Toy models and data for tests: a two-layer T5, a period of three facts, base knowledge."""
 
 from datetime import date
 from functools import cache
@@ -11,8 +11,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from fki.core.types import Batch, Example, Fact, Period
 from fki.data.collator import ExampleTokenizer
 from fki.data.prompts import training_examples
-from fki.modeling import load
-from fki.modeling.seq2seq import scored_logits, target_logits
+from fki.modeling import load, seq2seq
 
 NEW_TOKENS = 6
 
@@ -20,8 +19,8 @@ NEW_TOKENS = 6
 def toy_model(*, untied: bool = False) -> T5ForConditionalGeneration:
     """A T5 of two layers and width 16, with the same random weights each time.
 
-    Tied, with ReLU, as v1.0; or untied and gated, as v1.1. Transformers 5 ties every T5 that is
-    made from a config, so the untied head gets its weights afterwards.
+    Tied with ReLU as T5 v1.0, or untied and gated as v1.1. Transformers 5 ties every T5 that it
+    builds from a config, so an untied head receives its weights afterwards.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -35,7 +34,7 @@ def toy_model(*, untied: bool = False) -> T5ForConditionalGeneration:
             dropout_rate=0.1,
             decoder_start_token_id=0,
             feed_forward_proj="gated-gelu" if untied else "relu",
-            tie_word_embeddings=not untied,  # decides only whether the head's input is scaled
+            tie_word_embeddings=not untied,  # only decides about scaling the head's input
         )
         model = T5ForConditionalGeneration(config)
         if untied:
@@ -45,12 +44,12 @@ def toy_model(*, untied: bool = False) -> T5ForConditionalGeneration:
 
 @cache
 def toy_tokenizer() -> ExampleTokenizer:
-    """An encoder over the embedded model's tokenizer."""
+    """An ExampleTokenizer over the embedded model's tokenizer."""
     return ExampleTokenizer(load.load_base_model("t5-mini").tokenizer, 64, 32)
 
 
 def toy_period() -> Period:
-    """A period of three facts of unlike lengths."""
+    """A period of three facts of different lengths."""
     day, wording = date(2024, 1, 5), "The mayor of [X] is [Y]."
     rows = [("Avalon", "Ada Quill"), ("the old port of Ys", "Bo"), ("Oz", "Dorothy Gale-Baum")]
     facts = tuple(Fact(x, "mayor", (y,), (wording,), start=day) for x, y in rows)
@@ -59,7 +58,7 @@ def toy_period() -> Period:
 
 
 def toy_review() -> tuple[Example, ...]:
-    """Some base knowledge to rehearse."""
+    """Base knowledge to review."""
     rows = [("Atlantis", "Poseidonis"), ("Ruritania", "Strelsau"), ("Gondor", "Minas Tirith")]
     facts = [Fact(x, "capital", (y,), ("[Y] is the capital of [X].",)) for x, y in rows]
     return tuple(e for f in facts for e in training_examples(f, "sentinel", period="base"))
@@ -73,25 +72,25 @@ def toy_batch(chosen: list[int] | None = None) -> Batch:
 
 @torch.no_grad()
 def logits(model: nn.Module, batch: Batch | None = None) -> Tensor:
-    """Teacher-forced logits [B, U, V] of a batch, by default the toy one."""
-    return target_logits(model, batch or toy_batch(), model.config)
+    """Teacher-forced logits [B, U, V] of a batch; default: the toy batch."""
+    return seq2seq.target_logits(model, batch or toy_batch(), model.config)
 
 
 @torch.no_grad()
-def scored(model: nn.Module, batch: Batch) -> Tensor:
-    """Teacher-forced logits [N, V] of the places of a batch that are scored."""
-    return scored_logits(model, batch, model)
+def scored_logits(model: nn.Module, batch: Batch) -> Tensor:
+    """Teacher-forced logits [N, V] of the scored positions of a batch."""
+    return seq2seq.scored_logits(model, batch, model)
 
 
 @torch.no_grad()
 def generate(model: nn.Module, chosen: list[int] | None = None, **settings: Any) -> Any:
-    """What `model.generate` returns for the toy examples, all or the chosen ones."""
+    """Call `model.generate` on the toy examples, all or the chosen ones."""
     ids, mask = toy_batch(chosen)[:2]
-    asked: dict[str, Any] = {"max_new_tokens": NEW_TOKENS, "do_sample": False, "num_beams": 1}
-    return model.generate(input_ids=ids, attention_mask=mask, **asked | settings)  # type: ignore[operator]
+    defaults: dict[str, Any] = {"max_new_tokens": NEW_TOKENS, "do_sample": False, "num_beams": 1}
+    return model.generate(input_ids=ids, attention_mask=mask, **defaults | settings)  # type: ignore[operator]
 
 
 def write(model: nn.Module, chosen: list[int] | None = None, **settings: Any) -> list[list[int]]:
-    """The tokens that the model writes for the toy examples, without start and padding."""
+    """Generated tokens for the toy examples, without start and padding."""
     rows = generate(model, chosen, **settings)[:, 1:].tolist()
     return [[t for t in row if t != toy_tokenizer().pad_id] for row in rows]

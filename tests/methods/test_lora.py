@@ -54,7 +54,7 @@ def test_before_training_the_logits_are_bitwise_the_bases(untied: bool) -> None:
 
 
 def test_training_adds_scaling_times_b_a_to_the_base_map() -> None:
-    model = Case("lora").taught(2).model
+    model = Case("lora").train(2).model
     layer = sites(model)[0][1]
     x = torch.randn(3, 16)
     a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
@@ -65,7 +65,7 @@ def test_training_adds_scaling_times_b_a_to_the_base_map() -> None:
 
 @pytest.mark.parametrize("untied", [False, True])
 def test_folding_sums_the_additions_into_fp32_weights(untied: bool) -> None:
-    ready = Case("lora", untied).taught(2)
+    ready = Case("lora", untied).train(2)
     before = logits(ready.model)
     folded = ready.method.fold(copy.deepcopy(ready.model).to(torch.float32))
     assert {p.dtype for p in folded.parameters()} == {torch.float32}
@@ -75,7 +75,7 @@ def test_folding_sums_the_additions_into_fp32_weights(untied: bool) -> None:
 
 @pytest.mark.parametrize("untied", [False, True])
 def test_folding_leaves_the_head_tied_or_untied_as_it_was(untied: bool) -> None:
-    ready = Case("lora", untied).taught(2)
+    ready = Case("lora", untied).train(2)
     folded: Any = ready.method.fold(ready.model)
     assert (folded.lm_head.weight is folded.shared.weight) is not untied
     assert folded.config.scale_decoder_outputs is not untied

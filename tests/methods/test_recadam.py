@@ -175,7 +175,7 @@ def test_only_what_trains_has_an_anchor() -> None:
 
 def test_after_a_lesson_every_parameter_is_nearer_to_its_anchor_than_without_a_pull() -> None:
     def distance(gamma: float) -> float:
-        ready = Case("recadam", options={"gamma": gamma, "t0_fraction": 2.0}).taught(0)
+        ready = Case("recadam", options={"gamma": gamma, "t0_fraction": 2.0}).train(0)
         anchors = ready.method.anchors
         return sum(
             (p - anchors[n]).norm().item() for n, p in trainable_parameters(ready.model).items()
@@ -224,7 +224,7 @@ def test_the_optimizer_uses_the_t0_and_k_that_are_told() -> None:
 
 @pytest.mark.parametrize("anchor", ["pretrained", "previous_period"])
 def test_the_second_period_is_pulled_to_the_start_or_to_the_first_as_asked(anchor: str) -> None:
-    ready = Case("recadam", options={"anchor": anchor}).taught(0)
+    ready = Case("recadam", options={"anchor": anchor}).train(0)
     wanted = toy_model() if anchor == "pretrained" else ready.model
     wanted_weights = {n: p.detach().clone() for n, p in wanted.named_parameters()}
     groups = ready.method.optimizer(ready.model, 10).param_groups
@@ -334,5 +334,5 @@ def test_a_state_of_parameters_in_another_order_is_refused() -> None:
     old = RecAdamOptimizer([{"params": [b, a], "anchors": [b.detach(), a.detach()]}], **SETTINGS)
     new = RecAdamOptimizer([{"params": [a, b], "anchors": [a.detach(), b.detach()]}], **SETTINGS)
     old.step()
-    with pytest.raises(DataError, match="not of the parameter in its place"):
+    with pytest.raises(DataError, match="does not fit its parameter"):
         new.load_state_dict(new.state_dict() | {"state": old.state_dict()["state"]})

@@ -34,7 +34,7 @@ def products(model: Any) -> tuple[int, int, int]:
 @pytest.mark.parametrize("level", [0, 1])
 @pytest.mark.parametrize("name", registry.method_names())
 def test_the_estimate_equals_the_count_of_torch(name: str, level: int) -> None:
-    ready = Case(name).taught(level)
+    ready = Case(name).train(level)
     counted, sources, targets = products(ready.model)
     costs = FlopEstimator(ready.model, None).costs
     assert costs.source * sources + costs.target * targets == counted

@@ -16,12 +16,9 @@ from fki.core.errors import FkiError
 from fki.core.types import Period
 from fki.data.collator import IGNORE_INDEX, TokenizedExample
 from fki.evaluation.evaluator import Evaluator
-from fki.modeling import device
 from fki.modeling.seq2seq import target_logits
 from fki.testing import toy_model, toy_tokenizer
-from fki.training import session
-from fki.training.batching import derive_seed, shuffle_indices
-from fki.training.lr_schedule import START_DIVISOR, LinearWarmupDecay
+from fki.training.lr_schedule import LinearWarmupDecay
 from fki.training.trainer import Trainer
 
 MakePeriod = Callable[..., Period]
@@ -132,37 +129,6 @@ def test_a_periods_order_does_not_depend_on_what_was_learned_before(
     lesson.encoder.batches.clear()
     list(lesson.trainer.train_period(make_period(12, "2024-02")))
     assert sources(lesson.encoder.batches) == order(make_lesson, make_period(12, "2024-02"))
-
-
-def test_a_shuffle_is_a_permutation() -> None:
-    assert sorted(shuffle_indices(50, 1)) == list(range(50))
-    assert shuffle_indices(50, 1) == shuffle_indices(50, 1) != shuffle_indices(50, 2)
-    assert shuffle_indices(0, 1) == []
-
-
-def test_derived_seeds_tell_their_parts_apart() -> None:
-    seeds = {derive_seed(s, *p) for s in (0, 1) for p in (("a", 1), ("a", 2), ("b", 1), ())}
-    assert len(seeds) == 8
-    assert all(0 <= seed < 2**63 for seed in seeds)
-
-
-@pytest.mark.parametrize("steps", range(1, 41))
-def test_a_schedule_of_any_length_ends_at_its_floor(steps: int) -> None:
-    # the originals' schedules were too long, or a division by zero
-    factors = [LinearWarmupDecay(steps)(step) for step in range(steps)]
-    if steps < 3:
-        assert factors == [1.0] * steps
-        return
-    peak = factors.index(1.0)
-    assert factors[0] == pytest.approx(1 / START_DIVISOR)
-    assert factors[-1] == 0.0
-    assert factors[: peak + 1] == sorted(factors[: peak + 1])
-    assert factors[peak:] == sorted(factors[peak:], reverse=True)
-    assert peak == max(1, round(0.1 * steps))
-
-
-def test_a_constant_rate_is_constant() -> None:
-    assert {LinearWarmupDecay(0)(step) for step in range(50)} == {1.0}
 
 
 def test_the_trainer_takes_the_schedule_through_the_whole_period_and_starts_it_anew(
@@ -358,32 +324,3 @@ def test_answers_are_scored_in_fp32_while_training_is_in_bf16(
     found = evaluator.predict(lesson.model, [probe])[0].log_likelihood
     expected = evaluator.predict(toy_model(), [probe])[0].log_likelihood
     assert found == pytest.approx(expected, abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("asked", "has", "used"),
-    [("no", True, "no"), ("bf16", False, "bf16"), ("auto", True, "bf16"), ("auto", False, "no")],
-)
-def test_bf16_is_used_where_it_is_asked_for_or_where_auto_finds_it(
-    asked: str, has: bool, used: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(device, "has_native_bf16", lambda: has)
-    assert device.resolve_precision(Config.model_validate({"mixed_precision": asked})) == used
-
-
-@pytest.mark.parametrize(("found", "has"), [({"avx512_bf16": True}, True), ({"avx2": True}, False)])
-def test_a_processor_says_whether_it_has_bf16(
-    found: dict[str, bool], has: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
-    assert device.has_native_bf16() is has
-
-
-def test_emulated_bf16_is_reported(
-    accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(session, "has_native_bf16", lambda: False)
-    (note,) = session.startup_notes(Config(mixed_precision="bf16"), accelerator)
-    assert "slower than fp32" in note
-    assert session.startup_notes(Config(), accelerator) == []

@@ -207,7 +207,7 @@ def test_a_model_with_a_branch_is_not_trained_further(
     exported: dict[tuple[str, str, bool], Exported], resolved: Callable[..., Any]
 ) -> None:
     folder = exported["hf", "modular", False].folder
-    with pytest.raises(ConfigError, match="does not train further") as caught:
+    with pytest.raises(ConfigError, match="not train it further") as caught:
         session.build_session(resolved(model=str(folder), method="lora").config)
     assert "--continue-from" in (caught.value.hint or "")
 
@@ -220,7 +220,7 @@ def test_every_branch_on_every_base_is_the_same_after_a_round_trip(
 ) -> None:
     if options and ("size" in options) != (method == "modular"):
         return
-    ready = Case(method, options=options, model=base_model(base)).taught()
+    ready = Case(method, options=options, model=base_model(base)).train()
     before = logits(ready.model)
     bundled = ready.method.bundle(ready.model)
     assert torch.equal(logits(bundled), before)
