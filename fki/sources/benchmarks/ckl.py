@@ -1,12 +1,12 @@
-"""CKL (Jang et al., 2022): recent news to read, and LAMA questions for what was known and is new.
+"""CKL (Jang et al., 2022): recent news as documents, and LAMA probes of old and new knowledge.
 
 `recent_news_*.csv` (input, output, original), `invariantLAMA.csv` (id, input, output),
 `updatedlama/updatedLAMA.csv` (unique_id, statement, new_answer), `newlama/newLAMA.csv` and
 `newlama/newLAMA_easy.csv` (unique_id, statement, question, answer; several answers of the latter
-have `;` between them); answers that count as well are in JSON files by id.
+are separated by `;`); further accepted answers are in JSON files by id.
 
 Checked against `Datasets.py` and `evaluation.py` of joeljang/continual-knowledge-learning (2021 to
-eb73944), which read these names and columns; the files themselves could not be had.
+eb73944), which read these names and columns; the files themselves were not available.
 """
 
 import re
@@ -25,7 +25,7 @@ NEW_PROBES = {  # questions -> where they are, where all of their answers are
 
 
 def read_ckl(collector: BenchmarkCollector) -> None:
-    """News as documents of one period, since they are not dated; questions as probes."""
+    """Add the news, which have no dates, as documents of one period, and the probes."""
     for file in collector.find_files(*NEWS_PATTERNS)[:1]:
         for row in read_csv(file, ["input", "output"]):
             collector.add_document(
@@ -45,8 +45,8 @@ def read_ckl(collector: BenchmarkCollector) -> None:
                     f"probes/{name}", row["statement"], _unique_texts(told), period=collector.date
                 )
     collector.notes += [
-        f"The news are not dated row by row; all of them are learned at {collector.date}.",
-        "The questions are only asked: none of them is trained on.",
+        f"The news have no dates; all of them have the date {collector.date}.",
+        "The probes are only evaluated, never trained on.",
     ]
 
 
@@ -84,7 +84,7 @@ def _unique_texts(answers: list[Any]) -> list[str]:
 
 
 def fill_spans(source: str, target: str) -> str:
-    """The text whose spans the target tells, as T5 reads them; numbers may be missing."""
+    """The text with the spans of the target in place of its sentinels; spans may be missing."""
     parts = SPAN.split(target)
     spans = dict(zip(parts[1::2], (p.strip() for p in parts[2::2]), strict=True))
     return SPAN.sub(lambda found: spans.get(found[1], ""), source)
@@ -92,7 +92,7 @@ def fill_spans(source: str, target: str) -> str:
 
 CKL = Benchmark(
     KNOWN_DATASETS["ckl"],
-    "its repository has none; ask its authors before you pass on what is made of it",
+    "its repository states none; ask its authors before you publish a derived dataset",
     "2021-04-30",
     read_ckl,
     gap="The addresses there were reported dead in 2023 (its issue 2): ask its authors.",

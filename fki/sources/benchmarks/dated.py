@@ -1,9 +1,9 @@
 """CFInjectBench and TempLAMA (Dhingra et al., 2022): questions with `_X_`, answers and a date.
 
 A row is {"query": "... _X_ ...", "answer": [{"wikidata_id", "name"}], "date", "id", "relation"};
-CFInjectBench brings the sentences that are trained on too, {"corpus": [...], "date", "id"}. What
-`templama.py` makes has one answer, without a list; the files `*_with_aliases.json` that others made
-have lists of names, and the one that TempLAMA chose as `original_name`.
+CFInjectBench also has training sentences, {"corpus": [...], "date", "id"}. The output of
+`templama.py` has one answer, not a list. The files `*_with_aliases.json` of other authors have
+lists of names, and TempLAMA's own name as `original_name`.
 
 Checked against `templama.py` and the README of google-research/language (a7fcd13, 78dbf41), which
 say what the files of TempLAMA are, rows of them that others quote, and against the loaders of
@@ -23,7 +23,7 @@ COLUMNS = ("query", "answer", "date", "id")
 
 
 def read_cfinjectbench(collector: BenchmarkCollector) -> None:
-    """The questions of one granularity; a sentence without a question is left out."""
+    """Add the probes of one granularity; a training sentence without a probe is skipped."""
     tests = collector.find_files("datesorted_test_no_redundancy.jsonl", "datesorted_test.jsonl")
     if len(tests) > 1:
         raise DataError(
@@ -39,18 +39,18 @@ def read_cfinjectbench(collector: BenchmarkCollector) -> None:
         for row in read_table(file, require=["corpus", "id"])
     }
     told = {str(row["id"]): row for row in asked}
-    collector.dropped["train: a sentence that no question asks"] += len(set(sentences) - set(told))
+    collector.dropped["train: a sentence without a probe"] += len(set(sentences) - set(told))
     other = sum(_is_reworded(told[i], corpus) for i, corpus in sentences.items() if i in told)
     collector.notes += [
-        "What is trained on is the question with its answer in the blank.",
-        f"{other:,} training sentences of the originals say it in other words.",
-        "Every answer is kept; the original loader took the first.",
+        "The training text is the prompt with its answer in the blank.",
+        f"{other:,} training sentences of the originals have another wording.",
+        "Every answer is used; the original loader uses the first.",
     ]
     collector.split_first()
 
 
 def read_templama(collector: BenchmarkCollector) -> None:
-    """All splits together: a year is a period, and the splits are of no use to a stream."""
+    """Add the rows of all splits: a stream has years as periods and needs no splits."""
     files = []
     for split in ("train", "val", "test"):
         names = (f"{split}.json*", f"{split}_with_aliases.json*", f"templama_{split}.json*")
@@ -58,12 +58,12 @@ def read_templama(collector: BenchmarkCollector) -> None:
     _add_questions(collector, files)
     collector.split_first()
     collector.notes.append(
-        "train, val and test are one stream: what a year says is learned and asked."
+        "train, val and test are one stream: the facts of a year are trained on and evaluated."
     )
 
 
 def _add_questions(collector: BenchmarkCollector, files: list[Path]) -> list[dict[str, Any]]:
-    """The rows, oldest first, kept for the stream."""
+    """Add the rows to the stream, oldest first. Returns them in the order of the files."""
     rows = [row for file in files for row in read_table(file, require=COLUMNS)]
     dated = []
     for row in rows:
@@ -82,7 +82,7 @@ def _add_questions(collector: BenchmarkCollector, files: list[Path]) -> list[dic
 
 
 def answer_names(row: dict[str, Any]) -> list[str]:
-    """The answers' names, each in the one spelling that the dataset chose."""
+    """The names of the answers, each in the dataset's own spelling."""
     answers = row.get("answer")
     listed = answers if isinstance(answers, list) else [answers]
     told = (_original_name(answer) for answer in listed if isinstance(answer, dict))

@@ -1,12 +1,12 @@
-"""TemporalWiki (Jang et al., 2022): what Wikipedia changed in a month, and facts of both snapshots.
+"""TemporalWiki (Jang et al., 2022): monthly changes of Wikipedia, and facts of both snapshots.
 
 `TWiki_Diffsets/wikipedia_0809_gpt2.csv` (text) is the difference of 1 August to 1 September 2021;
 `twiki_probes/0801-0901_{changed,unchanged}.csv` (subject, relation, object; in what its code makes
 "objective") are its probes, in some editions with `_updated` and `_new` in place of `_changed`;
 `IL.csv` are time-invariant facts.
 
-A changed fact is `updated` where another file tells an answer of before for its subject and
-relation, else `new`: the files are samples, so an answer of before may be missing from them.
+A changed fact is `updated` if another file has an older answer for its subject and relation, else
+`new`: the files are samples, so an older answer may be missing.
 
 Checked against `Datasets.py` and the configs of joeljang/temporalwiki (2021 to 05693e6),
 `evaluation_datasets.py` of CHLee0801/TemporalWikiDatasets (43dd3cb), the listing of
@@ -27,11 +27,11 @@ YEAR = 2021
 DIFFSET = re.compile(r"wikipedia_(\d\d)(\d\d)")
 PROBES = re.compile(r"(\d\d)01-(\d\d)01_(changed|updated|new|unchanged)")
 Key = tuple[str, str]  # subject and relation
-FactTable = dict[Key, list[str]]  # what is said of them
+FactTable = dict[Key, list[str]]  # their objects
 
 
 def read_temporalwiki(collector: BenchmarkCollector) -> None:
-    """Differences as documents, dated with the last day before the newer snapshot."""
+    """Add the differences as documents, dated the day before the newer snapshot."""
     for file in collector.find_files("wikipedia_????_gpt2.csv", "wikipedia_????*.csv"):
         day = _day(file, DIFFSET, 2)
         for row in read_csv(file, ["text"]):
@@ -58,10 +58,10 @@ def read_temporalwiki(collector: BenchmarkCollector) -> None:
         for row in read_csv(file, ["subject", "relation"]):
             collector.add_prompt("probes/invariant", _question(*_key(row)), _object(row))
     collector.notes += [
-        "A changed fact is in `updated` where these files tell an answer of before, else in `new`: "
-        "they are samples, and may tell none although there was one. `unchanged` ones are in "
-        "`initial`, unless another month changes them.",
-        "The probes are only asked: none of them is trained on.",
+        "A changed fact is in `updated` if these files have an older answer, else in `new`; they are "
+        "samples, so an older answer may be missing. Unchanged facts are in `initial`, unless "
+        "another month changes them.",
+        "The probes are only evaluated, never trained on.",
     ]
 
 
@@ -84,7 +84,7 @@ def _add_changed_probes(
     before: FactTable,
     stays: list[FactTable],
 ) -> None:
-    """One question for each subject and relation; every object that its month brought counts."""
+    """Add a probe for each subject and relation; every object of its month is an answer."""
     for key, objects in told.items():
         still = {name for table in stays for name in table.get(key, ())}
         old = [name for name in before.get(key, ()) if name not in still and name not in objects]
@@ -98,7 +98,7 @@ def _add_changed_probes(
 
 
 def _extend_facts(before: FactTable, tables: list[FactTable]) -> None:
-    """What was said this month is what was before in the next one."""
+    """Add the facts of a month to those before the next one."""
     for told in tables:
         for key, objects in told.items():
             before[key] = list(dict.fromkeys([*before[key], *objects]))
@@ -127,11 +127,11 @@ def _is_unchanged(file: Path) -> bool:
 
 
 def _day(file: Path, pattern: re.Pattern[str], group: int) -> str:
-    """The last day before the newer snapshot, which a file's name tells."""
+    """The last day before the newer snapshot, from the file's name."""
     found = pattern.search(file.name)
     month = int(found[group]) if found else 0
     if not 1 <= month <= 12:
-        raise DataError(f"{file}: its name must tell two months, as in wikipedia_0809_gpt2.csv.")
+        raise DataError(f"{file}: the name must contain two months, as in wikipedia_0809_gpt2.csv.")
     return (date(YEAR, month, 1) - timedelta(days=1)).isoformat()
 
 

@@ -1,6 +1,6 @@
-"""LAMA, PopQA, ZsRE and CounterFact: facts without dates, learned in one period.
+"""LAMA, PopQA, ZsRE and CounterFact: facts without dates, in one period.
 
-Edits (ZsRE, CounterFact) have an old answer: it is a base fact, so that its probe is `updated`.
+The old answer of an edit (ZsRE, CounterFact) is a base fact, so that its probe is `updated`.
 
 Checked against facebookresearch/LAMA (`scripts/run_experiments.py`, 0f6204c) and the loader that
 `datasets` had of it (16a466f); AlexTMallen/adaptive-retrieval (`run_model.py`, 5b56a22) and the
@@ -26,7 +26,7 @@ from fki.sources.benchmarks.base import (
 )
 
 LOCALITY_PREFIX = "nq question: "  # before the unrelated questions of ZsRE
-GOOGLE_RE = {  # relations of LAMA's Google-RE, which relations.jsonl does not name
+GOOGLE_RE = {  # relations of LAMA's Google-RE, missing in relations.jsonl
     "place of birth": "[X] was born in [Y].",
     "date of birth": "[X] (born [Y]).",
     "place of death": "[X] died in [Y].",
@@ -34,7 +34,7 @@ GOOGLE_RE = {  # relations of LAMA's Google-RE, which relations.jsonl does not n
 
 
 def read_lama(collector: BenchmarkCollector) -> None:
-    """LAMA (Petroni et al., 2019): T-REx and Google-RE as facts, the rest as masked sentences."""
+    """LAMA (Petroni et al., 2019): T-REx and Google-RE as facts, other parts as masked sentences."""
     for file in collector.find_files("relations.jsonl", needed=False):
         for row in read_table(file, require=["relation", "template"]):
             template = str(row["template"]).replace(" .", ".")
@@ -61,7 +61,7 @@ def read_lama(collector: BenchmarkCollector) -> None:
 
 
 def read_popqa(collector: BenchmarkCollector) -> None:
-    """PopQA (Mallen et al., 2023): the object is learned, every alias of it counts."""
+    """PopQA (Mallen et al., 2023): the object is the target, every alias an accepted answer."""
     collector.wordings["capital of"] = {
         "label": "capital of",
         "wordings": ["[X] is the capital of [Y].", "[X] is the seat of government of [Y]."],
@@ -78,7 +78,7 @@ def read_popqa(collector: BenchmarkCollector) -> None:
             collector.add_prompt("probes/paraphrase", row["question"], aliases, **more)
     if not any(row["relation"] == "capital of" for row in collector.tables["stream"]):
         del collector.wordings["capital of"]
-    collector.notes.append("`paraphrase` asks PopQA's own questions.")
+    collector.notes.append("`paraphrase` has PopQA's own questions.")
 
 
 def _parse_aliases(text: str, object: str) -> list[str]:
@@ -91,7 +91,7 @@ def _parse_aliases(text: str, object: str) -> list[str]:
 
 
 def read_zsre(collector: BenchmarkCollector) -> None:
-    """ZsRE (Levy et al., 2017) as MEND edits it: `alt` takes the place of the answer.
+    """ZsRE (Levy et al., 2017) as MEND edits it: `alt` replaces the answer.
 
     `zsre_mend_eval.json` has src, rephrase, alt, answers, loc, loc_ans; `structured_zeroshot-*` has
     input, output (answers), alternatives, filtered_rephrases. An empty `alt` edits nothing.
@@ -119,13 +119,13 @@ def read_zsre(collector: BenchmarkCollector) -> None:
 
 
 def _old_answers(row: dict[str, Any]) -> list[Any]:
-    """The answers that hold before an edit."""
+    """The answers before an edit."""
     output = [o.get("answer") for o in row.get("output") or [] if isinstance(o, dict)]
     return row.get("answers") or output
 
 
 def read_counterfact(collector: BenchmarkCollector) -> None:
-    """CounterFact (Meng et al., 2022): `target_new` takes the place of `target_true`."""
+    """CounterFact (Meng et al., 2022): `target_new` replaces `target_true`."""
     before = _day_before(collector.date)
     for file in collector.find_files("counterfact*.json"):
         for row in read_table(file, require=["requested_rewrite"]):
@@ -147,7 +147,7 @@ def read_counterfact(collector: BenchmarkCollector) -> None:
 def _add_edit(
     collector: BenchmarkCollector, question: Any, old: list[Any], new: Any, before: str
 ) -> bool:
-    """A base fact and the fact that takes its place; False for one that changes nothing."""
+    """Add a base fact and its replacement. Returns False if the edit changes nothing."""
     answers = [a for a in old if isinstance(a, str) and a.strip()]
     if new in answers:
         collector.dropped["stream: the new answer is the old one"] += 1
@@ -159,7 +159,7 @@ def _add_edit(
 
 
 def _day_before(day: str) -> str:
-    """The day before, on which the old answers held."""
+    """The day before, the date of the old answers."""
     return (parse_date(day)[0] - timedelta(days=1)).isoformat()
 
 
