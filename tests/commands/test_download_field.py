@@ -174,7 +174,7 @@ SETS = {  # periods, and probes by set
 DROPPED = {
     "ckl": {"stream: an empty prompt, answer or text": 1, "probes/invariant: a duplicate": 1},
     "temporalwiki": {"probes/initial: changed in another month": 1},
-    "cfinjectbench": {"train: a sentence that no question asks": 1},
+    "cfinjectbench": {"train: a sentence without a probe": 1},
     "lama": {"stream: an empty prompt, answer or text": 1},
     "zsre": {"stream: the new answer is the old one": 1},
     "counterfact": {},

@@ -58,8 +58,8 @@ def read_temporalwiki(collector: BenchmarkCollector) -> None:
         for row in read_csv(file, ["subject", "relation"]):
             collector.add_prompt("probes/invariant", _question(*_key(row)), _object(row))
     collector.notes += [
-        "A changed fact is in `updated` if these files have an older answer, else in `new`; they are "
-        "samples, so an older answer may be missing. Unchanged facts are in `initial`, unless "
+        "A changed fact is in `updated` if these files have an older answer, else in `new`; they "
+        "are samples, so an older answer may be missing. Unchanged facts are in `initial`, unless "
         "another month changes them.",
         "The probes are only evaluated, never trained on.",
     ]

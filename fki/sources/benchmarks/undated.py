@@ -34,7 +34,7 @@ GOOGLE_RE = {  # relations of LAMA's Google-RE, missing in relations.jsonl
 
 
 def read_lama(collector: BenchmarkCollector) -> None:
-    """LAMA (Petroni et al., 2019): T-REx and Google-RE as facts, other parts as masked sentences."""
+    """LAMA (Petroni et al., 2019): T-REx and Google-RE as facts, the rest as masked text."""
     for file in collector.find_files("relations.jsonl", needed=False):
         for row in read_table(file, require=["relation", "template"]):
             template = str(row["template"]).replace(" .", ".")
