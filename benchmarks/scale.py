@@ -93,11 +93,15 @@ def prepare_encoder() -> Any:
     """Make the encoder of a run, and import all that a run imports."""
     from fki.config.schema import Config
     from fki.modeling import load
-    from fki.modeling.device import make_accelerator
+    from fki.modeling.device import select_device
 
     config = Config()
     return load.make_example_tokenizer(
-        load.load_base_model("t5-mini").tokenizer, config, make_accelerator(config)
+        load.load_base_model("t5-mini").tokenizer,
+        config.input_length,
+        config.output_length,
+        document_objective=config.document_objective,
+        device=select_device(),
     )
 
 

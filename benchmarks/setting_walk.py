@@ -115,9 +115,8 @@ def follow(arguments: list[str]) -> Walk:
     walk = Walk()
     sys.setprofile(walk.profile)
     try:
-        main(arguments)
-    except LoopReached:
-        pass
+        with suppress(LoopReached, SystemExit):
+            main(arguments)
     finally:
         sys.setprofile(None)
     return walk
@@ -129,8 +128,7 @@ def measure() -> Walk:
         os.environ |= {"FKI_HOME": f"{folder}/home", "HF_HUB_OFFLINE": "1"}
         os.chdir(folder)
         arguments = ["--preset", "t5_vanilla", "--set", "max_periods=1"]
-        with suppress(SystemExit):
-            follow(["download", "wiki"])
+        follow(["download", "wiki"])
         walk = follow(["train", *arguments])
         os.chdir("/")
         return walk

@@ -108,7 +108,8 @@ class FkiTraining:
 
     def _make_cache(self, tokenizer: ExampleTokenizer, folder: Path) -> EncoderCache | None:
         frozen = self.method.frozen_encoder(self.model)
-        if frozen is None or not session.trains_from_cache(self.config):
+        mode, epochs = self.config.encoder_cache, self.config.num_train_epochs
+        if frozen is None or not session.trains_from_cache(mode, epochs):
             return None
         store = "bf16" if self.config.encoder_cache == "bf16" else "fp32"
         return EncoderCache(frozen, tokenizer, dtype=store, max_bytes=2**40, folder=folder)

@@ -19,7 +19,7 @@ from fki.data.prompts import SENTINEL, target_text
 from fki.exporting.export import EXPORT_INFO
 from fki.exporting.formats.registry import load_format
 from fki.metrics.answers import extract_answer, normalize_answer
-from fki.modeling.device import make_accelerator
+from fki.modeling.device import select_device
 from fki.modeling.runtime import Runtime, TorchRuntime
 from fki.runs.open_run import find_run, open_model, open_run
 
@@ -119,7 +119,7 @@ def open_predictor(target: str, checkpoint: str, config: Config) -> Predictor:
         return _open_export(target)
     loaded = open_run(run, checkpoint) if run else open_model(target, config)
     tokenizer = loaded.example_tokenizer()
-    model = loaded.model.to(make_accelerator(loaded.config).device)
+    model = loaded.model.to(select_device())
     return Predictor(loaded.label, TorchRuntime(model, tokenizer), tokenizer, loaded.config)
 
 

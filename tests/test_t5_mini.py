@@ -27,9 +27,17 @@ def wiki() -> Stream:
 def exact_match(stream: Stream, name: str) -> float:
     """Exact match (%) on every eighth probe of a set."""
     config = Config()
-    base, accelerator = load.load_base_model("t5-mini"), make_accelerator(config)
+    base, accelerator = load.load_base_model("t5-mini"), make_accelerator()
     evaluator = Evaluator(
-        make_example_tokenizer(base.tokenizer, config, accelerator), config, accelerator
+        make_example_tokenizer(
+            base.tokenizer,
+            config.input_length,
+            config.output_length,
+            document_objective=config.document_objective,
+            device=accelerator.device,
+        ),
+        config,
+        accelerator,
     )
     probes = next(s.probes for s in stream.probe_sets if s.name == name)[::8]
     return 100 * fmean(p.em for p in evaluator.predict(base.model, probes))

@@ -109,8 +109,14 @@ def score_all_probes(
     """
     stream = open_stream(config.dataset, config.dataset_version, config.prompt_format)
     phases = make_phases(stream, config)
-    accelerator = make_accelerator(config)
-    tokenizer = make_example_tokenizer(loaded.base.tokenizer, config, accelerator)
+    accelerator = make_accelerator(config.mixed_precision)
+    tokenizer = make_example_tokenizer(
+        loaded.base.tokenizer,
+        config.input_length,
+        config.output_length,
+        document_objective=config.document_objective,
+        device=accelerator.device,
+    )
     evaluator = Evaluator(tokenizer, config, accelerator)
     loaded.model.to(accelerator.device)
     scores = []

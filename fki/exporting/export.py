@@ -18,7 +18,7 @@ from fki.core.errors import CheckFailed, FkiError
 from fki.core.formatting import format_number
 from fki.exporting.formats.base import Format
 from fki.exporting.parity import Parity, ParityCheck
-from fki.modeling.device import make_accelerator
+from fki.modeling.device import select_device
 from fki.modeling.load import count_parameters, locate_model
 from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import LoadedModel
@@ -65,7 +65,7 @@ def export(
     """
     check_output_dir(output)
     assert loaded.run is not None
-    model = loaded.model.float().to(make_accelerator(loaded.config).device)
+    model = loaded.model.float().to(select_device())
     _check_space(output, count_parameters(model)[0] * export_format.bytes_per_parameter)
     check = ParityCheck(
         loaded.run,

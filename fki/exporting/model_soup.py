@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from fki.core.errors import CannotFold, ConfigError
 from fki.methods.base import Method
-from fki.modeling.device import make_accelerator
+from fki.modeling.device import select_device
 from fki.modeling.runtime import TorchRuntime
 from fki.runs import checkpoint
 from fki.runs.open_run import LoadedModel, open_run, select_checkpoint
@@ -163,7 +163,7 @@ def _score_probes(
     loaded: LoadedModel, probes: RecordedProbes
 ) -> tuple[SoupScores, dict[str, list[RecordedAnswer]]]:
     config = loaded.config
-    model = loaded.model.to(make_accelerator(config).device)
+    model = loaded.model.to(select_device())
     tokenizer = loaded.example_tokenizer()
     runtime = TorchRuntime(model, tokenizer)
     answers = probes.predict(

@@ -1,32 +1,32 @@
 """The device of a run, and the precision of its forward pass."""
 
 import torch
-from accelerate import Accelerator
-
-from fki.config.schema import Config
-from fki.core.errors import ConfigError
+from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
 
 
-def make_accelerator(config: Config) -> Accelerator:
+def make_accelerator(mixed_precision: str = "no") -> Accelerator:
     """Accelerate's view of the devices that this process was launched on.
 
-    Raises ConfigError for `use_deepspeed`, which is not supported.
+    Args:
+        mixed_precision: of the training forward pass: "no", "bf16" or "auto".
     """
-    if config.use_deepspeed:
-        raise ConfigError(
-            "use_deepspeed = true is not supported: each period has its own optimizer.",
-            hint="Set use_deepspeed = false. For several GPUs: accelerate launch -m fki train ...",
-        )
+    AcceleratorState._reset_state()  # of an earlier run of this process with another precision
     return Accelerator(
-        mixed_precision=resolve_precision(config),
+        mixed_precision=resolve_precision(mixed_precision),
         cpu=not torch.accelerator.is_available(),  # several processes then communicate over gloo
     )
 
 
-def resolve_precision(config: Config) -> str:
-    """The precision of the training forward pass: "no" (fp32) or "bf16"."""
-    if config.mixed_precision != "auto":
-        return config.mixed_precision
+def select_device() -> torch.device:
+    """The device of this process, for a model that is not trained."""
+    return PartialState(cpu=not torch.accelerator.is_available()).device
+
+
+def resolve_precision(mixed_precision: str) -> str:
+    """The precision of the training forward pass: "no" (fp32) or "bf16", also for "auto"."""
+    if mixed_precision != "auto":
+        return mixed_precision
     return "bf16" if has_native_bf16() else "no"
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from accelerate import Accelerator
 from huggingface_hub import constants, get_session, try_to_load_from_cache
 from torch import nn
 from transformers import (
@@ -21,9 +20,9 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from fki.config.schema import Config
 from fki.core.errors import ConfigError, FkiError, NotDownloaded, did_you_mean
 from fki.core.paths import asset_folder, data_home, expand_path
+from fki.core.types import DocumentObjective
 from fki.data import token_cache
 from fki.data.collator import ExampleTokenizer, make_tokenize
 from fki.data.prompts import END_SENTINEL, SENTINEL
@@ -152,20 +151,25 @@ def count_parameters(model: nn.Module) -> tuple[int, int]:
 
 
 def make_example_tokenizer(
-    tokenizer: PreTrainedTokenizerBase, config: Config, accelerator: Accelerator
+    tokenizer: PreTrainedTokenizerBase,
+    input_length: int,
+    output_length: int,
+    *,
+    document_objective: DocumentObjective,
+    device: torch.device,
 ) -> ExampleTokenizer:
-    """The ExampleTokenizer for the configured lengths, with token ids cached on disk.
+    """An ExampleTokenizer for these lengths, with token ids cached on disk.
 
     On a GPU, lengths are padded to a multiple of 8.
     """
-    multiple = 8 if accelerator.device.type == "cuda" else 1
+    multiple = 8 if device.type == "cuda" else 1
     digest = token_cache.tokenizer_digest(tokenizer)
     folder = data_home() / "tokens" / digest if digest else None
     return ExampleTokenizer(
         tokenizer,
-        config.input_length,
-        config.output_length,
+        input_length,
+        output_length,
         pad_multiple=multiple,
-        objective=config.document_objective,
+        objective=document_objective,
         token_cache=TokenCache(make_tokenize(tokenizer), folder),
     )

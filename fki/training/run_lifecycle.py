@@ -192,6 +192,7 @@ def describe_run(session: Session, resolved: ResolvedConfig) -> dict[str, Any]:
     """The contents of run.json before the first step."""
     total, train = load.count_parameters(session.model)
     stream = session.stream
+    protocol = describe_protocol(session.config)
     return {
         "fki": __version__,
         "created": _now(),
@@ -210,7 +211,7 @@ def describe_run(session: Session, resolved: ResolvedConfig) -> dict[str, Any]:
             "tokenizer": token_cache.tokenizer_identity(session.tokenizer.tokenizer),
         },
         "parameters": {"added": session.added_parameters, "total": total, "trainable": train},
-        "protocol": describe_protocol(session.config),
+        "protocol": protocol,
         "environment": describe_environment(session),
     }
 

@@ -16,7 +16,7 @@ from fki.config.schema import Config
 from fki.core.errors import ConfigError
 from fki.core.paths import data_home, expand_path
 from fki.core.probe_sets import BASE
-from fki.core.types import Example, Period, Stream
+from fki.core.types import Example, Period, PromptFormat, Stream
 from fki.data.collator import ExampleTokenizer
 from fki.data.lazy_sequence import LazySequence
 from fki.data.open_dataset import open_stream
@@ -27,7 +27,7 @@ from fki.evaluation.schedule import Phase, ProbeSchedule, make_phases
 from fki.methods.base import Method, make_method
 from fki.modeling import load
 from fki.modeling.device import has_native_bf16, make_accelerator
-from fki.modeling.encoder_cache import EncoderCache
+from fki.modeling.encoder_cache import EncoderCache, FrozenEncoder
 from fki.modeling.load import BaseModel, make_example_tokenizer
 from fki.modeling.modeling_fki import FkiT5ForConditionalGeneration
 from fki.runs import checkpoint
@@ -74,27 +74,35 @@ def build_session(config: Config) -> Session:
     """Read the data, load the model and prepare it. Raises FkiError if anything cannot be used."""
     stream = open_stream(config.dataset, config.dataset_version, config.prompt_format)
     base = load.load_base_model(config.model)
-    _check_trainable(base, config)
-    accelerator = make_accelerator(config)
+    _check_trainable(base.model, config.model, config.use_deepspeed)
+    accelerator = make_accelerator(config.mixed_precision)
     phases = make_phases(stream, config)
     schedule = ProbeSchedule(stream, phases, config)
     method = make_method(config)
-    review = _load_review(stream, method)
+    review = _load_review(stream, method.corpus, config.prompt_format)
     with accelerator.main_process_first():  # the first process tokenizes, the others read its cache
-        tokenizer = make_example_tokenizer(base.tokenizer, config, accelerator)
+        tokenizer = make_example_tokenizer(
+            base.tokenizer,
+            config.input_length,
+            config.output_length,
+            document_objective=config.document_objective,
+            device=accelerator.device,
+        )
         examples = [period.examples for phase in phases for period in phase.periods]
         _check_examples_fit([*examples, review] if method.corpus else examples, tokenizer)
-        _check_probes_fit(schedule, tokenizer, config)
+        _check_probes_fit(schedule, tokenizer, config.prompt_format)
         tokenizer.token_cache.flush()
     base_digest = load.weights_digest(base.model)
     base_parameters, _ = load.count_parameters(base.model)
     torch.manual_seed(config.seed)  # for parameters that the method adds
     model = method.prepare(base.model)
     parameters, _ = load.count_parameters(model)
-    _load_start_weights(model, config)
-    cache = make_encoder_cache(model, method, tokenizer, config)
-    training_cache = cache if trains_from_cache(config) else None
-    evaluation_cache = cache if config.encoder_cache != "bf16" else None  # scores are fp32
+    _load_start_weights(model, config.checkpoint_path, config.continue_from)
+    dtype = config.encoder_cache
+    frozen = method.frozen_encoder(model)
+    cache = make_encoder_cache(frozen, tokenizer, dtype, config.encoder_cache_mib)
+    training_cache = cache if trains_from_cache(dtype, config.num_train_epochs) else None
+    evaluation_cache = cache if dtype != "bf16" else None  # scores are fp32
     return Session(
         config=config,
         stream=stream,
@@ -112,19 +120,25 @@ def build_session(config: Config) -> Session:
     )
 
 
-def _check_trainable(base: BaseModel, config: Config) -> None:
-    """Raises ConfigError for an exported model with a branch: methods need a plain encoder."""
-    if isinstance(base.model, FkiT5ForConditionalGeneration):
+def _check_trainable(model: nn.Module, name: str, use_deepspeed: bool) -> None:
+    """Raises ConfigError for DeepSpeed, and for an exported model with a branch: methods need a
+    plain encoder."""
+    if use_deepspeed:
         raise ConfigError(
-            f"'{config.model}' is an exported model with a branch beside its encoder. fki can "
+            "use_deepspeed = true is not supported: each period has its own optimizer.",
+            hint="Set use_deepspeed = false. For several GPUs: accelerate launch -m fki train ...",
+        )
+    if isinstance(model, FkiT5ForConditionalGeneration):
+        raise ConfigError(
+            f"'{name}' is an exported model with a branch beside its encoder. fki can "
             "evaluate it, but not train it further.",
             hint="Continue from the run that it was exported from: --continue-from RUN",
         )
 
 
-def _load_start_weights(model: nn.Module, config: Config) -> None:
-    """Load the checkpoint of `checkpoint_path` or `continue_from`, if one is set."""
-    stated = {"checkpoint_path": config.checkpoint_path, "continue_from": config.continue_from}
+def _load_start_weights(model: nn.Module, checkpoint_path: str, continue_from: str) -> None:
+    """Load the checkpoint of either setting, if one is set."""
+    stated = {"checkpoint_path": checkpoint_path, "continue_from": continue_from}
     for setting, path in stated.items():
         if path:
             checkpoint.load(checkpoint.find(expand_path(path), setting), model)
@@ -137,41 +151,39 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _load_review(stream: Stream, method: Method) -> Sequence[Example]:
+def _load_review(stream: Stream, corpus: str, prompt_format: PromptFormat) -> Sequence[Example]:
     """Examples for methods that replay: their corpus, or else the stream's base knowledge.
 
     Base knowledge is read lazily, whenever it is iterated.
     """
-    prompt = method.config.prompt_format
 
     def read() -> Iterator[Example]:
-        return (e for f in stream.base for e in training_examples(f, prompt, period=BASE))
+        return (e for f in stream.base for e in training_examples(f, prompt_format, period=BASE))
 
-    if method.corpus:
-        return read_corpus(expand_path(method.corpus), prompt)
+    if corpus:
+        return read_corpus(expand_path(corpus), prompt_format)
     return LazySequence(None, read)
 
 
 def make_encoder_cache(
-    model: nn.Module, method: Method, tokenizer: ExampleTokenizer, config: Config
+    frozen: FrozenEncoder | None, tokenizer: ExampleTokenizer, encoder_cache: str, max_mib: int
 ) -> EncoderCache | None:
     """The cache of a frozen encoder; None if the encoder trains or `encoder_cache` is off."""
-    frozen = method.frozen_encoder(model)
-    if frozen is None or config.encoder_cache == "off":
+    if frozen is None or encoder_cache == "off":
         return None
     return EncoderCache(
         frozen,
         tokenizer,
-        dtype="bf16" if config.encoder_cache == "bf16" else "fp32",
-        max_bytes=config.encoder_cache_mib * 2**20,
+        dtype="bf16" if encoder_cache == "bf16" else "fp32",
+        max_bytes=max_mib * 2**20,
         folder=data_home() / "states",
     )
 
 
-def trains_from_cache(config: Config) -> bool:
+def trains_from_cache(encoder_cache: str, num_train_epochs: int) -> bool:
     """Does training read the encoder cache? For a single epoch it saves nothing."""
-    is_stated = config.encoder_cache in ("fp32", "bf16")
-    return is_stated or (config.encoder_cache == "auto" and config.num_train_epochs > 1)
+    is_stated = encoder_cache in ("fp32", "bf16")
+    return is_stated or (encoder_cache == "auto" and num_train_epochs > 1)
 
 
 def _check_examples_fit(parts: Iterable[Iterable[Example]], tokenizer: ExampleTokenizer) -> None:
@@ -186,14 +198,16 @@ def _check_examples_fit(parts: Iterable[Iterable[Example]], tokenizer: ExampleTo
         tokenizer.count_examples(examples)
 
 
-def _check_probes_fit(schedule: ProbeSchedule, tokenizer: ExampleTokenizer, config: Config) -> None:
+def _check_probes_fit(
+    schedule: ProbeSchedule, tokenizer: ExampleTokenizer, prompt_format: PromptFormat
+) -> None:
     """Tokenize all probes, a cell at a time.
 
     Raises ConfigError if an answer is longer than `output_length`.
     """
     for cell in schedule.cells:
         answers = [answer for probe in cell.probes for answer in probe.answers]
-        tokenizer.check_fit([target_text(answer, config.prompt_format) for answer in answers])
+        tokenizer.check_fit([target_text(answer, prompt_format) for answer in answers])
         tokenizer.token_cache.get_lengths([probe.source for probe in cell.probes])
 
 

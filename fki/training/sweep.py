@@ -82,7 +82,7 @@ class Sweep:
         """
         tracking.check_trackers(self.track)
         check_folders(self.plan)
-        accelerator = make_accelerator(self.plan.cells[0].config)
+        accelerator = make_accelerator(self.plan.cells[0].config.mixed_precision)
         self.world = accelerator.num_processes
         self.progress = {cell.name: Progress() for cell in self.own_cells}
         unfinished = self._on_main_process(

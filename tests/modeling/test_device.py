@@ -15,7 +15,7 @@ def test_bf16_is_used_if_it_is_set_or_if_auto_finds_it(
     setting: str, has: bool, used: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device, "has_native_bf16", lambda: has)
-    assert device.resolve_precision(Config.model_validate({"mixed_precision": setting})) == used
+    assert device.resolve_precision(setting) == used
 
 
 @pytest.mark.parametrize(("found", "has"), [({"avx512_bf16": True}, True), ({"avx2": True}, False)])

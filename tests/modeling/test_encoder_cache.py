@@ -158,8 +158,9 @@ def lesson(method: str, **settings: Any) -> tuple[Any, Trainer, EncoderCache | N
     torch.manual_seed(0)
     model = made.prepare(toy_model())
     encoder = toy_tokenizer()
-    kept = session.make_encoder_cache(model, made, encoder, config)
-    states = kept if session.trains_from_cache(config) else None
+    frozen, mode = made.frozen_encoder(model), config.encoder_cache
+    kept = session.make_encoder_cache(frozen, encoder, mode, config.encoder_cache_mib)
+    states = kept if session.trains_from_cache(mode, config.num_train_epochs) else None
     return model, Trainer(model, made, config, encoder, Accelerator(cpu=True), (), states), kept
 
 
