@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from fki.config.schema import Config
 from fki.modeling import device
 
 
