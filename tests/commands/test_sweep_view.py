@@ -185,7 +185,7 @@ def drawn(count: int, *, height: int, at: int) -> list[str]:
         progress[cell.name] = Progress("done", 1.0, 61.8, 93.7, 3725)
     progress[f"c{at}"] = Progress("running", 0.344, None, 100.0, 3725)
     names = lambda status: [n for n, p in progress.items() if p.status == status]  # noqa: E731
-    grid: Any = SimpleNamespace(mine=mine, progress=progress, with_status=names)
+    grid: Any = SimpleNamespace(own_cells=mine, progress=progress, with_status=names)
     console = Console(file=io.StringIO(), width=80, height=height, force_terminal=True)
     table = SweepTable(console, grid)
     table.show_event(mine[at], Step("2023-Q1", 0, 1, 10, 1.0, 1e-3, 0.5, 32, 400, 0.1))  # type: ignore[arg-type]

@@ -88,7 +88,7 @@ def test_an_output_log_that_exists_is_refused_before_training(
 ) -> None:
     (tmp_path / "a.csv").write_text("mine", encoding="utf-8")
     shown = fki("train", "--dataset", dataset, *short, "--set", "output_log=a.csv")
-    assert shown.code == 2 and "overwrites nothing" in shown.words
+    assert shown.code == 2 and "does not overwrite it" in shown.words
     assert (tmp_path / "a.csv").read_text(encoding="utf-8") == "mine"
     assert not (tmp_path / "runs").exists()
 
@@ -129,7 +129,7 @@ def test_an_output_dir_that_holds_files_is_refused_and_left_as_it_is(
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").write_text("mine", encoding="utf-8")
     shown = fki("train", "--dataset", dataset, "--output-dir", "run", *short)
-    assert shown.code == 1 and "fki deletes nothing" in shown.words
+    assert shown.code == 1 and "fki does not delete files" in shown.words
     assert [f.read_text(encoding="utf-8") for f in (tmp_path / "run").iterdir()] == ["mine"]
 
 
@@ -160,7 +160,7 @@ WRONG = {
     "a corpus that is missing": (
         ("--preset", "t5_mixreview", "--set=mixreview.source=corpus", "--set=mixreview.corpus=old"),
         3,
-        "old must be a .jsonl or .csv file that exists",
+        "old must be an existing .jsonl or .csv file",
     ),
     "nothing left to train": (
         ("--preset", "t5_recadam", "--set", "freeze_level=2"),

@@ -124,7 +124,10 @@ def test_a_sample_is_no_larger_than_its_set_and_0_is_all(samples: int, n: int) -
 def test_the_sample_is_the_same_for_every_seed_and_method() -> None:
     source = stream(3, to_keep=50)
     runs = [
-        questions(source, max_probes_per_set=7, seed=seed, method=method).cells
+        [
+            cell._replace(probes=[*cell.probes])
+            for cell in questions(source, max_probes_per_set=7, seed=seed, method=method).cells
+        ]
         for seed, method in ((0, "vanilla"), (1, "vanilla"), (2, "lora"))
     ]
     assert runs[0] == runs[1] == runs[2]

@@ -156,7 +156,7 @@ def test_mix_review_draws_for_the_epochs_that_begin_and_owes_no_others(
     assert asked == [0, 1]
     assert [s.epoch for s in steps] == [0, 0, 0, 0, 1, 1]
     trainer.plan(make_period(N, "2024-02"))
-    assert method._owed == pytest.approx(0.4)  # of 2 x 0.7; of all three epochs it would be 0.1
+    assert method._carry == pytest.approx(0.4)  # of 2 x 0.7; of all three epochs it would be 0.1
 
 
 def test_a_run_that_passes_over_a_period_mixes_the_next_one_alike(

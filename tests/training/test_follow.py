@@ -29,14 +29,14 @@ def test_the_note_of_a_step_is_passed_on(
     make_runner: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner, notes = make_runner(tmp_path / "run", max_periods=1), list[str]()
-    learn = runner.session.trainer.learn
+    plain = runner.session.trainer.train_period
 
     def with_notes(*arguments: Any, **options: Any) -> Any:
-        return (replace(step, note=f"step {step.step}") for step in learn(*arguments, **options))
+        return (replace(step, note=f"step {step.step}") for step in plain(*arguments, **options))
 
-    monkeypatch.setattr(runner.session.trainer, "learn", with_notes)
+    monkeypatch.setattr(runner.session.trainer, "train_period", with_notes)
     follow_run(runner, (), lambda event: None, notes.append)
-    assert notes == [f"step {n}" for n in range(1, runner.clock.steps + 1)]
+    assert notes == [f"step {n}" for n in range(1, runner.totals.steps + 1)]
 
 
 def test_a_signal_saves_the_run_and_handlers_are_put_back(
