@@ -397,6 +397,17 @@ def test_every_test_that_the_list_of_faults_names_is_there() -> None:
         assert len(found) == 1, f"{file}::{test}"
 
 
+def test_the_map_in_the_design_names_every_module_and_no_other() -> None:
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    tree = page.partition("## The tree\n")[2].partition("\n## ")[0]
+    named = {f"{name}" for name in re.findall(r"^  (\w+\.py) ", tree, re.M)}
+    for section in re.split(r"^### fki/", tree, flags=re.M)[1:]:
+        package, _, rest = section.partition("\n")
+        named |= {f"{package}/{file}" for file in re.findall(r"^\| `([\w/]+\.py)` \|", rest, re.M)}
+    modules = {file.relative_to(FKI).as_posix() for file in SOURCES if file.name != "__init__.py"}
+    assert named - {"__init__.py"} == modules
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """The names of the files in a freshly built wheel."""
