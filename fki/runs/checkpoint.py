@@ -121,12 +121,12 @@ def _split_optimizer_state(
 
 def list_checkpoints(run: Path) -> list[Path]:
     """The run's checkpoints, the oldest first."""
-    found = [
+    numbered = [
         (m, f.parent)
         for f in (run / CHECKPOINTS).glob(f"[!.]*/{MANIFEST}")
         if (m := _read_manifest(f))
     ]
-    return [folder for _, folder in sorted(found, key=lambda pair: pair[0]["order"])]
+    return [folder for _, folder in sorted(numbered, key=lambda pair: pair[0]["order"])]
 
 
 def _read_manifest(file: Path) -> dict[str, Any] | None:
@@ -149,10 +149,10 @@ def verify(folder: Path) -> None:
         if folder.is_symlink() or file.is_symlink() or not file.is_file():
             raise DataError(f"The checkpoint {folder} is damaged: {name} is missing or a link.")
         try:
-            found = file_digest(file)
+            digest = file_digest(file)
         except OSError as error:
             raise DataError(f"Cannot read the checkpoint {folder}: {error}.") from None
-        if found != manifest["sha256"][name]:
+        if digest != manifest["sha256"][name]:
             raise DataError(
                 f"The checkpoint {folder} is damaged: the checksum of {name} does not match."
             )
@@ -174,12 +174,12 @@ def find_newest_valid(run: Path) -> tuple[Path | None, list[str]]:
 
 def choose(run: Path, name: str = "") -> Path:
     """The named checkpoint of a run, or the newest. Raises DataError if it does not exist."""
-    found = list_checkpoints(run)
-    if not found:
+    existing = list_checkpoints(run)
+    if not existing:
         raise DataError(f"{run} has no checkpoint.", hint="Was the run finished?")
-    chosen = {folder.name: folder for folder in found}.get(name) if name else found[-1]
+    chosen = {folder.name: folder for folder in existing}.get(name) if name else existing[-1]
     if chosen is None:
-        names = ", ".join(folder.name for folder in found)
+        names = ", ".join(folder.name for folder in existing)
         raise DataError(
             f"{run} has no checkpoint '{name}'; it has {names}.",
             hint="A run keeps only the newest checkpoints. To keep more: --set keep_last=12",

@@ -206,10 +206,10 @@ def padding_keeps_the_logits(case: Case) -> Iterator[str]:
 def the_key_value_cache_keeps_the_logits(case: Case) -> Iterator[str]:
     """Generation has the same logits with and without key-value cache, for one and two beams."""
     ready = case.train()
-    kept: dict[str, Any] = {"return_dict_in_generate": True, "output_logits": True}
+    outputs: dict[str, Any] = {"return_dict_in_generate": True, "output_logits": True}
     for beams in (1, 2):
         cached, plain = (
-            generate(ready.model, num_beams=beams, use_cache=c, **kept) for c in (True, False)
+            generate(ready.model, num_beams=beams, use_cache=c, **outputs) for c in (True, False)
         )
         same = torch.equal(cached.sequences, plain.sequences)
         if not (same and _alike(torch.stack(cached.logits), torch.stack(plain.logits))):
@@ -232,9 +232,9 @@ def packing_keeps_the_logits(case: Case) -> Iterator[str]:
     ready, tokenizer = case.train(), toy_tokenizer()
     encoded = tokenizer.encode(toy_period().examples)
     if ready.method.supports_packing:
-        found = scored_logits(ready.model, tokenizer.collate_packed([encoded]))
+        packed = scored_logits(ready.model, tokenizer.collate_packed([encoded]))
         alone = [scored_logits(ready.model, tokenizer.collate([example])) for example in encoded]
-        if not _alike(found, torch.cat(alone)):
+        if not _alike(packed, torch.cat(alone)):
             yield "they change; does every added attention receive the block-diagonal mask?"
 
 

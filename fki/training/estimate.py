@@ -141,16 +141,16 @@ def describe_encoder_use(ready: Session) -> str:
 
 def _encoder_cache_bytes(ready: Session) -> int:
     """Bytes of the encoder cache: for the largest period, and for all probes."""
-    trained, asked = ready.trainer.encoder_cache, ready.evaluator.encoder_cache
-    found = 0
-    if trained:
+    training, evaluation = ready.trainer.encoder_cache, ready.evaluator.encoder_cache
+    size = 0
+    if training:
         sizes = [ready.tokenizer.count_tokens(p.examples) for p in ready.periods]
-        found += max(sizes, default=0) * trained.bytes_per_token
-    if asked:
+        size += max(sizes, default=0) * training.bytes_per_token
+    if evaluation:
         for cell in ready.schedule.cells:
             sources = ready.tokenizer.tokenize_sources([probe.source for probe in cell.probes])
-            found += sum(map(len, sources)) * asked.bytes_per_token
-    return min(found, ready.config.encoder_cache_mib * 2**20)
+            size += sum(map(len, sources)) * evaluation.bytes_per_token
+    return min(size, ready.config.encoder_cache_mib * 2**20)
 
 
 def _estimate_minutes(ready: Session, probes: int, steps: int) -> int:
@@ -159,14 +159,14 @@ def _estimate_minutes(ready: Session, probes: int, steps: int) -> int:
     The trial is the first optimizer batch of the largest period, and some probes that the model
     cannot answer yet.
     """
-    asked = [
+    unknown = [
         cell.probes for cell in ready.schedule.cells if cell.probe_set in ready.schedule.matrix_sets
     ]
-    some = (asked or [ready.schedule.cells[0].probes])[-1][:TIMED_PROBES]
-    ready.evaluator.predict(ready.model, some[:1])
+    trial = (unknown or [ready.schedule.cells[0].probes])[-1][:TIMED_PROBES]
+    ready.evaluator.predict(ready.model, trial[:1])
     began = time.perf_counter()
-    ready.evaluator.predict(ready.model, some)
-    seconds = (time.perf_counter() - began) / len(some) * probes
+    ready.evaluator.predict(ready.model, trial)
+    seconds = (time.perf_counter() - began) / len(trial) * probes
     if periods := ready.periods:
         largest = max(periods, key=lambda period: len(period.examples))
         limit = ready.config.budget.seconds * len(periods) or math.inf

@@ -89,8 +89,8 @@ class Tracking:
             steps = max(known["steps"], logged.steps) if known else 0
             rows = max(known["rows"], logged.rows) if known else 0
             self.seen[name] = LogExtent(steps, rows)
-        told = {name: {"id": ids[name], **self.seen[name]._asdict()} for name in names}
-        run.update(tracked=before | told)
+        states = {name: {"id": ids[name], **self.seen[name]._asdict()} for name in names}
+        run.update(tracked=before | states)
 
     def log(self, event: Step | RowScored) -> list[str]:
         """Track a step or a scored row. Returns messages about trackers that failed."""
@@ -185,9 +185,9 @@ def step_values(step: Step) -> dict[str, float]:
 def row_values(scores: Sequence[Score]) -> dict[str, float]:
     """The mean scores of each probe set over all its probes in a row."""
     names = dict.fromkeys(score.probe_set for score in scores)
-    found = {
+    means = {
         f"{name}/{field}": pooled_mean(scores, [name], field=field)
         for name in names
         for field in TRACKED_SCORES
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in means.items() if value is not None}
