@@ -133,7 +133,7 @@ def test_the_walk_of_the_settings_goes_from_their_resolution_to_the_trainer() ->
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     figures = dict(line.split()[:2] for line in done.stdout.splitlines()[-4:])
     assert set(figures) == {"rooms", "climbs", "depth", "names"}
-    [stops] = re.findall(r"^stops: (.*)$", done.stderr, re.M)
+    [stops] = re.findall(r"^stops: +(.*)$", done.stderr, re.M)
     assert {"config.resolve", "training.session", "training.trainer"} <= set(stops.split(" > "))
     assert int(figures["rooms"]) == len(set(stops.split(" > ")))
 

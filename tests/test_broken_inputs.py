@@ -99,7 +99,7 @@ def with_toy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A toy in the place of the embedded model, since loading that takes longer than all else."""
     tokenizer = toy_tokenizer().tokenizer
     monkeypatch.setattr(
-        load, "load", lambda name: BaseModel(toy_model(), copy.deepcopy(tokenizer), name)
+        load, "load_base_model", lambda name: BaseModel(toy_model(), copy.deepcopy(tokenizer), name)
     )
 
 
