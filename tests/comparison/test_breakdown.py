@@ -111,7 +111,7 @@ def test_the_same_runs_have_the_same_details(two: Group) -> None:
             "not in the format",
         ),
         ("probes.jsonl", "{}\n", "not in the format"),
-        ("probes.jsonl", "\x00\n", "cannot be read"),
+        ("probes.jsonl", "\x00\n", "Cannot read"),
     ],
 )
 def test_a_broken_file_is_skipped_with_its_reason(

@@ -215,8 +215,8 @@ def _iter_multiple(spans: list[_Span], window: Window) -> Iterator[FactState]:
     """Yield the sets of objects that are valid at once, split where an object starts or ends."""
     days = sorted({s.start for s in spans} | {s.end for s in spans})
     for day, following in pairwise(days):
-        if following <= window.since - timedelta(days=1):
-            continue
+        if following <= window.since - timedelta(days=1) - MAX_HANDOVER:
+            continue  # later states that start after the eve are no second term of this one
         valid = [s for s in spans if s.start <= day < s.end]
         if len({s.claim.object for s in valid}) > MAX_OBJECTS:
             raise UnclearTimeline(f"more than {MAX_OBJECTS} objects at once")

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fki.sources.wikidata.statements import (
@@ -214,6 +214,9 @@ SPANS = st.lists(
 )
 
 
+@example(  # the first term ends less than a month before the window
+    [("A", date(2025, 9, 1), date(2025, 9, 2)), ("A", date(2025, 10, 1), None)]
+)
 @given(SPANS)
 @settings(max_examples=300, deadline=None)
 def test_simultaneous_states_equal_a_scan_of_every_day(
