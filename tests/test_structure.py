@@ -284,7 +284,6 @@ REASONS = {  # modules without a test file of their name: the file that tests th
         "the base class of kadapter and modular",
     ),
     "modeling/decoding": ("evaluation/test_evaluator.py", "decoding is part of evaluation"),
-    "modeling/device": ("training/test_trainer.py", "precision is part of training"),
     "modeling/modeling_fki": ("methods/test_kadapter.py", "the modules of the methods"),
     "modeling/runtime": ("exporting/test_export.py", "runtimes are compared in exports"),
     "net/bzip2": ("sources/wikidata/test_dump_pieces.py", "blocks of a dump"),
@@ -322,10 +321,7 @@ REASONS = {  # modules without a test file of their name: the file that tests th
     "sources/build": ("sources/test_place_dataset.py", "builds what is placed"),
     "testing/case": ("testing/test_contract.py", "the case that each promise takes"),
     "testing/toy_models": ("testing/test_contract.py", "the models of the contract"),
-    "training/batching": ("training/test_trainer.py", "batches are part of a training step"),
-    "training/lr_schedule": ("training/test_trainer.py", "the schedule of the trainer"),
     "training/peak_memory": ("training/test_runner.py", "a number in run.json"),
-    "training/session": ("training/test_runner.py", "the parts of a run"),
     "training/signals": ("runs/test_resume.py", "stops and saves of a run"),
 }
 
