@@ -133,9 +133,9 @@ def test_an_empty_folder_may_be_filled(opened: LoadedModel, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("lines", "what"),
     [
-        ("", "no questions"),
-        ('{"id": "a"}\n', "no probe"),
-        ('{"id": "a", "period": "base", "source": 3, "answers": ["x"]}\n', "no probe"),
+        ("", "no probes"),
+        ('{"id": "a"}\n', "not a probe"),
+        ('{"id": "a", "period": "base", "source": 3, "answers": ["x"]}\n', "not a probe"),
         ('{"id": "a", "period": "base", "source": "x", "answers": []}\n', "without an answer"),
     ],
 )
@@ -157,7 +157,7 @@ def test_a_base_model_with_other_weights_is_refused(run: Run, tmp_path: Path) ->
     info = run.info
     try:
         run.update(config={**info["config"], "model": str(tmp_path / "model")})
-        with pytest.raises(DataError, match="no longer has the weights"):
+        with pytest.raises(DataError, match="The weights of"):
             open_run(run)
     finally:
         run.update(**info)
