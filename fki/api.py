@@ -74,7 +74,7 @@ def train(
         Interrupted: The run was stopped by a signal; it is saved.
         FkiError: Any other problem of the user's, such as a full disk.
 
-    Example:
+    Examples:
         >>> import fki
         >>> result = fki.train("t5_recadam", dataset="wiki", version="quarter", seed=1)
         >>> result.summary["probe_sets"]["updated"]["em"]["after"]
@@ -178,7 +178,7 @@ def evaluate(
         ConfigError: Settings cannot be used, or would make another model of a run.
         DataError: The target, the dataset or a checkpoint was not found or cannot be read.
 
-    Example:
+    Examples:
         >>> import fki
         >>> fki.evaluate("runs/recadam", version="month").summary["probe_sets"]["new"]["em"]
     """
@@ -232,7 +232,7 @@ def compare(
         DataError: No finished runs were found.
         ConfigError: `baseline`, `by` or a metric is unknown.
 
-    Example:
+    Examples:
         >>> import fki
         >>> result = fki.compare("runs", baseline="vanilla")
         >>> result.estimate("recadam", "updated").value
@@ -288,7 +288,7 @@ def export(
         CannotFold: The method's model has no equivalent in the format.
         FkiError: `output` holds files, or options contradict each other.
 
-    Example:
+    Examples:
         >>> import fki
         >>> fki.export("runs/recadam", "out", to="hf").parity.same_answers
     """
@@ -349,7 +349,7 @@ def ask(
         ConfigError: A question has no place for its answer.
         DataError: The target or the checkpoint was not found or cannot be read.
 
-    Example:
+    Examples:
         >>> import fki
         >>> [found] = fki.ask("t5-mini", "The capital of France is <extra_id_0>.")
         >>> found.answer.text
@@ -387,7 +387,7 @@ def load_dataset(
         NotDownloaded: A known dataset is not on this machine.
         DataError: The dataset was not found, or a file is malformed or was altered.
 
-    Example:
+    Examples:
         >>> import fki
         >>> stream = fki.load_dataset("wiki", "month")
         >>> [period.name for period in stream.periods][:2]
