@@ -66,7 +66,7 @@ def test_every_public_name_is_there_and_no_other() -> None:
 def test_every_function_documents_its_parameters_with_an_example(function: Any) -> None:
     text = inspect.getdoc(function)
     assert text and ">>> import fki" in text
-    for section in ("Args:", "Returns:", "Raises:", "Example:"):
+    for section in ("Args:", "Returns:", "Raises:", "Examples:"):
         assert section in text
     documented = text[text.index("Args:") : text.index("Returns:")]
     for name in inspect.signature(function).parameters:
