@@ -37,27 +37,11 @@ from fki.testing.toy_models import (
     logits,
     scored_logits,
     toy_batch,
-    toy_model,
     toy_period,
     toy_review,
     toy_tokenizer,
     write,
 )
-
-__all__ = [
-    "CHECKS",
-    "Case",
-    "check_method",
-    "generate",
-    "learn",
-    "logits",
-    "toy_batch",
-    "toy_model",
-    "toy_period",
-    "toy_review",
-    "toy_tokenizer",
-    "write",
-]
 
 TOLERANCE = 1e-4  # of logits in fp32; the order of summation may differ
 

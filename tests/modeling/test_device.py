@@ -24,3 +24,8 @@ def test_the_processor_reports_whether_it_has_bf16(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
     assert device.has_native_bf16() is has
+
+
+def test_a_process_may_train_runs_of_different_precision() -> None:
+    assert device.make_accelerator("bf16").mixed_precision == "bf16"
+    assert device.make_accelerator("no").mixed_precision == "no"
