@@ -1,8 +1,11 @@
 """The layout of a dataset repository: from its file names to subsets, splits and their files.
 
-The card's `configs` list them. Without them a subset is a folder, and a split is a word in the name
-of a file or folder. These are the Hub's rules. `datasets` resolves them for a local folder or with
-requests to the Hub; here the names alone decide, so that only the selected files are fetched.
+The card's `configs` list them. Without them a subset is a folder, and splits follow the rules of
+`datasets` (`datasets/data_files.py`), in this order: shards in `data/`, words in the names of
+folders, words in the names of files; else all files are `train`. `datasets` resolves them for a
+local folder or with requests to the Hub; here the names alone decide, so that only the selected
+files are fetched.
+Words match in any case: in `datasets`, a file Test.csv belongs to `train`.
 """
 
 import re
@@ -20,13 +23,12 @@ SPLIT_WORDS = {
     "validation": ("validation", "valid", "dev", "val"),
     "test": ("test", "testing", "eval", "evaluation"),
 }
-PUSHED_SHARD = re.compile(
-    r"(?:^|/)(?!data-)([^/]+?)-\d{5}-of-\d{5}[^/]*$"
-)  # as `datasets` pushes them
-SAVED_SHARD = re.compile(r"([^/]+)/data-\d{5}-of-\d{5}\.arrow")  # as `datasets` saves them to disk
-CONVERTED_PARQUET = re.compile(
-    r"[^/]+/(?:partial-)?([^/]+)/\d{4}\.parquet"
-)  # of refs/convert/parquet
+SEPARATOR = "[-._ 0-9]"  # before and after a split's word
+PUSHED_SHARD = re.compile(r"data/([^/]+)-\d{5}-of-\d{5}[^/]*\.[^/]*", re.DOTALL)  # `push_to_hub`
+SAVED_SHARD = re.compile(r"([^/]+)/data-\d{5}-of-\d{5}\.arrow")  # `save_to_disk`
+CONVERTED_PARQUET = re.compile(  # refs/convert/parquet
+    r"([^/]+)/(?:partial-)?([^/]+)/\d{4}\.parquet"
+)
 SplitFiles = dict[str, list[str]]  # a split, and the names of its files
 
 
@@ -64,7 +66,7 @@ def select_files(
 def _is_data(name: str) -> bool:
     path = PurePosixPath(name)
     is_hidden = any(part.startswith((".", "__")) for part in path.parts)
-    plain = path.name.removesuffix(".gz")
+    plain = path.name.lower().removesuffix(".gz")
     return plain.endswith(TABLE_SUFFIXES) and path.name not in METADATA_FILES and not is_hidden
 
 
@@ -104,31 +106,41 @@ def _find_subsets(data: list[str], card: Mapping[str, Any]) -> dict[str, SplitFi
                 found = {"default": table, **found}
     if found:
         return found
+    if converted := _match_all(CONVERTED_PARQUET, data):
+        for name, match in converted.items():
+            found.setdefault(match[1], {}).setdefault(match[2], []).append(name)
+        return found
     by_folder: dict[str, list[str]] = {}
     for name in data:
         by_folder.setdefault(_subset_folder(name), []).append(name)
     if len(by_folder) == 1 or "" in by_folder:
         return {"default": _group_by_split(data)}
-    return {folder: _group_by_split(files) for folder, files in by_folder.items()}
+    return {folder: _group_by_split(files, folder) for folder, files in by_folder.items()}
+
+
+def _match_all(pattern: re.Pattern[str], names: list[str]) -> dict[str, re.Match[str]]:
+    """The match of each name; empty if a name does not match."""
+    found = {name: match for name in names if (match := pattern.fullmatch(name))}
+    return found if len(found) == len(names) else {}
 
 
 def _subset_folder(name: str) -> str:
     """The subset that a file's folder names; "" for `data/` and for a split's own folder."""
     first = PurePosixPath(name).parts[0] if "/" in name else ""
-    if CONVERTED_PARQUET.fullmatch(name):
-        return first
-    return "" if first == "data" or SAVED_SHARD.fullmatch(name) or _split_of(first) else first
+    return "" if first == "data" or SAVED_SHARD.fullmatch(name) or _folder_splits(name) else first
 
 
 def _resolve_data_files(data: list[str], data_files: Any, folder: str) -> SplitFiles:
     """The files of a card's `data_files`: a pattern, a list of patterns, or splits to patterns."""
+    folder = "/".join(PurePosixPath(folder.strip("/")).parts)  # "" for "."
+    prefix = f"{folder}/" if folder else ""
     if data_files is None:
-        return _group_by_split([name for name in data if name.startswith(f"{folder}/")])
+        within = [name for name in data if name.startswith(prefix)]
+        return _group_by_split(within, folder)
     if isinstance(data_files, list) and any(isinstance(part, dict) for part in data_files):
         parts = [part for part in data_files if isinstance(part, dict)]
         data_files = {part.get("split"): part.get("path") for part in parts}
     pairs = data_files if isinstance(data_files, dict) else {"train": data_files}
-    prefix = f"{folder.strip('/')}/" if folder else ""
     found = {}
     for split, patterns in pairs.items():
         listed = patterns if isinstance(patterns, list) else [patterns]
@@ -149,28 +161,61 @@ def _matches(pattern: str, name: str) -> bool:
     return re.match(glob_translate(pattern), name) is not None
 
 
-def _group_by_split(data: list[str]) -> SplitFiles:
-    """Files by the split in their names; all are `train` if no name contains a split."""
+def _group_by_split(names: list[str], folder: str = "") -> SplitFiles:
+    """Files by split, by the first of these rules that finds any; a file may be in several splits.
+
+    The rules apply to the names within `folder`.
+    """
+    inner = {name: name[len(folder) + 1 :] if folder else name for name in names}
+    for rule in (_saved_splits, _pushed_splits):
+        if found := rule(inner):
+            return found
+    for splits_of in (_folder_splits, _file_splits):
+        found = {}
+        for name, path in inner.items():
+            for split in splits_of(path):
+                found.setdefault(split, []).append(name)
+        if found:
+            return {split: found[split] for split in SPLIT_WORDS if split in found}
+    return {"train": names} if names else {}
+
+
+def _saved_splits(inner: Mapping[str, str]) -> SplitFiles:
+    """The folders of `save_to_disk`, if there are no other files."""
+    shards = _match_all(SAVED_SHARD, [*inner.values()])
     found: SplitFiles = {}
-    for name in data:
-        found.setdefault(_split_of(name), []).append(name)
-    if [*found] == [""]:
-        return {"train": found[""]}
-    return {split: files for split, files in found.items() if split}
+    for name, path in inner.items() if shards else ():
+        found.setdefault(shards[path][1], []).append(name)
+    return found
 
 
-def _split_of(name: str) -> str:
-    """The split in a path: of a shard's name, of the Hub's own Parquet, else a known word."""
-    if (
-        match := PUSHED_SHARD.search(name)
-        or SAVED_SHARD.fullmatch(name)
-        or CONVERTED_PARQUET.fullmatch(name)
-    ):
-        return match[1]
-    parts = [p.split(".")[0] for p in reversed(PurePosixPath(name.lower()).parts)]
-    for part in parts:
-        words = re.split(r"[-_. 0-9]+", part)
-        for split, known in SPLIT_WORDS.items():
-            if any(word in known for word in words):
-                return split
-    return ""
+def _pushed_splits(inner: Mapping[str, str]) -> SplitFiles:
+    """The shards of `push_to_hub`; other files do not count."""
+    found: SplitFiles = {}
+    for name, path in inner.items():
+        if match := PUSHED_SHARD.fullmatch(path):
+            found.setdefault(match[1], []).append(name)
+    return found
+
+
+def _folder_splits(path: str) -> list[str]:
+    """The splits whose words are in the names of the path's folders: train/, my-test/, dev_2/."""
+    folders = PurePosixPath(path).parts[:-1]
+    return [
+        split
+        for split, words in SPLIT_WORDS.items()
+        if any(_contains_word(folder, words, at_end=True) for folder in folders)
+    ]
+
+
+def _file_splits(path: str) -> list[str]:
+    """The splits whose words are in the file's name: train.csv, temp.dev.jsonl, 2_test_b.csv."""
+    name = PurePosixPath(path).name
+    return [split for split, words in SPLIT_WORDS.items() if _contains_word(name, words)]
+
+
+def _contains_word(name: str, words: Iterable[str], *, at_end: bool = False) -> bool:
+    """Does a name contain a word between separators? `at_end`: its end is one too."""
+    end = f"(?:{SEPARATOR}|\\Z)" if at_end else SEPARATOR
+    pattern = f"(?:^|{SEPARATOR})(?:{'|'.join(words)}){end}"
+    return re.search(pattern, name, re.IGNORECASE) is not None

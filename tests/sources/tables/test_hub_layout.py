@@ -1,5 +1,6 @@
 """A configuration's and a split's files are found as the Hub lays them out."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -23,21 +24,25 @@ FILES = ["a/tr.csv", "b/deep/1.csv", "b/2.csv", "c/x.csv", "c/y.csv", "README.md
     [
         ([*SHARDS, "README.md", ".hidden/x.csv"], "", "", SHARDS),
         ([*SHARDS, "data/test-00000-of-00001.parquet"], "", "", SHARDS),
-        (
-            [*SHARDS, "data/own-00000-of-00001.parquet"],
-            "",
-            "own",
-            ["data/own-00000-of-00001.parquet"],
-        ),
+        ([*SHARDS, "data/own-00000-of-00001.parquet"], "", "own",
+         ["data/own-00000-of-00001.parquet"]),
         (["train.jsonl", "dev.jsonl"], "", "validation", ["dev.jsonl"]),
         (["train.jsonl", "dev.jsonl"], "", "train+validation", ["train.jsonl", "dev.jsonl"]),
         (["validation/a.csv", "train/a.csv"], "", "", ["train/a.csv"]),
+        (["temp.train.jsonl", "temp.dev.jsonl", "temp.test.jsonl"], "", "", ["temp.train.jsonl"]),
+        (["t.train.jsonl", "t.dev.jsonl", "t.test.jsonl"], "", "test", ["t.test.jsonl"]),
+        (["Train.csv", "Test.csv"], "", "", ["Train.csv"]),
+        (["own/data-00000-of-00001.arrow", "train/data-00000-of-00001.arrow"], "", "own",
+         ["own/data-00000-of-00001.arrow"]),
+        (["en/a.train.csv", "en/a.test.csv", "de/a.csv"], "en", "", ["en/a.train.csv"]),
+        (["en/data/own-00000-of-00001.csv", "de/x.csv"], "en", "own",
+         ["en/data/own-00000-of-00001.csv"]),
         (["facts.csv.gz", "dataset_info.json"], "", "", ["facts.csv.gz"]),
         (["en/train.csv", "de/train.csv"], "de", "", ["de/train.csv"]),
         (["en/train/0000.parquet", "de/tiny/0000.parquet"], "de", "tiny", ["de/tiny/0000.parquet"]),
         (["default/partial-train/0000.parquet"], "", "", ["default/partial-train/0000.parquet"]),
     ],
-)
+)  # fmt: skip
 def test_names_tell_configurations_and_splits(
     names: list[str], config: str, split: str, chosen: list[str]
 ) -> None:
@@ -89,6 +94,50 @@ def test_datasets_chooses_the_same_files(
     for split, files in builder.config.data_files.items():
         theirs = {Path(file).relative_to(tmp_path / "d").as_posix() for file in files}
         assert set(select_files(names, card, config, str(split)).names) == theirs
+
+
+WORDS = ["train", "training", "dev", "val", "valid", "validation", "test", "testing", "eval",
+         "evaluation", "temp", "contest", "trained", "data", "own", "x"]  # fmt: skip
+SIGNS = ["", ".", "-", "_", " ", "7", "--", "+"]
+
+
+def random_layout(seed: int) -> list[str]:
+    """Names of tables whose words, separators and folders are random."""
+    chance = random.Random(seed)
+
+    def word() -> str:
+        parts = chance.choices(WORDS, k=chance.choice([1, 1, 2, 3]))
+        return chance.choice(SIGNS).join(parts) + chance.choice(["", "", "", "_1", "2"])
+
+    def name() -> str:
+        shard = "-00000-of-00001" if chance.random() < 0.15 else ""
+        folders = [word() for _ in range(chance.choice([0, 0, 1, 1, 2]))]
+        return "/".join([*folders, f"{word()}{shard}.csv"])
+
+    folder = chance.choice(["", "", "data/", "train/"])
+    return sorted({folder + name() for _ in range(chance.randint(1, 5))})
+
+
+@pytest.mark.parametrize("start", range(0, 400, 100))
+def test_datasets_groups_any_layout_in_the_same_splits(tmp_path: Path, start: int) -> None:
+    from datasets.data_files import DataFilesDict, get_data_patterns
+
+    for seed in range(start, start + 100):
+        root, names = tmp_path / str(seed), random_layout(seed)
+        for name in names:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).touch()
+        try:
+            found = DataFilesDict.from_patterns(get_data_patterns(str(root)), str(root))
+        except ValueError:  # a shard's split must be a word there: data/train-test-00000-...
+            continue
+        theirs = {
+            str(split): {Path(f).relative_to(root).as_posix() for f in files}
+            for split, files in found.items()
+        }
+        card = {"configs": [{"config_name": "all", "data_dir": "."}]}
+        ours = {s: {*select_files(names, card, "", s).names} for s in theirs}
+        assert ours == theirs, names
 
 
 def test_the_card_s_default_is_taken_and_said() -> None:
