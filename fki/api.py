@@ -97,11 +97,11 @@ def train(
         presets = ["t5"]
     resolved = _resolve(_layers("fki.train(...)", presets, settings | flags))
     check_trackers(track)
-    session = build_session(resolved.config)
+    session = build_session(resolved.config, must_resume=resume)
     runner = Runner.start(session, resolved, must_resume=resume)
     notes = [
         *resolved.notes,
-        *startup_notes(resolved.config, session.accelerator),
+        *startup_notes(resolved.config, session.accelerator, session.precision),
         *runner.notes,
     ]
     _log_notes(notes)

@@ -94,7 +94,10 @@ def _show_estimate(work: "RunEstimate", show: Show) -> None:
         "state",
     )
     table.add_row("disk", f"up to {format_number(work.disk / 2**20, 0)} MiB of checkpoints")
-    table.add_row("forward pass", f"{work.precision}; weights, optimizer and scoring in fp32")
+    measured = f" ({work.precision_trial})" if work.precision_trial else ""
+    table.add_row(
+        "forward pass", f"{work.precision}{measured}; weights, optimizer and scoring in fp32"
+    )
     kept = f" (up to {format_number(work.states / 2**20, 0)} MiB)" if work.states else ""
     table.add_row("encoder", work.encoder + kept)
     table.add_row("time", work.time)

@@ -70,9 +70,9 @@ def train(
     from fki.training.runner import Runner
 
     tracking.check_trackers(track or [])
-    ready = session.build_session(resolved.config)
+    ready = session.build_session(resolved.config, must_resume=resume)
     gc.freeze()  # the libraries' million objects need no garbage collection
-    show.notes(session.startup_notes(ready.config, ready.accelerator))
+    show.notes(session.startup_notes(ready.config, ready.accelerator, ready.precision))
     runner = Runner.start(ready, resolved, must_resume=resume)
     show.note(f"{_describe_session(ready)} Run: {runner.run.folder}")
     show.notes(runner.notes)

@@ -94,6 +94,8 @@ def _read_run(run: Run) -> FinishedRun:
     if info["status"] != "done":
         raise DataError(f"It is not done: its status is '{info['status']}'.")
     settings = {k: v for k, v in flatten(info["config"]).items() if k not in _shared_settings()}
+    if settings.get("mixed_precision") == "auto":  # the measured choice affects the weights
+        settings["mixed_precision"] = info["environment"].get("precision", "auto")
     finished = FinishedRun(run, info, settings)
     finished.fairness()
     _ = finished.seed, finished.preset  # raises where the file has a value of another type

@@ -140,8 +140,9 @@ class Config(BaseModel):
     num_workers: NonNegativeInt = setting(0, affects="nothing")
     """Processes that prepare batches. 0: the training process prepares them."""
     mixed_precision: Literal["no", "bf16", "auto"] = setting("no", affects="results")
-    """Precision of the forward pass in training; weights and optimizer stay fp32. auto: bf16 on
-    devices with bf16 hardware. Scoring is always fp32."""
+    """Precision of the forward pass in training; weights and optimizer stay fp32. auto: bf16
+    if a short measurement at the start finds it faster on this device; a resumed run keeps its
+    precision. Scoring is always fp32."""
     use_deepspeed: bool = setting(False, affects="results")
     """DeepSpeed. Not supported yet: only false is accepted."""
 

@@ -109,7 +109,7 @@ def score_all_probes(
     """
     stream = open_stream(config.dataset, config.dataset_version, config.prompt_format)
     phases = make_phases(stream, config)
-    accelerator = make_accelerator(config.mixed_precision)
+    accelerator = make_accelerator()
     tokenizer = make_example_tokenizer(
         loaded.base.tokenizer,
         config.input_length,

@@ -98,6 +98,13 @@ def find_unfinished_run(config: Config) -> Run | None:
     return run
 
 
+def recorded_precision(config: Config, *, must_resume: bool) -> str:
+    """The precision in which the run to resume was trained so far: "no", "bf16", or "" for none."""
+    run = find_unfinished_run(config) if must_resume or config.output_dir else None
+    environment = run.info.get("environment") if run else None
+    return str(environment.get("precision", "")) if isinstance(environment, dict) else ""
+
+
 def is_done(run: Run) -> bool:
     """Is the run done?"""
     return run.info.get("status") == "done"

@@ -37,6 +37,7 @@ class RunEstimate:
     memory: int
     disk: int
     precision: str
+    precision_trial: str  # both speeds, as a phrase; "" if fp32 was set
     encoder: str
     states: int
     time: str
@@ -78,6 +79,7 @@ def estimate_run(config: Config) -> RunEstimate:
         memory=4 * (total + trainable) + optimizer,  # weights, gradients, optimizer state
         disk=0 if config.check_validation else peak_checkpoint_bytes(ready),
         precision=_precision(ready),
+        precision_trial=ready.precision.trial.describe() if ready.precision.trial else "",
         encoder=describe_encoder_use(ready),
         states=_encoder_cache_bytes(ready),
         time=f"roughly {minutes} min on this machine, by a short trial",
@@ -127,7 +129,7 @@ def describe_budget_use(budget: Budget, uses: Sequence[BudgetUsage]) -> str:
 
 def _precision(ready: Session) -> str:
     """The precision of the forward pass: "bf16" or "fp32"."""
-    return "bf16" if ready.accelerator.mixed_precision == "bf16" else "fp32"
+    return "bf16" if ready.precision.name == "bf16" else "fp32"
 
 
 def describe_encoder_use(ready: Session) -> str:

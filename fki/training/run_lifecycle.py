@@ -218,12 +218,15 @@ def describe_run(session: Session, resolved: ResolvedConfig) -> dict[str, Any]:
 
 def describe_environment(session: Session) -> dict[str, Any]:
     """Versions and hardware."""
+    trial = session.precision.trial
+    measured = {"precision_trial": asdict(trial)} if trial else {}
     return {
         "python": platform.python_version(),
         "platform": sys.platform,
         "device": str(session.accelerator.device),
         "processes": session.accelerator.num_processes,
         "threads": torch.get_num_threads(),
-        "precision": session.accelerator.mixed_precision,
+        "precision": session.precision.name,
+        **measured,
         "packages": {name: version(name) for name in PACKAGES},
     }

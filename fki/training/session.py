@@ -26,11 +26,12 @@ from fki.evaluation.evaluator import Evaluator
 from fki.evaluation.schedule import Phase, ProbeSchedule, make_phases
 from fki.methods.base import Method, make_method
 from fki.modeling import load
-from fki.modeling.device import has_native_bf16, make_accelerator
+from fki.modeling.device import make_accelerator, select_device
 from fki.modeling.encoder_cache import EncoderCache, FrozenEncoder
 from fki.modeling.load import BaseModel, make_example_tokenizer
 from fki.modeling.modeling_fki import FkiT5ForConditionalGeneration
-from fki.runs import checkpoint
+from fki.modeling.precision import Precision, choose_precision
+from fki.runs import checkpoint, resume
 from fki.training.trainer import Trainer
 
 
@@ -47,6 +48,7 @@ class Session:
     trainer: Trainer
     evaluator: Evaluator
     accelerator: Accelerator
+    precision: Precision
     phases: list[Phase]
     schedule: ProbeSchedule
     base_digest: str  # SHA-256 of the base model's weights
@@ -70,12 +72,17 @@ class Session:
         return bool(self.accelerator.is_main_process)
 
 
-def build_session(config: Config) -> Session:
-    """Read the data, load the model and prepare it. Raises FkiError if anything cannot be used."""
+def build_session(config: Config, *, must_resume: bool = False) -> Session:
+    """Read the data, load the model and prepare it. Raises FkiError if anything cannot be used.
+
+    Args:
+        must_resume: as in `Runner.start`.
+    """
     stream = open_stream(config.dataset, config.dataset_version, config.prompt_format)
     base = load.load_base_model(config.model)
     _check_trainable(base.model, config.model, config.use_deepspeed)
-    accelerator = make_accelerator(config.mixed_precision)
+    precision = _choose_precision(config, base.model, must_resume=must_resume)
+    accelerator = make_accelerator(precision.name)
     phases = make_phases(stream, config)
     schedule = ProbeSchedule(stream, phases, config)
     method = make_method(config)
@@ -113,11 +120,19 @@ def build_session(config: Config) -> Session:
         trainer=Trainer(model, method, config, tokenizer, accelerator, review, training_cache),
         evaluator=Evaluator(tokenizer, config, accelerator, evaluation_cache),
         accelerator=accelerator,
+        precision=precision,
         phases=phases,
         schedule=schedule,
         base_digest=base_digest,
         added_parameters=parameters - base_parameters,
     )
+
+
+def _choose_precision(config: Config, model: nn.Module, *, must_resume: bool) -> Precision:
+    """The configured precision, the measured one, or that of the run which is resumed."""
+    is_measured = config.mixed_precision == "auto"
+    recorded = resume.recorded_precision(config, must_resume=must_resume) if is_measured else ""
+    return choose_precision(config.mixed_precision, model, select_device(), recorded)
 
 
 def _check_trainable(model: nn.Module, name: str, use_deepspeed: bool) -> None:
@@ -211,15 +226,18 @@ def _check_probes_fit(
         tokenizer.token_cache.get_lengths([probe.source for probe in cell.probes])
 
 
-def startup_notes(config: Config, accelerator: Accelerator) -> list[str]:
-    """Messages before the start: start weights, emulated bf16, and `ngpu` against processes."""
-    notes, world = [], accelerator.num_processes
+def startup_notes(config: Config, accelerator: Accelerator, precision: Precision) -> list[str]:
+    """Messages before the start: start weights, slow bf16, and `ngpu` against processes."""
+    notes, world, trial = [], accelerator.num_processes, precision.trial
     if config.continue_from:
         notes.append(
             f"New run from the weights of {config.continue_from}; row 0 evaluates these weights."
         )
-    if config.mixed_precision == "bf16" and not has_native_bf16():
-        notes.append("bf16 is emulated on this device and slower than fp32; use auto.")
+    if config.mixed_precision == "bf16" and trial and trial.bf16_gflops < trial.fp32_gflops:
+        notes.append(
+            f"bf16 is slower than fp32 on this device ({trial.describe()}). "
+            "For the faster of both: --set mixed_precision=auto"
+        )
     if config.ngpu != world:
         examples = config.train_batch_size * config.gradient_accumulation_steps * world
         notes.append(

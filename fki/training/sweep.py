@@ -82,8 +82,7 @@ class Sweep:
         """
         tracking.check_trackers(self.track)
         check_folders(self.plan)
-        accelerator = make_accelerator(self.plan.cells[0].config.mixed_precision)
-        self.world = accelerator.num_processes
+        self.world = make_accelerator().num_processes
         self.progress = {cell.name: Progress() for cell in self.own_cells}
         unfinished = self._on_main_process(
             lambda: [cell.name for cell in self.own_cells if not is_done(cell)]
@@ -267,7 +266,8 @@ def check_runs(folder: Path, unfinished: Sequence[SweepCell]) -> list[str]:
         ready = session.build_session(cells[0].config)
         for cell in cells:
             output_log.check(cell.config.output_log)
-            notes += [*cell.resolved.notes, *session.startup_notes(cell.config, ready.accelerator)]
+            notes += cell.resolved.notes
+            notes += session.startup_notes(cell.config, ready.accelerator, ready.precision)
             if (cell.folder / RUN).is_file():
                 resume.check_unchanged(Run(cell.folder), ready.stream.digest, ready.base_digest)
             if not cell.config.check_validation:

@@ -1,5 +1,6 @@
 """Runs are sorted into arms by their settings, and named by what differs."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,18 @@ def test_arms_may_be_made_by_a_setting(tmp_path: Path, by: str, names: list[str]
     folder = made(tmp_path, {"vanilla": None, "lora": None}, seeds=2)
     [group] = compare([folder], by=by).groups
     assert [arm.name for arm in group.arms] == names
+
+
+def test_runs_whose_measured_precision_differs_are_different_arms(tmp_path: Path) -> None:
+    for seed, precision in enumerate(("no", "bf16", "no")):
+        folder = tmp_path / f"s{seed}"
+        write_run(folder, "lora", seed, mixed_precision="auto")
+        info = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        info["environment"]["precision"] = precision
+        (folder / "run.json").write_text(json.dumps(info), encoding="utf-8")
+    [group] = compare([tmp_path]).groups
+    names = {arm.name: [*arm.seeds] for arm in group.arms}
+    assert names == {"lora mixed_precision=no": [0, 2], "lora mixed_precision=bf16": [1]}
 
 
 def test_runs_of_a_grid_are_found_in_the_folder_above_it(tmp_path: Path) -> None:

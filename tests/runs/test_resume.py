@@ -15,6 +15,8 @@ from fki.config.resolve import ResolvedConfig
 from fki.core.errors import ConfigError, DataError, FkiError, Interrupted
 from fki.core.types import Step
 from fki.evaluation.evaluator import Evaluator
+from fki.modeling import precision
+from fki.modeling.precision import PrecisionTrial
 from fki.runs import checkpoint
 from fki.training import session
 from fki.training.runner import Runner
@@ -401,11 +403,28 @@ def test_a_new_run_starts_from_anothers_weights_on_new_periods(make: Make) -> No
     theirs = load_file(checkpoint.choose(first.run.folder) / checkpoint.WEIGHTS)
     for name, tensor in theirs.items():
         assert torch.equal(second.session.model.get_parameter(name), tensor)
-    [said] = session.startup_notes(second.session.config, second.session.accelerator)
+    [said] = session.startup_notes(
+        second.session.config, second.session.accelerator, second.session.precision
+    )
     assert "from the weights of" in said
     list(second.events())
     assert second.run.info["dataset"]["periods"] == ["2024-Q2"]
     assert first.rows[-1][1][0].em == second.rows[0][1][0].em
+
+
+def test_a_resumed_run_keeps_the_precision_that_it_measured(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bf16_is_faster, fp32_is_faster = PrecisionTrial(100.0, 200.0), PrecisionTrial(200.0, 100.0)
+    monkeypatch.setattr(precision, "time_precisions", lambda model, device: bf16_is_faster)
+    first = make("run", mixed_precision="auto")
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at(Trainer, "_sum_nll", 3, patch)
+        with pytest.raises(Killed):
+            list(first.events())
+    monkeypatch.setattr(precision, "time_precisions", lambda model, device: fp32_is_faster)
+    assert make("run", mixed_precision="auto").session.precision.name == "bf16"
+    assert make("other", mixed_precision="auto").session.precision.name == "no"
 
 
 def test_a_date_behind_the_stream_is_refused(make: Make) -> None:

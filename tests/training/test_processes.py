@@ -46,7 +46,8 @@ def test_two_processes_end_a_period_at_the_same_step_where_time_ends_it(tmp_path
     rows = [fact | {"subject": f"Town {i}"} for i in range(6)]
     (tmp_path / "data" / "stream.jsonl").write_text("\n".join(map(json.dumps, rows)))
     budget = ["--set", "budget.seconds=0.3", "--set", "num_train_epochs=5000"]
-    run = train(tmp_path, TOGETHER, "run", "--set", "ngpu=2", *budget)
+    measured = ["--set", "mixed_precision=auto"]  # the first process decides for both
+    run = train(tmp_path, TOGETHER, "run", "--set", "ngpu=2", *budget, *measured)
     steps = [row for row in lines(run / "metrics.jsonl") if "train/loss" in row]
     assert sum(row["seconds"] for row in steps[:-1]) < 0.3 + 0.1  # the slowest process decides
     assert 0 < len(steps) < 5000
