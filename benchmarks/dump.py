@@ -31,7 +31,7 @@ from typing import NamedTuple
 import psutil
 
 from benchmarks.entities import dump_lines
-from benchmarks.measure import spread
+from benchmarks.measure import describe_processor, spread
 from fki.net.optional import import_zstd
 from fki.sources.wikidata.dump_pieces import TextPiece, iter_pieces
 from fki.sources.wikidata.dump_workers import read_piece
@@ -134,6 +134,7 @@ def print_throughput(file: Path, ending: str, rounds: int) -> None:
             else:
                 found[name].append(measure_cost(["sh", "-c", f"{name} '{file}' | wc -c"]))
     size = file.with_suffix("").stat().st_size / 2**20
+    print(f"{describe_processor()}\n")
     print(f"\n### {ending}: {size:,.0f} MiB of text in {file.stat().st_size / 2**20:,.0f} MiB\n")
     print("| | times as fast (wall) | at best | CPU seconds, ratio | at best | peak, MiB |")
     print("|---|---|---|---|---|---|")

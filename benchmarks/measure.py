@@ -55,9 +55,24 @@ class Clock:
     def __str__(self) -> str:
         kind = "CPU seconds, 1 thread" if self.threads == 1 else f"{self.threads} threads"
         return (
-            f"{kind}; other processes used {median(self.others):.2f} cores "
+            f"{describe_processor()}; {kind}; other processes used {median(self.others):.2f} cores "
             f"(at most {max(self.others):.2f})"
         )
+
+
+def describe_processor() -> str:
+    """The processor's name, family and model, and its instructions for bf16."""
+    fields = dict[str, str]()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        key, _, value = line.partition(":")
+        fields.setdefault(key.strip(), value.strip())
+    flags = [
+        name for name in ("avx512_bf16", "amx_bf16") if name in fields.get("flags", "").split()
+    ]
+    return (
+        f"{fields.get('model name', 'unknown processor')}, family {fields.get('cpu family', '?')}, "
+        f"model {fields.get('model', '?')}, with {' and '.join(flags) or 'no bf16 instructions'}"
+    )
 
 
 def _busy_seconds() -> float:

@@ -21,6 +21,7 @@ from torch import Tensor
 from transformers import T5Config, T5ForConditionalGeneration
 from transformers.optimization import Adafactor as TransformersAdafactor
 
+from benchmarks.measure import describe_processor
 from fki.methods.adafactor import Adafactor
 from fki.methods.base import parameter_groups
 from fki.methods.recadam import RecAdamOptimizer, anneal_factor
@@ -135,6 +136,7 @@ def main() -> None:
     if options.pair:
         compare(options.pair, options.threads, options.rounds)
         return
+    print(f"{describe_processor()}\n")
     print("| optimizer | measured | ms per step | its peer's | times faster |", flush=True)
     print("|---|---|---|---|---|", flush=True)
     for name in PAIRS:

@@ -82,7 +82,7 @@ def full(size: Size) -> Block:
         "original": Row(Original(examples("facts", 5), size.shape).train),
         "fki": size.fki("facts"),
         "fki, bf16": size.fki("facts", **HALF),
-        "fki, a row each": size.fki("facts", pack_length=0),
+        "fki, without packing": size.fki("facts", pack_length=0),
     }
 
 
@@ -92,11 +92,11 @@ def frozen(kind: str) -> Callable[[Size], Block]:
     def block(size: Size) -> Block:
         off = {"encoder_cache": "off", **FROZEN}
         return {
-            "stock, the same freezing": size.stock(kind, frozen=True, epochs=2),
-            "stock, the same freezing, bf16": size.stock(kind, frozen=True, epochs=2, bf16=True),
+            "stock, same freezing": size.stock(kind, frozen=True, epochs=2),
+            "stock, same freezing, bf16": size.stock(kind, frozen=True, epochs=2, bf16=True),
             "fki": size.fki(kind, "cached", **FROZEN),
             "fki, bf16": size.fki(kind, "cached", **HALF, **FROZEN),
-            "fki, encoder run in each epoch": size.fki(kind, "frozen", **off),
+            "fki, without encoder cache": size.fki(kind, "frozen", **off),
         }
 
     return block
@@ -108,9 +108,9 @@ def kadapter(kind: str) -> Callable[[Size], Block]:
     def block(size: Size) -> Block:
         settings = {"method": "kadapter_2", **FROZEN}
         rows = {
-            "encoder run in each epoch": size.fki(kind, encoder_cache="off", **settings),
-            "encoder results": size.fki(kind, **settings),
-            "encoder results in bf16": size.fki(kind, encoder_cache="bf16", **settings),
+            "without encoder cache": size.fki(kind, encoder_cache="off", **settings),
+            "with encoder cache": size.fki(kind, **settings),
+            "with encoder cache in bf16": size.fki(kind, encoder_cache="bf16", **settings),
         }
         return {name: row._replace(flops=0.0) for name, row in rows.items()}
 
@@ -145,7 +145,7 @@ def table(name: str, block: Block, clock: Clock, rounds: int) -> dict[str, list[
     found = run_in_turns({label: row.train for label, row in block.items()}, clock, rounds)
     base = next(iter(found.values()))
     print(f"\n### {name}\n\n{clock}\n")
-    print("| | examples/s | tokens/s | MFU | peak MiB | times as fast (least to most) |")
+    print("| | examples/s | tokens/s | MFU | peak MiB | speedup (min to max) |")
     print("|---|---|---|---|---|---|")
     for label, row in block.items():
         taken = median(found[label])

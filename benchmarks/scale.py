@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.measure import memory_mib
+from benchmarks.measure import describe_processor, memory_mib
 
 PERIODS = 100
 ENDS = 10  # first and last periods whose times are compared
@@ -144,6 +144,7 @@ def main() -> None:
     if options.stage:
         run_stage(options.stage[0], Path(options.stage[1]))
         return
+    print(f"{describe_processor()}\n")
     print("| facts | stage | MiB | a late period's time, of an early one's |")
     print("|---|---|---|---|")
     for facts in options.facts:

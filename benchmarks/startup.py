@@ -14,6 +14,8 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
+from benchmarks.measure import describe_processor
+
 IMPORTS = "import fki.training.runner, fki.training.session"
 
 
@@ -52,6 +54,7 @@ def main() -> None:
             {name: cpu_seconds(command) for name, command in commands.items()}
             for _ in range(options.rounds)
         ]
+    print(f"{describe_processor()}\n")
     print("| | seconds (least to most) |\n|---|---|")
     for name in commands:
         seconds = [row[name] for row in rounds]

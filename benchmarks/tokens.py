@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from statistics import median
 
+from benchmarks.measure import describe_processor
 from fki.data.collator import make_tokenize
 from fki.data.token_cache import TokenCache
 from fki.modeling.load import load_base_model
@@ -56,6 +57,7 @@ def main() -> None:
             all_texts = texts(options.facts, number)
             (first, _), again = (cpu_seconds(all_texts, Path(folder)) for _ in range(2))
             found.append([first / taken for taken in again])
+    print(describe_processor())
     for name, ratios in zip(("lengths", "all ids"), zip(*found, strict=True), strict=True):
         spread = f"{min(ratios):.0f} to {max(ratios):.0f}"
         print(f"{name}: {median(ratios):.0f} times faster than the first time ({spread})")
