@@ -99,6 +99,10 @@ def download(
     ] = "",
     mirror: Annotated[str, _option("Another host of Wikimedia's dumps.", WIKIPEDIA, "URL")] = "",
     date: Annotated[str, _option("Date of rows that have none.", BENCHMARKS, "DATE")] = "",
+    target: Annotated[
+        str,
+        _option("zsre: what an edit teaches. Default: alt.", BENCHMARKS, "alt|answers"),
+    ] = "",
     revision: Annotated[
         str, _option("Branch, tag or commit on the Hub. Default: main.", BENCHMARKS, "TEXT")
     ] = "",
@@ -148,6 +152,7 @@ def download(
 
     options = {
         "date": date,
+        "target": target,
         "columns": columns,
         "subset": subset or config,
         "split": split,

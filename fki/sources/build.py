@@ -224,6 +224,7 @@ def _draft_benchmark(
     """A benchmark's dataset, read from its authors' files."""
     benchmark = BENCHMARKS[request.name]
     benchmark.check_date(request.date)
+    benchmark.check_target(request.target)
     with open_source(
         request.source,
         benchmark.dataset.license,
@@ -231,7 +232,7 @@ def _draft_benchmark(
         patterns=benchmark.patterns,
         revision=request.revision,
     ) as files:
-        draft = benchmark.draft(files.folder, request.command, request.date)
+        draft = benchmark.draft(files.folder, request.command, request.date, request.target)
         draft.origins += files.origins
         yield draft
 

@@ -93,6 +93,7 @@ class BenchmarkRequest(DownloadRequest):
     usage: ClassVar[str] = "NAME --from PLACE"
 
     date: str = ""
+    target: str = ""
     revision: str = ""
 
 

@@ -33,6 +33,16 @@ class RowCollector:
         row = {"prompt": prompt, key: answers, **more}
         self._add(table, row, lambda: (parse_question(row), get_texts(row, key)))
 
+    def check_prompt(self, table: str, prompt: str, target: str) -> bool:
+        """Does `add_prompt` accept this prompt and target? Any other is counted."""
+        row = {"prompt": prompt, "target": target}
+        try:
+            parse_question(row), get_texts(row, "target")
+        except ValueError:
+            self.drop(table, RESERVED if prompt.strip() and target.strip() else EMPTY)
+            return False
+        return True
+
     def add_fact(self, table: str, subject: Any, relation: Any, object: Any, **more: Any) -> None:
         """Add a fact."""
         row = {"subject": subject, "relation": relation, "object": object, **more}

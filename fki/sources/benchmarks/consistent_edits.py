@@ -1,0 +1,114 @@
+"""Edits that can be learned together: the choice among edits that contradict each other.
+
+Benchmarks of knowledge editing apply one edit, evaluate it and undo it. A stream applies all of
+them. An earlier edit therefore takes precedence over a later edit with another target for the same
+prompt or fact, and no probe may require an answer that a kept edit changes.
+"""
+
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+CONTRADICTS = "stream: an edit that contradicts an earlier edit"
+SAME_EDIT = "stream: a duplicate"
+IS_A_PROMPT = "probes/paraphrase: itself the prompt of an edit"
+AMBIGUOUS = "probes/paraphrase: reworded from edits with different targets"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """An edit of a benchmark, with its own probes."""
+
+    prompt: str
+    target: str
+    old: tuple[str, ...]  # the answers before it
+    subject: str = ""
+    relation: str = ""
+    case: str = ""  # its number in the benchmark
+    fact: tuple[str, ...] = ()  # two edits of one fact with different targets contradict
+    rewordings: tuple[str, ...] = ()  # their answer is the target
+    kept: tuple[tuple[str, str], ...] = ()  # questions and answers that it must not change
+
+
+def fold_text(text: str) -> str:
+    """The form in which two texts are compared: NFKC, case and white space do not matter."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def select_edits(edits: Iterable[Edit], dropped: Counter[str]) -> list[Edit]:
+    """The edits without those that contradict an earlier one of them, in their order.
+
+    Args:
+        dropped: counts the skipped edits.
+    """
+    targets: dict[tuple[str, ...], str] = {}
+    selected = []
+    for edit in edits:
+        keys = _keys(edit)
+        target = fold_text(edit.target)
+        if any(targets.get(key, target) != target for key in keys):
+            dropped[CONTRADICTS] += 1
+            continue
+        targets |= dict.fromkeys(keys, target)
+        selected.append(edit)
+    return selected
+
+
+def _keys(edit: Edit) -> list[tuple[str, ...]]:
+    """What an edit decides: its prompt and its fact."""
+    keys: list[tuple[str, ...]] = [("prompt", fold_text(edit.prompt))]
+    return [*keys, ("fact", *map(fold_text, edit.fact))] if edit.fact else keys
+
+
+def distinct_edits(edits: Iterable[Edit], dropped: Counter[str]) -> Iterator[Edit]:
+    """The first edit of each prompt; the others, which have the same target, are counted."""
+    seen: set[str] = set()
+    for edit in edits:
+        if (prompt := fold_text(edit.prompt)) in seen:
+            dropped[SAME_EDIT] += 1
+            continue
+        seen.add(prompt)
+        yield edit
+
+
+def select_rewordings(edits: Iterable[Edit], dropped: Counter[str]) -> Iterator[tuple[Edit, str]]:
+    """Each reworded question that is never trained on and that has one target, with its edit."""
+    edits = [*edits]
+    prompts = {fold_text(edit.prompt) for edit in edits}
+    targets: dict[str, set[str]] = defaultdict(set)
+    for edit in edits:
+        for question in edit.rewordings:
+            targets[fold_text(question)].add(fold_text(edit.target))
+    for edit in edits:
+        for question in dict.fromkeys(edit.rewordings):
+            folded = fold_text(question)
+            if folded == fold_text(edit.prompt):
+                continue  # the edit's own prompt
+            if folded in prompts:
+                dropped[IS_A_PROMPT] += 1
+            elif len(targets[folded]) > 1:
+                dropped[AMBIGUOUS] += 1
+            else:
+                yield edit, question
+
+
+def select_kept(
+    edits: Iterable[Edit], same_facts: Iterable[str], reason: str, dropped: Counter[str]
+) -> Iterator[tuple[Edit, str, str]]:
+    """Each question that no edit changes, with its edit and its answer.
+
+    Args:
+        same_facts: further questions about the facts of the edits.
+        reason: of the skipped questions, for `dropped`.
+    """
+    edits = [*edits]
+    changed = {fold_text(question) for question in same_facts}
+    for edit in edits:
+        changed |= {fold_text(question) for question in (edit.prompt, *edit.rewordings)}
+    for edit in edits:
+        for question, answer in edit.kept:
+            if fold_text(question) in changed:
+                dropped[reason] += 1
+            else:
+                yield edit, question, answer

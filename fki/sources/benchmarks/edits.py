@@ -1,0 +1,193 @@
+"""ZsRE and CounterFact: edits of facts, without dates, in one period.
+
+The old answer of an edit is a base fact, so that its probe is `updated`. All edits are learned
+together, so those that contradict each other are skipped (`consistent_edits`).
+
+Checked against `dsets/zsre.py` and `dsets/counterfact.py` of kmeng01/rome (59b466e), MEND's
+`data_classes/zsre.py` in it (448f8fe), and rows that others quote.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from fki.core.calendar import parse_date
+from fki.data.known_datasets import KNOWN_DATASETS
+from fki.data.row_files import read_table
+from fki.sources.benchmarks.base import Benchmark, BenchmarkCollector, text_at, value_at
+from fki.sources.benchmarks.consistent_edits import (
+    Edit,
+    distinct_edits,
+    fold_text,
+    select_edits,
+    select_kept,
+    select_rewordings,
+)
+
+LOCALITY_PREFIX = "nq question: "  # before the unrelated questions of ZsRE
+NO_ANSWERS = ("attribute_prompts", "generation_prompts")  # prompts of CounterFact
+RULE = (
+    "The benchmark applies one edit at a time; here, all edits are learned together. An edit is "
+    "skipped if an earlier edit has another target for the same prompt, or for {fact}. A probe is "
+    "skipped if a kept edit changes its answer."
+)
+
+
+def read_zsre(collector: BenchmarkCollector) -> None:
+    """ZsRE (Levy et al., 2017) as MEND edits it (`alt`), or as ROME does (the first answer).
+
+    `zsre_mend_eval.json` has subject, src, rephrase, alt, answers, loc, loc_ans;
+    `structured_zeroshot-*` has input, output (answers), alternatives, filtered_rephrases. An empty
+    target edits nothing.
+    """
+    edits: list[Edit] = []
+    for file in collector.find_files("*zsre*.json*", "structured_zeroshot*.jsonl"):
+        required = ["input"] if "structured" in file.name.casefold() else ["src"]
+        for row in read_table(file, require=required):
+            edits += _usable(collector, _parse_zsre(collector, row))
+    _add_edits(collector, edits, "locality", {})
+    collector.notes += [
+        "The target of an edit is the first of `answers`, as in ROME, MEMIT and AlphaEdit "
+        "(`--target answers`); no base fact has another answer."
+        if collector.target == "answers"
+        else "The target of an edit is `alt`, as in MEND, EasyEdit, WISE and GRACE. ROME, MEMIT "
+        "and AlphaEdit teach the first of `answers` (`--target answers`); results with different "
+        "targets are not comparable.",
+        "`locality` probes facts that an edit must not change.",
+        RULE.format(fact="the same subject and previous answer"),
+    ]
+
+
+def _parse_zsre(collector: BenchmarkCollector, row: dict[str, Any]) -> Edit:
+    outputs = value_at(row, "output")
+    answers = collector.texts("base", row.get("answers")) or [
+        text for output in (outputs if isinstance(outputs, list) else [])
+        if (text := text_at(output, "answer"))
+    ]  # fmt: skip
+    others = collector.texts("stream", row.get("alternatives"))
+    subject, is_rome = text_at(row, "subject"), collector.target == "answers"
+    asked = text_at(row, "loc").removeprefix(LOCALITY_PREFIX)
+    rewordings = ("rephrase", "filtered_rephrases")
+    return Edit(
+        text_at(row, "src") or text_at(row, "input"),
+        next(iter(answers if is_rome else [text_at(row, "alt") or next(iter(others), "")]), ""),
+        () if is_rome else tuple(answers),
+        subject,
+        fact=(subject, answers[0]) if subject and answers and not is_rome else (),
+        rewordings=tuple(
+            text for name in rewordings
+            for text in collector.texts("probes/paraphrase", row.get(name))
+        ),
+        kept=((asked, text_at(row, "loc_ans")),) if row.get("loc") else (),
+    )  # fmt: skip
+
+
+def read_counterfact(collector: BenchmarkCollector) -> None:
+    """CounterFact (Meng et al., 2022): `target_new` replaces `target_true`."""
+    edits: list[Edit] = []
+    templates: dict[str, set[str]] = defaultdict(set)
+    for file in collector.find_files("counterfact*.json", "multi_counterfact*.json"):
+        for row in read_table(file, require=["requested_rewrite"]):
+            if relation := text_at(row, "requested_rewrite", "relation_id"):
+                templates[relation].add(text_at(row, "requested_rewrite", "prompt"))
+            edits += _usable(collector, _parse_counterfact(collector, row))
+            for name in NO_ANSWERS:
+                prompts = collector.texts(name, row.get(name))
+                collector.dropped[f"{name}: a prompt without an answer"] += len(prompts)
+    _add_edits(collector, edits, "neighborhood", templates)
+    collector.notes += [
+        "The edits are made up. `neighborhood` probes facts that an edit must not change.",
+        RULE.format(fact="the same subject and relation"),
+    ]
+
+
+def _parse_counterfact(collector: BenchmarkCollector, row: dict[str, Any]) -> Edit:
+    """The edit of a row; without a subject or a true answer, its target is empty."""
+    rewrite = row.get("requested_rewrite")
+    subject, relation = text_at(rewrite, "subject"), text_at(rewrite, "relation_id")
+    true, new = text_at(rewrite, "target_true", "str"), text_at(rewrite, "target_new", "str")
+    case = row.get("case_id")
+    neighbors = collector.texts("probes/neighborhood", row.get("neighborhood_prompts"))
+    return Edit(
+        text_at(rewrite, "prompt").replace("{}", subject),
+        new if subject and true else "",
+        (true,),
+        subject,
+        relation,
+        str(case) if isinstance(case, int | str) else "",
+        (subject, relation) if subject and relation else (),
+        tuple(collector.texts("probes/paraphrase", row.get("paraphrase_prompts"))),
+        tuple((question, true) for question in neighbors),
+    )
+
+
+def _usable(collector: BenchmarkCollector, edit: Edit) -> Iterator[Edit]:
+    """The edit, if it has a prompt and a target and changes an answer; any other is counted."""
+    if not collector.check_prompt("stream", edit.prompt, edit.target):
+        return
+    if fold_text(edit.target) in map(fold_text, edit.old):
+        collector.drop("stream", "the new answer is the old one")
+    else:
+        yield edit
+
+
+def _add_edits(
+    collector: BenchmarkCollector,
+    edits: list[Edit],
+    kept_set: str,
+    templates: Mapping[str, Collection[str]],
+) -> None:
+    """Add the edits that can be learned together, their previous answers and their probes.
+
+    Args:
+        kept_set: the probe set of the questions that an edit must not change.
+        templates: the prompts of a relation, with {} for the subject.
+    """
+    dropped, before = collector.dropped, _day_before(collector.date)
+    selected = select_edits(edits, dropped)
+    for edit in distinct_edits(selected, dropped):
+        for answer in edit.old[:1]:
+            collector.add_prompt("base", edit.prompt, answer, date=before, **_labels(edit))
+        collector.add_prompt(
+            "stream", edit.prompt, edit.target, date=collector.date, **_labels(edit)
+        )
+    for edit, question in select_rewordings(selected, dropped):
+        more = {"period": collector.date, **_labels(edit)}
+        collector.add_prompt("probes/paraphrase", question, edit.target, **more)
+    same_facts = [
+        template.replace("{}", edit.subject)
+        for edit in selected
+        for template in templates.get(edit.relation, ())
+    ]
+    reason = f"probes/{kept_set}: an edit changes its answer"
+    for edit, question, answer in select_kept(selected, same_facts, reason, dropped):
+        collector.add_prompt(f"probes/{kept_set}", question, answer, **_labels(edit))
+    if collector.tables["base"]:
+        collector.notes.append(f"Base facts are the answers before the edits, dated {before}.")
+
+
+def _labels(edit: Edit) -> dict[str, str]:
+    """The columns that name the edit of a row; `fki compare` resamples by `subject`."""
+    labels = {"subject": edit.subject, "relation": edit.relation, "case_id": edit.case}
+    return {name: text for name, text in labels.items() if text}
+
+
+def _day_before(day: str) -> str:
+    """The day before, the date of the old answers."""
+    return (parse_date(day)[0] - timedelta(days=1)).isoformat()
+
+
+ZSRE = Benchmark(
+    KNOWN_DATASETS["zsre"],
+    "MIT, LICENSE of MEND and of ROME, which publish it",
+    "2022-02-01",
+    read_zsre,
+    targets=("alt", "answers"),
+)
+COUNTERFACT = Benchmark(
+    KNOWN_DATASETS["counterfact"],
+    "MIT, LICENSE of ROME's repository, kmeng01/rome",
+    "2022-02-01",
+    read_counterfact,
+)
