@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("pyoxigraph")
 pytest.importorskip("msgspec")
 from fki.data import open_dataset
-from tests.support.sparql_server import World, sparql
+from tests.support.sparql_server import NONE, UNKNOWN, World, sparql
 
 Fki = Callable[..., Any]
 WINDOW = ("--since", "2025-10-01", "--until", "2026-01-01", "--relations", "P6,P54,P166,P19")
@@ -85,13 +85,13 @@ def random_world(seed: int) -> World:
             f"Q{n}", f"Thing {n}" if n % 3 else f"Wesen {n}", draw.choice(["en", "mul", "de"])
         )
     dates = ["", "2019", "2024-07", "2025-03-01", "2025-10-01", "2025-10-20", "2025-11"]
-    dates += ["2025-12-31", "2026-01-01", "2026-02-03"]
-    for _ in range(160):
+    dates += ["2025-12-31", "2026-01-01", "2026-02-03", "2020s", UNKNOWN, NONE]
+    for _ in range(200):
         subject, value = draw.sample(range(100, 160), 2)
         relation = draw.choice(["P6", "P54", "P166"])
         point = draw.choice(dates) if relation == "P166" else ""
         start, end = sorted([draw.choice(dates), draw.choice([*dates, "", "", ""])])
-        start, end = (end, "") if not start else (start, end)
+        start, end = (end, "") if draw.random() < 0.5 else (start, end)
         rank = draw.choice(["Normal"] * 4 + ["Preferred", "Deprecated"])
         it.add_statement(
             f"Q{subject}", relation, f"Q{value}", start=start, end=end, point=point, rank=rank

@@ -33,7 +33,8 @@ HINTS = """
 <http://www.bigdata.com/queryHints#Query> <http://www.bigdata.com/queryHints#optimizer> "None" .
 <http://www.bigdata.com/queryHints#Prior> <http://www.bigdata.com/queryHints#rangeSafe> true .
 """
-PRECISIONS = {4: 9, 7: 10, 10: 11}  # by the length of 2025, 2025-10, 2025-10-05
+PRECISIONS = {4: 9, 5: 8, 7: 10, 10: 11}  # by the length of 2025, 2020s, 2025-10, 2025-10-05
+UNKNOWN, NONE = "?", "-"  # dates: an unknown value, and no value
 
 
 @dataclass
@@ -83,12 +84,15 @@ class World:
         return statement
 
     def add_qualifier(self, statement: str, qualifier: str, date: str) -> None:
-        """Add a date to a statement; "?" is an unknown date."""
-        if date == "?":
+        """Add a date to a statement."""
+        if date == NONE:
+            self.parts.append(f"{statement} a <http://www.wikidata.org/prop/novalue/{qualifier}> .")
+            return
+        if date == UNKNOWN:
             self.parts.append(f"{statement} pq:{qualifier} _:unknown{self.count} .")
             return
         precision = PRECISIONS[len(date)]
-        time = f'"{(date + "-01-01")[:10]}T00:00:00Z"^^xsd:dateTime'
+        time = f'"{(date.rstrip("s") + "-01-01")[:10]}T00:00:00Z"^^xsd:dateTime'
         node = f"wdv:V{self.count}{qualifier}{date}"
         self.parts.append(
             f"{statement} pq:{qualifier} {time} ; pqv:{qualifier} {node} .\n"
@@ -115,7 +119,7 @@ class World:
 
 def _json_statement(entry: dict[str, str]) -> dict[str, Any]:
     item = {"entity-type": "item", "numeric-id": int(entry["value"][1:]), "id": entry["value"]}
-    qualifiers = {q: [_snak(q, "time", _time(entry[q]))] for q in entry if q[:2] == "P5"}
+    qualifiers = {q: [_date_snak(q, entry[q])] for q in entry if q[:2] == "P5"}
     return {
         "type": "statement",
         "rank": entry["rank"].lower(),
@@ -129,8 +133,14 @@ def _snak(relation: str, kind: str, value: dict[str, Any]) -> dict[str, Any]:
     return {"snaktype": "value", "property": relation, "datavalue": datavalue}
 
 
+def _date_snak(qualifier: str, date: str) -> dict[str, Any]:
+    if date in (UNKNOWN, NONE):
+        return {"snaktype": "somevalue" if date == UNKNOWN else "novalue", "property": qualifier}
+    return _snak(qualifier, "time", _time(date))
+
+
 def _time(date: str) -> dict[str, Any]:
-    day = (date + "-00-00")[:10]
+    day = (date.rstrip("s") + "-00-00")[:10]
     calendar = "http://www.wikidata.org/entity/Q1985727"
     return {
         "time": f"+{day}T00:00:00Z",

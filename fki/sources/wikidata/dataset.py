@@ -55,6 +55,17 @@ def build_draft(
         tables,
         {r.id: {"label": r.label, "wordings": [*r.wordings]} for r in relations if r.id in used},
         selector.dropped,
-        [*NOTES],
+        [*NOTES, *_describe_undated(selector)],
         request.command,
     )
+
+
+def _describe_undated(selector: FactSelector) -> list[str]:
+    """The note about undated statements that are answers, if there are any."""
+    if not selector.undated:
+        return []
+    return [
+        f"{selector.undated['statements']:,} undated statements of {selector.undated['keys']:,} "
+        "keys are taken as valid throughout the window: no other statement of their key has ended "
+        "or is preferred to them."
+    ]

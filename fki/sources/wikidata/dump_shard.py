@@ -45,7 +45,7 @@ from fki.sources.wikidata.statements import (
 )
 
 MANIFEST, CLAIMS, LABELS = "shard.json", "claims.jsonl", "labels.tsv"
-FORMAT = 1  # of a shard
+FORMAT = 2  # of a shard
 SAMPLE_COUNT, SAMPLE_BYTES = 16, 64 * 2**10  # of a dump's fingerprint
 RENAMED_REASONS = {  # in shards of fki 0.1
     "a line that is no entity": NOT_AN_ENTITY,

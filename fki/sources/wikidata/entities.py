@@ -7,7 +7,8 @@ claims equal those built from the query service's rows:
 - "no value" as an end means that the statement is still valid; an end that is unknown, or coarser
   than a year, is a fault of the claim;
 - two different values of one qualifier are a fault, since starts and ends cannot be paired;
-- a start or a point in time that is unknown, or coarser than a year, is ignored.
+- a start or a point in time that is unknown, or coarser than a year, is not read; the claim has a
+  mark of it.
 """
 
 import re
@@ -38,6 +39,7 @@ from fki.sources.wikidata.statements import (
     Claim,
     PartialDate,
     Subject,
+    is_before_christ,
     parse_time,
 )
 
@@ -202,13 +204,26 @@ def _parse_claim(relation: str, item: str, statement: _Statement) -> Claim:
         fault = TWO_DATES
     elif end is None and any(snak.snaktype != "novalue" for snak in qualifiers.end):
         fault = UNKNOWN_END
-    return Claim(relation, item, "", start, end, point, is_preferred, fault)
+    unread = [
+        snaks for snaks, when in ((qualifiers.start, start), (qualifiers.point, point)) if not when
+    ]
+    is_unknown = any(_is_unknown(snak) for snaks in unread for snak in snaks)
+    return Claim(relation, item, "", start, end, point, is_preferred, fault, is_unknown)
+
+
+def _is_unknown(snak: _Snak) -> bool:
+    """Whether a date that cannot be read may lie in a window."""
+    return snak.snaktype != "novalue" and not any(map(_is_early, _iter_times([snak])))
+
+
+def _is_early(value: _Value) -> bool:
+    return is_before_christ(value.time)
 
 
 def _latest_time(snaks: list[_Snak]) -> PartialDate | None:
     """The latest time among a qualifier's values; None if it is unknown or too coarse."""
     times = [
-        (value.time.replace("-00", "-01"), int(value.precision or 0))
+        (value.time.lstrip("+").replace("-00", "-01"), int(value.precision or 0))
         for value in _iter_times(snaks)
     ]
     return _parse_time(*max(times)) if times else None

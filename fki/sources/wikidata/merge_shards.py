@@ -26,6 +26,7 @@ from fki.net.resolve_source import SourceRecord
 from fki.sources.id_set import IdSet
 from fki.sources.wikidata.dump_shard import (
     CLAIMS,
+    FORMAT,
     LABELS,
     Shard,
     check_complete,
@@ -105,7 +106,7 @@ def open_subjects(
 
 def _work_name(identity: str, scope: Scope) -> str:
     """The folder name for a dump and a scope."""
-    key = [identity, *map(str, scope.window), *sorted(scope.update_rules.items())]
+    key = [FORMAT, identity, *map(str, scope.window), *sorted(scope.update_rules.items())]
     return "dump-" + hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
 
 

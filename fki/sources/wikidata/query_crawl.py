@@ -23,6 +23,7 @@ from fki.sources.wikidata.statements import (
     PartialDate,
     Subject,
     Window,
+    is_before_christ,
     parse_time,
 )
 
@@ -241,6 +242,8 @@ def _iter_claims(relation: str, rows: Rows) -> Iterator[tuple[str, Claim]]:
             point=_latest_date(same, "point"),
             is_preferred=row["rank"].endswith("PreferredRank"),
             fault=_find_fault(same),
+            is_start_unknown=_is_unknown(same, "start", "started")
+            or _is_unknown(same, "point", "pointed"),
         )
         yield _item_id(row, "subject"), claim
 
@@ -250,6 +253,12 @@ def _find_fault(rows: list[Row]) -> str:
     if any(len({row.get(name) for row in rows}) > 1 for name in ("start", "end", "point")):
         return TWO_DATES
     return UNKNOWN_END if rows[0].get("ended") and _latest_date(rows, "end") is None else ""
+
+
+def _is_unknown(rows: list[Row], name: str, value: str) -> bool:
+    """Whether a statement has a date of this name that cannot be read and may lie in a window."""
+    texts = {row[value] for row in rows if row.get(value)}
+    return _latest_date(rows, name) is None and not all(map(is_before_christ, texts))
 
 
 def _latest_date(rows: list[Row], name: str) -> PartialDate | None:

@@ -17,15 +17,13 @@ from fki.data.prompts import SPECIAL_TOKEN
 from fki.sources.dataset_writer import Row
 from fki.sources.wikidata.hash_sampling import HashSample, hash_rank
 from fki.sources.wikidata.relations import ALWAYS, Relation
+from fki.sources.wikidata.spans import OPEN_END, UNKNOWN_START, UnclearTimeline
 from fki.sources.wikidata.statements import Claim, Subject, Window
 from fki.sources.wikidata.timeline import (
     MAX_OBJECTS,
-    OPEN_END,
-    UNKNOWN_START,
     FactState,
     LabeledItem,
     Timeline,
-    UnclearTimeline,
     build_timeline,
 )
 
@@ -72,6 +70,7 @@ class FactSelector:
         self.relations = {relation.id: relation for relation in relations}
         self.window = window
         self.dropped: Counter[str] = Counter()
+        self.undated: Counter[str] = Counter()  # statements taken as valid, and their keys
         self._changed: dict[str, HashSample[bytes]] = defaultdict(lambda: HashSample(max_changed))
         self._unchanged: dict[str, HashSample[bytes]] = defaultdict(
             lambda: HashSample(KEYS_PER_RELATION)
@@ -125,7 +124,9 @@ class FactSelector:
             self.dropped[str(reason)] += 1
             return False
         samples = self._changed if timeline.changes else self._unchanged
-        samples[relation].offer(f"{relation}|{subject.id}", encode_compact(rows))
+        samples[relation].offer(
+            f"{relation}|{subject.id}", encode_compact([timeline.undated, rows])
+        )
         return True
 
     def _add_constant(self, subject: Subject, relation: str, claims: list[Claim]) -> None:
@@ -139,7 +140,7 @@ class FactSelector:
         except UnclearTimeline as reason:
             self.dropped[str(reason)] += 1
             return
-        self._constant[relation].offer(f"{relation}|{subject.id}", encode_compact(rows))
+        self._constant[relation].offer(f"{relation}|{subject.id}", encode_compact([0, rows]))
 
     def _iter_rows(self, subject: Subject, relation: str, timeline: Timeline) -> Iterator[Row]:
         for state in ([timeline.before] if timeline.before else []) + [*timeline.changes]:
@@ -182,14 +183,16 @@ class FactSelector:
         """Yield the rows of all keys, except keys whose labels belong to another subject too."""
         owners: dict[int, str] = {}  # subject id by the hash of relation and label
         shared: set[int] = set()
-        for row in (json.loads(key)[0] for key in keys):
+        for row in (json.loads(key)[1][0] for key in keys):
             if owners.setdefault(_label_hash(row), row["subject_id"]) != row["subject_id"]:
                 shared.add(_label_hash(row))
-        for rows in map(json.loads, keys):
+        for undated, rows in map(json.loads, keys):
             if _label_hash(rows[0]) in shared:
                 self.dropped[SHARED_LABEL] += 1
-            else:
-                yield from rows
+                continue
+            if undated:
+                self.undated.update(statements=undated, keys=1)
+            yield from rows
 
 
 def contain_each_other(subject: str, answer: str) -> bool:

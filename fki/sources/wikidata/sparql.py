@@ -74,12 +74,16 @@ def select_statements(relation: str, subjects: Iterable[str]) -> str:
         f"?{n}Node wikibase:timeValue ?{n} ; wikibase:timePrecision ?{n}Precision }}"
         for n, q in (("start", START), ("end", END), ("point", POINT))
     )
-    return f"""SELECT ?subject ?statement ?object ?rank ?ended
+    values = "\n".join(
+        f"  OPTIONAL {{ ?statement pq:{q} ?{n} }}"  # also of an unknown value, which has no time
+        for n, q in (("started", START), ("ended", END), ("pointed", POINT))
+    )
+    return f"""SELECT ?subject ?statement ?object ?rank ?started ?ended ?pointed
   ?start ?startPrecision ?end ?endPrecision ?point ?pointPrecision {{
   VALUES ?subject {{ {_list_items(subjects)} }}
   {_statement_pattern(relation)}
 {times}
-  OPTIONAL {{ ?statement pq:{END} ?ended }}
+{values}
 }}"""
 
 

@@ -14,6 +14,7 @@ PRECISIONS = {9: "year", 10: "month", 11: "day"}  # Wikidata's codes; coarser da
 # Faults of a claim's dates
 TWO_DATES = "conflicting dates in one qualifier"
 UNKNOWN_END = "ended at an unknown date"
+UNKNOWN_BEGIN = "started at an unknown date"
 
 # Reasons why a line or a statement of a dump is skipped
 NOT_AN_ENTITY = "line is not an entity"
@@ -50,6 +51,10 @@ class Claim:
     is_preferred: bool = False
     fault: str = ""
     """The reason why the dates are unusable, such as two different starts; "" if they are fine."""
+    is_start_unknown: bool = False
+    """Whether it has a start or a point in time that is unknown or coarser than a year.
+
+    A start before the year 1 is not unknown: it is earlier than every window."""
 
 
 @dataclass(slots=True)
@@ -79,7 +84,7 @@ def parse_time(time: str, precision: int) -> PartialDate | None:
     """
     unit = PRECISIONS.get(precision)
     text = time.lstrip("+")
-    if unit is None or text.startswith("-") or text[4:5] != "-":
+    if unit is None or is_before_christ(text) or text[4:5] != "-":
         return None
     year, month, day = text[:4], text[5:7], text[8:10]
     month = month if unit != "year" and month != "00" else "01"
@@ -88,3 +93,8 @@ def parse_time(time: str, precision: int) -> PartialDate | None:
         return PartialDate(date(int(year), int(month), int(day)).isoformat(), unit)
     except ValueError:
         return None
+
+
+def is_before_christ(time: str) -> bool:
+    """Whether a time of Wikidata lies before the year 1."""
+    return time.startswith("-")

@@ -12,6 +12,7 @@ from fki.net.downloads import FileProgress
 from fki.sources.wikidata import dump_shard
 from fki.sources.wikidata.dump_shard import (
     CLAIMS,
+    FORMAT,
     LABELS,
     MANIFEST,
     ShardIndex,
@@ -91,7 +92,7 @@ def test_a_shard_with_a_changed_or_missing_file_is_refused(parts: list[Path], na
     assert "missing" in refusal(parts)
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"format": 1, "files": 5}', "\0"])
+@pytest.mark.parametrize("content", ["", "{}", "[]", f'{{"format": {FORMAT}, "files": 5}}', "\0"])
 def test_a_folder_that_is_not_a_shard_is_refused(parts: list[Path], content: str) -> None:
     (parts[1] / MANIFEST).write_text(content)
     assert f"{parts[1]} is not a shard" in refusal(parts)
@@ -99,7 +100,7 @@ def test_a_folder_that_is_not_a_shard_is_refused(parts: list[Path], content: str
 
 def test_a_shard_of_another_format_is_refused(parts: list[Path]) -> None:
     file = parts[1] / MANIFEST
-    file.write_text(file.read_text().replace('"format": 1', '"format": 2'))
+    file.write_text(file.read_text().replace(f'"format": {FORMAT}', '"format": 0'))
     assert "in an unsupported format" in refusal(parts)
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from fki.sources.wikidata.spans import OPEN_END, UnclearTimeline
 from fki.sources.wikidata.statements import (
     TWO_DATES,
     UNKNOWN_END,
@@ -17,9 +18,7 @@ from fki.sources.wikidata.statements import (
 )
 from fki.sources.wikidata.timeline import (
     MAX_HANDOVER,
-    OPEN_END,
     Timeline,
-    UnclearTimeline,
     build_timeline,
 )
 
@@ -222,6 +221,7 @@ SPANS = st.lists(
 def test_simultaneous_states_equal_a_scan_of_every_day(
     spans: list[tuple[str, date, date | None]],
 ) -> None:
+    spans = [(o, min(s, e or s), e and max(s, e)) for o, s, e in spans]
     claims = [claim(o, s.isoformat(), e.isoformat() if e else "") for o, s, e in spans]
     every = [BEGIN + timedelta(days=n) for n in range((WINDOW.until - BEGIN).days)]
     seen = {d: frozenset(o for o, s, e in spans if s <= d < (e or OPEN_END)) for d in every}
