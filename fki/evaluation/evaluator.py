@@ -29,7 +29,7 @@ from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.data.packing import split_micro_batches
 from fki.data.prompts import target_text
 from fki.evaluation.schedule import ProbeCell
-from fki.metrics.answers import accuracy, exact_match, extract_answer, f1
+from fki.metrics.answers import accuracy, exact_match, extract_answer, f1, remove_right_answers
 from fki.metrics.draws import to_scalar
 from fki.metrics.pooling import perplexity
 from fki.modeling.decoding import DecodedAnswer, EncodedInputs, decode, score_targets
@@ -200,6 +200,7 @@ class Evaluator:
 def _make_prediction(
     probe: Probe, text: str, scores: ProbeScores, margin: float | None
 ) -> Prediction:
+    old_answers = remove_right_answers(probe.old_answers, probe.answers)
     return Prediction(
         id=probe.id,
         text=text,
@@ -207,7 +208,7 @@ def _make_prediction(
         f1=f1(text, probe.answers),
         accuracy=accuracy(text, probe.answers),
         log_likelihood=scores.log_likelihood,
-        old_em=exact_match(text, probe.old_answers) if probe.old_answers else None,
+        old_em=exact_match(text, old_answers) if old_answers else None,
         tokens=scores.tokens,
         margin=margin,
     )

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from fki.config.schema import Config, settings_affecting
+from fki.metrics.answers import NORMALIZATION
 
 FIXED = {
     "precision": "fp32",
     "superseded": "not asked",  # a fact that changes again, once it was learned
+    "normalization": NORMALIZATION,  # version, of answers for exact match and F1
 }
+FIRST_NORMALIZATION = "1"  # of runs whose protocol does not state it
 FIRST_NAMES = {"max_new_tokens": "output_length"}  # of version 0.1
 
 
@@ -24,6 +27,21 @@ def read_protocol(info: Mapping[str, Any]) -> dict[str, Any]:
     """
     stored = {FIRST_NAMES.get(key, key): value for key, value in info["protocol"].items()}
     names = settings_affecting("scoring")
-    return {name: stored[name] if name in stored else info["config"][name] for name in names} | {
-        key: value for key, value in stored.items() if key not in names
-    }
+    return (
+        {name: stored[name] if name in stored else info["config"][name] for name in names}
+        | {"normalization": FIRST_NORMALIZATION}
+        | {key: value for key, value in stored.items() if key not in names}
+    )
+
+
+def continue_protocol(started: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, Any]:
+    """The protocol of a resumed run; its normalization is "1, then 2" where that has changed.
+
+    Args:
+        started: as the run's run.json stores it; empty for a new run.
+        current: of this version.
+    """
+    before = started.get("normalization", FIRST_NORMALIZATION) if started else NORMALIZATION
+    if before.endswith(NORMALIZATION):
+        return {**current, "normalization": before}
+    return {**current, "normalization": f"{before}, then {NORMALIZATION}"}

@@ -79,13 +79,21 @@ def read_recorded_probes(run: Run, after: str, most: int = MAX_PROBES_PER_SET) -
     chosen = {name: sample_evenly(listed, most) for name, listed in probes.items()}
     if not answers:
         return RecordedProbes(chosen)
-    return RecordedProbes(
-        chosen, {name: [answers[name, p.id] for p in listed] for name, listed in chosen.items()}
-    )
+    recorded = {
+        name: [_score_again(answers[name, probe.id], probe) for probe in listed]
+        for name, listed in chosen.items()
+    }
+    return RecordedProbes(chosen, recorded)
 
 
-def _read_answers(run: Run, after: str) -> dict[tuple[str, str], RecordedAnswer]:
-    """The run's answers after a checkpoint, by probe set and id."""
+def _score_again(answer: tuple[str, float | None], probe: Probe) -> RecordedAnswer:
+    """A recorded text and margin, scored here: the run may have an older normalization."""
+    text, margin = answer
+    return RecordedAnswer(text, bool(exact_match(text, probe.answers)), margin)
+
+
+def _read_answers(run: Run, after: str) -> dict[tuple[str, str], tuple[str, float | None]]:
+    """The run's answers after a checkpoint and their margins, by probe set and id."""
     if not after or not (run.folder / SAMPLES).is_file():
         return {}
     rows = run.read_lines(SAMPLES, containing=json.dumps(after, ensure_ascii=False))
@@ -95,11 +103,9 @@ def _read_answers(run: Run, after: str) -> dict[tuple[str, str], RecordedAnswer]
         raise DataError(f"{run.folder / SAMPLES} is malformed: {error!r}.") from None
 
 
-def _parse_answer(row: Mapping[str, Any]) -> RecordedAnswer:
+def _parse_answer(row: Mapping[str, Any]) -> tuple[str, float | None]:
     margin = row.get("margin")
-    return RecordedAnswer(
-        str(row["text"]), row["em"] == 1, None if margin is None else float(margin)
-    )
+    return str(row["text"]), None if margin is None else float(margin)
 
 
 def _is_past(row: Mapping[str, Any], after: str) -> bool:

@@ -22,7 +22,7 @@ from fki.core.paths import expand_path
 from fki.data import token_cache
 from fki.modeling import load
 from fki.runs import checkpoint, resume
-from fki.runs.protocol import describe_protocol
+from fki.runs.protocol import continue_protocol, describe_protocol
 from fki.runs.run_dir import CONFIG, LOCK, PROBES, RUN, Run
 from fki.training.session import Session
 
@@ -128,6 +128,8 @@ def write_run_files(run: Run, session: Session, resolved: ResolvedConfig) -> Non
     created = {"created": before["created"]} if "created" in before else {}
     holder = {"pid": os.getpid(), "host": platform.node()}
     description = describe_run(session, resolved) | created
+    protocol = continue_protocol(before.get("protocol", {}), description["protocol"])
+    description["protocol"] = protocol
     run.update(**description, holder=holder, status="running")
     write_text(run.folder / CONFIG, to_toml(resolved.config))
     probes = (

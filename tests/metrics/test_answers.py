@@ -5,7 +5,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from fki.metrics.answers import accuracy, exact_match, extract_answer, f1, normalize_answer
+from fki.metrics.answers import (
+    accuracy,
+    exact_match,
+    extract_answer,
+    f1,
+    normalize_answer,
+    remove_right_answers,
+)
 
 
 @pytest.mark.parametrize(
@@ -85,18 +92,87 @@ def test_articles_are_whole_words() -> None:
     assert normalize_answer("A+") == "a+"
 
 
-@pytest.mark.parametrize("answer", ["A", "The A", "!!!"])
-@pytest.mark.parametrize("prediction", ["A", "The A", "!!!"])
-def test_answers_of_which_nothing_is_left_match_themselves_only(
-    prediction: str, answer: str
-) -> None:
-    assert normalize_answer(prediction) == normalize_answer(answer) == ""
-    assert exact_match(prediction, [answer]) == f1(prediction, [answer]) == (prediction == answer)
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("15", "1.5"),
+        ("1.10.2", "11.0.2"),
+        ("25 %", "2.5 %"),
+        ("-5", "5"),
+        ("-$5", "$5"),
+        ("$-5", "$5"),
+        (".5", "5"),
+        ("2010", "20.10"),
+        ("1/2", "12"),
+        ("½", "12"),
+        ("1½", "11/2"),
+        ("10²", "102"),
+        ("10⁻³", "10-3"),
+        ("2010-11", "201011"),
+        ("3-1", "31"),
+        ("3:1", "31"),
+        ("1,5", "15"),
+        ("1,000,00", "100000"),
+        ("0,500", "500"),
+        ("1,2,3", "123"),
+        ("5'10", "510"),
+        ("Python 31", "Python 3.1"),
+    ],
+)
+def test_different_numbers_are_different_answers(one: str, other: str) -> None:
+    assert exact_match(one, [other]) == exact_match(other, [one]) == 0.0
+    assert f1(one, [other]) == f1(other, [one]) < 1.0
 
 
-def test_an_answer_of_which_nothing_is_left_ignores_case_space_and_sentinels() -> None:
-    assert exact_match("<extra_id_0>  the  a ", ["The A"]) == 1.0
-    assert exact_match("", ["The A"]) == f1("", ["The A"]) == 0.0
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("1,000", "1000"),
+        ("1,234,567.80", "1234567.80"),
+        ("1’000", "1000"),
+        ("'1,000'", "1000"),
+        ("\u22125", "-5"),  # minus
+        ("\u20135", "-5"),  # en dash
+        ("(-5)", "-5"),
+        ("½", "1/2"),
+        ("1½", "1 1/2"),
+        ("3.1.", "3.1"),
+        ("...5", "5"),
+        ("25%", "25 %"),
+        ("COVID-19", "COVID19"),
+        ("U.S.", "US"),
+        ("St. Louis", "St Louis"),
+        ("AC/DC", "ACDC"),
+    ],
+)
+def test_spellings_of_one_answer_are_equal(one: str, other: str) -> None:
+    assert exact_match(one, [other]) == exact_match(other, [one]) == 1.0
+    assert f1(one, [other]) == 1.0
+
+
+@pytest.mark.parametrize(("whole", "part"), [("Plan A", "Plan"), ("Serie A", "Serie")])
+def test_a_final_a_is_no_article(whole: str, part: str) -> None:
+    assert exact_match(part, [whole]) == exact_match(whole, [part]) == 0.0
+    assert f1(part, [whole]) == pytest.approx(2 / 3)
+    assert exact_match(f"The {whole.lower()}.", [whole]) == 1.0
+
+
+@pytest.mark.parametrize("answer", ["<unk>", "_X_", "", " ", "<pad>"])
+def test_an_empty_answer_is_never_right(answer: str) -> None:
+    for prediction in ("", " ", answer):
+        assert exact_match(prediction, [answer]) == f1(prediction, [answer]) == 0.0
+    assert accuracy("", [answer]) == accuracy(" ", [answer]) == 0.0
+
+
+def test_an_answer_of_punctuation_matches_itself_only() -> None:
+    assert normalize_answer("!!!") == normalize_answer("???") == ""
+    for prediction in ("!!!", "???", "", "The A"):
+        assert exact_match(prediction, ["!!!"]) == f1(prediction, ["!!!"]) == (prediction == "!!!")
+    assert exact_match("<extra_id_0>  !!! ", ["!!!"]) == 1.0
+
+
+def test_an_old_answer_that_is_right_now_is_no_old_answer() -> None:
+    assert remove_right_answers(["The Beatles", "1.5", "15"], ["beatles", "1.5"]) == ["15"]
 
 
 def test_an_empty_prediction_matches_no_answer_with_words() -> None:
@@ -151,5 +227,11 @@ def test_f1_counts_a_repeated_word_as_often_as_both_have_it() -> None:
 
 
 def test_normalising_twice_changes_nothing() -> None:
-    for text in ("The <extra_id_0> Beatles!", "Straße—C++", "ﬁlm, a B", "２０２３"):
+    for text in (
+        "The <extra_id_0> Beatles!",
+        "Straße—C++",
+        "ﬁlm, a B",
+        "２０２３",
+        "1½ (-.5) 1,000 A",
+    ):
         assert normalize_answer(normalize_answer(text)) == normalize_answer(text)

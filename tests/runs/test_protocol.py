@@ -10,7 +10,7 @@ from fki.comparison.arms import find_finished_runs
 from fki.comparison.compare import compare
 from fki.config.renamed_settings import with_old_names
 from fki.config.schema import Config, settings_affecting
-from fki.runs.protocol import describe_protocol, read_protocol
+from fki.runs.protocol import continue_protocol, describe_protocol, read_protocol
 from fki.runs.run_dir import Run
 from fki.testing.toy_runs import write_run
 
@@ -43,18 +43,22 @@ def make_new(folder: Path, seed: int, **settings: Any) -> Path:
 
 def test_the_protocol_is_every_setting_that_affects_scoring_and_what_is_fixed() -> None:
     protocol = describe_protocol(Config(num_beams=3))
-    assert protocol.keys() == {*settings_affecting("scoring"), "precision", "superseded"}
+    fixed = {"precision", "superseded", "normalization"}
+    assert protocol.keys() == {*settings_affecting("scoring"), *fixed}
     assert protocol["num_beams"] == 3 and protocol["precision"] == "fp32"
 
 
-def test_a_run_of_the_first_version_is_of_the_same_arm_and_protocol(tmp_path: Path) -> None:
+def test_a_run_of_the_first_version_has_the_same_settings_and_another_normalization(
+    tmp_path: Path,
+) -> None:
     make_old(make_new(tmp_path / "old", 0))
     make_new(tmp_path / "new", 1)
-    [old, new] = find_finished_runs([tmp_path])[0]
-    assert read_protocol(old.info) == read_protocol(new.info)
-    assert old.settings == new.settings and old.fairness() == new.fairness()
-    [group] = compare([tmp_path]).groups
-    assert [arm.seeds for arm in group.arms] == [(0, 1)]
+    [old, new] = sorted(find_finished_runs([tmp_path])[0], key=lambda run: run.seed)
+    assert read_protocol(old.info) == {**read_protocol(new.info), "normalization": "1"}
+    assert old.settings == new.settings
+    comparison = compare([tmp_path])
+    assert sorted(arm.seeds for group in comparison.groups for arm in group.arms) == [(0,), (1,)]
+    assert any("normalization: " in text for text in comparison.group_differences)
     assert "max_probes_per_set" in Run(tmp_path / "old").info["config"]
 
 
@@ -67,4 +71,14 @@ def test_a_setting_of_the_protocol_keeps_runs_apart_in_either_version(
     make_old(make_new(tmp_path / "b", 0, **{name: other}))
     make_new(tmp_path / "c", 0, **{name: other})
     a, b, c = find_finished_runs([tmp_path])[0]
-    assert a.fairness() != b.fairness() == c.fairness()
+    assert a.fairness() != b.fairness() == {**c.fairness(), "normalization": "1"}
+
+
+def test_a_resumed_run_states_both_normalizations_of_its_answers() -> None:
+    current = describe_protocol(Config())
+    first = {key: value for key, value in current.items() if key != "normalization"}
+    assert continue_protocol({}, current) == current
+    assert continue_protocol(current, current) == current
+    mixed = continue_protocol(first, current)
+    assert mixed == {**current, "normalization": "1, then 2"}
+    assert continue_protocol(mixed, current) == mixed
