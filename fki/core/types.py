@@ -24,7 +24,7 @@ SUBJECT, OBJECT = "[X]", "[Y]"  # the slots of a wording, as in LAMA (Petroni et
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One (subject, relation) with the objects that hold from `start` on.
+    """One (subject, relation) with the objects that hold from `start` on, before `end`.
 
     Training uses the first wording; the others are for probes only.
     """
@@ -33,8 +33,8 @@ class Fact:
     relation: str
     objects: tuple[str, ...]
     wordings: tuple[str, ...]
-    start: date | None = None  # None: time-invariant
-    end: date | None = None  # None: still true when the source was read
+    start: date | None = None  # None: unknown, or time-invariant
+    end: date | None = None  # exclusive; None: still true when the source was read
     precision: str = "day"
     source: str = ""
 
@@ -42,6 +42,11 @@ class Fact:
     def key(self) -> tuple[str, str]:
         """The subject and the relation; a later fact with this key replaces the fact."""
         return self.subject, self.relation
+
+    @property
+    def is_invariant(self) -> bool:
+        """Is the fact time-invariant? It then has no date."""
+        return self.start is None and self.end is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,7 @@ class Probe:
     old_answers: tuple[str, ...] = ()
     relation: str = ""
     subject: str = ""
-    until: str = ""  # the period with the next change of the answer, "" for none
+    until: str = ""  # the period in which the answer changes or ends, "" for none
 
 
 @dataclass(frozen=True, slots=True)

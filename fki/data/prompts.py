@@ -38,7 +38,7 @@ def training_examples(
             source=source_text(wording, fact.subject, prompt),
             target=target_text(answer, prompt),
             relation=fact.relation,
-            is_invariant=fact.start is None,
+            is_invariant=fact.is_invariant,
         )
         for w, wording in enumerate(fact.wordings[:wordings])
         for o, answer in enumerate(fact.objects)

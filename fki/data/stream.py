@@ -1,13 +1,14 @@
 """Cuts dated facts and documents into a stream of periods with probes, in one pass.
 
 A fact is kept only if it changes an answer (the no-redundancy rule of CFInjectBench): it is
-`updated` if its subject and relation had another answer, else `new`. Every document is kept.
-Periods and probes are read from a store on disk, one period at a time.
+`updated` if its subject and relation had another answer, else `new`. Its answer is correct until
+the period in which the next fact begins or it ends itself. Every document is kept. Periods and
+probes are read from a store on disk, one period at a time.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from itertools import chain, repeat
 from typing import TypeVar
@@ -69,14 +70,15 @@ def fill_store(
     """Cut dated facts and documents, in any order, into the periods of a store."""
     store.add_base(base)
     store.add_items((period_bounds(_start_of(item), version)[0], item) for item in items)
-    store.set_known(map(_last_state, store.iter_base()))
+    first = store.first_day()
+    store.set_known((_state_before(same, first) for same in store.iter_base()), first)
     number = 0
     for start in store.period_starts():
         facts, texts = store.period_items(start)
         rows = [
             (f, old)
             for f in _last_states_by_date(facts)
-            if set(old := store.get_known(f.key)) != set(f.objects)
+            if (old := _find_old_answers(store, f, start)) is not None
         ]
         if rows or texts:
             period = period_name(start, version)
@@ -90,8 +92,36 @@ def fill_store(
                 CLOZE: len(questions),
             }
             store.save_period(number, start, period, rows, texts, questions, counts)
+            store.end_facts(period, period_bounds(start, version)[1])
             number += 1
     store.finish()
+
+
+def _find_old_answers(store: StreamStore, fact: Fact, start: date) -> tuple[str, ...] | None:
+    """The answers before a fact of the period that begins on `start`; None if it changes nothing.
+
+    The same answer again changes something only if it had ended before the period. A fact that
+    begins at most a day after that end continues it: the last day of some is their end of others.
+    """
+    known = store.get_known(fact.key)
+    if known is None:
+        return ()
+    if set(known.objects) != set(fact.objects):
+        return known.objects
+    holds = known.end is None or known.end >= start
+    if holds or (known.end and _start_of(fact) <= known.end + timedelta(days=1)):
+        store.continue_fact(fact)
+        return None
+    return ()
+
+
+def _state_before(facts: list[Fact], first: date) -> Fact:
+    """The state of a key on the first day of the stream, else the state that begins next."""
+    known = [f for f in facts if f.start is None or f.start <= first]
+    if not known:
+        earliest = min(_start_of(f) for f in facts)
+        known = [f for f in facts if f.start == earliest]
+    return _last_state(known)
 
 
 def build_stream(
@@ -185,7 +215,7 @@ def _last_states(facts: Iterable[Fact]) -> list[Fact]:
 
 
 def _last_state(facts: list[Fact]) -> Fact:
-    """The latest fact of a key; facts with the same start are merged."""
+    """The latest fact of a key; facts with the same start are merged, and end with the first."""
     latest = max(f.start or date.min for f in facts)
     last = [f for f in facts if (f.start or date.min) == latest][-1]
     together = [f for f in facts if f.start == last.start]
@@ -198,10 +228,20 @@ def _last_state(facts: list[Fact]) -> Fact:
         tuple(objects),
         last.wordings,
         last.start,
-        last.end,
+        _first_end(together),
         last.precision,
         last.source,
     )
+
+
+def _first_end(facts: Iterable[Fact]) -> date | None:
+    """The day on which the first of the objects ends; an object ends with its last fact."""
+    ends: dict[str, date] = {}
+    for fact in facts:
+        for name in fact.objects:
+            ends[name] = max(ends.get(name, date.min), fact.end or date.max)
+    first = min(ends.values())
+    return None if first == date.max else first
 
 
 def _build_probe(row: StoredFact, period: str, prompt: PromptFormat, wording: int) -> Probe:

@@ -1,9 +1,9 @@
 """A cut stream in SQLite: only one period is in memory, however long the stream is.
 
 Facts and documents are added in any order, then cut period by period. A period consists of the
-facts that change an answer, each with its old answers and the period that changes it again, and of
-its documents with their cloze probes. The facts before the stream are stored as a period with the
-number BASE_NUMBER.
+facts that change an answer, each with its old answers and the period that changes or ends it, and
+of its documents with their cloze probes. The facts before the stream are stored as a period with
+the number BASE_NUMBER.
 """
 
 import json
@@ -24,7 +24,7 @@ from fki.core.types import Document, Fact, Probe
 
 logger = logging.getLogger(__name__)
 
-STORE_FORMAT = 2  # of the files; a file of another format is not opened
+STORE_FORMAT = 3  # of the files; a file of another format is not opened
 MAX_CACHE_BYTES = 4 * 2**30  # of all files
 BASE_NUMBER = -1  # the period number of the facts before the stream
 Key = tuple[str, str]
@@ -32,10 +32,11 @@ PRAGMAS = "PRAGMA {0}.journal_mode = OFF; PRAGMA {0}.synchronous = OFF;"
 SCHEMA = """
 CREATE TABLE sorting.base (place INTEGER PRIMARY KEY, subject TEXT, relation TEXT, fact TEXT);
 CREATE INDEX sorting.of_base ON base (subject, relation);
-CREATE TABLE sorting.item (period TEXT, place INTEGER, kind TEXT, content TEXT);
+CREATE TABLE sorting.item (period TEXT, place INTEGER, kind TEXT, start TEXT, content TEXT);
 CREATE INDEX sorting.of_item ON item (period, place);
 CREATE TABLE sorting.known (subject TEXT, relation TEXT, objects TEXT, period INTEGER,
-    place INTEGER, PRIMARY KEY (subject, relation)) WITHOUT ROWID;
+    place INTEGER, end TEXT, ended INTEGER, PRIMARY KEY (subject, relation)) WITHOUT ROWID;
+CREATE INDEX sorting.of_known ON known (end) WHERE end IS NOT NULL AND NOT ended;
 CREATE TABLE period (number INTEGER PRIMARY KEY, start TEXT, name TEXT, counts TEXT);
 CREATE TABLE row (period INTEGER, place INTEGER, kind TEXT, wordings INTEGER, until TEXT,
     old TEXT, fact TEXT, PRIMARY KEY (period, place)) WITHOUT ROWID;
@@ -59,7 +60,14 @@ class StoredFact(NamedTuple):
 
     fact: Fact
     old: tuple[str, ...]  # the answers before, () if there were none
-    until: str  # the period that changes it again, or ""
+    until: str  # the period that changes or ends it, or ""
+
+
+class KnownAnswers(NamedTuple):
+    """The last answers of a subject and relation."""
+
+    objects: tuple[str, ...]
+    end: date | None  # the first day on which they no longer hold
 
 
 class StreamStore:
@@ -103,12 +111,17 @@ class StreamStore:
     def add_items(self, items: Iterable[tuple[date, Fact | Document]]) -> None:
         """Add facts and documents, each with the first day of its period."""
         self.db.executemany(
-            "INSERT INTO item VALUES (?, ?, ?, ?)",
+            "INSERT INTO item VALUES (?, ?, ?, ?, ?)",
             (
-                (start.isoformat(), place, type(item).__name__, _dump_item(item))
-                for place, (start, item) in enumerate(items)
+                (period.isoformat(), n, type(item).__name__, _to_iso(item.start), _dump_item(item))
+                for n, (period, item) in enumerate(items)
             ),
         )
+
+    def first_day(self) -> date:
+        """The earliest start of all items; the last day of the calendar if there are none."""
+        found = self.db.execute("SELECT MIN(start) FROM item").fetchone()[0]
+        return date.fromisoformat(found) if found else date.max
 
     def period_starts(self) -> list[date]:
         """The first day of each period with items, in order."""
@@ -122,16 +135,43 @@ class StreamStore:
         facts = [_load_fact(content) for kind, content in found if kind == "Fact"]
         return facts, [_load_document(content) for kind, content in found if kind == "Document"]
 
-    def set_known(self, facts: Iterable[Fact]) -> None:
-        """Store the facts that hold before the stream, one for each subject and relation."""
-        for place, fact in enumerate(facts):
-            self._insert_row(BASE_NUMBER, place, "initial" if fact.start else "invariant", fact, ())
+    def set_known(self, facts: Iterable[Fact], first: date) -> None:
+        """Store the facts that hold before the stream, one for each subject and relation.
 
-    def get_known(self, key: Key) -> tuple[str, ...]:
-        """The current objects of a subject and relation, () if there are none."""
-        query = "SELECT objects FROM known WHERE subject = ? AND relation = ?"
+        A fact that begins after `first`, the first day of the stream, is only an old answer.
+        """
+        for place, fact in enumerate(facts):
+            kind = "initial" if fact.start is None or fact.start <= first else "later"
+            kind = "invariant" if fact.is_invariant else kind
+            self._insert_row(BASE_NUMBER, place, kind, fact, ())
+
+    def get_known(self, key: Key) -> KnownAnswers | None:
+        """The last answers of a subject and relation, or None."""
+        query = "SELECT objects, end FROM known WHERE subject = ? AND relation = ?"
         found = self.db.execute(query, key).fetchone()
-        return tuple(json.loads(found[0])) if found else ()
+        return found and KnownAnswers(tuple(json.loads(found[0])), _from_iso(found[1]))
+
+    def continue_fact(self, fact: Fact) -> None:
+        """Let the known answers of the fact's key hold until the fact's end."""
+        known = "FROM known WHERE subject = ? AND relation = ?"
+        self.db.execute(
+            f"UPDATE row SET until = '' WHERE (period, place) = (SELECT period, place {known})",
+            fact.key,
+        )
+        self.db.execute(
+            "UPDATE known SET end = ?, ended = 0 WHERE subject = ? AND relation = ?",
+            (_to_iso(fact.end), *fact.key),
+        )
+
+    def end_facts(self, name: str, last: date) -> None:
+        """Mark each fact that ends in or before a period, given by its name and last day."""
+        condition = "end IS NOT NULL AND NOT ended AND end <= ?"
+        self.db.execute(
+            "UPDATE row SET until = ? WHERE (period, place) IN "
+            f"(SELECT period, place FROM known WHERE {condition})",
+            (name, last.isoformat()),
+        )
+        self.db.execute(f"UPDATE known SET ended = 1 WHERE {condition}", (last.isoformat(),))
 
     def save_period(
         self,
@@ -151,12 +191,11 @@ class StreamStore:
             counts: the number of facts, of examples, and of the probes of each set.
         """
         for place, (fact, old) in enumerate(rows):
-            if old:
-                self.db.execute(
-                    "UPDATE row SET until = ? WHERE (period, place) = (SELECT period, place "
-                    "FROM known WHERE subject = ? AND relation = ?)",
-                    (name, *fact.key),
-                )
+            self.db.execute(
+                "UPDATE row SET until = ? WHERE until = '' AND (period, place) = "
+                "(SELECT period, place FROM known WHERE subject = ? AND relation = ?)",
+                (name, *fact.key),
+            )
             self._insert_row(number, place, "updated" if old else "new", fact, old)
         documents = [(number, place, _dump_item(text)) for place, text in enumerate(texts)]
         self.db.executemany("INSERT INTO text VALUES (?, ?, ?)", documents)
@@ -169,8 +208,8 @@ class StreamStore:
     ) -> None:
         """Keep a row, which is what is known from now on."""
         self.db.execute(
-            "INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, ?)",
-            (*fact.key, json.dumps(fact.objects), number, place),
+            "INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, ?, ?, 0)",
+            (*fact.key, json.dumps(fact.objects), number, place, _to_iso(fact.end)),
         )
         self.db.execute(
             "INSERT INTO row VALUES (?, ?, ?, ?, '', ?, ?)",
@@ -182,7 +221,7 @@ class StreamStore:
         self.db.execute("INSERT INTO period VALUES (?, ?, ?, ?)", row)
 
     def finish(self) -> None:
-        """Count the base facts that the stream never changes, and drop the tables of the cut."""
+        """Count the base facts that hold to the end, and drop the tables of the cut."""
         query = "SELECT COUNT(*) FROM row WHERE period = ? AND "
         kinds = {"facts": "", "invariant": "invariant", "initial": "initial"}
         counts = {
@@ -194,7 +233,7 @@ class StreamStore:
         self.db.execute("DETACH sorting")
 
     def base_counts(self) -> dict[str, int]:
-        """The number of base facts, and of those of each kind that the stream never changes.
+        """The number of base facts, and of those of each kind that hold to the end.
 
         Raises sqlite3.Error if the store is incomplete.
         """
@@ -219,7 +258,7 @@ class StreamStore:
             yield StoredFact(_load_fact(fact), tuple(json.loads(old)), until)
 
     def iter_changes(self, number: int, kind: str) -> Iterator[str]:
-        """For each probe of one set, in order: the period that changes it again."""
+        """For each probe of one set, in order: the period that changes or ends it."""
         where = f"WHERE period = ? AND {PROBE_SET_CONDITIONS[kind]} ORDER BY place"
         query = f"SELECT until FROM row {where}"
         return (until for (until,) in self.db.execute(query, (number,)))
@@ -277,6 +316,14 @@ def _fill_file(fill: Callable[[StreamStore], None], place: Path | None = None) -
         yield file
 
 
+def _to_iso(day: date | None) -> str | None:
+    return day.isoformat() if day else None
+
+
+def _from_iso(day: str | None) -> date | None:
+    return date.fromisoformat(day) if day else None
+
+
 def _dump_item(item: Fact | Document) -> str:
     fields = [getattr(item, name) for name in item.__slots__]
     return json.dumps([v.isoformat() if isinstance(v, date) else v for v in fields])
@@ -284,9 +331,8 @@ def _dump_item(item: Fact | Document) -> str:
 
 def _load_fact(content: str) -> Fact:
     subject, relation, objects, wordings, start, end, precision, source = json.loads(content)
-    begins, ends = (date.fromisoformat(day) if day else None for day in (start, end))
-    said = tuple(objects), tuple(wordings)
-    return Fact(subject, relation, *said, begins, ends, precision, source)
+    said = tuple(objects), tuple(wordings), _from_iso(start), _from_iso(end)
+    return Fact(subject, relation, *said, precision, source)
 
 
 def _load_document(content: str) -> Document:

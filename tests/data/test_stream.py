@@ -16,11 +16,16 @@ TWO = (f"{SUBJECT} is led by {OBJECT}.", f"{OBJECT} leads {SUBJECT}.")
 
 
 def fact(
-    subject: str, objects: str, start: str | None = None, wordings: tuple[str, ...] = TWO
+    subject: str,
+    objects: str,
+    start: str | None = None,
+    wordings: tuple[str, ...] = TWO,
+    *,
+    end: str | None = None,
 ) -> Fact:
     """`objects` holds one letter an object."""
-    day = date.fromisoformat(start) if start else None
-    return Fact(subject, "head", tuple(objects), wordings, day)
+    days = [date.fromisoformat(day) if day else None for day in (start, end)]
+    return Fact(subject, "head", tuple(objects), wordings, *days)
 
 
 def stream(
@@ -151,6 +156,107 @@ def test_invariants_are_the_base_facts_without_a_start() -> None:
     found = stream(fact("z", "c", "2023-01-01"), base=base)
     assert [*probes(found, "invariant")] == ["x base"]
     assert [*probes(found, "initial")] == ["y base"]
+
+
+def until(found: Stream, name: str = "new") -> dict[str, str]:
+    return {key: probe.until for key, probe in probes(found, name).items()}
+
+
+def test_a_base_fact_that_ended_before_the_stream_is_not_initial() -> None:
+    base = (
+        fact("x", "a", "2001-05-01", end="2004-05-01"),
+        fact("y", "b", "2001-05-01", end="2030-01-01"),
+        fact("z", "c", end="2004-05-01"),
+    )
+    found = stream(fact("u", "d", "2024-01-05"), base=base)
+    assert [*probes(found, "initial")] == ["y base"] and not probes(found, "invariant")
+
+
+def test_a_base_fact_that_ends_within_the_stream_is_not_initial() -> None:
+    base = (fact("x", "a", "2001-05-01", end="2024-06-10"),)
+    assert [*probes(stream(fact("u", "d", "2024-01-05"), base=base), "initial")] == ["x base"]
+    found = stream(fact("u", "d", "2024-01-05"), fact("v", "e", "2024-06-30"), base=base)
+    assert not probes(found, "initial")
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        ("2024-02-10", "2024-Q1"),  # within its own quarter
+        ("2024-03-31", "2024-Q1"),
+        ("2024-04-01", "2024-Q2"),
+        ("2024-08-01", "2024-Q4"),  # the stream has no 2024-Q3
+        ("2025-01-01", ""),  # after the stream
+        (None, ""),
+    ],
+)
+def test_a_fact_is_correct_until_the_period_in_which_it_ends(
+    end: str | None, expected: str
+) -> None:
+    found = stream(
+        fact("x", "a", "2024-01-05", end=end),
+        fact("y", "b", "2024-05-01"),
+        fact("z", "c", "2024-12-31"),
+        version="quarter",
+    )
+    assert until(found)["x 2024-Q1"] == until(found, "paraphrase")["x 2024-Q1"] == expected
+
+
+def test_the_next_answer_is_an_update_also_after_a_gap() -> None:
+    found = stream(
+        fact("x", "a", "2024-01-05", end="2024-02-10"),
+        fact("y", "c", "2024-04-05"),
+        fact("x", "b", "2024-07-05"),
+        version="quarter",
+    )
+    assert until(found) == {"x 2024-Q1": "2024-Q1", "y 2024-Q2": ""}
+    assert probes(found, "updated")["x 2024-Q3"].old_answers == ("a",)
+
+
+def test_the_same_answer_after_a_gap_is_new_again() -> None:
+    found = stream(
+        fact("x", "a", "2024-05-05"), base=(fact("x", "a", "2001-01-01", end="2004-01-01"),)
+    )
+    assert shown(found) == {"2024-05": {"x": "a"}}
+    assert until(found) == {"x 2024-05": ""} and not probes(found, "initial")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("end", ["2024-12-31", "2025-01-01"])
+def test_a_renewed_term_continues_the_first_one(end: str, version: Version) -> None:
+    found = stream(
+        fact("x", "a", "2023-01-01", end=end),
+        fact("y", "b", "2024-12-31"),
+        fact("x", "a", "2025-01-01", end="2027-01-01"),
+        fact("z", "c", "2026-12-31"),
+        version=version,
+    )
+    assert [f.subject for p in found.periods for f in p.facts] == ["x", "y", "z"]
+    assert [*until(found).values()] == ["", "", ""]
+
+
+def test_objects_that_hold_together_end_with_the_first_of_them() -> None:
+    found = stream(
+        fact("x", "a", "2024-01-05", end="2024-03-01"),
+        fact("x", "a", "2024-01-05", end="2024-05-01"),  # the later end of this object counts
+        fact("x", "b", "2024-01-05"),
+        *(fact(f"y{m}", "c", f"2024-0{m}-02") for m in range(2, 7)),
+    )
+    assert until(found)["x 2024-01"] == "2024-05"
+
+
+def test_a_base_fact_that_begins_within_or_after_the_stream_is_not_initial() -> None:
+    days = {"x": "2031-05-01", "y": "2024-01-05", "z": "2024-02-01"}
+    base = tuple(fact(subject, "a", day) for subject, day in days.items())
+    found = stream(fact("u", "d", "2024-01-05"), fact("v", "e", "2024-03-05"), base=base)
+    assert [*probes(found, "initial")] == ["y base"]
+
+
+def test_the_answer_before_a_change_is_the_base_fact_that_begins_first() -> None:
+    base = (fact("x", "a", "2024-01-04"), fact("x", "b", "2024-06-04"))
+    found = stream(fact("x", "b", "2024-01-05"), fact("x", "c", "2024-06-05"), base=base)
+    old = {key: probe.old_answers for key, probe in probes(found, "updated").items()}
+    assert old == {"x 2024-01": ("a",), "x 2024-06": ("b",)}
 
 
 def test_a_set_without_probes_does_not_exist() -> None:

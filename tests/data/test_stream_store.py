@@ -28,6 +28,7 @@ from fki.evaluation.schedule import ProbeSchedule, make_phases
 
 TWO = ("[X] is led by [Y].", "[Y] leads [X].")
 DAYS = st.dates(date(2023, 1, 1), date(2023, 6, 30))
+DAY_1, DAY = date(2023, 1, 1), timedelta(days=1)
 
 
 @st.composite
@@ -38,13 +39,17 @@ def facts(draw: st.DrawFn, *, dated: bool) -> list[Fact]:
         st.lists(st.sampled_from("123"), min_size=1, max_size=2, unique=True),
         DAYS if dated else st.none() | DAYS,
         st.sampled_from([TWO, TWO[:1]]),
+        st.none() | st.integers(0, 120),
     )
     found = draw(st.lists(rows, max_size=14))
-    return [Fact(s, r, tuple(objects), wordings, day) for s, r, objects, day, wordings in found]
+    return [
+        Fact(s, r, tuple(objects), words, day, None if n is None else (day or DAY_1) + n * DAY)
+        for s, r, objects, day, words, n in found
+    ]
 
 
 def states(rows: list[Fact]) -> dict[tuple[str, str], Fact]:
-    """What is said last of each key, several of one day together, by the rule read out plainly."""
+    """The last state of each key; objects of one day hold together, until one of them ends."""
     found: dict[tuple[str, str], Fact] = {}
     for key in dict.fromkeys((r.subject, r.relation) for r in rows):
         same = [r for r in rows if (r.subject, r.relation) == key]
@@ -52,45 +57,85 @@ def states(rows: list[Fact]) -> dict[tuple[str, str], Fact]:
         last = [r for r in same if (r.start or date.min) == latest][-1]
         together = [r for r in same if r.start == last.start]
         objects = tuple(dict.fromkeys(o for r in together for o in r.objects))
-        found[key] = Fact(*key, objects, last.wordings, last.start)
+        ends = [[r.end for r in together if o in r.objects] for o in objects]
+        closed = [max(days) for days in ends if None not in days]  # type: ignore[type-var]
+        found[key] = Fact(*key, objects, last.wordings, last.start, min(closed, default=None))
     return found
+
+
+def state_before(base: list[Fact], first: date) -> list[Fact]:
+    """For each key the last state of the base on a day, else its first state after that day."""
+    found = []
+    for key in dict.fromkeys(r.key for r in base):
+        same = [r for r in base if r.key == key]
+        begun = [r for r in same if (r.start or date.min) <= first]
+        next_start = min((r.start or date.min) for r in same)
+        found += states(begun or [r for r in same if r.start == next_start]).values()
+    return found
+
+
+class Spell:
+    """A stretch of time in which a key has the same answers: its rows, in order."""
+
+    def __init__(self, start: date | None, row: Fact, old: tuple[str, ...]) -> None:
+        self.period, self.rows, self.old = start, [row], old  # no period: before the stream
+
+    def holds_on(self, day: date) -> bool:
+        return self.rows[-1].end is None or self.rows[-1].end > day
+
+    def is_continued_by(self, row: Fact, start: date) -> bool:
+        if set(self.rows[0].objects) != set(row.objects):
+            return False
+        assert row.start is not None
+        return self.holds_on(start - DAY) or row.start - DAY <= (self.rows[-1].end or date.max)
 
 
 def plainly(base: list[Fact], changes: list[Fact], version: Version) -> dict[str, Any]:
     """Base, periods, and by set its probes as (period, subject, relation, answers, old answers,
-    until); all in order."""
-    known = {key: f.objects for key, f in states(base).items()}
-    by_period: dict[date, list[Fact]] = {}
-    for row in changes:
-        assert row.start is not None
-        by_period.setdefault(period_bounds(row.start, version)[0], []).append(row)
-    periods, last = [], dict[tuple[str, str], list[Any]]()
-    probes: dict[str, list[Any]] = {}
-    for start in sorted(by_period):
-        name, rows = period_name(start, version), []
-        for row in sorted(
-            states(by_period[start]).values(), key=lambda r: (r.start, r.relation, r.subject)
-        ):
-            key, old = (row.subject, row.relation), known.get((row.subject, row.relation), ())
-            if set(old) == set(row.objects):
+    until); all in order. Each key's spells are found first, then the periods that end them."""
+    first = min((r.start for r in changes if r.start), default=date.max)
+    before = state_before(base, first)
+    spells = {row.key: [Spell(None, row, ())] for row in before}
+    for start in sorted({period_bounds(r.start, version)[0] for r in changes if r.start}):
+        rows = [r for r in changes if r.start and period_bounds(r.start, version)[0] == start]
+        for key, row in states(rows).items():
+            known = spells.setdefault(key, [])
+            if known and known[-1].is_continued_by(row, start):
+                known[-1].rows.append(row)
                 continue
-            rows.append(row)
-            for probe in last.pop(key, []):
-                probe[-1] = name
-            kinds = ["updated" if old else "new", *(["paraphrase"] * (len(row.wordings) > 1))]
-            asked = [o for o in old if o not in row.objects]
-            last[key] = [[name, *key, row.objects, tuple(asked), ""] for _ in kinds]
-            for kind, probe in zip(kinds, last[key], strict=True):
+            last = known[-1].rows[0].objects if known else ()
+            known.append(Spell(start, row, () if set(last) == set(row.objects) else last))
+    starts = sorted({s.period for same in spells.values() for s in same if s.period})
+
+    def until(key: tuple[str, str], n: int) -> str:
+        spell, last = spells[key][n], None
+        if n + 1 < len(spells[key]):
+            last = spells[key][n + 1].period
+        over = [s for s in starts if not spell.holds_on(period_bounds(s, version)[1])]
+        over = [s for s in over if s >= (spell.period or date.min)]
+        final = min([*over, *([last] if last else [])], default=None)
+        return period_name(final, version) if final else ""
+
+    periods, probes = [], dict[str, list[Any]]()
+    for row in before:
+        is_over = until(row.key, 0) or (row.start is not None and row.start > first)
+        if not is_over:
+            kind = "invariant" if row.start is None and row.end is None else "initial"
+            probes.setdefault(kind, []).append(["base", *row.key, row.objects, (), ""])
+    for start in starts:
+        name = period_name(start, version)
+        begun = [(k, n) for k, same in spells.items() for n, s in enumerate(same)
+                 if s.period == start]  # fmt: skip
+        begun.sort(key=lambda b: (spells[b[0]][b[1]].rows[0].start, b[0][1], b[0][0]))
+        for key, n in begun:
+            spell, row = spells[key][n], spells[key][n].rows[0]
+            asked = tuple(o for o in spell.old if o not in row.objects)
+            probe = [name, *key, row.objects, asked, until(key, n)]
+            kinds = ["updated" if spell.old else "new", *["paraphrase"] * (len(row.wordings) > 1)]
+            for kind in kinds:
                 probes.setdefault(kind, []).append(probe)
-            known[key] = row.objects
-        if rows:
-            periods.append((name, rows))
-    changed = {(r.subject, r.relation) for _, rows in periods for r in rows}
-    for key, fact in states(base).items():
-        if key not in changed:
-            kind = "initial" if fact.start else "invariant"
-            probes.setdefault(kind, []).append(["base", *key, fact.objects, (), ""])
-    return {"base": [*states(base).values()], "periods": periods, "probes": probes}
+        periods.append((name, [spells[key][n].rows[0] for key, n in begun]))
+    return {"base": before, "periods": periods, "probes": probes}
 
 
 @settings(max_examples=150)
