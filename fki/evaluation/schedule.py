@@ -4,8 +4,8 @@ A phase is one period, or several consecutive ones (setting `eval_every`). Row 0
 model, row t the model after phase t. Column i holds the probes of phase i; probe sets about what
 must be kept have the single column "base".
 
-A fact that a later phase changes again, or in which it ends, is evaluated until it has been learned,
-and not after that: its answer is no longer correct, and losing it is not forgetting.
+A fact that a later phase changes or ends is evaluated until it has been learned, not after that:
+its answer is no longer correct, and losing it is not forgetting.
 """
 
 import math
