@@ -102,6 +102,7 @@ def train(
     notes = [
         *resolved.notes,
         *startup_notes(resolved.config, session.accelerator, session.precision),
+        *session.input_notes,
         *runner.notes,
     ]
     _log_notes(notes)
@@ -193,6 +194,7 @@ def evaluate(
         _layers("fki.evaluate(...)", [], settings | flags),
         folder,
     )
+    _log_notes(found.notes)
     return EvalResult(
         found.name,
         found.checkpoint,
@@ -339,14 +341,14 @@ def ask(
             `prompt_format="prefix"`: the text before the answer.
         checkpoint: A checkpoint of the run: a period such as "2024-Q2", or "best". None: the
             newest.
-        runners_up: Number of further answers, which beam search finds.
+        runners_up: Number of further answers, which beam search finds; at most 50.
 
     Returns:
         A list with an item for each question: `answer` and `runners_up`, each with its `text` and
         its `log_likelihood` in nats.
 
     Raises:
-        ConfigError: A question has no place for its answer.
+        ConfigError: A question has no blank or several, or `runners_up` is above 50.
         DataError: The target or the checkpoint was not found or cannot be read.
 
     Examples:
@@ -360,6 +362,7 @@ def ask(
     config = _resolve(_layers("", ["t5"], {})).config
     predictor = open_predictor(os.fspath(target), checkpoint or "", config)
     requested = [questions] if isinstance(questions, str) else [*questions]
+    _log_notes(predictor.check(requested))
     return Answers(predictor.predict(requested, runners_up))
 
 

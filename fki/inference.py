@@ -1,12 +1,15 @@
 """Answers questions by a run, an exported folder or any model: `fki ask`.
 
 The answer is the decoded text; the runners-up are further texts of a beam search. Each has the
-log-likelihood of the whole answer given the question, as in a run's scores.
+log-likelihood of its tokens given the question, as the model wrote them, EOS included. A text may
+have several spellings as tokens, so a text is never tokenized again to be scored.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from transformers import AutoTokenizer
 
@@ -14,8 +17,10 @@ from fki.config.renamed_settings import with_new_names
 from fki.config.schema import Config
 from fki.core.errors import ConfigError, DataError
 from fki.core.paths import expand_path
+from fki.core.types import PromptFormat
 from fki.data.collator import ExampleTokenizer
-from fki.data.prompts import SENTINEL, target_text
+from fki.data.input_checks import quote_text
+from fki.data.prompts import SENTINEL
 from fki.exporting.export import EXPORT_INFO
 from fki.exporting.formats.registry import load_format
 from fki.metrics.answers import extract_answer, normalize_answer
@@ -23,6 +28,8 @@ from fki.modeling.device import select_device
 from fki.modeling.runtime import Runtime, TorchRuntime
 from fki.runs.open_run import find_run, open_model, open_run
 
+MAX_RUNNERS_UP = 50  # the beam search keeps about twice as many texts in memory
+SENTINEL_PATTERN = re.compile(r"<extra_id_\d+>")
 EXPORTED_SETTINGS = ("prompt_format", "input_length", "output_length", "num_beams")
 
 
@@ -31,7 +38,14 @@ class ScoredAnswer:
     """An answer and its log-likelihood."""
 
     text: str
-    log_likelihood: float  # nats, of the whole answer
+    log_likelihood: float  # nats, of all tokens of the answer
+
+
+class WrittenAnswer(NamedTuple):
+    """An answer as the model wrote it."""
+
+    text: str
+    tokens: list[int]  # up to EOS, or to the longest length
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,49 +72,90 @@ class Predictor:
         Args:
             runners_up: the largest number of further answers to each question.
         Raises:
-            ConfigError: a question has no blank for the answer.
+            ConfigError: a question is no text or has no single blank for the answer, or
+                `runners_up` exceeds MAX_RUNNERS_UP.
         """
-        for question in questions:
-            if self.config.prompt_format == "sentinel" and SENTINEL not in question:
-                raise ConfigError(
-                    f"A question must contain {SENTINEL} in place of the answer: '{question}'.",
-                    hint=f'Such as: "The capital of France is {SENTINEL}."',
-                )
+        if not 0 <= runners_up <= MAX_RUNNERS_UP:
+            raise ConfigError(f"--runners-up must be 0 to {MAX_RUNNERS_UP}, not {runners_up}.")
+        self.check(questions)
         sources = self.tokenizer.tokenize_sources(questions)
-        texts = self._decode(sources, beams=self.config.num_beams)
+        answers = self._decode(sources, beams=self.config.num_beams)
         if runners_up and self.runtime.has_beams:
             beams = 2 * (runners_up + 1)  # twice as many, because some decode to the same text
             more = self._decode(sources, beams=beams, best=beams)
-            texts = [
-                distinct_texts([*a, *b])[: runners_up + 1] for a, b in zip(texts, more, strict=True)
+            answers = [
+                distinct_answers([*a, *b])[: runners_up + 1]
+                for a, b in zip(answers, more, strict=True)
             ]
-        return [self._score(*row) for row in zip(questions, sources, texts, strict=True)]
+        return [self._score(*row) for row in zip(questions, sources, answers, strict=True)]
+
+    def check(self, questions: Sequence[str]) -> list[str]:
+        """A note for each question of which the model reads only a part.
+
+        Raises ConfigError as in `check_question`.
+        """
+        for question in questions:
+            check_question(question, self.config.prompt_format)
+        limit = self.config.input_length
+        lengths = self.tokenizer.token_cache.get_lengths(questions).tolist()
+        return [
+            f"The model reads {limit} of {length} tokens of '{quote_text(question)}', those around "
+            "its blank or at its end."
+            for question, length in zip(questions, lengths, strict=True)
+            if length > limit
+        ]
 
     def _decode(
         self, sources: Sequence[list[int]], *, beams: int, best: int = 1
-    ) -> list[list[str]]:
+    ) -> list[list[WrittenAnswer]]:
         beams = beams if self.runtime.has_beams else 1
         length = self.config.output_length
         rows = self.runtime.generate(sources, length=length, beams=beams, best=best)
-        decode = self.tokenizer.tokenizer.decode
-        return [[extract_answer(str(decode(tokens))) for tokens in texts] for texts in rows]
+        return [[self._read(tokens) for tokens in sequences] for sequences in rows]
 
-    def _score(self, question: str, source: list[int], texts: Sequence[str]) -> RankedAnswers:
-        prompt_format = self.config.prompt_format
-        targets = self.tokenizer.token_cache.get_ids(
-            [target_text(text, prompt_format) for text in texts]
+    def _read(self, tokens: list[int]) -> WrittenAnswer:
+        written = self.tokenizer.cut_after_end(tokens)
+        return WrittenAnswer(extract_answer(str(self.tokenizer.tokenizer.decode(written))), written)
+
+    def _score(
+        self, question: str, source: list[int], answers: Sequence[WrittenAnswer]
+    ) -> RankedAnswers:
+        tokens = [answer.tokens for answer in answers]
+        scores = self.runtime.score([source] * len(tokens), tokens)
+        texts = (answer.text for answer in answers)
+        first, *others = (ScoredAnswer(*pair) for pair in zip(texts, scores, strict=True))
+        return RankedAnswers(question, first, sorted(others, key=lambda a: -a.log_likelihood))
+
+
+def check_question(question: str, prompt_format: PromptFormat) -> None:
+    """Raises ConfigError unless a question is text with one blank (`prefix`: without a blank)."""
+    try:
+        question.encode()
+    except UnicodeEncodeError:
+        shown = question.encode(errors="replace").decode()
+        raise ConfigError(f"The question '{shown}' is not UTF-8 text.") from None
+    blanks = SENTINEL_PATTERN.findall(question)
+    if prompt_format == "prefix":
+        if blanks:
+            raise ConfigError(
+                f"A question to this model must not contain {blanks[0]}: '{question}'. "
+                "The model completes a text (prompt_format = 'prefix')."
+            )
+    elif blanks != [SENTINEL]:
+        once = " exactly once" if blanks else ""
+        raise ConfigError(
+            f"A question must contain {SENTINEL}{once} in place of the answer"
+            f"{', and no other blank' if blanks else ''}: '{question}'.",
+            hint=f'Such as: "The capital of France is {SENTINEL}."',
         )
-        scores = self.runtime.score([source] * len(targets), targets)
-        answer, *others = (ScoredAnswer(*pair) for pair in zip(texts, scores, strict=True))
-        return RankedAnswers(question, answer, sorted(others, key=lambda a: -a.log_likelihood))
 
 
-def distinct_texts(texts: Sequence[str]) -> list[str]:
-    """The first text, then each further text that is not empty and differs when normalized."""
-    distinct = {normalize_answer(texts[0]): texts[0]}
-    for text in texts[1:]:
-        if name := normalize_answer(text):
-            distinct.setdefault(name, text)
+def distinct_answers(answers: Sequence[WrittenAnswer]) -> list[WrittenAnswer]:
+    """The first answer, then each one whose text is not empty and differs when normalized."""
+    distinct = {normalize_answer(answers[0].text): answers[0]}
+    for answer in answers[1:]:
+        if name := normalize_answer(answer.text):
+            distinct.setdefault(name, answer)
     return [*distinct.values()]
 
 

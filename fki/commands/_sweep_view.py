@@ -58,7 +58,7 @@ def show_sweep_plan(request: "RunRequest", show: Show) -> None:
     cells = request.plan_sweep()
     check_folders(cells)
     table = make_table("method", *PLANNED, numbers=PLANNED)
-    total = [0, 0, 0]
+    total, notes = [0, 0, 0], list[str]()
     for method in dict.fromkeys(cell.config.method for cell in cells.cells):
         alike = [cell for cell in cells.cells if cell.config.method == method]
         one = estimate_run(alike[0].config)
@@ -66,10 +66,12 @@ def show_sweep_plan(request: "RunRequest", show: Show) -> None:
         total = [sum(pair) for pair in zip(total, sums, strict=True)]
         table.add_row(escape(method), *(format_number(value, 0) for value in sums))
         show.data(method=method, cells=len(alike), plan=one.as_dict())
+        notes += one.input_notes
         free_memory()
     table.add_row("all", *(format_number(value, 0) for value in total), style="bold")
     show.table(table)
     show.data(folder=str(cells.folder), cells=total[0], steps=total[1], minutes=total[2])
+    show.notes(dict.fromkeys(notes))
     show.note(f"Directory of the runs: {cells.folder}. The time is a rough estimate.")
     show.note("This is a plan: no run was started.")
 

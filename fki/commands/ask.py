@@ -29,7 +29,9 @@ def ask(
     ],
     checkpoint: o.Checkpoint = "",
     best: o.Best = False,
-    runners_up: Annotated[int, typer.Option(min=0, help="Largest number of runners-up.")] = 4,
+    runners_up: Annotated[
+        int, typer.Option(min=0, help="Largest number of runners-up, at most 50.")
+    ] = 4,
     as_json: o.Json = False,
 ) -> None:
     """Answer questions by a run, an exported folder or any model, with runners-up."""
@@ -42,6 +44,7 @@ def ask(
     predictor = open_predictor(target, o.checkpoint_name(checkpoint, best), config)
     show.note(f"{predictor.name}:")
     for batch in read_batches(questions):
+        show.notes(predictor.check(batch))
         for ranked in predictor.predict(batch, runners_up):
             show.table(build_table(ranked))
             show.data(**asdict(ranked))
@@ -52,10 +55,23 @@ def read_batches(questions: list[str]) -> Iterator[list[str]]:
     if questions != ["-"]:
         yield questions
         return
-    lines = (line.strip() for line in sys.stdin)
-    nonempty = (line for line in lines if line)
+    nonempty = (line for line in read_lines() if line)
     while batch := [*islice(nonempty, 1 if sys.stdin.isatty() else BATCH_SIZE)]:
         yield batch
+
+
+def read_lines() -> Iterator[str]:
+    """The lines of stdin without surrounding space, and without a byte-order mark.
+
+    Raises DataError if a line is not UTF-8, whatever the encoding of the terminal is.
+    """
+    from fki.core.errors import DataError
+
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+        except UnicodeDecodeError:
+            raise DataError(f"Line {number} of standard input is not UTF-8 text.") from None
 
 
 def build_table(ranked: "RankedAnswers") -> Table:

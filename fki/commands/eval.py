@@ -42,6 +42,7 @@ def evaluate(
     below = o.read_layers(["t5"], [])
     above = o.read_layers([], sets, dataset=dataset, dataset_version=version)
     result = evaluate.evaluate(target, o.checkpoint_name(checkpoint, best), below, above, output)
+    show.notes(result.notes)
     show.note(f"{result.name}, evaluated on {result.dataset}, version {result.version}:")
     show.table(probe_table(result.summary, trained=False))
     show.notes(near_tie_notes(result.scores))

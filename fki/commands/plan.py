@@ -105,4 +105,5 @@ def _show_estimate(work: "RunEstimate", show: Show) -> None:
         table.add_row(name, format_number(value, 4))
     show.out.print()
     show.table(table)
+    show.notes(work.input_notes)
     show.data(plan=work.as_dict())

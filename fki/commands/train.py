@@ -73,6 +73,7 @@ def train(
     ready = session.build_session(resolved.config, must_resume=resume)
     gc.freeze()  # the libraries' million objects need no garbage collection
     show.notes(session.startup_notes(ready.config, ready.accelerator, ready.precision))
+    show.notes(ready.input_notes)
     runner = Runner.start(ready, resolved, must_resume=resume)
     show.note(f"{_describe_session(ready)} Run: {runner.run.folder}")
     show.notes(runner.notes)

@@ -11,6 +11,7 @@ from fki.core.errors import ConfigError
 from fki.core.types import Batch, DocumentObjective, Example, SegmentIds
 from fki.data.chunking import TextChunker
 from fki.data.prompts import SENTINEL
+from fki.data.span_corruption import SENTINELS
 from fki.data.token_cache import TokenCache
 
 IGNORE_INDEX = -100  # the label of a position that is not scored
@@ -51,6 +52,8 @@ class ExampleTokenizer:
         self.input_length, self.output_length = input_length, output_length
         self.pad_multiple = pad_multiple
         self.sentinel_id = tokenizer.convert_tokens_to_ids(SENTINEL)
+        blanks = tokenizer.convert_tokens_to_ids([f"<extra_id_{i}>" for i in range(SENTINELS)])
+        self.blank_ids = frozenset(blanks) - {tokenizer.unk_token_id}
         self.pad_id = tokenizer.pad_token_id
         self.token_cache = token_cache or TokenCache(make_tokenize(tokenizer))
         get_ids = self.token_cache.get_ids
@@ -124,6 +127,15 @@ class ExampleTokenizer:
             segment_ids = SegmentIds(sources, targets)
         scored_positions = (labels.flatten() != IGNORE_INDEX).nonzero().flatten()
         return Batch(input_ids, (sources > 0).long(), labels, scored_positions, segment_ids)
+
+    def count_blanks(self, ids: Sequence[int]) -> int:
+        """The number of sentinels among token ids."""
+        return sum(token in self.blank_ids for token in ids)
+
+    def cut_after_end(self, ids: list[int]) -> list[int]:
+        """The ids up to and including the first EOS; all of them without an EOS."""
+        end = self.tokenizer.eos_token_id
+        return ids[: ids.index(end) + 1] if end in ids else ids
 
     def _join(self, rows: Sequence[Sequence[Sequence[int]]], value: int) -> torch.Tensor:
         joined = [list(chain.from_iterable(row)) for row in rows]

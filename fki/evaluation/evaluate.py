@@ -13,7 +13,7 @@ from fki.core.errors import ConfigError, FkiError
 from fki.core.types import Score
 from fki.data.open_dataset import open_stream
 from fki.evaluation.evaluator import Evaluator, mean_score
-from fki.evaluation.schedule import ProbeSchedule, group_cells, make_phases
+from fki.evaluation.schedule import ProbeSchedule, check_probes, group_cells, make_phases
 from fki.evaluation.summary import summarize_scores
 from fki.modeling.device import make_accelerator
 from fki.modeling.load import make_example_tokenizer
@@ -31,6 +31,7 @@ class EvaluationResult:
     version: str
     scores: list[Score]
     summary: dict[str, Any]
+    notes: list[str]  # about questions and answers that do not fit the model
 
 
 def evaluate(
@@ -59,7 +60,7 @@ def evaluate(
     if output is not None:
         _make_output_folder(output)
     loaded = open_run(run, checkpoint) if run else open_model(target, config)
-    scores, columns = score_all_probes(loaded, config, output)
+    scores, columns, notes = score_all_probes(loaded, config, output)
     result = EvaluationResult(
         loaded.label,
         loaded.checkpoint,
@@ -67,9 +68,12 @@ def evaluate(
         config.dataset_version,
         scores,
         summarize_scores([("now", scores)], columns),
+        notes,
     )
     if output is not None:
-        write_json(output / SCORES, asdict(result))
+        values = asdict(result)
+        del values["notes"]
+        write_json(output / SCORES, values)
     return result
 
 
@@ -102,8 +106,8 @@ def _make_output_folder(output: Path) -> None:
 
 def score_all_probes(
     loaded: LoadedModel, config: Config, output: Path | None
-) -> tuple[list[Score], list[str]]:
-    """Evaluate all probe sets. Returns the scores and the names of the phases.
+) -> tuple[list[Score], list[str], list[str]]:
+    """Evaluate all probe sets. Returns the scores, the names of the phases, and notes.
 
     Predictions are written to `output` after each group of cells.
     """
@@ -120,7 +124,9 @@ def score_all_probes(
     evaluator = Evaluator(tokenizer, config, accelerator)
     loaded.model.to(accelerator.device)
     scores = []
-    for cells in group_cells(ProbeSchedule(stream, phases, config).row(len(phases))):
+    due = ProbeSchedule(stream, phases, config).row(len(phases))
+    notes = check_probes(due, tokenizer, config.prompt_format)
+    for cells in group_cells(due):
         predicted = evaluator.predict_cells(loaded.model, cells)
         for cell, predictions in zip(cells, predicted, strict=True):
             scores.append(mean_score(cell.probe_set, cell.column, predictions))
@@ -128,4 +134,4 @@ def score_all_probes(
                 samples = ({"probe_set": cell.probe_set, **asdict(p)} for p in predictions)
                 append_lines(output / SAMPLES, samples)
     tokenizer.token_cache.flush()
-    return scores, [phase.name for phase in phases]
+    return scores, [phase.name for phase in phases], notes

@@ -20,8 +20,11 @@ from fki.config.schema import Config
 from fki.core.calendar import parse_date
 from fki.core.errors import ConfigError
 from fki.core.probe_sets import BASE, CLOZE, matrix_probe_sets
-from fki.core.types import Period, Probe, ProbeSet, Stream
+from fki.core.types import Period, Probe, ProbeSet, PromptFormat, Stream
+from fki.data.collator import ExampleTokenizer
+from fki.data.input_checks import SourceCheck
 from fki.data.lazy_sequence import LazyProbes, LazySequence
+from fki.data.prompts import target_text
 
 MAX_AUTOMATIC_ROWS = 12  # evaluations after training phases if `eval_every` is 0
 PROBES_PER_GROUP = 2048  # predicted together; a run reacts to signals after each group
@@ -171,3 +174,20 @@ def group_cells(cells: Iterable[ProbeCell]) -> Iterator[list[ProbeCell]]:
             group = []
     if group:
         yield group
+
+
+def check_probes(
+    cells: Iterable[ProbeCell], tokenizer: ExampleTokenizer, prompt_format: PromptFormat
+) -> list[str]:
+    """Tokenize all probes, a cell at a time. Returns notes for the user.
+
+    Raises ConfigError if an answer is longer than `output_length`, or if a question loses its
+    blank.
+    """
+    check = SourceCheck(tokenizer, "probes")
+    for cell in cells:
+        answers = [answer for probe in cell.probes for answer in probe.answers]
+        tokenizer.check_fit([target_text(answer, prompt_format) for answer in answers])
+        check.add([probe.source for probe in cell.probes])
+    check.raise_if_lost()
+    return check.notes()

@@ -168,9 +168,7 @@ class ParityCheck:
             for probe, a, b in zip(probes, ours, theirs, strict=True):
                 if a.is_correct != b.is_correct:
                     is_tie = (a.margin is not None and a.margin < near_tie) or (
-                        self._are_equally_likely(
-                            runtime, tokenizer, probe, (a.text, b.text), near_tie
-                        )
+                        self._are_equally_likely(runtime, tokenizer, probe, (a, b), near_tie)
                     )
                     differing += not is_tie
             em, recorded_em = percent_correct(theirs), percent_correct(ours)
@@ -219,12 +217,16 @@ class ParityCheck:
         runtime: Runtime,
         tokenizer: ExampleTokenizer,
         probe: Probe,
-        texts: tuple[str, str],
+        answers: tuple[RecordedAnswer, RecordedAnswer],
         near_tie: float,
     ) -> bool:
-        """Do the log-likelihoods of two answers to a probe differ by less than a near-tie?"""
-        pairs = [(probe, text) for text in texts]
-        first, second = self._score_answers(runtime, tokenizer, pairs)
+        """Do the log-likelihoods of two answers to a probe differ by less than a near-tie?
+
+        An answer is scored by the tokens that were written, where they are known.
+        """
+        [source] = tokenizer.tokenize_sources([probe.source])
+        targets = [answer.tokens or self._target(tokenizer, answer.text) for answer in answers]
+        first, second = runtime.score([source] * len(targets), targets)
         return abs(first - second) < near_tie
 
     def _answer(self, runtime: Runtime, tokenizer: ExampleTokenizer) -> ModelAnswers:
@@ -232,7 +234,7 @@ class ParityCheck:
         length = self.config.output_length
         beams = {
             number: [
-                _cut_after_end(tokenizer, row[0])
+                tokenizer.cut_after_end(row[0])
                 for row in runtime.generate(sources, length=length, beams=number)
             ]
             for number in (BEAMS if runtime.has_beams else ())
@@ -248,21 +250,16 @@ class ParityCheck:
     ) -> list[float]:
         """The log-likelihood of each answer to its probe, nats."""
         sources = tokenizer.tokenize_sources([probe.source for probe, _ in pairs])
-        prompt_format = self.config.prompt_format
-        targets = tokenizer.token_cache.get_ids(
-            [target_text(text, prompt_format) for _, text in pairs]
-        )
-        return runtime.score(sources, targets)
+        return runtime.score(sources, [self._target(tokenizer, text) for _, text in pairs])
+
+    def _target(self, tokenizer: ExampleTokenizer, text: str) -> list[int]:
+        """The token ids of a listed answer."""
+        [ids] = tokenizer.token_cache.get_ids([target_text(text, self.config.prompt_format)])
+        return ids
 
 
 def _decode_text(tokenizer: ExampleTokenizer, tokens: Sequence[int]) -> str:
     return extract_answer(str(tokenizer.tokenizer.decode(tokens)))
-
-
-def _cut_after_end(tokenizer: ExampleTokenizer, tokens: list[int]) -> list[int]:
-    """The tokens up to and including EOS, where there is an EOS."""
-    end = tokenizer.tokenizer.eos_token_id
-    return tokens[: tokens.index(end) + 1] if end in tokens else tokens
 
 
 def _absolute_difference(a: float, b: float) -> float:

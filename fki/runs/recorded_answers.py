@@ -29,6 +29,7 @@ class RecordedAnswer:
     text: str
     is_correct: bool
     margin: float | None = None  # logits: the smallest distance between the two likeliest tokens
+    tokens: list[int] | None = None  # as written, up to EOS; None where only the text was recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,11 @@ class RecordedProbes:
             sources = tokenizer.tokenize_sources([probe.source for probe in probes])
             sequences = runtime.generate(sources, length=length, beams=beams)
             decode = tokenizer.tokenizer.decode
-            texts = [extract_answer(str(decode(best[0]))) for best in sequences]
+            written = [tokenizer.cut_after_end(best[0]) for best in sequences]
+            texts = [extract_answer(str(decode(tokens))) for tokens in written]
             answers[name] = [
-                RecordedAnswer(text, bool(exact_match(text, probe.answers)))
-                for text, probe in zip(texts, probes, strict=True)
+                RecordedAnswer(text, bool(exact_match(text, probe.answers)), tokens=tokens)
+                for text, tokens, probe in zip(texts, written, probes, strict=True)
             ]
         return answers
 

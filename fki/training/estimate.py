@@ -43,6 +43,7 @@ class RunEstimate:
     time: str
     minutes: int
     notes: dict[str, float]
+    input_notes: list[str]  # about questions and answers that do not fit the model
 
     def as_dict(self) -> dict[str, Any]:
         """The fields for JSON output."""
@@ -85,6 +86,7 @@ def estimate_run(config: Config) -> RunEstimate:
         time=f"roughly {minutes} min on this machine, by a short trial",
         minutes=minutes,
         notes=ready.method.notes(max((used.steps for used in uses), default=0)),
+        input_notes=ready.input_notes,
     )
 
 

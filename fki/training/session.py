@@ -18,12 +18,13 @@ from fki.core.paths import data_home, expand_path
 from fki.core.probe_sets import BASE
 from fki.core.types import Example, Period, PromptFormat, Stream
 from fki.data.collator import ExampleTokenizer
+from fki.data.input_checks import SourceCheck
 from fki.data.lazy_sequence import LazySequence
 from fki.data.open_dataset import open_stream
-from fki.data.prompts import target_text, training_examples
+from fki.data.prompts import training_examples
 from fki.data.replay_corpus import read_corpus
 from fki.evaluation.evaluator import Evaluator
-from fki.evaluation.schedule import Phase, ProbeSchedule, make_phases
+from fki.evaluation.schedule import Phase, ProbeSchedule, check_probes, make_phases
 from fki.methods.base import Method, make_method
 from fki.modeling import load
 from fki.modeling.device import make_accelerator, select_device
@@ -53,6 +54,7 @@ class Session:
     schedule: ProbeSchedule
     base_digest: str  # SHA-256 of the base model's weights
     added_parameters: int  # that the method adds
+    input_notes: list[str]  # about questions and answers that do not fit the model
 
     @property
     def periods(self) -> list[Period]:
@@ -96,8 +98,10 @@ def build_session(config: Config, *, must_resume: bool = False) -> Session:
             device=accelerator.device,
         )
         examples = [period.examples for phase in phases for period in phase.periods]
-        _check_examples_fit([*examples, review] if method.corpus else examples, tokenizer)
-        _check_probes_fit(schedule, tokenizer, config.prompt_format)
+        input_notes = [
+            *_check_examples([*examples, review] if method.corpus else examples, tokenizer),
+            *check_probes(schedule.cells, tokenizer, config.prompt_format),
+        ]
         tokenizer.token_cache.flush()
     base_digest = load.weights_digest(base.model)
     base_parameters, _ = load.count_parameters(base.model)
@@ -125,6 +129,7 @@ def build_session(config: Config, *, must_resume: bool = False) -> Session:
         schedule=schedule,
         base_digest=base_digest,
         added_parameters=parameters - base_parameters,
+        input_notes=input_notes,
     )
 
 
@@ -201,29 +206,19 @@ def trains_from_cache(encoder_cache: str, num_train_epochs: int) -> bool:
     return is_stated or (encoder_cache == "auto" and num_train_epochs > 1)
 
 
-def _check_examples_fit(parts: Iterable[Iterable[Example]], tokenizer: ExampleTokenizer) -> None:
-    """Tokenize all training examples, a part at a time.
+def _check_examples(parts: Iterable[Iterable[Example]], tokenizer: ExampleTokenizer) -> list[str]:
+    """Tokenize all training examples, a part at a time. Returns notes for the user.
 
-    Raises ConfigError if an answer is longer than `output_length`.
+    Raises ConfigError if an answer is longer than `output_length`, or if a question loses a blank.
     """
+    check = SourceCheck(tokenizer, "training questions")
     for part in parts:
         examples = [*part]
         tokenizer.check_fit([e.target for e in examples if not e.is_text])
-        tokenizer.token_cache.get_lengths([e.source for e in examples if not e.is_text])
+        check.add([e.source for e in examples if not e.is_text])
         tokenizer.count_examples(examples)
-
-
-def _check_probes_fit(
-    schedule: ProbeSchedule, tokenizer: ExampleTokenizer, prompt_format: PromptFormat
-) -> None:
-    """Tokenize all probes, a cell at a time.
-
-    Raises ConfigError if an answer is longer than `output_length`.
-    """
-    for cell in schedule.cells:
-        answers = [answer for probe in cell.probes for answer in probe.answers]
-        tokenizer.check_fit([target_text(answer, prompt_format) for answer in answers])
-        tokenizer.token_cache.get_lengths([probe.source for probe in cell.probes])
+    check.raise_if_lost()
+    return check.notes()
 
 
 def startup_notes(config: Config, accelerator: Accelerator, precision: Precision) -> list[str]:

@@ -268,6 +268,7 @@ def check_runs(folder: Path, unfinished: Sequence[SweepCell]) -> list[str]:
             output_log.check(cell.config.output_log)
             notes += cell.resolved.notes
             notes += session.startup_notes(cell.config, ready.accelerator, ready.precision)
+            notes += ready.input_notes
             if (cell.folder / RUN).is_file():
                 resume.check_unchanged(Run(cell.folder), ready.stream.digest, ready.base_digest)
             if not cell.config.check_validation:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from accelerate import Accelerator
 from rich.console import Console
 
@@ -15,11 +16,23 @@ from fki.config.schema import Config
 from fki.core.types import Probe
 from fki.data.collator import ExampleTokenizer
 from fki.evaluation.evaluator import Evaluator
-from fki.inference import RankedAnswers, ScoredAnswer, distinct_texts
+from fki.inference import (
+    Predictor,
+    RankedAnswers,
+    ScoredAnswer,
+    WrittenAnswer,
+    distinct_answers,
+)
 from fki.modeling.load import load_base_model
+from fki.modeling.runtime import TorchRuntime
 
 Fki = Callable[..., Any]
 FRANCE, JAPAN = "The capital of France is <extra_id_0>.", "The capital of Japan is <extra_id_0>."
+
+
+def feed(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    """Let these bytes be the standard input, in a terminal whose encoding is another one."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="cp1252"))
 
 
 def test_a_model_answers_what_it_was_trained_on(fki: Fki) -> None:
@@ -46,7 +59,7 @@ def test_without_runners_up_there_is_one_answer(fki: Fki) -> None:
 def test_a_dash_reads_lines_and_passes_over_empty_ones(
     fki: Fki, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"{FRANCE}\n\n  {JAPAN}\n"))
+    feed(monkeypatch, f"{FRANCE}\n\n  {JAPAN}\n".encode())
     rows = fki("ask", "t5-mini", "-", "--json").rows
     assert [row["answer"]["text"] for row in rows] == ["Paris", "Tokyo"]
     assert [row["question"] for row in rows] == [FRANCE, JAPAN]
@@ -111,6 +124,70 @@ def test_a_folder_whose_origin_cannot_be_read_is_refused(
 
 
 def test_answers_that_read_alike_count_once() -> None:
+    def distinct(*texts: str) -> list[str]:
+        written = [WrittenAnswer(text, [number]) for number, text in enumerate(texts)]
+        return [text for text, _ in distinct_answers(written)]
+
     texts = ["Paris", "paris.", "", "Lyon", "The Lyon", "Nice"]
-    assert distinct_texts(texts) == ["Paris", "Lyon", "Nice"]
-    assert distinct_texts(["", "Lyon", ""]) == ["", "Lyon"]
+    assert distinct(*texts) == ["Paris", "Lyon", "Nice"]
+    assert distinct("", "Lyon", "") == ["", "Lyon"]
+
+
+def test_a_byte_order_mark_changes_no_answer(fki: Fki, monkeypatch: pytest.MonkeyPatch) -> None:
+    question = "The mayor of Zürich is <extra_id_0>."
+    feed(monkeypatch, f"{question}\n".encode())
+    plain = fki("ask", "t5-mini", "-", "--json", "--runners-up", "0").rows
+    feed(monkeypatch, f"{question}\r\n".encode("utf-8-sig"))
+    marked = fki("ask", "t5-mini", "-", "--json", "--runners-up", "0").rows
+    assert marked == plain and plain[0]["question"] == question
+
+
+def test_bytes_that_are_no_utf_8_are_refused(fki: Fki, monkeypatch: pytest.MonkeyPatch) -> None:
+    feed(monkeypatch, FRANCE.encode() + b"\nBad \xff is <extra_id_0>.\n")
+    shown = fki("ask", "t5-mini", "-")
+    assert shown.code == 3 and "Line 2 of standard input is not UTF-8" in shown.words
+    argument = b"Bad \xff is <extra_id_0>.".decode(errors="surrogateescape")  # as argv has it
+    shown = fki("ask", "t5-mini", argument)
+    assert shown.code == 2 and "'Bad ? is <extra_id_0>.' is not UTF-8 text" in shown.words
+
+
+@pytest.mark.parametrize(
+    "question", ["<extra_id_0> and <extra_id_0>.", "<extra_id_0> of <extra_id_1>.", "<extra_id_7>."]
+)
+def test_a_question_with_another_blank_is_refused(fki: Fki, question: str) -> None:
+    shown = fki("ask", "t5-mini", question)
+    assert shown.code == 2 and "exactly once" in shown.words
+
+
+def test_more_runners_up_than_a_search_can_hold_are_refused(fki: Fki) -> None:
+    shown = fki("ask", "t5-mini", FRANCE, "--runners-up", "100000")
+    assert shown.code == 2 and "0 to 50" in shown.words
+
+
+def test_a_question_that_is_cut_is_noted(fki: Fki) -> None:
+    shown = fki("ask", "t5-mini", "word " * 70 + FRANCE, "--runners-up", "0")
+    assert shown.code == 0 and "reads 64 of" in shown.words
+
+
+def test_the_tokens_that_were_written_are_scored_not_those_of_the_text() -> None:
+    config, base = Config(output_length=8), load_base_model("t5-mini")
+    tokenizer = ExampleTokenizer(base.tokenizer, config.input_length, config.output_length)
+    names = ["<extra_id_0>", "▁", *"Paris", "<extra_id_1>", "</s>"]  # the text has one token
+    written = base.tokenizer.convert_tokens_to_ids(names)
+    assert written != tokenizer.token_cache.get_ids(["<extra_id_0> Paris <extra_id_1>"])[0]
+
+    class Writer(TorchRuntime):
+        """Writes these tokens and padding."""
+
+        def generate(self, sources: Any, **_: Any) -> list[list[list[int]]]:
+            return [[[*written, tokenizer.pad_id]]] * len(sources)
+
+    predictor = Predictor("", Writer(base.model, tokenizer), tokenizer, config)
+    [ranked] = predictor.predict([FRANCE], runners_up=0)
+    ids = torch.tensor(base.tokenizer([FRANCE]).input_ids)
+    loss = base.model(
+        input_ids=ids, labels=torch.tensor([written])
+    ).loss.detach()  # mean nats of a token
+    assert ranked.answer.text == "Paris"
+    expected = -float(loss) * len(written)
+    assert ranked.answer.log_likelihood == pytest.approx(expected, abs=1e-4)
