@@ -10,6 +10,8 @@ from datetime import date
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from fki.core.normalization import normalize_text
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -40,8 +42,12 @@ class Fact:
 
     @property
     def key(self) -> tuple[str, str]:
-        """The subject and the relation; a later fact with this key replaces the fact."""
-        return self.subject, self.relation
+        """What the fact is about; a later fact with this key replaces the fact.
+
+        The normalized subject and relation; of a prompt, which has no relation, the wording.
+        """
+        about = self.subject if self.relation else self.wordings[0]
+        return normalize_text(about), normalize_text(self.relation)
 
     @property
     def is_invariant(self) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from fki.core.atomic_io import file_digest
 from fki.core.calendar import last_day, parse_date
 from fki.core.errors import DataError
+from fki.core.normalization import normalize_text
 from fki.core.paths import data_home
 from fki.core.probe_sets import BASE, PROBE_SETS
 from fki.core.types import OBJECT, SUBJECT, Period, Probe, ProbeSet, PromptFormat, Stream, Version
@@ -108,12 +109,15 @@ def _probe_files(folder: Path) -> list[Path]:
 
 
 def read_wordings(file: Path) -> dict[str, tuple[str, ...]]:
-    """Relation -> wordings. Raises DataError for a wording without both slots."""
+    """Normalized relation -> wordings. Raises DataError for a wording without both slots."""
     if not file.is_file():
         return {}
     try:
         table = json.loads(file.read_text(encoding="utf-8-sig"))
-        found = {r: tuple([] + entry["wordings"]) for r, entry in table.items()}  # fails for text
+        found = {
+            normalize_text(relation): tuple([] + entry["wordings"])  # fails for text
+            for relation, entry in table.items()
+        }
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DataError(
             f"{file}: {error!r}",

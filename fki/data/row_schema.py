@@ -9,6 +9,7 @@ from typing import Any
 
 from fki.core.calendar import last_day, parse_date
 from fki.core.errors import closest_match
+from fki.core.normalization import distinct_texts, normalize_text
 from fki.core.types import OBJECT, SUBJECT, Document, Fact
 from fki.data.prompts import SENTINEL, SPECIAL_TOKEN
 from fki.data.row_files import Row
@@ -53,7 +54,7 @@ def fact_reader(wordings: dict[str, tuple[str, ...]], *, dated: bool) -> Callabl
             subject,
             relation,
             objects,
-            wordings.get(relation) or default_wordings(relation),
+            wordings.get(normalize_text(relation)) or default_wordings(relation),
             start,
             end,
             precision,
@@ -122,7 +123,7 @@ def get_texts(values: dict[str, Any], column: str) -> tuple[str, ...]:
     if value == []:
         raise ValueError(f"'{column}' is an empty list")
     cells = [{column: v} for v in value] if isinstance(value, list) else [values]
-    texts = tuple(dict.fromkeys(get_text(cell, column) for cell in cells))
+    texts = distinct_texts(get_text(cell, column) for cell in cells)
     if special := SPECIAL_TOKEN.search(" ".join(texts)):
         raise ValueError(f"'{column}' must not contain {special[0]}, a token that delimits answers")
     return texts

@@ -14,6 +14,7 @@ from itertools import chain, repeat
 from typing import TypeVar
 
 from fki.core.calendar import period_bounds, period_name
+from fki.core.normalization import distinct_texts, normalize_text, normalized_set
 from fki.core.probe_sets import BASE, CLOZE, PROBE_SETS
 from fki.core.types import (
     Document,
@@ -106,7 +107,7 @@ def _find_old_answers(store: StreamStore, fact: Fact, start: date) -> tuple[str,
     known = store.get_known(fact.key)
     if known is None:
         return ()
-    if set(known.objects) != set(fact.objects):
+    if normalized_set(known.objects) != normalized_set(fact.objects):
         return known.objects
     holds = known.end is None or known.end >= start
     if holds or (known.end and _start_of(fact) <= known.end + timedelta(days=1)):
@@ -221,11 +222,11 @@ def _last_state(facts: list[Fact]) -> Fact:
     together = [f for f in facts if f.start == last.start]
     if len(together) == 1:
         return together[0]
-    objects = dict.fromkeys(o for f in together for o in f.objects)
+    objects = distinct_texts(o for f in together for o in f.objects)
     return Fact(
         last.subject,
         last.relation,
-        tuple(objects),
+        objects,
         last.wordings,
         last.start,
         _first_end(together),
@@ -238,20 +239,20 @@ def _first_end(facts: Iterable[Fact]) -> date | None:
     """The day on which the first of the objects ends; an object ends with its last fact."""
     ends: dict[str, date] = {}
     for fact in facts:
-        for name in fact.objects:
+        for name in map(normalize_text, fact.objects):
             ends[name] = max(ends.get(name, date.min), fact.end or date.max)
     first = min(ends.values())
     return None if first == date.max else first
 
 
 def _build_probe(row: StoredFact, period: str, prompt: PromptFormat, wording: int) -> Probe:
-    fact = row.fact
+    fact, answers = row.fact, normalized_set(row.fact.objects)
     return Probe(
         id=f"{period}|{fact.relation}|{fact.subject}",
         period=period,
         source=source_text(fact.wordings[wording], fact.subject, prompt),
         answers=fact.objects,
-        old_answers=tuple(o for o in row.old if o not in fact.objects),
+        old_answers=tuple(o for o in row.old if normalize_text(o) not in answers),
         relation=fact.relation,
         subject=fact.subject,
         until=row.until,

@@ -25,6 +25,7 @@ from transformers import PreTrainedModel
 
 from fki.config.schema import Config
 from fki.core.errors import ConfigError
+from fki.core.normalization import normalize_text
 from fki.core.types import Example, Period
 from fki.methods import base
 
@@ -72,8 +73,8 @@ class Reservoir:
                 self.examples[slot] = example
 
     def remove(self, sources: set[str]) -> None:
-        """Remove the examples with these sources; the rest stays uniform."""
-        kept = [e for e in self.examples if e.source not in sources]
+        """Remove the examples with these normalized sources; the rest stays uniform."""
+        kept = [e for e in self.examples if normalize_text(e.source) not in sources]
         if self.examples:
             self.seen = round(self.seen * len(kept) / len(self.examples))
         self.examples = kept
@@ -139,7 +140,7 @@ class MixReview(base.Method):
             rng = random.Random(f"{seed}|buffer|{period.name}")
             preceding = review if previous is None else previous.examples
             self.reservoir.add(self._select(preceding), rng)
-            self.reservoir.remove({e.source for e in period.examples})
+            self.reservoir.remove({normalize_text(e.source) for e in period.examples})
         self._current, self._epochs = period, 0
 
     def _select(self, examples: Sequence[Example]) -> Sequence[Example]:

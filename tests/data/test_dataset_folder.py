@@ -89,9 +89,24 @@ def test_the_same_prompt_with_another_target_is_an_update(folder: Path) -> None:
     assert [(p.answers, p.old_answers) for p in updated.probes] == [(("b",), ("a",))]
 
 
+def test_two_spellings_of_one_prompt_are_one_question(folder: Path) -> None:
+    row = {"prompt": "The head of Zu\u0308rbel is", "target": "a", "date": "2023-01-05"}
+    same = {"prompt": "The head of  Z\u00fcrbel is <extra_id_0>", "target": "b"}
+    write(folder, row, same | {"date": "2023-02-05"})
+    updated = next(s for s in read(folder).probe_sets if s.name == "updated")
+    assert [(p.answers, p.old_answers) for p in updated.probes] == [(("b",), ("a",))]
+
+
+def test_two_spellings_of_a_relation_have_the_same_wordings(folder: Path) -> None:
+    wordings = {"Ma\u0308rzfu\u0308rst": {"wordings": ["[X] is ruled by [Y]."]}}
+    write(folder, json.dumps(wordings), name="relations.json")
+    write(folder, GOOD | {"relation": "M\u00e4rzf\u00fcrst"})
+    assert facts(folder)[0].wordings == ("[X] is ruled by [Y].",)
+
+
 def test_list_objects_are_answers_without_repeats(folder: Path) -> None:
-    write(folder, GOOD | {"object": ["b", "a", "b"]})
-    assert facts(folder)[0].objects == ("b", "a")
+    write(folder, GOOD | {"object": ["b", "Zo\u00eb", "b", "Zoe\u0308"]})
+    assert facts(folder)[0].objects == ("b", "Zo\u00eb")
 
 
 def test_blank_lines_are_no_rows(folder: Path) -> None:

@@ -259,6 +259,37 @@ def test_the_answer_before_a_change_is_the_base_fact_that_begins_first() -> None
     assert old == {"x 2024-01": ("a",), "x 2024-06": ("b",)}
 
 
+SPELLINGS = [("Z\u00fcrbel", "Zu\u0308rbel"), ("New Arven", "New\u00a0Arven"), ("a b", "a  b")]
+
+
+@pytest.mark.parametrize(("first", "second"), SPELLINGS)
+def test_two_spellings_of_a_subject_or_relation_are_one_key(first: str, second: str) -> None:
+    before = (fact(first, "a", "2020-01-05"),)
+    found = stream(fact(second, "b", "2024-01-05"), base=before)
+    assert [(s.name, len(s)) for s in found.probe_sets] == [("updated", 1), ("paraphrase", 1)]
+    probe = probes(found, "updated")[f"{second} 2024-01"]
+    assert (probe.subject, probe.old_answers) == (second, ("a",))
+    day = date(2024, 1, 5)
+    base = [Fact("x", first, ("a",), TWO, date(2020, 1, 5))]
+    found = cut_stream(
+        "toy", "month", base, [Fact("x", second, ("b",), TWO, day)], prompt="sentinel", digest=""
+    )
+    assert [s.name for s in found.probe_sets] == ["updated", "paraphrase"]
+
+
+@pytest.mark.parametrize(("first", "second"), SPELLINGS)
+def test_two_spellings_of_an_answer_are_one_answer(first: str, second: str) -> None:
+    def row(*objects: str, day: str) -> Fact:
+        return Fact("x", "head", objects, TWO, date.fromisoformat(day))
+
+    found = stream(row(second, day="2024-01-05"), base=(row(first, day="2020-01-05"),))
+    assert not found.periods and [*probes(found, "initial")] == ["x base"]
+    found = stream(row(second, "c", day="2024-01-05"), base=(row(first, "d", day="2020-01-05"),))
+    assert probes(found, "updated")["x 2024-01"].old_answers == ("d",)
+    found = stream(row(first, day="2024-01-05"), row(second, day="2024-01-05"))
+    assert probes(found, "new")["x 2024-01"].answers == (first,)
+
+
 def test_a_set_without_probes_does_not_exist() -> None:
     found = stream(fact("x", "a", "2023-01-01", wordings=TWO[:1]))
     assert [s.name for s in found.probe_sets] == ["new"]

@@ -160,6 +160,18 @@ def test_the_reservoir_stays_uniform_after_it_forgot() -> None:
     )
 
 
+def test_an_outdated_question_leaves_the_buffer_in_any_spelling() -> None:
+    def row(source: str) -> tuple[Example, ...]:
+        return (Example(source, source, "yes", "P1"),)
+
+    mix = method(1)
+    mix.mix(period("a", row("Zu\u0308rbel  is led by")), (), 0, 0)
+    mix.mix(period("b", row("b?")), (), 0, 0)
+    assert [e.id for e in mix.reservoir.examples] == ["Zu\u0308rbel  is led by"]
+    mix.mix(period("c", row("Z\u00fcrbel is led by")), (), 0, 0)
+    assert [e.id for e in mix.reservoir.examples] == ["b?"]
+
+
 def test_the_buffer_holds_at_most_its_capacity() -> None:
     mix = method(1, capacity=30)
     for name in "abc":
