@@ -57,7 +57,8 @@ class ChangeCollector:
             return None
         text, new.text = new.text, None
         self._pending[new.id] = new
-        return PageJob(new.id, text, None if is_same else (old.text if old else ""), namespaces)
+        older = None if is_same else (old.text if old else "")
+        return PageJob(new.id, text, older, namespaces, new.title)
 
     def add(self, result: PageResult) -> None:
         """Add the result of a job."""
@@ -66,6 +67,7 @@ class ChangeCollector:
             self.dropped[f"pages: {result.fault}"] += 1
             self.failed_titles.append(page.title)
             return
+        self.dropped.update(result.dropped)
         if result.new and self._may_keep_changes(page):
             if self.limit:
                 self._changed.offer(str(page.id), page.id)

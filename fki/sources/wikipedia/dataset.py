@@ -22,7 +22,8 @@ NOTES = (
     "A document is the new text of one paragraph: the whole paragraph, or the sentences that the "
     "older revision of the article lacks. Case, spaces, links, punctuation and position are "
     "ignored. Its date is that of the newer revision, so a change may be older.",
-    "Tables, infoboxes, list items that are not sentences, footnotes and formulas are excluded.",
+    "Tables, infoboxes, list items that are not sentences and footnotes are excluded, and so are "
+    "sentences with a formula or with a template whose words cannot be computed.",
     "`unchanged` has one cloze probe for each of up to 1,000 articles, sampled by SHA-256 from all "
     "articles with unchanged text; it measures the retention of text that is not trained on again.",
     "Text moved from another article counts as new; edits that were undone between the snapshots "

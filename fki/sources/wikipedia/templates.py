@@ -1,4 +1,4 @@
-"""Render the templates that are words of a sentence; all other templates are removed.
+"""Render the templates that are words of a sentence; marks and layout are removed.
 
 Without them a sentence loses its numbers ("a range of {{convert|1300|mi|km}}") or its dates
 ("{{as of|2014}}"). These are the most common templates in the running text of the English
@@ -7,6 +7,10 @@ Wikipedia.
 
 import re
 from collections.abc import Callable
+from fractions import Fraction
+
+from fki.sources.wikipedia.date_templates import MONTHS, render_age, render_date, render_death
+from fki.sources.wikipedia.parser_functions import NotComputable, format_decimal, round_half_up
 
 Arguments = list[str]  # positional arguments as plain text
 
@@ -14,6 +18,10 @@ SHOW_FIRST = (  # templates that show their first argument
     "nowrap|nobr|small|smaller|big|large|larger|sc|smallcaps|angbr|angle bracket|linktext|nihongo"
     "|ill|interlanguage link|abbr|tooltip|sic|quote|blockquote|cquote|quotation|bq|format price|nq"
     "|em|strong|keypress|vanchor|visible anchor|music|not a typo|as written|nastaliq|formatnum|gaps"
+    "|num|nts|mvar|math|chem2"
+)
+DATES = (
+    "start date|end date|birth date|death date|birth-date|death-date|start-date|end-date|dob|dod"
 )
 SHOW_SECOND = "lang|langx|color|font color|wikt-lang"
 SHOW_LAST = "transl|transliteration|translit|tlit|rtl-lang"
@@ -48,6 +56,13 @@ SYMBOLS = {
     "pound sign": "£",
 }
 PREFIXES = ("lang-", "script/")
+TIME_DEPENDENT = (  # or dependent on prices or on other pages
+    "birth date and age|bda|birth-date and age|birth year and age|start date and age|age in years"
+    "|age in days|age in months|age in years and days|age as of date|time ago|time interval"
+    "|years ago|currentyear|current year|today|inflation|inflation-year|formatprice|population of"
+    "|metadata population|to usd"
+)
+NOT_COMPUTABLE = frozenset(TIME_DEPENDENT.split("|"))
 SHIPS = frozenset({"uss", "hms", "hmas", "hmcs", "ss", "ms", "mv", "rms", "ins", "usat", "uscgc"})
 RANGE_WORDS = {
     "to": " to ",
@@ -63,11 +78,17 @@ NUMBER = re.compile(r"[\d.,/+−-]+")
 
 def has_text(name: str) -> bool:
     """Whether a template is words of a sentence."""
-    return name in RENDERERS or name in SYMBOLS or name in SHIPS or name.startswith(PREFIXES)
+    is_named = name in RENDERERS or name in SYMBOLS or name in SHIPS or name in NOT_COMPUTABLE
+    return is_named or name.startswith(PREFIXES)
 
 
 def render_template(name: str, arguments: Arguments, named: dict[str, str]) -> str:
-    """The text of a template within a sentence; "" for templates without text."""
+    """The text of a template within a sentence; "" for templates without text.
+
+    Raises NotComputable if it has a text that cannot be computed.
+    """
+    if name in NOT_COMPUTABLE:
+        raise NotComputable
     if render := RENDERERS.get(name):
         return render(arguments, named)
     if name in SYMBOLS:
@@ -108,12 +129,6 @@ def _as_of(arguments: Arguments, named: dict[str, str]) -> str:
     return text if numbers or named.get("alt") else ""
 
 
-MONTHS = (  # `calendar` has those of the locale
-    *("", "January", "February", "March", "April", "May", "June", "July"),
-    *("August", "September", "October", "November", "December"),
-)
-
-
 def _fraction(arguments: Arguments, _: dict[str, str]) -> str:
     """{{frac|2|1|3}} as "2 1/3", {{frac|3}} as "1/3"."""
     if len(arguments) < 2:
@@ -121,8 +136,35 @@ def _fraction(arguments: Arguments, _: dict[str, str]) -> str:
     return " ".join([*arguments[:-2], "/".join(arguments[-2:])])
 
 
-def _circa(arguments: Arguments, _: dict[str, str]) -> str:
-    return "c. " + "–".join(arguments[:2])
+def _ordinal(arguments: Arguments, _: dict[str, str]) -> str:
+    """{{ordinal|22}} as "22nd"."""
+    number = _argument(arguments, 0)
+    if not number.isdigit():
+        raise NotComputable
+    is_teen = number[-2:-1] == "1"
+    return number + ("th" if is_teen else {"1": "st", "2": "nd", "3": "rd"}.get(number[-1], "th"))
+
+
+def _percentage(arguments: Arguments, _: dict[str, str]) -> str:
+    """{{percentage|1|3|1}} as "33.3%", by default without decimals."""
+    if len(arguments) < 2:
+        raise NotComputable
+    part, whole, places = (_to_number(argument) for argument in [*arguments, "0"][:3])
+    if not whole or places.denominator != 1 or not 0 <= places <= 10:
+        raise NotComputable
+    return f"{format_decimal(round_half_up(100 * part / whole, int(places)))}%"
+
+
+def _to_number(text: str) -> Fraction:
+    try:
+        return Fraction(text.replace(",", ""))
+    except (ValueError, ZeroDivisionError):
+        raise NotComputable from None
+
+
+def _abbreviated(sign: str) -> Callable[[Arguments, dict[str, str]], str]:
+    """{{floruit|1520|1540}} as "fl. 1520–1540"."""
+    return lambda arguments, _: f"{sign} " + "–".join(arguments[:2])
 
 
 def _value(arguments: Arguments, named: dict[str, str]) -> str:
@@ -142,8 +184,16 @@ RENDERERS: dict[str, Callable[[Arguments, dict[str, str]], str]] = {
     **dict.fromkeys(SHOW_LAST.split("|"), lambda arguments, named: _argument(arguments, -1)),
     **dict.fromkeys(("convert", "cvt"), _convert),
     **dict.fromkeys(("as of", "asof"), _as_of),
-    **dict.fromkeys(("circa", "c.", "ca.", "c"), _circa),
+    **dict.fromkeys(("circa", "c.", "ca.", "c"), _abbreviated("c.")),
+    **dict.fromkeys(("floruit", "fl.", "fl"), _abbreviated("fl.")),
+    **dict.fromkeys(("reign", "r."), _abbreviated("r.")),
+    **dict.fromkeys(("ordinal", "ord"), _ordinal),
+    **dict.fromkeys(("percentage", "percent", "pct"), _percentage),
+    **dict.fromkeys(DATES.split("|"), render_date),
+    **dict.fromkeys(("death date and age", "dda"), render_death),
+    "age": render_age,
     **dict.fromkeys(("frac", "fraction", "sfrac"), _fraction),
+    "chem": lambda arguments, _: "".join(arguments),
     "val": _value,
     "e": lambda arguments, _: f"×10^{_argument(arguments, 0)}",
     "us$": _currency("US$"),

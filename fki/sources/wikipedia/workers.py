@@ -13,15 +13,18 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import IO, Any, NamedTuple
 
 from fki.sources.wikipedia.diff import diff_paragraphs
 from fki.sources.wikipedia.wikitext import extract_paragraphs
 
 READY = "ready"
+NOTHING_DROPPED: Mapping[str, int] = MappingProxyType({})
 LENGTH_HEADER = struct.Struct("<I")
 WORKER_CODE = (
     "import sys; sys.path[:] = {path!r}; "
@@ -44,6 +47,7 @@ class PageJob(NamedTuple):
     new: str  # wikitext
     old: str | None = None  # wikitext; "" for a new article, None for an unchanged one
     namespaces: tuple[str, ...] = ()  # this wiki's names for files and categories
+    title: str = ""
 
 
 class PageResult(NamedTuple):
@@ -53,15 +57,17 @@ class PageResult(NamedTuple):
     new: list[str]
     unchanged: list[str]
     fault: str = ""  # the reason why the page failed; "" if it did not
+    dropped: Mapping[str, int] = NOTHING_DROPPED  # sentences of the newer revision, by reason
 
 
 def clean_page(job: PageJob) -> PageResult:
     """Clean the page and compare it with its older revision."""
-    new = extract_paragraphs(job.new, job.namespaces)
+    dropped: Counter[str] = Counter()
+    new = extract_paragraphs(job.new, job.namespaces, job.title, dropped)
     if job.old is None:
-        return PageResult(job.page_id, [], new)
-    old = extract_paragraphs(job.old, job.namespaces)
-    return PageResult(job.page_id, *diff_paragraphs(old, new))
+        return PageResult(job.page_id, [], new, dropped=dropped)
+    old = extract_paragraphs(job.old, job.namespaces, job.title)
+    return PageResult(job.page_id, *diff_paragraphs(old, new), dropped=dropped)
 
 
 class PageWorkers:
@@ -142,7 +148,7 @@ def run_worker() -> None:
         except MemoryError:
             os._exit(1)
         except Exception as error:  # of the parser: one page of millions must not stop the others
-            result = PageResult(job[0], [], [], f"{type(error).__name__} in the parser")
+            result = PageResult(job[0], [], [], f"{type(error).__name__} in the parser", {})
         signal.setitimer(signal.ITIMER_PROF, 0)
         send_message(sys.stdout.buffer, result)
 

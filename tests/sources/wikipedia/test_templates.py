@@ -2,6 +2,7 @@
 
 import pytest
 
+from fki.sources.wikipedia.parser_functions import NotComputable
 from fki.sources.wikipedia.templates import has_text, render_template
 
 
@@ -25,6 +26,12 @@ from fki.sources.wikipedia.templates import has_text, render_template
         ("frac", ["2", "1", "3"], {}, "2 1/3"),
         ("circa", ["1200", "1250"], {}, "c. 1200–1250"),
         ("val", ["6.241"], {"e": "18", "u": "C"}, "6.241×10^18 C"),
+        ("ordinal", ["111"], {}, "111th"),
+        ("ordinal", ["3"], {}, "3rd"),
+        ("percentage", ["1", "3"], {}, "33%"),
+        ("percent", ["1", "3", "1"], {}, "33.3%"),
+        ("reign", ["1000", "1010"], {}, "r. 1000–1010"),
+        ("chem", ["H", "2", "O"], {}, "H2O"),
         ("us$", ["5"], {}, "US$5"),
         ("ndash", [], {}, "–"),
         ("uss", ["Hornet"], {}, "USS Hornet"),
@@ -39,3 +46,14 @@ def test_a_template_shows_its_words(
 @pytest.mark.parametrize("name", ["infobox", "citation needed", "coord", ""])
 def test_any_other_template_has_no_text(name: str) -> None:
     assert not has_text(name) and render_template(name, ["x"], {}) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("ordinal", ["x"]), ("ordinal", []), ("percent", ["5"]), ("percent", ["5", "x"]),
+     ("age in years", ["1970"]), ("birth date and age", ["1970", "5", "3"])],
+)  # fmt: skip
+def test_words_that_cannot_be_computed_are_an_error(name: str, arguments: list[str]) -> None:
+    assert has_text(name)
+    with pytest.raises(NotComputable):
+        render_template(name, arguments, {})

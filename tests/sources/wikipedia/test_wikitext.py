@@ -1,13 +1,14 @@
 """Wikitext becomes the sentences that a reader sees."""
 
 import re
+from collections import Counter
 
 import pytest
 
 from fki.sources.wikipedia.xml_export import iter_pages
 
 pytest.importorskip("wikitextparser")
-from fki.sources.wikipedia.wikitext import extract_paragraphs
+from fki.sources.wikipedia.wikitext import HAS_HOLE, extract_paragraphs
 from tests.support.wiki_export import real
 
 LONG = "is a bridge over the river Quill."
@@ -37,16 +38,87 @@ LONG = "is a bridge over the river Quill."
          f"Avalon {LONG}"),
         (f"Avalon {LONG}\n[[Category:Bridges]]\n[[Kategorie:Brücken]]\n[[de:Avalon]]",
          f"Avalon {LONG}"),
-        (f"See [[:Category:Bridges]]: it {LONG}", f"See :Category:Bridges: it {LONG}"),
+        (f"See [[:Category:Bridges]]: it {LONG}", f"See Category:Bridges: it {LONG}"),
+        (f"See [[:de:Avalon|it]] and [[:File:A.jpg]]: it {LONG}",
+         f"See it and File:A.jpg: it {LONG}"),
+        (f"<s>Eden</s><del>Utopia</del> <strike>Oz</strike>Avalon {LONG}", f"Avalon {LONG}"),
         (f"[https://example.org The site] of Avalon {LONG}", f"The site of Avalon {LONG}"),
         (f"Avalon&nbsp;&amp;&nbsp;Eden {LONG}", f"Avalon & Eden {LONG}"),
         ("Avalon<br />{{snd}}it\nis broken over lines.", "Avalon – it is broken over lines."),
         (f"__NOTOC__\nAvalon {LONG}", f"Avalon {LONG}"),
-        (f"Avalon <math>x^2</math>{{{{citation needed|date=May 2014}}}} {LONG}", f"Avalon {LONG}"),
+        (f"Avalon{{{{citation needed|date=May 2014}}}} {LONG}", f"Avalon {LONG}"),
     ],
 )  # fmt: skip
 def test_a_sentence_reads_as_in_the_article(wikitext: str, text: str) -> None:
     assert extract_paragraphs(wikitext, ["Datei", "Kategorie"]) == [text]
+
+
+@pytest.mark.parametrize(
+    ("wikitext", "text"),
+    [
+        ("It has {{formatnum:5432}} inhabitants in all of its parts.",
+         "It has 5432 inhabitants in all of its parts."),
+        ("It has {{FORMATNUM:{{#expr: 1900 + 5}}}} or {{formatnum|7}} parts in all.",
+         "It has 1905 or 7 parts in all."),
+        ("{{PAGENAME}} is {{lc:A VERY}} {{uc:big}} {{LCFIRST:Town}} of {{ucfirst:brel}}.",
+         "Arven is a very BIG town of Brel."),
+        ("{{DEFAULTSORT:Arven, town}}Arven is the {{ordinal|22}} town, with {{percent|5|20}}.",
+         "Arven is the 22nd town, with 25%."),
+        ("Ada ({{birth date|1970|5|3}} – {{death date|2020|5|3|df=y}}) was a queen.",
+         "Ada (May 3, 1970 – 3 May 2020) was a queen."),
+        ("Ada ({{floruit|1520}}) was {{age|1970|5|3|2000|1|1}} years old then.",
+         "Ada (fl. 1520) was 29 years old then."),
+        ("It is {{#if:|no|so}} and {{#ifeq:a|a|same|other}} in all of them.",
+         "It is so and same in all of them."),
+        ("It was won by {{Template:nowrap|Ada Pell}}{{#tag:ref|A book.}} in 1999.",
+         "It was won by Ada Pell in 1999."),
+    ],
+)  # fmt: skip
+def test_a_function_shows_its_words(wikitext: str, text: str) -> None:
+    dropped: Counter[str] = Counter()
+    assert extract_paragraphs(wikitext, title="Arven", dropped=dropped) == [text]
+    assert not dropped
+
+
+@pytest.mark.parametrize(
+    "hole",
+    [
+        "{{age|1970|5|3}}", "{{birth date and age|1970|5|3}}", "{{CURRENTYEAR}}",
+        "{{#expr: 2 ^ 3}}", "{{#expr: 1 / 3}}", "{{#invoke:Number|main|5}}", "{{plural:2|a|b}}",
+        "{{inflation|US|5|1950}}", "{{ordinal|x}}", "{{percent|5|0}}", "{{some number|5}}",
+        "<math>x^2</math>", "<chem>H2O</chem>", "{{nowrap|{{age|1970|5|3}}}}",
+        "{{formatnum:{{NUMBEROFARTICLES}}}}", "{{start date|2020|13|3}}",
+    ],
+)  # fmt: skip
+def test_a_sentence_whose_words_cannot_be_computed_is_left_out(hole: str) -> None:
+    dropped: Counter[str] = Counter()
+    text = f"Arven is a town on the coast. It has {hole} parts in all. It was founded by Dr. Ada."
+    assert extract_paragraphs(text, dropped=dropped) == [
+        "Arven is a town on the coast. It was founded by Dr. Ada."
+    ]
+    assert dropped == {HAS_HOLE: 1}
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "{{sfn|Pell|1999}}", " {{citation needed}}", " {{clarify}}", "{{some footnote|5}}",
+        " ({{some aside|5}})", "\n{{#invoke:Chart|main}}\n", "\n\n:<math>x^2</math>\n\n",
+        "\n{{some layout}}\n",
+    ],
+)  # fmt: skip
+def test_a_mark_or_a_block_is_removed_and_the_sentences_stay(mark: str) -> None:
+    dropped: Counter[str] = Counter()
+    text = f"Arven is a town on the coast.{mark} It has five parts in all."
+    paragraphs = extract_paragraphs(text, dropped=dropped)
+    assert " ".join(paragraphs) == "Arven is a town on the coast. It has five parts in all."
+    assert not dropped
+
+
+def test_the_placeholder_in_a_text_is_no_hole() -> None:
+    assert extract_paragraphs("Arven is a \ufffctown on the coast.") == [
+        "Arven is a town on the coast."
+    ]
 
 
 def test_only_running_text_is_kept() -> None:
@@ -95,12 +167,12 @@ def test_broken_wikitext_is_not_an_error(wikitext: str) -> None:
     assert extract_paragraphs(wikitext) == []
 
 
-def test_deeply_nested_templates_are_removed() -> None:
+def test_a_sentence_with_deeply_nested_templates_is_left_out() -> None:
     def nested(depth: int) -> str:
         return f"Avalon {'{{nowrap|' * depth}and{'}}' * depth} Eden are two cities."
 
     assert extract_paragraphs(nested(5)) == ["Avalon and Eden are two cities."]
-    assert extract_paragraphs(nested(50)) == ["Avalon Eden are two cities."]
+    assert extract_paragraphs(nested(50)) == []
 
 
 def test_a_paragraph_with_a_sentinel_is_skipped() -> None:

@@ -50,7 +50,7 @@ def test_an_exception_in_the_parser_fails_its_page_only() -> None:
     with PageWorkers(1) as workers:
         no_text: Any = 7
         first, second = workers.map([PageJob(1, no_text, ""), PageJob(2, GOOD, "")])
-    assert first.fault == "TypeError in the parser"
+    assert first.fault == "AttributeError in the parser"
     assert second.new == [GOOD]
 
 
