@@ -16,9 +16,10 @@ from benchmarks.workloads import accelerator
 from fki.config.schema import Config
 from fki.core.paths import asset_folder
 from fki.core.types import Probe
-from fki.data.collator import ExampleTokenizer, TokenizedExample, make_tokenize
+from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.data.dataset_folder import read_folder
 from fki.data.prompts import target_text
+from fki.data.tokenization import make_tokenize
 from fki.evaluation.evaluator import Evaluator
 from fki.metrics.answers import exact_match, extract_answer
 from fki.modeling import load

@@ -15,8 +15,8 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.measure import describe_processor
-from fki.data.collator import make_tokenize
 from fki.data.token_cache import TokenCache
+from fki.data.tokenization import make_tokenize
 from fki.modeling.load import load_base_model
 
 

@@ -6,7 +6,6 @@ have several spellings as tokens, so a text is never tokenized again to be score
 """
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,7 +19,7 @@ from fki.core.paths import expand_path
 from fki.core.types import PromptFormat
 from fki.data.collator import ExampleTokenizer
 from fki.data.input_checks import quote_text
-from fki.data.prompts import SENTINEL
+from fki.data.prompts import SENTINEL, SENTINEL_PATTERN
 from fki.exporting.export import EXPORT_INFO
 from fki.exporting.formats.registry import load_format
 from fki.metrics.answers import extract_answer, normalize_answer
@@ -29,7 +28,6 @@ from fki.modeling.runtime import Runtime, TorchRuntime
 from fki.runs.open_run import find_run, open_model, open_run
 
 MAX_RUNNERS_UP = 50  # the beam search keeps about twice as many texts in memory
-SENTINEL_PATTERN = re.compile(r"<extra_id_\d+>")
 EXPORTED_SETTINGS = ("prompt_format", "input_length", "output_length", "num_beams")
 
 

@@ -18,6 +18,7 @@ from fki.data.span_corruption import (
     noise_counts,
     noise_mask,
 )
+from fki.data.tokenization import PlainTokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -86,8 +87,15 @@ class TextChunker:
             return_offsets_mapping=True,
             verbose=False,  # no warning about long texts: they are split
         )
-        spans = map(token_spans, texts, encoding.offset_mapping)
-        return [*zip(encoding.input_ids, spans, strict=True)]
+        plain, marked = PlainTokenizer(self.tokenizer), list[MarkedText]()
+        for text, ids, ranges in zip(
+            texts, encoding.input_ids, encoding.offset_mapping, strict=True
+        ):
+            if not plain.is_ordinary(text, ids):
+                pairs = [*plain.encode(text)]
+                ids, ranges = [id for id, _ in pairs], [span for _, span in pairs]
+            marked.append((ids, token_spans(text, ranges)))
+        return marked
 
     def corrupt(self, example: Example, seed: int) -> list[tuple[list[int], list[int]]]:
         """(source, target) token ids of each chunk of a document, both ending in EOS.

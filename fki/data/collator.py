@@ -1,6 +1,6 @@
 """Tokenization of examples, once per text, and collation of token ids into padded batches."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from fki.data.chunking import TextChunker
 from fki.data.prompts import SENTINEL
 from fki.data.span_corruption import SENTINELS
 from fki.data.token_cache import TokenCache
+from fki.data.tokenization import make_tokenize
 
 IGNORE_INDEX = -100  # the label of a position that is not scored
 
@@ -149,11 +150,6 @@ class ExampleTokenizer:
         blank = body.index(self.sentinel_id) if self.sentinel_id in body else len(body)
         start = max(0, min(len(body) - room, blank - room // 2))
         return body[start : start + room] + ids[-1:]
-
-
-def make_tokenize(tokenizer: PreTrainedTokenizerBase) -> Callable[[list[str]], list[list[int]]]:
-    """A function from texts to token ids, EOS included, without truncation."""
-    return lambda texts: tokenizer(texts, truncation=False, verbose=False).input_ids
 
 
 def split_documents(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:

@@ -19,7 +19,7 @@ from fki.core.normalization import normalize_text
 from fki.core.paths import data_home
 from fki.core.probe_sets import BASE, PROBE_SETS
 from fki.core.types import OBJECT, SUBJECT, Period, Probe, ProbeSet, PromptFormat, Stream, Version
-from fki.data.prompts import source_text
+from fki.data.prompts import SENTINEL_PATTERN, source_text
 from fki.data.row_files import ROW_SUFFIXES, Row, RowProblems, parse_rows, raise_for_problems
 from fki.data.row_schema import fact_reader, get_text, get_texts, parse_question, stream_reader
 from fki.data.stream import add_probe_sets, build_stream, fill_store
@@ -129,6 +129,11 @@ def read_wordings(file: Path) -> dict[str, tuple[str, ...]]:
             if text.count(OBJECT) != 1 or SUBJECT not in text:
                 raise DataError(
                     f"{file}: '{relation}': '{wording}' needs {SUBJECT} and one {OBJECT}."
+                )
+            if blank := SENTINEL_PATTERN.search(text):
+                raise DataError(
+                    f"{file}: '{relation}': '{wording}' must not contain {blank[0]}; its blank is "
+                    f"{OBJECT}."
                 )
     return found
 

@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 
 from fki.core.types import Document, Example, Probe, PromptFormat
-from fki.data.prompts import blank_out
+from fki.data.prompts import blank_out, find_special_token
 from fki.data.salient_spans import salient_spans
 from fki.data.span_corruption import Span
 
@@ -50,7 +50,11 @@ def is_askable(text: str, span: Span) -> bool:
     answer = text[slice(*span)]
     words, characters = MAX_ANSWER
     is_short = len(answer.split()) <= words and len(answer) <= characters
-    return is_short and text.casefold().count(answer.casefold()) == 1
+    return (
+        is_short
+        and not find_special_token(answer)
+        and text.casefold().count(answer.casefold()) == 1
+    )
 
 
 def _document_ids(documents: Sequence[Document], period: str) -> list[str]:

@@ -5,11 +5,19 @@
 """
 
 import re
+import unicodedata
 
 from fki.core.types import OBJECT, SUBJECT, Example, Fact, PromptFormat
 
 SENTINEL, END_SENTINEL = "<extra_id_0>", "<extra_id_1>"
-SPECIAL_TOKEN = re.compile(r"<extra_id_\d+>|</s>|<pad>")  # not allowed in answers
+SENTINEL_PATTERN = re.compile(r"<extra_id_\d+>")
+SPECIAL_TOKEN = re.compile(r"<extra_id_\d+>|</s>|<pad>|<unk>")  # not allowed in answers
+
+
+def find_special_token(text: str) -> str:
+    """The first token that cannot be part of an answer, as a tokenizer reads it (NFKC), or ""."""
+    found = SPECIAL_TOKEN.search(unicodedata.normalize("NFKC", text))
+    return found[0] if found else ""
 
 
 def source_text(wording: str, subject: str, prompt: PromptFormat) -> str:

@@ -11,12 +11,13 @@ from fki.core.calendar import last_day, parse_date
 from fki.core.errors import closest_match
 from fki.core.normalization import distinct_texts, normalize_text
 from fki.core.types import OBJECT, SUBJECT, Document, Fact
-from fki.data.prompts import SENTINEL, SPECIAL_TOKEN
+from fki.data.prompts import SENTINEL, SENTINEL_PATTERN, find_special_token
 from fki.data.row_files import Row
 
 FACT_COLUMNS = ("subject", "relation", "object", "start")
 PROMPT_COLUMNS = ("prompt", "target", "date")
 TEXT_COLUMNS = ("text", "date", "id", "title")
+MARKED_COLUMNS = ("prompt", "input", "output")  # contain blanks
 
 
 def stream_reader(wordings: dict[str, tuple[str, ...]]) -> Callable[[Row], Fact | Document]:
@@ -87,8 +88,11 @@ def _parse_prompt(values: dict[str, Any], *, dated: bool) -> Fact:
 def parse_question(values: dict[str, Any]) -> tuple[str, str]:
     """The `prompt` of a row, and its wording."""
     prompt = get_text(values, "prompt")
-    if prompt.count(SENTINEL) > 1:
+    blanks = SENTINEL_PATTERN.findall(prompt)
+    if blanks.count(SENTINEL) > 1:
         raise ValueError(f"'prompt' contains {SENTINEL} more than once")
+    if other := [blank for blank in blanks if blank != SENTINEL]:
+        raise ValueError(f"'prompt' must not contain {other[0]}; its blank is {SENTINEL}")
     if SUBJECT in prompt or OBJECT in prompt:
         raise ValueError(
             f"'prompt' must not contain {SUBJECT} or {OBJECT}; its blank is {SENTINEL}"
@@ -114,6 +118,8 @@ def get_text(values: dict[str, Any], column: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"'{column}' must be text, not {value!r}")
     value.encode()  # a lone surrogate, which JSON can spell, raises a ValueError
+    if column not in MARKED_COLUMNS and (blank := SENTINEL_PATTERN.search(value)):
+        raise ValueError(f"'{column}' must not contain {blank[0]}, a sentinel")
     return value.strip()
 
 
@@ -124,6 +130,6 @@ def get_texts(values: dict[str, Any], column: str) -> tuple[str, ...]:
         raise ValueError(f"'{column}' is an empty list")
     cells = [{column: v} for v in value] if isinstance(value, list) else [values]
     texts = distinct_texts(get_text(cell, column) for cell in cells)
-    if special := SPECIAL_TOKEN.search(" ".join(texts)):
-        raise ValueError(f"'{column}' must not contain {special[0]}, a token that delimits answers")
+    if special := find_special_token(" ".join(texts)):
+        raise ValueError(f"'{column}' must not contain {special}, a token that delimits answers")
     return texts

@@ -31,6 +31,7 @@ MAX_CACHE_BYTES = (
     2**30
 )  # bytes of one tokenizer's segments; those that were used longest ago go first
 DAY = 86_400  # seconds
+RULES = "control tokens in texts are characters"  # of `tokenization.py`; others have other ids
 MAX_PENDING = 2**17  # texts that are held in memory before they go on disk
 
 Ids = list[list[int]]
@@ -157,7 +158,7 @@ def tokenizer_digest(tokenizer: Any) -> str | None:
         return None
     kind = type(tokenizer).__name__, tokenizer.backend_tokenizer.encode_special_tokens
     versions = [version(package) for package in ("tokenizers", "transformers")]
-    text = json.dumps([kind, versions, state], sort_keys=True)
+    text = json.dumps([RULES, kind, versions, state], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

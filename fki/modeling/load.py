@@ -24,9 +24,10 @@ from fki.core.errors import ConfigError, FkiError, NotDownloaded, did_you_mean
 from fki.core.paths import asset_folder, data_home, expand_path
 from fki.core.types import DocumentObjective
 from fki.data import token_cache
-from fki.data.collator import ExampleTokenizer, make_tokenize
+from fki.data.collator import ExampleTokenizer
 from fki.data.prompts import END_SENTINEL, SENTINEL
 from fki.data.token_cache import TokenCache
+from fki.data.tokenization import make_tokenize
 from fki.modeling.modeling_fki import FkiT5Config, FkiT5ForConditionalGeneration
 
 EMBEDDED_MODELS = ("t5-mini",)

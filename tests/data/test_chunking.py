@@ -11,7 +11,8 @@ from fki.core.errors import ConfigError
 from fki.core.types import DocumentObjective, Example
 from fki.data import chunking
 from fki.data.chunking import TextChunker
-from fki.data.collator import ExampleTokenizer, TokenizedExample, make_tokenize
+from fki.data.collator import ExampleTokenizer, TokenizedExample
+from fki.data.tokenization import make_tokenize
 
 WORDS = [
     "Ada Quill",
@@ -186,6 +187,8 @@ def test_a_text_is_tokenised_once_whatever_the_epoch(tokenizer: Any) -> None:
 
     class Counting:
         is_fast, eos_token_id = True, tokenizer.eos_token_id
+        unk_token, unk_token_id = tokenizer.unk_token, tokenizer.unk_token_id
+        all_special_tokens = tokenizer.all_special_tokens
         convert_tokens_to_ids = staticmethod(tokenizer.convert_tokens_to_ids)
 
         def __call__(self, texts: list[str], **options: Any) -> Any:

@@ -160,6 +160,14 @@ def test_of_many_bad_rows_only_those_that_are_shown_are_held() -> None:
         ({"prompt": "<extra_id_0> <extra_id_0>", "target": "a", "date": "2023"}, "more than once"),
         (GOOD | {"start": None}, "'start' must be text, not None"),
         ({"subject": "x", "object": "y", "start": "2023"}, "'relation' is missing"),
+        (GOOD | {"object": "<unk>"}, "'object' must not contain <unk>"),
+        (GOOD | {"object": "a ＜/s＞ b"}, "'object' must not contain </s>"),  # as NFKC reads it
+        (GOOD | {"subject": "<extra_id_0>"}, "'subject' must not contain <extra_id_0>"),
+        (GOOD | {"relation": "<extra_id_7>"}, "'relation' must not contain <extra_id_7>"),
+        (
+            {"prompt": "The <extra_id_1> is <extra_id_0>.", "target": "a", "date": "2023"},
+            "'prompt' must not contain <extra_id_1>",
+        ),
         (GOOD | {"object": "a </s> b"}, "'object' must not contain </s>"),
         (GOOD | {"object": ["a", "<extra_id_1>"]}, "'object' must not contain <extra_id_1>"),
         ({"prompt": "[X] is", "target": "a", "date": "2023"}, "its blank is <extra_id_0>"),
@@ -254,6 +262,7 @@ def test_a_relation_without_wordings_of_its_own_gets_two(folder: Path) -> None:
         ["[X] has no object."],
         ["No subject [Y]."],
         ["[X] [Y] [Y]."],
+        ["[X] <extra_id_0> [Y]."],
         "The head of [X] is [Y].",
         "[X] [Y].",
         [],

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
 
 from fki.data import token_cache
-from fki.data.collator import make_tokenize
 from fki.data.token_cache import TokenCache
+from fki.data.tokenization import make_tokenize
 from fki.testing import toy_tokenizer
 
 TEXTS = ["The mayor of Oz is <extra_id_0>.", "Ys", "", "é\u0301ñ 東京", "long " * 400, "Ys"]
