@@ -1,4 +1,4 @@
-"""Decompression of plain, .bz2, .gz and .zst files, detected by their first bytes.
+"""Decompression of plain, .bz2, .gz, .xz and .zst files, detected by their first bytes.
 
 `open_stream` decompresses a binary file as it is read. `open_decompressed` does the same in a
 thread that reads ahead: bzip2 takes nine tenths of the time of reading a dump, so two snapshots
@@ -7,6 +7,7 @@ are decompressed at the same time. `fki.net.bzip2` reads the blocks of a bzip2 f
 
 import bz2
 import gzip
+import lzma
 import zlib
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -18,11 +19,12 @@ from typing import IO, Literal, NamedTuple
 from fki.core.errors import DataError
 from fki.net.optional import import_zstd
 
-Compression = Literal["plain", "bzip2", "gzip", "zstd", "7z"]
+Compression = Literal["plain", "bzip2", "gzip", "xz", "zstd", "7z"]
 
 MAGIC: dict[bytes, Compression] = {
     b"BZh": "bzip2",
     b"\x1f\x8b": "gzip",
+    b"\xfd7zX": "xz",
     b"\x28\xb5\x2f\xfd": "zstd",
     b"7z\xbc\xaf": "7z",
 }
@@ -64,6 +66,8 @@ def open_stream(file: Path, raw: IO[bytes], compression: Compression) -> IO[byte
             return bz2.open(raw)
         case "gzip":
             return gzip.open(raw)  # type: ignore[return-value]
+        case "xz":
+            return lzma.open(raw)
         case "zstd":
             return import_zstd().ZstdFile(raw)
         case "7z":
@@ -77,7 +81,7 @@ def open_stream(file: Path, raw: IO[bytes], compression: Compression) -> IO[byte
 def read_errors(compression: Compression) -> tuple[type[Exception], ...]:
     """The errors that a read of damaged content raises."""
     zstd_errors = (import_zstd().ZstdError,) if compression == "zstd" else ()
-    return (EOFError, OSError, zlib.error, *zstd_errors)
+    return (EOFError, OSError, zlib.error, lzma.LZMAError, *zstd_errors)
 
 
 @contextmanager

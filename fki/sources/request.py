@@ -20,6 +20,7 @@ R = TypeVar("R", bound="DownloadRequest")
 W = TypeVar("W", bound="WindowRequest")
 
 NOT_RECORDED = ("shard", "workers", "contact", "mirror")  # these do not change the result
+FIRST_YEAR = 2  # of a window: facts of the year before it are looked up too
 WINDOW_VERSIONS: tuple[Version, ...] = ("month", "quarter")
 
 
@@ -129,6 +130,11 @@ class WindowRequest(DownloadRequest):
         this_month = today.replace(day=1)
         until = _parse_day("--until", self.until) if self.until else this_month
         since = _parse_day("--since", self.since) if self.since else _month_before(until)
+        if since.year < FIRST_YEAR:
+            raise ConfigError(
+                f"The window from {since} until {until} begins too early.",
+                hint=f"Give a window that begins in the year {FIRST_YEAR} or later.",
+            )
         if since >= until:
             raise ConfigError(
                 f"--since must be before --until: {since} is not before {until}.",

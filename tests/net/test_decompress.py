@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import lzma
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,7 @@ COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
     "plain": bytes,
     "bzip2": bz2.compress,
     "gzip": gzip.compress,
+    "xz": lzma.compress,
     "zstd": zstd,
 }
 
@@ -42,7 +44,7 @@ def test_a_file_is_decompressed_by_its_first_bytes(tmp_path: Path, kind: str) ->
         assert raw.tell() == file.stat().st_size
 
 
-@pytest.mark.parametrize("kind", ["bzip2", "gzip", "zstd"])
+@pytest.mark.parametrize("kind", ["bzip2", "gzip", "xz", "zstd"])
 def test_a_truncated_file_is_an_error(tmp_path: Path, kind: str) -> None:
     file = tmp_path / "dump"
     file.write_bytes(COMPRESSED[kind](TEXT)[:-9])

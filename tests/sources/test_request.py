@@ -116,3 +116,11 @@ def test_wikimedia_requires_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
     assert require_contact("me@example.org") == "me@example.org"
     monkeypatch.setenv("FKI_CONTACT", "https://example.org")
     assert require_contact("") == "https://example.org"
+
+
+@pytest.mark.parametrize("options", [{"since": "0001"}, {"until": "0001"}, {"until": "0001-01-02"}])
+def test_a_window_in_the_first_year_is_an_error(options: dict[str, str]) -> None:
+    for source in ("wikidata", "dump"):
+        request = make_request("wiki", source, ("x.json",) if source == "dump" else (), options)
+        with pytest.raises(ConfigError, match="too early"):
+            request.with_dates()  # type: ignore[attr-defined]

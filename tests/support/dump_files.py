@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import json
+import lzma
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
@@ -65,6 +66,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "one.bz2": bz2.compress,
     "json.gz": gzip.compress,
     "members.gz": lambda content: pack_streams(gzip.compress, content),
+    "json.xz": lzma.compress,
     "json.zst": zstd,
     "frames.zst": lambda content: pack_streams(zstd, content),
 }

@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import lzma
 from importlib.util import find_spec
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
@@ -63,6 +64,8 @@ def save(file: Path, xml: str, encoding: str = "utf-8") -> Path:
         content = bz2.compress(content)
     elif file.suffix == ".gz":
         content = gzip.compress(content)
+    elif file.suffix == ".xz":
+        content = lzma.compress(content)
     elif file.suffix == ".zst":
         content = import_zstd().compress(content)
     file.parent.mkdir(parents=True, exist_ok=True)

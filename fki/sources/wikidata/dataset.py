@@ -1,15 +1,17 @@
 """Build a dataset of Wikidata facts; rows, wordings and card are the same for both sources."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from fki.core.errors import DataError
 from fki.net.resolve_source import SourceRecord
 from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.request import WindowRequest
-from fki.sources.wikidata.relations import Relation
-from fki.sources.wikidata.select_facts import FactSelector
+from fki.sources.wikidata.relations import Relation, load_relations
+from fki.sources.wikidata.select_facts import NO_ANSWER_LABEL, FactSelector
 from fki.sources.wikidata.statements import Subject, Window
 
+MAX_REASONS = 3  # in the error of a dataset without changes
 NOTES = (
     "Wikidata is edited by volunteers: a change may be entered weeks after it happened, or never. "
     "Older windows are more complete.",
@@ -31,18 +33,21 @@ def build_draft(
     window: Window,
     request: WindowRequest,
     source: SourceRecord,
+    dropped: Counter[str] | None = None,
 ) -> DatasetDraft:
-    """Build the dataset of a window. Raises DataError if no fact changed in the window."""
+    """Build the dataset of a window.
+
+    Args:
+        dropped: statements that the source skipped, by reason.
+    Raises:
+        DataError: no fact changed in the window.
+    """
     selector = FactSelector(relations, window, request.limit)
     for subject in subjects:
         selector.add(subject)
     tables = selector.build_tables()
     if not tables["stream"]:
-        raise DataError(
-            f"No usable fact of the {len(relations)} requested relations changed from "
-            f"{window.since} until {window.until}.",
-            hint="Try a longer window, or --relations all",
-        )
+        raise _nothing_changed(relations, window, selector.dropped + (dropped or Counter()))
     used = {row["relation"] for rows in tables.values() for row in rows}
     return DatasetDraft(
         request.dataset_name,
@@ -54,9 +59,27 @@ def build_draft(
         [source],
         tables,
         {r.id: {"label": r.label, "wordings": [*r.wordings]} for r in relations if r.id in used},
-        selector.dropped,
+        selector.dropped + (dropped or Counter()),
         [*NOTES, *_describe_undated(selector)],
         request.command,
+    )
+
+
+def _nothing_changed(
+    relations: Sequence[Relation], window: Window, dropped: Counter[str]
+) -> DataError:
+    """The error of a dataset without changes; it names the main reasons and a remedy."""
+    reasons = [f"{why} ({count:,})" for why, count in dropped.most_common(MAX_REASONS)]
+    skipped = f" Skipped: {'; '.join(reasons)}." if reasons else ""
+    hint = "Try a longer window"
+    if dropped.most_common(1) and dropped.most_common(1)[0][0] == NO_ANSWER_LABEL:
+        hint = "The labels of objects are missing, as in a filtered dump: read a whole dump."
+    elif len(relations) < len(load_relations()):
+        hint += ", or --relations all"
+    return DataError(
+        f"No usable fact of the {len(relations)} requested relations changed from "
+        f"{window.since} until {window.until}.{skipped}",
+        hint=hint,
     )
 
 

@@ -201,7 +201,7 @@ def check_complete(name: str, counts: Counter[str], dropped: Counter[str]) -> No
         raise DataError(
             f"{name} is not a JSON dump of Wikidata: none of {counts['lines']:,} lines is an "
             "entity.",
-            hint="fki reads latest-all.json.bz2, .gz or .zst, with one entity a line.",
+            hint="fki reads latest-all.json.bz2, .gz, .xz or .zst, with one entity a line.",
         )
     if counts["["] and not counts["]"]:
         raise DataError(

@@ -49,9 +49,10 @@ def open_draft(request: DumpRequest, progress: ProgressReporter) -> Iterator[Dat
         workers=request.workers or DEFAULT_WORKERS,
         on_progress=progress.report_file,
     ) as subjects:
-        draft = build_draft(subjects, relations, complete.window(), complete, subjects.source)
+        draft = build_draft(
+            subjects, relations, complete.window(), complete, subjects.source, subjects.dropped
+        )
         draft.command = request.command
-        draft.dropped.update(subjects.dropped)
         draft.notes += [f"Unreadable line: {line}" for line in subjects.broken]
         yield draft
 

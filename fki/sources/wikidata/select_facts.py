@@ -6,6 +6,7 @@ filters of answers are those of TemporalWiki (Jang et al., 2022) that need no te
 """
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import date
@@ -33,6 +34,8 @@ KEYS_PER_RELATION = 500  # the sample size for unchanged keys, and for keys that
 MIN_UNCHANGED = 20  # unchanged keys per relation, or as many as changed keys if these are more
 
 SHARED_LABEL = "label shared by two subjects"
+NO_ANSWER_LABEL = "no English label"
+CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # or half a character
 
 
 class CompactRows(Collection[Row]):
@@ -168,7 +171,9 @@ class FactSelector:
     def _check(self, subject: str, relation: str, answer: str) -> None:
         """Raises UnclearTimeline if a label is missing, too long, reserved or in the prompt."""
         if not subject.strip() or not answer.strip():
-            raise UnclearTimeline("no English label")
+            raise UnclearTimeline(NO_ANSWER_LABEL)
+        if CONTROL_CHARACTER.search(subject + answer):
+            raise UnclearTimeline("label contains a control character")
         if len(answer.split()) > MAX_ANSWER_WORDS:
             raise UnclearTimeline(f"answer longer than {MAX_ANSWER_WORDS} words")
         prompts = (w.replace(SUBJECT, subject) for w in self.relations[relation].wordings)

@@ -133,7 +133,8 @@ def _make_probe(
     old, new = _objects_on(facts, before), _objects_on(facts, after)
     name = "initial" if set(old) == set(new) else "updated" if old else "new"
     if not new:
-        return "facts: no longer valid", None
+        is_later = all(fact.start and fact.start.isoformat() > after for fact in facts)
+        return f"facts: {'not yet' if is_later else 'no longer'} valid", None
     if mentions is None:
         return "facts: no article about the subject, or none that was read", None
     if max(len(old), len(new)) > MAX_OBJECTS:

@@ -13,7 +13,7 @@ from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.wikipedia.align_facts import FactAligner, read_facts
 from fki.sources.wikipedia.collect_changes import ChangeCollector
 from fki.sources.wikipedia.join_pages import PagePair, join_pages
-from fki.sources.wikipedia.snapshots import LICENSE, WikiSnapshot
+from fki.sources.wikipedia.snapshots import WikiSnapshot, text_license
 from fki.sources.wikipedia.workers import PageJob, PageLimits, PageWorkers
 from fki.sources.wikipedia.xml_export import Page, SiteInfo, iter_pages
 
@@ -128,8 +128,9 @@ def _assemble_draft(
         f"{counts['changed']:,} changed, {counts['unchanged']:,} unchanged. The texts are by "
         "Wikipedia's authors, who are named in each article's history; `id` is page, revision and "
         "paragraph.",
-        LICENSE,
-        [replace(o, name=f"{age}: {o.name}") for age, s in (("older", old), ("newer", new))
+        text_license(after),
+        [replace(o, name=f"{age}: {o.name}", license=text_license(day))
+         for age, s, day in (("older", old, before), ("newer", new, after))
          for o in s.source_records()],
         {stem: rows for stem, rows in tables.items() if len(rows)},
         dropped=collector.dropped + probes.dropped,

@@ -12,10 +12,16 @@ from fki.core.errors import ConfigError, DataError
 from fki.net.downloads import OnProgress
 from fki.net.resolve_source import SourceRecord, resolve_place
 
-LICENSE = "cc-by-sa-4.0"
+LICENSE, OLD_LICENSE = "cc-by-sa-4.0", "cc-by-sa-3.0"
+LICENSE_CHANGE = "2023-06-07"  # Wikimedia's terms of use; older snapshots are under the old one
 DATE_STAMP = re.compile(r"(?<!\d)(20\d\d)(\d\d)(\d\d)(?!\d)")  # enwiki-20260101-pages-articles
 PAGE_RANGE = re.compile(r"-p0*(\d+)p0*\d+")  # pages-articles2.xml-p41243p151573.bz2
-SUFFIXES = (".xml", ".bz2", ".gz", ".zst")
+SUFFIXES = (".xml", ".bz2", ".gz", ".xz", ".zst")
+
+
+def text_license(day: str) -> str:
+    """The license of a wiki's texts on an ISO day."""
+    return LICENSE if day >= LICENSE_CHANGE else OLD_LICENSE
 
 
 @dataclass(slots=True)

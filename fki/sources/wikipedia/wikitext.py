@@ -64,7 +64,8 @@ SCRIPTS = (  # 10^5 is not 105
     (re.compile(r"<sup>([−–-]?\d+)</sup>", re.IGNORECASE), r"^\1"),
     (re.compile(r"(?<=\d)<sub>(\d+)</sub>", re.IGNORECASE), r"_\1"),
 )
-CLEANUPS = (  # remains of removed templates and footnotes
+CLEANUPS = (  # control characters, and remains of removed templates and footnotes
+    (re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]"), ""),
     (re.compile(r"'{2,}"), ""),
     (re.compile(r"[ \t\u00a0\u2009\u202f]+"), " "),
     (re.compile(r"([(\[])[ ,;:]+"), r"\1"),

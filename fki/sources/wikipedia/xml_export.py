@@ -1,10 +1,12 @@
 """Stream the pages of a MediaWiki XML export in constant memory.
 
-https://www.mediawiki.org/wiki/Help:Export describes the format; 0.10 and 0.11 are in use, and older
-ones have the same elements. Expat calls a handler for each tag, so no tree is built. Document types
-are refused, and with them internal and external entities: exports have none.
+https://www.mediawiki.org/wiki/Help:Export describes the format; 0.10 and 0.11 are in use. Before
+0.6 a page has no <ns>, so that its title gives its namespace, and before 0.4 no <redirect>. Expat
+calls a handler for each tag, so no tree is built. Document types are refused, and with them
+internal and external entities: exports have none.
 """
 
+import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,13 @@ MAX_TAG_BYTES = 2**24
 MAX_PAGE_ID = 2**32  # exclusive; MediaWiki stores page ids in 32 bits
 XML_NAMESPACE = "http://www.mediawiki.org/xml/export-"
 ARTICLES, FILES, CATEGORIES = 0, 6, 14  # namespaces
+REDIRECT_TEXT = re.compile(r"\s*#\w+\s*:?\s*\[\[([^\]|#]+)")  # in any language
+CANONICAL_NAMES = {  # of namespaces; MediaWiki reads them in every language
+    **{"media": -2, "special": -1, "talk": 1, "user": 2, "user talk": 3, "project": 4},
+    **{"project talk": 5, "file": 6, "image": 6, "file talk": 7, "image talk": 7, "mediawiki": 8},
+    **{"mediawiki talk": 9, "template": 10, "template talk": 11, "help": 12, "help talk": 13},
+    **{"category": 14, "category talk": 15, "portal": 100, "portal talk": 101},
+}
 PAGE_FIELDS = {  # attributes of a page, by the path of their element
     ("title",): "title",
     ("ns",): "ns",
@@ -60,6 +69,13 @@ class SiteInfo:
     namespaces: dict[int, str] = field(default_factory=dict)
     latest: str = ""  # timestamp of the latest revision read so far
 
+    def find_namespace(self, title: str) -> int:
+        """The namespace of a page, from the prefix of its title."""
+        prefix, colon, _ = title.partition(":")
+        name = " ".join(prefix.replace("_", " ").split()).casefold()
+        own = {text.casefold(): key for key, text in self.namespaces.items() if text}
+        return own.get(name, CANONICAL_NAMES.get(name, ARTICLES)) if colon else ARTICLES
+
     @property
     def non_text_namespaces(self) -> tuple[str, ...]:
         """This wiki's names for files and categories."""
@@ -99,6 +115,7 @@ class _PageParser:
         self.depth = 0
         self.finished: list[Page] = []  # pages of the current chunk
         self.last_title = ""
+        self.has_namespaces = False  # whether pages have <ns>
         self.parser = ParserCreate()
         self.parser.buffer_text = True
         self.parser.buffer_size = CHUNK_SIZE
@@ -159,6 +176,8 @@ class _PageParser:
                 self.values, self.best, self.redirect = {}, None, ""
             case ["page", "revision"]:
                 self.values = {k: self.values.get(k, "") for k in ("title", "ns", "id")}
+            case ["page", "ns"]:
+                self.has_namespaces = True
             case ["page", "redirect"]:
                 self.redirect = attributes.get("title", "") or "?"
             case ["page", "revision", "text"]:
@@ -208,7 +227,9 @@ class _PageParser:
         self.best = Page(
             id=_parse_int(get("id", "")),
             title=get("title", ""),
-            ns=_parse_int(get("ns", "")),
+            ns=_parse_int(get("ns", ""))
+            if get("ns")
+            else self.site.find_namespace(get("title", "")),
             revision=number,
             parent=_parse_int(get("parent", "") or "0"),
             timestamp=time,
@@ -223,6 +244,8 @@ class _PageParser:
         if not (0 < page.id < MAX_PAGE_ID and page.title and len(page.timestamp) >= 10):
             raise self._error("a page has no id, title or timestamp")
         self.last_title, page.redirect = page.title, self.redirect
+        if not self.has_namespaces and (match := REDIRECT_TEXT.match(page.text or "")):
+            page.redirect = page.redirect or match[1].strip()
         self.site.latest = max(self.site.latest, page.timestamp)
         self.finished.append(page)
 

@@ -1,5 +1,6 @@
 """A draft has the rows of a window, and the wordings of the relations in use."""
 
+from collections import Counter
 from datetime import date
 
 import pytest
@@ -31,6 +32,20 @@ def test_a_draft_has_the_wordings_of_the_relations_in_use() -> None:
     assert [row["object"] for row in draft.tables["stream"]] == ["Ada Quill"]
     assert [*draft.wordings] == ["P6"]
     assert draft.name == "wiki-2025-Q4" and draft.command == REQUEST.command
+
+
+def test_the_error_names_the_reasons_and_no_remedy_that_is_followed_already() -> None:
+    unlabeled = Claim("P6", "Q2", "", start=PartialDate("2025-11-01", "day"))
+    with pytest.raises(DataError, match=r"Skipped: no English label \(1\)") as caught:
+        draft_of(unlabeled)
+    assert "whole dump" in (caught.value.hint or "")
+    two = [leader("2025-11-01"), Claim("P6", "Q3", "Bo", start=PartialDate("2025-11-01", "day"))]
+    with pytest.raises(DataError, match=r"two objects at once") as caught:
+        draft_of(*two)
+    assert caught.value.hint == "Try a longer window, or --relations all"
+    with pytest.raises(DataError) as caught:
+        build_draft([], select_relations("all"), WINDOW, REQUEST, SOURCE, Counter({"a reason": 2}))
+    assert "a reason (2)" in str(caught.value) and caught.value.hint == "Try a longer window"
 
 
 @pytest.mark.parametrize("claims", [(), (leader("2025-09-01"),), (leader("2026-01-01"),)])

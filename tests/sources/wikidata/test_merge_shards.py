@@ -142,7 +142,7 @@ def test_a_dump_truncated_at_the_end_of_a_stream_is_an_error(text: bytes, tmp_pa
         read_subjects(parts, tmp_path / "work")
 
 
-@pytest.mark.parametrize("name", ["json.bz2", "streams.bz2", "json.gz", "json.zst"])
+@pytest.mark.parametrize("name", ["json.bz2", "streams.bz2", "json.gz", "json.xz", "json.zst"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_changed_byte_is_an_error_and_leaves_no_files(
     name: str, workers: int, packed: Callable[[str], Path], tmp_path: Path

@@ -81,6 +81,9 @@ def test_the_order_of_subjects_has_no_effect(
         ("Avalon", "avalon City", "answer contained in its prompt, or the reverse"),
         ("Avalon City", "Avalon", "answer contained in its prompt, or the reverse"),
         ("Avalon", "Ada <extra_id_0>", "label contains a token reserved by fki or T5"),
+        ("Avalon", "Ada \x1b[31m", "label contains a control character"),
+        ("Ava\x00lon", "Ada", "label contains a control character"),
+        ("Avalon", "Ada \ud800", "label contains a control character"),
         ("Avalon", "[X]", "label contains a token reserved by fki or T5"),
     ],
 )

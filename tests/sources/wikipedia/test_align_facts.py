@@ -85,7 +85,7 @@ def test_a_fact_valid_at_both_dates_is_aligned_with_unchanged_text(start: str) -
         ([fact("country", "Utopia")], "the object is not in the text"),
         ([fact("league", "Long League")], "the object is not in the text"),  # in new text alone
         ([fact("river", "Quil")], "the object is not in the text"),
-        ([fact("mayor", "Bo Quill", start="2024-03-01")], "no longer valid"),
+        ([fact("mayor", "Bo Quill", start="2024-03-01")], "not yet valid"),
         ([fact("mayor", "Bo Quill", start="2020-01-01", end="2023-12-31")], "no longer valid"),
         ([fact("country", "Eden", *map(str, range(15)))], "more than 15 objects"),
         ([fact("country", "Eden", subject="Camelot")], "no article about the subject"),
@@ -155,3 +155,13 @@ def test_a_missing_dataset_or_a_bad_row_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "stream.jsonl").write_text('{"subject": "Avalon"}\n')
     with pytest.raises(DataError, match="'relation' is missing"):
         [*read_facts(str(tmp_path))]
+
+
+def test_a_fact_without_an_object_now_has_ended_or_not_begun() -> None:
+    ended = fact("mayor", "Ann Stone", start="2020-01-01", end="2024-01-15")
+    later = fact("league", "Long League", start="2024-03-01")
+    both = [fact("river", "Quill", end="2020-01-01"), fact("river", "Fen", start="2024-03-01")]
+    assert align(ended, later, *both).dropped == {
+        "facts: no longer valid": 2,
+        "facts: not yet valid": 1,
+    }

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fki.core.errors import ConfigError, DataError
-from fki.sources.wikipedia.snapshots import find_snapshots
+from fki.sources.wikipedia.snapshots import find_snapshots, text_license
 from tests.support.two_snapshots import AVALON, NEW, OLD, build, rows, save_two, with_new_mayor
 from tests.support.wiki_export import export, page, revision, save
 
@@ -66,3 +66,8 @@ def test_dates_given_with_two_files_name_them_and_filter_nothing(tmp_path: Path)
     draft = build(places, "2023-01-01", "2023-02-01")
     assert draft.name == "testwiki-2023-01-01-2023-02-01"
     assert rows(draft) == rows(build(places))
+
+
+def test_texts_before_june_2023_are_under_the_old_license() -> None:
+    days = ["2021-08-01", "2023-06-06", "2023-06-07", "2026-01-01"]
+    assert [text_license(day) for day in days] == ["cc-by-sa-3.0"] * 2 + ["cc-by-sa-4.0"] * 2

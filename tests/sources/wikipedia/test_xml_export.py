@@ -1,5 +1,6 @@
 """Exports of MediaWiki are read page by page, and nothing unsafe or broken is taken for one."""
 
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ def read(file: Path, **options: str) -> list[Page]:
 
 
 @pytest.mark.parametrize("version", ["0.10", "0.11"])
-@pytest.mark.parametrize("suffix", [".xml", ".xml.bz2", ".xml.gz", ".xml.zst"])
+@pytest.mark.parametrize("suffix", [".xml", ".xml.bz2", ".xml.gz", ".xml.xz", ".xml.zst"])
 def test_every_version_and_compression_has_the_same_pages(
     tmp_path: Path, version: str, suffix: str
 ) -> None:
@@ -35,6 +36,38 @@ def test_every_version_and_compression_has_the_same_pages(
         ("Datei", "Kategorie"),
         "2024-01-15T10:00:00Z",
     )
+
+
+@pytest.mark.parametrize("version", ["0.3", "0.5"])
+def test_without_ns_a_page_has_the_namespace_of_its_title(tmp_path: Path, version: str) -> None:
+    titles = {
+        "Avalon": 0, "2001: A Space Odyssey": 0, "Talk:Avalon": 1, "User talk:Ann": 3,
+        "user_talk:Ann": 3, "Datei:A.jpg": 6, "File:A.jpg": 6, "Kategorie:Brücken": 14,
+        "Template:Box": 10, ": Avalon": 0,
+    }  # fmt: skip
+    pages = [page(n, text="x", title=title) for n, title in enumerate(titles, 1)]
+    xml = re.sub(r"<ns>\d+</ns>", "", export(*pages, version=version))
+    read_pages = read(save(tmp_path / "old.xml", xml))
+    assert {p.title: p.ns for p in read_pages} == titles
+    assert [p.is_article for p in read_pages] == [ns == 0 for ns in titles.values()]
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("#REDIRECT [[Eden]]", "Eden"),
+        ("#weiterleitung: [[Eden#Top|it]]", "Eden"),
+        ("# [[Eden]] is first", ""),
+        ("Avalon is in [[Eden]].", ""),
+    ],
+)
+def test_without_redirect_tags_the_text_shows_a_redirect(
+    tmp_path: Path, text: str, target: str
+) -> None:
+    xml = export(page(1, text=text))
+    [new] = read(save(tmp_path / "new.xml", xml))
+    [old] = read(save(tmp_path / "old.xml", xml.replace("<ns>0</ns>", "")))
+    assert (new.redirect, old.redirect) == ("", target)
 
 
 def test_the_compression_is_recognized_by_the_first_bytes(tmp_path: Path) -> None:
@@ -127,7 +160,7 @@ def test_deeply_nested_tags_are_skipped(tmp_path: Path) -> None:
     assert [p.text for p in read(save(tmp_path / "dump.xml", xml))] == ["x", "y"]
 
 
-@pytest.mark.parametrize("suffix", [".xml", ".xml.bz2", ".xml.gz", ".xml.zst"])
+@pytest.mark.parametrize("suffix", [".xml", ".xml.bz2", ".xml.gz", ".xml.xz", ".xml.zst"])
 def test_a_truncated_file_is_an_error_that_names_the_line(tmp_path: Path, suffix: str) -> None:
     from random import Random
 
@@ -142,7 +175,7 @@ def test_a_truncated_file_is_an_error_that_names_the_line(tmp_path: Path, suffix
     assert str(file) in str(caught.value) and "line" in str(caught.value)
 
 
-@pytest.mark.parametrize("suffix", [".xml.bz2", ".xml.gz", ".xml.zst"])
+@pytest.mark.parametrize("suffix", [".xml.bz2", ".xml.gz", ".xml.xz", ".xml.zst"])
 def test_a_corrupt_file_is_an_error(tmp_path: Path, suffix: str) -> None:
     file = save(
         tmp_path / f"dump{suffix}", export(*(page(n, text=f"x{n}" * 50) for n in range(1, 99)))
