@@ -1,131 +1,380 @@
-"""Kill runs with SIGKILL at random moments, resume them, and compare them with whole runs.
+"""Kill commands with SIGKILL at random moments, repeat them, and compare with undisturbed ones.
 
-    python -m benchmarks.soak FOLDER [--kills 15] [--jobs 2] [--seed 0]
+    python -m benchmarks.soak FOLDER [--kills 1000] [--jobs 2] [--seed 0] [--only TEXT]
 
-For each method: one uninterrupted run, and one that is killed `--kills` times and resumed by the
-same command. Weights, answers and the rows of R must be bitwise equal. FOLDER contains the runs
-afterwards, and their data: a part of the dataset `wiki`.
+Kinds of work: a run of each method, in processes that are forked from one that has imported torch;
+runs in fresh processes; two ranks of one run; a sweep that two processes share; downloads of
+tables, of a dump and from a web server; exports; comparisons with page and figures.
+
+A round repeats one command until it ends; it is killed up to eight times. Then the results must
+equal those of an undisturbed command bit for bit: weights, answers, rows of R and the log of a run;
+every byte of a dataset, an export or a page. A start that fails counts as an unusable folder. The
+inputs and a file beside the outputs must be untouched. The same command for FOLDER continues after
+the rounds in `rounds.jsonl`; --seed decides the moments, as shares of the duration.
 """
 
 import argparse
-import hashlib
 import json
+import multiprocessing
 import os
 import random
+import shutil
+import socket
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from fki.core.paths import asset_folder
-from fki.core.registry import BUILTIN
+from benchmarks import killed_commands
+from benchmarks.killed_commands import Command
+from benchmarks.killed_work import Work, all_work, digest_files, train_arguments, write_inputs
 
-SETTINGS = {"num_train_epochs": 3, "save_every_steps": 5, "train_batch_size": 16}
-ROWS = {"stream": 300, "base": 40, "invariant": 40}  # of each file of the dataset
+MOST_KILLS = 8  # of a round
+MOMENTS = (0.02, 0.8)  # of a kill, as shares of the duration of an undisturbed command
+DONE = (  # the command was killed after its end, or after a whole file
+    "is done",
+    "has just finished",
+    "--output must be a new or empty folder",
+)
+EXISTS = "already exists; fki does not overwrite files"
+TIMEOUT = 600.0  # seconds of a start that is left alone
 
 
 @dataclass(frozen=True)
-class Result:
-    """The result for a method."""
+class Round:
+    """The result of a round: how often it was killed and started, and what is wrong."""
 
-    method: str
-    kills: int
-    starts: int
-    is_equal: bool
-    problem: str = ""
+    kind: str
+    number: int
+    kills: int = 0
+    starts: int = 0
+    difference: str = ""
+    unusable: str = ""
+    touched: str = ""  # inputs or files of others that changed
 
-
-def write_data(folder: Path) -> None:
-    """Write the first rows of each file of the embedded dataset."""
-    folder.mkdir()
-    (folder / "relations.json").write_bytes((asset_folder("wiki") / "relations.json").read_bytes())
-    for name, rows in ROWS.items():
-        lines = (
-            (asset_folder("wiki") / f"{name}.jsonl").read_text(encoding="utf-8").splitlines(True)
-        )
-        (folder / f"{name}.jsonl").write_text("".join(lines[:rows]), encoding="utf-8")
+    @property
+    def is_good(self) -> bool:
+        return not (self.difference or self.unusable or self.touched)
 
 
-def train_command(method: str, folder: Path) -> list[str]:
-    """The command that starts the run and resumes it."""
-    sets = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
-    start = [sys.executable, "-m", "fki", "train", "--preset", f"t5_{method}", "--version", "month"]
-    data = ["--dataset", str(folder.parent / "data")]
-    return [*start, *data, *sets, "--output-dir", str(folder)]
+@dataclass
+class Started:
+    """A command under way: its processes and the moment to kill them."""
+
+    command: Command
+    log: Path
+    pids: list[int] = field(default_factory=list)
+    codes: list[int | None] = field(default_factory=list)  # by process; None: it runs
+    began: float = 0.0
+    deadline: float = float("inf")
+
+    def poll(self) -> list[int | None]:
+        """The exit status of each process; None: it runs."""
+        for n, pid in enumerate(self.pids):
+            if self.codes[n] is None:
+                self.codes[n] = killed_commands.poll(pid)
+        return self.codes
 
 
-def run_digests(folder: Path) -> dict[str, object]:
-    """Digests of the results of a finished run."""
-    newest = folder / "checkpoints" / (folder / "checkpoints" / "LATEST").read_text().strip()
-    files = [newest / "weights.safetensors", folder / "samples.jsonl"]
-    digests = {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
-    return {**digests, "rows": json.loads((folder / "scores.json").read_text())["rows"]}
+class ProcessOutlives(Exception):
+    """A process that a command has started does not end after the command is killed."""
 
 
-def soak_method(method: str, root: Path, kills: int, seed: int) -> Result:
-    """Execute a whole run and a killed one, and compare their digests."""
-    rng, environment = random.Random(f"{seed}|{method}"), os.environ | {"OMP_NUM_THREADS": "1"}
-    whole, killed = root / f"{method}-whole", root / f"{method}-killed"
-    started = time.monotonic()
-    result = subprocess.run(
-        train_command(method, whole), env=environment, capture_output=True, text=True, check=False
+class Soak:
+    """The rounds of one kind of work."""
+
+    def __init__(self, root: Path, kind: str, work: Work, kills: int, seed: int, until: float):
+        self.root, self.kind, self.work = root, kind, work
+        self.kills, self.seed, self.until = kills, seed, until
+        self.inputs = root / "inputs"
+        self.folder = root / "work" / kind.replace(",", "").replace(" ", "-")
+        self.duration = 1.0  # seconds of an undisturbed command
+
+    def rounds(self, done: int, killed: int) -> Iterator[Round]:
+        """Yield the rounds after those that are done, until all kills are spent."""
+        if killed >= self.kills or time.monotonic() >= self.until:
+            return
+        self.before = digest_files(self.inputs)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        began = time.monotonic()
+        whole = self.run_round(-1, 0, is_fresh=self.work.needs != "server")
+        if not whole.is_good:
+            yield replace(whole, number=done)
+            return
+        self.whole = self.work.digest(self.folder / "-1")
+        self.duration = time.monotonic() - began
+        self.run_timed()
+        while killed < self.kills and time.monotonic() < self.until:
+            result = self.run_round(done, min(MOST_KILLS, self.kills - killed))
+            yield result
+            done, killed = done + 1, killed + result.kills
+            if not result.is_good:
+                return
+
+    def run_timed(self) -> None:
+        """Measure the duration of the command without the imports of a fresh process."""
+        began = time.monotonic()
+        self.run_round(-2, 0)
+        self.duration = time.monotonic() - began
+
+    def run_round(self, number: int, most_kills: int, *, is_fresh: bool = False) -> Round:
+        """Repeat the commands until they end; check what they leave."""
+        rng = random.Random(f"{self.seed}|{self.kind}|{number}")
+        folder = self.folder / str(number)
+        shutil.rmtree(folder, ignore_errors=True)  # a round that was itself interrupted
+        folder.mkdir(parents=True)
+        (folder / "own.txt").write_text("a file of the user")
+        commands = self.work.commands(self.inputs, folder)
+        if number == -1:
+            commands = commands[:1]  # one process alone
+        (self.folder / "logs").mkdir(exist_ok=True)
+        running = [
+            Started(replace(c, is_fresh=True) if is_fresh else c, self.folder / "logs" / str(n))
+            for n, c in enumerate(commands)
+        ]
+        result = self._repeat(Round(self.kind, number), running, most_kills, rng)
+        if result.is_good and number >= 0:
+            result = self._check(result, folder)
+        if result.is_good and number != -1:
+            shutil.rmtree(folder)
+        return result
+
+    def _repeat(
+        self, result: Round, running: list[Started], most_kills: int, rng: random.Random
+    ) -> Round:
+        for started in running:
+            result = self._start(result, started, most_kills, rng)
+        while running:
+            time.sleep(killed_commands.POLL)
+            for started in [*running]:
+                codes = started.poll()
+                if None not in codes:
+                    if self._clear_whole_outputs(started, codes):
+                        result = self._start(result, started, most_kills, rng)
+                        continue
+                    if problem := _problem(started, codes):
+                        for other in running:
+                            _kill(other, rng)
+                        return replace(result, unusable=problem)
+                    running.remove(started)
+                elif time.monotonic() > started.deadline:
+                    if result.kills >= most_kills:
+                        if time.monotonic() < started.began + TIMEOUT:  # others spent the kills
+                            started.deadline = started.began + TIMEOUT
+                            continue
+                        _kill(started, rng)
+                        return replace(result, unusable="a start that is left alone does not end")
+                    _kill(started, rng)
+                    result = replace(result, kills=result.kills + 1)
+                    result = self._start(result, started, most_kills, rng)
+                elif any(code is not None for code in codes) and started.command.ranks > 1:
+                    started.deadline = min(started.deadline, time.monotonic() + 60)
+        return result
+
+    def _clear_whole_outputs(self, started: Started, codes: list[int | None]) -> bool:
+        """Move files away that a killed command has written, as its error requests.
+
+        Returns whether the command has to be repeated: each file was whole.
+        """
+        if not any(codes) or EXISTS not in _read_logs(started):
+            return False
+        found = self.work.digest(started.command.folder)
+        if not found or any(self.whole.get(k) != v for k, v in found.items()):
+            return False
+        for name in {Path(key).parts[0] for key in found}:
+            path = started.command.folder / name
+            path.unlink() if path.is_file() else shutil.rmtree(path)
+        return True
+
+    def _start(self, result: Round, started: Started, most_kills: int, rng: random.Random) -> Round:
+        port = _free_port() if started.command.ranks > 1 else 0
+        wait = rng.uniform(*MOMENTS) * self.duration if result.kills < most_kills else TIMEOUT
+        started.pids = killed_commands.start(started.command, started.log, port)
+        started.codes = [None] * len(started.pids)
+        started.began = time.monotonic()
+        started.deadline = started.began + wait
+        return replace(result, starts=result.starts + 1)
+
+    def _check(self, result: Round, folder: Path) -> Round:
+        """Compare the results of a round, the inputs and the file beside the outputs."""
+        found = self.work.digest(folder)
+        differing = [k for k in {**self.whole, **found} if self.whole.get(k) != found.get(k)]
+        touched = [k for k, v in digest_files(self.inputs).items() if self.before.get(k) != v]
+        if (folder / "own.txt").read_text() != "a file of the user":
+            touched.append("own.txt")
+        return replace(result, difference=", ".join(differing), touched=", ".join(touched))
+
+
+def _kill(started: Started, rng: random.Random) -> None:
+    """Kill a command: with all processes that it started, or alone; ranks in a random order."""
+    whole_group = rng.random() < 0.5
+    running = [pid for pid, code in zip(started.pids, started.codes, strict=True) if code is None]
+    for pid in rng.sample(running, len(running)):
+        killed_commands.kill(pid, whole_group=whole_group)
+        if len(running) > 1:
+            time.sleep(rng.uniform(0, 0.3))
+    for pid in started.pids:
+        if killed_commands.outlives(pid):
+            raise ProcessOutlives(f"A process outlives {started.command.arguments}.")
+
+
+def _problem(started: Started, codes: list[int | None]) -> str:
+    """Why a start failed; "" if it did not."""
+    text = _read_logs(started)
+    if not any(codes) or any(mark in text for mark in DONE):
+        return ""
+    return f"exit status {codes}: {text[-600:]}"
+
+
+def _read_logs(started: Started) -> str:
+    files = started.log.parent.glob(f"{started.log.name}.*")
+    return "".join(file.read_text(errors="replace") for file in files)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def soak_kind(root: Path, kind: str, kills: int, seed: int, seconds: float) -> str:
+    """Run the rounds of a kind that are not done yet, and append each to `rounds.jsonl`."""
+    done = [r for r in read_rounds(root) if r.kind == kind and r.number >= 0]
+    soak = Soak(root, kind, all_work()[kind], kills, seed, time.monotonic() + seconds)
+    number = max((r.number for r in done), default=-1) + 1
+    killed = sum(r.kills for r in done)
+    try:
+        for result in soak.rounds(number, killed):
+            _append(root, result)
+    except ProcessOutlives as error:
+        _append(root, Round(kind, number, unusable=str(error)))
+    return kind
+
+
+def _append(root: Path, result: Round) -> None:
+    with (root / "rounds.jsonl").open("a", encoding="utf-8") as out:
+        out.write(json.dumps(asdict(result)) + "\n")
+
+
+def read_rounds(root: Path) -> list[Round]:
+    """The rounds that are done."""
+    file = root / "rounds.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return [Round(**json.loads(line)) for line in lines]
+
+
+def serve(content: bytes, address: Path) -> None:
+    """Serve a file on loopback, slowly enough to be killed in the middle."""
+    from tests.support.web_server import site
+
+    with site(content=content, drip=0.02) as server:
+        address.write_text(server.base, encoding="utf-8")
+        while os.getppid() != 1:
+            time.sleep(0.2)
+
+
+@contextmanager
+def web_server(root: Path) -> Iterator[None]:
+    """A web server with the archive, in a process of its own; its address is in a file."""
+    (root / "address").unlink(missing_ok=True)
+    content = (root / "inputs" / "templama.tar.gz").read_bytes()
+    process = multiprocessing.get_context("fork").Process(
+        target=serve, args=(content, root / "address"), daemon=True
     )
-    if result.returncode:
-        return Result(method, 0, 1, False, result.stderr[-300:])
-    longest, count, starts = time.monotonic() - started, 0, 0
-    while True:
-        starts += 1
-        started = time.monotonic()
-        process = subprocess.Popen(
-            train_command(method, killed),
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+    process.start()
+    while not (root / "address").exists():
+        time.sleep(0.02)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.join()
+
+
+def prepare(root: Path) -> None:
+    """Write the inputs and two finished runs, unless they are there."""
+    inputs = root / "inputs"
+    if (root / "prepared").exists():
+        return
+    shutil.rmtree(inputs, ignore_errors=True)
+    write_inputs(inputs)
+    for method in ("vanilla", "lora"):
+        more = ("--method", method, "--output-dir", f"runs/{method}")
+        arguments = train_arguments(inputs, str(inputs / "toy"), *more)
+        subprocess.run(
+            [sys.executable, "-m", "fki", *arguments],
+            cwd=inputs,
+            env=os.environ | killed_commands.ENVIRONMENT | {"FKI_HOME": str(root / "home")},
+            check=True,
+            capture_output=True,
         )
-        try:
-            # any moment of a run: imports, evaluation, training, saving
-            wait = rng.uniform(0.1, 0.7) * longest if count < kills else None
-            _, errors = process.communicate(timeout=wait)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            count += 1
-            continue
-        if b"is done" in errors or process.returncode == 0:
-            if count >= kills:
-                return Result(method, count, starts, run_digests(killed) == run_digests(whole))
-            longest = min(longest, time.monotonic() - started)
-            killed.rename(root / f"{method}-killed-{starts}")  # finished too early: repeat
-            if run_digests(root / f"{method}-killed-{starts}") != run_digests(whole):
-                return Result(method, count, starts, False, "an earlier round differs")
-            continue
-        return Result(method, count, starts, False, errors.decode()[-300:])
+    (root / "prepared").touch()
+
+
+def print_table(root: Path) -> bool:
+    """Print a row for each kind. Returns whether every round is good."""
+    rounds = read_rounds(root)
+    head = ("kind", "kills", "starts", "compared", "differences", "unusable", "touched")
+    rows = [
+        (
+            kind,
+            sum(r.kills for r in own),
+            sum(r.starts for r in own),
+            sum(not r.unusable for r in own),
+            sum(bool(r.difference) for r in own),
+            sum(bool(r.unusable) for r in own),
+            sum(bool(r.touched) for r in own),
+        )
+        for kind in all_work()
+        if (own := [r for r in rounds if r.kind == kind])
+    ]
+    total = ("all", *(sum(int(row[n]) for row in rows) for n in range(1, len(head))))
+    for row in (head, ("---",) * len(head), *rows, total):
+        print("| " + " | ".join(map(str, row)) + " |")
+    for r in rounds:
+        if not r.is_good:
+            print(f"{r.kind}, round {r.number}: {r.difference}{r.unusable}{r.touched}")
+    return all(r.is_good for r in rounds)
+
+
+def soak(root: Path, kills: int, jobs: int, seed: int, only: str, seconds: float) -> None:
+    """Run all kinds whose name contains a text, several at a time."""
+    os.environ.update(killed_commands.ENVIRONMENT)
+    root.mkdir(parents=True, exist_ok=True)
+    prepare(root)
+    killed_commands.import_everything()
+    kinds = {name: work for name, work in all_work().items() if only in name}
+    total = sum(work.share for work in kinds.values())
+    with (
+        web_server(root),
+        ProcessPoolExecutor(jobs, multiprocessing.get_context("fork")) as pool,
+    ):
+        futures = []
+        for name, work in kinds.items():
+            share = -(-kills * work.share // total)
+            part = seconds * jobs / len(kinds)
+            futures.append(pool.submit(soak_kind, root, name, share, seed, part))
+        for future in as_completed(futures):
+            print(f"{future.result()}: ended", file=sys.stderr, flush=True)
 
 
 def main() -> None:
-    """Print a row for each method. Exits with 1 if a run differs or cannot be resumed."""
+    """Run the soak and print its table. Exits with 1 if a round differs or cannot be repeated."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--kills", type=int, default=15, help="of each method")
-    parser.add_argument("--jobs", type=int, default=2, help="methods at a time")
+    parser.add_argument("--kills", type=int, default=1000, help="of all kinds together")
+    parser.add_argument("--jobs", type=int, default=2, help="kinds at a time")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="kinds whose name contains this text")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="to start rounds in")
     options = parser.parse_args()
-    options.folder.mkdir(parents=True)
-    write_data(options.folder / "data")
-    with ThreadPoolExecutor(options.jobs) as pool:
-        work = [
-            pool.submit(soak_method, m, options.folder, options.kills, options.seed)
-            for m in BUILTIN
-        ]
-        results = [job.result() for job in work]
-    print("| method | kills | starts | ends as the whole run |\n|---|---|---|---|")
-    for r in results:
-        print(f"| {r.method} | {r.kills} | {r.starts} | {'yes' if r.is_equal else 'NO'} |")
-        if r.problem:
-            print(r.problem, file=sys.stderr)
-    sys.exit(not all(r.is_equal for r in results))
+    root = options.folder.absolute()
+    soak(root, options.kills, options.jobs, options.seed, options.only, options.seconds)
+    sys.exit(not print_table(root))
 
 
 if __name__ == "__main__":
