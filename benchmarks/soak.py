@@ -1,6 +1,6 @@
 """Kill commands with SIGKILL at random moments, repeat them, and compare with undisturbed ones.
 
-    python -m benchmarks.soak FOLDER [--kills 1000] [--jobs 2] [--seed 0] [--only TEXT]
+    python -m benchmarks.soak FOLDER [--kills 1000] [--jobs 2] [--seed 0] [--only PATTERN]
 
 Kinds of work: a run of each method, in processes that are forked from one that has imported torch;
 runs in fresh processes; two ranks of one run; a sweep that two processes share; downloads of
@@ -18,6 +18,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -342,12 +343,12 @@ def print_table(root: Path) -> bool:
 
 
 def soak(root: Path, kills: int, jobs: int, seed: int, only: str, seconds: float) -> None:
-    """Run all kinds whose name contains a text, several at a time."""
+    """Run all kinds whose name matches a pattern, several at a time."""
     os.environ.update(killed_commands.ENVIRONMENT)
     root.mkdir(parents=True, exist_ok=True)
     prepare(root)
     killed_commands.import_everything()
-    kinds = {name: work for name, work in all_work().items() if only in name}
+    kinds = {name: work for name, work in all_work().items() if re.search(only, name)}
     total = sum(work.share for work in kinds.values())
     with (
         web_server(root),
@@ -369,7 +370,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=1000, help="of all kinds together")
     parser.add_argument("--jobs", type=int, default=2, help="kinds at a time")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="kinds whose name contains this text")
+    parser.add_argument("--only", default="", help="kinds whose name matches this pattern")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="to start rounds in")
     options = parser.parse_args()
     root = options.folder.absolute()

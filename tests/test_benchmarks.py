@@ -150,3 +150,16 @@ def test_digests_that_differ_or_are_missing_are_named() -> None:
     expected = {"vanilla": same, "lora": same}
     assert reference_runs.find_differences(actual, expected) == ["lora: scores"]
     assert len(reference_runs.find_differences(actual, {"vanilla": same})) == 3
+
+
+@pytest.mark.slow
+def test_commands_that_are_killed_and_repeated_end_like_undisturbed_ones(tmp_path: Path) -> None:
+    kinds = "^(train lora|download of tables|export)$"
+    soak = [*(sys.executable, "-m", "benchmarks.soak", tmp_path / "soak", "--only", kinds)]
+    done = subprocess.run(
+        [*soak, "--kills", "12", "--seconds", "30"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    kills, starts, compared, *wrong = done.stdout.splitlines()[-1].split("|")[2:-1]
+    assert int(kills) > 0 and int(starts) >= int(kills) and int(compared) > 0
+    assert [int(count) for count in wrong] == [0, 0, 0]

@@ -64,7 +64,8 @@ def describe_error(key: str, details: ErrorDetails, model: type[BaseModel]) -> s
     )
     if not must_be or len(details["loc"]) > 1:
         return f"{key}: {details['msg']}."
-    close = did_you_mean(value, _choices(fields[name].annotation)) if isinstance(value, str) else ""
+    words = [choice for choice in _choices(fields[name].annotation) if isinstance(choice, str)]
+    close = did_you_mean(value, words) if isinstance(value, str) else ""
     return f"{key} must be {must_be}, not {format_value(value)}.{close}"
 
 

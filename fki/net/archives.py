@@ -75,8 +75,11 @@ def unpack(archive: Path, folder: Path, bounds: ArchiveLimits | None = None) -> 
 
 
 def is_archive(file: Path) -> bool:
-    """Is the file a zip or tar archive?"""
-    return zipfile.is_zipfile(file) or tarfile.is_tarfile(file)
+    """Is the file a zip or tar archive? A broken one counts if its first member is readable."""
+    try:
+        return zipfile.is_zipfile(file) or tarfile.is_tarfile(file)
+    except BROKEN_ARCHIVE:  # of the compression around a tar archive
+        return False
 
 
 def _extract(archive: Path, fresh: Path, bounds: ArchiveLimits) -> None:
