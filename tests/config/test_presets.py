@@ -208,3 +208,8 @@ def test_presets_are_found_in_an_installed_package(
     monkeypatch.setattr(presets, "__file__", str(tmp_path / "fki" / "core" / "presets.py"))
     assert preset_names() == ["only"]
     assert read("only").config == Config(seed=3)
+
+
+def test_a_value_that_is_nested_too_deeply_for_toml_is_text() -> None:
+    assert "not '[[[[" in refusal("t5", sets=(f"train_batch_size={'[' * 2000}",))
+    assert "not '[[[[" in refusal("t5", environ={"FKI_SEED": "[" * 2000})

@@ -16,6 +16,7 @@ class Model(BaseModel):
     name: Annotated[str, Field(min_length=1)] = "x"
     is_on: bool = True
     kind: Literal["first", "second"] = "first"
+    level: Literal[0, 1, 2] = 0
 
 
 def problems_of(values: dict[str, object], table: str = "") -> list[str]:
@@ -35,6 +36,7 @@ def problems_of(values: dict[str, object], table: str = "") -> list[str]:
         ({"name": ""}, ("name", "not ''")),
         ({"is_on": {"a": 1}}, ("is_on", "true or false", "not a table")),
         ({"kind": "frist"}, ("'first' or 'second'", "not 'frist'", "Did you mean 'first'?")),
+        ({"level": "high"}, ("level", "0, 1 or 2", "not 'high'")),
         ({"cuont": 1}, ("unknown key 'cuont'", "Did you mean 'count'?")),
     ],
 )

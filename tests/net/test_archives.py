@@ -121,3 +121,14 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     usage = type("Usage", (), {"free": 10})
     monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: usage)
     assert "No space left" in refusal(pack(tmp_path / "x.zip", FILES))
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "tar.bz2", "tar.xz"])
+def test_a_compressed_archive_that_is_cut_anywhere_is_no_archive_or_refused(
+    kind: str, tmp_path: Path
+) -> None:
+    content = pack(tmp_path / f"whole.{kind}", FILES).read_bytes()
+    cut = tmp_path / f"cut.{kind}"
+    for size in range(0, len(content) - 1, 3):
+        cut.write_bytes(content[:size])
+        assert not is_archive(cut) or size > 20
