@@ -12,6 +12,7 @@ from fki.comparison.bootstrap_metrics import ResampledRun
 from fki.comparison.types import Arm, Cost, Estimate
 from fki.core.probe_sets import BASE, kept_probe_set, matrix_probe_sets
 from fki.metrics.bootstrap import mean_over_seeds
+from fki.metrics.continual import explain_undefined
 from fki.metrics.registry import EM, Metric
 
 Values = NDArray[np.float64]  # [runs, 1 + draws]
@@ -40,7 +41,12 @@ def summarize_arm(
         settings=runs[0].settings,
         cost=_mean_cost([run.info for run in runs]),
         estimates={
-            key: estimate_metric(metrics[key], drawn, _probe_count(resampled[0], metrics[key]))
+            key: estimate_metric(
+                metrics[key],
+                drawn,
+                _probe_count(resampled[0], metrics[key]),
+                _explain_undefined(resampled[0], key),
+            )
             for key, drawn in values.items()
         },
         matrix=_to_lists(np.mean(alike, 0)) if alike else [],
@@ -57,16 +63,23 @@ def _probe_count(run: ResampledRun, metric: Metric) -> int:
     return sum(map(run.probe_count, [*kept, *learned]))
 
 
-def estimate_metric(metric: Metric, values: Values, n: int) -> Estimate:
+def _explain_undefined(run: ResampledRun, key: str) -> str:
+    kept = kept_probe_set(run.sets)
+    before = float(run.of_set(kept).before[0]) if kept in run.sets else None
+    return explain_undefined(key, before, len(run.columns))
+
+
+def estimate_metric(metric: Metric, values: Values, n: int, reason: str = "") -> Estimate:
     """A metric's mean over seeds with its interval; undefined where it is undefined in a seed.
 
     Args:
         values: [runs, 1 + draws].
         n: the number of probes.
+        reason: the note of a metric that is undefined in all runs.
     """
     missing = int((~np.isfinite(values[:, 0])).sum())
     if missing:
-        note = f"undefined in {missing} of {len(values)} runs" if missing < len(values) else ""
+        note = f"undefined in {missing} of {len(values)} runs" if missing < len(values) else reason
         return Estimate(None, n=n, note=note)
     result = mean_over_seeds(values)
     interval = result.interval()

@@ -4,6 +4,7 @@ Reads files only, so that it starts without torch. Fields of the answers beside 
 only where a metric that needs them is shown.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from fki.comparison.arms import (
     group_runs,
 )
 from fki.comparison.bootstrap_metrics import BootstrapSample, ResampledRun, compute_metrics
-from fki.comparison.types import Comparison, Difference, Group, Verdict
+from fki.comparison.types import Arm, Comparison, Difference, Group, Verdict
 from fki.core.errors import ConfigError, DataError, did_you_mean
+from fki.core.formatting import format_list
 from fki.core.probe_sets import PROBE_SETS
 from fki.metrics.bootstrap import DRAWS, difference_of_means
 from fki.metrics.registry import BY_FIELD, EM, STREAM_METRICS, Metric, all_metrics, is_default
@@ -111,6 +113,7 @@ class _GroupBuilder:
         self.metrics = all_metrics(own)
         self.values: dict[str, dict[str, Values]] = {}  # by arm, then by metric
         self.warnings: list[str] = []
+        self.requested: list[Metric] = []
 
     def _runs(self) -> Iterable[FinishedRun]:
         return (run for runs in self.arms.values() for run in runs)
@@ -120,6 +123,7 @@ class _GroupBuilder:
         expanded = [self._expand(key) for key in keys]
         requested = list(dict.fromkeys(metric for metrics in expanded for metric in metrics))
         shown = requested or [m for m in self.metrics.values() if everything or is_default(m)]
+        self.requested = shown
         self._compute({m.answer.key for m in shown if m.answer is not None} | {EM.key})
         defined = {
             key
@@ -176,6 +180,7 @@ class _GroupBuilder:
             )
             for name, runs in self.arms.items()
         ]
+        self.warnings += _describe_undefined(self.requested, arms)
         first = next(iter(self.arms.values()))[0]
         return Group(
             title=_title(first.info),
@@ -261,6 +266,19 @@ class _GroupBuilder:
                 "of seeds."
             )
         yield from self.warnings
+
+
+def _describe_undefined(metrics: Iterable[Metric], arms: Sequence[Arm]) -> Iterable[str]:
+    """A sentence for each metric that is undefined in an arm, and each reason."""
+    for metric in metrics:
+        names: dict[str, list[str]] = defaultdict(list)
+        for arm in arms:
+            estimate = arm.estimate(metric.key)
+            if estimate.value is None and estimate.note:
+                names[estimate.note].append(arm.name)
+        for reason, of in names.items():
+            whom = "" if len(of) == len(arms) else f" of {format_list(of)}"
+            yield f"{metric.label}{whom} is undefined: {reason}."
 
 
 def _title(info: Mapping[str, Any]) -> str:

@@ -58,12 +58,15 @@ def forgetting(r: Draws) -> Draws:
     """Forgetting: 1/(P-1) sum_{i<P} (max_{i<=t<P} R[t][i] - R[P][i]); lower is better.
 
     From the best score of a period since its training. Negative where the end is better. Chaudhry
-    et al. (2018), section 3 (there over all t < P). NaN for one period.
+    et al. (2018), section 3 (there over all t < P). NaN for one period, and where each of these
+    scores is 0: a model that never knew anything has nothing to forget.
     """
     grid = _Grid(r)
     earlier = [i for i in grid.probed if i < grid.last]
-    falls = [[grid.change(i, grid.last, t) for t in range(i, grid.last)] for i in earlier]
-    return grid.mean([np.max(fall, axis=0) for fall in falls])
+    best = [np.max([grid.at(t, i) for t in range(i, grid.last)], axis=0) for i in earlier]
+    falls = [top - grid.at(grid.last, i) for top, i in zip(best, earlier, strict=True)]
+    is_known = np.any([(r[i:, i - 1] > 0).any(axis=0) for i in earlier], axis=0)
+    return np.where(is_known, grid.mean(falls), np.nan)
 
 
 def gain_per_period(r: Draws) -> Draws:
@@ -149,9 +152,10 @@ def fuar(forget: Draws, updated: Draws, new: Draws) -> Draws:
         new: the same for the last phase's task of new knowledge A.
             In all three, a pair with a NaN, or n = 0, is a task that is not defined.
     Returns:
-        [draws]; NaN where no F task is defined, or where nothing was gained ("no gain").
+        [draws]; NaN where no F task is defined, where the scores before are all 0 (nothing could
+        be lost), or where nothing was gained.
     """
-    is_defined = np.isfinite(forget).all(axis=1).any(axis=0)
+    is_defined = (np.isfinite(forget).all(axis=1) & (forget[:, 0] > 0)).any(axis=0)
     lost = _positive_sum([before - after for before, after in forget], forget.shape[-1])
     gains = [after - before for before, after in (*updated, *new)]
     gained = _positive_sum(gains, forget.shape[-1])
@@ -170,6 +174,20 @@ def fuar_of_stream(scores: StreamScores) -> Draws:
         for name in (kept_probe_set(names), "updated", added)
     )
     return fuar(forget, updated, new)
+
+
+def explain_undefined(key: str, known_before: float | None, periods: int) -> str:
+    """Why forgetting or FUAR is undefined although its probes exist; "" for any other reason.
+
+    Args:
+        known_before: exact match on kept probes before the stream; None without such probes.
+        periods: the number of periods so far.
+    """
+    if key == "forgetting" and periods > 1:
+        return "nothing to forget"
+    if key == "fuar" and known_before is not None and periods:
+        return "no gain" if known_before else "nothing known before"
+    return ""
 
 
 class _Grid:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fki.core.formatting import UNDEFINED, format_duration, format_number
+from fki.core.probe_sets import kept_probe_set
+from fki.metrics.continual import explain_undefined
 from fki.metrics.registry import BY_FIELD, EM, STREAM_METRICS
 from fki.report.tables import Table
 
@@ -45,11 +47,13 @@ def _change(by_moment: Mapping[str, float | None]) -> str:
 def stream_table(summary: Mapping[str, Any], spent: Mapping[str, float]) -> Table:
     """The stream metrics, and the time that training and evaluation took."""
     rows = []
-    has_kept = any(name in summary["probe_sets"] for name in ("invariant", "initial"))
+    kept = summary["probe_sets"].get(kept_probe_set(summary["probe_sets"]))
+    before = kept["em"]["before"] if kept else None
     for metric in STREAM_METRICS:
         value = format_number(summary[metric.key], metric.digits)
-        if metric.key == "fuar" and value == UNDEFINED and has_kept:
-            value = "no gain"
+        if value == UNDEFINED:
+            reason = explain_undefined(metric.key, before, len(summary["columns"]))
+            value = reason or UNDEFINED
         rows.append((metric.label, value, metric.describe()))
     rate = spent["examples"] / spent["train_seconds"] if spent["train_seconds"] else None
     seconds = format_duration(spent["train_seconds"])

@@ -11,6 +11,7 @@ from fki.comparison.compare import compare
 from fki.comparison.types import Comparison, Difference
 from fki.core.errors import ConfigError, DataError
 from fki.metrics.significance import holm
+from fki.report.table_formats import to_csv, to_latex, to_markdown
 from fki.runs.run_dir import SAMPLES, Run
 from fki.testing.toy_runs import write_run
 
@@ -147,6 +148,22 @@ def test_a_metric_that_is_undefined_in_a_run_has_no_value_and_says_so(tmp_path: 
     assert one.value is None and one.note == "undefined in 1 of 2 runs"
     off = group.difference("lora", "fuar")
     assert off is not None and off.verdict == "undefined" and off.p_holm is None
+
+
+def test_a_metric_without_anything_to_lose_is_undefined_with_its_reason(tmp_path: Path) -> None:
+    nothing = dict.fromkeys(("invariant", "initial"), (0.0, 0.0, 0.0, 0.0))
+    for seed in (0, 1):
+        write_run(tmp_path / f"v{seed}", "vanilla", seed, nothing)
+        write_run(tmp_path / f"l{seed}", "lora", seed)
+    comparison = compare([tmp_path])
+    [group] = comparison.groups
+    estimate = group.arm("vanilla").estimate("fuar")
+    assert (estimate.value, estimate.low, estimate.note) == (None, None, "nothing known before")
+    assert group.arm("lora").estimate("fuar").value is not None
+    sentence = "FUAR of vanilla is undefined: nothing known before."
+    assert sentence in group.warnings
+    for text in (to_csv(comparison), to_latex(comparison), to_markdown(comparison)):
+        assert sentence in text
 
 
 def test_the_baseline_may_be_any_arm(tmp_path: Path) -> None:

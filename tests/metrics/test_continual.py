@@ -231,3 +231,26 @@ def test_every_metric_equals_its_brute_force_twin_on_random_matrices() -> None:
         rows = [[draw.uniform(0, 100) for _ in range(last)] for _ in range(last + 1)]
         for name, value in _twins(rows, [4, 0, 2, 7, 3], 5000, 25.0).items():
             assert OF_A_MATRIX[name](rows) == pytest.approx(value), name
+
+
+def test_forgetting_is_undefined_where_no_earlier_period_was_ever_known() -> None:
+    assert Plain.forgetting([[0.0, 0.0], [0.0, 0.0], [0.0, 50.0]]) is None  # the last was learned
+    assert Plain.forgetting([[0.0, 0.0], [0.0, 0.0], [20.0, 0.0]]) == -20.0  # the end is better
+    assert Plain.forgetting([[0.0, 0.0], [20.0, 0.0], [20.0, 0.0]]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("key", "known_before", "periods", "reason"),
+    [
+        ("fuar", 0.0, 2, "nothing known before"),
+        ("fuar", 20.0, 2, "no gain"),
+        ("fuar", None, 2, ""),
+        ("forgetting", 20.0, 2, "nothing to forget"),
+        ("forgetting", 20.0, 1, ""),
+        ("bwt", 20.0, 2, ""),
+    ],
+)
+def test_the_reason_of_an_undefined_metric(
+    key: str, known_before: float | None, periods: int, reason: str
+) -> None:
+    assert continual.explain_undefined(key, known_before, periods) == reason

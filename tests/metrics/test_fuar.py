@@ -62,8 +62,14 @@ def test_undefined_tasks_contribute_nothing() -> None:
     assert fuar([(20, 16)], new=[(2, 10)]) == fuar([(20, 16)], [(2, 10)]) == 0.5
 
 
-def test_a_score_of_zero_is_not_an_undefined_task() -> None:
-    assert fuar([(0, 0)], [(0, 5)]) == 0.0
+def test_fuar_is_undefined_where_nothing_was_known_before() -> None:
+    assert fuar([(0, 0)], [(0, 5)]) is fuar([(0, 7)], [(0, 5)]) is None
+    # a phase with knowledge is enough: lost 20 - 16 = 4, gained 5 + 5
+    assert fuar([(0, 0), (20, 16)], [(0, 5), (0, 5)]) == 0.4
+
+
+def test_a_gain_from_zero_is_a_gain() -> None:
+    assert fuar([(20, 16)], [(0, 8)]) == 0.5
 
 
 @pytest.mark.parametrize("forget", [(20.0, 10.0), (20.0, 20.0), (20.0, 30.0)])

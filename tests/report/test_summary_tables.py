@@ -7,7 +7,7 @@ from fki.report.summary_tables import probe_set_table, stream_table
 
 FIELDS = ("em", "f1", "accuracy", "log_likelihood", "perplexity", "old_em")
 ROW = {field: {"before": 20.0, "learned": None, "after": 15.5} for field in FIELDS}
-SUMMARY: dict[str, Any] = {"probe_sets": {"new": {"n": 1200, **ROW}}}
+SUMMARY: dict[str, Any] = {"probe_sets": {"new": {"n": 1200, **ROW}}, "columns": ["a", "b"]}
 SPENT = {"examples": 50.0, "train_seconds": 0.0, "eval_seconds": 70.0}
 
 
@@ -31,3 +31,15 @@ def test_the_stream_table_has_every_metric_and_no_rate_without_training() -> Non
     names = [row[0][0] for row in stream_table(summary, SPENT).rows]
     assert names == [*(metric.label for metric in STREAM_METRICS), "training", "evaluation"]
     assert stream_table(summary, SPENT).rows[-2][2][0] == "- examples/s"
+
+
+def test_an_undefined_fuar_states_its_reason() -> None:
+    def value(before: float) -> str:
+        kept = {"n": 9, **ROW, "em": {"before": before, "learned": None, "after": 0.0}}
+        sets = {"probe_sets": {**SUMMARY["probe_sets"], "initial": kept}}
+        summary = SUMMARY | sets | dict.fromkeys(metric.key for metric in STREAM_METRICS)
+        rows = {row[0][0]: row[1][0] for row in stream_table(summary, SPENT).rows}
+        assert rows["forgetting"] == "nothing to forget"
+        return rows["FUAR"]
+
+    assert value(0.0) == "nothing known before" and value(20.0) == "no gain"
