@@ -32,8 +32,8 @@ def compare(
         str,
         typer.Option(
             metavar="KEY",
-            help="What defines an arm: method, preset, version, seed or a setting.",
-            show_default="all settings but the seed",
+            help="What arms are named by: method, preset, version, seed or a setting.",
+            show_default="method",
         ),
     ] = "",
     baseline: Annotated[

@@ -136,8 +136,11 @@ def group_runs(
 def build_arms(
     runs: Sequence[FinishedRun], by: str = ""
 ) -> tuple[dict[str, list[FinishedRun]], dict[str, str]]:
-    """Arms by name: runs that differ only in their seed or, with `by`, that share a setting.
+    """Arms by name: runs that differ only in their seed.
 
+    Args:
+        by: a setting, to order and name the arms by; with "seed", each seed is an arm. It never
+            pools runs that differ in anything else.
     Returns:
         The arms, and the reason for each run that is left out: of runs with the same settings and
         seed, the newest stays.
@@ -146,16 +149,18 @@ def build_arms(
     """
     by_key: dict[Hashable, list[FinishedRun]] = defaultdict(list)
     for run in runs:
-        by_key[_value(run, by) if by else _key(run)].append(run)
+        by_key[_value(run, by) if by else "", _key(run)].append(run)
     left_out: dict[str, str] = {}
-    arms = [members if by else _newest(members, left_out) for members in by_key.values()]
+    arms = [_newest(members, left_out) for members in by_key.values()]
     names = _names(arms, by)
     order = sorted(range(len(arms)), key=lambda i: (_rank(arms[i][0]), names[i]))
     return {names[i]: sorted(arms[i], key=lambda run: run.seed) for i in order}, left_out
 
 
 def _key(run: FinishedRun) -> Hashable:
-    return tuple(sorted((key, str(value)) for key, value in run.settings.items()))
+    """Equal for runs that differ only in their seed; forced groups mix data and protocols."""
+    facts = {**run.fairness(), **run.settings}
+    return tuple(sorted((key, str(value)) for key, value in facts.items()))
 
 
 def _value(run: FinishedRun, by: str) -> str:
@@ -184,19 +189,28 @@ def _rank(run: FinishedRun) -> int:
 
 
 def _names(arms: Sequence[Sequence[FinishedRun]], by: str) -> list[str]:
-    """The method of each arm, with the settings that differ where arms share a method."""
-    if by:
-        values = [_value(runs[0], by) for runs in arms]
-        is_plain = by in ("method", "preset", "version")
-        return values if is_plain else [f"{by}={value}" for value in values]
-    names = [runs[0].method for runs in arms]
-    for method in {name for name in names if names.count(name) > 1}:
-        same = [i for i, name in enumerate(names) if name == method]
-        differing = differing_settings({str(i): arms[i][0].settings for i in same})
+    """The method of each arm, or its value of `by`, with what differs where arms share that."""
+    firsts = [runs[0] for runs in arms]
+    names = [_value(run, by) if by else run.method for run in firsts]
+    if by not in ("", "method", "preset", "version"):
+        names = [f"{by}={name}" for name in names]
+    if by not in ("", "method"):
+        names = _distinguish(names, [{"": run.method} for run in firsts])
+    names = _distinguish(names, [run.settings for run in firsts])
+    return _distinguish(names, [run.fairness() for run in firsts])
+
+
+def _distinguish(names: Sequence[str], facts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names; those that are there several times with the facts that differ among them."""
+    longer = list(names)
+    for name in {name for name in names if names.count(name) > 1}:
+        same = {str(i): facts[i] for i, other in enumerate(names) if other == name}
+        differing = differing_settings(same)
         for i in same:
-            of_arm = {key: by_arm[str(i)] for key, by_arm in differing.items() if str(i) in by_arm}
-            names[i] = " ".join([method, *(f"{key}={value}" for key, value in of_arm.items())])
-    return names
+            of_arm = {key: by_arm[i] for key, by_arm in differing.items() if i in by_arm}
+            parts = [f"{key}={value}" if key else str(value) for key, value in of_arm.items()]
+            longer[int(i)] = " ".join([name, *parts])
+    return longer
 
 
 def differing_settings(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

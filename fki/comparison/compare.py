@@ -20,6 +20,7 @@ from fki.comparison.arms import (
     group_runs,
 )
 from fki.comparison.bootstrap_metrics import BootstrapSample, ResampledRun, compute_metrics
+from fki.comparison.identical_runs import drop_identical_runs
 from fki.comparison.types import Arm, Comparison, Difference, Group, Verdict
 from fki.core.errors import ConfigError, DataError, did_you_mean
 from fki.core.formatting import format_list
@@ -47,7 +48,8 @@ def compare(
     """Compare the finished runs in these folders.
 
     Args:
-        by: the setting that defines an arm; "" for all settings but the seed.
+        by: a setting to order and name the arms by; "" for the method. Arms never pool runs that
+            differ in anything but the seed.
         baseline: the arm that the others are compared with; "" for vanilla where there is one, else
             the first.
         metrics: keys of the metrics to show, or of an answer metric (`f1`) for all probe sets; none
@@ -76,7 +78,13 @@ def compare(
         arms, superseded = build_arms(similar, by)
         left_out |= superseded
         names |= set(arms)
+        repeated: list[str] = []
+        for name, members in arms.items():
+            arms[name], copies, sentences = drop_identical_runs(name, members, outcomes)
+            left_out |= copies
+            repeated += sentences
         builder = _GroupBuilder(arms, outcomes, draws)
+        builder.warnings += repeated
         shown = builder.select(metrics, everything=everything)
         groups.append(builder.build(baseline, shown, differences if force else ()))
     if baseline and baseline not in names:

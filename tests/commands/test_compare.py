@@ -135,6 +135,10 @@ def test_what_says_nothing_of_how_a_run_learns_does_not_keep_runs_apart(
     copied(trained, tmp_path / "runs" / "one")
     other = copied(trained, tmp_path / "runs" / "other")
     changed(other, "config", seed=8, output_dir="elsewhere", num_workers=3)
+    (other / "outcomes.npz").unlink()
+    samples = (other / "samples.jsonl").read_text(encoding="utf-8")
+    samples = samples.replace('"log_likelihood": -', '"log_likelihood": -1')  # another model
+    (other / "samples.jsonl").write_text(samples, encoding="utf-8")
     shown = fki("compare", "--json")
     [row] = shown.rows
     assert row["runs"] == ["runs/one", "runs/other"] and row["seeds"] == [7, 8]

@@ -1,6 +1,7 @@
 """Runs are sorted into arms by their settings, and named by what differs."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +33,45 @@ def test_arms_of_one_method_are_named_by_what_they_differ_in(tmp_path: Path) -> 
     ("by", "names"),
     [
         ("method", ["vanilla", "lora"]),
-        ("seed", ["seed=0", "seed=1"]),
+        ("seed", ["seed=0 vanilla", "seed=1 vanilla", "seed=0 lora", "seed=1 lora"]),
         ("preset", ["t5_vanilla", "t5_lora"]),
-        ("learning_rate", ["learning_rate=0.001"]),
+        ("learning_rate", ["learning_rate=0.001 vanilla", "learning_rate=0.001 lora"]),
     ],
 )
-def test_arms_may_be_made_by_a_setting(tmp_path: Path, by: str, names: list[str]) -> None:
+def test_arms_may_be_named_by_a_setting(tmp_path: Path, by: str, names: list[str]) -> None:
     folder = made(tmp_path, {"vanilla": None, "lora": None}, seeds=2)
     [group] = compare([folder], by=by).groups
     assert [arm.name for arm in group.arms] == names
+    assert all(len(arm.seeds) == len(set(arm.seeds)) for arm in group.arms)
+
+
+@pytest.mark.parametrize("by", ["", "method", "learning_rate", "preset"])
+def test_a_run_that_is_there_twice_is_one_seed(tmp_path: Path, by: str) -> None:
+    folder = made(tmp_path / "runs", {"vanilla": None}, seeds=2)
+    shutil.copytree(folder / "vanilla-s0", folder / "copy")
+    comparison = compare([folder], by=by)
+    [group] = comparison.groups
+    [arm] = group.arms
+    assert arm.seeds == (0, 1) and len(arm.runs) == 2
+    assert len(comparison.left_out) == 1
+
+
+def test_by_a_setting_runs_that_differ_in_another_are_not_pooled(tmp_path: Path) -> None:
+    for seed, r in enumerate((4, 8, 4)):
+        write_run(tmp_path / f"s{seed}", "lora", seed, lora={"r": r})
+    [group] = compare([tmp_path], by="learning_rate").groups
+    seeds = {arm.name: arm.seeds for arm in group.arms}
+    assert seeds == {"learning_rate=0.001 lora.r=4": (0, 2), "learning_rate=0.001 lora.r=8": (1,)}
+
+
+def test_forced_runs_of_different_data_are_different_arms(tmp_path: Path) -> None:
+    folder = made(tmp_path, {"vanilla": None}, seeds=2)
+    info = json.loads((folder / "vanilla-s1" / "run.json").read_text(encoding="utf-8"))
+    info["dataset"]["digest"] = "other"
+    (folder / "vanilla-s1" / "run.json").write_text(json.dumps(info), encoding="utf-8")
+    [group] = compare([folder], force=True).groups
+    assert [arm.name for arm in group.arms] == ["vanilla data=toy (d)", "vanilla data=toy (other)"]
+    assert [arm.seeds for arm in group.arms] == [(0,), (1,)]
 
 
 def test_runs_whose_measured_precision_differs_are_different_arms(tmp_path: Path) -> None:
