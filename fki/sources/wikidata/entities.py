@@ -41,6 +41,7 @@ from fki.sources.wikidata.statements import (
     Subject,
     is_before_christ,
     parse_time,
+    to_gregorian,
 )
 
 ITEM_ID = re.compile(r"Q[1-9][0-9]{0,9}")  # Wikibase's ids are below 2 ** 31
@@ -63,6 +64,7 @@ class _Value(Struct):
     number: int = field(name="numeric-id", default=0)
     time: str = ""
     precision: int | float | None = 0  # a coordinate's precision is in degrees
+    calendar: Any = field(name="calendarmodel", default="")  # an address
 
 
 class _Data(Struct):
@@ -222,10 +224,7 @@ def _is_early(value: _Value) -> bool:
 
 def _latest_time(snaks: list[_Snak]) -> PartialDate | None:
     """The latest time among a qualifier's values; None if it is unknown or too coarse."""
-    times = [
-        (value.time.lstrip("+").replace("-00", "-01"), int(value.precision or 0))
-        for value in _iter_times(snaks)
-    ]
+    times = [(_plain_time(value), int(value.precision or 0)) for value in _iter_times(snaks)]
     return _parse_time(*max(times)) if times else None
 
 
@@ -237,4 +236,10 @@ def _iter_times(snaks: list[_Snak]) -> Iterator[_Value]:
 
 def _are_different(snaks: list[_Snak]) -> bool:
     """Whether the values are different days; as in RDF, a year is its January 1 here."""
-    return len({value.time.replace("-00", "-01") for value in _iter_times(snaks)}) > 1
+    return len({_plain_time(value) for value in _iter_times(snaks)}) > 1
+
+
+def _plain_time(value: _Value) -> str:
+    """A time as RDF has it."""
+    time = to_gregorian(value.time, int(value.precision or 0), str(value.calendar))
+    return time.lstrip("+").replace("-00", "-01")

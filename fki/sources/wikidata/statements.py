@@ -4,11 +4,17 @@ Dates follow Wikidata's data model: a time value has a precision, and a qualifie
 (P580 start, P582 end, P585 point in time). https://www.wikidata.org/wiki/Help:Dates
 """
 
+import re
 from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
 START, END, POINT = "P580", "P582", "P585"
+DAY = 11  # Wikidata's code of the precision
+JULIAN = "Q1985786"  # the calendar's item
+PLAIN_DAY = re.compile(r"\+?(\d{4})-(\d\d)-(\d\d)")
+MONTHS = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+JULIAN_OFFSET = -308  # of day 1 of a year that begins in March, to `date.toordinal`
 PRECISIONS = {9: "year", 10: "month", 11: "day"}  # Wikidata's codes; coarser dates are ignored
 
 # Faults of a claim's dates
@@ -93,6 +99,24 @@ def parse_time(time: str, precision: int) -> PartialDate | None:
         return PartialDate(date(int(year), int(month), int(day)).isoformat(), unit)
     except ValueError:
         return None
+
+
+def to_gregorian(time: str, precision: int, calendar: str) -> str:
+    """A time in the Gregorian calendar, as in Wikidata's RDF: only days of the Julian one differ.
+
+    https://www.mediawiki.org/wiki/Wikibase/DataModel#Dates_and_times
+    """
+    match = PLAIN_DAY.match(time)
+    if not calendar.endswith(JULIAN) or precision != DAY or match is None:
+        return time
+    year, month, day = map(int, match.groups())
+    has_leap_day = month == 2 and year % 4 == 0
+    if not 1 <= month <= 12 or not 1 <= day <= MONTHS[month] + has_leap_day:
+        return time
+    march = (month - 3) % 12  # years that begin in March have their leap day at the end
+    years = year - (month < 3)
+    ordinal = day + (153 * march + 2) // 5 + 365 * years + years // 4 + JULIAN_OFFSET
+    return f"{date.fromordinal(ordinal)}T00:00:00Z" if ordinal > 0 else time
 
 
 def is_before_christ(time: str) -> bool:

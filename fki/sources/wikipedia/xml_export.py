@@ -9,6 +9,7 @@ internal and external entities: exports have none.
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 from xml.parsers.expat import ExpatError, ParserCreate
@@ -241,13 +242,20 @@ class _PageParser:
         page = self.best
         if page is None:
             return
-        if not (0 < page.id < MAX_PAGE_ID and page.title and len(page.timestamp) >= 10):
-            raise self._error("a page has no id, title or timestamp")
+        if not (0 < page.id < MAX_PAGE_ID and page.title and _is_day(page.timestamp[:10])):
+            raise self._error("a page has no valid id, title or timestamp")
         self.last_title, page.redirect = page.title, self.redirect
         if not self.has_namespaces and (match := REDIRECT_TEXT.match(page.text or "")):
             page.redirect = page.redirect or match[1].strip()
         self.site.latest = max(self.site.latest, page.timestamp)
         self.finished.append(page)
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _parse_int(text: str) -> int:

@@ -310,3 +310,12 @@ def test_synthetic_items_have_the_fields_of_real_ones() -> None:
     assert {"mainsnak", "type", "id", "rank", "references"} <= set(statement)
     labelled = [{"en", "mul"} & set(entity["labels"]) for entity in whole]
     assert set() in labelled and {"mul"} in labelled and {"en"} in labelled
+
+
+def test_a_day_of_the_julian_calendar_is_a_gregorian_one() -> None:
+    julian = at("+2024-01-05")
+    julian["datavalue"]["value"]["calendarmodel"] = "http://www.wikidata.org/entity/Q1985786"
+    [[claim], _] = claims(make_statement(P580=[julian]))
+    assert claim.start == PartialDate("2024-01-18", "day")
+    [[claim], _] = claims(make_statement(P580=[julian, at("+2024-01-18")]))
+    assert claim.fault == ""

@@ -201,7 +201,7 @@ def broken(change: Callable[[str], str]) -> str:
         (broken(lambda x: x.replace("<id>2</id>", "<id>two</id>")), "after page 'First'"),
         (
             broken(lambda x: x.replace("<id>2</id>", f"<id>{2**32}</id>")),
-            "no id, title or timestamp",
+            "no valid id, title or timestamp",
         ),
         (broken(lambda x: x.replace("</mediawiki>", "")), "after page 'Page 2'"),
         (broken(lambda x: x.replace("</title>", "</titel>", 1)), "before its first page"),
@@ -237,3 +237,12 @@ def test_the_texts_of_a_real_dump_have_its_checksums() -> None:
 def test_a_real_dump_in_utf_16_is_read() -> None:
     pages = iter_pages([real("bgwiki-latest-pages-articles-shortened.xml.bz2")])
     assert next(pages).title == "Григориански календар"
+
+
+@pytest.mark.parametrize(
+    "day", ["2024-13-45", "2024-02-30", "a long day", "20240105  ", "0000-01-01"]
+)
+def test_a_timestamp_that_is_no_date_is_an_error(tmp_path: Path, day: str) -> None:
+    file = save(tmp_path / "dump.xml", export(page(1, text="x"), page(2, text="y", day=day)))
+    with pytest.raises(DataError, match=r"after page 'Page 1'.*timestamp"):
+        read(file)
