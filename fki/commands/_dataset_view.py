@@ -60,15 +60,25 @@ def verify_all(show: Show) -> None:
 
 
 def check_folder(folder: Path, show: Show) -> None:
-    """Check a dataset folder: rows, periods, probes, manifest and card.
+    """Check a dataset folder: rows, periods, probes, manifest and card. Show what is unusual.
 
     Raises DataError if there is a fault.
     """
     from fki.data import open_dataset
+    from fki.data.inspect_folder import inspect_folder
 
     faults = open_dataset.find_faults(folder)
     path = str(folder.resolve())
-    describe([open_dataset.open_stream(path, version, "sentinel") for version in VERSIONS], show)
+    streams = [open_dataset.open_stream(path, version, "sentinel") for version in VERSIONS]
+    describe(streams, show)
+    for finding in inspect_folder(folder, streams[0]):
+        show.note(f"Note: {finding}.")
+        show.data(
+            finding=finding.kind,
+            text=finding.text,
+            count=finding.total,
+            examples=[*finding.examples],
+        )
     if faults:
         raise DataError("\n".join(faults))
     show.data(folder=str(folder), ok=True)

@@ -7,7 +7,7 @@ All faulty rows are reported before training starts. A `relations.json` may cont
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -17,7 +17,7 @@ from fki.core.calendar import last_day, parse_date
 from fki.core.errors import DataError
 from fki.core.normalization import normalize_text
 from fki.core.paths import data_home
-from fki.core.probe_sets import BASE, PROBE_SETS
+from fki.core.probe_sets import BASE, PROBE_SETS, StandardProbeSet
 from fki.core.types import OBJECT, SUBJECT, Period, Probe, ProbeSet, PromptFormat, Stream, Version
 from fki.data.prompts import SENTINEL_PATTERN, source_text
 from fki.data.row_files import ROW_SUFFIXES, Row, RowProblems, parse_rows, raise_for_problems
@@ -45,7 +45,7 @@ def read_folder(folder: Path, version: Version, prompt: PromptFormat, *, name: s
     ]
     wordings = read_wordings(folder / "relations.json")
     told, asked = folder_digest(folder), RowProblems()
-    own = [_read_probe_set(file, version, prompt, asked) for file in _probe_files(folder)]
+    own = [_read_probe_set(file, version, prompt, asked) for file in probe_files(folder)]
 
     def cut(store: StreamStore) -> None:
         """Raises DataError for any bad row of any file, or if a file changes meanwhile."""
@@ -73,7 +73,22 @@ def read_folder(folder: Path, version: Version, prompt: PromptFormat, *, name: s
             if is_empty
             else "Add at least one dated fact that is new.",
         )
+    if not (folder / MANIFEST).is_file():  # a source of fki may replace a set, with aliases
+        _check_names(found, probe_files(folder))
     return add_probe_sets(found, [_place_probes(probes, found.periods, folder) for probes in own])
+
+
+def _check_names(stream: Stream, files: Iterable[Path]) -> None:
+    """Raises DataError if an own probe set has the name of a set that the rows make."""
+    made = {s.name: len(s) for s in stream.probe_sets}
+    for file in files:
+        if file.stem in made:
+            raise DataError(
+                f"{file} would replace the {made[file.stem]:,} probes of '{file.stem}' that fki "
+                "makes from the rows.",
+                hint=f"Rename it, for example {file.stem}_own{file.suffix}, which has the same "
+                "role.",
+            )
 
 
 def folder_digest(folder: Path) -> str:
@@ -90,22 +105,34 @@ def data_files(folder: Path) -> list[Path]:
     found = [find_row_file(folder, stem) for stem in ("base", "invariant", "stream")]
     relations = folder / "relations.json"
     files = [f for f in found if f is not None] + ([relations] if relations.is_file() else [])
-    return sorted(files + _probe_files(folder))
+    return sorted(files + probe_files(folder))
 
 
 def find_row_file(folder: Path, stem: str) -> Path | None:
     """`stem`.jsonl or `stem`.csv in the folder, or None. Raises DataError if both exist."""
     files = [f for s in ROW_SUFFIXES if (f := folder / f"{stem}{s}").is_file()]
+    return _only_file(files) if files else None
+
+
+def probe_files(folder: Path) -> list[Path]:
+    """The files of the folder's own probe sets, by name; folders and hidden files, such as those of
+    macOS (._new.jsonl), are none. Raises DataError if two have the same stem."""
+    by_stem: dict[str, list[Path]] = {}
+    for file in sorted((folder / "probes").glob("[!.]*")):
+        if file.suffix in ROW_SUFFIXES and file.is_file():
+            by_stem.setdefault(file.stem, []).append(file)
+    return sorted(map(_only_file, by_stem.values()))
+
+
+def _only_file(files: Sequence[Path]) -> Path:
+    """The file. Raises DataError if there are several, of which only one can be used."""
     if len(files) > 1:
         raise DataError(
-            f"{folder} contains {' and '.join(f.name for f in files)}; only one can be used.",
+            f"{files[0].parent} contains {' and '.join(f.name for f in files)}; only one "
+            "can be used.",
             hint="Move one of them away, or merge them.",
         )
-    return files[0] if files else None
-
-
-def _probe_files(folder: Path) -> list[Path]:
-    return sorted(f for f in (folder / "probes").glob("*") if f.suffix in ROW_SUFFIXES)
+    return files[0]
 
 
 def read_wordings(file: Path) -> dict[str, tuple[str, ...]]:
@@ -160,8 +187,13 @@ def _read_probe_set(
             relation=str(line.values.get("relation") or ""),
         )
 
-    standard = PROBE_SETS.get(file.stem.partition("_")[0], PROBE_SETS["invariant"])
-    return ProbeSet.of(file.stem, standard.role, parse_rows(file, read, problems))
+    role = standard_set_like(file.stem).role
+    return ProbeSet.of(file.stem, role, parse_rows(file, read, problems))
+
+
+def standard_set_like(name: str) -> StandardProbeSet:
+    """The standard set whose role an own probe set has."""
+    return PROBE_SETS.get(name.partition("_")[0], PROBE_SETS["invariant"])
 
 
 def _place_probes(probes: ProbeSet, periods: Sequence[Period], folder: Path) -> ProbeSet:

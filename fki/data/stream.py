@@ -122,7 +122,7 @@ def _state_before(facts: list[Fact], first: date) -> Fact:
     if not known:
         earliest = min(_start_of(f) for f in facts)
         known = [f for f in facts if f.start == earliest]
-    return _last_state(known)
+    return last_state(known)
 
 
 def build_stream(
@@ -212,10 +212,10 @@ def _last_states(facts: Iterable[Fact]) -> list[Fact]:
     by_key: dict[tuple[str, str], list[Fact]] = {}
     for fact in facts:
         by_key.setdefault(fact.key, []).append(fact)
-    return [_last_state(same) for same in by_key.values()]
+    return [last_state(same) for same in by_key.values()]
 
 
-def _last_state(facts: list[Fact]) -> Fact:
+def last_state(facts: list[Fact]) -> Fact:
     """The latest fact of a key; facts with the same start are merged, and end with the first."""
     latest = max(f.start or date.min for f in facts)
     last = [f for f in facts if (f.start or date.min) == latest][-1]

@@ -285,15 +285,15 @@ def test_a_relations_file_of_another_shape_is_refused(folder: Path, text: str) -
     assert "relations.json" in refusal(folder)
 
 
-def test_own_probes_replace_a_standard_set(folder: Path) -> None:
+def test_an_own_set_named_after_a_standard_set_has_its_role(folder: Path) -> None:
     write(folder, GOOD)
     write(
         folder,
         {"prompt": "Who heads x? <extra_id_0>", "answers": ["a", "A."], "period": "2023-01"},
         {"prompt": "The head is", "target": "b"},
-        name="probes/new.jsonl",
+        name="probes/new_own.jsonl",
     )
-    found = next(s for s in read(folder).probe_sets if s.name == "new")
+    found = next(s for s in read(folder).probe_sets if s.name == "new_own")
     assert found.asks == "learn"
     assert [(p.source, p.answers, p.period) for p in found.probes] == [
         ("Who heads x? <extra_id_0>", ("a", "A."), "2023-01"),
@@ -301,12 +301,20 @@ def test_own_probes_replace_a_standard_set(folder: Path) -> None:
     ]
 
 
+def test_a_source_of_fki_may_replace_a_set(folder: Path) -> None:
+    write(folder, GOOD)
+    write(folder, {"prompt": "Who heads x?", "target": ["a", "A."]}, name="probes/new.jsonl")
+    write(folder, "{}", name="manifest.json")
+    found = next(s for s in read(folder).probe_sets if s.name == "new")
+    assert [p.answers for p in found.probes] == [("a", "A.")]
+
+
 @pytest.mark.parametrize("written", ["2023-01", "2023-1-20", "2023-01-20"])
 def test_a_probe_belongs_to_the_period_that_its_date_falls_in(folder: Path, written: str) -> None:
     write(folder, GOOD)
-    write(folder, {"prompt": "x is", "target": "a", "period": written}, name="probes/new.jsonl")
+    write(folder, {"prompt": "x is", "target": "a", "period": written}, name="probes/new_1.jsonl")
     found = read_folder(folder, "quarter", "sentinel", name="mine")
-    periods = [p.period for s in found.probe_sets if s.name == "new" for p in s.probes]
+    periods = [p.period for s in found.probe_sets if s.name == "new_1" for p in s.probes]
     assert periods == [found.periods[0].name] == ["2023-Q1"]
 
 
@@ -399,3 +407,39 @@ def test_a_stream_that_changes_nothing_is_refused(folder: Path) -> None:
 
 def test_a_folder_without_a_stream_is_refused(folder: Path) -> None:
     assert "no stream.jsonl or stream.csv" in refusal(folder)
+
+
+QUESTION = {"prompt": "The sky is", "target": "blue"}
+
+
+def test_an_own_set_does_not_replace_a_set_that_the_rows_make(folder: Path) -> None:
+    write(folder, GOOD)
+    write(folder, QUESTION, name="probes/new.jsonl")
+    said = refusal(folder)
+    assert "new" in said and "would replace the 1 probes" in said
+    (folder / "probes" / "new.jsonl").rename(folder / "probes" / "new_own.jsonl")
+    sets = {s.name: (s.asks, len(s)) for s in read(folder).probe_sets}
+    assert sets["new"] == sets["new_own"] == ("learn", 1)
+
+
+def test_an_own_set_may_have_the_name_of_a_set_that_the_rows_do_not_make(folder: Path) -> None:
+    write(folder, GOOD)
+    write(folder, QUESTION, name="probes/invariant.jsonl")
+    assert {s.name: len(s) for s in read(folder).probe_sets}["invariant"] == 1
+
+
+def test_hidden_files_and_folders_are_no_probe_sets(folder: Path) -> None:
+    write(folder, GOOD)
+    write(folder, QUESTION, name="probes/x.jsonl")
+    before = folder_digest(folder)
+    (folder / "probes" / "._x.jsonl").write_bytes(b"\0\5\26\7")
+    (folder / "probes" / "part.jsonl").mkdir()
+    assert {s.name for s in read(folder).probe_sets} >= {"x"}
+    assert folder_digest(folder) == before
+
+
+def test_two_files_of_one_probe_set_are_not_guessed_between(folder: Path) -> None:
+    write(folder, GOOD)
+    write(folder, QUESTION, name="probes/x.jsonl")
+    write(folder, "prompt,target", "The sky is,red", name="probes/x.csv")
+    assert "x.csv and x.jsonl" in refusal(folder)
