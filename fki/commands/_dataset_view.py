@@ -1,11 +1,15 @@
 """Tables and progress bars of `fki download`: known datasets, their contents, their checksums."""
 
+import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fki.commands._console import Show, make_table
+from fki.config.presets import read_layers
+from fki.config.resolve import resolve_without_imports
 from fki.core.errors import DataError
 from fki.core.formatting import format_number
 from fki.core.types import Version
@@ -14,6 +18,8 @@ if TYPE_CHECKING:
     from fki.core.types import Stream
     from fki.net.downloads import FileProgress
 
+PRESET = "t5_recadam"  # of the suggested command
+MAX_QUOTED = 80  # characters of an answer in a note
 VERSIONS: tuple[Version, ...] = ("day", "month", "quarter")
 
 
@@ -83,6 +89,25 @@ def check_folder(folder: Path, show: Show) -> None:
         raise DataError("\n".join(faults))
     show.data(folder=str(folder), ok=True)
     show.note(f"{folder}: no faults found.")
+    suggest_training(str(folder), streams[-1], show)
+
+
+def suggest_training(dataset: str, stream: "Stream", show: Show) -> None:
+    """Show a command that trains on a dataset, with an `output_length` that its answers need."""
+    from fki.core import registry
+    from fki.data.answer_length import find_longest_answer
+
+    layers = read_layers([PRESET], os.environ, [], {})
+    config = resolve_without_imports(layers, options_of=registry.options_of).config
+    command = ["fki", "train", "--preset", PRESET, "--version", stream.version]
+    command += ["--dataset", dataset] if dataset != config.dataset else []
+    longest, answer = find_longest_answer(stream, config.model, config.prompt_format)
+    if longest > config.output_length:
+        command += ["--set", f"output_length={longest}"]
+        text = f"The longest answer exceeds output_length = {config.output_length} tokens; it has"
+        show.note(f"Note: {text} {longest}: '{answer[:MAX_QUOTED]}'.")
+        show.data(finding="long_answer", text=text, count=longest, examples=[answer])
+    show.next_commands(shlex.join(command))
 
 
 def describe(streams: "list[Stream]", show: Show) -> None:

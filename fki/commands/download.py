@@ -12,6 +12,7 @@ from fki.commands._dataset_view import (
     check_folder,
     describe,
     list_datasets,
+    suggest_training,
     verify_all,
 )
 from fki.commands._options import Json
@@ -194,7 +195,7 @@ def _download(request: "DownloadRequest", output: str, show: Show) -> None:
 def _report_shard(folder: Path, show: Show) -> None:
     show.note(f"{folder} contains its shard of the dump.")
     show.data(shard=str(folder))
-    show.next_commands("fki download wiki ALL-SHARDS... --from dump")
+    show.note("When all shards are built, merge them: fki download wiki ALL-SHARDS... --from dump")
 
 
 def _report_dataset(name: str, folder: Path, was_here: bool, show: Show) -> None:
@@ -203,12 +204,9 @@ def _report_dataset(name: str, folder: Path, was_here: bool, show: Show) -> None
 
     where = "is already in" if was_here else "is now in"
     show.note(f"{folder.name} {where} {folder} (checksums verified).")
-    describe([open_dataset.open_stream(name, version, "sentinel") for version in VERSIONS], show)
+    streams = [open_dataset.open_stream(name, version, "sentinel") for version in VERSIONS]
+    describe(streams, show)
     card = folder / "README.md"
     show.note(f"Sources, licenses and counts: {card}")
     show.data(dataset=name, folder=str(folder), card=str(card), was_here=was_here)
-    show.next_commands(
-        f"fki train --preset t5_recadam --version quarter --dataset {name}"
-        if name != "wiki"
-        else "fki train --preset t5_recadam --version quarter"
-    )
+    suggest_training(name, streams[-1], show)

@@ -26,6 +26,36 @@ class TokenizedExample(NamedTuple):
     id: str = ""  # of the example, for display
 
 
+class TargetCheck:
+    """Counts the targets that exceed `output_length`, over any number of calls."""
+
+    def __init__(self, token_cache: TokenCache, output_length: int) -> None:
+        self.token_cache, self.output_length = token_cache, output_length
+        self.total = self.too_long = 0
+        self.longest = (0, "")  # tokens and text
+
+    def add(self, texts: Sequence[str]) -> None:
+        """Count these targets, and tokenize them."""
+        lengths = self.token_cache.get_lengths(texts)
+        rows = (lengths > self.output_length).nonzero()[0].tolist()
+        self.total += len(texts)
+        self.too_long += len(rows)
+        self.longest = max([self.longest, *((int(lengths[i]), texts[i]) for i in rows)])
+
+    def raise_if_too_long(self) -> None:
+        """Raises ConfigError, with the length that all targets need, if one is too long."""
+        if not self.too_long:
+            return
+        longest, text = self.longest
+        text = text if len(text) <= 80 else text[:80] + " ..."
+        raise ConfigError(
+            f"{self.too_long:,} of {self.total:,} answers exceed output_length = "
+            f"{self.output_length} tokens; the longest, '{text}', has {longest}. Answers are "
+            "never truncated.",
+            hint=f"Add: --set output_length={longest}",
+        )
+
+
 class ExampleTokenizer:
     """Tokenizes each text once and fits it into the configured lengths.
 
@@ -71,20 +101,9 @@ class ExampleTokenizer:
 
     def check_fit(self, texts: Sequence[str]) -> None:
         """Raises ConfigError if a target exceeds `output_length`."""
-        lengths = self.token_cache.get_lengths(texts)
-        too_long = [
-            (int(lengths[i]), texts[i])
-            for i in (lengths > self.output_length).nonzero()[0].tolist()
-        ]
-        if too_long:
-            longest, text = max(too_long)
-            text = text if len(text) <= 80 else text[:80] + " ..."
-            raise ConfigError(
-                f"{len(too_long):,} of {len(texts):,} answers exceed output_length = "
-                f"{self.output_length} tokens; the longest, '{text}', has {longest}. Answers are "
-                "never truncated.",
-                hint=f"Add: --set output_length={longest}",
-            )
+        check = TargetCheck(self.token_cache, self.output_length)
+        check.add(texts)
+        check.raise_if_too_long()
 
     def encode(self, examples: Sequence[Example], seed: int = 0) -> list[TokenizedExample]:
         """Both sides of each example that has an answer, then of each chunk of the documents.

@@ -21,7 +21,7 @@ from fki.core.calendar import parse_date
 from fki.core.errors import ConfigError
 from fki.core.probe_sets import BASE, CLOZE, matrix_probe_sets
 from fki.core.types import Period, Probe, ProbeSet, PromptFormat, Stream
-from fki.data.collator import ExampleTokenizer
+from fki.data.collator import ExampleTokenizer, TargetCheck
 from fki.data.input_checks import SourceCheck
 from fki.data.lazy_sequence import LazyProbes, LazySequence
 from fki.data.prompts import target_text
@@ -177,17 +177,24 @@ def group_cells(cells: Iterable[ProbeCell]) -> Iterator[list[ProbeCell]]:
 
 
 def check_probes(
-    cells: Iterable[ProbeCell], tokenizer: ExampleTokenizer, prompt_format: PromptFormat
+    cells: Iterable[ProbeCell],
+    tokenizer: ExampleTokenizer,
+    prompt_format: PromptFormat,
+    targets: TargetCheck | None = None,
 ) -> list[str]:
     """Tokenize all probes, a cell at a time. Returns notes for the user.
 
-    Raises ConfigError if an answer is longer than `output_length`, or if a question loses its
-    blank.
+    Args:
+        targets: the check of the training examples' targets, to which the answers are added.
+    Raises:
+        ConfigError: an answer is longer than `output_length`, or a question loses its blank.
     """
     check = SourceCheck(tokenizer, "probes")
+    targets = targets or TargetCheck(tokenizer.token_cache, tokenizer.output_length)
     for cell in cells:
         answers = [answer for probe in cell.probes for answer in probe.answers]
-        tokenizer.check_fit([target_text(answer, prompt_format) for answer in answers])
+        targets.add([target_text(answer, prompt_format) for answer in answers])
         check.add([probe.source for probe in cell.probes])
+    targets.raise_if_too_long()
     check.raise_if_lost()
     return check.notes()

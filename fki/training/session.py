@@ -17,7 +17,7 @@ from fki.core.errors import ConfigError
 from fki.core.paths import data_home, expand_path
 from fki.core.probe_sets import BASE
 from fki.core.types import Example, Period, PromptFormat, Stream
-from fki.data.collator import ExampleTokenizer
+from fki.data.collator import ExampleTokenizer, TargetCheck
 from fki.data.input_checks import SourceCheck
 from fki.data.lazy_sequence import LazySequence
 from fki.data.open_dataset import open_stream
@@ -98,9 +98,11 @@ def build_session(config: Config, *, must_resume: bool = False) -> Session:
             device=accelerator.device,
         )
         examples = [period.examples for phase in phases for period in phase.periods]
+        parts = [*examples, review] if method.corpus else examples
+        targets = TargetCheck(tokenizer.token_cache, config.output_length)
         input_notes = [
-            *_check_examples([*examples, review] if method.corpus else examples, tokenizer),
-            *check_probes(schedule.cells, tokenizer, config.prompt_format),
+            *_check_examples(parts, tokenizer, targets),
+            *check_probes(schedule.cells, tokenizer, config.prompt_format, targets),
         ]
         tokenizer.token_cache.flush()
     base_digest = load.weights_digest(base.model)
@@ -206,15 +208,17 @@ def trains_from_cache(encoder_cache: str, num_train_epochs: int) -> bool:
     return is_stated or (encoder_cache == "auto" and num_train_epochs > 1)
 
 
-def _check_examples(parts: Iterable[Iterable[Example]], tokenizer: ExampleTokenizer) -> list[str]:
+def _check_examples(
+    parts: Iterable[Iterable[Example]], tokenizer: ExampleTokenizer, targets: TargetCheck
+) -> list[str]:
     """Tokenize all training examples, a part at a time. Returns notes for the user.
 
-    Raises ConfigError if an answer is longer than `output_length`, or if a question loses a blank.
+    The answers are added to `targets`. Raises ConfigError if a question loses a blank.
     """
     check = SourceCheck(tokenizer, "training questions")
     for part in parts:
         examples = [*part]
-        tokenizer.check_fit([e.target for e in examples if not e.is_text])
+        targets.add([e.target for e in examples if not e.is_text])
         check.add([e.source for e in examples if not e.is_text])
         tokenizer.count_examples(examples)
     check.raise_if_lost()

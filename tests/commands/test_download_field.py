@@ -6,6 +6,7 @@ The files are written here, in the layouts that the authors ship, with facts tha
 import csv
 import hashlib
 import json
+import shlex
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -483,3 +484,22 @@ def test_check_reads_a_folder_of_one_s_own(fki: Fki, dataset: Path) -> None:
         out.write('{"subject": "x"}\n')
     shown = fki("download", "--check", dataset)
     assert shown.code == 3 and "1 bad row" in shown.words
+
+
+def test_check_suggests_the_output_length_that_all_answers_need(fki: Fki, dataset: Path) -> None:
+    """The longest answer is in the last period: training names it too, before it starts."""
+    assert "output_length" not in fki("download", "--check", dataset).words
+    with (dataset / "stream.jsonl").open("a", encoding="utf-8") as out:
+        for words, day in ((20, "2023-01-09"), (30, "2023-12-09")):
+            answer = " ".join(f"Arven{n}" for n in range(words))
+            row = {"subject": "Eden", "relation": "motto", "object": answer, "start": day}
+            out.write(json.dumps(row) + "\n")
+    shown = fki("download", "--check", dataset)
+    command = shlex.split(shown.words.partition("Next: fki ")[2])
+    assert shown.code == 0 and command[-1].startswith("output_length=")
+    refused = fki(*command[:-2])
+    assert refused.code == 2 and f"--set {command[-1]}" in refused.words
+    assert fki("plan", *command[1:]).code == 0
+    rows = fki("download", "--check", dataset, "--json").rows
+    [long] = [row for row in rows if row.get("finding") == "long_answer"]
+    assert command[-1] == f"output_length={long['count']}"

@@ -1,0 +1,65 @@
+"""The longest answer has as many tokens as training finds."""
+
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer
+
+from fki.core.paths import asset_folder
+from fki.core.types import Fact, Probe, ProbeSet, Stream
+from fki.data.answer_length import find_longest_answer
+from fki.data.prompts import target_text
+from fki.data.stream import cut_stream
+
+ANSWERS = (
+    "Ada",
+    "Ada Pell",
+    "\u6771\u4eac\u90fd",
+    "{a}~{b}",
+    "\ufdfa",
+    "1.10.2-rc 3",
+    "x  y\u00a0z",
+)
+
+
+def stream(*answers: str, own: str = "") -> Stream:
+    rows = [
+        Fact(f"s{n}", "head", (answer,), ("[X] has [Y].",), date(2024, 1, 5))
+        for n, answer in enumerate(answers)
+    ]
+    sets = [ProbeSet.of("own", "keep", [Probe("1", "base", "?", (own,))])] if own else []
+    return cut_stream("toy", "month", [], rows, prompt="sentinel", digest="", own_probes=sets)
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_it_counts_as_the_models_tokenizer_does(answer: str) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(asset_folder("t5-mini"))
+    for prompt in ("sentinel", "prefix"):
+        expected = len(tokenizer(target_text(answer, prompt)).input_ids)  # type: ignore[arg-type]
+        found = find_longest_answer(stream("a", answer), "t5-mini", prompt)  # type: ignore[arg-type]
+        assert found == (expected, answer)
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_without_a_tokenizer_it_is_an_upper_bound(answer: str) -> None:
+    exact, _ = find_longest_answer(stream(answer), "t5-mini", "sentinel")
+    bound, _ = find_longest_answer(stream(answer), "nobody/nothing", "sentinel")
+    assert exact <= bound
+
+
+def test_answers_of_own_probes_count() -> None:
+    assert find_longest_answer(stream("a", own="a long own answer"), "t5-mini", "sentinel")[1] == (
+        "a long own answer"
+    )
+
+
+def test_it_does_not_import_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; from fki.data.answer_length import _load_counter; "
+        "print(_load_counter('t5-mini')('Ada'), 'torch' in sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.split()[1] == "False"
