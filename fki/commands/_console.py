@@ -10,6 +10,8 @@ from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
+from fki.core.control_characters import escape_controls
+
 
 def is_main_process() -> bool:
     """Whether this is the process that prints (rank 0 of those that a launcher starts)."""
@@ -26,11 +28,11 @@ class Show:
 
     def note(self, text: str) -> None:
         """Print a sentence on stderr."""
-        self._print_words(escape(text))
+        self._print_words(_escape(text))
 
     def error(self, text: str) -> None:
         """Print an error on stderr."""
-        self._print_words(f"[bold red]Error:[/] {escape(text)}")
+        self._print_words(f"[bold red]Error:[/] {_escape(text)}")
 
     def notes(self, texts: Iterable[str]) -> None:
         """Print each text as a note on stderr."""
@@ -58,11 +60,16 @@ class Show:
         if self.as_json:
             return
         for i, command in enumerate(commands):
-            self._print_words(f"{'Next:' if i == 0 else '     '} [bold]{escape(command)}[/]")
+            self._print_words(f"{'Next:' if i == 0 else '     '} [bold]{_escape(command)}[/]")
 
     def _print_words(self, markup: str) -> None:
         """Print markup, wrapped at spaces on a terminal; a file or pipe gets whole lines."""
         self.err.print(markup, soft_wrap=not self.err.is_terminal)
+
+
+def _escape(text: str) -> str:
+    """Text as rich's markup, with control characters written out."""
+    return escape(escape_controls(text))
 
 
 def make_table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) -> Table:

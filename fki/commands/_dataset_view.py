@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fki.commands._console import Show, make_table
-from fki.config.presets import read_layers
-from fki.config.resolve import resolve_without_imports
 from fki.core.errors import DataError
 from fki.core.formatting import format_number
 from fki.core.types import Version
@@ -94,6 +92,8 @@ def check_folder(folder: Path, show: Show) -> None:
 
 def suggest_training(dataset: str, stream: "Stream", show: Show) -> None:
     """Show a command that trains on a dataset, with an `output_length` that its answers need."""
+    from fki.config.presets import read_layers
+    from fki.config.resolve import resolve_without_imports
     from fki.core import registry
     from fki.data.answer_length import find_longest_answer
 

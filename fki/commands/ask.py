@@ -13,6 +13,7 @@ from rich.table import Table
 
 from fki.commands import _options as o
 from fki.commands._console import Show, make_table
+from fki.core.control_characters import escape_controls
 from fki.core.formatting import UNDEFINED, format_number
 
 if TYPE_CHECKING:
@@ -77,11 +78,11 @@ def read_lines() -> Iterator[str]:
 def build_table(ranked: "RankedAnswers") -> Table:
     """The answer, then the runners-up by likelihood."""
     columns = ("probability, %", "log-likelihood")
-    title = escape(ranked.question)
+    title = escape(escape_controls(ranked.question))
     table = make_table("answer", *columns, title=title, numbers=columns)
     for i, answer in enumerate([ranked.answer, *ranked.runners_up]):
         likelihood = format_number(answer.log_likelihood, 3)
         probability = format_number(100 * math.exp(min(0.0, answer.log_likelihood)), 2)
-        text = escape(answer.text) or UNDEFINED
+        text = escape(escape_controls(answer.text)) or UNDEFINED
         table.add_row(text, probability, likelihood, style="bold" if i == 0 else None)
     return table

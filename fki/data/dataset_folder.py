@@ -13,15 +13,24 @@ from datetime import date
 from pathlib import Path
 
 from fki.core.atomic_io import file_digest
-from fki.core.calendar import last_day, parse_date
+from fki.core.calendar import last_day
+from fki.core.control_characters import escape_controls, find_control
 from fki.core.errors import DataError
 from fki.core.normalization import normalize_text
 from fki.core.paths import data_home
 from fki.core.probe_sets import BASE, PROBE_SETS, StandardProbeSet
 from fki.core.types import OBJECT, SUBJECT, Period, Probe, ProbeSet, PromptFormat, Stream, Version
 from fki.data.prompts import SENTINEL_PATTERN, source_text
+from fki.data.row_dates import RowDates
 from fki.data.row_files import ROW_SUFFIXES, Row, RowProblems, parse_rows, raise_for_problems
-from fki.data.row_schema import fact_reader, get_text, get_texts, parse_question, stream_reader
+from fki.data.row_schema import (
+    check_controls,
+    fact_reader,
+    get_text,
+    get_texts,
+    parse_question,
+    stream_reader,
+)
 from fki.data.stream import add_probe_sets, build_stream, fill_store
 from fki.data.stream_store import STORE_FORMAT, StreamStore, open_or_fill
 
@@ -31,6 +40,7 @@ OLD_ANSWERS = "old_answers"  # the field of a probe whose answer has changed
 
 def read_folder(folder: Path, version: Version, prompt: PromptFormat, *, name: str) -> Stream:
     """The stream of a dataset folder. Raises DataError for a missing file or any bad row."""
+    _check_name(name)
     stream = find_row_file(folder, "stream")
     if stream is None:
         raise DataError(
@@ -120,8 +130,18 @@ def probe_files(folder: Path) -> list[Path]:
     by_stem: dict[str, list[Path]] = {}
     for file in sorted((folder / "probes").glob("[!.]*")):
         if file.suffix in ROW_SUFFIXES and file.is_file():
+            _check_name(file.name)
             by_stem.setdefault(file.stem, []).append(file)
     return sorted(map(_only_file, by_stem.values()))
+
+
+def _check_name(name: str) -> None:
+    """Raises DataError if a name that fki shows contains a control character."""
+    if control := find_control(name):
+        raise DataError(
+            f"The name '{escape_controls(name)}' contains a control character, {control}.",
+            hint="Rename it.",
+        )
 
 
 def _only_file(files: Sequence[Path]) -> Path:
@@ -162,6 +182,10 @@ def read_wordings(file: Path) -> dict[str, tuple[str, ...]]:
                     f"{file}: '{relation}': '{wording}' must not contain {blank[0]}; its blank is "
                     f"{OBJECT}."
                 )
+            if control := find_control(text):
+                raise DataError(
+                    f"{file}: '{relation}': a wording contains a control character, {control}."
+                )
     return found
 
 
@@ -170,12 +194,13 @@ def _read_probe_set(
 ) -> ProbeSet:
     """A probe set from a file. A file name that is, or starts with, a standard set's name has that
     set's role, as in new_easy; any other set has the role of `invariant`."""
+    dates = RowDates()
 
     def read(line: Row) -> Probe:
         _, wording = parse_question(line.values)
         period = line.values.get("period") or BASE
         if period != BASE:
-            first, precision = parse_date(get_text(line.values, "period"))
+            first, precision = dates.parse(line, get_text(line.values, "period"))
             period = f"{first} to {last_day(first, precision)}"
         answers = "target" if "target" in line.values else "answers"
         return Probe(
@@ -184,7 +209,7 @@ def _read_probe_set(
             source=source_text(wording, "", prompt),
             answers=get_texts(line.values, answers),
             old_answers=get_texts(line.values, OLD_ANSWERS) if line.values.get(OLD_ANSWERS) else (),
-            relation=str(line.values.get("relation") or ""),
+            relation=check_controls("relation", str(line.values.get("relation") or "")),
         )
 
     role = standard_set_like(file.stem).role

@@ -5,7 +5,7 @@ refuses bad rows. The rows of the stream are held in memory by key, unlike in tr
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
@@ -128,7 +128,7 @@ def _have_same_answers(fact: Fact, other: Fact) -> bool:
 def _holds(known: Fact, fact: Fact) -> bool:
     """Does the known answer hold when the same answer begins?"""
     assert fact.start is not None, fact
-    is_over = known.end is not None and known.end + timedelta(days=1) < fact.start
+    is_over = known.end is not None and (fact.start - known.end).days > 1
     return _have_same_answers(known, fact) and not is_over
 
 

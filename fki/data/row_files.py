@@ -18,6 +18,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
 
+from fki.core.control_characters import escape_controls
 from fki.core.errors import DataError
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ class RowProblems:
         """Add a fault."""
         self.count += 1
         if len(self.shown) < MAX_SHOWN:
-            self.shown.append(problem)
+            self.shown.append(escape_controls(problem))
 
     def extend(self, other: "RowProblems") -> None:
         """Add all faults of another file."""
@@ -109,13 +110,46 @@ def _read_strictly(file: Path, problems: RowProblems) -> Iterator[Row]:
 
 
 def _read_csv_strictly(file: Path, text: IO[str], problems: RowProblems) -> Iterator[Row]:
-    reader = csv.DictReader(text)
-    check_unique(reader.fieldnames or ())
-    for row in reader:
-        if None in row or None in row.values():
+    """The rows that have a cell with text; cells without text are left out."""
+    first = text.readline()
+    reader = csv.reader(chain([first], text), delimiter=_find_delimiter(first))
+    header = _trim_cells(next(reader, []))
+    check_unique(header)
+    for line in reader:
+        cells = _trim_cells(line)
+        if not cells:
+            continue
+        if len(cells) > len(header) or len(line) < len(header):
             problems.append(f"{file}:{reader.line_num}: more or fewer cells than the header")
-        else:
-            yield Row(file, reader.line_num, {k: v for k, v in row.items() if v != ""})
+            continue
+        named = zip(header, cells, strict=False)  # the last cells may be empty
+        yield Row(file, reader.line_num, {name: cell for name, cell in named if cell.strip()})
+
+
+def _trim_cells(cells: list[str]) -> list[str]:
+    """The cells without the empty ones at the end."""
+    filled = [n for n, cell in enumerate(cells, 1) if cell.strip()]
+    return cells[: max(filled, default=0)]
+
+
+def _find_delimiter(header: str) -> str:
+    """The character that separates the columns of a CSV file: a comma, unless the header has none.
+
+    Raises ValueError if a semicolon and a tab both separate columns.
+    """
+    if len(next(csv.reader([header]), [])) > 1:
+        return ","
+    others = [d for d in ";\t" if len(next(csv.reader([header], delimiter=d), [])) > 1]
+    if len(others) > 1:
+        raise ValueError("its header has semicolons and tabs; separate its columns by commas")
+    return others[0] if others else ","
+
+
+def iter_values(file: Path, columns: Iterable[str]) -> Iterator[Any]:
+    """The values of these columns, row by row; rows that cannot be read are left out."""
+    names = [*columns]
+    for row in parse_rows(file, lambda row: row, RowProblems()):
+        yield from (row.values[name] for name in names if name in row.values)
 
 
 def parse_json_row(line: str) -> Cells:

@@ -5,13 +5,16 @@ document (`text, date[, id, title]`).
 """
 
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
-from fki.core.calendar import last_day, parse_date
+from fki.core.calendar import last_day
+from fki.core.control_characters import find_control
 from fki.core.errors import closest_match
 from fki.core.normalization import distinct_texts, normalize_text
 from fki.core.types import OBJECT, SUBJECT, Document, Fact
 from fki.data.prompts import SENTINEL, SENTINEL_PATTERN, find_special_token
+from fki.data.row_dates import RowDates
 from fki.data.row_files import Row
 
 FACT_COLUMNS = ("subject", "relation", "object", "start")
@@ -22,35 +25,37 @@ MARKED_COLUMNS = ("prompt", "input", "output")  # contain blanks
 
 def stream_reader(wordings: dict[str, tuple[str, ...]]) -> Callable[[Row], Fact | Document]:
     """A function that turns a row into a dated fact or a document."""
-    read_fact = fact_reader(wordings, dated=True)
+    read_fact, dates = fact_reader(wordings, dated=True), RowDates()
 
     def read(line: Row) -> Fact | Document:
         is_text = "text" in line.values or line.values.keys() <= set(TEXT_COLUMNS)
-        return _parse_document(line.values) if is_text else read_fact(line)
+        return _parse_document(line, dates) if is_text and line.values else read_fact(line)
 
     return read
 
 
 def fact_reader(wordings: dict[str, tuple[str, ...]], *, dated: bool) -> Callable[[Row], Fact]:
     """A function that turns a row into a fact; with `dated`, a row must have a date."""
+    dates = RowDates()
 
     def read(line: Row) -> Fact:
         values = line.values
         if "text" in values:
             raise ValueError("documents ('text') are only allowed in the stream")
         if "prompt" in values:
-            return _parse_prompt(values, dated=dated)
+            return _parse_prompt(line, dates, dated=dated)
         subject, relation = get_text(values, "subject"), get_text(values, "relation")
         objects = get_texts(values, "object")
         start = end = None
         precision = values.get("precision") or "day"
         if dated or values.get("start"):
-            start, named = parse_date(get_text(values, "start"))
+            start, named = dates.parse(line, get_text(values, "start"))
             precision = values.get("precision") or named
         if values.get("end"):
-            end = last_day(*parse_date(get_text(values, "end")))
+            end = last_day(*dates.parse(line, get_text(values, "end")))
             if start and end < start:
                 raise ValueError(f"'end' {end} is before 'start' {start}")
+            end = None if end == date.max else end  # 9999-12-31 is SQL's "no end"
         return Fact(
             subject,
             relation,
@@ -65,8 +70,9 @@ def fact_reader(wordings: dict[str, tuple[str, ...]], *, dated: bool) -> Callabl
     return read
 
 
-def _parse_document(values: dict[str, Any]) -> Document:
+def _parse_document(line: Row, dates: RowDates) -> Document:
     """A `text, date[, id, title]` row."""
+    values = line.values
     if other := [c for c in (*FACT_COLUMNS, *PROMPT_COLUMNS[:2]) if c in values]:
         raise ValueError(f"a row cannot have both 'text' and '{other[0]}'")
     text = get_text(values, "text")
@@ -75,13 +81,16 @@ def _parse_document(values: dict[str, Any]) -> Document:
     named = {column: get_text(values, column) for column in ("id", "title") if values.get(column)}
     if any("<extra_id_" in part for part in (text, *named.values())):
         raise ValueError("'text' must not contain a sentinel, <extra_id_...>")
-    return Document(text, parse_date(get_text(values, "date"))[0], **named)
+    return Document(text, dates.parse(line, get_text(values, "date"))[0], **named)
 
 
-def _parse_prompt(values: dict[str, Any], *, dated: bool) -> Fact:
+def _parse_prompt(line: Row, dates: RowDates, *, dated: bool) -> Fact:
     """A `prompt, target, date` row; without <extra_id_0> in the prompt, the blank is at its end."""
+    values = line.values
     prompt, wording = parse_question(values)
-    start = parse_date(get_text(values, "date")) if dated or values.get("date") else (None, "day")
+    start: tuple[date | None, str] = (None, "day")
+    if dated or values.get("date"):
+        start = dates.parse(line, get_text(values, "date"))
     return Fact(prompt, "", get_texts(values, "target"), (wording,), start[0], None, start[1])
 
 
@@ -118,9 +127,17 @@ def get_text(values: dict[str, Any], column: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"'{column}' must be text, not {value!r}")
     value.encode()  # a lone surrogate, which JSON can spell, raises a ValueError
+    check_controls(column, value)
     if column not in MARKED_COLUMNS and (blank := SENTINEL_PATTERN.search(value)):
         raise ValueError(f"'{column}' must not contain {blank[0]}, a sentinel")
     return value.strip()
+
+
+def check_controls(column: str, text: str) -> str:
+    """The text. Raises ValueError if it contains a control character."""
+    if control := find_control(text):
+        raise ValueError(f"'{column}' contains a control character, {control}")
+    return text
 
 
 def get_texts(values: dict[str, Any], column: str) -> tuple[str, ...]:

@@ -226,9 +226,88 @@ def test_a_csv_header_names_each_column_once(folder: Path) -> None:
     assert "the column 'subject'" in refusal(folder)
 
 
-def test_a_csv_of_another_separator_shows_its_header(folder: Path) -> None:
-    write(folder, "subject;relation;object;start", "x;r;a;2023", name="stream.csv")
-    assert "'subject' is missing; the row has 'subject;relation;object;start'" in refusal(folder)
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_csv_is_separated_as_its_header_is(folder: Path, separator: str) -> None:
+    rows = ["subject,relation,object,start", 'x,head,"a, b; c",2023-01-05']
+    lines = [
+        rows[0].replace(",", separator),
+        f'x{separator}head{separator}"a, b; c"{separator}2023-01-05',
+    ]
+    write(folder, *rows, name="stream.csv")
+    expected = facts(folder)
+    write(folder, *lines, name="stream.csv")
+    assert facts(folder) == expected and expected[0].objects == ("a, b; c",)
+
+
+def test_a_csv_whose_header_does_not_settle_the_separator_is_one_fault(folder: Path) -> None:
+    rows = [f"x{n};head;a\t2023-01-05" for n in range(60)]
+    write(folder, "subject;relation;object\tstart", *rows, name="stream.csv")
+    said = refusal(folder)
+    assert "1 bad row" in said and "semicolons and tabs" in said
+
+
+def test_a_csv_row_without_any_text_is_no_row(folder: Path) -> None:
+    header, row = "subject,relation,object,start", "x,head,a,2023-01-05"
+    write(folder, header, row, ",,,", " ,,,", ",,,,,,", "", name="stream.csv")
+    assert len(facts(folder)) == 1
+    write(folder, f"{header},,", f"{row},,", f"y{row[1:]}", name="stream.csv")
+    assert [f.subject for f in facts(folder)] == ["x", "y"]
+    write(folder, header, row, " ,head,a,2023", name="stream.csv")
+    assert "stream.csv:3: 'subject' is missing" in refusal(folder)
+    write(folder, header, f"{row},more", name="stream.csv")
+    assert "stream.csv:2: more or fewer cells" in refusal(folder)
+
+
+def test_an_empty_row_is_not_taken_for_a_text(folder: Path) -> None:
+    write(folder, GOOD, "{}")
+    assert "stream.jsonl:2: 'subject' is missing" in refusal(folder)
+
+
+CONTROLS = ["\u0000", "\u0001", "\u000b", "\u001b", "\u007f", "\u009b"]
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_a_control_character_is_a_bad_row(folder: Path, control: str) -> None:
+    for column in GOOD:
+        write(folder, GOOD | {column: f"2023{control}[2J"})
+        said = refusal(folder)
+        assert f"'{column}' contains a control character, U+{ord(control):04X}" in said
+        assert control not in said
+    write(folder, GOOD | {f"{control}x": "y"} | {"start": None})
+    assert control not in refusal(folder)
+    text = {"text": f"Two words{control}.", "date": "2023"}
+    for row in (text, {"prompt": f"x{control} is", "target": "a", "date": "2023"}):
+        write(folder, row)
+        assert f"U+{ord(control):04X}" in refusal(folder)
+
+
+def test_no_name_contains_a_control_character(folder: Path) -> None:
+    write(folder, GOOD)
+    with pytest.raises(DataError, match=r"a\\x1b\[2Jb"):
+        read_folder(folder, "month", "sentinel", name="a\x1b[2Jb")
+    write(folder, {"prompt": "x is", "target": "a"}, name="probes/a\x1bb.jsonl")
+    assert "a\\x1bb.jsonl" in refusal(folder)
+
+
+def test_tabs_and_line_breaks_are_no_control_characters(folder: Path) -> None:
+    write(folder, GOOD | {"object": "a\tb"}, {"text": "Two\r\nlines.", "date": "2023"})
+    assert facts(folder)[0].objects == ("a\tb",)
+
+
+def test_the_first_and_the_last_day_of_the_calendar_are_days(folder: Path) -> None:
+    write(
+        folder,
+        GOOD | {"end": "9999-12-31"},
+        GOOD | {"subject": "y", "start": "9999-12-31"},
+        GOOD | {"subject": "z", "start": "0001-01-01", "end": "0001-01-01"},
+    )
+    write(folder, GOOD | {"subject": "u", "start": "0001-01-01"}, name="base.jsonl")
+    for version in ("day", "month", "quarter"):
+        found = read_folder(folder, version, "sentinel", name="mine")  # type: ignore[arg-type]
+        assert len(found.periods) == 3
+        sets = {s.name: {p.subject: p.until for p in s.probes} for s in found.probe_sets}
+        assert sets["initial"] == {"u": ""}
+        assert sets["new"] == {"z": found.periods[0].name, "x": "", "y": ""}
 
 
 def test_a_suggested_column_is_none_that_is_known(folder: Path) -> None:
