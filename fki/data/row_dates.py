@@ -37,7 +37,7 @@ class RowDates:
         if found := YEAR_LAST.fullmatch(text):
             first, second, year = found[1], found[3], found[4]
             is_day_first = _order_of(text)
-            if is_day_first is None and int(first) != int(second):
+            if is_day_first is None and int(first) != int(second) and int(first) <= 12:
                 is_day_first = self._order_of_file(row.file)
                 if is_day_first is None:
                     raise ValueError(
