@@ -4,6 +4,7 @@ A row is a fact (`subject, relation, object, start[, end]`), a prompt (`prompt, 
 document (`text, date[, id, title]`).
 """
 
+import re
 from collections.abc import Callable
 from datetime import date
 from typing import Any
@@ -21,6 +22,7 @@ FACT_COLUMNS = ("subject", "relation", "object", "start")
 PROMPT_COLUMNS = ("prompt", "target", "date")
 TEXT_COLUMNS = ("text", "date", "id", "title")
 MARKED_COLUMNS = ("prompt", "input", "output")  # contain blanks
+OTHER_BLANK = re.compile(r"\[MASK\]|<mask>|\b_X_\b|\{\}|_{3,}")  # blanks of other datasets
 
 
 def stream_reader(wordings: dict[str, tuple[str, ...]]) -> Callable[[Row], Fact | Document]:
@@ -95,7 +97,10 @@ def _parse_prompt(line: Row, dates: RowDates, *, dated: bool) -> Fact:
 
 
 def parse_question(values: dict[str, Any]) -> tuple[str, str]:
-    """The `prompt` of a row, and its wording."""
+    """The `prompt` of a row, and its wording.
+
+    Raises ValueError if it has several blanks, or only one that fki does not read as a blank.
+    """
     prompt = get_text(values, "prompt")
     blanks = SENTINEL_PATTERN.findall(prompt)
     if blanks.count(SENTINEL) > 1:
@@ -106,6 +111,8 @@ def parse_question(values: dict[str, Any]) -> tuple[str, str]:
         raise ValueError(
             f"'prompt' must not contain {SUBJECT} or {OBJECT}; its blank is {SENTINEL}"
         )
+    if SENTINEL not in prompt and (blank := OTHER_BLANK.search(prompt)):
+        raise ValueError(f"'prompt' contains '{blank[0]}'; its blank is {SENTINEL}")
     return prompt, prompt.replace(SENTINEL, OBJECT) if SENTINEL in prompt else f"{prompt} {OBJECT}"
 
 

@@ -10,7 +10,7 @@ from fki.config.schema import Config, to_dict
 from fki.core import registry
 from fki.core.atomic_io import append_lines, write_json
 from fki.core.errors import ConfigError, FkiError
-from fki.core.types import Score
+from fki.core.types import Score, Stream
 from fki.data.open_dataset import open_stream
 from fki.evaluation.evaluator import Evaluator, mean_score
 from fki.evaluation.schedule import ProbeSchedule, check_probes, group_cells, make_phases
@@ -18,7 +18,7 @@ from fki.evaluation.summary import summarize_scores
 from fki.modeling.device import make_accelerator
 from fki.modeling.load import make_example_tokenizer
 from fki.runs.open_run import LoadedModel, find_run, open_model, open_run, read_config
-from fki.runs.run_dir import SAMPLES, SCORES
+from fki.runs.run_dir import SAMPLES, SCORES, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class EvaluationResult:
     version: str
     scores: list[Score]
     summary: dict[str, Any]
-    notes: list[str]  # about questions and answers that do not fit the model
+    notes: list[str]  # about changed data, and questions and answers that do not fit the model
 
 
 def evaluate(
@@ -104,6 +104,18 @@ def _make_output_folder(output: Path) -> None:
         raise FkiError(f"--output must be a new or empty folder; {output} is not empty.")
 
 
+def _data_notes(run: Run | None, stream: Stream) -> list[str]:
+    """A note if the dataset of the run has changed since training."""
+    trained = run.info.get("dataset", {}) if run else {}
+    before = trained.get("digest", stream.digest)
+    if trained.get("name") != stream.name or before == stream.digest:
+        return []
+    return [
+        f"Dataset '{stream.name}' changed since training: its digest was {before[:8]} and is "
+        f"{stream.digest[:8]}. The probes are those of the changed dataset."
+    ]
+
+
 def score_all_probes(
     loaded: LoadedModel, config: Config, output: Path | None
 ) -> tuple[list[Score], list[str], list[str]]:
@@ -126,6 +138,7 @@ def score_all_probes(
     scores = []
     due = ProbeSchedule(stream, phases, config).row(len(phases))
     notes = check_probes(due, tokenizer, config.prompt_format)
+    notes += _data_notes(loaded.run, stream)
     for cells in group_cells(due):
         predicted = evaluator.predict_cells(loaded.model, cells)
         for cell, predictions in zip(cells, predicted, strict=True):

@@ -46,6 +46,17 @@ def test_eval_shows_a_table(fki: Fki, trained: Path) -> None:
     assert first_cells >= {"updated", "new", "paraphrase", "invariant", "initial"}
 
 
+def test_eval_reports_that_the_dataset_changed_since_training(
+    fki: Fki, trained: Path, dataset: Path
+) -> None:
+    same = fki("eval", trained, "--set", f"dataset={dataset}")
+    assert same.code == 0 and "changed since training" not in same.words
+    with (dataset / "stream.jsonl").open("a", encoding="utf-8") as out:
+        out.write('{"prompt": "The hill of Utopia is", "target": "Ida", "date": "2023-05-01"}\n')
+    changed = fki("eval", trained, "--set", f"dataset={dataset}")
+    assert changed.code == 0 and "Dataset 'mine' changed since training" in changed.words
+
+
 def test_eval_writes_its_answers_into_a_new_folder_only(
     fki: Fki, trained: Path, tmp_path: Path
 ) -> None:

@@ -263,6 +263,19 @@ def test_an_empty_row_is_not_taken_for_a_text(folder: Path) -> None:
     assert "stream.jsonl:2: 'subject' is missing" in refusal(folder)
 
 
+@pytest.mark.parametrize("blank", ["{}", "[MASK]", "<mask>", "_X_", "____"])
+def test_the_blank_of_another_dataset_is_a_bad_row_unless_fkis_is_there(
+    folder: Path, blank: str
+) -> None:
+    row = {"prompt": f"{blank} heads x", "target": "a", "date": "2023"}
+    write(folder, row)
+    assert f"'prompt' contains '{blank}'; its blank is <extra_id_0>" in refusal(folder)
+    write(folder, row | {"prompt": f"In Python, {blank} is <extra_id_0>."})
+    assert facts(folder)[0].wordings == (f"In Python, {blank} is [Y].",)
+    write(folder, {"prompt": f"{blank} heads x", "target": "a"}, name="probes/own.jsonl")
+    assert "own.jsonl:1" in refusal(folder)
+
+
 CONTROLS = ["\u0000", "\u0001", "\u000b", "\u001b", "\u007f", "\u009b"]
 
 
