@@ -12,7 +12,7 @@ from fki.sources.dataset_writer import Row
 from fki.sources.row_spool import RowSpool, SeenDigests
 
 EMPTY = "an empty prompt, answer or text"
-RESERVED = "a reserved token such as <extra_id_0>, or a text of one word"
+RESERVED = "a reserved token such as <extra_id_0>, a control character, or a text of one word"
 DUPLICATE = "a duplicate"
 
 

@@ -13,6 +13,7 @@ from datetime import date
 from itertools import groupby
 from typing import Any
 
+from fki.core.control_characters import find_control
 from fki.core.types import OBJECT, SUBJECT
 from fki.data.prompts import SPECIAL_TOKEN
 from fki.sources.dataset_writer import Row
@@ -183,6 +184,8 @@ class FactSelector:
             raise UnclearTimeline("answer contained in its prompt, or the reverse")
         if SPECIAL_TOKEN.search(f"{subject} {answer}") or {SUBJECT, OBJECT} & {subject, answer}:
             raise UnclearTimeline("label contains a token reserved by fki or T5")
+        if find_control(subject + answer):
+            raise UnclearTimeline("label contains a control character")
 
     def _iter_unambiguous(self, keys: list[bytes]) -> Iterator[Row]:
         """Yield the rows of all keys, except keys whose labels belong to another subject too."""

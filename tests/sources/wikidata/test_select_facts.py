@@ -85,6 +85,8 @@ def test_the_order_of_subjects_has_no_effect(
         ("Ava\x00lon", "Ada", "label contains a control character"),
         ("Avalon", "Ada \ud800", "label contains a control character"),
         ("Avalon", "[X]", "label contains a token reserved by fki or T5"),
+        ("Avalon", "Ada \x1b[31m", "label contains a control character"),
+        ("Ava\x00lon", "Ada", "label contains a control character"),
     ],
 )
 def test_a_key_with_an_unusable_label_is_skipped_and_counted(
