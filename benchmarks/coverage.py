@@ -1,11 +1,12 @@
 """Measure the coverage of the confidence intervals and the false positives of the tests.
 
-    python -m benchmarks.coverage [--trials 2000] [--draws 1000]
+    python -m benchmarks.coverage [--trials 2000] [--draws 1000] [--extremes] [--without-prior]
 
 Simulated runs have subjects of different difficulty with one to three probes each, seeds of
 different quality, and random answers. The true value is the mean over the population of subjects
 and seeds. The table has the share of trials in which the 95 % interval of an arm, and of the
-difference of two equal arms, contains the true value, and in which a test rejects equality.
+difference of two equal arms, contains the true value, and in which a test rejects equality. The
+worlds of `--extremes` have few subjects and true values near 0 or 100 %.
 """
 
 import argparse
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 
 from fki.metrics.bootstrap import (
     BootstrapResult,
+    add_prior,
     difference_of_means,
     draw_weights,
+    effective_clusters,
     mean_over_seeds,
 )
 from fki.metrics.significance import mcnemar
@@ -44,6 +47,12 @@ WORLDS = [
     for level in (0.0, 1.5)
     for subject, seed, arm in ((2.0, 0.0, 0.0), (2.0, 0.2, 0.5))
     if seeds > 1 or seed == 0.0
+]
+EXTREMES = [
+    World(seeds, subjects, level, 2.0, 0.0, 0.0)
+    for seeds in (1, 3)
+    for subjects in (5, 20, 100)
+    for level in (-9.0, -6.0, 4.5)
 ]
 
 
@@ -84,7 +93,7 @@ def bootstrap_scores(
     return 100 * (correct @ drawn.T) / (total @ drawn.T)
 
 
-def rates(world: World, trials: int, draws: int) -> list[float]:
+def rates(world: World, trials: int, draws: int, *, has_prior: bool = True) -> list[float]:
     """Coverage of the interval of an arm, of a difference paired by seeds, and of an unpaired one;
     rejection rates of the paired test at 5 % and 0.1 %, and of McNemar's test at 5 %."""
     rng = np.random.default_rng(0)
@@ -94,6 +103,12 @@ def rates(world: World, trials: int, draws: int) -> list[float]:
         answers, subject_of = simulate_trial(world, rng)
         drawn = draw_weights(world.subjects, draws=draws, seed=number)
         first, second = (bootstrap_scores(one, subject_of, drawn) for one in answers)
+        if has_prior:
+            clusters = effective_clusters(np.bincount(subject_of))
+            first, second = (
+                np.stack([add_prior(run, clusters, seed=2 * number + arm) for run in runs])
+                for arm, runs in enumerate((first, second))
+            )
         paired = difference_of_means(first, second, is_paired=True)
         apart = difference_of_means(first, second, is_paired=False)
         p = paired.p_value() or 0.0
@@ -118,16 +133,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--trials", type=int, default=2000)
     parser.add_argument("--draws", type=int, default=1000)
+    parser.add_argument("--extremes", action="store_true", help="true values near 0 or 100 %%")
+    parser.add_argument("--without-prior", action="store_true", help="as before the prior")
     options = parser.parse_args()
     heads = (
         *("interval of an arm", "of a difference, paired", "unpaired"),
         *("p < 0.05", "p < 0.001", "McNemar's p < 0.05"),
     )
     print(f"| {' | '.join((*World._fields, *heads))} |\n|{'---|' * (len(heads) + 6)}")
-    for world in WORLDS:
+    for world in EXTREMES if options.extremes else WORLDS:
         cells = [
             f"{100 * r:.2f}" if r < 0.01 else f"{100 * r:.1f}"
-            for r in rates(world, options.trials, options.draws)
+            for r in rates(
+                world, options.trials, options.draws, has_prior=not options.without_prior
+            )
         ]
         print(f"| {' | '.join([*map(str, world), *cells])} |", flush=True)
 

@@ -18,6 +18,7 @@ from fki.core.formatting import (
     format_p_value,
 )
 from fki.core.probe_sets import MOMENTS, describe
+from fki.report.tables import describe_adjustment
 
 if TYPE_CHECKING:
     from fki.comparison.types import Arm, Difference, Group
@@ -182,7 +183,8 @@ def difference_table(group: "Group", *, is_wide: bool) -> tuple[Table, str]:
                 _draw_interval(difference, reach),
                 format_p_value(difference.p_holm),
             )
-    return table, _describe_tests(defined, is_wide=is_wide)
+    sentences = (_describe_tests(defined, is_wide=is_wide), describe_adjustment(group))
+    return table, ". ".join(filter(None, sentences))
 
 
 def _describe_tests(differences: Sequence["Difference"], *, is_wide: bool) -> str:

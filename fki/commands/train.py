@@ -88,7 +88,7 @@ def _describe_session(ready: "Session") -> str:
     periods = sum(len(phase.periods) for phase in ready.phases)
     return (
         f"Training {ready.config.model} with {ready.config.method} on {ready.stream.name}, "
-        f"{periods} {ready.config.dataset_version} periods; "
+        f"{periods} {ready.config.dataset_version} period{'s' * (periods != 1)}; "
         f"{format_count(trained)} of {format_count(total)} parameters are trainable."
     )
 

@@ -4,18 +4,28 @@ Draw 0 has each probe once: it is the run's own summary, up to rounding. NaN whe
 undefined.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import repeat
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fki.core.probe_sets import BASE, Moment, matrix_probe_sets
-from fki.metrics.bootstrap import draw_weights
+from fki.metrics.bootstrap import add_prior, draw_weights, effective_clusters
 from fki.metrics.continual import StreamScores
 from fki.metrics.draws import Draws
-from fki.metrics.registry import BY_FIELD, EM, STREAM_METRICS, AnswerMetric, metric_key
+from fki.metrics.registry import (
+    BY_FIELD,
+    EM,
+    PERCENT,
+    STREAM_METRICS,
+    AnswerMetric,
+    Metric,
+    metric_key,
+)
 from fki.runs.outcomes import AnsweredCell, Outcomes
 
 Cells: TypeAlias = Sequence[tuple[int, int]]  # (row, number of a cell of the run)
@@ -135,6 +145,16 @@ class ResampledRun:
         """The number of probes of a set in the last row."""
         return sum(len(self.outcomes.cells[number].ids) for _, number in self._last_cells(name))
 
+    def clusters(self, name: str, metric: AnswerMetric = EM) -> float:
+        """The effective number of subjects of a set in the last row."""
+        counts = self.outcomes.answers(metric.per)[self.last] if metric.per else {}
+        sizes: Counter[str] = Counter()
+        for _, number in self._last_cells(name):
+            subjects = self.outcomes.cells[number].subjects
+            for subject, count in zip(subjects, counts.get(number, repeat(1)), strict=False):
+                sizes[subject] += int(count)
+        return effective_clusters(np.array([*sizes.values()]))
+
     @cached_property
     def matrix(self) -> Draws:
         """R, [P + 1, P, 1 + draws], of the probes that last; NaN where a cell was not scored."""
@@ -169,6 +189,29 @@ class ResampledRun:
             seconds,
         )
         return {m.key: m.compute(scores) for m in STREAM_METRICS if m.compute}
+
+
+def add_priors(
+    run: ResampledRun, values: Mapping[str, Draws], metrics: Mapping[str, Metric], *, seed: int
+) -> dict[str, Draws]:
+    """The metrics of a run [1 + draws], percentages of a probe set with their prior.
+
+    Args:
+        values: by key.
+        metrics: by key, at least those of `values`.
+        seed: of the arm, see `add_prior`.
+    """
+
+    @cache
+    def clusters(name: str, answer: AnswerMetric) -> float:
+        return run.clusters(name, answer)
+
+    return {
+        key: add_prior(drawn, clusters(metric.probe_set, metric.answer), seed=seed)
+        if (metric := metrics[key]).answer is not None and metric.bounds == PERCENT
+        else drawn
+        for key, drawn in values.items()
+    }
 
 
 def _has(cell: AnsweredCell, properties: Mapping[str, object]) -> bool:

@@ -19,7 +19,12 @@ from fki.comparison.arms import (
     find_finished_runs,
     group_runs,
 )
-from fki.comparison.bootstrap_metrics import BootstrapSample, ResampledRun, compute_metrics
+from fki.comparison.bootstrap_metrics import (
+    BootstrapSample,
+    ResampledRun,
+    add_priors,
+    compute_metrics,
+)
 from fki.comparison.identical_runs import drop_identical_runs
 from fki.comparison.types import Arm, Comparison, Difference, Group, Verdict
 from fki.core.errors import ConfigError, DataError, did_you_mean
@@ -166,11 +171,12 @@ class _GroupBuilder:
     def _compute(self, fields: set[str]) -> None:
         """Compute the stream metrics, and these answer metrics of every probe set."""
         ordered = [key for key in BY_FIELD if key in fields]
-        for name, runs in self.arms.items():
-            of_runs = [
-                compute_metrics(self.resampled[run.folder], run.info.get("spent", {}), ordered)
-                for run in runs
-            ]
+        for number, (name, runs) in enumerate(self.arms.items()):
+            of_runs = []
+            for run in runs:
+                resampled, spent = self.resampled[run.folder], run.info.get("spent", {})
+                values = compute_metrics(resampled, spent, ordered)
+                of_runs.append(add_priors(resampled, values, self.metrics, seed=number))
             self.values[name] = {
                 key: np.stack([metrics[key] for metrics in of_runs]) for key in of_runs[0]
             }
@@ -243,7 +249,7 @@ class _GroupBuilder:
             return values
         is_paired = seeds[0] == seeds[1] and len(set(seeds[0])) == len(seeds[0])
         result = difference_of_means(ours, theirs, is_paired=is_paired)
-        low, high = result.interval() or (None, None)
+        low, high = map(metric.clip_difference, result.interval() or (None, None))
         values |= {"value": result.value, "low": low, "high": high, "test": "paired bootstrap"}
         is_better = (result.value > 0) == metric.higher_is_better
         values |= {"p": result.p_value(), "is_better": is_better}
@@ -268,10 +274,11 @@ class _GroupBuilder:
             yield "Forced: these runs are not comparable. They differ in " + "; ".join(forced) + "."
         if len({run.outcomes.digest for run in self.resampled.values()}) > 1:
             yield "These runs were evaluated on different probes: differences are not paired."
-        if any(len(runs) == 1 for runs in self.arms.values()):
+        if single := [name for name, runs in self.arms.items() if len(runs) == 1]:
+            has, its = ("has", "its") if len(single) == 1 else ("have", "their")
             yield (
-                "Some arms have one seed: their 95% intervals cover the choice of probes, not "
-                "of seeds."
+                f"{format_list(single)} {has} one seed: {its} 95% intervals cover the choice of "
+                "probes, not of seeds."
             )
         yield from self.warnings
 

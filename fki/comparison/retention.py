@@ -13,7 +13,7 @@ from fki.comparison.bootstrap_metrics import BootstrapSample, ResampledRun
 from fki.comparison.types import Estimate
 from fki.core.errors import DataError
 from fki.core.probe_sets import BASE
-from fki.metrics.bootstrap import DRAWS
+from fki.metrics.bootstrap import DRAWS, add_prior
 from fki.metrics.registry import probe_set_metrics
 from fki.runs.outcomes import Outcomes, read_outcomes
 from fki.runs.run_dir import PROBES, SAMPLES, Run
@@ -82,7 +82,9 @@ def _probe_sets(outcomes: Outcomes) -> Iterator[ProbeSetRetention]:
     for name in run.sets:
         n = run.probe_count(name)
         [metric, *_] = probe_set_metrics(name)
-        moments = [estimate_metric(metric, values[None], n) for values in run.of_set(name)]
+        clusters = run.clusters(name)
+        drawn = [add_prior(values, clusters, seed=0) for values in run.of_set(name)]
+        moments = [estimate_metric(metric, values[None], n) for values in drawn]
         if n:
             yield ProbeSetRetention(name, n, *moments)
 

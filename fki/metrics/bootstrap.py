@@ -3,13 +3,15 @@
 Probes of one subject are not independent, so subjects are drawn, not probes. All runs share the
 draws, since they were evaluated on the same probes: what two runs have in common cancels in their
 difference. Each draw weighs each subject by the exponential distribution (the Bayesian bootstrap,
-Rubin, 1981), so that no period is ever without a probe. Seeds are few: the error of a mean over
-seeds follows Student's t, with the variance that the probes do not explain.
+Rubin, 1981), so that no period is ever without a probe. A percentage also gets Jeffreys' prior, so
+that 0 of 5 correct answers are no certainty. Seeds are few: the error of a mean over seeds follows
+Student's t, with the variance that the probes do not explain.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import erfc, sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,42 @@ def draw_weights(clusters: int, *, draws: int = DRAWS, seed: int = 0) -> NDArray
     """[1 + draws, clusters]: a row of ones, which is the data itself, and then the draws."""
     drawn = np.random.default_rng(seed).standard_exponential((draws, clusters), np.float32)
     return np.concatenate([np.ones((1, clusters), np.float32), drawn])
+
+
+def effective_clusters(sizes: NDArray[Any]) -> float:
+    """The number of equal clusters with the same variance of a mean (Kish, 1965).
+
+    Args:
+        sizes: the number of probes of each cluster; those without probes do not count.
+    """
+    squares = float(np.square(sizes, dtype=np.float64).sum())
+    return float(sizes.sum()) ** 2 / squares if squares else 0.0
+
+
+def add_prior(percentages: Floats, clusters: float, *, seed: int) -> Floats:
+    """The draws of a percentage, with Jeffreys' prior for a share; row 0, the data, stays.
+
+    The Bayesian bootstrap of k correct answers of n independent probes is Beta(k, n - k), which has
+    no width at k = 0 and k = n. The prior adds half a cluster of correct and half a cluster of
+    wrong answers: Beta(k + 1/2, n - k + 1/2) (Brown, Cai & DasGupta, 2001).
+
+    Args:
+        percentages: [1 + draws].
+        clusters: the effective number of clusters.
+        seed: the same for the runs of an arm, which were evaluated on the same probes; another one
+            for each arm, whose true values may differ where all answers are equal.
+    """
+    right, wrong, data = _prior_weights(clusters, len(percentages) - 1, seed)
+    drawn = (percentages[1:] * data + 100 * right) / (data + right + wrong)
+    return np.concatenate([percentages[:1], drawn])
+
+
+@lru_cache(maxsize=256)
+def _prior_weights(clusters: float, draws: int, seed: int) -> tuple[Floats, Floats, Floats]:
+    """The weights of the prior's correct and wrong answers, and of the data, [draws] each."""
+    rng = np.random.default_rng([seed, 1])
+    right, wrong = rng.standard_gamma(0.5, (2, draws))
+    return right, wrong, rng.standard_gamma(clusters, draws)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +95,11 @@ class BootstrapResult:
         return combined
 
     def interval(self, level: float = LEVEL) -> tuple[float, float] | None:
-        """The low and the high end; None where too many draws are undefined."""
+        """The low and the high end, around the value; None where too many draws are undefined."""
         if self.defined_errors is None:
             return None
         ends = np.nanquantile(self.combined_errors(), [(1 - level) / 2, (1 + level) / 2])
-        return self.value + float(ends[0]), self.value + float(ends[1])
+        return self.value + min(0.0, float(ends[0])), self.value + max(0.0, float(ends[1]))
 
     def p_value(self) -> float | None:
         """Two-sided, for a value of zero: the mean of Student's two tails over the errors.

@@ -19,6 +19,7 @@ Role = Literal["learned", "kept", "forgotten", ""]
 Bounds: TypeAlias = tuple[float, float]
 
 PERCENT: Bounds = (0.0, 100.0)
+POINTS: Bounds = (-100.0, 100.0)  # a difference of percentages
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,11 @@ class Metric:
         """The value, or the bound that it is beyond."""
         return None if value is None else min(max(value, self.bounds[0]), self.bounds[1])
 
+    def clip_difference(self, value: float | None) -> float | None:
+        """The difference of two values, or the largest one that the bounds allow."""
+        reach = self.bounds[1] - self.bounds[0]
+        return None if value is None else min(max(value, -reach), reach)
+
 
 def _facts(unit: str, higher_is_better: bool) -> list[str]:
     return [fact for fact in (unit, "" if higher_is_better else "lower is better") if fact]
@@ -127,6 +133,7 @@ STREAM_METRICS = (
         "gain",
         "rise of EM on a period by training on it, mean over periods",
         role="learned",
+        bounds=POINTS,
         compute=lambda scores: continual.learning_gain(scores.matrix),
     ),
     Metric(
@@ -136,6 +143,7 @@ STREAM_METRICS = (
         "fall of EM on a period from its best to the end, mean over earlier periods",
         higher_is_better=False,
         role="forgotten",
+        bounds=POINTS,
         compute=lambda scores: continual.forgetting(scores.matrix),
     ),
     Metric(
@@ -143,6 +151,7 @@ STREAM_METRICS = (
         "BWT",
         "BWT",
         "backward transfer: effect of later training on EM of earlier periods",
+        bounds=POINTS,
         compute=lambda scores: continual.bwt(scores.matrix),
     ),
     Metric(
@@ -150,6 +159,7 @@ STREAM_METRICS = (
         "FWT",
         "FWT",
         "forward transfer: effect of earlier training on EM of later periods",
+        bounds=POINTS,
         compute=lambda scores: continual.fwt(scores.matrix),
     ),
     Metric(

@@ -36,6 +36,7 @@ LABEL_PLACES: list[
     for x, y in ((1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1))
 ]
 NEAR = 12  # points; a label farther than this has a line to its mark
+LEAST_SPAN = 2.0  # percentage points that an axis of the Pareto figure covers at least
 LONGEST_TITLE = 17  # letters of a panel's title
 
 
@@ -64,6 +65,8 @@ def draw_pareto(group: Group) -> Figure | None:
     axes.set_xlabel(_named(learned))
     axes.set_ylabel(_named(kept))
     axes.margins(0.12)
+    axes.set_xlim(_widen(axes.get_xlim()))
+    axes.set_ylim(_widen(axes.get_ylim()))
     _label(
         figure,
         axes,
@@ -71,6 +74,12 @@ def draw_pareto(group: Group) -> Figure | None:
         [(x, y) for *_, x, y in places],
     )
     return figure
+
+
+def _widen(limits: tuple[float, float]) -> tuple[float, float]:
+    """The limits of an axis, at least `LEAST_SPAN` apart."""
+    missing = max(0.0, LEAST_SPAN - (limits[1] - limits[0])) / 2
+    return limits[0] - missing, limits[1] + missing
 
 
 def _named(metric: Metric) -> str:

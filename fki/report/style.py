@@ -66,6 +66,7 @@ SETTINGS: dict[str, Any] = {
     "font.size": 9,
     "text.color": INK,
     "axes.edgecolor": LINE,
+    "axes.formatter.useoffset": False,
     "axes.facecolor": "none",
     "axes.labelcolor": SOFT,
     "axes.labelsize": 9,

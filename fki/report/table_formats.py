@@ -17,6 +17,7 @@ COLUMNS = (
     *("baseline", "difference", "difference_low", "difference_high"),
     *("p", "p_holm", "effect", "test", "verdict", "warnings"),
 )
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # of a formula in a spreadsheet
 LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -34,7 +35,10 @@ MARKDOWN_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {
 
 
 def to_csv(comparison: Comparison) -> str:
-    """One row per arm and metric, in full precision; an undefined value is empty.
+    """One row per arm and metric, with four decimals; an undefined value is empty.
+
+    P-values have six significant digits. A text that a spreadsheet would compute as a formula
+    begins with an apostrophe.
 
     The last column has the group's warnings and the reasons why groups are apart.
     """
@@ -45,8 +49,15 @@ def to_csv(comparison: Comparison) -> str:
         warnings = " ".join((*group.warnings, *comparison.group_differences))
         for arm in group.arms:
             for metric in group.metrics:
-                rows.writerow({**_row(group, arm, metric), "warnings": warnings})
+                row = {**_row(group, arm, metric), "warnings": warnings}
+                rows.writerow({column: _csv_cell(column, value) for column, value in row.items()})
     return out.getvalue()
+
+
+def _csv_cell(column: str, value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if column in ("p", "p_holm") else round(value, 4) + 0.0
+    return f"'{value}" if isinstance(value, str) and value[:1] in FORMULA_STARTS else value
 
 
 def _row(group: Group, arm: Arm, metric: Metric) -> dict[str, Any]:

@@ -84,8 +84,30 @@ def difference_table(group: Group) -> Table:
     effects = (
         " Effects are Cohen's h." if any(d.effect is not None for d in group.differences) else ""
     )
+    adjustment = describe_adjustment(group)
     note = f"p is two-sided ({'; '.join(tests) or 'no test'}).{effects}"
+    note = f"{note} {adjustment}" if adjustment else note
     return Table(title, head, rows, "llrrrrrl", note)
+
+
+def describe_adjustment(group: Group) -> str:
+    """Why there is no evidence of some differences whose intervals exclude zero; "" for none."""
+    defined = [d for d in group.differences if d.p_holm is not None]
+    unclear = [d for d in defined if _excludes_zero(d) and d.verdict not in ("better", "worse")]
+    if not unclear:
+        return ""
+    least = min(len(arm.seeds) for arm in group.arms)
+    number = "1 interval excludes" if len(unclear) == 1 else f"{len(unclear)} intervals exclude"
+    return (
+        f"{number} zero without evidence of a difference, after adjusting for {len(defined)} tests "
+        f"with {least} {'seed' if least == 1 else 'seeds'}. Try --seeds 5, or fewer metrics with "
+        "--metric."
+    )
+
+
+def _excludes_zero(difference: Difference) -> bool:
+    low, high = difference.low, difference.high
+    return low is not None and high is not None and not low <= 0 <= high
 
 
 def _difference_rows(group: Group) -> Iterator[tuple[Cell, ...]]:

@@ -9,8 +9,10 @@ from scipy import stats
 
 from fki.metrics.bootstrap import (
     BootstrapResult,
+    add_prior,
     difference_of_means,
     draw_weights,
+    effective_clusters,
     mean_over_seeds,
 )
 
@@ -149,3 +151,46 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
 
     held, paired, apart, rejects, _, _ = rates(World(3, 100, 0.0, 2.0, 0.2, 0.5), 300, 300)
     assert 0.91 < held < 0.99 and 0.91 < paired < 0.99 and apart > 0.91 and rejects < 0.08
+
+
+def with_prior(right: Floats, *, seed: int = 0) -> Floats:
+    """[1, 1 + draws], %, of answers [subjects], one probe a subject."""
+    drawn = 100 * means(right[None], draw_weights(len(right), draws=20_000))
+    return add_prior(drawn[0], len(right), seed=seed)[None]
+
+
+@pytest.mark.parametrize("correct", [0, 1, 3, 9, 10])
+def test_the_interval_of_a_percentage_is_that_of_jeffreys(correct: int) -> None:
+    right = (np.arange(10) < correct).astype(float)
+    found = mean_over_seeds(with_prior(right))
+    low, high = found.interval() or (0, 0)
+    expected = 100 * stats.beta(correct + 0.5, 10 - correct + 0.5).ppf([0.025, 0.975])
+    expected = [0.0 if correct == 0 else expected[0], 100.0 if correct == 10 else expected[1]]
+    assert found.value == 10 * correct
+    assert (low, high) == pytest.approx(expected, abs=0.8)
+
+
+def test_two_arms_without_a_right_answer_may_differ() -> None:
+    nothing = np.zeros(5)
+    ours, theirs = (with_prior(nothing, seed=arm) for arm in (0, 1))
+    result = difference_of_means(ours, theirs, is_paired=True)
+    low, high = result.interval() or (0, 0)
+    assert result.value == 0 and low < -10 and high > 10
+    assert result.p_value() == 1.0
+
+
+def test_several_seeds_at_the_extreme_have_a_width() -> None:
+    values = np.repeat(with_prior(np.ones(20)), 3, axis=0)
+    low, high = mean_over_seeds(values).interval() or (0, 0)
+    assert high == 100.0 and low == pytest.approx(100 * stats.beta(20.5, 0.5).ppf(0.025), abs=1)
+
+
+def test_an_undefined_draw_stays_undefined() -> None:
+    found = add_prior(np.array([50.0, np.nan, 40.0]), 5, seed=0)
+    assert found[0] == 50.0 and np.isnan(found[1]) and 0 < found[2] < 100
+
+
+def test_unequal_clusters_count_as_fewer() -> None:
+    assert effective_clusters(np.array([2, 2, 2, 0])) == 3.0
+    assert effective_clusters(np.array([3, 1])) == 1.6  # 4^2 / (9 + 1)
+    assert effective_clusters(np.array([])) == 0.0

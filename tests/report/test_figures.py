@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from fki.comparison.types import Arm, Estimate, Group
 from fki.report import figures
-from fki.report.style import STAND_INS, series_style
+from fki.report.style import SETTINGS, STAND_INS, series_style
 
 
 def marks(axes: Axes) -> list[ErrorbarContainer]:
@@ -88,3 +88,9 @@ def test_curves_have_a_panel_a_set_and_a_line_an_arm(group: Group) -> None:
     first, *rest = panels[1].lines[0].get_ydata()
     assert first != first and list(rest) == [90.0, 60.0, 40.0]
     assert figures.draw_curves(replace(group, arms=(replace(group.arms[0], curves={}),))) is None
+
+
+def test_equal_values_have_an_axis_without_an_offset() -> None:
+    assert figures._widen((99.999999, 100.0000001)) == pytest.approx((99.0, 101.0), abs=1e-5)
+    assert figures._widen((10.0, 90.0)) == (10.0, 90.0)
+    assert SETTINGS["axes.formatter.useoffset"] is False
