@@ -1,9 +1,11 @@
 """The tables of a group have a row for each arm, and for each difference."""
 
-from fki.comparison.types import Group
+from dataclasses import replace
+
+from fki.comparison.types import Difference, Group
 from fki.core.formatting import format_number, format_p_value
 from fki.report.metric_roles import format_interval
-from fki.report.tables import difference_table, score_table
+from fki.report.tables import describe_adjustment, difference_table, score_table
 
 
 def test_the_score_table_has_a_row_for_each_arm_and_marks_the_best(group: Group) -> None:
@@ -29,3 +31,15 @@ def test_the_difference_table_has_a_row_for_each_difference(group: Group) -> Non
         cells = rows[head, difference.arm]
         assert cells[0] == format_number(difference.value, metric.digits, sign=True)
         assert cells[3] == format_p_value(difference.p_holm) and cells[-1] == difference.verdict
+
+
+def test_an_interval_without_zero_and_without_a_verdict_gets_its_reason(group: Group) -> None:
+    unclear = Difference(
+        "updated", group.arms[1].name, group.arms[0].name, 16.0, 4.0, 28.0, 0.01, 0.24,
+        verdict="no evidence of a difference",
+    )  # fmt: skip
+    clear = replace(unclear, p_holm=0.01, verdict="better")
+    across = replace(unclear, low=-4.0)
+    assert describe_adjustment(replace(group, differences=(clear, across))) == ""
+    text = describe_adjustment(replace(group, differences=(clear, across, unclear)))
+    assert text.startswith("1 interval excludes zero") and "3 tests" in text and "--seeds 5" in text
