@@ -1,11 +1,12 @@
 # make demo: the whole way on the embedded data and model.  make test: the test suite.
-# make lint: style and types.  make docs: the documentation into site/.  make bench: short benchmarks.
+# make coverage: the suite, and the branches of fki that it executes.  make lint: style and types.
+# make docs: the documentation into site/.  make bench: short benchmarks.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: bench demo docs hooks lint test
+.PHONY: bench coverage demo docs hooks lint test
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -31,6 +32,13 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# The branches of fki that the suite executes, also in the processes that it starts.
+coverage: $(VENV)/.installed-test
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -239,3 +239,36 @@ def test_a_path_means_a_checkpoint_or_the_newest_of_a_run(tmp_path: Path) -> Non
     assert checkpoint.find(tmp_path) == folder
     with pytest.raises(DataError, match="neither a run nor one of its checkpoints"):
         checkpoint.find(tmp_path / "checkpoints")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (checkpoint.STATE, b"{"),
+        (checkpoint.STATE, b"[]"),
+        (checkpoint.STATE, b'{"optimizer": 3}'),
+        (checkpoint.STATE, b"[" * 10_000),
+        (checkpoint.OPTIMIZER, b""),
+        (checkpoint.OPTIMIZER, b"\xff" * 64),
+    ],
+)
+def test_a_state_that_cannot_be_read_is_a_data_error(
+    name: str, content: bytes, tmp_path: Path
+) -> None:
+    folder = save(tmp_path)
+    (folder / name).write_bytes(content)
+    with pytest.raises(DataError, match="Cannot read"):
+        checkpoint.load_state(folder)
+
+
+def test_a_disk_that_fails_while_a_checkpoint_is_verified_is_a_data_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(file: Path) -> str:
+        raise OSError(5, "Input/output error")
+
+    folder = save(tmp_path)
+    monkeypatch.setattr(checkpoint, "file_digest", fail)
+    with pytest.raises(DataError, match=r"Cannot read the checkpoint .*Input/output error"):
+        checkpoint.verify(folder)
+    assert checkpoint.find_newest_valid(tmp_path)[0] is None

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ import torch
 from safetensors.torch import load_file
 
 from fki.config.resolve import ResolvedConfig
-from fki.core.errors import ConfigError, DataError, FkiError, Interrupted
+from fki.core.errors import ConfigError, DataError, FkiError, Interrupted, RunLocked
 from fki.core.types import Step
 from fki.evaluation.evaluator import Evaluator
 from fki.modeling import precision
 from fki.modeling.precision import PrecisionTrial
-from fki.runs import checkpoint
-from fki.training import session
+from fki.runs import checkpoint, resume
+from fki.training import run_lifecycle, session
 from fki.training.runner import Runner
 from fki.training.signals import handle_signals
 from fki.training.trainer import Trainer
@@ -430,3 +431,99 @@ def test_a_resumed_run_keeps_the_precision_that_it_measured(
 def test_a_date_behind_the_stream_is_refused(make: Make) -> None:
     with pytest.raises(ConfigError, match=r"since = '2031' leaves no period .* 2024-Q2"):
         make("run", since="2031")
+
+
+def begun(make: Make) -> Runner:
+    """A run that has ended at its first event, as if it had been killed."""
+    runner = make("run")
+    next(events := runner.events())
+    events.close()
+    return runner
+
+
+def test_a_log_that_is_shorter_than_at_its_checkpoint_is_refused(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at(Trainer, "backward", 8, patch)
+        list(make("run").events())
+    log = make("run").run.folder / "metrics.jsonl"
+    log.write_bytes(log.read_bytes()[:10])
+    with pytest.raises(DataError, match=r"metrics\.jsonl is shorter than"):
+        list(make("run", again=True).events())
+
+
+def test_a_run_file_without_readable_settings_has_other_settings(make: Make) -> None:
+    run = begun(make).run
+    (run.folder / "run.json").write_text('{"config": [1]}')
+    with pytest.raises(ConfigError, match="other settings: all"):
+        make("run")
+    assert (run.folder / "run.json").read_text() == '{"config": [1]}'
+
+
+@pytest.mark.parametrize("content", [{}, {"position": {}}, {"position": {"odd": 1}, "clock": {}}])
+def test_a_state_of_another_shape_is_a_data_error(content: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="malformed"):
+        resume.parse_state(content)
+
+
+def test_a_run_that_another_process_has_just_finished_is_left_unlocked(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begun(make).run
+    answers = iter([False, True])  # before and after this process waits for the lock
+    with monkeypatch.context() as patch:
+        patch.setattr(resume, "is_done", lambda run: next(answers))
+        with pytest.raises(RunLocked, match="just finished"):
+            make("run")
+    assert not run_lifecycle.is_locked(run)
+
+
+def test_a_run_that_another_process_has_just_started_is_left_to_it(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begun(make).run
+    before = (run.folder / "run.json").read_bytes()
+    monkeypatch.setattr(resume, "find_unfinished_run", lambda config: None)
+    with pytest.raises(RunLocked, match="just started"):
+        make("run")
+    assert (run.folder / "run.json").read_bytes() == before
+
+
+def test_a_folder_whose_lock_cannot_be_written_is_an_error(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    run = begun(make).run
+    monkeypatch.setattr(run_lifecycle.FileLock, "acquire", refuse)
+    with pytest.raises(FkiError, match="cannot be written to: Read-only"):
+        run_lifecycle.lock_run(run)
+
+
+def test_only_a_done_run_needs_its_final_status_on_the_disk(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise FkiError("Cannot write run.json: No space left on device.")
+
+    run = begun(make).run
+    monkeypatch.setattr(type(run), "update", refuse)
+    run_lifecycle.mark_finished(run, "failed")  # the error that ended the run is raised instead
+    with pytest.raises(FkiError, match="No space left"):
+        run_lifecycle.mark_finished(run, "done")
+
+
+def test_signals_are_left_to_the_main_thread() -> None:
+    seen = []
+
+    def handle() -> None:
+        before = signal.getsignal(signal.SIGTERM)
+        with handle_signals() as requests:
+            seen.append((signal.getsignal(signal.SIGTERM) is before, requests.stop))
+
+    thread = threading.Thread(target=handle)
+    thread.start()
+    thread.join()
+    assert seen == [(True, False)]

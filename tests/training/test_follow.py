@@ -54,3 +54,16 @@ def test_a_signal_saves_the_run_and_handlers_are_put_back(
     assert signal.getsignal(signal.SIGTERM) is before
     assert runner.run.info["status"] == "interrupted"
     assert [*(runner.run.folder / "checkpoints").glob("*-step1")]
+
+
+def test_ctrl_c_while_an_event_is_shown_interrupts_the_run_which_can_be_resumed(
+    make_runner: Make, tmp_path: Path
+) -> None:
+    def press(event: Step | RowScored) -> None:
+        raise KeyboardInterrupt
+
+    runner = make_runner(tmp_path / "run", max_periods=1)
+    with pytest.raises(Interrupted) as caught:
+        follow_run(runner, (), press, pytest.fail)
+    assert caught.value.exit_code == 75 and caught.value.hint
+    assert runner.run.info["status"] != "done"
