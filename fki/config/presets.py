@@ -155,10 +155,13 @@ def _read_toml(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     text, lines = _read_text(path), {}
     try:
         values = tomllib.loads(text)
+        keys = list(_iter_dotted_keys(values))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(_describe_syntax_error(path, text, error)) from None
+    except RecursionError:
+        raise ConfigError(f"{_display_name(path)}: values are nested too deeply.") from None
     numbers = _find_lines(text)
-    for key in _iter_dotted_keys(values):
+    for key in keys:
         near = key
         while near not in numbers and "." in near:
             near = near.rpartition(".")[0]
@@ -217,10 +220,13 @@ def _iter_dotted_keys(values: Mapping[str, Any], above: str = "") -> Iterator[st
 
 
 def _make_layer(dotted: str, value: Any, origin: str) -> Layer:
-    """A layer with one value."""
+    """A layer with one value. Raises ConfigError if it is nested too deeply."""
     for name in reversed(dotted.split(".")):
         value = {name: value}
-    return Layer(value, dict.fromkeys(_iter_dotted_keys(value), origin))
+    try:
+        return Layer(value, dict.fromkeys(_iter_dotted_keys(value), origin))
+    except RecursionError:
+        raise ConfigError(f"{origin}: '{dotted[:40]}...' is nested too deeply.") from None
 
 
 def _read_environment(environ: Mapping[str, str]) -> Iterator[Layer]:

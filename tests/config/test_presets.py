@@ -213,3 +213,15 @@ def test_presets_are_found_in_an_installed_package(
 def test_a_value_that_is_nested_too_deeply_for_toml_is_text() -> None:
     assert "not '[[[[" in refusal("t5", sets=(f"train_batch_size={'[' * 2000}",))
     assert "not '[[[[" in refusal("t5", environ={"FKI_SEED": "[" * 2000})
+
+
+@pytest.mark.parametrize("text", [f"seed = {'[' * 2000}", f"{'a.' * 2000}b = 1"])
+def test_a_preset_that_is_nested_too_deeply_is_refused(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "deep.toml"
+    file.write_text(text)
+    assert "deep.toml: values are nested too deeply" in refusal(str(file))
+
+
+def test_a_key_that_is_nested_too_deeply_is_refused() -> None:
+    assert "--set: 'a.a.a" in refusal("t5", sets=(f"{'a.' * 2000}b=1",))
+    assert "FKI_A__A" in refusal("t5", environ={f"FKI_{'A__' * 2000}B": "1"})
