@@ -75,7 +75,7 @@ def check_folder(folder: Path, show: Show) -> None:
     path = str(folder.resolve())
     streams = [open_dataset.open_stream(path, version, "sentinel") for version in VERSIONS]
     describe(streams, show)
-    for finding in inspect_folder(folder, streams[0]):
+    for finding in inspect_folder(folder, streams):
         show.note(f"Note: {finding}.")
         show.data(
             finding=finding.kind,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fki.core.normalization import normalize_text, normalized_set
-from fki.core.probe_sets import PROBE_SETS
+from fki.core.probe_sets import FACTS, PROBE_SETS
 from fki.core.types import Document, Fact, Stream
 from fki.data.dataset_folder import (
     find_row_file,
@@ -48,8 +48,8 @@ class PlacedFact(NamedTuple):
     place: str
 
 
-def inspect_folder(folder: Path, stream: Stream) -> list[Finding]:
-    """The findings of a folder whose stream was read without an error."""
+def inspect_folder(folder: Path, streams: Sequence[Stream]) -> list[Finding]:
+    """The findings of a folder that was read without an error, as a stream of each version."""
     base = [*_read_base(folder)]
     rows = [*_read_stream(folder)]
     found = [
@@ -57,7 +57,8 @@ def inspect_folder(folder: Path, stream: Stream) -> list[Finding]:
         _find_late_base(base, rows),
         _find_unworded(folder, [*base, *rows]),
         _find_unread(folder),
-        *_describe_own_sets(folder, stream),
+        *map(_find_brief, streams),
+        *_describe_own_sets(folder, streams[0]),
     ]
     return [finding for finding in found if finding.total]
 
@@ -138,6 +139,22 @@ def _find_late_base(base: Iterable[PlacedFact], rows: Iterable[PlacedFact]) -> F
     return _finding(
         "late_base_rows", f"Base facts that begin after the first day of the stream, {first}", late
     )
+
+
+def _find_brief(stream: Stream) -> Finding:
+    """Facts that end within their own period."""
+    brief = [
+        f"'{probe.source}' {probe.period}"
+        for probe_set in stream.probe_sets
+        if probe_set.name in FACTS
+        for probe in probe_set.of_periods(probe_set.by_period)
+        if probe.until == probe.period
+    ]
+    text = (
+        f"Facts that end within the {stream.version} of their start, which --version "
+        f"{stream.version} trains on and does not evaluate"
+    )
+    return _finding("brief_facts", text, brief)
 
 
 def _find_unworded(folder: Path, rows: Iterable[PlacedFact]) -> Finding:

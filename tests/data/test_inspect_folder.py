@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from fki.core.types import Version
 from fki.data.dataset_folder import read_folder
 from fki.data.inspect_folder import Finding, inspect_folder
 
 FACT = {"subject": "Arven", "relation": "head", "object": "Ada", "start": "2024-01-05"}
+VERSIONS: tuple[Version, ...] = ("month", "quarter")
 WORDED = {"head": {"wordings": ["[X] is led by [Y]."]}}
 
 
@@ -19,7 +21,7 @@ def write(folder: Path, name: str, *rows: dict[str, Any]) -> None:
 
 
 def found(folder: Path) -> dict[str, tuple[int, tuple[str, ...]]]:
-    findings = inspect_folder(folder, read_folder(folder, "day", "sentinel", name="mine"))
+    findings = inspect_folder(folder, [read_folder(folder, "day", "sentinel", name="mine")])
     return {finding.kind: (finding.total, finding.examples) for finding in findings}
 
 
@@ -80,6 +82,14 @@ def test_a_relation_without_wording_is_shown_as_it_is_asked(folder: Path) -> Non
     assert found(folder) == {"unworded_relations": (1, (asked,))}
 
 
+def test_facts_that_end_within_their_period_are_counted_by_version(folder: Path) -> None:
+    write(folder, "stream.jsonl", FACT | {"end": "2024-02-10"}, FACT | {"subject": "Brel"})
+    streams = [read_folder(folder, v, "sentinel", name="mine") for v in VERSIONS]
+    [brief] = inspect_folder(folder, streams)
+    assert (brief.kind, brief.total) == ("brief_facts", 1) and "--version quarter" in brief.text
+    assert brief.examples == ("'Arven is led by <extra_id_0>.' 2024-Q1",)
+
+
 def test_own_sets_have_their_roles_and_other_files_are_named(folder: Path) -> None:
     write(folder, "stream.jsonl", FACT)
     question = {"prompt": "The sky is", "target": "blue"}
@@ -87,7 +97,7 @@ def test_own_sets_have_their_roles_and_other_files_are_named(folder: Path) -> No
         write(folder, f"probes/{name}.jsonl", question, question)
     write(folder, "probes/x.json", question)
     write(folder, "probes/.hidden", question)
-    findings = inspect_folder(folder, read_folder(folder, "day", "sentinel", name="mine"))
+    findings = inspect_folder(folder, [read_folder(folder, "day", "sentinel", name="mine")])
     texts = {f.text.split("; ")[0]: (f.kind, f.total) for f in findings if f.kind != "unread_files"}
     assert texts == {
         "Probes of your own set 'portability', which has the role of 'invariant' (keep)": (
