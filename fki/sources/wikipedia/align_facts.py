@@ -162,11 +162,12 @@ def _make_probe(
 
 
 def _objects_on(facts: list[Fact], day: str) -> tuple[str, ...]:
-    """The objects valid on a day: those of the latest start; of equal starts, all."""
+    """The objects valid on a day, which is before their end: those of the latest start, all of them
+    if their starts are equal."""
     valid = [
         f
         for f in facts
-        if (not f.start or f.start.isoformat() <= day) and (not f.end or f.end.isoformat() >= day)
+        if (not f.start or f.start.isoformat() <= day) and (not f.end or f.end.isoformat() > day)
     ]
     latest = max((f.start.isoformat() if f.start else "" for f in valid), default="")
     last = [f for f in valid if (f.start.isoformat() if f.start else "") == latest]

@@ -7,7 +7,12 @@ import pytest
 
 from fki.core.errors import DataError
 from fki.core.types import Fact
-from fki.sources.wikipedia.align_facts import AlignedProbes, FactAligner, read_facts
+from fki.sources.wikipedia.align_facts import (
+    AlignedProbes,
+    FactAligner,
+    _objects_on,
+    read_facts,
+)
 from fki.sources.wikipedia.xml_export import Page
 
 BEFORE, AFTER = "2024-01-01", "2024-02-01"
@@ -55,6 +60,12 @@ def test_only_added_objects_of_several_are_answers() -> None:
                   fact("mayors", "Ann Stone", "Bo Quill", start="2024-01-15"),
                   ).tables["probes/updated"]  # fmt: skip
     assert (row["answers"], row["old_answers"]) == (["Bo Quill"], ["Dee Fen"])
+
+
+@pytest.mark.parametrize(("end", "holds"), [("2024-01-20", False), ("2024-01-21", True)])
+def test_a_fact_no_longer_holds_on_the_day_of_its_end(end: str, holds: bool) -> None:
+    ended = fact("mayor", "Ann Stone", start="2020-01-01", end=end)
+    assert _objects_on([ended], "2024-01-20") == (("Ann Stone",) if holds else ())
 
 
 def test_a_fact_without_an_earlier_object_is_new() -> None:
