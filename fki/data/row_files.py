@@ -135,13 +135,15 @@ def _trim_cells(cells: list[str]) -> list[str]:
 def _find_delimiter(header: str) -> str:
     """The character that separates the columns of a CSV file: a comma, unless the header has none.
 
-    Raises ValueError if a semicolon and a tab both separate columns.
+    Raises ValueError if a semicolon and a tab both separate columns, or something else does.
     """
     if len(next(csv.reader([header]), [])) > 1:
         return ","
     others = [d for d in ";\t" if len(next(csv.reader([header], delimiter=d), [])) > 1]
     if len(others) > 1:
         raise ValueError("its header has semicolons and tabs; separate its columns by commas")
+    if not others and "|" in header:
+        raise ValueError("its header has no commas but '|'; separate its columns by commas")
     return others[0] if others else ","
 
 

@@ -244,6 +244,9 @@ def test_a_csv_whose_header_does_not_settle_the_separator_is_one_fault(folder: P
     write(folder, "subject;relation;object\tstart", *rows, name="stream.csv")
     said = refusal(folder)
     assert "1 bad row" in said and "semicolons and tabs" in said
+    write(folder, "subject|relation|object|start", *rows, name="stream.csv")
+    said = refusal(folder)
+    assert "1 bad row" in said and "no commas but '|'" in said
 
 
 def test_a_csv_row_without_any_text_is_no_row(folder: Path) -> None:
