@@ -44,7 +44,10 @@ def _load_counter(model: str) -> Callable[[str], int] | None:
         return None
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(file))
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception:  # the library raises no narrower type for a malformed file
+        return None  # training names the fault
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return lambda text: len(tokenizer.encode(text).ids)

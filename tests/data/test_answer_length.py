@@ -50,6 +50,12 @@ def test_without_a_tokenizer_it_is_an_upper_bound(answer: str) -> None:
     assert exact <= bound
 
 
+def test_a_tokenizer_that_cannot_be_read_gives_an_upper_bound(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{", encoding="utf-8")
+    broken, _ = find_longest_answer(stream("Ada"), str(tmp_path), "sentinel")
+    assert broken == find_longest_answer(stream("Ada"), "nobody/nothing", "sentinel")[0]
+
+
 def test_answers_of_own_probes_count() -> None:
     assert find_longest_answer(stream("a", own="a long own answer"), "t5-mini", "sentinel")[1] == (
         "a long own answer"
