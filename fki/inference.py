@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from transformers import AutoTokenizer
-
 from fki.config.renamed_settings import with_new_names
 from fki.config.schema import Config
 from fki.core.errors import ConfigError, DataError
@@ -24,6 +22,7 @@ from fki.exporting.export import EXPORT_INFO
 from fki.exporting.formats.registry import load_format
 from fki.metrics.answers import extract_answer, normalize_answer
 from fki.modeling.device import select_device
+from fki.modeling.load import load_tokenizer
 from fki.modeling.runtime import Runtime, TorchRuntime
 from fki.runs.open_run import find_run, open_model, open_run
 
@@ -185,7 +184,7 @@ def _open_export(target: str) -> Predictor:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"Cannot read {folder / EXPORT_INFO}: {error!r}.") from None
     tokenizer = ExampleTokenizer(
-        AutoTokenizer.from_pretrained(folder, trust_remote_code=False),
+        load_tokenizer(str(folder)),
         config.input_length,
         config.output_length,
     )

@@ -217,10 +217,10 @@ class Prediction:
     text: str
     em: float  # 0 or 1
     f1: float
-    accuracy: float  # 0 or 1: equality of the raw strings
-    log_likelihood: float  # nats, of the likeliest listed answer
+    accuracy: float  # 0 or 1: equality of the raw strings, or as the tokenizer reads them back
+    log_likelihood: float  # nats, of the likeliest listed answer; 0 where `tokens` is 0
     old_em: float | None = None  # 1 if the answer is the old one
-    tokens: int = 0  # of the answer that log_likelihood is of, with EOS
+    tokens: int = 0  # of the answer that log_likelihood is of, with EOS; 0: none is representable
     margin: float | None = None  # smallest difference of the two largest logits in decoding
 
 
@@ -234,13 +234,14 @@ class Score:
     em: float
     f1: float
     accuracy: float
-    log_likelihood: float  # mean over probes, nats
+    log_likelihood: float  # mean over the probes that are not `unscored`, nats
     old_em: float | None = None  # over the old_n probes that have an old answer
     old_n: int = 0
     tokens: int = 0  # sum over probes
     perplexity: float | None = None  # exp of nats per token, over all tokens of the probes
     lasts: bool = True  # no later period of the run changes the answers
     near_ties: int = 0  # answers that rounding may change
+    unscored: int = 0  # probes without an answer that the tokenizer can represent
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,7 @@ class ExampleTokenizer:
         self.sentinel_id = tokenizer.convert_tokens_to_ids(SENTINEL)
         blanks = tokenizer.convert_tokens_to_ids([f"<extra_id_{i}>" for i in range(SENTINELS)])
         self.blank_ids = frozenset(blanks) - {tokenizer.unk_token_id}
+        self.unknown_id = tokenizer.unk_token_id
         self.pad_id = tokenizer.pad_token_id
         self.token_cache = token_cache or TokenCache(make_tokenize(tokenizer))
         get_ids = self.token_cache.get_ids
@@ -151,6 +152,10 @@ class ExampleTokenizer:
     def count_blanks(self, ids: Sequence[int]) -> int:
         """The number of sentinels among token ids."""
         return sum(token in self.blank_ids for token in ids)
+
+    def can_represent(self, ids: Sequence[int]) -> bool:
+        """Do the ids of a text contain no unknown token?"""
+        return self.unknown_id is None or self.unknown_id not in ids
 
     def cut_after_end(self, ids: list[int]) -> list[int]:
         """The ids up to and including the first EOS; all of them without an EOS."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from fki.core.errors import ConfigError
 from fki.data.collator import ExampleTokenizer
+from fki.data.prompts import SENTINEL_PATTERN
 from fki.data.token_cache import text_keys
 
 MAX_QUOTED = 80  # characters of a text in a message
@@ -71,6 +72,35 @@ class SourceCheck:
             f"{self.tokenizer.input_length} tokens and are cut to a window around the blank; the "
             f"first is '{quote_text(self.first_cut)}'.{same} To keep them whole, add: "
             f"--set input_length={self.needed}"
+        ]
+
+
+class SpellingCheck:
+    """Counts the answers that the tokenizer cannot represent."""
+
+    def __init__(self, tokenizer: ExampleTokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.total = self.unknown = 0
+        self.first_unknown = ""
+
+    def add(self, targets: Sequence[str]) -> None:
+        """Count these targets, and tokenize them."""
+        self.total += len(targets)
+        rows = self.tokenizer.token_cache.get_ids(targets)
+        for target, ids in zip(targets, rows, strict=True):
+            if not self.tokenizer.can_represent(ids):
+                self.unknown += 1
+                self.first_unknown = self.first_unknown or target
+
+    def notes(self) -> list[str]:
+        """A note about answers that the tokenizer cannot represent; none if there are none."""
+        if not self.unknown:
+            return []
+        first = SENTINEL_PATTERN.sub("", self.first_unknown).strip()
+        return [
+            f"{self.unknown:,} of {self.total:,} answers contain characters that the tokenizer "
+            f"cannot represent; the first is '{quote_text(first)}'. They count as wrong and are "
+            "left out of log-likelihood and perplexity."
         ]
 
 

@@ -29,9 +29,10 @@ from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.data.packing import split_micro_batches
 from fki.data.prompts import target_text
 from fki.evaluation.schedule import ProbeCell
-from fki.metrics.answers import accuracy, exact_match, extract_answer, f1, remove_right_answers
+from fki.metrics.answers import accuracy, exact_match, extract_answer, f1
 from fki.metrics.draws import to_scalar
 from fki.metrics.pooling import perplexity
+from fki.modeling.accepted_answers import AcceptedAnswers
 from fki.modeling.decoding import DecodedAnswer, EncodedInputs, decode, score_targets
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
 
@@ -44,6 +45,9 @@ class ProbeScores(NamedTuple):
     log_likelihood: float  # of the likeliest listed answer, nats
     tokens: int  # of that answer; the likelihood is the sum over them
     greedy: DecodedAnswer | None  # the listed answer that greedy decoding produces, if any
+
+
+UNSCORED = ProbeScores(0.0, 0, None)  # the tokenizer can represent none of the listed answers
 
 
 class Evaluator:
@@ -59,6 +63,7 @@ class Evaluator:
         """`encoder_cache`: of the model's frozen encoder, read instead of running it."""
         self.tokenizer, self.config, self.accelerator = tokenizer, config, accelerator
         self.encoder_cache = encoder_cache
+        self.accepted = AcceptedAnswers(tokenizer, config.prompt_format)
         self._decode_tokens = tokenizer.tokenizer.decode
 
     @torch.inference_mode()
@@ -122,10 +127,7 @@ class Evaluator:
                 decoded |= self._decode(model, undecoded, examples)
                 undecoded = {}
         decoded |= self._decode(model, undecoded, examples)
-        return [
-            _make_prediction(probes[i], self._answer_text(decoded[i]), scores[i], decoded[i].margin)
-            for i in range(len(probes))
-        ]
+        return [self._make_prediction(probes[i], decoded[i], scores[i]) for i in range(len(probes))]
 
     def _decode(
         self, model: Any, undecoded: dict[int, Tensor], examples: Sequence[TokenizedExample]
@@ -143,8 +145,22 @@ class Evaluator:
             decoded.update(zip(chosen, answers, strict=True))
         return decoded
 
-    def _answer_text(self, answer: DecodedAnswer) -> str:
-        return extract_answer(self._decode_tokens(answer.tokens))
+    def _make_prediction(
+        self, probe: Probe, decoded: DecodedAnswer, scores: ProbeScores
+    ) -> Prediction:
+        text = extract_answer(self._decode_tokens(decoded.tokens))
+        answers, old = self.accepted.accept(probe.answers), self.accepted.accept(probe.old_answers)
+        return Prediction(
+            id=probe.id,
+            text=text,
+            em=exact_match(text, answers),
+            f1=f1(text, answers),
+            accuracy=accuracy(text, answers),
+            log_likelihood=scores.log_likelihood,
+            old_em=exact_match(text, old) if probe.old_answers else None,
+            tokens=scores.tokens,
+            margin=decoded.margin,
+        )
 
     def _fetch_groups(
         self, names: Sequence[str], examples: Sequence[TokenizedExample]
@@ -174,7 +190,11 @@ class Evaluator:
         listed = [(i, answer) for i, probe in enumerate(probes) for answer in probe.answers]
         texts = [target_text(answer, self.config.prompt_format) for _, answer in listed]
         targets = self.tokenizer.tokenize_targets(texts)
-        pairs = [(i, target) for (i, _), target in zip(listed, targets, strict=True)]
+        pairs = [
+            (i, target)
+            for (i, _), target in zip(listed, targets, strict=True)
+            if self.tokenizer.can_represent(target)
+        ]
         best = [ProbeScores(float("-inf"), 0, None)] * len(probes)
         forced_answers = score_targets(model, inputs, pairs, self.tokenizer)
         for (i, target), forced in zip(pairs, forced_answers, strict=True):
@@ -187,7 +207,7 @@ class Evaluator:
             candidate = ProbeScores(forced.log_likelihood, len(target), greedy)
             likeliest = max(candidate, best[i], key=lambda scores: scores.log_likelihood)
             best[i] = likeliest._replace(greedy=greedy)
-        return best
+        return [scores if scores.tokens else UNSCORED for scores in best]
 
     def _iter_batches(self, examples: Sequence[TokenizedExample]) -> Iterator[list[int]]:
         """Indices of examples of similar length."""
@@ -197,31 +217,19 @@ class Evaluator:
             yield [i for row in batch for i in row]
 
 
-def _make_prediction(
-    probe: Probe, text: str, scores: ProbeScores, margin: float | None
-) -> Prediction:
-    old_answers = remove_right_answers(probe.old_answers, probe.answers)
-    return Prediction(
-        id=probe.id,
-        text=text,
-        em=exact_match(text, probe.answers),
-        f1=f1(text, probe.answers),
-        accuracy=accuracy(text, probe.answers),
-        log_likelihood=scores.log_likelihood,
-        old_em=exact_match(text, old_answers) if old_answers else None,
-        tokens=scores.tokens,
-        margin=margin,
-    )
-
-
 def mean_score(
     probe_set: str, period: str, predictions: Iterable[Prediction], *, lasts: bool = True
 ) -> Score:
-    """The mean over at least one prediction; EM, F1 and accuracy in percent."""
+    """The mean over at least one prediction; EM, F1 and accuracy in percent.
+
+    A prediction without tokens and nats has no listed answer that the tokenizer can represent. It
+    counts as wrong, but not in log-likelihood and perplexity.
+    """
     rows = [asdict(p) for p in predictions]
     old = [row["old_em"] for row in rows if row["old_em"] is not None]
     mean = {key: fmean(row[key] for row in rows) for key in ("em", "f1", "accuracy")}
     nats, tokens = -fsum(row["log_likelihood"] for row in rows), sum(row["tokens"] for row in rows)
+    scored = sum(row["tokens"] > 0 or row["log_likelihood"] != 0 for row in rows)
     return Score(
         probe_set=probe_set,
         period=period,
@@ -229,11 +237,12 @@ def mean_score(
         em=100 * mean["em"],
         f1=100 * mean["f1"],
         accuracy=100 * mean["accuracy"],
-        log_likelihood=-nats / len(rows),
+        log_likelihood=-nats / max(1, scored),
         old_em=100 * fmean(old) if old else None,
         old_n=len(old),
         tokens=tokens,
         perplexity=to_scalar(perplexity(-nats, tokens)),
         lasts=lasts,
+        unscored=len(rows) - scored,
         near_ties=sum(row["margin"] is not None and row["margin"] < NEAR_TIE for row in rows),
     )

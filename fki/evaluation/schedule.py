@@ -22,7 +22,7 @@ from fki.core.errors import ConfigError
 from fki.core.probe_sets import BASE, CLOZE, matrix_probe_sets
 from fki.core.types import Period, Probe, ProbeSet, PromptFormat, Stream
 from fki.data.collator import ExampleTokenizer, TargetCheck
-from fki.data.input_checks import SourceCheck
+from fki.data.input_checks import SourceCheck, SpellingCheck
 from fki.data.lazy_sequence import LazyProbes, LazySequence
 from fki.data.prompts import target_text
 
@@ -189,12 +189,14 @@ def check_probes(
     Raises:
         ConfigError: an answer is longer than `output_length`, or a question loses its blank.
     """
-    check = SourceCheck(tokenizer, "probes")
+    sources, spelling = SourceCheck(tokenizer, "probes"), SpellingCheck(tokenizer)
     targets = targets or TargetCheck(tokenizer.token_cache, tokenizer.output_length)
     for cell in cells:
         answers = [answer for probe in cell.probes for answer in probe.answers]
-        targets.add([target_text(answer, prompt_format) for answer in answers])
-        check.add([probe.source for probe in cell.probes])
+        texts = [target_text(answer, prompt_format) for answer in answers]
+        targets.add(texts)
+        spelling.add(texts)
+        sources.add([probe.source for probe in cell.probes])
     targets.raise_if_too_long()
-    check.raise_if_lost()
-    return check.notes()
+    sources.raise_if_lost()
+    return [*sources.notes(), *spelling.notes()]

@@ -48,7 +48,7 @@ def pooled_mean(
 def pooled_perplexity(scores: Sequence[Score], names: Sequence[str]) -> float | None:
     """exp of the nats per token over all tokens of these sets' answers."""
     cells = [s for s in scores if s.probe_set in names]
-    nats = sum(s.n * s.log_likelihood for s in cells)
+    nats = sum((s.n - s.unscored) * s.log_likelihood for s in cells)
     return to_scalar(perplexity(nats, sum(s.tokens for s in cells)))
 
 

@@ -167,7 +167,11 @@ def _score_probes(
     tokenizer = loaded.example_tokenizer()
     runtime = TorchRuntime(model, tokenizer)
     answers = probes.predict(
-        runtime, tokenizer, length=config.output_length, beams=config.num_beams
+        runtime,
+        tokenizer,
+        prompt_format=config.prompt_format,
+        length=config.output_length,
+        beams=config.num_beams,
     )
     em = {name: percent_correct(rows) for name, rows in answers.items()}
     return SoupScores(loaded.label, em), answers

@@ -179,7 +179,13 @@ class ParityCheck:
         self, runtime: Runtime, tokenizer: ExampleTokenizer
     ) -> Mapping[str, Sequence[RecordedAnswer]]:
         length, beams = self.config.output_length, self.config.num_beams
-        return self.recorded_probes.predict(runtime, tokenizer, length=length, beams=beams)
+        return self.recorded_probes.predict(
+            runtime,
+            tokenizer,
+            prompt_format=self.config.prompt_format,
+            length=length,
+            beams=beams,
+        )
 
     def _count_same_beams(
         self,

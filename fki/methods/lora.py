@@ -6,6 +6,8 @@ The scale alpha / r is the paper's; the original continual-learning code used r 
 """
 
 import warnings
+from collections import Counter
+from collections.abc import Sequence
 from typing import ClassVar
 
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -13,7 +15,12 @@ from pydantic import Field
 from torch import nn
 from transformers import PreTrainedModel
 
+from fki.core.errors import ConfigError
 from fki.methods import base
+
+# peft warns of ties by the config; `check_targets` looks at the weights
+TIE_WARNING = "Model (has|with) `tie_word_embeddings"
+MAPS = (nn.Linear, nn.Embedding)  # modules that peft can add to
 
 
 class LoraOptions(base.Options):
@@ -26,7 +33,7 @@ class LoraOptions(base.Options):
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout on the input of A."""
     target_modules: list[str] = Field(["q", "v"], min_length=1)
-    """Names of the linear maps that receive an addition."""
+    """Names of the linear maps that receive an addition; a map must have weights of its own."""
 
 
 class Lora(base.Method):
@@ -37,7 +44,11 @@ class Lora(base.Method):
     options: LoraOptions
 
     def prepare(self, model: PreTrainedModel) -> nn.Module:
-        """Add A and B, which train beside the unfrozen parameters of the base model."""
+        """Add A and B, which train beside the unfrozen parameters of the base model.
+
+        Raises ConfigError if a target is not a map of its own in the model.
+        """
+        check_targets(model, self.options.target_modules, self.config.model)
         unfrozen = base.unfrozen_parameters(model, self.config.freeze_level)
         settings = LoraConfig(
             r=self.options.r,
@@ -49,6 +60,7 @@ class Lora(base.Method):
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # peft uses an old transformers API
+            warnings.filterwarnings("ignore", TIE_WARNING, UserWarning)
             wrapped = get_peft_model(model, settings)
         for parameter in unfrozen:
             parameter.requires_grad_(True)
@@ -58,5 +70,31 @@ class Lora(base.Method):
         """Add the products B A to the weights of the base model, in fp32."""
         assert isinstance(model, PeftModel)
         with warnings.catch_warnings():  # peft warns for every untied T5; the weights are right
+            warnings.filterwarnings("ignore", TIE_WARNING, UserWarning)
             warnings.filterwarnings("ignore", "Input and output embeddings are no longer tied")
             return model.float().merge_and_unload()
+
+
+def check_targets(model: PreTrainedModel, targets: Sequence[str], name: str) -> None:
+    """Check that each target names maps of a model, by their names or the ends of their paths.
+
+    Raises ConfigError if a target matches nothing, a module that is no map, or a map that shares
+    its weights with another module: an addition to a tied head alone is lost in a saved model.
+    """
+    modules = [(path, m) for path, m in model.named_modules(remove_duplicate=False) if path]
+    linear = [path for path, m in modules if isinstance(m, nn.Linear)]
+    maps = dict.fromkeys(path.rpartition(".")[2] for path in linear)
+    users = Counter(id(m.weight) for _, m in modules if isinstance(m, MAPS))
+    for target in targets:
+        found = [m for path, m in modules if path == target or path.endswith(f".{target}")]
+        if not found or not all(isinstance(m, MAPS) for m in found):
+            raise ConfigError(
+                f"lora.target_modules: '{name}' has no linear map '{target}'; it has "
+                f"{', '.join(maps)}."
+            )
+        if any(users[id(m.weight)] > 1 for m in found if isinstance(m, MAPS)):
+            raise ConfigError(
+                f"lora.target_modules: '{target}' of '{name}' shares its weights with another "
+                "module (tied embeddings), so an addition to it cannot be folded or exported.",
+                hint=f"Leave out '{target}', or train a model whose weights are not tied.",
+            )

@@ -31,6 +31,8 @@ from fki.data.tokenization import make_tokenize
 from fki.modeling.modeling_fki import FkiT5Config, FkiT5ForConditionalGeneration
 
 EMBEDDED_MODELS = ("t5-mini",)
+DEFAULT_RUNS = "runs"  # the folder of runs where none is named
+TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
 HUB_TIMEOUT = 5  # seconds to wait for the Hub's first response
 transformers_logging.disable_progress_bar()  # the command line draws its own
 # for an exported folder with its own code, fki's classes are used, never the folder's
@@ -61,7 +63,7 @@ def load_base_model(name: str) -> BaseModel:
             raise ConfigError(
                 f"model must be an encoder-decoder such as T5; '{name}' is '{config.model_type}'."
             )
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        tokenizer = load_tokenizer(source)
         model = AutoModelForSeq2SeqLM.from_pretrained(
             source, dtype=torch.float32, trust_remote_code=False
         )
@@ -75,9 +77,68 @@ def load_base_model(name: str) -> BaseModel:
                 f"The tokenizer of '{name}' has no token {sentinel}.",
                 hint="Use a T5 model and tokenizer.",
             )
+    _check_vocabulary(tokenizer, model, name)
     _check_finite(model, name)
     model.generation_config = strip_generation_config(model.generation_config)
     return BaseModel(model, tokenizer, source)
+
+
+def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder or of a model on the Hub.
+
+    Raises ConfigError if a folder has none: transformers would make one that knows no word.
+    """
+    folder = Path(source)
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            source, trust_remote_code=False
+        )
+    except Exception as error:  # the libraries raise many types for a malformed file
+        if not folder.is_dir():
+            raise
+        if any((folder / name).is_file() for name in TOKENIZER_FILES):
+            cause = _describe_cause(error)
+            raise ConfigError(f"The tokenizer in {source} cannot be loaded: {cause}") from error
+        raise _missing_tokenizer(source) from error
+    files = {*tokenizer.vocab_files_names.values()}
+    if folder.is_dir():
+        exists = any((folder / name).is_file() for name in files)
+    else:  # a partial download
+        exists = any(isinstance(try_to_load_from_cache(source, name), str) for name in files)
+    if files and not exists:
+        raise _missing_tokenizer(source)
+    return tokenizer
+
+
+def _missing_tokenizer(source: str) -> ConfigError:
+    kind = "folder" if Path(source).is_dir() else "model"
+    return ConfigError(
+        f"The {kind} {source} has no tokenizer ({' or '.join(TOKENIZER_FILES)}).",
+        hint="Save it beside the model: tokenizer.save_pretrained(FOLDER)"
+        if kind == "folder"
+        else f"With a network: hf download {source}",
+    )
+
+
+def _check_vocabulary(
+    tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, name: str
+) -> None:
+    """Raises ConfigError if the tokenizer has ids that the model has not, or another EOS or pad."""
+    tokens = max(tokenizer.get_vocab().values()) + 1
+    embeddings = model.get_input_embeddings().num_embeddings
+    if tokens > embeddings:
+        raise ConfigError(
+            f"The tokenizer of '{name}' has {tokens:,} tokens, its weights {embeddings:,}.",
+            hint="Use the model's own tokenizer, or add the missing embeddings: "
+            f"model.resize_token_embeddings({tokens})",
+        )
+    for token in ("eos_token_id", "pad_token_id"):
+        own, expected = getattr(tokenizer, token), getattr(model.config, token, None)
+        if own is None or (isinstance(expected, int) and own != expected):
+            raise ConfigError(
+                f"The tokenizer of '{name}' has {token} = {own}, its weights {expected}.",
+                hint="Use the model's own tokenizer.",
+            )
 
 
 def locate_model(name: str) -> str:
@@ -89,11 +150,24 @@ def locate_model(name: str) -> str:
         if not (folder / "config.json").is_file():
             raise ConfigError(f"The folder {folder} is not a model: config.json not found.")
         return str(folder)
-    if name.count("/") > 1 or name.startswith((".", "~", "/")):
+    if _is_path(name):
+        beside = [str(Path(name).parent / other.name) for other in folder.parent.glob("*")]
         raise NotDownloaded(
-            f"Model folder {folder} not found.{did_you_mean(name, EMBEDDED_MODELS)}"
+            f"Folder {folder} not found.{did_you_mean(name, [*beside, *EMBEDDED_MODELS])}"
         )
     return name
+
+
+def _is_path(name: str) -> bool:
+    """Does a name that is no existing folder mean a path rather than a model on the Hub?
+
+    `runs/typo` does where a folder `runs` exists, unless the Hub's model of that name is cached.
+    """
+    if name.count("/") > 1 or name.startswith((".", "~", "/")) or name.endswith("/"):
+        return True
+    owner, slash, _ = name.partition("/")
+    is_below_folder = bool(slash) and (owner == DEFAULT_RUNS or expand_path(owner).is_dir())
+    return is_below_folder and not isinstance(try_to_load_from_cache(name, "config.json"), str)
 
 
 def _check_reachable(name: str, source: str) -> None:
@@ -107,9 +181,7 @@ def _check_reachable(name: str, source: str) -> None:
 
 
 def _loading_error(name: str, source: str, error: Exception) -> FkiError:
-    cause = next(iter(str(error).strip().splitlines()), "")
-    if not isinstance(error, (OSError, ValueError)):
-        cause = f"{type(error).__name__}: {cause}"
+    cause = _describe_cause(error)
     if Path(source).is_dir():
         return ConfigError(f"The model in {source} cannot be loaded: {cause}")
     return NotDownloaded(
@@ -117,6 +189,13 @@ def _loading_error(name: str, source: str, error: Exception) -> FkiError:
         f"{did_you_mean(name, EMBEDDED_MODELS)} ({cause})",
         hint=f"With a network: hf download {name}   Offline: --set model=t5-mini",
     )
+
+
+def _describe_cause(error: Exception) -> str:
+    """The first line of an error, preceded by its type where the line alone is no sentence."""
+    cause = next(iter(str(error).strip().splitlines()), "")
+    is_sentence = isinstance(error, (OSError, ValueError))
+    return cause if is_sentence else f"{type(error).__name__}: {cause}"
 
 
 def strip_generation_config(own: GenerationConfig) -> GenerationConfig:

@@ -20,6 +20,7 @@ from fki.runs import checkpoint
 from fki.runs.outcomes import best_rows
 from fki.runs.run_dir import RUN, SCORES, Run, find_runs
 
+MAX_LISTED = 8  # runs in a message
 BEST, NEWEST = "best", "newest"  # in place of a checkpoint's name
 
 
@@ -67,9 +68,10 @@ def find_run(target: str, named: str = "") -> tuple[Run | None, str]:
     if named:
         raise ConfigError(f"--checkpoint needs a run; '{target}' is not a run.")
     if runs := find_runs(folder):
+        shown = [str(run.folder) for run in runs[:MAX_LISTED]]
         raise DataError(
             f"'{target}' is not a run; it contains {len(runs)} runs.",
-            hint=f"Run: fki eval {runs[0].folder}",
+            hint=f"Name one of them: {', '.join(shown)}{' ...' * (len(runs) > len(shown))}",
         )
     return None, ""
 

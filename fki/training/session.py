@@ -5,6 +5,7 @@ all answers, the method's options and the weights that the run starts from.
 """
 
 import gc
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,7 @@ from fki.modeling.load import BaseModel, make_example_tokenizer
 from fki.modeling.modeling_fki import FkiT5ForConditionalGeneration
 from fki.modeling.precision import Precision, choose_precision
 from fki.runs import checkpoint, resume
+from fki.runs.run_dir import RUN
 from fki.training.trainer import Trainer
 
 
@@ -81,6 +83,7 @@ def build_session(config: Config, *, must_resume: bool = False) -> Session:
         must_resume: as in `Runner.start`.
     """
     stream = open_stream(config.dataset, config.dataset_version, config.prompt_format)
+    _check_no_run(config.model)
     base = load.load_base_model(config.model)
     _check_trainable(base.model, config.model, config.use_deepspeed)
     precision = _choose_precision(config, base.model, must_resume=must_resume)
@@ -140,6 +143,16 @@ def _choose_precision(config: Config, model: nn.Module, *, must_resume: bool) ->
     is_measured = config.mixed_precision == "auto"
     recorded = resume.recorded_precision(config, must_resume=must_resume) if is_measured else ""
     return choose_precision(config.mixed_precision, model, select_device(), recorded)
+
+
+def _check_no_run(name: str) -> None:
+    """Raises ConfigError if the model's name is the path of a run or of a checkpoint."""
+    folder = expand_path(name)
+    if (folder / RUN).is_file() or (folder / checkpoint.WEIGHTS).is_file():
+        raise ConfigError(
+            f"{name} is a run, not a base model.",
+            hint=f"To train further from its weights: --continue-from {shlex.quote(name)}",
+        )
 
 
 def _check_trainable(model: nn.Module, name: str, use_deepspeed: bool) -> None:

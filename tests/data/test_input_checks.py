@@ -5,7 +5,7 @@ from transformers import PreTrainedTokenizerBase
 
 from fki.core.errors import ConfigError
 from fki.data.collator import ExampleTokenizer
-from fki.data.input_checks import SourceCheck
+from fki.data.input_checks import SourceCheck, SpellingCheck
 
 
 def check(tokenizer: PreTrainedTokenizerBase, texts: list[str], *, length: int = 8) -> SourceCheck:
@@ -44,3 +44,16 @@ def test_a_question_that_loses_a_blank_is_an_error(tokenizer: PreTrainedTokenize
     with pytest.raises(ConfigError, match="1 of 2 probes lose a blank") as caught:
         found.raise_if_lost()
     assert row in str(caught.value) and f"input_length={needed}" in str(caught.value.hint)
+
+
+def test_answers_with_unknown_characters_are_counted(tokenizer: PreTrainedTokenizerBase) -> None:
+    encoder = ExampleTokenizer(tokenizer, 64, 32)
+    found = SpellingCheck(encoder)
+    found.add(["<extra_id_0> 東京 <extra_id_1>", "<extra_id_0> Brel <extra_id_1>"])
+    assert found.notes() == []  # bytes spell every character
+    ids = encoder.token_cache.get_ids(["<extra_id_0> 東京 <extra_id_1>"])[0]
+    encoder.unknown_id = ids[2]  # a tokenizer that does not know this byte
+    found = SpellingCheck(encoder)
+    found.add(["<extra_id_0> Brel <extra_id_1>", "<extra_id_0> 東京 <extra_id_1>"])
+    [note] = found.notes()
+    assert "1 of 2 answers" in note and "'東京'" in note

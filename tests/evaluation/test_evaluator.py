@@ -331,3 +331,20 @@ def test_a_model_that_finds_an_answer_impossible_has_no_perplexity() -> None:
     row = Prediction("a", "x", 0.0, 0.0, 0.0, float("-inf"), tokens=3)
     assert mean_score("new", "2024", [row]).perplexity is None
     assert mean_score("new", "2024", [Prediction("a", "x", 0.0, 0.0, 0.0, -1.0)]).perplexity is None
+
+
+def test_an_answer_that_the_tokenizer_cannot_spell_is_wrong_and_has_no_likelihood(
+    memorised: Any, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = toy_period().examples[0].source
+    probes = [probe("known", source, KNOWN[0]), probe("unknown", source, "東京")]
+    tokenizer = toy_tokenizer()
+    unknown = tokenizer.token_cache.get_ids([target_text("東京", "sentinel")])[0][2]
+    monkeypatch.setattr(tokenizer, "unknown_id", unknown)
+    evaluator = Evaluator(tokenizer, Config(output_length=12), accelerator)
+    known, never = evaluator.predict(memorised, probes)
+    assert (never.em, never.f1, never.accuracy) == (0.0, 0.0, 0.0)
+    assert (never.log_likelihood, never.tokens, never.text) == (0.0, 0, KNOWN[0])
+    both, alone = (mean_score("new", "x", rows) for rows in ([known, never], [known]))
+    assert (both.em, both.n, both.unscored) == (50.0, 2, 1)
+    assert both.perplexity == alone.perplexity and both.log_likelihood == alone.log_likelihood

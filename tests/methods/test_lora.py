@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import torch
 from peft.tuners.lora import LoraLayer
+from torch import nn
 from transformers import T5ForConditionalGeneration
 
 from fki.config.schema import Config
+from fki.core.errors import ConfigError
 from fki.methods.base import trainable_parameters
 from fki.methods.lora import Lora, LoraOptions
 from fki.testing import Case, logits, toy_model
@@ -101,3 +103,31 @@ def test_level_1_trains_the_whole_decoder_beside_the_additions(published: Publis
 def test_other_targets_can_be_chosen() -> None:
     model = Case("lora", options={"target_modules": ["wo"], "r": 3}).prepare(2).model
     assert {name.rpartition(".")[2] for name, _ in sites(model)} == {"wo"}
+
+
+@pytest.mark.parametrize("target", ["zzz", "layer_norm", "SelfAttention", "block"])
+def test_a_target_that_is_no_map_is_refused_with_the_maps_there_are(target: str) -> None:
+    lora = Lora(Config(method="lora", model="toy"), LoraOptions(target_modules=["q", target]))
+    with pytest.raises(ConfigError, match=f"'toy' has no linear map '{target}'") as caught:
+        lora.prepare(toy_model())
+    assert "it has q, k, v, o, wi" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "untied"), [("lm_head", False), ("shared", False), ("embed_tokens", True)]
+)
+def test_a_target_with_shared_weights_is_refused(target: str, untied: bool) -> None:
+    lora = Lora(Config(method="lora"), LoraOptions(target_modules=[target]))
+    with pytest.raises(ConfigError, match=f"'{target}' of .* shares its weights"):
+        lora.prepare(toy_model(untied=untied))
+
+
+@pytest.mark.parametrize("target", ["lm_head", "relative_attention_bias", "SelfAttention.q"])
+def test_a_target_with_weights_of_its_own_can_be_folded(target: str) -> None:
+    lora = Lora(Config(method="lora", freeze_level=2), LoraOptions(target_modules=[target]))
+    model = lora.prepare(toy_model(untied=True))
+    for parameter in trainable_parameters(model).values():
+        nn.init.normal_(parameter, std=0.1)
+    before = logits(model)
+    assert not torch.allclose(before, logits(toy_model(untied=True)), atol=1e-3)
+    assert torch.allclose(logits(lora.fold(model)), before, atol=1e-5)

@@ -1,6 +1,7 @@
 """Base models by name: embedded, from a folder, and what is said where there is none."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers import (
 )
 
 from fki.core.errors import ConfigError, NotDownloaded
+from fki.core.paths import asset_folder
 from fki.modeling import load
 from fki.testing import toy_model
 
@@ -146,7 +148,7 @@ def test_a_folder_with_a_broken_file_is_an_error_in_words(
 ) -> None:
     name = save(tmp_path / "m", tokenizer, toy_model())
     (tmp_path / "m" / file).write_bytes(content)
-    with pytest.raises(ConfigError, match=r"The model in .* cannot be loaded: \w+"):
+    with pytest.raises(ConfigError, match=r"The (model|tokenizer) in .* cannot be loaded: \w+"):
         load.load_base_model(name)
 
 
@@ -164,3 +166,66 @@ def test_a_model_s_own_ways_of_generating_are_left_behind(
     loaded = load.load_base_model(save(tmp_path / "m", tokenizer, model)).model.generation_config
     assert not loaded.min_new_tokens and not loaded.no_repeat_ngram_size
     assert (loaded.eos_token_id, loaded.decoder_start_token_id) == (1, 0)
+
+
+def copy_model(folder: Path) -> Path:
+    """A copy of the embedded model."""
+    return Path(shutil.copytree(asset_folder("t5-mini"), folder / "m"))
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+    folder = copy_model(tmp_path)
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(ConfigError, match=r"no tokenizer \(tokenizer.json or spiece.model"):
+        load.load_base_model(str(folder))
+    (folder / "tokenizer_config.json").unlink()  # then transformers makes a tokenizer of 104 tokens
+    with pytest.raises(ConfigError, match="has no tokenizer"):
+        load.load_base_model(str(folder))
+
+
+def test_a_tokenizer_without_its_config_is_enough(tmp_path: Path) -> None:
+    folder = copy_model(tmp_path)
+    (folder / "tokenizer_config.json").unlink()
+    ids = load.load_base_model(str(folder)).tokenizer("Ada is <extra_id_0>.").input_ids
+    assert ids == load.load_base_model("t5-mini").tokenizer("Ada is <extra_id_0>.").input_ids
+
+
+def test_a_tokenizer_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    folder = copy_model(tmp_path)
+    content = (folder / "tokenizer.json").read_bytes()
+    (folder / "tokenizer.json").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ConfigError, match=r"The tokenizer in .* cannot be loaded"):
+        load.load_base_model(str(folder))
+
+
+def test_a_tokenizer_with_more_tokens_than_the_weights_is_refused(tmp_path: Path) -> None:
+    folder = copy_model(tmp_path)
+    values = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    added = values["added_tokens"][0] | {"id": 4100, "content": "Arvenland", "special": False}
+    values["added_tokens"].append(added)
+    (folder / "tokenizer.json").write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(ConfigError, match="has 4,101 tokens, its weights 4,100"):
+        load.load_base_model(str(folder))
+
+
+def test_a_tokenizer_with_another_end_is_refused(tmp_path: Path) -> None:
+    folder = copy_model(tmp_path)
+    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(values | {"eos_token_id": 7}), encoding="utf-8")
+    with pytest.raises(ConfigError, match="eos_token_id = 1, its weights 7"):
+        load.load_base_model(str(folder))
+
+
+def test_a_name_below_an_existing_folder_is_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine" / "model-a").mkdir(parents=True)
+    for name in ("mine/model-b", "runs/typo", "mine/"):
+        (tmp_path / "mine" / "config.json").unlink(missing_ok=True)
+        with pytest.raises((NotDownloaded, ConfigError)) as caught:
+            load.locate_model(name)
+        assert "hf download" not in str(caught.value.hint)
+    with pytest.raises(NotDownloaded, match="Did you mean 'mine/model-a'"):
+        load.locate_model("mine/model-b")
+    assert load.locate_model("google/flan-t5-small") == "google/flan-t5-small"
