@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fki.core.types import RowScored, Step, Stream, Version
+from fki.core.types import RowScored, Score, Step, Stream, Version
 from fki.results import Answers, ComparisonResult, EvalResult, ExportResult, TrainResult
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def train(
         version: Length of a period.
         seed: Random seed.
         output_dir: Run directory, new or empty. None: a new one under runs/.
-        resume: Continue the unfinished run of these settings.
+        resume: Continue the run of these settings. If there is none, begin it; if it is done,
+            return its result.
         track: Trackers that also receive the log: "tensorboard", "wandb", "trackio", "mlflow".
         on_event: Receives each `Step` (an optimizer step) and each `RowScored` (an evaluation). If
             it raises an exception, the run stops as interrupted and can be resumed.
@@ -70,7 +71,7 @@ def train(
     Raises:
         ConfigError: Settings are unknown, of a wrong type or contradictory; all are listed.
         NotDownloaded: The dataset or model is not on this machine.
-        RunLocked: Another process uses the run directory, or the run is done.
+        RunLocked: Another process uses the run directory, or the run is done and `resume` is false.
         Interrupted: The run was stopped by a signal; it is saved.
         FkiError: Any other problem of the user's, such as a full disk.
 
@@ -79,6 +80,7 @@ def train(
         >>> result = fki.train("t5_recadam", dataset="wiki", version="quarter", seed=1)
         >>> result.summary["probe_sets"]["updated"]["em"]["after"]
     """
+    from fki.core.errors import RunDone
     from fki.training.follow import follow_run
     from fki.training.runner import Runner
     from fki.training.session import build_session, free_memory, startup_notes
@@ -97,8 +99,13 @@ def train(
         presets = ["t5"]
     resolved = _resolve(_layers("fki.train(...)", presets, settings | flags))
     check_trackers(track)
-    session = build_session(resolved.config, must_resume=resume)
-    runner = Runner.start(session, resolved, must_resume=resume)
+    session = build_session(resolved.config, allow_resume=resume)
+    try:
+        runner = Runner.start(session, resolved, allow_resume=resume)
+    except RunDone as done:
+        if not resume:
+            raise
+        return _complete_result(Path(done.folder), resolved)
     notes = [
         *resolved.notes,
         *startup_notes(resolved.config, session.accelerator, session.precision),
@@ -148,6 +155,26 @@ def _train_result(
         summary=runner.scores()["summary"],
         spent=asdict(runner.totals),
         notes=tuple(notes),
+    )
+
+
+def _complete_result(folder: Path, resolved: "ResolvedConfig") -> TrainResult:
+    """The result of a run that is done already."""
+    from fki.config.schema import to_dict
+    from fki.runs.run_dir import SCORES, Run
+
+    run = Run(folder)
+    scores = run.read(SCORES)
+    return TrainResult(
+        run_dir=folder,
+        settings=to_dict(resolved.config),
+        origins=resolved.origins,
+        scores={
+            row["after"]: tuple(Score(**score) for score in row["scores"]) for row in scores["rows"]
+        },
+        summary=scores["summary"],
+        spent=run.info["spent"],
+        notes=(f"The run in {folder} is already complete.",),
     )
 
 

@@ -2,7 +2,8 @@
 
 import gc
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +17,7 @@ from fki.core.types import RowScored, Step
 
 if TYPE_CHECKING:
     from fki.commands._options import RunRequest
+    from fki.runs.run_dir import Run
     from fki.training.runner import Runner
     from fki.training.session import Session
 
@@ -34,7 +36,11 @@ def train(
     request: "RunRequest",
     show: Show,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Resume the unfinished run with these settings.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Resume the run with these settings; if there is none, begin it.",
+        ),
     ] = False,
     partition: Annotated[
         str,
@@ -50,34 +56,50 @@ def train(
     trains one run per method and seed, one after the other. The
     same command resumes an unfinished sweep.
     """
-    from fki.config.resolve import resolve
-    from fki.core import registry
     from fki.core.errors import ConfigError
+    from fki.training.signals import stop_at_once
 
     if cells and partition:
         raise ConfigError("'--cells' and '--partition' are the same option; keep '--partition'.")
     if cells:
         show.notes(["'--cells' is now '--partition'."])
-    if request.is_sweep:
-        train_sweep(request, show, partition or cells, track or [])
-        return
-    if partition or cells:
+    if not request.is_sweep and (partition or cells):
         raise ConfigError("--partition requires a sweep.", hint="Add --methods or --seeds.")
+    with stop_at_once():
+        if request.is_sweep:
+            train_sweep(request, show, partition or cells, track or [])
+        else:
+            _train_run(request, show, track or [], resume=resume)
+
+
+def _train_run(request: "RunRequest", show: Show, track: list[str], *, resume: bool) -> None:
+    """Train a single run, or show the results of one that is done already."""
+    from fki.config.resolve import resolve
+    from fki.core import registry
+    from fki.core.errors import RunDone
+
     resolved = resolve(request.read_layers(), options_of=registry.options_of)
     show.notes(resolved.notes)
 
+    from fki.runs.run_dir import Run
     from fki.training import session, tracking
     from fki.training.runner import Runner
 
-    tracking.check_trackers(track or [])
-    ready = session.build_session(resolved.config, must_resume=resume)
+    tracking.check_trackers(track)
+    ready = session.build_session(resolved.config, allow_resume=resume)
     gc.freeze()  # the libraries' million objects need no garbage collection
     show.notes(session.startup_notes(ready.config, ready.accelerator, ready.precision))
     show.notes(ready.input_notes)
-    runner = Runner.start(ready, resolved, must_resume=resume)
+    try:
+        runner = Runner.start(ready, resolved, allow_resume=resume)
+    except RunDone as done:
+        if not resume:
+            raise
+        _show_complete(Run(Path(done.folder)), resolved.config.output_log, show)
+        return
     show.note(f"{_describe_session(ready)} Run: {runner.run.folder}")
     show.notes(runner.notes)
-    _show_events(runner, track or [], show)
+    _show_events(runner, track, show)
     _show_results(runner, show)
 
 
@@ -114,17 +136,41 @@ def _show_events(runner: "Runner", track: list[str], show: Show) -> None:
 def _show_results(runner: "Runner", show: Show) -> None:
     """Show the tables of results and the next commands."""
     summary, spent = runner.scores()["summary"], asdict(runner.totals)
+    folder = runner.run.folder
+    _show_tables(summary, spent, show)
+    show.notes(near_tie_notes(runner.rows[-1][1]))
+    show.data(run=str(folder), summary=summary, spent=spent)
+    if is_main_process():
+        write_report(folder, show)
+    _show_next(folder, spent, show)
+
+
+def _show_complete(run: "Run", output_log: str, show: Show) -> None:
+    """Show the results of a run that is done already; write those files that a kill prevented."""
+    from fki.runs import output_log as log
+    from fki.runs.run_dir import REPORT, SCORES
+
+    show.note(f"The run in {run.folder} is already complete.")
+    scores, spent = run.read(SCORES), run.info["spent"]
+    _show_tables(scores["summary"], spent, show)
+    show.data(run=str(run.folder), summary=scores["summary"], spent=spent)
+    if is_main_process():
+        log.write_missing(output_log, scores["rows"])
+        if not (run.folder / REPORT).exists():
+            write_report(run.folder, show)
+    _show_next(run.folder, spent, show)
+
+
+def _show_tables(summary: dict[str, Any], spent: dict[str, float], show: Show) -> None:
     has_trained = spent["steps"] > 0
     show.table(probe_table(summary, trained=has_trained))
     if has_trained:
         show.out.print()
         show.table(stream_table(summary, spent))
-    show.notes(near_tie_notes(runner.rows[-1][1]))
-    show.data(run=str(runner.run.folder), summary=summary, spent=spent)
-    if is_main_process():
-        write_report(runner.run.folder, show)
-    if has_trained:
-        folder = runner.run.folder
+
+
+def _show_next(folder: Path, spent: dict[str, float], show: Show) -> None:
+    if spent["steps"] > 0:
         show.next_commands(
             f"fki compare {folder.parent}", f"fki export {folder} --to hf --output out/"
         )

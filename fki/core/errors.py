@@ -40,6 +40,12 @@ class RunLocked(FkiError):
     """Another process uses the run's folder, or has finished the run."""
 
 
+class RunDone(RunLocked):
+    """The run is complete already."""
+
+    folder = ""  # of the run
+
+
 class CannotFold(FkiError):
     """The method adds modules that a plain model of the same class does not have."""
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from fki.core.atomic_io import file_digest, sync, write_json, write_text
 from fki.core.errors import DataError, FkiError
 from fki.methods.base import trainable_parameters
-from fki.runs.run_dir import CHECKPOINTS, RUN
+from fki.runs.run_dir import CHECKPOINTS, METRICS, RUN, SAMPLES
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,8 @@ def save(
         save_file(moments, scratch / OPTIMIZER)
         write_json(scratch / STATE, {**(state or {}), "optimizer": numbers})
         digests = {file.name: file_digest(file) for file in sorted(scratch.iterdir())}
-        for file in (*scratch.iterdir(), scratch):
+        logs = [run / name for name in (METRICS, SAMPLES) if (run / name).exists()]
+        for file in (*logs, *scratch.iterdir(), scratch):  # the state has the length of each log
             sync(file)
         write_json(scratch / MANIFEST, {"name": name, "order": order, "sha256": digests})
         _move_into_place(scratch, folder)

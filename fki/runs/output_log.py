@@ -41,6 +41,14 @@ def check(output_log: str) -> None:
         ) from None
 
 
+def write_missing(output_log: str, rows: list[dict[str, Any]]) -> None:
+    """Write the file of a run that is done, unless it exists."""
+    file = output_file(output_log)
+    if file is not None and not file.exists():
+        check(output_log)
+        write(output_log, rows)
+
+
 def write(output_log: str, rows: list[dict[str, Any]]) -> None:
     """Write one line for each score: row, probe set, period and numbers."""
     file = output_file(output_log)

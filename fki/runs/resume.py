@@ -16,7 +16,17 @@ from typing import Any, NamedTuple
 from fki.config.schema import Config, flatten, location_settings, to_dict
 from fki.core.errors import ConfigError, DataError
 from fki.core.types import Score, Step
-from fki.runs.run_dir import CHECKPOINTS, METRICS, PROBES, RUN, SAMPLES, Run, find_runs
+from fki.runs.run_dir import (
+    CHECKPOINTS,
+    METRICS,
+    PROBES,
+    RUN,
+    SAMPLES,
+    Run,
+    find_runs,
+    has_run,
+    is_unused,
+)
 
 LOGS = (METRICS, SAMPLES)
 
@@ -76,19 +86,29 @@ def file_size(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
-def find_unfinished_run(config: Config) -> Run | None:
-    """The newest unfinished run with these settings, in `output_dir` or else under runs/.
+def find_run(config: Config) -> Run | None:
+    """The run with these settings: in `output_dir`, or else the newest under runs/.
 
-    A run in `output_dir` is returned even if it is done. Raises ConfigError if it has other
-    settings.
+    Under runs/, unfinished runs come before those that are done. A folder that a process was
+    killed in before it wrote run.json contains no run.
+
+    Raises:
+        ConfigError: the run in `output_dir` has other settings.
+        DataError: its run.json is cut off, although it has further files.
     """
     if not config.output_dir:
-        runs = find_runs(Path("runs"))
-        same = [run for run in runs if not differing_settings(run, config) and not is_done(run)]
-        return max(same, key=lambda run: str(run.info.get("created", "")), default=None)
+        same = [run for run in find_runs(Path("runs")) if not differing_settings(run, config)]
+        same.sort(key=lambda run: (not is_done(run), str(run.info.get("created", ""))))
+        return same[-1] if same else None
     folder = Path(os.path.expanduser(config.output_dir))
     if not (folder / RUN).is_file():
         return None
+    if not has_run(folder):
+        if is_unused(folder):
+            return None
+        raise DataError(
+            f"{folder / RUN} is cut off.", hint="Give another --output-dir, or move that folder."
+        )
     run = Run(folder)
     if keys := differing_settings(run, config):
         raise ConfigError(
@@ -98,9 +118,9 @@ def find_unfinished_run(config: Config) -> Run | None:
     return run
 
 
-def recorded_precision(config: Config, *, must_resume: bool) -> str:
+def recorded_precision(config: Config, *, allow_resume: bool) -> str:
     """The precision in which the run to resume was trained so far: "no", "bf16", or "" for none."""
-    run = find_unfinished_run(config) if must_resume or config.output_dir else None
+    run = find_run(config) if allow_resume or config.output_dir else None
     environment = run.info.get("environment") if run else None
     return str(environment.get("precision", "")) if isinstance(environment, dict) else ""
 

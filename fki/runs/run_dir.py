@@ -13,6 +13,8 @@ tracking/      files of `--track tensorboard`
 """
 
 import json
+import re
+import shutil
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -128,13 +130,39 @@ class Run:
 
     def update(self, **values: Any) -> None:
         """Set keys of run.json."""
-        file = self.folder / RUN
-        write_json(file, {**(self.info if file.exists() else {}), **values})
+        before = self.info if has_run(self.folder) else {}
+        write_json(self.folder / RUN, {**before, **values})
+
+
+def has_run(folder: Path) -> bool:
+    """Does the folder contain a run.json? An empty one, or one that is cut off, does not count."""
+    try:
+        content = (folder / RUN).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return (folder / RUN).is_file()
+    return bool(content) and not (content.startswith("{") and not content.endswith("}"))
 
 
 def is_unused(folder: Path) -> bool:
-    """Is the folder empty, except for files of a process that is about to start a run?"""
-    return all(file.name.startswith((LOCK, f".{RUN}.")) for file in folder.iterdir())
+    """Is the folder empty, except for files of a process that started a run and ended at once?"""
+    scratch = (LOCK, f".{RUN}.")
+    return not has_run(folder) and all(
+        file.name.startswith(scratch) or file.name == RUN for file in folder.iterdir()
+    )
+
+
+def remove_leftovers(run: Run) -> None:
+    """Remove the unfinished files of a process that was killed; the caller holds the run's lock."""
+    names = "|".join(map(re.escape, (RUN, CONFIG, PROBES, SCORES, REPORT)))
+    for file in run.folder.iterdir():
+        if re.fullmatch(rf"\.({names})\.\d+", file.name):
+            file.unlink(missing_ok=True)
+    for folder in (run.folder / CHECKPOINTS).glob(".*"):
+        if re.fullmatch(r"\..+\.\d+", folder.name) and not folder.is_symlink():
+            if folder.is_dir():
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                folder.unlink(missing_ok=True)
 
 
 def _make_numbered(folder: Path) -> Path:

@@ -17,13 +17,13 @@ from fki import __version__
 from fki.config.resolve import ResolvedConfig
 from fki.config.schema import Config, to_dict, to_toml
 from fki.core.atomic_io import write_lines, write_text
-from fki.core.errors import FkiError, RunLocked
+from fki.core.errors import FkiError, RunDone, RunLocked
 from fki.core.paths import expand_path
 from fki.data import token_cache
 from fki.modeling import load
-from fki.runs import checkpoint, resume
+from fki.runs import checkpoint, output_log, resume
 from fki.runs.protocol import continue_protocol, describe_protocol
-from fki.runs.run_dir import CONFIG, LOCK, PROBES, RUN, Run
+from fki.runs.run_dir import CONFIG, LOCK, PROBES, Run, has_run, remove_leftovers
 from fki.training.session import Session
 
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "tokenizers", "safetensors")
@@ -39,7 +39,7 @@ def lock_run(run: Run) -> FileLock:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        holder = run.info.get("holder", {}) if (run.folder / RUN).exists() else {}
+        holder = run.info.get("holder", {}) if has_run(run.folder) else {}
         process = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
         raise RunLocked(
             f"Another process is running in {run.folder}: {process}.",
@@ -62,7 +62,7 @@ def is_locked(run: Run) -> bool:
 
 
 def create_or_reopen(
-    session: Session, resolved: ResolvedConfig, *, must_resume: bool
+    session: Session, resolved: ResolvedConfig, *, allow_resume: bool
 ) -> tuple[FileLock, Path, Path | None, list[str]]:
     """Create a run folder, or reopen that of an unfinished run; write the first files.
 
@@ -70,34 +70,44 @@ def create_or_reopen(
         The lock, the folder, the checkpoint to resume from (None: start from the beginning), and
         messages for the user.
     Raises:
+        RunDone: the run is done already.
         FkiError: as documented for `Runner.start`.
     """
     config = resolved.config
-    run = resume.find_unfinished_run(config) if must_resume or config.output_dir else None
-    if run is None and must_resume:
-        raise FkiError(
-            "No unfinished run with these settings to resume.",
-            hint="Leave out --resume to start a new run.",
-        )
+    run = resume.find_run(config) if allow_resume or config.output_dir else None
+    if run is not None:
+        _check_not_done(run)
+    output_log.check(config.output_log)
     if run is None:
         run, lock = _create_locked(config)
+        remove_leftovers(run)
         write_run_files(run, session, resolved)
-        return lock, run.folder, None, []
-    if resume.is_done(run):
-        raise RunLocked(
-            f"The run in {run.folder} is done.",
-            hint=f"Run: fki compare {run.folder}   or give another --output-dir.",
-        )
+        began = f"Nothing to resume: a new run begins in {run.folder}."
+        return lock, run.folder, None, [began] if allow_resume else []
     lock = lock_run(run)
-    if resume.is_done(run):
+    try:
+        _check_not_done(run)
+    except RunDone:
         lock.release()
-        raise RunLocked(f"Another process has just finished the run in {run.folder}.")
+        raise
     resume.check_no_links(run)
     resume.check_unchanged(run, session.stream.digest, session.base_digest)
+    remove_leftovers(run)
     saved, problems = checkpoint.find_newest_valid(run.folder)
     write_run_files(run, session, resolved)
     place = f"checkpoint {saved.name}" if saved else "the beginning: no valid checkpoint found"
     return lock, run.folder, saved, [*problems, f"Resuming {run.folder} from {place}."]
+
+
+def _check_not_done(run: Run) -> None:
+    """Raises RunDone, with the run's folder, if the run is done."""
+    if resume.is_done(run):
+        done = RunDone(
+            f"The run in {run.folder} is done.",
+            hint=f"Run: fki compare {run.folder}   or give another --output-dir.",
+        )
+        done.folder = str(run.folder)
+        raise done
 
 
 def _create_locked(config: Config) -> tuple[Run, FileLock]:
@@ -108,11 +118,11 @@ def _create_locked(config: Config) -> tuple[Run, FileLock]:
         )
     except FkiError:
         folder = expand_path(config.output_dir)
-        if config.output_dir and (folder / RUN).is_file():
+        if config.output_dir and has_run(folder):
             raise RunLocked(f"Another process has just started a run in {folder}.") from None
         raise
     lock = lock_run(run)
-    if (run.folder / RUN).is_file():
+    if has_run(run.folder):
         lock.release()
         raise RunLocked(f"Another process has just used {run.folder}.")
     return run, lock
@@ -124,7 +134,7 @@ def write_run_files(run: Run, session: Session, resolved: ResolvedConfig) -> Non
     Raises FkiError if the disk is too small for the run.
     """
     check_disk_space(run.folder, peak_checkpoint_bytes(session) + LOG_BYTES, "the run needs")
-    before = run.info if (run.folder / RUN).exists() else {}
+    before = run.info if has_run(run.folder) else {}
     created = {"created": before["created"]} if "created" in before else {}
     holder = {"pid": os.getpid(), "host": platform.node()}
     description = describe_run(session, resolved) | created

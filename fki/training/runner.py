@@ -49,21 +49,20 @@ class Runner:
 
     @classmethod
     def start(
-        cls, session: Session, resolved: ResolvedConfig, *, must_resume: bool = False
+        cls, session: Session, resolved: ResolvedConfig, *, allow_resume: bool = False
     ) -> "Runner":
         """Create a run folder, or reopen that of an unfinished run with the same settings.
 
         Args:
-            must_resume: look for an unfinished run under `runs/` too; without it, only a run in
-                `output_dir` is resumed.
+            allow_resume: look for a run with these settings under `runs/` too; without it, only a
+                run in `output_dir` is resumed.
         Raises:
-            FkiError: `output_dir` or `output_log` is in use, no unfinished run exists, or the disk
-                is too small.
+            FkiError: `output_dir` or `output_log` is in use, or the disk is too small.
             RunLocked: another process is running in the folder.
+            RunDone: the run is done already.
         """
-        output_log.check(resolved.config.output_log)
         lock, folder, saved, notes = _open_on_main_process(
-            session, resolved, must_resume=must_resume
+            session, resolved, allow_resume=allow_resume
         )
         runner = cls(session, Run(folder), notes=notes, lock=lock)
         runner.logged = resume.read_log_extent(runner.run)
@@ -268,7 +267,7 @@ class Runner:
 
 
 def _open_on_main_process(
-    session: Session, resolved: ResolvedConfig, *, must_resume: bool
+    session: Session, resolved: ResolvedConfig, *, allow_resume: bool
 ) -> tuple[FileLock | None, Path, Path | None, list[str]]:
     """Call `create_or_reopen` on the main process and share the result with all processes.
 
@@ -278,7 +277,7 @@ def _open_on_main_process(
     shared: list[Any] = [None]
     try:
         if session.is_main:
-            lock, *shared[0] = create_or_reopen(session, resolved, must_resume=must_resume)
+            lock, *shared[0] = create_or_reopen(session, resolved, allow_resume=allow_resume)
     except FkiError as error:
         if session.accelerator.num_processes == 1:
             raise

@@ -76,17 +76,17 @@ class Session:
         return bool(self.accelerator.is_main_process)
 
 
-def build_session(config: Config, *, must_resume: bool = False) -> Session:
+def build_session(config: Config, *, allow_resume: bool = False) -> Session:
     """Read the data, load the model and prepare it. Raises FkiError if anything cannot be used.
 
     Args:
-        must_resume: as in `Runner.start`.
+        allow_resume: as in `Runner.start`.
     """
     stream = open_stream(config.dataset, config.dataset_version, config.prompt_format)
     _check_no_run(config.model)
     base = load.load_base_model(config.model)
     _check_trainable(base.model, config.model, config.use_deepspeed)
-    precision = _choose_precision(config, base.model, must_resume=must_resume)
+    precision = _choose_precision(config, base.model, allow_resume=allow_resume)
     accelerator = make_accelerator(precision.name)
     phases = make_phases(stream, config)
     schedule = ProbeSchedule(stream, phases, config)
@@ -138,10 +138,10 @@ def build_session(config: Config, *, must_resume: bool = False) -> Session:
     )
 
 
-def _choose_precision(config: Config, model: nn.Module, *, must_resume: bool) -> Precision:
+def _choose_precision(config: Config, model: nn.Module, *, allow_resume: bool) -> Precision:
     """The configured precision, the measured one, or that of the run which is resumed."""
     is_measured = config.mixed_precision == "auto"
-    recorded = resume.recorded_precision(config, must_resume=must_resume) if is_measured else ""
+    recorded = resume.recorded_precision(config, allow_resume=allow_resume) if is_measured else ""
     return choose_precision(config.mixed_precision, model, select_device(), recorded)
 
 

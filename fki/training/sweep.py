@@ -21,7 +21,7 @@ from fki.core.types import RowScored, Score, Step
 from fki.evaluation.summary import learned_and_kept
 from fki.modeling.device import make_accelerator
 from fki.runs import output_log, resume
-from fki.runs.run_dir import CHECKPOINTS, RUN, SCORES, Run, is_unused
+from fki.runs.run_dir import CHECKPOINTS, RUN, SCORES, Run, has_run, is_unused
 from fki.training import session, tracking
 from fki.training.run_lifecycle import (
     LOG_BYTES,
@@ -216,7 +216,7 @@ def _mark_failed(progress: Progress, error: Exception) -> None:
 
 def is_done(cell: SweepCell) -> bool:
     """Is the cell's run done?"""
-    return (cell.folder / RUN).is_file() and resume.is_done(Run(cell.folder))
+    return has_run(cell.folder) and resume.is_done(Run(cell.folder))
 
 
 def check_folders(cells: SweepPlan) -> None:
@@ -243,8 +243,8 @@ def check_folders(cells: SweepPlan) -> None:
 def _folder_problem(cell: SweepCell) -> str:
     """The reason why a cell cannot use its folder; "" if it can."""
     try:
-        run = resume.find_unfinished_run(cell.config)
-    except ConfigError as error:
+        run = resume.find_run(cell.config)
+    except (ConfigError, DataError) as error:
         return str(error)
     if run is None and cell.folder.exists():
         if not cell.folder.is_dir():
@@ -269,7 +269,7 @@ def check_runs(folder: Path, unfinished: Sequence[SweepCell]) -> list[str]:
             notes += cell.resolved.notes
             notes += session.startup_notes(cell.config, ready.accelerator, ready.precision)
             notes += ready.input_notes
-            if (cell.folder / RUN).is_file():
+            if has_run(cell.folder):
                 resume.check_unchanged(Run(cell.folder), ready.stream.digest, ready.base_digest)
             if not cell.config.check_validation:
                 kept += (

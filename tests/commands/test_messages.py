@@ -51,6 +51,8 @@ FILES = {
     "relations/relations.json": "{",
     "odd/run.json": "[]",
     "torn/run.json": "{",
+    "half/run.json": "{",
+    "half/samples.jsonl": "{",
     "none/run.json": "{}",
 }
 COMMANDS = [
@@ -114,7 +116,8 @@ COMMANDS = [
     "fki train --dataset mine --output-dir occupied",
     "fki train --dataset mine --output-dir run",
     "fki train --dataset mine --output-dir file/run",
-    "fki train --dataset mine --resume",
+    "fki train --dataset mine --output-dir run --resume",
+    "fki train --dataset mine --output-dir half --resume",
     "fki train --dataset mine --continue-from nowhere",
     "fki train --dataset mine --model nowhere",
     "fki train --dataset mine --set use_deepspeed=true",

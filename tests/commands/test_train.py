@@ -2,6 +2,11 @@
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -193,6 +198,68 @@ def test_a_bad_row_is_reported_before_training(fki: Fki, dataset: Path, tmp_path
     shown = fki("train", "--dataset", dataset)
     assert shown.code == 3 and "stream.jsonl:6: 'relation' is missing" in shown.words
     assert not (tmp_path / "runs").exists()
+
+
+def follow(command: list[str], moment: str, folder: Path) -> int:
+    """Start a command and kill it as soon as a file of the folder matches; its exit code."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 100
+    while process.poll() is None and time.monotonic() < deadline:
+        if folder.exists() and (not moment or any(folder.glob(moment))):
+            process.kill()
+            break
+        time.sleep(0.0005)
+    return process.wait()
+
+
+def test_one_command_repeated_after_every_kill_gets_to_the_end(
+    fki: Fki, dataset: Path, short: list[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    log = ["--set", f"output_log={tmp_path / 'log.csv'}", "--set", "save_every_steps=1"]
+    arguments = ["train", "--dataset", str(dataset), *short, *log, "--output-dir", str(run)]
+    command = [sys.executable, "-m", "fki", *arguments, "--resume"]
+    for moment in ("", "probes.jsonl", "checkpoints/.*"):
+        assert follow(command, moment, run) == -signal.SIGKILL
+    shown = fki(*arguments, "--resume")
+    assert shown.code == 0 and f"Resuming {run} from" in shown.words
+    whole = fki(*arguments, "--set", f"output_log={tmp_path / 'w.csv'}", "--output-dir", "whole")
+    assert whole.code == 0
+    assert (run / "samples.jsonl").read_bytes() == Path("whole/samples.jsonl").read_bytes()
+    (tmp_path / "log.csv").unlink()  # as if killed between the last status and these files
+    (run / "report.html").unlink()
+    before = (run / "run.json").read_bytes()
+    shown = fki(*arguments, "--resume", "--json")
+    assert shown.code == 0 and f"The run in {run} is already complete." in shown.words
+    assert [row["run"] for row in shown.rows] == [str(run)]
+    assert (tmp_path / "log.csv").read_bytes() == (tmp_path / "w.csv").read_bytes()
+    assert (run / "report.html").exists() and (run / "run.json").read_bytes() == before
+    assert fki(*arguments, "--resume", "--seed", "8").code == 2
+    shown = fki(*arguments)
+    assert shown.code == 1 and f"The run in {run} is done." in shown.words
+
+
+def test_a_sweep_repeated_with_resume_gets_to_the_end(
+    fki: Fki, dataset: Path, short: list[str], tmp_path: Path
+) -> None:
+    sweep = ["train", "--dataset", dataset, *short[:-2], "--seeds", "2", "--output-dir", "s"]
+    cut = tmp_path / "s" / "vanilla-s1"
+    cut.mkdir(parents=True)
+    (cut / "run.json").write_text('{"fki":')
+    assert fki(*sweep, "--resume").code == 0
+    again = fki(*sweep, "--resume")
+    assert again.code == 0 and "0 of them unfinished" in again.words
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_the_first_step_can_be_repeated(
+    fki: Fki, dataset: Path, short: list[str], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    from fki.training import session
+
+    monkeypatch.setattr(session, "build_session", lambda config: os.kill(os.getpid(), number))
+    shown = fki("train", "--dataset", dataset, *short, "--output-dir", "run", "--resume")
+    assert shown.code == 75 and shown.words.startswith("Error: Interrupted. Run the same command")
 
 
 def test_all_wrong_settings_are_reported_at_once(fki: Fki) -> None:

@@ -13,12 +13,13 @@ import torch
 from safetensors.torch import load_file
 
 from fki.config.resolve import ResolvedConfig
-from fki.core.errors import ConfigError, DataError, FkiError, Interrupted, RunLocked
+from fki.core.errors import ConfigError, DataError, FkiError, Interrupted, RunDone, RunLocked
 from fki.core.types import Step
 from fki.evaluation.evaluator import Evaluator
 from fki.modeling import precision
 from fki.modeling.precision import PrecisionTrial
 from fki.runs import checkpoint, resume
+from fki.runs.run_dir import RUN
 from fki.training import run_lifecycle, session
 from fki.training.runner import Runner
 from fki.training.signals import handle_signals
@@ -39,7 +40,7 @@ def make(resolved: Callable[..., ResolvedConfig], tmp_path: Path) -> Make:
     def make(name: str, *, again: bool = False, **settings: Any) -> Runner:
         small = {"num_train_epochs": 2, "train_batch_size": 1, "learning_rate": 1e-2}
         found = resolved(output_dir=str(tmp_path / name), **small, **settings)
-        return Runner.start(session.build_session(found.config), found, must_resume=again)
+        return Runner.start(session.build_session(found.config), found, allow_resume=again)
 
     return make
 
@@ -216,10 +217,107 @@ def test_what_is_done_is_not_done_again(make: Make) -> None:
         make("run")
 
 
-def test_nothing_to_go_on_with_is_an_error(make: Make) -> None:
-    with pytest.raises(FkiError, match="No unfinished run") as caught:
-        make("nowhere", again=True)
-    assert caught.value.hint
+def test_with_nothing_to_resume_a_run_begins_and_the_user_is_told(
+    make: Make, tmp_path: Path
+) -> None:
+    assert make("nowhere", again=True).notes == [
+        f"Nothing to resume: a new run begins in {tmp_path / 'nowhere'}."
+    ]
+    assert make("elsewhere").notes == []
+
+
+SCRATCH = f".{RUN}.123"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {".lock": ""},
+        {".lock": "", SCRATCH: '{"fki": "0'},
+        {".lock": "", RUN: ""},
+        {".lock": "", RUN: '{\n "fki": "0.9", "config": {"met'},
+    ],
+    ids=["empty", "lock", "scratch", "empty run.json", "half of run.json"],
+)
+def test_a_run_killed_before_its_description_was_whole_begins(
+    files: dict[str, str], make: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    for name, text in files.items():
+        (tmp_path / "run" / name).write_text(text)
+    runner = make("run", again=True)
+    assert "Nothing to resume" in runner.notes[0]
+    assert not (tmp_path / "run" / SCRATCH).exists()
+    list(runner.events())
+    whole = make("whole")
+    list(whole.events())
+    assert ending(runner) == ending(whole)
+
+
+@pytest.mark.parametrize("missing", ["config.toml", "probes.jsonl"])
+def test_a_run_killed_between_its_first_files_begins_again(
+    missing: str, make: Make, tmp_path: Path
+) -> None:
+    first = make("run")
+    assert first.lock is not None
+    first.lock.release()
+    (tmp_path / "run" / missing).unlink()
+    (tmp_path / "run" / f".{missing}.77").write_text("half")
+    again = make("run", again=True)
+    assert "from the beginning" in again.notes[-1]
+    assert (tmp_path / "run" / missing).stat().st_size
+    assert not (tmp_path / "run" / f".{missing}.77").exists()
+    list(again.events())
+    assert again.run.info["status"] == "done"
+
+
+def test_unfinished_checkpoints_of_a_killed_process_are_removed(make: Make, tmp_path: Path) -> None:
+    runner = make("run", save_every_steps=1)
+    for event in (events := runner.events()):
+        if isinstance(event, Step) and event.step == 2:
+            break
+    events.close()
+    half = runner.run.folder / "checkpoints" / ".2024-Q1.4711"
+    half.mkdir()
+    (half / "weights.safetensors").write_bytes(b"half")
+    mine = runner.run.folder / "checkpoints" / ".notes"
+    mine.write_text("a file of the user")
+    again = make("run", again=True, save_every_steps=1)
+    assert "from checkpoint" in again.notes[-1] and not half.exists() and mine.exists()
+
+
+def test_a_cut_run_json_beside_other_files_is_an_error_and_stays(
+    make: Make, tmp_path: Path
+) -> None:
+    runner = make("run")
+    list(runner.events())
+    (runner.run.folder / RUN).write_text('{"fki": ')
+    with pytest.raises(DataError, match="is cut off") as caught:
+        make("run", again=True)
+    assert caught.value.hint and (runner.run.folder / RUN).read_text() == '{"fki": '
+
+
+def test_without_a_folder_resume_finds_the_run_even_if_it_is_done(
+    resolved: Callable[..., ResolvedConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = resolved(max_periods=1)
+    ready = session.build_session(found.config)
+    first = Runner.start(ready, found, allow_resume=True)
+    assert "Nothing to resume" in first.notes[0]
+    with pytest.raises(RunLocked, match="Another process is running"):
+        Runner.start(ready, found, allow_resume=True)
+    list(first.events())
+    with pytest.raises(RunDone) as done:
+        Runner.start(ready, found, allow_resume=True)
+    assert Path(done.value.folder) == first.run.folder
+    second = Runner.start(ready, found)  # without --resume: a new run, in a new folder
+    assert second.run.folder != first.run.folder
+    next(events := second.events())
+    events.close()
+    third = Runner.start(ready, found, allow_resume=True)  # the unfinished one comes first
+    assert third.run.folder == second.run.folder
 
 
 def test_a_run_that_another_process_holds_is_left_alone(make: Make, tmp_path: Path) -> None:
@@ -474,7 +572,7 @@ def test_a_run_that_another_process_has_just_finished_is_left_unlocked(
     answers = iter([False, True])  # before and after this process waits for the lock
     with monkeypatch.context() as patch:
         patch.setattr(resume, "is_done", lambda run: next(answers))
-        with pytest.raises(RunLocked, match="just finished"):
+        with pytest.raises(RunLocked, match="is done"):
             make("run")
     assert not run_lifecycle.is_locked(run)
 
@@ -484,7 +582,7 @@ def test_a_run_that_another_process_has_just_started_is_left_to_it(
 ) -> None:
     run = begun(make).run
     before = (run.folder / "run.json").read_bytes()
-    monkeypatch.setattr(resume, "find_unfinished_run", lambda config: None)
+    monkeypatch.setattr(resume, "find_run", lambda config: None)
     with pytest.raises(RunLocked, match="just started"):
         make("run")
     assert (run.folder / "run.json").read_bytes() == before
