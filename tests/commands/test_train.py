@@ -257,7 +257,7 @@ def test_a_signal_before_the_first_step_can_be_repeated(
 ) -> None:
     from fki.training import session
 
-    monkeypatch.setattr(session, "build_session", lambda config: os.kill(os.getpid(), number))
+    monkeypatch.setattr(session, "build_session", lambda *_, **__: os.kill(os.getpid(), number))
     shown = fki("train", "--dataset", dataset, *short, "--output-dir", "run", "--resume")
     assert shown.code == 75 and shown.words.startswith("Error: Interrupted. Run the same command")
 
