@@ -5,10 +5,10 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from fki.commands._console import make_table
+from fki.commands._console import make_table, style_text
 from fki.core.errors import ConfigError, did_you_mean
 from fki.core.formatting import (
     UNDEFINED,
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from fki.metrics.registry import Metric
 
 BAR_WIDTH = 19  # characters of a drawn interval
-MARKS = {"better": "[green]▲[/]", "worse": "[red]▼[/]"}
+MARKS = {"better": Text("▲", "green"), "worse": Text("▼", "red")}
+NO_MARK = Text(" ")
 COSTS: dict[str, Callable[["Arm"], str]] = {
     "seeds": lambda arm: str(len(arm.runs)),
     "parameters": lambda arm: format_count(arm.cost.trainable),
@@ -46,24 +47,27 @@ def main_table(group: "Group", sort: str) -> Table:
     for arm in _sort_arms(group, sort):
         cells = [_value(group, arm, metric, best[metric.key]) for metric in group.metrics]
         time = format_duration(arm.cost.seconds)
-        table.add_row(escape(arm.name), str(len(arm.runs)), *cells, time)
+        table.add_row(arm.name, str(len(arm.runs)), *cells, time)
     return table
 
 
 def wide_table(group: "Group", sort: str) -> Table:
     """One column per arm: its metrics with their intervals, and its cost."""
     arms = _sort_arms(group, sort)
-    names = [escape(arm.name) for arm in arms]
+    names = [arm.name for arm in arms]
     table = make_table("metric", *names, title=group.title, numbers=names)
     for head, metrics in groupby(group.metrics, _section):
-        table.add_row(f"[bold]{head}[/]")
+        table.add_row(style_text(head, "bold"))
         for metric in metrics:
             best = group.best(metric)
             values = (_value(group, arm, metric, best) for arm in arms)
             intervals = (_interval(arm, metric) for arm in arms)
-            cells = [f"{value}\n{ends}" for value, ends in zip(values, intervals, strict=True)]
-            table.add_row(escape(_label_in_section(metric)), *cells)
-    table.add_row("[bold]cost[/]")
+            cells = [
+                Text.assemble(value, "\n", (ends, "dim"))
+                for value, ends in zip(values, intervals, strict=True)
+            ]
+            table.add_row(_label_in_section(metric), *cells)
+    table.add_row(style_text("cost", "bold"))
     for label, cost in COSTS.items():
         table.add_row(label, *(f"{cost(arm)} " for arm in arms))
     return table
@@ -112,11 +116,11 @@ def _describe_marks(group: "Group") -> list[str]:
     return [f"▲ ▼: better or worse than {group.baseline} (Holm-adjusted p < 0.05)"]
 
 
-def _value(group: "Group", arm: "Arm", metric: "Metric", best: Collection[str]) -> str:
+def _value(group: "Group", arm: "Arm", metric: "Metric", best: Collection[str]) -> Text:
     text = format_number(arm.estimate(metric.key).value, metric.digits)
     difference = group.difference(arm.name, metric.key)
-    mark = MARKS.get(difference.verdict, " ") if difference else " "
-    return f"[bold]{text}[/]{mark}" if arm.name in best else f"{text}{mark}"
+    mark = MARKS.get(difference.verdict, NO_MARK) if difference else NO_MARK
+    return Text.assemble((text, "bold" if arm.name in best else ""), mark)
 
 
 def _interval(arm: "Arm", metric: "Metric") -> str:
@@ -125,7 +129,7 @@ def _interval(arm: "Arm", metric: "Metric") -> str:
     if estimate.low is None:
         return ""
     low, high = (format_number(end, metric.digits) for end in (estimate.low, estimate.high))
-    return f"[dim]{low} to {high}[/] "
+    return f"{low} to {high} "
 
 
 def _sort_arms(group: "Group", key: str) -> Sequence["Arm"]:
@@ -176,9 +180,9 @@ def difference_table(group: "Group", *, is_wide: bool) -> tuple[Table, str]:
         for place, difference in enumerate(of_metric):
             value = format_number(difference.value, metric.digits, sign=True)
             table.add_row(
-                escape(metric.short) if place == 0 else "",
-                escape(difference.arm),
-                value + MARKS.get(difference.verdict, " "),
+                metric.short if place == 0 else "",
+                difference.arm,
+                Text.assemble(value, MARKS.get(difference.verdict, NO_MARK)),
                 _signed_interval(difference, metric),
                 _draw_interval(difference, reach),
                 format_p_value(difference.p_holm),
@@ -208,18 +212,18 @@ def _signed_interval(difference: "Difference", metric: "Metric") -> str:
     return f"{low} to {high}"
 
 
-def _draw_interval(difference: "Difference", reach: float) -> str:
+def _draw_interval(difference: "Difference", reach: float) -> Text:
     """The interval around zero, on a scale that all arms of a metric share."""
     ends = (difference.low, difference.value, difference.high)
     if None in ends or not reach:
-        return ""
+        return Text()
     places = [round(((end or 0.0) / reach + 1) / 2 * (BAR_WIDTH - 1)) for end in ends]
     low, value, high = places
     middle = BAR_WIDTH // 2
     signs = ["━" if low <= place <= high else " " for place in range(BAR_WIDTH)]
     signs[middle] = "┿" if low <= middle <= high else "│"
     signs[min(max(value, 0), BAR_WIDTH - 1)] = "●"
-    return f"[cyan]{''.join(signs)}[/]"
+    return Text("".join(signs), "cyan")
 
 
 def iter_arm_rows(group: "Group") -> Iterator[dict[str, Any]]:

@@ -1,4 +1,8 @@
-"""Terminal output: notes and progress on stderr, data on stdout, from rank 0 only."""
+"""Terminal output: notes and progress on stderr, data on stdout, from rank 0 only.
+
+The consoles interpret neither rich's markup nor emoji codes, so that names, paths, questions and
+answers appear as they are. Styled text is a `rich.text.Text`; control characters are escaped.
+"""
 
 import json
 import os
@@ -7,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console, JustifyMethod
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from fki.core.control_characters import escape_controls
 
@@ -18,21 +22,39 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def style_text(text: str, style: str) -> Text:
+    """Text in a style, for a cell or a line."""
+    return Text(escape_controls(text), style)
+
+
+class VerbatimConsole(Console):
+    """A console on which a string is its characters."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Text of a string, such as a table's cell, with its control characters escaped."""
+        return super().render_str(escape_controls(text), **options)
+
+
 class Show:
     """Prints tables and notes. With `as_json`, prints JSON lines on stdout instead of tables."""
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.err = Console(stderr=True, quiet=not is_main_process(), highlight=False)
-        self.out = Console(quiet=as_json or not is_main_process(), highlight=False)
+        self.err = VerbatimConsole(stderr=True, quiet=not is_main_process())
+        self.out = VerbatimConsole(quiet=as_json or not is_main_process())
 
     def note(self, text: str) -> None:
         """Print a sentence on stderr."""
-        self._print_words(_escape(text))
+        self._print_words(text)
 
-    def error(self, text: str) -> None:
-        """Print an error on stderr."""
-        self._print_words(f"[bold red]Error:[/] {_escape(text)}")
+    def error(self, text: str, hint: str = "") -> None:
+        """Print an error on stderr, and what to type next, which is never broken into lines."""
+        self._print_words(Text.assemble(("Error:", "bold red"), f" {escape_controls(text)}"))
+        if hint:
+            self.err.print(hint, soft_wrap=True)
 
     def notes(self, texts: Iterable[str]) -> None:
         """Print each text as a note on stderr."""
@@ -40,15 +62,24 @@ class Show:
             self.note(f"Note: {text}")
 
     def data(self, **row: Any) -> None:
-        """Print one JSON line on stdout, if JSON was requested."""
+        """Print one JSON line on stdout, if JSON was requested.
+
+        Where stdout cannot encode a character, the line is ASCII.
+        """
         if self.as_json and is_main_process():
-            sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+            line = json.dumps(row, ensure_ascii=False)
+            try:
+                line.encode(sys.stdout.encoding or "utf-8")
+            except UnicodeEncodeError:
+                line = json.dumps(row)
+            sys.stdout.write(line + "\n")
             sys.stdout.flush()
 
     def text(self, text: str) -> None:
-        """Print a text on stdout, unchanged."""
+        """Print a text on stdout, unchanged but for characters that stdout cannot encode."""
         if is_main_process():
-            sys.stdout.write(text)
+            encoding = sys.stdout.encoding or "utf-8"
+            sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
             sys.stdout.flush()
 
     def table(self, table: Table) -> None:
@@ -56,20 +87,17 @@ class Show:
         self.out.print(table)
 
     def next_commands(self, *commands: str) -> None:
-        """Print suggested next commands on stderr."""
+        """Print suggested next commands on stderr, unbroken, so that they can be pasted."""
         if self.as_json:
             return
         for i, command in enumerate(commands):
-            self._print_words(f"{'Next:' if i == 0 else '     '} [bold]{_escape(command)}[/]")
+            head = "Next:" if i == 0 else "     "
+            line = Text.assemble(head, " ", (escape_controls(command), "bold"))
+            self.err.print(line, soft_wrap=True)
 
-    def _print_words(self, markup: str) -> None:
-        """Print markup, wrapped at spaces on a terminal; a file or pipe gets whole lines."""
-        self.err.print(markup, soft_wrap=not self.err.is_terminal)
-
-
-def _escape(text: str) -> str:
-    """Text as rich's markup, with control characters written out."""
-    return escape(escape_controls(text))
+    def _print_words(self, words: str | Text) -> None:
+        """Print words, wrapped at spaces on a terminal; a file or pipe gets whole lines."""
+        self.err.print(words, soft_wrap=not self.err.is_terminal)
 
 
 def make_table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) -> Table:

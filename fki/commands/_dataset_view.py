@@ -1,7 +1,6 @@
 """Tables and progress bars of `fki download`: known datasets, their contents, their checksums."""
 
 import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +8,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from fki.commands._console import Show, make_table
 from fki.core.errors import DataError
-from fki.core.formatting import format_number
+from fki.core.formatting import format_command, format_number
 from fki.core.types import Version
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ def suggest_training(dataset: str, stream: "Stream", show: Show) -> None:
         text = f"The longest answer exceeds output_length = {config.output_length} tokens; it has"
         show.note(f"Note: {text} {longest}: '{answer[:MAX_QUOTED]}'.")
         show.data(finding="long_answer", text=text, count=longest, examples=[answer])
-    show.next_commands(shlex.join(command))
+    show.next_commands(format_command(*command))
 
 
 def describe(streams: "list[Stream]", show: Show) -> None:
@@ -139,9 +138,9 @@ class DownloadProgress:
     def __init__(self, show: Show) -> None:
         self._show = show
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[shown]}"),
+            TextColumn("{task.fields[shown]}", markup=False),
             TimeRemainingColumn(),
             console=show.err,
             transient=True,

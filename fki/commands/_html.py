@@ -1,5 +1,6 @@
 """Writes HTML pages about finished runs."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,11 @@ def check_page_path(file: Path) -> None:
         )
     if not file.parent.is_dir():
         raise FkiError(f"Folder {file.parent} of --html {file} not found.")
+    if not os.access(file.parent, os.W_OK):
+        raise FkiError(
+            f"--html {file} cannot be written: {file.parent} is read-only.",
+            hint="Pass a file in another folder.",
+        )
 
 
 def compare_run(target: str) -> "Comparison":

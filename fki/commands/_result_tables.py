@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from fki.commands._console import make_table
@@ -32,7 +31,7 @@ def _draw(table: "TextTable") -> Table:
     numbers = [name for name, side in zip(table.head, table.align, strict=True) if side == "r"]
     drawn = make_table(*table.head, title=table.title or None, numbers=numbers)
     for row in table.rows:
-        drawn.add_row(*(escape(text) for text, _ in row))
+        drawn.add_row(*(text for text, _ in row))
     return drawn
 
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from fki.commands._console import Show, is_main_process, make_table
+from fki.commands._console import Show, is_main_process, make_table, style_text
 from fki.commands._html import write_report
-from fki.core.formatting import UNDEFINED, format_duration, format_number
+from fki.core.formatting import UNDEFINED, format_command, format_duration, format_number
 from fki.core.types import Step
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ PLANNED = ("runs", "optimizer steps", "minutes")
 NUMBERS = ("seed", "learned", "kept", "time")
 WIDTHS = {2: len("running 100 %"), 4: len("100.0"), 5: len("0:00:00")}
 AROUND = 8  # lines of a terminal that the live table leaves free
-SHOWN = {"elsewhere": "elsewhere", "failed": "[red]failed[/]", "done": "[green]done[/]"}
+STYLES = {"failed": "red", "done": "green"}
 LEGEND = "EM, %; learned: facts of a phase, right after training it; kept: facts known before"
 
 
@@ -37,7 +36,9 @@ def train_sweep(request: "RunRequest", show: Show, part: str, track: Sequence[st
 
     cells = request.plan_sweep()
     sweep = Sweep(cells, cells.partition(part), track=track)
-    with show.err.status(f"checking all runs of {cells.folder} before the first one starts"):
+    with show.err.status(
+        style_text(f"checking all runs of {cells.folder} before the first one starts", "")
+    ):
         notes = sweep.check()
     show.notes(notes)
     gc.freeze()  # the libraries' objects need no garbage collection
@@ -64,7 +65,7 @@ def show_sweep_plan(request: "RunRequest", show: Show) -> None:
         one = estimate_run(alike[0].config)
         sums = [len(alike) * size for size in (1, one.steps, one.minutes)]
         total = [sum(pair) for pair in zip(total, sums, strict=True)]
-        table.add_row(escape(method), *(format_number(value, 0) for value in sums))
+        table.add_row(method, *(format_number(value, 0) for value in sums))
         show.data(method=method, cells=len(alike), plan=one.as_dict())
         notes += one.input_notes
         free_memory()
@@ -145,7 +146,7 @@ def _show_results(sweep: "Sweep", show: Show) -> None:
     for name in elsewhere:
         show.note(f"Skipped {name}: {sweep.progress[name].error}")
     if any(progress.status == "done" for progress in sweep.progress.values()):
-        show.next_commands(f"fki compare {sweep.plan.folder}")
+        show.next_commands(format_command("fki", "compare", sweep.plan.folder))
     for name in failed:
         if bug := sweep.progress[name].traceback:
             show.note(bug)
@@ -211,9 +212,9 @@ def _progress_table(cells: "Sequence[SweepCell]", progress: "Mapping[str, Progre
         is_new = at.status == "waiting" or (at.status == "running" and not at.seconds)
         state = f"running {100 * at.fraction:.0f} %" if at.status == "running" else at.status
         table.add_row(
-            escape(cell.config.method),
+            cell.config.method,
             str(cell.config.seed),
-            SHOWN.get(state, state),
+            style_text(state, STYLES.get(state, "")),
             format_number(at.learned),
             format_number(at.kept),
             UNDEFINED if is_new else format_duration(at.seconds),

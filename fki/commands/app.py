@@ -8,6 +8,7 @@ import typer
 from fki import __version__
 from fki.commands import ask, compare, download, eval, export, plan, train
 from fki.commands._console import Show
+from fki.commands._streams import guard_streams, ignore_empty_size, ignore_interrupts
 from fki.core.errors import FkiError
 
 SUMMARY = "Fast Knowledge Injection: keep a language model's knowledge of the world current."
@@ -58,12 +59,20 @@ def _show_log() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line. On an error, prints it and exits with its code."""
-    try:
-        app(args=arguments, prog_name="fki")
-    except FkiError as error:
-        show = Show()
-        show.error(str(error))
-        if error.hint:
-            show.note(error.hint)
-        sys.exit(error.exit_code)
+    """Run the command line. On an error, prints it and exits with its code.
+
+    Args:
+        arguments: None: those of the process.
+    """
+    ignore_empty_size()
+    with guard_streams():
+        try:
+            try:
+                app(args=arguments, prog_name="fki")
+            finally:
+                if arguments is None:
+                    ignore_interrupts()
+                sys.stdout.flush()
+        except FkiError as error:
+            Show().error(str(error), error.hint or "")
+            sys.exit(error.exit_code)

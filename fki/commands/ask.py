@@ -8,12 +8,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from fki.commands import _options as o
 from fki.commands._console import Show, make_table
-from fki.core.control_characters import escape_controls
 from fki.core.formatting import UNDEFINED, format_number
 
 if TYPE_CHECKING:
@@ -56,6 +54,8 @@ def read_batches(questions: list[str]) -> Iterator[list[str]]:
     if questions != ["-"]:
         yield questions
         return
+    if sys.stdin is None:  # closed, as by <&-
+        return
     nonempty = (line for line in read_lines() if line)
     while batch := [*islice(nonempty, 1 if sys.stdin.isatty() else BATCH_SIZE)]:
         yield batch
@@ -78,11 +78,10 @@ def read_lines() -> Iterator[str]:
 def build_table(ranked: "RankedAnswers") -> Table:
     """The answer, then the runners-up by likelihood."""
     columns = ("probability, %", "log-likelihood")
-    title = escape(escape_controls(ranked.question))
-    table = make_table("answer", *columns, title=title, numbers=columns)
+    table = make_table("answer", *columns, title=ranked.question, numbers=columns)
     for i, answer in enumerate([ranked.answer, *ranked.runners_up]):
         likelihood = format_number(answer.log_likelihood, 3)
         probability = format_number(100 * math.exp(min(0.0, answer.log_likelihood)), 2)
-        text = escape(escape_controls(answer.text)) or UNDEFINED
+        text = answer.text or UNDEFINED
         table.add_row(text, probability, likelihood, style="bold" if i == 0 else None)
     return table

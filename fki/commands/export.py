@@ -10,7 +10,7 @@ from rich.table import Table
 
 from fki.commands import _options as o
 from fki.commands._console import Show, make_table
-from fki.core.formatting import format_number
+from fki.core.formatting import format_command, format_number
 from fki.exporting.formats.registry import DTYPES, FORMATS
 
 if TYPE_CHECKING:
@@ -86,7 +86,9 @@ def export(
         address = hub_upload.push_folder(output, push, is_public=public)
         show.note(f"Uploaded ({'public' if public else 'private'}): {address}")
         show.data(pushed=push, private=not public, address=address)
-    show.next_commands(f'fki ask {output} "The capital of France is <extra_id_0>."')
+    show.next_commands(
+        format_command("fki", "ask", output, "The capital of France is <extra_id_0>.")
+    )
 
 
 def show_parity(

@@ -3,9 +3,8 @@
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
-from fki.commands._console import Show, make_table
+from fki.commands._console import Show, make_table, style_text
 from fki.commands._options import with_run_options
 from fki.commands._sweep_view import show_sweep_plan
 from fki.core.formatting import format_number
@@ -65,8 +64,8 @@ def _show_settings(resolved: "ResolvedConfig", show: Show) -> None:
         value = values[top][name] if name else values[top]
         table.add_row(
             key,
-            escape(format_value(value)),
-            f"[dim]{escape(origin)}[/]" if origin == "default" else escape(origin),
+            format_value(value),
+            style_text(origin, "dim") if origin == "default" else origin,
         )
         show.data(setting=key, value=value, origin=origin)
     show.table(table)

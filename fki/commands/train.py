@@ -12,7 +12,7 @@ from fki.commands._html import write_report
 from fki.commands._options import with_run_options
 from fki.commands._result_tables import near_tie_notes, probe_table, stream_table
 from fki.commands._sweep_view import train_sweep
-from fki.core.formatting import format_count
+from fki.core.formatting import format_command, format_count
 from fki.core.types import RowScored, Step
 
 if TYPE_CHECKING:
@@ -172,5 +172,6 @@ def _show_tables(summary: dict[str, Any], spent: dict[str, float], show: Show) -
 def _show_next(folder: Path, spent: dict[str, float], show: Show) -> None:
     if spent["steps"] > 0:
         show.next_commands(
-            f"fki compare {folder.parent}", f"fki export {folder} --to hf --output out/"
+            format_command("fki", "compare", folder.parent),
+            format_command("fki", "export", folder, "--to", "hf", "--output", "out/"),
         )

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def _write(file: Path, parts: Iterable[str]) -> None:
             f"Cannot write {file}: {error.strerror}.", hint="Free some space, then try again."
         ) from None
     finally:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only disk refuses even the removal of no file
+            scratch.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

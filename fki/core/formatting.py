@@ -1,6 +1,9 @@
 """Numbers and tables as text, the same on a terminal, on a page and in a file."""
 
+import json
+import shlex
 from collections.abc import Iterable, Sequence
+from os import PathLike
 
 UNDEFINED = "-"
 
@@ -44,6 +47,23 @@ def format_list(names: Sequence[str]) -> str:
     if len(names) < 2:
         return "".join(names)
     return f"{f'{comma} '.join(names[:-1])} and {names[-1]}"
+
+
+def format_command(*words: str | PathLike[str]) -> str:
+    """A command line that a POSIX shell runs as it is.
+
+    Words are quoted where they need it. A path that begins with a dash gets `./` in front, so that
+    it is not taken for an option.
+    """
+    return shlex.join(
+        word if isinstance(word, str) else f"./{word}" if str(word).startswith("-") else str(word)
+        for word in words
+    )
+
+
+def quote_python(text: str) -> str:
+    """A string literal of Python, in double quotes."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def markdown_table(

@@ -7,6 +7,7 @@ from typing import Any
 
 from fki.core.atomic_io import file_digest
 from fki.core.errors import DataError, NotDownloaded, did_you_mean
+from fki.core.formatting import format_command
 from fki.core.paths import data_home, expand_path
 from fki.core.types import PromptFormat, Stream, Version
 from fki.data.dataset_folder import MANIFEST, data_files, folder_digest, read_folder
@@ -29,7 +30,8 @@ def verify_dataset(folder: Path) -> str:
         if found != expected["sha256"]:
             raise DataError(
                 f"{file} was altered: its SHA-256 must be {expected['sha256']}, it is {found}.",
-                hint=f"Move {folder} away and run: fki download {manifest['name']}",
+                hint=f"Move {folder} away and run: "
+                + format_command("fki", "download", manifest["name"]),
             )
     if folder_digest(folder) != manifest["digest"]:
         extra = sorted(

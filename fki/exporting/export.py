@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 from fki import __version__
 from fki.core.atomic_io import file_digest, write_json
 from fki.core.errors import CheckFailed, FkiError
-from fki.core.formatting import format_number
+from fki.core.formatting import format_command, format_number
 from fki.exporting.formats.base import Format
 from fki.exporting.parity import Parity, ParityCheck
 from fki.modeling.device import select_device
@@ -131,7 +131,7 @@ def check_output_dir(output: Path) -> None:
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise FkiError(
             f"--output must be a new or empty folder; {output} is not. fki overwrites nothing.",
-            hint=f"Try: --output {output.with_name(output.name + '-2')}",
+            hint=f"Try: {format_command('--output', output.with_name(output.name + '-2'))}",
         )
 
 

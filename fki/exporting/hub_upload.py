@@ -13,6 +13,7 @@ from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from fki.core.errors import ConfigError, FkiError
+from fki.core.formatting import format_command
 
 REPO = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_FILES = {".gitattributes"}  # files that the Hub itself puts into a new repository
@@ -65,7 +66,8 @@ def push_folder(folder: Path, repo: str, *, is_public: bool) -> str:
         )
         return f"{constants.ENDPOINT}/{repo}"
 
-    hint = f"{folder} is complete and checked. Upload it by hand: hf upload {repo} {folder}"
+    by_hand = format_command("hf", "upload", repo, folder)
+    hint = f"{folder} is complete and checked. Upload it by hand: {by_hand}"
     return _call_hub(repo, upload, hint)
 
 
@@ -83,7 +85,8 @@ def _inspect_repo(repo: str, *, is_public: bool) -> str | None:
         raise FkiError(
             f"{repo} exists on the Hub and contains {len(files)} files, such as "
             f"{min(files)}. fki overwrites nothing.",
-            hint=f"Try: --push {repo}-2   or by hand: hf upload {repo} FOLDER",
+            hint=f"Try: {format_command('--push', repo + '-2')}   or by hand: "
+            f"{format_command('hf', 'upload', repo, 'FOLDER')}",
         )
     if not info.private and not is_public:
         raise FkiError(

@@ -19,7 +19,7 @@ from fki.comparison.types import Estimate
 from fki.core import registry
 from fki.core.atomic_io import write_text
 from fki.core.errors import DataError
-from fki.core.formatting import format_list, format_number
+from fki.core.formatting import format_command, format_list, format_number
 from fki.core.probe_sets import PROBE_SETS
 from fki.exporting.provenance import (
     BaseModelInfo,
@@ -65,7 +65,6 @@ def render_card(exported: "ExportedFolder", name: str, soup: "ModelSoup | None" 
     code = export_format.loading_code
     text = _load_template().render(
         title=Path(name).name,
-        place=name,
         base=base,
         data=data,
         method=loaded.config.method,
@@ -75,7 +74,7 @@ def render_card(exported: "ExportedFolder", name: str, soup: "ModelSoup | None" 
         loading=code(exported.folder, name) if code else "",
         has_code=(exported.folder / "modeling_fki.py").is_file(),
         prompt_format=loaded.config.prompt_format,
-        question=_first_question(exported),
+        command=format_command("fki", "ask", name, _first_question(exported)),
         scores=[_score_row(row, soup) for row in retention.probe_sets],
         meanings=[
             (row.probe_set, PROBE_SETS[row.probe_set].meaning)

@@ -21,6 +21,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from fki.core.errors import ConfigError, FkiError, NotDownloaded, did_you_mean
+from fki.core.formatting import format_command
 from fki.core.paths import asset_folder, data_home, expand_path
 from fki.core.types import DocumentObjective
 from fki.data import token_cache
@@ -187,7 +188,8 @@ def _loading_error(name: str, source: str, error: Exception) -> FkiError:
     return NotDownloaded(
         f"Model '{name}' is not on this machine and cannot be fetched."
         f"{did_you_mean(name, EMBEDDED_MODELS)} ({cause})",
-        hint=f"With a network: hf download {name}   Offline: --set model=t5-mini",
+        hint=f"With a network: {format_command('hf', 'download', name)}   "
+        "Offline: --set model=t5-mini",
     )
 
 

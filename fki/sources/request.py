@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import date, timedelta
@@ -10,6 +9,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from fki.core.calendar import parse_date, period_bounds, period_name
 from fki.core.errors import ConfigError
+from fki.core.formatting import format_command
 from fki.core.types import Version
 from fki.net.downloads import FileProgress
 from fki.net.http import CONTACT_VARIABLE
@@ -84,7 +84,7 @@ class DownloadRequest:
             if (value := getattr(self, option))
             for word in ("--from" if option == "source" else f"--{option}", str(value))
         ]
-        return shlex.join(["fki", "download", self.name, *self.places, *words])
+        return format_command("fki", "download", self.name, *self.places, *words)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from fki.config.resolve import ResolvedConfig
 from fki.config.schema import Config, to_dict, to_toml
 from fki.core.atomic_io import write_lines, write_text
 from fki.core.errors import FkiError, RunDone, RunLocked
+from fki.core.formatting import format_command
 from fki.core.paths import expand_path
 from fki.data import token_cache
 from fki.modeling import load
@@ -104,7 +105,8 @@ def _check_not_done(run: Run) -> None:
     if resume.is_done(run):
         done = RunDone(
             f"The run in {run.folder} is done.",
-            hint=f"Run: fki compare {run.folder}   or give another --output-dir.",
+            hint=f"Run: {format_command('fki', 'compare', run.folder)}   "
+            "or give another --output-dir.",
         )
         done.folder = str(run.folder)
         raise done

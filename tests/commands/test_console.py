@@ -1,10 +1,14 @@
 """Output: data on stdout, words on stderr, from the main process only."""
 
+import ast
 import json
+import re
+from pathlib import Path
 
 import pytest
 
-from fki.commands._console import Show, is_main_process, make_table
+import fki.commands
+from fki.commands._console import Show, is_main_process, make_table, style_text
 
 
 def test_words_go_to_stderr_and_tables_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,3 +46,52 @@ def test_only_the_main_process_prints(
     show.data(n=1)
     show.text("b")
     assert not is_main_process() and capsys.readouterr() == ("", "")
+
+
+HOSTILE = ":x: [bold]b[/] [/y] :smile: ü \\[z]"
+
+
+def test_text_of_a_user_is_shown_verbatim(capsys: pytest.CaptureFixture[str]) -> None:
+    show = Show()
+    show.note(HOSTILE)
+    show.error(HOSTILE, HOSTILE)
+    show.next_commands(HOSTILE)
+    table = make_table(HOSTILE, "n", title=HOSTILE, numbers=("n",))
+    table.add_row(HOSTILE, style_text(HOSTILE, "bold"))
+    show.table(table)
+    out, err = capsys.readouterr()
+    assert re.sub(r"\s+", "", out).count(re.sub(r"\s+", "", HOSTILE)) == 4
+    assert err.count(HOSTILE) == 4
+
+
+def test_control_characters_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    show = Show()
+    table = make_table("a\x1b[2Jb")
+    table.add_row("c\x00d\x9b", end_section=True)
+    show.note("e\x07f\tg")
+    show.error("h\x1b", "i\x1b")
+    show.next_commands("j\x1b")
+    show.table(table)
+    out, err = capsys.readouterr()
+    assert out.split() == ["a\\x1b[2Jb", "c\\x00d\\x9b"]
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", out + err)
+    assert "h\\x1b" in err and "i\\x1b" in err and "j\\x1b" in err
+
+
+def test_no_command_uses_markup() -> None:
+    """No string has a tag, consoles are made in one place, progress columns interpret nothing."""
+    tag = re.compile(r"\[(/|bold|dim|red|green|cyan|yellow)[\w ]*\]")
+    for file in Path(fki.commands.__file__).parent.glob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        names = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        assert not names & {"Text.from_markup", "rich.print", "Console", "render"}, file.name
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                assert node.module != "rich.markup", file.name
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not tag.search(node.value), f"{file.name}:{node.lineno}"
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "TextColumn":
+                options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                assert options.get("markup") == "False", f"{file.name}:{node.lineno}"
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".status"):
+                assert "style_text" in ast.unparse(node.args[0]), f"{file.name}:{node.lineno}"

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from fki.core.formatting import quote_python
 from fki.exporting.formats.base import Format, import_library
 from fki.exporting.formats.plain_t5 import fold_to_t5, list_vocabulary, measure_head_scale
 from fki.modeling.runtime import iter_batches
@@ -108,8 +109,8 @@ def loading_code(folder: Path, name: str) -> str:
     return (
         "from ctranslate2 import Translator\n"
         "from tokenizers import Tokenizer\n"
-        f'model = Translator("{name}")\n'
-        f'tokenizer = Tokenizer.from_file("{name}/tokenizer.json")'
+        f"model = Translator({quote_python(name)})\n"
+        f"tokenizer = Tokenizer.from_file({quote_python(name + '/tokenizer.json')})"
     )
 
 

@@ -16,6 +16,7 @@ from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 
 from fki.core.atomic_io import write_json
 from fki.core.errors import ConfigError
+from fki.core.formatting import quote_python
 from fki.data.collator import ExampleTokenizer
 from fki.exporting.formats.base import Format
 from fki.modeling.runtime import TorchRuntime
@@ -81,8 +82,8 @@ def loading_code(folder: Path, name: str) -> str:
     trust = ", trust_remote_code=True" if (folder / MODELING).is_file() else ""
     return (
         "from transformers import AutoModelForSeq2SeqLM, AutoTokenizer\n"
-        f'model = AutoModelForSeq2SeqLM.from_pretrained("{name}"{trust})\n'
-        f'tokenizer = AutoTokenizer.from_pretrained("{name}"{trust})'
+        f"model = AutoModelForSeq2SeqLM.from_pretrained({quote_python(name)}{trust})\n"
+        f"tokenizer = AutoTokenizer.from_pretrained({quote_python(name)}{trust})"
     )
 
 

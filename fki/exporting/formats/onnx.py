@@ -19,6 +19,7 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from fki.core.errors import CannotFold
+from fki.core.formatting import quote_python
 from fki.exporting.formats.base import Format, import_library
 from fki.exporting.formats.onnx_runtime import DECODER, ENCODER, PAST, load
 from fki.runs.open_run import LoadedModel
@@ -184,8 +185,9 @@ def loading_code(folder: Path, name: str) -> str:
         "from onnxruntime import InferenceSession\n"
         "from tokenizers import Tokenizer\n"
         'parts = ("encoder", "decoder", "decoder_with_past")\n'
-        f'graphs = [InferenceSession(f"{name}/{{part}}_model.onnx") for part in parts]\n'
-        f'tokenizer = Tokenizer.from_file("{name}/tokenizer.json")'
+        f'graphs = [InferenceSession({quote_python(name)} + f"/{{part}}_model.onnx") '
+        "for part in parts]\n"
+        f"tokenizer = Tokenizer.from_file({quote_python(name + '/tokenizer.json')})"
     )
 
 

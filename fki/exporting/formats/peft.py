@@ -12,6 +12,7 @@ from peft import PeftConfig, PeftModel
 from transformers import AutoModelForSeq2SeqLM
 
 from fki.core.errors import ConfigError
+from fki.core.formatting import quote_python
 from fki.data.collator import ExampleTokenizer
 from fki.exporting.formats.base import Format
 from fki.exporting.formats.hf import write_plain
@@ -57,13 +58,14 @@ def load(folder: Path, encoder: ExampleTokenizer) -> TorchRuntime:
 def loading_code(folder: Path, name: str) -> str:
     """Loads the base model and the adapter."""
     base = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
-    source = f'"{name}", subfolder="{BASE}"' if base == BASE else f'"{base}"'
+    own = quote_python(name)
+    source = f'{own}, subfolder="{BASE}"' if base == BASE else quote_python(base)
     return (
         "from peft import PeftModel\n"
         "from transformers import AutoModelForSeq2SeqLM, AutoTokenizer\n"
         f"base = AutoModelForSeq2SeqLM.from_pretrained({source})\n"
-        f'model = PeftModel.from_pretrained(base, "{name}")\n'
-        f'tokenizer = AutoTokenizer.from_pretrained("{name}")'
+        f"model = PeftModel.from_pretrained(base, {own})\n"
+        f"tokenizer = AutoTokenizer.from_pretrained({own})"
     )
 
 

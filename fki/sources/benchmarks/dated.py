@@ -15,6 +15,7 @@ from typing import Any
 
 from fki.core.calendar import parse_date
 from fki.core.errors import DataError
+from fki.core.formatting import format_command
 from fki.data.known_datasets import KNOWN_DATASETS
 from fki.data.row_files import read_table
 from fki.sources.benchmarks.base import Benchmark, BenchmarkCollector, replace_blank
@@ -29,7 +30,7 @@ def read_cfinjectbench(collector: BenchmarkCollector) -> None:
         raise DataError(
             f"{collector.folder} has {len(tests)} granularities: "
             + ", ".join(f.parent.name for f in tests) + ".",
-            hint=f"Give one of them: --from {tests[0].parent}",
+            hint=f"Give one of them: {format_command('--from', tests[0].parent)}",
         )  # fmt: skip
     asked = _add_questions(collector, tests)
     name = tests[0].name.replace("test", "train")

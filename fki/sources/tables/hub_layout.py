@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from fki.core.errors import DataError, did_you_mean
+from fki.core.formatting import format_command
 
 TABLE_SUFFIXES = (".parquet", ".arrow", ".jsonl", ".ndjson", ".json", ".csv", ".tsv")
 METADATA_FILES = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json",
@@ -81,13 +82,13 @@ def _select_name(
         raise DataError(
             f"{kind.capitalize()} '{requested}' not found; available: {', '.join(names)}."
             f"{did_you_mean(requested, names)}",
-            hint=f"Give one of them: {option} {names[0]}",
+            hint=f"Give one of them: {format_command(option, names[0])}",
         )
     usable = names if len(names) == 1 else [name for name in defaults if name in names]
     if not usable:
         raise DataError(
             f"The dataset has several {kind}s: {', '.join(names)}.",
-            hint=f"Add: {option} {names[0]}",
+            hint=f"Add: {format_command(option, names[0])}",
         )
     return usable[0]
 
