@@ -1,15 +1,21 @@
 """Numbers read the same wherever they are shown."""
 
+import ast
+import shlex
+from pathlib import Path
+
 import pytest
 
 from fki.core.formatting import (
     escape_pipes,
+    format_command,
     format_count,
     format_duration,
     format_list,
     format_number,
     format_p_value,
     markdown_table,
+    quote_python,
 )
 
 
@@ -57,3 +63,18 @@ def test_a_markdown_table_has_a_rule_under_its_head() -> None:
         "| a\\|b | 1 |",
     ]
     assert markdown_table(["x"], []) == ["| x |", "| --- |"]
+
+
+@pytest.mark.parametrize("name", ["runs/a", "runs/lo ra", "ü [x] $HOME `y`", "it's", 'a"b', "a;b"])
+def test_a_command_is_read_by_a_shell_as_it_was_meant(name: str) -> None:
+    words = ["fki", "ask", name, "The capital of France is <extra_id_0>."]
+    assert shlex.split(format_command(*words)) == words
+    assert shlex.split(format_command("fki", "compare", Path(name)))[-1] == name
+    assert ast.literal_eval(quote_python(name)) == name
+
+
+def test_a_plain_command_has_no_quotes_and_a_path_is_no_option() -> None:
+    assert format_command("fki", "export", Path("runs/a"), "--to", "hf") == (
+        "fki export runs/a --to hf"
+    )
+    assert format_command("fki", "compare", Path("-runs")) == "fki compare ./-runs"
