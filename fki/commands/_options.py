@@ -1,7 +1,7 @@
 """Options that several commands share, and the layers of settings that they state."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import Signature, signature
 from typing import TYPE_CHECKING, Annotated, Any
@@ -71,6 +71,35 @@ Checkpoint = Annotated[
 ]
 Best = Annotated[bool, typer.Option("--best", help="Best stored checkpoint of the run.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON lines on stdout.")]
+
+
+HABITS = {  # options of other programs, and the settings that they mean
+    "lr": "learning_rate",
+    "epochs": "num_train_epochs",
+    "num_epochs": "num_train_epochs",
+    "batch_size": "train_batch_size",
+    "per_device_train_batch_size": "train_batch_size",
+    "steps": "budget.steps",
+    "max_steps": "budget.steps",
+}
+WITH_OPTION = {"model", "method", "dataset", "seed", "output_dir", "continue_from", "on_nan"}
+
+
+def check_option_names(arguments: Sequence[str]) -> None:
+    """Raises ConfigError for an option of `train` or `plan` that is a setting without an option."""
+    if not arguments or arguments[0] not in ("train", "plan"):
+        return
+    for word in arguments[1:]:
+        option = word.partition("=")[0]
+        name = option.removeprefix("--").replace("-", "_")
+        if not option.startswith("--") or name in WITH_OPTION:
+            continue
+        from fki.config.schema import SETTINGS
+        from fki.core.errors import ConfigError
+
+        key = HABITS.get(name, name)
+        if name in HABITS or name in SETTINGS:
+            raise ConfigError(f"No such option: {option}", hint=f"Write: --set {key}=VALUE")
 
 
 def checkpoint_name(name: str, best: bool) -> str:

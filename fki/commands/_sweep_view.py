@@ -13,7 +13,13 @@ from rich.text import Text
 
 from fki.commands._console import Show, is_main_process, make_table, style_text
 from fki.commands._html import write_report
-from fki.core.formatting import UNDEFINED, format_command, format_duration, format_number
+from fki.core.formatting import (
+    UNDEFINED,
+    format_command,
+    format_duration,
+    format_minutes,
+    format_number,
+)
 from fki.core.types import Step
 
 if TYPE_CHECKING:
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
     from fki.config.sweep import SweepCell
     from fki.training.sweep import Event, Progress, Sweep
 
-PLANNED = ("runs", "optimizer steps", "minutes")
+PLANNED = ("runs", "optimizer steps", "time")
 NUMBERS = ("seed", "learned", "kept", "time")
 WIDTHS = {2: len("running 100 %"), 4: len("100.0"), 5: len("0:00:00")}
 AROUND = 8  # lines of a terminal that the live table leaves free
@@ -65,16 +71,21 @@ def show_sweep_plan(request: "RunRequest", show: Show) -> None:
         one = estimate_run(alike[0].config)
         sums = [len(alike) * size for size in (1, one.steps, one.minutes)]
         total = [sum(pair) for pair in zip(total, sums, strict=True)]
-        table.add_row(method, *(format_number(value, 0) for value in sums))
+        table.add_row(method, *_planned_cells(sums))
         show.data(method=method, cells=len(alike), plan=one.as_dict())
         notes += one.input_notes
         free_memory()
-    table.add_row("all", *(format_number(value, 0) for value in total), style="bold")
+    table.add_row("all", *_planned_cells(total), style="bold")
     show.table(table)
     show.data(folder=str(cells.folder), cells=total[0], steps=total[1], minutes=total[2])
     show.notes(dict.fromkeys(notes))
     show.note(f"Directory of the runs: {cells.folder}. The time is a rough estimate.")
     show.note("This is a plan: no run was started.")
+
+
+def _planned_cells(sums: "Sequence[float]") -> list[str]:
+    runs, steps, minutes = sums
+    return [format_number(runs, 0), format_number(steps, 0), format_minutes(minutes)]
 
 
 def _show_events(sweep: "Sweep", show: Show) -> None:

@@ -8,6 +8,7 @@ import typer
 from fki import __version__
 from fki.commands import ask, compare, download, eval, export, plan, train
 from fki.commands._console import Show
+from fki.commands._options import check_option_names
 from fki.commands._streams import guard_streams, ignore_empty_size, ignore_interrupts
 from fki.core.errors import FkiError
 
@@ -68,6 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
     with guard_streams():
         try:
             try:
+                check_option_names(sys.argv[1:] if arguments is None else arguments)
                 app(args=arguments, prog_name="fki")
             finally:
                 if arguments is None:

@@ -28,7 +28,7 @@ def plan(request: "RunRequest", show: Show, to_toml: ToToml = False) -> None:
     Takes the options of `fki train`.
     """
     from fki.config.presets import to_preset
-    from fki.config.resolve import resolve, resolve_without_imports
+    from fki.config.resolve import check_effects, resolve, resolve_without_imports
     from fki.core import registry
     from fki.core.errors import ConfigError
 
@@ -43,6 +43,7 @@ def plan(request: "RunRequest", show: Show, to_toml: ToToml = False) -> None:
         show.text(to_preset(brief))
         return
     resolved = resolve(request.read_layers(), options_of=registry.options_of)
+    show.notes(check_effects(resolved))
     _show_settings(resolved, show)
     show.notes(resolved.notes)
     show.data(notes=resolved.notes)
@@ -92,7 +93,9 @@ def _show_estimate(work: "RunEstimate", show: Show) -> None:
         f"about {format_number(work.memory / 2**20, 0)} MiB for weights, gradients and optimizer "
         "state",
     )
-    table.add_row("disk", f"up to {format_number(work.disk / 2**20, 0)} MiB of checkpoints")
+    table.add_row(
+        "disk", f"up to {format_number(work.disk / 2**20, 0)} MiB for checkpoints and logs"
+    )
     measured = f" ({work.precision_trial})" if work.precision_trial else ""
     table.add_row(
         "forward pass", f"{work.precision}{measured}; weights, optimizer and scoring in fp32"

@@ -74,12 +74,12 @@ def train(
 
 def _train_run(request: "RunRequest", show: Show, track: list[str], *, resume: bool) -> None:
     """Train a single run, or show the results of one that is done already."""
-    from fki.config.resolve import resolve
+    from fki.config.resolve import check_effects, resolve
     from fki.core import registry
     from fki.core.errors import RunDone
 
     resolved = resolve(request.read_layers(), options_of=registry.options_of)
-    show.notes(resolved.notes)
+    show.notes([*resolved.notes, *check_effects(resolved)])
 
     from fki.runs.run_dir import Run
     from fki.training import session, tracking

@@ -84,6 +84,28 @@ def resolve(
     )
 
 
+def check_effects(resolved: ResolvedConfig) -> list[str]:
+    """Notes on options of other methods than the selected one, which have no effect.
+
+    Raises ConfigError if `--set` states such an option: that is a mistake.
+    """
+    method = resolved.config.method
+    used = {registry.table_of(method), *TABLES}
+    unused = {
+        key: origin
+        for key, origin in resolved.origins.items()
+        if "." in key and key.partition(".")[0] not in used and origin != "default"
+    }
+    typed = [key for key, origin in unused.items() if origin == "--set"]
+    if typed:
+        owner = registry.method_of_table(typed[0].partition(".")[0])
+        raise ConfigError(
+            f"{', '.join(typed)} has no effect: the method is {method}.",
+            hint=f"Add --method {owner}, or leave it out.",
+        )
+    return [f"{origin}: {key} has no effect with {method}." for key, origin in unused.items()]
+
+
 class UncheckedOptions(BaseModel):
     """Options that are not validated and have no defaults."""
 

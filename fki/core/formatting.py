@@ -33,6 +33,11 @@ def format_duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def format_minutes(minutes: float) -> str:
+    """`45 min`, `2.3 h`."""
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
 def format_count(count: int) -> str:
     """`1.3 M`, `223 M`, `47 k`."""
     for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):

@@ -20,7 +20,7 @@ from fki.core import registry
 from fki.core.atomic_io import write_text
 from fki.core.errors import DataError
 from fki.core.formatting import format_command, format_list, format_number
-from fki.core.probe_sets import PROBE_SETS
+from fki.core.probe_sets import PROBE_SETS, matrix_probe_sets
 from fki.exporting.provenance import (
     BaseModelInfo,
     TrainingData,
@@ -81,6 +81,7 @@ def render_card(exported: "ExportedFolder", name: str, soup: "ModelSoup | None" 
             for row in retention.probe_sets
             if row.probe_set in PROBE_SETS
         ],
+        taught=_list_taught(retention),
         losses=[_forgetting_row(row, labels) for row in retention.losses[:MAX_LOSSES]]
         if soup is None
         else [],
@@ -160,6 +161,18 @@ def _first_question(exported: "ExportedFolder") -> str:
     assert exported.loaded.run is not None
     row = next(exported.loaded.run.read_lines("probes.jsonl"))
     return str(row["source"])
+
+
+def _list_taught(retention: Retention) -> str:
+    """The exact match on the sets that the model was trained on, as a phrase."""
+    taught = matrix_probe_sets(row.probe_set for row in retention.probe_sets)
+    return format_list(
+        [
+            f"`{row.probe_set}` {_format_estimate(row.after)}"
+            for row in retention.probe_sets
+            if row.probe_set in taught
+        ]
+    )
 
 
 def _score_row(row: ProbeSetRetention, soup: "ModelSoup | None") -> dict[str, str]:

@@ -11,7 +11,7 @@ from huggingface_hub import try_to_load_from_cache
 from fki.core.calendar import last_day, parse_date
 from fki.core.probe_sets import BASE, matrix_probe_sets
 from fki.data.dataset_folder import folder_digest
-from fki.data.open_dataset import locate_dataset
+from fki.data.open_dataset import locate_dataset, open_stream
 from fki.exporting.export import display_name
 from fki.modeling.load import locate_model
 from fki.net.hub import card_license, read_card
@@ -38,7 +38,7 @@ class TrainingData:
     version: str
     digest: str
     periods: tuple[str, ...]  # those that the checkpoint was trained on
-    until: date | None  # last day of the last period
+    until: date | None  # of the last fact; without the dataset, the end of the last period
     relations: tuple[tuple[str, int], ...]  # label and number of probes of the learned periods
     license: str
     sources: str  # Markdown, from the dataset card; "" where it has no such section
@@ -68,7 +68,7 @@ def describe_data(loaded: LoadedModel) -> TrainingData:
         version=str(dataset.get("version", "?")),
         digest=str(dataset.get("digest", "?")),
         periods=periods,
-        until=last_day(*parse_date(periods[-1])) if periods else None,
+        until=_last_taught_day(loaded, periods, is_here=is_here),
         relations=_count_relations(
             loaded.run, set(periods), _read_labels(folder) if is_here else {}
         ),
@@ -76,6 +76,21 @@ def describe_data(loaded: LoadedModel) -> TrainingData:
         sources=_read_section(folder / CARD, "Sources") if is_here else "",
         is_here=is_here,
     )
+
+
+def _last_taught_day(
+    loaded: LoadedModel, periods: tuple[str, ...], *, is_here: bool
+) -> date | None:
+    """The date of the last fact of these periods; the end of the last one where none is known."""
+    if not periods:
+        return None
+    days = list[date]()
+    if is_here:
+        config = loaded.config
+        stream = open_stream(config.dataset, config.dataset_version, config.prompt_format)
+        facts = [fact for p in stream.periods if p.name in periods for fact in p.facts]
+        days = [fact.start for fact in facts if fact.start]
+    return max(days, default=last_day(*parse_date(periods[-1])))
 
 
 def _learned_periods(checkpoint: str, periods: list[str]) -> tuple[str, ...]:

@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fki.config.schema import Budget, Config
+from fki.core.formatting import format_minutes
 from fki.core.types import Period
 from fki.modeling import load
 from fki.training import session
 from fki.training.budget import BudgetUsage
-from fki.training.run_lifecycle import peak_checkpoint_bytes
+from fki.training.run_lifecycle import peak_run_bytes
 from fki.training.session import Session
 
 TIMED_PROBES = 64  # probes of the timed trial
@@ -78,12 +79,12 @@ def estimate_run(config: Config) -> RunEstimate:
         trainable=trainable,
         added=ready.added_parameters,
         memory=4 * (total + trainable) + optimizer,  # weights, gradients, optimizer state
-        disk=0 if config.check_validation else peak_checkpoint_bytes(ready),
+        disk=peak_run_bytes(ready),
         precision=_precision(ready),
         precision_trial=ready.precision.trial.describe() if ready.precision.trial else "",
         encoder=describe_encoder_use(ready),
         states=_encoder_cache_bytes(ready),
-        time=f"roughly {minutes} min on this machine, by a short trial",
+        time=f"roughly {format_minutes(minutes)} on this machine, by a short trial",
         minutes=minutes,
         notes=ready.method.notes(max((used.steps for used in uses), default=0)),
         input_notes=ready.input_notes,

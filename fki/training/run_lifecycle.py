@@ -135,7 +135,7 @@ def write_run_files(run: Run, session: Session, resolved: ResolvedConfig) -> Non
 
     Raises FkiError if the disk is too small for the run.
     """
-    check_disk_space(run.folder, peak_checkpoint_bytes(session) + LOG_BYTES, "the run needs")
+    check_disk_space(run.folder, peak_run_bytes(session), "the run needs")
     before = run.info if has_run(run.folder) else {}
     created = {"created": before["created"]} if "created" in before else {}
     holder = {"pid": os.getpid(), "host": platform.node()}
@@ -152,9 +152,11 @@ def write_run_files(run: Run, session: Session, resolved: ResolvedConfig) -> Non
     write_lines(run.folder / PROBES, probes)
 
 
-def peak_checkpoint_bytes(session: Session) -> int:
-    """Bytes of a run's checkpoints at most, including one that is being written."""
-    return kept_checkpoint_bytes(session) + checkpoint_bytes(session)
+def peak_run_bytes(session: Session) -> int:
+    """Bytes of a run's folder at most: logs and checkpoints, with one that is being written."""
+    if session.config.check_validation:
+        return LOG_BYTES
+    return LOG_BYTES + kept_checkpoint_bytes(session) + checkpoint_bytes(session)
 
 
 def kept_checkpoint_bytes(session: Session) -> int:

@@ -1,5 +1,6 @@
 """The options that several commands share, and the runs that they request."""
 
+from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
@@ -54,3 +55,26 @@ def test_a_command_has_the_options_of_a_run_before_its_own() -> None:
     command(seed=3, as_json=True, extra=True)
     request, show, extra = received
     assert (request.presets, request.flags["seed"], show.as_json, extra) == (["t5"], 3, True, True)
+
+
+@pytest.mark.parametrize(
+    ("option", "setting"),
+    [
+        ("--lr", "learning_rate"),
+        ("--epochs=3", "num_train_epochs"),
+        ("--batch-size", "train_batch_size"),
+        ("--max-probes-per-set", "max_probes_per_set"),
+    ],
+)
+def test_an_option_that_is_a_setting_names_the_setting(
+    fki: Callable[..., Any], option: str, setting: str
+) -> None:
+    shown = fki("train", option, "1")
+    assert shown.code == 2 and f"Write: --set {setting}=VALUE" in shown.words
+    assert option.partition("=")[0] in shown.words
+
+
+def test_an_option_of_another_method_is_a_mistake_or_noted(fki: Callable[..., Any]) -> None:
+    shown = fki("train", "--method", "vanilla", "--set", "lora.r=4")
+    assert shown.code == 2
+    assert "lora.r has no effect: the method is vanilla. Add --method lora" in shown.words

@@ -12,6 +12,7 @@ from fki.core.formatting import (
     format_count,
     format_duration,
     format_list,
+    format_minutes,
     format_number,
     format_p_value,
     markdown_table,
@@ -42,6 +43,10 @@ def test_times_and_counts_are_short() -> None:
     assert [format_count(n) for n in (999, 47_000, 1_456_384, 3 * 10**9)] == [
         *("999", "47 k", "1.46 M", "3 G")
     ]
+
+
+def test_long_times_are_in_hours() -> None:
+    assert [format_minutes(m) for m in (1, 99, 100, 138)] == ["1 min", "99 min", "1.7 h", "2.3 h"]
 
 
 def test_p_values_are_short() -> None:
