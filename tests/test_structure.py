@@ -294,15 +294,7 @@ REASONS = {  # modules without a test file of their name: the file that tests th
         "exporting/test_parity.py",
         "answers that exports are checked against",
     ),
-    "sources/benchmarks/base": (
-        "commands/test_download_field.py",
-        "all benchmarks through the command",
-    ),
     "sources/benchmarks/ckl": (
-        "commands/test_download_field.py",
-        "all benchmarks through the command",
-    ),
-    "sources/benchmarks/dated": (
         "commands/test_download_field.py",
         "all benchmarks through the command",
     ),

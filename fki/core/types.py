@@ -39,15 +39,23 @@ class Fact:
     end: date | None = None  # exclusive; None: still true when the source was read
     precision: str = "day"
     source: str = ""
+    aliases: tuple[str, ...] = ()  # further correct answers, never trained on
+    prompt: str = ""  # of a prompt row; its subject is the prompt if the row names none
 
     @property
     def key(self) -> tuple[str, str]:
         """What the fact is about; a later fact with this key replaces the fact.
 
-        The normalized subject and relation; of a prompt, which has no relation, the wording.
+        The normalized subject and relation; of a prompt, the wording.
         """
-        about = self.subject if self.relation else self.wordings[0]
-        return normalize_text(about), normalize_text(self.relation)
+        if self.prompt or not self.relation:
+            return normalize_text(self.wordings[0]), ""
+        return normalize_text(self.subject), normalize_text(self.relation)
+
+    @property
+    def id(self) -> str:
+        """The key as text, in the spelling of the row."""
+        return f"|{self.prompt}" if self.prompt else f"{self.relation}|{self.subject}"
 
     @property
     def is_invariant(self) -> bool:

@@ -26,6 +26,7 @@ from fki.data.row_files import ROW_SUFFIXES, Row, RowProblems, parse_rows, raise
 from fki.data.row_schema import (
     check_controls,
     fact_reader,
+    get_label,
     get_text,
     get_texts,
     parse_question,
@@ -210,6 +211,7 @@ def _read_probe_set(
             answers=get_texts(line.values, answers),
             old_answers=get_texts(line.values, OLD_ANSWERS) if line.values.get(OLD_ANSWERS) else (),
             relation=check_controls("relation", str(line.values.get("relation") or "")),
+            subject=get_label(line.values, "subject"),
         )
 
     role = standard_set_like(file.stem).role

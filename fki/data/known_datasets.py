@@ -52,6 +52,9 @@ KNOWN_DATASETS = {
             "Wikidata's facts of 2019-2023 in days, months or quarters (CFInjectBench)",
             "https://github.com/intellistream/CFInjectBench",
             "unknown",
+            "https://raw.githubusercontent.com/intellistream/CFInjectBench/main/"
+            "dataset_from_2019_to_2023/dataset_from_2019-1-1_to_2023-5-31_per_month/"
+            "datesorted_test_no_redundancy.jsonl",
         ),
         KnownDataset(
             "lama",

@@ -42,7 +42,7 @@ def training_examples(
     """One example for each object of the fact and each of its first `wordings` wordings."""
     return [
         Example(
-            id=f"{period}|{fact.relation}|{fact.subject}|{w}.{o}",
+            id=f"{period}|{fact.id}|{w}.{o}",
             source=source_text(wording, fact.subject, prompt),
             target=target_text(answer, prompt),
             relation=fact.relation,

@@ -1,7 +1,7 @@
 """Turns rows into facts and documents, and checks them.
 
-A row is a fact (`subject, relation, object, start[, end]`), a prompt (`prompt, target, date`) or a
-document (`text, date[, id, title]`).
+A row is a fact (`subject, relation, object, start[, end]`), a prompt (`prompt, target, date[,
+subject, relation, aliases]`) or a document (`text, date[, id, title]`).
 """
 
 import re
@@ -93,7 +93,16 @@ def _parse_prompt(line: Row, dates: RowDates, *, dated: bool) -> Fact:
     start: tuple[date | None, str] = (None, "day")
     if dated or values.get("date"):
         start = dates.parse(line, get_text(values, "date"))
-    return Fact(prompt, "", get_texts(values, "target"), (wording,), start[0], None, start[1])
+    return Fact(
+        get_label(values, "subject") or prompt,
+        get_label(values, "relation"),
+        get_texts(values, "target"),
+        (wording,),
+        start[0],
+        precision=start[1],
+        aliases=get_texts(values, "aliases") if values.get("aliases") else (),
+        prompt=prompt,
+    )
 
 
 def parse_question(values: dict[str, Any]) -> tuple[str, str]:
@@ -119,6 +128,12 @@ def parse_question(values: dict[str, Any]) -> tuple[str, str]:
 def default_wordings(relation: str) -> tuple[str, str]:
     """Wordings for a relation without its own."""
     return f"The {relation} of {SUBJECT} is {OBJECT}.", f"{SUBJECT} | {relation}: {OBJECT}."
+
+
+def get_label(values: dict[str, Any], column: str) -> str:
+    """The text of an optional column that only names a row; "" if there is none."""
+    value = values.get(column)
+    return check_controls(column, value.strip()) if isinstance(value, str) else ""
 
 
 def get_text(values: dict[str, Any], column: str) -> str:

@@ -199,7 +199,8 @@ def _start_of(item: Fact | Document) -> date:
 
 
 def _date_order(fact: Fact) -> tuple[date, str, str]:
-    return _start_of(fact), fact.relation, fact.subject
+    asked = ("", fact.prompt) if fact.prompt else (fact.relation, fact.subject)
+    return _start_of(fact), *asked
 
 
 def _last_states_by_date(facts: Iterable[Fact]) -> list[Fact]:
@@ -222,16 +223,11 @@ def last_state(facts: list[Fact]) -> Fact:
     together = [f for f in facts if f.start == last.start]
     if len(together) == 1:
         return together[0]
-    objects = distinct_texts(o for f in together for o in f.objects)
-    return Fact(
-        last.subject,
-        last.relation,
-        objects,
-        last.wordings,
-        last.start,
-        _first_end(together),
-        last.precision,
-        last.source,
+    return replace(
+        last,
+        objects=distinct_texts(o for f in together for o in f.objects),
+        end=_first_end(together),
+        aliases=distinct_texts(a for f in together for a in f.aliases),
     )
 
 
@@ -246,13 +242,15 @@ def _first_end(facts: Iterable[Fact]) -> date | None:
 
 
 def _build_probe(row: StoredFact, period: str, prompt: PromptFormat, wording: int) -> Probe:
-    fact, answers = row.fact, normalized_set(row.fact.objects)
+    fact = row.fact
+    answers = distinct_texts((*fact.objects, *fact.aliases)) if fact.aliases else fact.objects
+    correct = normalized_set(answers)
     return Probe(
-        id=f"{period}|{fact.relation}|{fact.subject}",
+        id=f"{period}|{fact.id}",
         period=period,
         source=source_text(fact.wordings[wording], fact.subject, prompt),
-        answers=fact.objects,
-        old_answers=tuple(o for o in row.old if normalize_text(o) not in answers),
+        answers=answers,
+        old_answers=tuple(o for o in row.old if normalize_text(o) not in correct),
         relation=fact.relation,
         subject=fact.subject,
         until=row.until,

@@ -24,7 +24,7 @@ from fki.core.types import Document, Fact, Probe
 
 logger = logging.getLogger(__name__)
 
-STORE_FORMAT = 4  # of the files; a file of another format is not opened
+STORE_FORMAT = 5  # of the files; a file of another format is not opened
 MAX_CACHE_BYTES = 4 * 2**30  # of all files
 BASE_NUMBER = -1  # the period number of the facts before the stream
 Key = tuple[str, str]
@@ -330,9 +330,10 @@ def _dump_item(item: Fact | Document) -> str:
 
 
 def _load_fact(content: str) -> Fact:
-    subject, relation, objects, wordings, start, end, precision, source = json.loads(content)
+    subject, relation, objects, wordings, start, end, *texts, aliases, prompt = json.loads(content)
     said = tuple(objects), tuple(wordings), _from_iso(start), _from_iso(end)
-    return Fact(subject, relation, *said, precision, source)
+    precision, source = texts
+    return Fact(subject, relation, *said, precision, source, tuple(aliases), prompt)
 
 
 def _load_document(content: str) -> Document:

@@ -26,12 +26,18 @@ class RowCollector:
     wordings: dict[str, Row] = field(default_factory=dict)
     seen: SeenDigests = field(default_factory=SeenDigests)
 
-    def add_prompt(self, table: str, prompt: Any, answers: Any, **more: Any) -> None:
-        """Add a prompt with its answers, each a training target; its blank is <extra_id_0>."""
+    def add_prompt(self, table: str, prompt: Any, answers: Any, **more: Any) -> bool:
+        """Add a prompt with its answers, each a training target; its blank is <extra_id_0>.
+
+        Returns False if the row is invalid.
+        """
         key = "answers" if table.startswith("probes/") else "target"
         answers = [answers] if isinstance(answers, str) else list(answers or [])
         row = {"prompt": prompt, key: answers, **more}
-        self._add(table, row, lambda: (parse_question(row), get_texts(row, key)))
+        columns = [name for name in (key, "aliases", "old_answers") if name in row]
+        return self._add(
+            table, row, lambda: (parse_question(row), [get_texts(row, name) for name in columns])
+        )
 
     def check_prompt(self, table: str, prompt: str, target: str) -> bool:
         """Does `add_prompt` accept this prompt and target? Any other is counted."""
@@ -43,10 +49,10 @@ class RowCollector:
             return False
         return True
 
-    def add_fact(self, table: str, subject: Any, relation: Any, object: Any, **more: Any) -> None:
-        """Add a fact."""
+    def add_fact(self, table: str, subject: Any, relation: Any, object: Any, **more: Any) -> bool:
+        """Add a fact. Returns False if the row is invalid."""
         row = {"subject": subject, "relation": relation, "object": object, **more}
-        self._add(
+        return self._add(
             table,
             row,
             lambda: (get_text(row, "subject"), get_text(row, "relation"), get_texts(row, "object")),
@@ -67,17 +73,20 @@ class RowCollector:
         """Count a skipped row."""
         self.dropped[f"{table}: {why}"] += 1
 
-    def _add(self, table: str, row: Row, check: Callable[[], object]) -> None:
-        """Add a row that `read_folder` accepts; count any other."""
+    def _add(self, table: str, row: Row, check: Callable[[], object]) -> bool:
+        """Add a row that `read_folder` accepts, once; count any other. Is the row valid?"""
         try:
             check()
             content = json.dumps([table, row], sort_keys=True, ensure_ascii=False).encode()
         except ValueError:
             is_empty = not all(_has_text(value) for value in row.values())
-            return self.drop(table, EMPTY if is_empty else RESERVED)
-        if not self.seen.is_new(hashlib.blake2b(content, digest_size=12).digest()):
-            return self.drop(table, DUPLICATE)
-        self.tables[table].append(row)
+            self.drop(table, EMPTY if is_empty else RESERVED)
+            return False
+        if self.seen.is_new(hashlib.blake2b(content, digest_size=12).digest()):
+            self.tables[table].append(row)
+        else:
+            self.drop(table, DUPLICATE)
+        return True
 
 
 def _has_text(value: Any) -> bool:

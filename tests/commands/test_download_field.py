@@ -174,9 +174,9 @@ SETS = {  # periods, and probes by set
 }
 DROPPED = {
     "ckl": {"stream: an empty prompt, answer or text": 1, "probes/invariant: a duplicate": 1},
-    "temporalwiki": {"probes/initial: changed in another month": 1},
+    "temporalwiki": {"probes/initial: added by an earlier month of the stream": 1},
     "cfinjectbench": {"train: a sentence without a probe": 1},
-    "lama": {"stream: an empty prompt, answer or text": 1},
+    "lama": {"stream: a prompt with 2 blanks ([MASK])": 1},
     "zsre": {"stream: the new answer is the old one": 1},
     "counterfact": {},
     "popqa": {},
@@ -278,27 +278,50 @@ def wiki_probes(folder: Path, name: str, *facts: tuple[str, str, str]) -> None:
     table(folder / "twiki_probes" / f"{name}.csv", rows)
 
 
-def test_a_changed_fact_is_updated_where_another_file_tells_what_was_before(
-    fki: Fki, tmp_path: Path
-) -> None:
+def test_changed_facts_are_new_and_older_answers_stay_in_initial(fki: Fki, tmp_path: Path) -> None:
     files = tmp_path / "files"
     temporalwiki(files)
     head, sea, river = ("Eden", "head"), ("Eden", "sea"), ("Eden", "river")
-    wiki_probes(files, "0801-0901_unchanged", (*head, "Ann"), (*sea, "Styx"), (*river, "Po"))
+    wiki_probes(files, "0801-0901_unchanged", (*head, "Ann"), (*sea, "Styx"), (*sea, "Mare"))
     wiki_probes(files, "0801-0901_changed", ("Utopia", "head", "Cy"), (*river, "Lethe"))
     wiki_probes(files, "0901-1001_changed", (*head, "Bo"), (*head, "Di"), ("Utopia", "head", "Ed"))
-    wiki_probes(files, "0901-1001_unchanged", (*sea, "Styx"))
+    wiki_probes(files, "0901-1001_unchanged", (*sea, "Styx"), (*river, "Lethe"))
+    wiki_probes(files, "1001-1101_changed", (*head, "Flo"), (*sea, "Dead Sea"))
     fki("download", "temporalwiki", "--from", "files")
-    new, updated, initial = (probes("temporalwiki", n) for n in ("new", "updated", "initial"))
-    assert [(p["prompt"], p["answers"]) for p in new] == [("Utopia head <extra_id_0>.", ["Cy"])]
-    assert [(p["period"], p["answers"], p.get("old_answers")) for p in updated] == [
-        ("2021-08-31", ["Lethe"], None),  # Po still holds beside it
-        ("2021-09-30", ["Bo", "Di"], ["Ann"]),
-        ("2021-09-30", ["Ed"], ["Cy"]),
+    new, initial = (probes("temporalwiki", n) for n in ("new", "initial"))
+    assert [(p["period"], p["prompt"], p["answers"]) for p in new] == [
+        ("2021-08-31", "Utopia head <extra_id_0>.", ["Cy"]),
+        ("2021-08-31", "Eden river <extra_id_0>.", ["Lethe"]),
+        ("2021-09-30", "Eden head <extra_id_0>.", ["Bo", "Di"]),
+        ("2021-09-30", "Utopia head <extra_id_0>.", ["Ed"]),
     ]
-    assert [p["answers"] for p in initial] == [["Styx"]]
+    assert [p["answers"] for p in initial] == [["Ann"], ["Styx", "Mare"]]
+    assert manifest("temporalwiki")["made"]["dropped"] == {
+        "1001-1101_changed.csv: a fact of a month without its diffset, wikipedia_*.csv": 2,
+        "probes/initial: added by an earlier month of the stream": 1,
+        "probes/initial: a duplicate": 1,
+    }
+
+
+def test_a_file_that_states_updates_has_old_answers(fki: Fki, tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    temporalwiki(files)
+    head = ("Eden", "head")
+    wiki_probes(files, "0801-0901_unchanged", (*head, "Ann"), (*head, "Bo"))
+    wiki_probes(files, "0901-1001_updated", (*head, "Cy"))
+    wiki_probes(files, "0901-1001_unchanged", (*head, "Bo"))
+    fki("download", "temporalwiki", "--from", "files")
+    [updated] = probes("temporalwiki", "updated")
+    assert updated["answers"] == ["Cy"] and updated["old_answers"] == ["Ann"]  # Bo still holds
     dropped = manifest("temporalwiki")["made"]["dropped"]
-    assert dropped["probes/initial: changed in another month"] == 2
+    assert dropped == {"probes/initial: updated in a month of the stream": 2}
+
+
+def test_probes_without_a_diffset_are_refused_with_what_to_type(fki: Fki, tmp_path: Path) -> None:
+    wiki_probes(tmp_path / "files", "0801-0901_changed", ("Eden", "head", "Ann"))
+    shown = fki("download", "temporalwiki", "--from", "files")
+    assert shown.code == 3 and "wikipedia_????_gpt2.csv" in shown.words
+    assert "fki download temporalwiki --from hub:seonghyeonye/TemporalWiki" in shown.words
 
 
 def test_editions_that_tell_updated_from_new_are_believed(fki: Fki, tmp_path: Path) -> None:
@@ -390,7 +413,11 @@ def test_several_granularities_are_not_mixed(fki: Fki, tmp_path: Path) -> None:
     ("arguments", "code", "words"),
     [
         (("ckl",), 3, "reported dead in 2023 (its issue 2): ask its authors."),
-        (("cfinjectbench",), 3, "run: fki download cfinjectbench --from FOLDER"),
+        (
+            ("cfinjectbench",),
+            3,
+            "Run: fki download cfinjectbench --from https://raw.githubusercontent.com/",
+        ),
         (("popqa",), 3, "Run: fki download popqa --from hub:akariasai/PopQA"),
         (("ckl", "--from", "nowhere"), 3, "nowhere not found"),
         (("ckl", "--from", "."), 3, "recent_news_full.csv"),

@@ -538,3 +538,46 @@ def test_two_files_of_one_probe_set_are_not_guessed_between(folder: Path) -> Non
     write(folder, QUESTION, name="probes/x.jsonl")
     write(folder, "prompt,target", "The sky is,red", name="probes/x.csv")
     assert "x.csv and x.jsonl" in refusal(folder)
+
+
+def test_a_prompt_is_identified_by_its_text_and_labeled_by_subject_and_relation(
+    folder: Path,
+) -> None:
+    row = {"prompt": "Ann plays for", "target": ["Lions"], "date": "2023-01-05"}
+    write(folder, row | {"target": ["Owls"], "date": "2022"}, name="base.jsonl")
+    labels = {"subject": "Q1", "relation": "P54"}
+    more = labels | {"aliases": ["The Lions", "Lions F.C."]}
+    write(folder, row | more, {"prompt": "Ann is in", "target": "Rome", "date": "2023-01"} | labels)
+    asked = {"prompt": "Ann, born in", "target": "Oslo"} | labels
+    write(folder, asked, name="probes/neighborhood.jsonl")
+    stream = read(folder)
+    sets = {s.name: s.probes for s in stream.probe_sets}
+    [updated], [new], [own] = sets["updated"], sets["new"], sets["neighborhood"]
+    assert updated.answers == ("Lions", "The Lions", "Lions F.C.")
+    assert updated.old_answers == ("Owls",)  # the row without labels is the same prompt
+    assert {(p.subject, p.relation) for p in (updated, new, own)} == {("Q1", "P54")}
+    assert updated.id != new.id
+    examples = [(e.target, e.relation) for p in stream.periods for e in p.examples]
+    assert examples == [
+        ("<extra_id_0> Rome <extra_id_1>", "P54"),
+        ("<extra_id_0> Lions <extra_id_1>", "P54"),  # no alias
+    ]
+
+
+def test_a_prompt_without_labels_is_its_own_subject(folder: Path) -> None:
+    write(folder, {"prompt": "Ann plays for", "target": "Owls", "date": "2023-01-05"})
+    [probe] = read(folder).probe_sets[0].probes
+    assert (probe.id, probe.subject, probe.relation) == (
+        "2023-01||Ann plays for",
+        "Ann plays for",
+        "",
+    )
+
+
+def test_aliases_of_one_day_are_merged_and_special_tokens_are_refused(folder: Path) -> None:
+    row = {"prompt": "Ann plays for", "target": "Owls", "date": "2023-01-05", "aliases": "O."}
+    write(folder, row, row | {"target": "Lions", "aliases": ["L.", "Owls"]})
+    [probe] = read(folder).probe_sets[0].probes
+    assert probe.answers == ("Owls", "Lions", "O.", "L.")
+    write(folder, row | {"aliases": ["</s>"]})
+    assert "'aliases' must not contain </s>" in refusal(folder)

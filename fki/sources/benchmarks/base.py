@@ -1,5 +1,6 @@
 """A benchmark, and the collector of its rows: shared by the readers of original files."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -9,6 +10,7 @@ from typing import Any
 from fki.core.atomic_io import file_digest
 from fki.core.calendar import parse_date
 from fki.core.errors import ConfigError, DataError, did_you_mean
+from fki.core.normalization import distinct_texts, normalize_text
 from fki.data.known_datasets import KNOWN_DATASETS, KnownDataset
 from fki.data.prompts import SENTINEL
 from fki.data.row_files import read_table
@@ -17,6 +19,7 @@ from fki.sources.dataset_writer import DatasetDraft, Row
 from fki.sources.row_collector import DUPLICATE, RowCollector
 from fki.sources.row_spool import RowSpool
 
+SURROGATE = re.compile("[\ud800-\udfff]")  # which JSON can spell, and UTF-8 cannot
 MERGED = "asked again with another answer; each of the answers counts"
 
 
@@ -76,7 +79,7 @@ class Benchmark:
             target=target or next(iter(self.targets), ""),
         )
         self.read(collector)
-        collector.merge_probes()
+        collector.merge_rows()
         if not collector.tables["stream"]:
             raise collector.no_rows_error()
         license = self.dataset.license
@@ -111,22 +114,30 @@ class BenchmarkCollector(RowCollector):
     target: str = ""
     used: list[Path] = field(default_factory=list)
 
-    def find_files(self, *patterns: str, needed: bool = True) -> list[Path]:
+    def find_files(
+        self, *patterns: str, needed: bool = True, first: bool = False, hint: str = ""
+    ) -> list[Path]:
         """The files that match the first pattern with any match, ignoring case.
 
-        Raises DataError if `needed` and no file matches.
+        Args:
+            first: only the first of them.
+            hint: where the files are.
+        Raises:
+            DataError: `needed`, and no file matches.
         """
         files = sorted(f for f in self.folder.rglob("*") if f.is_file() and not self._is_hidden(f))
         for pattern in patterns:
             folded = pattern.casefold()
             if matches := [f for f in files if Path(f.name.casefold()).match(folded)]:
-                self.used += matches
-                return matches
+                found = matches[: 1 if first else None]
+                self.used += found
+                return found
         if not needed:
             return []
         raise DataError(
             f"'{self.name}' requires {' or '.join(patterns)}, not found in {self.folder}.",
-            hint="Give the folder with its authors' files (archives unpacked): --from FOLDER",
+            hint=hint
+            or "Give the folder with its authors' files (archives unpacked): --from FOLDER",
         )
 
     def _is_hidden(self, file: Path) -> bool:
@@ -150,44 +161,89 @@ class BenchmarkCollector(RowCollector):
         self.dropped[f"{table}: a value that is not text"] += len(cells) - len(texts)
         return texts
 
-    def merge_probes(self) -> None:
-        """Merge the probes of one set that ask the same question; each of their answers counts.
+    def add_masked(self, table: str, text: Any, sign: str, answers: Any, **more: Any) -> bool:
+        """Add a prompt whose blank is written as `sign`."""
+        question = text if isinstance(text, str) else ""
+        if question.strip() and question.count(sign) != 1:
+            self.drop(table, f"a prompt with {question.count(sign)} blanks ({sign})")
+            return False
+        return self.add_prompt(table, question.replace(sign, SENTINEL), answers, **more)
 
-        Otherwise, one of the probes would be wrong whatever the model answers.
+    def merge_rows(self) -> None:
+        """Merge the rows of one table that ask the same question on the same date.
+
+        Each of their answers counts: otherwise, one of two probes would always be wrong.
         """
-        for table in [name for name in self.tables if name.startswith("probes/")]:
-            merged: dict[tuple[str, str], Row] = {}
-            for row in self.tables[table]:
-                first = merged.setdefault((row["prompt"], row.get("period", "")), row)
+        for table, rows in self.tables.items():
+            if "text" in next(iter(rows), {}):
+                continue  # documents
+            merged: dict[tuple[str, ...], Row] = {}
+            for row in rows:
+                first = merged.setdefault(_question_key(row), row)
                 if first is not row:
-                    is_new = not set(row["answers"]) <= set(first["answers"])
+                    is_new = _add_answers(first, row)
                     self.drop(table, MERGED if is_new else DUPLICATE)
-                    _add_answers(first, row)
-            if len(merged) < len(self.tables[table]):
+            if len(merged) < len(rows):
                 self.tables[table] = RowSpool()
                 for row in merged.values():
                     self.tables[table].append(row)
 
+    def note_unread(self, *patterns: str) -> None:
+        """Note and count the files that match a pattern and that the reader has not used."""
+        used = [*self.used]
+        for pattern in patterns:
+            for file in self.find_files(pattern, needed=False):
+                if file not in used:
+                    self.notes.append(
+                        f"`{file.name}` is a file of another setting and is not read."
+                    )
+                    self.dropped[f"{file.name}: a file of another setting, not read"] += sum(
+                        1 for _ in read_table(file)
+                    )
+        self.used = used
+
     def split_first(self) -> None:
         """Move the rows of the first period to the base facts (CFInjectBench, TempLAMA)."""
-        dates = {row["date"] for row in self.tables["stream"]}
-        if len(dates) < 2:
+        rows = self.tables["stream"]
+        days = {row["date"]: parse_date(row["date"])[0] for row in rows}
+        first = min(days.values(), default=None)
+        if len(set(days.values())) < 2:
             return
-        rows = self.tables.pop("stream")
-        first = next(iter(rows))["date"]
+        del self.tables["stream"]
         for row in rows:
-            self.tables["base" if row["date"] == first else "stream"].append(row)
-        self.notes.append(f"The facts of the first period, {first}, are in `base.jsonl`.")
+            self.tables["base" if days[row["date"]] == first else "stream"].append(row)
+        self.notes.append(
+            f"The facts of the first period, {first}, are in `base.jsonl`: they are evaluated, "
+            "not trained on."
+        )
 
 
-def _add_answers(row: Row, other: Row) -> None:
-    """Add the answers of another probe; an answer that counts is not an old one."""
-    row["answers"] = [*dict.fromkeys([*row["answers"], *other["answers"]])]
-    old = dict.fromkeys([*row.get("old_answers", ()), *other.get("old_answers", ())])
-    if left := [answer for answer in old if answer not in row["answers"]]:
+def _question_key(row: Row) -> tuple[str, ...]:
+    """What a row asks, and when."""
+    names = ("prompt",) if "prompt" in row else ("subject", "relation")
+    asked = (normalize_text(row[name]) for name in names)
+    return (*asked, *(row.get(name, "") for name in ("period", "date", "start")))
+
+
+def _add_answers(row: Row, other: Row) -> bool:
+    """Add the answers of another row; an answer that counts is not an old one. Is one new?"""
+    key = next(name for name in ("answers", "target", "object") if name in row)
+    before = _as_list(row[key])
+    row[key] = _join(before, _as_list(other[key]))
+    if aliases := _join(row.get("aliases", []), other.get("aliases", [])):
+        row["aliases"] = aliases
+    old = _join(row.pop("old_answers", []), other.get("old_answers", []))
+    if left := [answer for answer in old if answer not in row[key]]:
         row["old_answers"] = left
-    else:
-        row.pop("old_answers", None)
+    return len(row[key]) > len(before)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _join(one: list[Any], other: list[Any]) -> list[Any]:
+    return [*distinct_texts([*one, *other])]
 
 
 def value_at(row: Any, *path: str) -> Any:
@@ -198,15 +254,10 @@ def value_at(row: Any, *path: str) -> Any:
 
 
 def text_at(row: Any, *path: str) -> str:
-    """The text at a path of keys in nested objects; "" if there is none."""
+    """The text at a path of keys in nested objects; "" if there is none, or it is not Unicode."""
     value = value_at(row, *path)
-    return value.strip() if isinstance(value, str) else ""
-
-
-def replace_blank(text: Any, sign: str) -> str:
-    """A question with our blank in place of its only `sign`; "" if it has none or several."""
-    question = text if isinstance(text, str) else ""
-    return question.replace(sign, SENTINEL) if question.count(sign) == 1 else ""
+    is_text = isinstance(value, str) and not SURROGATE.search(value)
+    return value.strip() if is_text else ""
 
 
 def read_csv(file: Path, columns: Iterable[str]) -> Iterator[dict[str, str]]:

@@ -3,7 +3,8 @@
 `recent_news_*.csv` (input, output, original), `invariantLAMA.csv` (id, input, output),
 `updatedlama/updatedLAMA.csv` (unique_id, statement, new_answer), `newlama/newLAMA.csv` and
 `newlama/newLAMA_easy.csv` (unique_id, statement, question, answer; several answers of the latter
-are separated by `;`); further accepted answers are in JSON files by id.
+are separated by `;`); further accepted answers are in JSON files by id. Files of the two-phase and
+of the small setting (`recent_news_small2.csv`, `newLAMA_easy_small.csv`) are not read.
 
 Checked against `Datasets.py` and `evaluation.py` of joeljang/continual-knowledge-learning (2021 to
 eb73944), which read these names and columns; the files themselves were not available.
@@ -26,7 +27,7 @@ NEW_PROBES = {  # questions -> where they are, where all of their answers are
 
 def read_ckl(collector: BenchmarkCollector) -> None:
     """Add the news, which have no dates, as documents of one period, and the probes."""
-    for file in collector.find_files(*NEWS_PATTERNS)[:1]:
+    for file in collector.find_files(*NEWS_PATTERNS, first=True):
         for row in read_csv(file, ["input", "output"]):
             collector.add_document(
                 row.get("original") or fill_spans(row["input"], row["output"]), collector.date
@@ -44,6 +45,7 @@ def read_ckl(collector: BenchmarkCollector) -> None:
                 collector.add_prompt(
                     f"probes/{name}", row["statement"], _unique_texts(told), period=collector.date
                 )
+    collector.note_unread("recent_news*.csv", "*lama*.csv")
     collector.notes += [
         f"The news have no dates; all of them have the date {collector.date}.",
         "The probes are only evaluated, never trained on.",

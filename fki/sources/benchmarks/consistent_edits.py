@@ -5,10 +5,11 @@ them. An earlier edit therefore takes precedence over a later edit with another 
 prompt or fact, and no probe may require an answer that a kept edit changes.
 """
 
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+from fki.core.normalization import normalize_text
 
 CONTRADICTS = "stream: an edit that contradicts an earlier edit"
 SAME_EDIT = "stream: a duplicate"
@@ -33,7 +34,7 @@ class Edit:
 
 def fold_text(text: str) -> str:
     """The form in which two texts are compared: NFKC, case and white space do not matter."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return normalize_text(text).casefold()
 
 
 def select_edits(edits: Iterable[Edit], dropped: Counter[str]) -> list[Edit]:

@@ -3,11 +3,11 @@
 A row is {"query": "... _X_ ...", "answer": [{"wikidata_id", "name"}], "date", "id", "relation"};
 CFInjectBench also has training sentences, {"corpus": [...], "date", "id"}. The output of
 `templama.py` has one answer, not a list. The files `*_with_aliases.json` of other authors have
-lists of names, and TempLAMA's own name as `original_name`.
+lists of names, and TempLAMA's own name as `original_name`; the other names are aliases.
 
 Checked against `templama.py` and the README of google-research/language (a7fcd13, 78dbf41), which
-say what the files of TempLAMA are, rows of them that others quote, and against the loaders of
-intellistream/CFInjectBench_old (0ab2a7d); its files are not in its public history.
+say what the files of TempLAMA are, rows of them that others quote, and against the loaders and the
+files by month of intellistream/CFInjectBench (0ab2a7d); files by day and quarter are not there.
 """
 
 from pathlib import Path
@@ -18,9 +18,11 @@ from fki.core.errors import DataError
 from fki.core.formatting import format_command
 from fki.data.known_datasets import KNOWN_DATASETS
 from fki.data.row_files import read_table
-from fki.sources.benchmarks.base import Benchmark, BenchmarkCollector, replace_blank
+from fki.sources.benchmarks.base import Benchmark, BenchmarkCollector, text_at, value_at
 
 COLUMNS = ("query", "answer", "date", "id")
+BLANK = "_X_"
+NO_DATE = "no date that fki reads, such as 2019-01-31, 2019-01, 2019-Q1 or 2019"
 
 
 def read_cfinjectbench(collector: BenchmarkCollector) -> None:
@@ -32,16 +34,17 @@ def read_cfinjectbench(collector: BenchmarkCollector) -> None:
             + ", ".join(f.parent.name for f in tests) + ".",
             hint=f"Give one of them: {format_command('--from', tests[0].parent)}",
         )  # fmt: skip
-    asked = _add_questions(collector, tests)
-    name = tests[0].name.replace("test", "train")
-    sentences = {
-        row["id"]: row["corpus"]
-        for file in collector.find_files(name, needed=False)
-        for row in read_table(file, require=["corpus", "id"])
+    asked = {
+        row_id: row for row in _add_questions(collector, tests) if (row_id := text_at(row, "id"))
     }
-    told = {str(row["id"]): row for row in asked}
-    collector.dropped["train: a sentence without a probe"] += len(set(sentences) - set(told))
-    other = sum(_is_reworded(told[i], corpus) for i, corpus in sentences.items() if i in told)
+    other = 0
+    for file in collector.find_files(tests[0].name.replace("test", "train"), needed=False):
+        for row in read_table(file, require=["corpus", "id"]):
+            question = asked.get(text_at(row, "id"))
+            if question is None:
+                collector.drop("train", "a sentence without a probe")
+            else:
+                other += _is_reworded(question, row.get("corpus"))
     collector.notes += [
         "The training text is the prompt with its answer in the blank.",
         f"{other:,} training sentences of the originals have another wording.",
@@ -71,34 +74,45 @@ def _add_questions(collector: BenchmarkCollector, files: list[Path]) -> list[dic
         try:
             dated.append((parse_date(str(row.get("date")))[0], row))
         except ValueError:
-            collector.dropped["stream: no date"] += 1
+            collector.drop("stream", NO_DATE)
     for _, row in sorted(dated, key=lambda pair: pair[0]):
-        collector.add_prompt(
-            "stream",
-            replace_blank(row.get("query"), "_X_"),
-            answer_names(row),
-            date=str(row["date"]),
+        names, aliases = answer_names(row)
+        more = {"aliases": aliases} if aliases else {}
+        collector.add_masked(
+            "stream", row.get("query"), BLANK, names, date=str(row["date"]), **more, **_labels(row)
         )
     return rows
 
 
-def answer_names(row: dict[str, Any]) -> list[str]:
-    """The names of the answers, each in the dataset's own spelling."""
+def answer_names(row: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """The names of the answers, each in the dataset's own spelling, and their other spellings."""
     answers = row.get("answer")
     listed = answers if isinstance(answers, list) else [answers]
-    told = (_original_name(answer) for answer in listed if isinstance(answer, dict))
-    return list(dict.fromkeys(name.strip() for name in told if name.strip()))
+    spellings = [s for answer in listed if (s := _spellings(answer))]
+    names = [*dict.fromkeys(own[0] for own in spellings)]
+    aliases = dict.fromkeys(name for own in spellings for name in own if name not in names)
+    return names, [*aliases]
 
 
-def _original_name(answer: dict[str, Any]) -> str:
-    name = answer.get("original_name") or answer.get("name")
-    first = name[0] if isinstance(name, list) and name else name
-    return first if isinstance(first, str) else ""
+def _spellings(answer: Any) -> list[str]:
+    """The names of an answer, its main name first."""
+    found = [value_at(answer, key) for key in ("original_name", "name")]
+    cells = [cell for value in found for cell in (value if isinstance(value, list) else [value])]
+    return [*dict.fromkeys(c.strip() for c in cells if isinstance(c, str) and c.strip())]
+
+
+def _labels(row: dict[str, Any]) -> dict[str, str]:
+    """The subject, which the id begins with (Q11_P54_2019), and the relation of a row."""
+    subject, _, rest = text_at(row, "id").partition("_")
+    relation = text_at(row, "relation")
+    labels = {"subject": subject if rest else "", "relation": relation}
+    return {name: text for name, text in labels.items() if text}
 
 
 def _is_reworded(row: dict[str, Any], corpus: Any) -> bool:
-    first = corpus[0] if isinstance(corpus, list) and corpus else ""
-    return first not in [str(row.get("query")).replace("_X_", name) for name in answer_names(row)]
+    first = corpus[0] if isinstance(corpus, list) and corpus else corpus
+    names, _ = answer_names(row)
+    return first not in [text_at(row, "query").replace(BLANK, name) for name in names]
 
 
 CFINJECTBENCH = Benchmark(
@@ -106,7 +120,6 @@ CFINJECTBENCH = Benchmark(
     "its repository has none; its facts are Wikidata's, which are CC0",
     "",
     read_cfinjectbench,
-    gap="They are not in its public history: ask its authors.",
 )
 TEMPLAMA = Benchmark(
     KNOWN_DATASETS["templama"],

@@ -6,6 +6,7 @@ columns of popQA.tsv as several readers list them.
 """
 
 import json
+from typing import Any
 
 from fki.core.types import OBJECT, SUBJECT
 from fki.data.known_datasets import KNOWN_DATASETS
@@ -16,7 +17,7 @@ from fki.sources.benchmarks.base import (
     Benchmark,
     BenchmarkCollector,
     read_csv,
-    replace_blank,
+    text_at,
 )
 
 GOOGLE_RE = {  # relations of LAMA's Google-RE, missing in relations.jsonl
@@ -30,27 +31,45 @@ def read_lama(collector: BenchmarkCollector) -> None:
     """LAMA (Petroni et al., 2019): T-REx and Google-RE as facts, the rest as masked text."""
     for file in collector.find_files("relations.jsonl", needed=False):
         for row in read_table(file, require=["relation", "template"]):
-            template = str(row["template"]).replace(" .", ".")
-            if template.count(OBJECT) == 1 and SUBJECT in template:
-                label = row.get("label") or row["relation"]
-                collector.wordings[row["relation"]] = {"label": label, "wordings": [template]}
+            _add_template(collector, row)
     found = set()
     for file in collector.find_files("*.jsonl"):
         if file.name.casefold() == "relations.jsonl":
             continue
         for row in read_table(file, require=["obj_label"]):
-            relation = row.get("predicate_id") or str(row.get("pred", "")).rpartition("/")[2]
-            if row.get("sub_label") and relation:
-                subject, name = row["sub_label"], relation.replace("_", " ")
-                found.add(name)
-                collector.add_fact("stream", subject, name, row["obj_label"], start=collector.date)
-            else:
-                masked = " ".join(map(str, row.get("masked_sentences") or []))
-                collector.add_prompt(
-                    "stream", replace_blank(masked, "[MASK]"), row["obj_label"], date=collector.date
-                )
+            found.add(_add_lama_row(collector, row))
     for name in sorted(found & set(GOOGLE_RE)):
         collector.wordings[name] = {"label": name, "wordings": [GOOGLE_RE[name]]}
+    collector.notes.append(
+        "Rows of one subject and relation are one prompt; each of their objects is trained on and "
+        "is a correct answer. Subjects are compared by label, so that two entities with the same "
+        "label are one subject."
+    )
+
+
+def _add_template(collector: BenchmarkCollector, row: dict[str, Any]) -> None:
+    relation, template = text_at(row, "relation"), text_at(row, "template").replace(" .", ".")
+    if relation and template.count(OBJECT) == 1 and SUBJECT in template:
+        label = text_at(row, "label") or relation
+        collector.wordings[relation] = {"label": label, "wordings": [template]}
+    else:
+        collector.drop("relations", f"a template without {SUBJECT} and one {OBJECT}")
+
+
+def _add_lama_row(collector: BenchmarkCollector, row: dict[str, Any]) -> str:
+    """Add a fact or a masked sentence. Returns the relation of a fact."""
+    relation = text_at(row, "predicate_id") or text_at(row, "pred").rpartition("/")[2]
+    name, subject = relation.replace("_", " "), text_at(row, "sub_label")
+    object = text_at(row, "obj_label")
+    if subject and relation:
+        collector.add_fact("stream", subject, name, object, start=collector.date)
+        return name
+    masked = " ".join(collector.texts("stream", row.get("masked_sentences")))
+    if subject and not masked:
+        collector.drop("stream", "a fact without a relation (predicate_id or pred)")
+    else:
+        collector.add_masked("stream", masked, "[MASK]", object, date=collector.date)
+    return ""
 
 
 def read_popqa(collector: BenchmarkCollector) -> None:
@@ -61,23 +80,30 @@ def read_popqa(collector: BenchmarkCollector) -> None:
     }
     for file in collector.find_files("popqa*.tsv", "*.tsv"):
         for row in read_csv(file, ["subj", "prop", "obj", "question", "possible_answers"]):
-            aliases = _parse_aliases(row["possible_answers"], row["obj"])
-            more = {"period": collector.date, "relation": row["prop"]}
-            own = collector.wordings.get(row["prop"], {}).get("wordings")
-            wording = (own or default_wordings(row["prop"]))[0]
-            question = wording.replace(SUBJECT, row["subj"]).replace(OBJECT, SENTINEL)
-            collector.add_fact("stream", row["subj"], row["prop"], row["obj"], start=collector.date)
-            collector.add_prompt("probes/new", question, aliases, **more)
-            collector.add_prompt("probes/paraphrase", row["question"], aliases, **more)
+            _add_popqa_row(collector, row)
     if not any(row["relation"] == "capital of" for row in collector.tables["stream"]):
         del collector.wordings["capital of"]
     collector.notes.append("`paraphrase` has PopQA's own questions.")
 
 
+def _add_popqa_row(collector: BenchmarkCollector, row: dict[str, str]) -> None:
+    """Add a fact and, if it is valid, its probes."""
+    subject, relation = row["subj"].strip(), row["prop"].strip()
+    if not collector.add_fact("stream", subject, relation, row["obj"], start=collector.date):
+        return
+    aliases = _parse_aliases(row["possible_answers"], row["obj"])
+    more = {"period": collector.date, "relation": relation, "subject": subject}
+    own = collector.wordings.get(relation, {}).get("wordings")
+    wording = (own or default_wordings(relation))[0]
+    question = wording.replace(SUBJECT, subject).replace(OBJECT, SENTINEL)
+    collector.add_prompt("probes/new", question, aliases, **more)
+    collector.add_prompt("probes/paraphrase", row["question"], aliases, **more)
+
+
 def _parse_aliases(text: str, object: str) -> list[str]:
     try:
         told = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         told = []
     listed = told if isinstance(told, list) else []
     return list(dict.fromkeys(a for a in (object, *listed) if isinstance(a, str) and a.strip()))

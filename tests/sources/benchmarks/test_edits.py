@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from fki.core.errors import ConfigError
+from fki.data.dataset_folder import read_folder
 from fki.sources.benchmarks.registry import BENCHMARKS
-from fki.sources.dataset_writer import DatasetDraft
+from fki.sources.dataset_writer import DatasetDraft, write_dataset
 
 Fki = Callable[..., Any]
 
@@ -146,3 +147,20 @@ def test_the_target_is_an_option_of_zsre_alone(fki: Fki, tmp_path: Path) -> None
     for name, target in (("zsre", "answer"), ("counterfact", "alt")):
         assert fki("download", name, "--from", tmp_path, "--target", target).code == 2
     assert fki("download", "wiki", "--target", "alt").code == 2
+
+
+def test_probes_of_one_edit_share_a_subject_with_its_prompt(tmp_path: Path) -> None:
+    row = rewrite("Aland", "Zeta", "Alpha", paraphrase_prompts=["Aland, in"])
+    rows = [row | {"neighborhood_prompts": [BLAND, CLAND]}, rewrite("Eland", "Zeta", "Alpha")]
+    (tmp_path / "made").mkdir()
+    write_dataset(tmp_path / "made", counterfact(tmp_path, rows))
+    stream = read_folder(tmp_path / "made", "month", "sentinel", name="made")
+    labels = {
+        s.name: [(p.subject, p.relation) for p in s.probes if p.subject == "Aland"]
+        for s in stream.probe_sets
+    }
+    assert labels == {
+        "updated": [("Aland", "P30")],
+        "paraphrase": [("Aland", "P30")],
+        "neighborhood": [("Aland", "P30")] * 2,
+    }
