@@ -294,19 +294,11 @@ REASONS = {  # modules without a test file of their name: the file that tests th
         "exporting/test_parity.py",
         "answers that exports are checked against",
     ),
-    "sources/benchmarks/ckl": (
-        "commands/test_download_field.py",
-        "all benchmarks through the command",
-    ),
     "sources/benchmarks/registry": (
         "commands/test_download_field.py",
         "all benchmarks through the command",
     ),
     "sources/benchmarks/temporalwiki": (
-        "commands/test_download_field.py",
-        "all benchmarks through the command",
-    ),
-    "sources/benchmarks/undated": (
         "commands/test_download_field.py",
         "all benchmarks through the command",
     ),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -193,10 +194,11 @@ class BenchmarkCollector(RowCollector):
         used = [*self.used]
         for pattern in patterns:
             for file in self.find_files(pattern, needed=False):
-                if file not in used:
-                    self.notes.append(
-                        f"`{file.name}` is a file of another setting and is not read."
-                    )
+                if file in used:
+                    continue
+                note = f"`{file.name}` is a file of another setting or layout and is not read."
+                self.notes += [note] if note not in self.notes else []
+                with suppress(DataError):  # whatever it contains
                     self.dropped[f"{file.name}: a file of another setting, not read"] += sum(
                         1 for _ in read_table(file)
                     )

@@ -61,6 +61,8 @@ def read_templama(collector: BenchmarkCollector) -> None:
         files += collector.find_files(*names, needed=split == "test")
     _add_questions(collector, files)
     collector.split_first()
+    for split in ("train", "val", "test"):
+        collector.note_unread(f"{split}_with_aliases.json*", f"templama_{split}.json*")
     collector.notes.append(
         "train, val and test are one stream: the facts of a year are trained on and evaluated."
     )
@@ -96,7 +98,7 @@ def answer_names(row: dict[str, Any]) -> tuple[list[str], list[str]]:
 
 def _spellings(answer: Any) -> list[str]:
     """The names of an answer, its main name first."""
-    found = [value_at(answer, key) for key in ("original_name", "name")]
+    found = [answer, *(value_at(answer, key) for key in ("original_name", "name"))]
     cells = [cell for value in found for cell in (value if isinstance(value, list) else [value])]
     return [*dict.fromkeys(c.strip() for c in cells if isinstance(c, str) and c.strip())]
 

@@ -46,6 +46,7 @@ def read_zsre(collector: BenchmarkCollector) -> None:
         required = ["input"] if "structured" in file.name.casefold() else ["src"]
         for row in read_table(file, require=required):
             edits += _usable(collector, _parse_zsre(collector, row))
+    collector.note_unread("structured_zeroshot*.jsonl")
     _add_edits(collector, edits, "locality", {})
     collector.notes += [
         "The target of an edit is the first of `answers`, as in ROME, MEMIT and AlphaEdit "
@@ -65,13 +66,14 @@ def _parse_zsre(collector: BenchmarkCollector, row: dict[str, Any]) -> Edit:
         text for output in (outputs if isinstance(outputs, list) else [])
         if (text := text_at(output, "answer"))
     ]  # fmt: skip
-    others = collector.texts("stream", row.get("alternatives"))
+    others = collector.texts("stream", row.get("alt") or row.get("alternatives"))
     subject, is_rome = text_at(row, "subject"), collector.target == "answers"
     asked = text_at(row, "loc").removeprefix(LOCALITY_PREFIX)
+    kept = collector.texts("probes/locality", row.get("loc_ans")) or [""]
     rewordings = ("rephrase", "filtered_rephrases")
     return Edit(
         text_at(row, "src") or text_at(row, "input"),
-        next(iter(answers if is_rome else [text_at(row, "alt") or next(iter(others), "")]), ""),
+        next(iter(answers if is_rome else others), ""),
         () if is_rome else tuple(answers),
         subject,
         fact=(subject, answers[0]) if subject and answers and not is_rome else (),
@@ -79,7 +81,7 @@ def _parse_zsre(collector: BenchmarkCollector, row: dict[str, Any]) -> Edit:
             text for name in rewordings
             for text in collector.texts("probes/paraphrase", row.get(name))
         ),
-        kept=((asked, text_at(row, "loc_ans")),) if row.get("loc") else (),
+        kept=tuple((asked, answer) for answer in kept) if row.get("loc") else (),
     )  # fmt: skip
 
 
@@ -95,6 +97,7 @@ def read_counterfact(collector: BenchmarkCollector) -> None:
             for name in NO_ANSWERS:
                 prompts = collector.texts(name, row.get(name))
                 collector.dropped[f"{name}: a prompt without an answer"] += len(prompts)
+    collector.note_unread("multi_counterfact*.json")
     _add_edits(collector, edits, "neighborhood", templates)
     collector.notes += [
         "The edits are made up. `neighborhood` probes facts that an edit must not change.",
@@ -106,7 +109,10 @@ def _parse_counterfact(collector: BenchmarkCollector, row: dict[str, Any]) -> Ed
     """The edit of a row; without a subject or a true answer, its target is empty."""
     rewrite = row.get("requested_rewrite")
     subject, relation = text_at(rewrite, "subject"), text_at(rewrite, "relation_id")
-    true, new = text_at(rewrite, "target_true", "str"), text_at(rewrite, "target_new", "str")
+    true, new = (
+        text_at(rewrite, name, "str") or text_at(rewrite, name)
+        for name in ("target_true", "target_new")
+    )
     case = row.get("case_id")
     neighbors = collector.texts("probes/neighborhood", row.get("neighborhood_prompts"))
     return Edit(

@@ -45,7 +45,8 @@ def read_temporalwiki(collector: BenchmarkCollector) -> None:
         days.add(day)
         for row in read_csv(file, ["text"]):
             collector.add_document(row["text"], day)
-    files = [f for f in collector.find_files("????-????_*.csv", needed=False) if _match_probes(f)]
+    collector.note_unread(patterns[1])
+    files = _find_probe_files(collector)
     tables = {file: _read_facts(file) for file in files}
     for file in sorted(files, key=lambda f: (_day(f, PROBES, 2), _probe_kind(f))):
         if _probe_kind(file) == "unchanged":
@@ -122,6 +123,15 @@ def _read_facts(file: Path) -> FactTable:
     return told
 
 
+def _find_probe_files(collector: BenchmarkCollector) -> list[Path]:
+    """The probe files; a file with another name of this kind is noted."""
+    found = collector.find_files("????-????_*.csv", needed=False)
+    unread = [file for file in found if not _match_probes(file)]
+    collector.used = [file for file in collector.used if file not in unread]
+    collector.note_unread("????-????_*.csv")
+    return [file for file in found if file not in unread]
+
+
 def _match_probes(file: Path) -> re.Match[str] | None:
     return PROBES.search(file.name)
 
@@ -137,7 +147,7 @@ def _day(file: Path, pattern: re.Pattern[str], group: int) -> str:
     older, month = (int(found[1]), int(found[group])) if found else (0, 0)
     if not (1 <= older <= 12 and 1 <= month <= 12):
         raise DataError(f"{file}: the name must contain two months, as in wikipedia_0809_gpt2.csv.")
-    year = YEAR if month > older else YEAR + 1
+    year = YEAR if month >= older else YEAR + 1
     return (date(year, month, 1) - timedelta(days=1)).isoformat()
 
 

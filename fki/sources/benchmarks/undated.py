@@ -91,7 +91,7 @@ def _add_popqa_row(collector: BenchmarkCollector, row: dict[str, str]) -> None:
     subject, relation = row["subj"].strip(), row["prop"].strip()
     if not collector.add_fact("stream", subject, relation, row["obj"], start=collector.date):
         return
-    aliases = _parse_aliases(row["possible_answers"], row["obj"])
+    aliases = _parse_aliases(collector, row["possible_answers"], row["obj"])
     more = {"period": collector.date, "relation": relation, "subject": subject}
     own = collector.wordings.get(relation, {}).get("wordings")
     wording = (own or default_wordings(relation))[0]
@@ -100,11 +100,14 @@ def _add_popqa_row(collector: BenchmarkCollector, row: dict[str, str]) -> None:
     collector.add_prompt("probes/paraphrase", row["question"], aliases, **more)
 
 
-def _parse_aliases(text: str, object: str) -> list[str]:
+def _parse_aliases(collector: BenchmarkCollector, text: str, object: str) -> list[str]:
+    """The object and its aliases, from a JSON list."""
     try:
         told = json.loads(text)
     except (ValueError, RecursionError):
-        told = []
+        told = None
+    if not isinstance(told, list):
+        collector.drop("probes/new", "possible_answers without a JSON list; only the object counts")
     listed = told if isinstance(told, list) else []
     return list(dict.fromkeys(a for a in (object, *listed) if isinstance(a, str) and a.strip()))
 

@@ -43,7 +43,7 @@ def read(name: str, folder: Path, file: str, *rows: dict[str, Any]) -> DatasetDr
         (club("Lions"), ["Lions"], []),
         ([club(["The Lions", "Lions"], original_name="Lions")], ["Lions"], ["The Lions"]),
         ([club(["Lions", "L."]), club(["Owls", "Lions", "O."])], ["Lions", "Owls"], ["L.", "O."]),
-        ([club(["", 7, "Lions "]), None, "Owls", []], ["Lions"], []),
+        ([club(["", 7, "Lions "]), None, "Owls", []], ["Lions", "Owls"], []),
     ],
 )
 def test_other_spellings_of_an_answer_are_aliases(

@@ -164,3 +164,27 @@ def test_probes_of_one_edit_share_a_subject_with_its_prompt(tmp_path: Path) -> N
         "paraphrase": [("Aland", "P30")],
         "neighborhood": [("Aland", "P30")] * 2,
     }
+
+
+def test_targets_and_answers_in_other_layouts_are_read(tmp_path: Path) -> None:
+    row = rewrite("Aland", "Zeta", "Alpha")
+    row["requested_rewrite"] |= {"target_new": "Zeta", "target_true": "Alpha"}
+    assert asked(counterfact(tmp_path, [row]), "stream") == [("Aland is located in", ["Zeta"])]
+    item = {
+        "src": "Who?",
+        "alt": ["Ann", "Di"],
+        "answers": "Bo",
+        "loc": "when?",
+        "loc_ans": ["1", "2"],
+    }
+    (tmp_path / "zsre.json").write_text(json.dumps([item]), encoding="utf-8")
+    draft = BENCHMARKS["zsre"].draft(tmp_path, "")
+    assert asked(draft, "stream") == [("Who?", ["Ann"])]
+    assert asked(draft, "probes/locality") == [("when?", ["1", "2"])]
+
+
+def test_a_second_edition_is_listed_as_not_read(tmp_path: Path) -> None:
+    counterfact(tmp_path, NEIGHBORS, "multi_counterfact.json")
+    draft = counterfact(tmp_path, NEIGHBORS[:1])
+    assert draft.dropped["multi_counterfact.json: a file of another setting, not read"] == 3
+    assert [origin.name for origin in draft.origins] == ["counterfact.json"]

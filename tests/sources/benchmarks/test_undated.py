@@ -1,0 +1,65 @@
+"""LAMA and PopQA: subjects with several objects, blanks and relations."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fki.core.errors import DataError
+from fki.sources.benchmarks.registry import BENCHMARKS
+from fki.sources.dataset_writer import DatasetDraft
+
+MERGED = "asked again with another answer; each of the answers counts"
+BORN = {"predicate_id": "P19", "sub_label": "Ann", "obj_label": "Rome"}
+
+
+def lama(folder: Path, *rows: dict[str, Any]) -> DatasetDraft:
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "P19.jsonl").write_text(text, encoding="utf-8")
+    return BENCHMARKS["lama"].draft(folder, "")
+
+
+def popqa(folder: Path, *rows: tuple[str, ...]) -> DatasetDraft:
+    head = ("subj", "prop", "obj", "question", "possible_answers")
+    text = "".join("\t".join(row) + "\n" for row in (head, *rows))
+    (folder / "popQA.tsv").write_text(text, encoding="utf-8")
+    return BENCHMARKS["popqa"].draft(folder, "")
+
+
+def test_objects_of_one_subject_and_relation_are_one_prompt(tmp_path: Path) -> None:
+    draft = lama(tmp_path, BORN, BORN | {"obj_label": "Oslo"}, BORN | {"uuid": "other"})
+    [row] = draft.tables["stream"]
+    assert row["object"] == ["Rome", "Oslo"]
+    assert draft.dropped == {f"stream: {MERGED}": 1, "stream: a duplicate": 1}
+    assert "are one prompt" in draft.notes[0]
+
+
+def test_what_lama_cannot_ask_has_its_own_reason(tmp_path: Path) -> None:
+    two = {"masked_sentences": ["[MASK] and [MASK]."], "obj_label": "bread"}
+    multilingual = {"lineid": 1, "sub_label": "Ann", "obj_label": "Rome"}
+    draft = lama(tmp_path, BORN, two, multilingual)
+    assert draft.dropped == {
+        "stream: a prompt with 2 blanks ([MASK])": 1,
+        "stream: a fact without a relation (predicate_id or pred)": 1,
+    }
+    with pytest.raises(DataError, match="a fact without a relation"):
+        lama(tmp_path, multilingual)
+
+
+def test_two_entities_of_one_name_are_one_question(tmp_path: Path) -> None:
+    poet = ("Ann", "job", "poet", "What is Ann's job?", '["poet", "writer"]')
+    draft = popqa(tmp_path, poet, ("Ann", "job", "king", "What is Ann's job?", '["king"]'))
+    answers = [row["answers"] for row in draft.tables["probes/paraphrase"]]
+    assert answers == [["poet", "writer", "king"]]
+    assert [row["object"] for row in draft.tables["stream"]] == [["poet", "king"]]
+    assert {row["subject"] for row in draft.tables["probes/new"]} == {"Ann"}
+    assert draft.dropped[f"probes/new: {MERGED}"] == 1
+
+
+def test_a_fact_that_is_skipped_has_no_probes(tmp_path: Path) -> None:
+    sound = ("Bo", "job", "king", "What is Bo's job?", "['king']")
+    draft = popqa(tmp_path, ("Ann", "job", "</s>", "What is Ann's job?", '["poet"]'), sound)
+    assert [row["subject"] for row in draft.tables["probes/new"]] == ["Bo"]
+    reason = "probes/new: possible_answers without a JSON list; only the object counts"
+    assert draft.dropped[reason] == 1 and draft.dropped.total() == 2
