@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fki.data.row_schema import get_text, get_texts, parse_question
+from fki.data.row_schema import get_label, get_text, get_texts, parse_question
 from fki.sources.dataset_writer import Row
 from fki.sources.row_spool import RowSpool, SeenDigests
 
@@ -35,9 +35,7 @@ class RowCollector:
         answers = [answers] if isinstance(answers, str) else list(answers or [])
         row = {"prompt": prompt, key: answers, **more}
         columns = [name for name in (key, "aliases", "old_answers") if name in row]
-        return self._add(
-            table, row, lambda: (parse_question(row), [get_texts(row, name) for name in columns])
-        )
+        return self._add(table, row, lambda: _check_prompt(row, columns))
 
     def check_prompt(self, table: str, prompt: str, target: str) -> bool:
         """Does `add_prompt` accept this prompt and target? Any other is counted."""
@@ -87,6 +85,15 @@ class RowCollector:
         else:
             self.drop(table, DUPLICATE)
         return True
+
+
+def _check_prompt(row: Row, columns: list[str]) -> None:
+    """Raises ValueError for a prompt row that `read_folder` refuses."""
+    parse_question(row)
+    for name in columns:
+        get_texts(row, name)
+    for name in ("subject", "relation"):
+        get_label(row, name)
 
 
 def _has_text(value: Any) -> bool:
