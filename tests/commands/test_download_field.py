@@ -530,3 +530,16 @@ def test_check_suggests_the_output_length_that_all_answers_need(fki: Fki, datase
     rows = fki("download", "--check", dataset, "--json").rows
     [long] = [row for row in rows if row.get("finding") == "long_answer"]
     assert command[-1] == f"output_length={long['count']}"
+
+
+@pytest.mark.parametrize(
+    "row", [{"sub_label": "Ann"}, {"obj_label": 7, "masked_sentences": ["[MASK]."]}]
+)
+def test_a_later_row_without_a_value_or_with_another_type_is_a_data_error(
+    fki: Fki, tmp_path: Path, row: dict[str, Any]
+) -> None:
+    lama(tmp_path / "files")
+    file = tmp_path / "files" / "TREx" / "P19.jsonl"
+    lines(file, [{"sub_label": "Bo", "obj_label": "Rome", "predicate_id": "P19"}, row])
+    shown = fki("download", "lama", "--from", tmp_path / "files")
+    assert shown.code == 3 and "lacks a value" in shown.words

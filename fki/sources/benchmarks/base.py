@@ -79,7 +79,13 @@ class Benchmark:
             date=date or self.date,
             target=target or next(iter(self.targets), ""),
         )
-        self.read(collector)
+        try:
+            self.read(collector)
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            raise DataError(
+                f"A row of the files in {folder} lacks a value, or has one of another type: "
+                f"{error!r}."
+            ) from None
         collector.merge_rows()
         if not collector.tables["stream"]:
             raise collector.no_rows_error()

@@ -249,6 +249,8 @@ def _cell_text(value: Any) -> str:
     """A cell as text; "" if it is empty or has several values."""
     if isinstance(value, bool) or not isinstance(value, str | int | float) or value != value:
         return ""
+    if isinstance(value, int):
+        return str(value)  # all digits
     return value.strip() if isinstance(value, str) else f"{value:.15g}"
 
 

@@ -8,7 +8,12 @@ import pytest
 
 from fki.core.errors import ConfigError, DataError
 from fki.sources.dataset_writer import DatasetDraft
-from fki.sources.tables.import_table import draft_dataset, open_folder_tables, parse_columns
+from fki.sources.tables.import_table import (
+    _cell_text,
+    draft_dataset,
+    open_folder_tables,
+    parse_columns,
+)
 
 FACTS = "subject=s,relation=r,object=o,date=d"
 
@@ -146,3 +151,8 @@ def test_a_folder_without_tables_is_said(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"not found|is empty"):
         open_folder_tables(tmp_path / name, "", "")
+
+
+@pytest.mark.parametrize("number", [7, 12345678901234567890, 10**400])
+def test_an_integer_keeps_all_its_digits(number: int) -> None:
+    assert _cell_text(number) == str(number)
