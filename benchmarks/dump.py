@@ -32,7 +32,7 @@ import psutil
 
 from benchmarks.entities import dump_lines
 from benchmarks.measure import describe_processor, spread
-from fki.net.optional import import_zstd
+from fki.core.optional import import_zstd
 from fki.sources.wikidata.dump_pieces import TextPiece, iter_pieces
 from fki.sources.wikidata.dump_workers import read_piece
 from fki.sources.wikidata.relations import load_relations

@@ -52,8 +52,10 @@ def sync(path: Path) -> None:
 
 
 def write_json(file: Path, value: Any) -> None:
-    """Write a JSON file atomically."""
-    write_text(file, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write a JSON file atomically. A lone surrogate, as in the name of a file that is not UTF-8,
+    is written as its escape, \\udcff."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(file, text.encode("utf-8", "backslashreplace").decode())
 
 
 def append_lines(file: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -8,20 +8,31 @@ cache. Parquet and Arrow files carry types; `datasets.Features` reads them and n
 """
 
 import csv
-import gzip
+import io
 import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
 
 from fki.core.control_characters import escape_controls
+from fki.core.decompress import (
+    COMPRESSED_SUFFIXES,
+    MAGIC_SIZE,
+    identify_compression,
+    open_stream,
+    read_errors,
+)
 from fki.core.errors import DataError
+from fki.core.git_lfs import refuse_pointer
 
 T = TypeVar("T")
+UNCLOSED = "a quotation mark is not closed, so the rest of the file is one cell"
+UNREADABLE = object()  # a cell whose value Python cannot hold
 Cells = dict[str, Any]
 ROW_SUFFIXES = (".jsonl", ".csv")  # of a dataset folder
 MAX_SHOWN, MAX_WIDTH = 10, 400  # faulty rows that an error shows, and characters of each
@@ -75,7 +86,7 @@ def parse_rows(file: Path, reader: Callable[[Row], T], problems: RowProblems) ->
             except ValueError as error:
                 problems.append(f"{row.file}:{row.number}: {error}")
     except UnicodeDecodeError:
-        line, why = _locate_bad_byte(file, file.name)
+        line, why = _locate_bad_byte(file)
         problems.append(f"{file}:{line}: {why}")
     except (OSError, ValueError, csv.Error) as error:
         problems.append(f"{file} cannot be read: {error}")
@@ -96,7 +107,8 @@ def raise_for_problems(problems: RowProblems, place: Path) -> None:
 
 def _read_strictly(file: Path, problems: RowProblems) -> Iterator[Row]:
     """The rows of a JSONL or CSV file; an unreadable row is a problem."""
-    with _open_text(file, "") as text:
+    refuse_pointer(file)
+    with file.open(encoding="utf-8-sig", newline="") as text:
         if file.suffix == ".csv":
             yield from _read_csv_strictly(file, text, problems)
             return
@@ -112,10 +124,13 @@ def _read_strictly(file: Path, problems: RowProblems) -> Iterator[Row]:
 def _read_csv_strictly(file: Path, text: IO[str], problems: RowProblems) -> Iterator[Row]:
     """The rows that have a cell with text; cells without text are left out."""
     first = text.readline()
-    reader = csv.reader(chain([first], text), delimiter=_find_delimiter(first))
+    lines, delimiter = _RowLines(chain([first], text)), _find_delimiter(first)
+    reader = csv.reader(lines, delimiter=delimiter)
     header = _trim_cells(next(reader, []))
     check_unique(header)
+    lines.begin_row()
     for line in reader:
+        lines.begin_row()
         cells = _trim_cells(line)
         if not cells:
             continue
@@ -124,6 +139,8 @@ def _read_csv_strictly(file: Path, text: IO[str], problems: RowProblems) -> Iter
             continue
         named = zip(header, cells, strict=False)  # the last cells may be empty
         yield Row(file, reader.line_num, {name: cell for name, cell in named if cell.strip()})
+    if lines.ends_in_quotes(delimiter):
+        problems.append(f"{file}:{reader.line_num - len(lines.last) + 1}: {UNCLOSED}")
 
 
 def _trim_cells(cells: list[str]) -> list[str]:
@@ -154,6 +171,38 @@ def iter_values(file: Path, columns: Iterable[str]) -> Iterator[Any]:
         yield from (row.values[name] for name in names if name in row.values)
 
 
+class _RowLines:
+    """The lines of a CSV file; keeps those of the last row, which may end within quotes.
+
+    The `csv` module reads a cell without its closing quotation mark to the end of the file.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = iter(lines)
+        self._row: list[str] = []
+        self.last: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self._row.append(line)
+        return line
+
+    def begin_row(self) -> None:
+        """The lines read so far end with a row."""
+        self.last, self._row = self._row, []
+
+    def ends_in_quotes(self, delimiter: str = ",") -> bool:
+        """Does the last row end within a quoted cell?"""
+        try:
+            list(csv.reader(self.last, delimiter=delimiter, strict=True))
+        except csv.Error as error:
+            return str(error) == "unexpected end of data"
+        return False
+
+
 def parse_json_row(line: str) -> Cells:
     """A line of JSONL. Raises ValueError if it is not an object, or has a duplicate column."""
     try:
@@ -177,35 +226,65 @@ def check_unique(columns: Iterable[str]) -> None:
         raise ValueError(f"the column '{duplicates[0]}' occurs twice")
 
 
-def read_table(file: Path, name: str = "", require: Iterable[str] = ()) -> Iterator[Cells]:
-    """The rows of a table, in constant memory; only a JSON list is read whole.
+def read_table(
+    file: Path,
+    name: str = "",
+    require: Iterable[str] = (),
+    *,
+    expect: Iterable[str] = (),
+    on_ragged: Callable[[], None] | None = None,
+) -> Iterator[Cells]:
+    """The rows of a table, in constant memory; only a JSON list or object is read whole.
+
+    A JSON file that is one object is the table in its only field with a list of objects.
 
     Args:
         name: the table's name in errors, by default its path; its suffix selects the format.
         require: columns that the table, or the first object of a JSON file, must have.
+        expect: further columns of a row; one JSON object that has all of them is a row.
+        on_ragged: called for each row with more cells than the header, which is skipped; without
+            it, such a row is an error.
     Raises:
         TableError: the file is unreadable, a row is not an object, or a column is missing.
+        DataError: the file is a pointer of Git LFS, or its compression needs a library.
     """
     name = name or str(file)
-    suffix = name.removesuffix(".gz").rpartition(".")[2].lower()
-    readers = {"parquet": _read_parquet, "arrow": _read_arrow, "csv": _read_csv, "tsv": _read_csv}
+    suffix = plain_name(name).rpartition(".")[2]
+    refuse_pointer(file)
+    needed = [*require]
+    readers: dict[str, Callable[[], Iterator[Cells]]] = {
+        "parquet": lambda: _read_parquet(file, name, needed),
+        "arrow": lambda: _read_arrow(file, name, needed),
+        "csv": lambda: _read_csv(file, name, needed, on_ragged),
+        "tsv": lambda: _read_csv(file, name, needed, on_ragged),
+    }
     try:
-        yield from readers.get(suffix, _read_json)(file, name, [*require])
-    except UnicodeDecodeError:
-        line, why = _locate_bad_byte(file, name)
-        raise TableError(name, why, line) from None
+        try:
+            read_json = partial(_read_json, file, name, needed, [*needed, *expect])
+            yield from readers.get(suffix, read_json)()
+        except UnicodeDecodeError:
+            line, why = _locate_bad_byte(file)  # of a damaged compressed file an EOFError
+            raise TableError(name, why, line) from None
     except BROKEN_TABLE as error:
         raise TableError(name, f"cannot be read: {error}") from None
 
 
-def read_columns(file: Path, name: str = "") -> list[str]:
+def plain_name(name: str) -> str:
+    """The name of a file in lower case, without the suffix of its compression."""
+    name = name.lower()
+    return next((name.removesuffix(s) for s in COMPRESSED_SUFFIXES if name.endswith(s)), name)
+
+
+def read_columns(file: Path, name: str = "", expect: Iterable[str] = ()) -> list[str]:
     """The columns of a table: those of its first rows, because the rows of JSON may differ."""
-    head = islice(read_table(file, name), HEAD_ROWS)
+    rows = read_table(file, name, expect=expect, on_ragged=lambda: None)
+    head = islice(rows, HEAD_ROWS)
     return [*dict.fromkeys(column for row in head for column in row)]
 
 
 def read_json_object(file: Path) -> Cells:
     """A JSON file that contains one object. Raises TableError for anything else."""
+    refuse_pointer(file)
     try:
         value = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
@@ -222,7 +301,7 @@ def _read_parquet(file: Path, name: str, require: list[str]) -> Iterator[Cells]:
         _check_columns(name, require, table.schema_arrow.names)
         decode = _make_decoder(table.schema_arrow)
         for batch in table.iter_batches(batch_size=BATCH_ROWS):
-            yield from map(decode, batch.to_pylist())
+            yield from map(decode, _to_rows(batch))
 
 
 def _read_arrow(file: Path, name: str, require: list[str]) -> Iterator[Cells]:
@@ -234,19 +313,36 @@ def _read_arrow(file: Path, name: str, require: list[str]) -> Iterator[Cells]:
         decode = _make_decoder(reader.schema)
         for batch in reader:
             for start in range(0, batch.num_rows, BATCH_ROWS):
-                yield from map(decode, batch.slice(start, BATCH_ROWS).to_pylist())
+                yield from map(decode, _to_rows(batch.slice(start, BATCH_ROWS)))
+
+
+def _to_rows(batch: Any) -> list[Cells]:
+    """The rows of a record batch. A value that Python cannot hold is UNREADABLE."""
+    try:
+        rows: list[Cells] = batch.to_pylist()
+    except (OverflowError, ValueError):  # a date of the year 14645, text that is not UTF-8
+        columns = {n: [*map(_to_value, c)] for n, c in zip(batch.schema.names, batch, strict=True)}
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return rows
+
+
+def _to_value(scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError):
+        return UNREADABLE
 
 
 def _make_decoder(schema: Any) -> Callable[[Cells], Cells]:
-    """A function that replaces class numbers by the class names in the schema's metadata."""
-    if b"huggingface" not in (schema.metadata or {}):
-        return lambda row: row
-    from datasets import ClassLabel, Features
-
-    features = Features.from_arrow_schema(schema)
-    labels = {name: kind for name, kind in features.items() if isinstance(kind, ClassLabel)}
+    """A function that replaces class numbers by the class names in the schema's metadata, and
+    single-precision numbers by the shortest ones that are equal to them: 0.1, not 0.10000000149."""
+    short = [f.name for f in schema if str(f.type) in ("float", "halffloat")]
+    labels = _class_labels(schema)
 
     def decode(row: Cells) -> Cells:
+        for name in short:
+            if isinstance(row[name], float):
+                row[name] = _shorten(row[name], schema.field(name).type)
         for name, label in labels.items():
             number = row.get(name)
             is_class = isinstance(number, int) and number >= 0  # -1: no class
@@ -256,13 +352,42 @@ def _make_decoder(schema: Any) -> Callable[[Cells], Cells]:
     return decode
 
 
-def _read_csv(file: Path, name: str, require: list[str]) -> Iterator[Cells]:
-    is_tsv = name.lower().removesuffix(".gz").endswith(".tsv")
-    with _open_text(file, name) as text, _long_fields():
-        reader = csv.DictReader(text, delimiter="\t" if is_tsv else ",")
+def _class_labels(schema: Any) -> dict[str, Any]:
+    """The class labels of `datasets` in the schema's metadata, by column."""
+    if b"huggingface" not in (schema.metadata or {}):
+        return {}
+    from datasets import ClassLabel, Features
+
+    features = Features.from_arrow_schema(schema)
+    return {name: kind for name, kind in features.items() if isinstance(kind, ClassLabel)}
+
+
+def _shorten(value: float, kind: Any) -> float:
+    import numpy
+
+    return float(str(numpy.dtype(kind.to_pandas_dtype()).type(value)))
+
+
+def _read_csv(
+    file: Path, name: str, require: list[str], on_ragged: Callable[[], None] | None
+) -> Iterator[Cells]:
+    is_tsv = plain_name(name).endswith(".tsv")
+    with _open_text(file) as text, _long_fields():
+        lines, delimiter = _RowLines(text), "\t" if is_tsv else ","
+        reader = csv.DictReader(lines, delimiter=delimiter)
         _check_columns(name, require, reader.fieldnames or ())
+        lines.begin_row()
         for row in reader:
-            yield {column: v for column, v in row.items() if isinstance(column, str)}
+            lines.begin_row()
+            more: Any = row.pop(None, None)
+            if more and any(more):
+                if on_ragged is None:
+                    raise TableError(name, "more cells than the header", reader.line_num)
+                on_ragged()
+                continue
+            yield row
+        if lines.ends_in_quotes(delimiter):
+            raise TableError(name, UNCLOSED, reader.line_num - len(lines.last) + 1)
 
 
 @contextmanager
@@ -275,18 +400,22 @@ def _long_fields() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _read_json(file: Path, name: str, require: list[str]) -> Iterator[Cells]:
-    """JSON lines, or one list of objects."""
-    with _open_text(file, name) as text:
+def _read_json(file: Path, name: str, require: list[str], expect: list[str]) -> Iterator[Cells]:
+    """JSON lines, one list of objects, or one object with such a list."""
+    with _open_text(file) as text:
         lines = ((number, line) for number, line in enumerate(text, 1) if line.strip())
         first = next(lines, None)
         if first is None:
             return
         rows: Iterable[tuple[int, Any]]
         if first[1].lstrip().startswith("["):
-            rows = enumerate(json.loads(first[1] + text.read()), 1)
+            rows = enumerate(_load_json(first[1] + text.read()), 1)
+        elif _is_incomplete(first[1]):
+            rows = enumerate(_find_rows(_load_json(first[1] + text.read()), name, expect), 1)
         else:
             rows = _parse_lines(name, chain([first], lines))
+            if plain_name(name).endswith(".json"):
+                rows = _open_single_object(rows, name, expect)
         for number, row in rows:
             if not isinstance(row, dict):
                 raise TableError(name, f"a row is a JSON object, not {type(row).__name__}", number)
@@ -296,16 +425,75 @@ def _read_json(file: Path, name: str, require: list[str]) -> Iterator[Cells]:
             yield row
 
 
+def _load_json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_build_object)
+
+
+def _is_incomplete(line: str) -> bool:
+    """Does a JSON value begin in this line and end in a later one?"""
+    try:
+        json.loads(line)
+    except json.JSONDecodeError as error:
+        return error.pos >= len(line.rstrip())
+    except (ValueError, RecursionError):
+        pass
+    return False
+
+
+def _open_single_object(
+    rows: Iterator[tuple[int, Any]], name: str, expect: list[str]
+) -> Iterator[tuple[int, Any]]:
+    """The rows; if there is only one, and it has a table within it, the rows of that table."""
+    head = [*islice(rows, 2)]
+    if len(head) == 1 and isinstance(row := head[0][1], dict):
+        is_row = len(_row_lists(row)) != 1 or (expect and {*expect} <= row.keys())
+        return iter(head) if is_row else enumerate(_find_rows(row, name, expect), 1)
+    return chain(head, rows)
+
+
+def _row_lists(value: Cells) -> dict[str, list[Any]]:
+    """The fields of an object that are lists of objects."""
+    return {
+        field: rows
+        for field, rows in value.items()
+        if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows)
+    }
+
+
+def _find_rows(value: Any, name: str, expect: list[str]) -> list[Any]:
+    """The rows in a JSON value that is not a list: itself, or its only list of objects.
+
+    Raises TableError if it is an object without such a list, or with several.
+    """
+    if not isinstance(value, dict) or (expect and {*expect} <= value.keys()):
+        return [value]
+    lists = _row_lists(value)
+    if len(lists) == 1:
+        return next(iter(lists.values()))
+    fields = ", ".join([*value][:MAX_SHOWN]) + (", ..." if len(value) > MAX_SHOWN else "")
+    kind = "several lists of rows" if lists else "no list of rows"
+    field = next(iter(lists), "FIELD")
+    raise TableError(
+        name,
+        f"is one JSON object with {kind}; its fields are {fields or 'none'}",
+        hint=f"Write one row a line: jq -c '.[\"{field}\"][]' {name} > rows.jsonl",
+    )
+
+
 def _parse_lines(name: str, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, Any]]:
     for number, line in lines:
         try:
-            yield number, json.loads(line)
+            yield number, _load_json(line)
         except (ValueError, RecursionError) as error:
             raise TableError(name, f"not JSON: {error}", number) from None
 
 
 def _check_columns(name: str, require: Iterable[str], columns: Iterable[str]) -> None:
     present = [*columns]
+    try:
+        check_unique(column for column in present if column)
+    except ValueError as error:
+        raise TableError(name, str(error), hint="Rename one of them.") from None
     if missing := [column for column in require if column not in present]:
         raise TableError(
             name,
@@ -314,9 +502,9 @@ def _check_columns(name: str, require: Iterable[str], columns: Iterable[str]) ->
         )
 
 
-def _locate_bad_byte(file: Path, name: str) -> tuple[int, str]:
+def _locate_bad_byte(file: Path) -> tuple[int, str]:
     """The number of the line with the first byte that is not UTF-8, and the fault."""
-    with _open_bytes(file, name) as lines:
+    with _open_bytes(file) as lines:
         for number, line in enumerate(lines, 1):
             try:
                 line.decode()
@@ -325,11 +513,27 @@ def _locate_bad_byte(file: Path, name: str) -> tuple[int, str]:
     return 1, "this is not UTF-8 text"  # the file has changed meanwhile
 
 
-def _open_text(file: Path, name: str) -> IO[str]:
-    if name.lower().endswith(".gz"):
-        return gzip.open(file, "rt", encoding="utf-8-sig", newline="")
-    return file.open(encoding="utf-8-sig", newline="")
+@contextmanager
+def _open_text(file: Path) -> Iterator[IO[str]]:
+    with (
+        _open_bytes(file) as content,
+        io.TextIOWrapper(content, encoding="utf-8-sig", newline="") as text,
+    ):
+        yield text
 
 
-def _open_bytes(file: Path, name: str) -> Any:
-    return gzip.open(file) if name.lower().endswith(".gz") else file.open("rb")
+@contextmanager
+def _open_bytes(file: Path) -> Iterator[IO[bytes]]:
+    """The decompressed content, by the first bytes and not by the name.
+
+    The context raises EOFError for damaged content.
+    """
+    with file.open("rb") as raw:
+        compression = identify_compression(raw.read(MAGIC_SIZE))
+        raw.seek(0)
+        errors = read_errors(compression) if compression != "plain" else ()
+        try:
+            with open_stream(file, raw, compression) as content:
+                yield content
+        except errors as error:
+            raise EOFError(f"its compressed content is damaged: {error}") from None

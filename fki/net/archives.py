@@ -1,9 +1,15 @@
-"""Unpacks archives (zip, tar, tar.gz, tar.bz2, tar.xz) into a new folder, whole or not at all.
+"""Unpacks archives (zip, tar, tar.gz, .bz2, .xz, .zst) into a new folder, whole or not at all.
 
 Refused are members with a path outside of the folder, links, devices, duplicate names, encryption
 and archive bombs. Limits apply to the bytes that are unpacked, not to the sizes in headers.
+
+`tarfile` stops at the first block that is no header, so it drops the members behind a damaged one,
+and never reads the checksum at the end of the compressed stream. Here a tar archive must have its
+end mark, and its stream is read to the end.
 """
 
+import errno
+import lzma
 import os
 import shutil
 import stat
@@ -11,24 +17,31 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
+from fki.core.decompress import detect_compression, open_stream, read_errors
 from fki.core.errors import DataError
+from fki.core.git_lfs import refuse_pointer
 
 CHUNK_SIZE = 2**20
-BROKEN_ARCHIVE = (
+MAX_PADDING = 64 * CHUNK_SIZE  # bytes after the end of a tar archive
+ARCHIVE_SUFFIXES = (".zip", ".7z", ".tar", ".tgz", ".tbz2", ".txz", ".tzst",
+                    ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")  # fmt: skip
+BROKEN_ARCHIVE: tuple[type[Exception], ...] = (
     tarfile.TarError,
     zipfile.BadZipFile,
     zlib.error,
-    EOFError,
+    lzma.LZMAError,
     RuntimeError,
     ValueError,
 )
+READ_ERRORS: tuple[type[Exception], ...] = (*BROKEN_ARCHIVE, OSError, EOFError)
+NAME_CONFLICTS = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +70,7 @@ def unpack(archive: Path, folder: Path, bounds: ArchiveLimits | None = None) -> 
     """
     if folder.exists():
         raise DataError(f"{folder} exists already.", hint="Move it away, then try again.")
+    errors = (*BROKEN_ARCHIVE, *read_errors(detect_compression(archive)))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as place:
@@ -64,21 +78,22 @@ def unpack(archive: Path, folder: Path, bounds: ArchiveLimits | None = None) -> 
             fresh.mkdir()
             _extract(archive, fresh, bounds or ArchiveLimits())
             os.replace(fresh, folder)
-    except BROKEN_ARCHIVE as error:
-        raise _refusal_error(archive, f"it is broken: {error}") from None
-    except OSError as error:
-        raise DataError(
-            f"{archive} cannot be unpacked into {folder}: {error.strerror or error}.",
-            hint="Free some space, then try again.",
-        ) from None
+    except errors as error:
+        raise _unpack_error(archive, folder, error) from None
     return folder
 
 
 def is_archive(file: Path) -> bool:
-    """Is the file a zip or tar archive? A broken one counts if its first member is readable."""
+    """Is the file an archive, by its name or its content? Raises DataError for a Git LFS pointer.
+
+    A damaged archive may have no more than its name.
+    """
+    refuse_pointer(file)
+    if file.name.lower().endswith(ARCHIVE_SUFFIXES) or zipfile.is_zipfile(file):
+        return True
     try:
-        return zipfile.is_zipfile(file) or tarfile.is_tarfile(file)
-    except BROKEN_ARCHIVE:  # of the compression around a tar archive
+        return tarfile.is_tarfile(file)
+    except READ_ERRORS:  # of the compression around a tar archive
         return False
 
 
@@ -129,11 +144,35 @@ def _iter_members(archive: Path) -> Generator[Member, None, None]:
                     raise _refusal_error(archive, f"'{info.filename}' is encrypted")
                 yield Member(info.orig_filename, info.is_dir(), partial(zipped.open, info))
         return
-    with archive.open("rb") as packed, tarfile.open(fileobj=packed) as tarred:
+    compression = detect_compression(archive)
+    with archive.open("rb") as packed, open_stream(archive, packed, compression) as content:
+        yield from _iter_tar(archive, content)
+
+
+def _iter_tar(archive: Path, content: IO[bytes]) -> Iterator[Member]:
+    with tarfile.open(fileobj=content, mode="r:", tarinfo=_CheckedHeader) as tarred:
         for entry in tarred:
             if not (entry.isreg() or entry.isdir()) or entry.issparse():
                 raise _refusal_error(archive, f"'{entry.name}' is a link or a device")
             yield Member(entry.name, entry.isdir(), partial(tarred.extractfile, entry))
+    padding = 0
+    while piece := content.read(CHUNK_SIZE):
+        padding += len(piece)
+        if piece.strip(b"\0") or padding > MAX_PADDING:
+            raise _refusal_error(archive, "content follows its end")
+
+
+class _CheckedHeader(tarfile.TarInfo):
+    """A header of a tar archive; a damaged one, or none, is an error and not the archive's end."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_CheckedHeader":
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if len(buf) == tarfile.BLOCKSIZE and not buf.strip(b"\0"):
+                raise  # the end mark
+            raise tarfile.ReadError(f"{error}, where a file or the end mark must be") from None
 
 
 def _safe_path(archive: Path, name: str) -> Path:
@@ -146,6 +185,19 @@ def _safe_path(archive: Path, name: str) -> Path:
     ):
         raise _refusal_error(archive, f"'{name}' is outside of it")
     return Path(*path.parts)
+
+
+def _unpack_error(archive: Path, folder: Path, error: Exception) -> DataError:
+    errno_ = error.errno if isinstance(error, OSError) else None  # none of damaged .gz and .bz2
+    if errno_ is None:
+        return _refusal_error(archive, f"it is broken: {str(error) or type(error).__name__}")
+    why = os.strerror(errno_)
+    if errno_ in NAME_CONFLICTS:
+        return _refusal_error(archive, f"a name in it is unusable: {why}")
+    return DataError(
+        f"{archive} cannot be unpacked into {folder}: {why}.",
+        hint="Free some space, then try again.",
+    )
 
 
 def _refusal_error(archive: Path, why: str) -> DataError:

@@ -232,7 +232,9 @@ def _draft_benchmark(
         patterns=benchmark.patterns,
         revision=request.revision,
     ) as files:
-        draft = benchmark.draft(files.folder, request.command, request.date, request.target)
+        draft = benchmark.draft(
+            files.folder, request.command, request.date, request.target, request.source
+        )
         draft.origins += files.origins
         yield draft
 

@@ -5,7 +5,7 @@ Every source of `fki download` has the same layout: `stream.jsonl`, `base.jsonl`
 `datasets.load_dataset` reads the same files.
 """
 
-import json
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -118,7 +118,7 @@ def format_card(draft: DatasetDraft, tables: Mapping[str, TableCounts], digest: 
     """README.md, with the counts of the written tables."""
     parts = [
         _front_matter(draft, tables),
-        f"# `{draft.name}`: {draft.title}",
+        f"# `{draft.name}`: {_one_line(draft.title)}",
         draft.about,
         _table(
             ["file", "rows"], [[f"`{stem}.jsonl`", f"{t.rows:,}"] for stem, t in tables.items()]
@@ -135,32 +135,38 @@ def format_card(draft: DatasetDraft, tables: Mapping[str, TableCounts], digest: 
         ),
         "## How it was made",
         f"By fki {__version__} on {datetime.now(timezone.utc).date()} (UTC):",
-        f"```\n{draft.command}\n```",
+        _code_block(draft.command),
         "## Skipped rows",
         _dropped_table(draft.dropped),
         *_relations_section(draft, tables),
         *(
-            ["## Known limits", "\n".join(f"- {note}" for note in draft.notes)]
+            ["## Known limits", "\n".join(f"- {_one_line(note)}" for note in draft.notes)]
             if draft.notes
             else []
         ),
     ]
-    return "\n\n".join(parts) + "\n"
+    return _without_controls("\n\n".join(parts) + "\n")
 
 
 def _front_matter(draft: DatasetDraft, tables: Iterable[str]) -> str:
     """The front matter for the Hub and `datasets`: license, and one config per file."""
-    configs = "".join(
-        f"- config_name: {stem.replace('/', '_')}\n"
-        + ("  default: true\n" if stem == "stream" else "")
-        + f"  data_files: {stem}.jsonl\n"
+    import yaml
+
+    configs = [
+        {"config_name": stem.replace("/", "_")}
+        | ({"default": True} if stem == "stream" else {})
+        | {"data_files": f"{stem}.jsonl"}
         for stem in tables
-    )
-    title = json.dumps(f"fki {draft.name}: {draft.title}", ensure_ascii=False)
-    return (
-        f"---\nlicense: {draft.license}\nlanguage:\n- en\npretty_name: {title}\n"
-        f"task_categories:\n- question-answering\nconfigs:\n{configs}---"
-    )
+    ]
+    front = {
+        "license": _one_line(draft.license),
+        "language": ["en"],
+        "pretty_name": _one_line(f"fki {draft.name}: {draft.title}"),
+        "task_categories": ["question-answering"],
+        "configs": configs,
+    }
+    text = yaml.safe_dump(front, allow_unicode=True, sort_keys=False, width=float("inf"))
+    return f"---\n{text}---"
 
 
 def _date_span(stream: TableCounts) -> list[str]:
@@ -190,4 +196,27 @@ def _relations_section(draft: DatasetDraft, tables: Mapping[str, TableCounts]) -
 
 
 def _table(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
-    return "\n".join(markdown_table(columns, (map(escape_pipes, row) for row in rows)))
+    cells = ((escape_pipes(_one_line(cell)) for cell in row) for row in rows)
+    return "\n".join(markdown_table(columns, cells))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _code_block(text: str) -> str:
+    """A code block; its fence is longer than any in the text."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}\n{text}\n{fence}"
+
+
+def _without_controls(text: str) -> str:
+    """The text with U+FFFD for control characters and lone surrogates, which no file may hold."""
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}"
+        if unicodedata.category(sign) in ("Cc", "Cs") and sign not in "\n\t"
+        else sign
+        for sign in text
+    )

@@ -448,6 +448,14 @@ def zipped(tmp_path: Path) -> bytes:
     return (tmp_path / "files.zip").read_bytes()
 
 
+def test_an_archive_without_the_files_is_named_as_the_user_wrote_it(
+    fki: Fki, tmp_path: Path
+) -> None:
+    zipped(tmp_path)
+    shown = fki("download", "popqa", "--from", "files.zip")
+    assert shown.code == 3 and "not found in files.zip" in shown.words
+
+
 def test_an_archive_and_a_single_file_do_as_well_as_a_folder(fki: Fki, tmp_path: Path) -> None:
     zipped(tmp_path)
     for place in ("files.zip", "files/counterfact.json", "files"):

@@ -59,3 +59,9 @@ def test_the_digest_is_sha256(tmp_path: Path) -> None:
     content = os.urandom(2**20 + 7)
     file.write_bytes(content)
     assert file_digest(file) == hashlib.sha256(content).hexdigest()
+
+
+def test_a_json_file_keeps_names_that_are_not_utf8(tmp_path: Path) -> None:
+    value = {"caf\udce9": "\ud800 東京"}
+    write_json(tmp_path / "x.json", value)
+    assert json.loads((tmp_path / "x.json").read_text(encoding="utf-8")) == value

@@ -1,8 +1,12 @@
 """Rows of every kind of table come as they are written there, a few at a time."""
 
+import bz2
 import gzip
 import json
+import lzma
+import random
 import tracemalloc
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,7 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fki.data.row_files import TableError, read_columns, read_table
+from fki.core.errors import DataError
+from fki.core.optional import import_zstd
+from fki.data.row_files import (
+    RowProblems,
+    TableError,
+    parse_rows,
+    read_columns,
+    read_json_object,
+    read_table,
+)
 
 ROWS: list[dict[str, Any]] = [{"a": "2021-01-02", "b": "x"}, {"a": "", "b": "y\nz"}]
 
@@ -69,7 +82,7 @@ def test_numbers_of_classes_become_their_names(tmp_path: Path) -> None:
         ("t.arrow", b"no", r"t.arrow: cannot be read"),
         ("t.jsonl", b"{}\n{", r"t.jsonl:2: not JSON"),
         ("t.jsonl", b"[1]", r"t.jsonl:1: a row is a JSON object"),
-        ("t.jsonl.gz", b"no", r"t.jsonl.gz: cannot be read"),
+        ("t.jsonl.gz", b"\x1f\x8b no", r"t.jsonl.gz: cannot be read"),
         ("t.csv", b"a\n\xff\n", r"t.csv:2: .*not UTF-8.*0xff"),
     ],
 )
@@ -77,6 +90,74 @@ def test_a_broken_file_is_named(tmp_path: Path, name: str, content: bytes, words
     (tmp_path / name).write_bytes(content)
     with pytest.raises(TableError, match=words):
         list(read_table(tmp_path / name))
+
+
+COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": lambda content: bytes(
+        import_zstd().compress(
+            content, options={import_zstd().CompressionParameter.checksum_flag: 1}
+        )
+    ),
+}
+
+
+def rows_of(table: str) -> bytes:
+    """A long table whose text does not compress well."""
+    words = [random.Random(i).randbytes(40).hex() for i in range(2_000)]
+    if table == "csv":
+        return "\n".join(["a", *words]).encode()
+    lines = [json.dumps({"a": word}) for word in words]
+    return ("[" + ",".join(lines) + "]" if table == "json" else "\n".join(lines)).encode()
+
+
+@pytest.mark.parametrize("table", ["csv", "json", "jsonl"])
+@pytest.mark.parametrize("kind", COMPRESSORS)
+def test_a_compressed_table_is_read_whole_or_is_an_error(
+    tmp_path: Path, kind: str, table: str
+) -> None:
+    file, content = tmp_path / f"t.{table}.{kind}", rows_of(table)
+    packed = COMPRESSORS[kind](content)
+    file.write_bytes(packed)
+    assert len([*read_table(file)]) == 2_000
+    for cut in (len(packed) // 2, len(packed) - 2):
+        file.write_bytes(packed[:cut])
+        with pytest.raises(TableError, match=f"t.{table}.{kind}: cannot be read: "):
+            list(read_table(file))
+    for place in (len(packed) // 3, len(packed) // 2, len(packed) - 6):
+        altered = bytearray(packed)
+        altered[place] ^= 255
+        file.write_bytes(altered)
+        with pytest.raises(TableError, match=f"t.{table}.{kind}"):
+            list(read_table(file))
+
+
+@pytest.mark.parametrize("kind", COMPRESSORS)
+def test_the_first_bytes_tell_the_compression_and_not_the_name(tmp_path: Path, kind: str) -> None:
+    packed = COMPRESSORS[kind](b'{"a": "x"}\n')
+    (tmp_path / "t.jsonl").write_bytes(packed)  # without its suffix
+    (tmp_path / f"t.jsonl.{kind}").write_bytes(b'{"a": "x"}\n')  # decompressed by a browser
+    assert list(read_table(tmp_path / "t.jsonl")) == [{"a": "x"}]
+    assert list(read_table(tmp_path / f"t.jsonl.{kind}")) == [{"a": "x"}]
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.csv", "t.parquet", "t.arrow", "t.json.gz"])
+def test_a_pointer_of_git_lfs_is_named_by_every_reader(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_text(
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345\n",
+        encoding="utf-8",
+    )
+    readers: list[Callable[[], object]] = [
+        lambda: list(read_table(file)),
+        lambda: list(parse_rows(file, lambda row: row, RowProblems())),
+        lambda: read_json_object(file),
+    ]
+    for reader in readers:
+        with pytest.raises(DataError, match=f"{name} is a Git LFS pointer.*12,345 bytes"):
+            reader()
 
 
 @pytest.mark.parametrize("name", ["t.parquet", "t.jsonl", "t.csv"])
@@ -119,3 +200,34 @@ def test_a_table_of_datasets_is_read_without_a_cache(
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
     assert list(read_table(tmp_path / "t.parquet")) == [{"r": "head"}]
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('a,b\n1,"x\n2,y\n3,z\n', 2),
+        ('a,b\n0,w\n"1,x\n2,y\n', 3),
+        ('a,b\n0,w\n1,"x', 3),
+        ('a,b\n1,"x\n2,y"\n', None),
+        ('a,b\n1,"x ""y"""\n', None),
+        ('a,b\n1,5" disk\n', None),
+        ('a,b\n1,"x" y\n', None),
+        ("a,b\n1,x", None),
+        ("a,b\n", None),
+    ],
+)
+def test_a_cell_that_never_ends_does_not_swallow_rows(
+    tmp_path: Path, name: str, text: str, line: int | None
+) -> None:
+    file, problems = tmp_path / name, RowProblems()
+    file.write_text(text.replace(",", "\t") if name == "t.tsv" else text, encoding="utf-8")
+    if name == "t.csv":  # of a dataset folder
+        list(parse_rows(file, lambda row: row, problems))
+        found = [p for p in problems.shown if "not closed" in p]
+        assert [p.partition(": ")[0] for p in found] == ([f"{file}:{line}"] if line else [])
+    if line is None:
+        assert len([*read_table(file)]) == text.count("\n1")
+        return
+    with pytest.raises(TableError, match=f"{name}:{line}: a quotation mark is not closed"):
+        list(read_table(file))

@@ -76,6 +76,53 @@ def test_datasets_reads_every_file_by_the_card(
     assert len(load_dataset(str(folder), "probes_mine", split="train", cache_dir=cache)) == 1
 
 
+NASTY = [
+    "other: see terms",
+    "x # y",
+    "mit\nconfigs: 5",
+    "a\n---\nlicense: none\n---\n",
+    "{a: [b",
+    "'single' \"double\" \\back",
+    "no",
+    "1.0",
+    "- item",
+    "*alias & anchor | > %",
+    "| pipe | `tick` ```fence",
+    "tab\tNUL\0 bell\7 next\x85 \u2028 \ud800 \ufeff",
+    "<b>html</b> [x](y) ![z](javascript:1)",
+    "東京 😀",
+    "x" * 5000,
+    " ",
+]
+
+
+@pytest.mark.parametrize("value", NASTY)
+def test_no_value_breaks_the_card(tmp_path: Path, value: str) -> None:
+    from datasets import load_dataset
+    from huggingface_hub import metadata_load
+
+    fact = FACT | {"relation": value.strip() or "head", "object": "Bo", "start": "2025-02-03"}
+    draft = some(
+        title=value, about=value, license=value, notes=[value], command=value,
+        origins=[SourceRecord(value, value, value, value)],
+        tables={"stream": [{**fact, "relation": fact["relation"].replace("\ud800", "")}]},
+        wordings={}, dropped=Counter({value: 1}),
+    )  # fmt: skip
+    (tmp_path / "some").mkdir()
+    write_dataset(tmp_path / "some", draft)
+    text = (tmp_path / "some" / "README.md").read_text(encoding="utf-8")
+    front = yaml.safe_load(text[4:].partition("\n---\n")[0])
+    assert front == metadata_load(tmp_path / "some" / "README.md")
+    assert [*front] == ["license", "language", "pretty_name", "task_categories", "configs"]
+    shown = " ".join(value.split())
+    assert front["license"].replace("\ud800", "") == shown.replace("\ud800", "")
+    assert len(front["configs"]) == 1
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "| 1 |" in line]
+    assert len(rows) >= 2, "each cell is in one line"
+    loaded = load_dataset(str(tmp_path / "some"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert [row["object"] for row in loaded] == ["Bo"]
+
+
 def test_the_manifest_vouches_for_every_file(folder: Path) -> None:
     open_dataset.verify_dataset(folder)
     assert open_dataset.find_faults(folder) == []

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.entities import DATED, PLAIN, item
-from fki.net import optional
+from fki.core import optional
 from fki.sources.wikidata.merge_shards import DumpSubjects, open_subjects
 from fki.sources.wikidata.scope import Scope
 from fki.sources.wikidata.statements import Claim, PartialDate, Subject, Window, parse_time

@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import pytest
 
-from fki.net.optional import import_zstd
+from fki.core.optional import import_zstd
 
 REAL = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 

@@ -69,8 +69,13 @@ class Benchmark:
                 f"{did_you_mean(target, self.targets)}"
             )
 
-    def draft(self, folder: Path, command: str, date: str = "", target: str = "") -> DatasetDraft:
-        """The dataset of the files in a folder. Raises DataError if the files are others."""
+    def draft(
+        self, folder: Path, command: str, date: str = "", target: str = "", place: str = ""
+    ) -> DatasetDraft:
+        """The dataset of the files in a folder. Raises DataError if the files are others.
+
+        `place` is the folder's name in errors: the archive that it was unpacked from.
+        """
         self.check_date(date)
         self.check_target(target)
         collector = BenchmarkCollector(
@@ -78,6 +83,7 @@ class Benchmark:
             folder=folder,
             date=date or self.date,
             target=target or next(iter(self.targets), ""),
+            place=place or str(folder),
         )
         try:
             self.read(collector)
@@ -119,6 +125,7 @@ class BenchmarkCollector(RowCollector):
     folder: Path = Path()
     date: str = ""
     target: str = ""
+    place: str = ""  # the name of the folder in errors
     used: list[Path] = field(default_factory=list)
 
     def find_files(
@@ -142,7 +149,7 @@ class BenchmarkCollector(RowCollector):
         if not needed:
             return []
         raise DataError(
-            f"'{self.name}' requires {' or '.join(patterns)}, not found in {self.folder}.",
+            f"'{self.name}' requires {' or '.join(patterns)}, not found in {self.place}.",
             hint=hint
             or "Give the folder with its authors' files (archives unpacked): --from FOLDER",
         )
@@ -156,7 +163,7 @@ class BenchmarkCollector(RowCollector):
         """The error of a folder without a usable row, with the reasons."""
         reasons = "".join(f"\n  {why}: {n:,}" for why, n in (+self.dropped).most_common(5))
         return DataError(
-            f"{self.folder} contains no usable row of '{self.name}'."
+            f"{self.place} contains no usable row of '{self.name}'."
             + (f" Skipped rows:{reasons}" if reasons else ""),
             hint=f"Use the files as their authors publish them: {KNOWN_DATASETS[self.name].url}",
         )

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from fki.core.errors import DataError, did_you_mean
 from fki.core.formatting import format_command
+from fki.data.row_files import plain_name
 
 TABLE_SUFFIXES = (".parquet", ".arrow", ".jsonl", ".ndjson", ".json", ".csv", ".tsv")
 METADATA_FILES = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json",
@@ -51,7 +52,8 @@ def select_files(
     if not data:
         raise DataError(
             "No Parquet, JSON, CSV or Arrow file found.",
-            hint="The Hub converts many datasets to Parquet: --revision refs/convert/parquet",
+            hint="Give a folder or file of that kind. The Hub converts many of its datasets to "
+            "Parquet: --revision refs/convert/parquet",
         )
     subsets = _find_subsets(data, card)
     name = _select_name("subset", "--subset", subset, subsets, ("default",))
@@ -67,8 +69,11 @@ def select_files(
 def _is_data(name: str) -> bool:
     path = PurePosixPath(name)
     is_hidden = any(part.startswith((".", "__")) for part in path.parts)
-    plain = path.name.lower().removesuffix(".gz")
-    return plain.endswith(TABLE_SUFFIXES) and path.name not in METADATA_FILES and not is_hidden
+    return (
+        plain_name(path.name).endswith(TABLE_SUFFIXES)
+        and path.name not in METADATA_FILES
+        and not is_hidden
+    )
 
 
 def _select_name(

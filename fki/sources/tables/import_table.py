@@ -3,9 +3,11 @@
 Facts have subject, relation, object, date (or start) and optionally end; prompts have prompt,
 target, date; documents have text, date and optionally title, id. `old` is the answer before; it
 becomes a base fact, so that the probe is `updated`. The column `answers.text` is the field `text`
-of the column `answers`.
+of the column `answers`. The subject of a prompt replaces its `{}`. A relation that is a property
+number of Wikidata, P6, has the wordings of fki's table.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -17,17 +19,20 @@ from fki.core.errors import ConfigError, DataError, did_you_mean
 from fki.data.prompts import SENTINEL
 from fki.data.row_files import Cells, read_columns, read_table
 from fki.net import hub
+from fki.net.archives import is_archive
 from fki.net.downloads import OnProgress
 from fki.net.hub import card_license, read_card
 from fki.net.resolve_source import SourceRecord
 from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.row_collector import RowCollector
+from fki.sources.tables.cells import NO_TEXT, get_cell, read_answers, read_text, unwrap
 from fki.sources.tables.hub_layout import TableSelection, select_files
 from fki.sources.tables.parse_date import NO_DATE, normalize_date
+from fki.sources.wikidata.relations import load_relations
 
 ROW_KINDS = {  # required columns of each kind of row, beside its date, and optional ones
     "text": (("text",), ("title", "id")),
-    "prompt": (("prompt", "target"), ("old",)),
+    "prompt": (("prompt", "target"), ("old", "subject")),
     "subject": (("subject", "relation", "object"), ("end", "old")),
 }
 ROLES = (
@@ -35,7 +40,12 @@ ROLES = (
     *("prompt", "target", "text", "title", "id"),
 )
 LIST_COLUMNS = ("object", "target", "old")  # roles with one answer or several
-BLANKS = ("[MASK]", "<mask>", "_X_")  # in other datasets
+BLANKS = re.compile(  # of other datasets
+    r"\[MASK\]|\[mask\]|<mask>|<MASK>|_X_|(?<!\w)_{3,}(?!\w)"
+)
+SLOT = "{}"  # of the subject, in the prompts of CounterFact and others
+NO_SUBJECT, SEVERAL_BLANKS = "a prompt with {} and no subject", "a prompt with several blanks"
+RAGGED = "more cells than the header"
 ColumnMapping = dict[str, str]  # role -> column
 
 
@@ -71,6 +81,8 @@ def open_folder_tables(folder: Path, subset: str, split: str) -> TableSource:
     """
     if not folder.exists():
         raise DataError(f"{folder} not found.", hint="Give a folder with tables.")
+    if folder.is_file() and is_archive(folder):
+        raise DataError(f"{folder} is an archive.", hint="Unpack it and give its folder.")
     root = folder if folder.is_dir() else folder.parent
     found = [folder] if folder.is_file() else sorted(f for f in root.rglob("*") if f.is_file())
     if not found:
@@ -80,7 +92,7 @@ def open_folder_tables(folder: Path, subset: str, split: str) -> TableSource:
     files = {name: root / name for name in selection.names}
     license = card_license(card)
     origins = [SourceRecord(n, license, f"sha256 {file_digest(f)}") for n, f in files.items()]
-    return TableSource(folder.name, files, selection, license, origins)
+    return TableSource(folder.absolute().name or "/", files, selection, license, origins)
 
 
 def parse_columns(text: str) -> ColumnMapping:
@@ -110,21 +122,28 @@ def draft_dataset(
         columns: the mapping; empty: columns whose name is a role.
         date: the date of rows without one.
 
-    Raises DataError if a column is missing, or no row is usable.
+    Raises DataError if a column is missing, or no row is usable; ConfigError for an unusable date.
     """
+    check_date(date)
     collector, table = RowCollector(), columns
+    expected = [column.partition(".")[0] for column in columns.values()]
     for file in source.selection.names:
-        present = read_columns(source.files[file], file)
+        present = read_columns(source.files[file], file, expected)
         if not present:  # it has no rows
             continue
         table = table or {("date" if o == "start" else o): o for o in ROLES if o in present}
         _check_columns(table, present, file, date)
-        for cells in read_table(source.files[file], file):
+        for cells in read_table(
+            source.files[file],
+            file,
+            expect=expected,
+            on_ragged=lambda: collector.drop("stream", RAGGED),
+        ):
             _add_row(collector, table, cells, date)
     if "stream" not in collector.tables:
         raise DataError(
             f"'{source.title}' contains no usable row"
-            + (f": {collector.dropped.most_common(1)[0][0]}." if collector.dropped else "."),
+            + (f": {_format_reasons(collector)}." if collector.dropped else "."),
             hint="Check the columns: " + _format_columns(table),
         )
     words = ", ".join(f"`{role}` is `{column}`" for role, column in table.items())
@@ -137,6 +156,7 @@ def draft_dataset(
         source.origins,
         dict(collector.tables),
         dropped=collector.dropped,
+        wordings=collector.wordings,
         notes=[f"Rows without a date have the date {date}."] if date else [],
         command=command,
     )
@@ -175,34 +195,80 @@ def _check_columns(table: ColumnMapping, present: list[str], name: str, date: st
         )
 
 
+def _format_reasons(collector: RowCollector) -> str:
+    """The most frequent reasons of skipped rows, with their numbers."""
+    return "; ".join(f"{why} ({count:,})" for why, count in collector.dropped.most_common(3))
+
+
+def check_date(date: str) -> None:
+    """Raises ConfigError for a date that is unreadable, or has no day before it."""
+    try:
+        _ = date and _day_before(date)  # the date of base facts
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(f"--date: {error}.") from None
+
+
+def _day_before(day: str) -> str:
+    return (parse_date(day)[0] - timedelta(days=1)).isoformat()
+
+
 def _add_row(collector: RowCollector, table: ColumnMapping, cells: Cells, date: str) -> None:
     """Add a row, or count it with the reason why it is skipped."""
-    row = {role: _get_value(cells, column, role) for role, column in table.items()}
+    raw = {role: get_cell(cells, column) for role, column in table.items()}
     try:
-        day = _get_date(row.pop("date", None), date)
-        end = _get_end(row.pop("end", None), day)
+        day = _get_date(raw.pop("date", None), date)
+        end = _get_end(raw.pop("end", None), day)
+        old = _get_old(collector, table, raw.pop("old", None))
+        row = {role: _read_cell(value, role, table[role]) for role, value in raw.items()}
+        if "prompt" in row:
+            row["prompt"] = _fill_prompt(row["prompt"], row.pop("subject", ""))
     except ValueError as error:
         return collector.drop("stream", str(error))
-    old = row.pop("old", None)
-    before = (parse_date(day)[0] - timedelta(days=1)).isoformat() if old else ""
     if "text" in row:
         more = {role: text for role in ("title", "id") if (text := row.get(role))}
-        collector.add_document(row["text"], day, **more)
-    elif "prompt" in row:
+        return collector.add_document(row["text"], day, **more)
+    if "prompt" in row:
         if old:
-            collector.add_prompt("base", _replace_blank(row["prompt"]), old, date=before)
-        collector.add_prompt("stream", _replace_blank(row["prompt"]), row["target"], date=day)
-    else:
-        if old:
-            collector.add_fact("base", row["subject"], row["relation"], old, start=before)
-        collector.add_fact(
-            "stream", row["subject"], row["relation"], row["object"], start=day, **end
-        )
+            collector.add_prompt("base", row["prompt"], old, date=_day_before(day))
+        return collector.add_prompt("stream", row["prompt"], row["target"], date=day)
+    _add_wordings(collector, row["relation"])
+    if old:
+        collector.add_fact("base", row["subject"], row["relation"], old, start=_day_before(day))
+    collector.add_fact("stream", row["subject"], row["relation"], row["object"], start=day, **end)
+
+
+def _read_cell(value: Any, role: str, column: str) -> Any:
+    """The text or answers of a cell. Raises ValueError with the column if it has none."""
+    is_optional = role in ("title", "id")
+    try:
+        found = read_answers(value) if role in LIST_COLUMNS else read_text(value)
+    except ValueError as error:
+        if is_optional:
+            return ""
+        raise ValueError(f"'{column}': {error}") from None
+    if not found and not is_optional:
+        raise ValueError(f"'{column}': {NO_TEXT}")
+    return found
+
+
+def _get_old(collector: RowCollector, table: ColumnMapping, value: Any) -> list[str]:
+    """The answers before; a cell that has a value and no text is counted."""
+    try:
+        return read_answers(value)
+    except ValueError as error:
+        collector.drop("base", f"'{table['old']}': {error}")
+        return []
+
+
+def _add_wordings(collector: RowCollector, relation: str) -> None:
+    """Add the wordings of a property number of Wikidata."""
+    if relation not in collector.wordings and (known := load_relations().get(relation)):
+        collector.wordings[relation] = {"label": known.label, "wordings": [*known.wordings]}
 
 
 def _get_date(value: Any, date: str) -> str:
     try:
-        return normalize_date(value)
+        return normalize_date(unwrap(value))
     except ValueError as error:
         if date and str(error) == NO_DATE:
             return date
@@ -212,7 +278,7 @@ def _get_date(value: Any, date: str) -> str:
 def _get_end(value: Any, start: str) -> dict[str, str]:
     """The end of a fact, if it has one. Raises ValueError for an end before the start."""
     try:
-        end = normalize_date(value)
+        end = normalize_date(unwrap(value))
     except ValueError as error:
         if str(error) == NO_DATE:
             return {}
@@ -222,39 +288,15 @@ def _get_end(value: Any, start: str) -> dict[str, str]:
     return {"end": end}
 
 
-def _get_value(cells: Cells, path: str, role: str) -> Any:
-    """The value of a column, as rows of fki contain it."""
-    value = cells.get(path)
-    if path not in cells:
-        column, *inner = path.split(".")
-        value = cells.get(column)
-        for part in inner:
-            value = _get_field(value, part)
-    if role in ("date", "start", "end"):
-        return value[0] if isinstance(value, list) and len(value) == 1 else value
-    if role in LIST_COLUMNS:
-        parts = value if isinstance(value, list) else [value]
-        return list(dict.fromkeys(text for part in parts if (text := _cell_text(part))))
-    return _cell_text(value[0] if isinstance(value, list) and len(value) == 1 else value)
+def _fill_prompt(text: str, subject: str) -> str:
+    """A prompt with its subject in place of {}, and our blank in place of another blank.
 
-
-def _get_field(value: Any, part: str) -> Any:
-    """A field of an object, or of each object in a list."""
-    if isinstance(value, list):
-        return [_get_field(each, part) for each in value]
-    return value.get(part) if isinstance(value, dict) else None
-
-
-def _cell_text(value: Any) -> str:
-    """A cell as text; "" if it is empty or has several values."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or value != value:
-        return ""
-    if isinstance(value, int):
-        return str(value)  # all digits
-    return value.strip() if isinstance(value, str) else f"{value:.15g}"
-
-
-def _replace_blank(text: str) -> str:
-    """A prompt with our blank in place of another blank that occurs once."""
-    signs = [sign for sign in BLANKS if text.count(sign) == 1 and SENTINEL not in text]
-    return text.replace(signs[0], SENTINEL) if len(signs) == 1 else text
+    Raises ValueError for {} without a subject, and for several blanks.
+    """
+    if SLOT in text and not subject:
+        raise ValueError(NO_SUBJECT)
+    text = text.replace(SLOT, subject) if subject else text
+    blanks = BLANKS.findall(text) if SENTINEL not in text else []
+    if len(blanks) > 1:
+        raise ValueError(SEVERAL_BLANKS)
+    return text.replace(blanks[0], SENTINEL) if blanks else text

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fki.core.decompress import Compression, detect_compression, open_stream, read_errors
 from fki.net.bzip2 import READ_SIZE, damaged_error, iter_blocks
-from fki.net.decompress import Compression, detect_compression, open_stream, read_errors
 
 BZIP2_PIECE_BYTES = 2 * 2**20  # compressed; some 30 MiB of a dump
 PLAIN_PIECE_BYTES = 16 * 2**20

@@ -25,10 +25,10 @@ from filelock import FileLock
 
 from fki import __version__
 from fki.core.atomic_io import file_digest, sync, write_json
+from fki.core.decompress import detect_compression
 from fki.core.errors import ConfigError, DataError, FkiError
-from fki.net.decompress import detect_compression
+from fki.core.optional import require_module
 from fki.net.downloads import FileProgress, OnProgress
-from fki.net.optional import require_module
 from fki.sources.wikidata.dump_pieces import iter_pieces
 from fki.sources.wikidata.scope import Scope
 from fki.sources.wikidata.statements import (

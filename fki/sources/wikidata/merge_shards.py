@@ -20,8 +20,8 @@ from operator import itemgetter
 from pathlib import Path
 
 from fki.core.errors import DataError
+from fki.core.optional import require_module
 from fki.net.downloads import OnProgress
-from fki.net.optional import require_module
 from fki.net.resolve_source import SourceRecord
 from fki.sources.id_set import IdSet
 from fki.sources.wikidata.dump_shard import (

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from fki.core.errors import ConfigError
+from fki.core.optional import require_module
 from fki.net.downloads import OnProgress
 from fki.net.http import HttpClient
-from fki.net.optional import require_module
 from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.request import ProgressReporter, WikipediaRequest, require_contact
 from fki.sources.wikipedia.dataset import build_draft

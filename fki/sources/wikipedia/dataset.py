@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from fki.core.errors import DataError
+from fki.core.optional import require_module
 from fki.net.downloads import FileProgress, OnProgress
-from fki.net.optional import require_module
 from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.wikipedia.align_facts import FactAligner, read_facts
 from fki.sources.wikipedia.collect_changes import ChangeCollector

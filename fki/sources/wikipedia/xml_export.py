@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from xml.parsers.expat import ExpatError, ParserCreate
 
+from fki.core.decompress import CHUNK_SIZE, DecompressionError, open_decompressed
 from fki.core.errors import DataError
-from fki.net.decompress import CHUNK_SIZE, DecompressionError, open_decompressed
 
 MAX_TEXT_CHARS = 2**23  # of a page; MediaWiki allows 2 MiB
 MAX_TAG_BYTES = 2**24

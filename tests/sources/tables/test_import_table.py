@@ -9,7 +9,6 @@ import pytest
 from fki.core.errors import ConfigError, DataError
 from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.tables.import_table import (
-    _cell_text,
     draft_dataset,
     open_folder_tables,
     parse_columns,
@@ -83,7 +82,9 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path: Path) -> None:
     rows = [row, row, row | {"d": None}, row | {"d": "3/4/2021"}, row | {"o": []},
             row | {"e": "2020"}, row | {"s": ["Eden", "Utopia"]}]  # fmt: skip
     found = make(tmp_path / "t", rows, FACTS + ",end=e")
-    assert sorted(found.dropped.values()) == [1, 1, 1, 1, 2]
+    assert sorted(found.dropped.values()) == [1, 1, 1, 1, 1, 1]
+    assert found.dropped["stream: 'o': no text"] == 1
+    assert found.dropped["stream: 's': several values"] == 1
     assert found.dropped["stream: an end before its start"] == 1
     assert found.dropped["stream: no date"] == 1
 
@@ -153,6 +154,231 @@ def test_a_folder_without_tables_is_said(tmp_path: Path, name: str) -> None:
         open_folder_tables(tmp_path / name, "", "")
 
 
-@pytest.mark.parametrize("number", [7, 12345678901234567890, 10**400])
-def test_an_integer_keeps_all_its_digits(number: int) -> None:
-    assert _cell_text(number) == str(number)
+def csv_dataset(folder: Path, text: str, columns: str, date: str = "") -> DatasetDraft:
+    folder.mkdir(exist_ok=True)
+    (folder / "t.csv").write_text(text, encoding="utf-8")
+    return draft_dataset(
+        "own", open_folder_tables(folder, "", ""), parse_columns(columns), date, "typed"
+    )
+
+
+def test_rows_with_more_cells_than_the_header_are_counted(tmp_path: Path) -> None:
+    text = "d,s,r,o\n2024-01-05,Arven,mayor,Pell, Ada\n2024-01-06,Brel,mayor,Bo,,\n"
+    found = csv_dataset(tmp_path / "t", text, FACTS)
+    assert [row["object"] for row in found.tables["stream"]] == [["Bo"]]
+    assert found.dropped == {"stream: more cells than the header": 1}
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "arrow"])
+def test_a_column_that_occurs_twice_is_an_error(tmp_path: Path, kind: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (tmp_path / "t").mkdir()
+    file = tmp_path / "t" / f"t.{kind}"
+    table = pa.table([["Arven"], ["mayor"], ["Ada"], ["Bo"], ["2024"]], names=[*"sroo", "d"])
+    if kind == "parquet":
+        pq.write_table(table, file)
+    elif kind == "arrow":
+        with pa.OSFile(str(file), "wb") as out, pa.ipc.new_stream(out, table.schema) as stream:
+            stream.write_table(table)
+    else:
+        row = '{"s": "Arven", "r": "mayor", "o": "Ada", "o": "Bo", "d": "2024"}\n'
+        file.write_text(row if kind == "jsonl" else "s,r,o,o,d\nArven,mayor,Ada,Bo,2024\n")
+    with pytest.raises(DataError, match=f"t.{kind}.*'o' occurs twice"):
+        draft_dataset(
+            "own", open_folder_tables(tmp_path / "t", "", ""), parse_columns(FACTS), "", ""
+        )
+
+
+def test_columns_without_a_name_do_no_harm(tmp_path: Path) -> None:
+    found = csv_dataset(tmp_path / "t", "s,r,o,d,,\nArven,mayor,Ada,2024,,\n", FACTS)
+    assert len(found.tables["stream"]) == 1
+
+
+def test_numbers_of_parquet_keep_their_digits(tmp_path: Path) -> None:
+    from decimal import Decimal
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (tmp_path / "t").mkdir()
+    columns = {
+        "i": pa.array([1234567890123456, 2**63 - 1], pa.int64()),
+        "u": pa.array([2**64 - 1, 0], pa.uint64()),
+        "f": pa.array([0.1, 16777216.0], pa.float32()),
+        "d": pa.array([Decimal("1.50"), Decimal("99999999999999999.25")], pa.decimal128(38, 9)),
+        "b": pa.array([True, False]),
+        "x": pa.array([0.1, float("inf")]),
+    }
+    names = {"s": ["Ann", "Bo"], "r": ["number"] * 2}
+    pq.write_table(pa.table({**names, **columns}), tmp_path / "t" / "t.parquet")
+    read = {}
+    for name in columns:
+        source = open_folder_tables(tmp_path / "t", "", "")
+        found = draft_dataset(
+            "own", source, parse_columns(f"subject=s,relation=r,object={name}"), "2024", ""
+        )
+        read[name] = [row["object"][0] for row in found.tables["stream"]]
+    assert read == {
+        "i": ["1234567890123456", "9223372036854775807"],
+        "u": ["18446744073709551615", "0"],
+        "f": ["0.1", "16777216"],
+        "d": ["1.5", "99999999999999999.25"],
+        "b": ["true", "false"],
+        "x": ["0.1"],
+    }
+
+
+def test_numbers_of_json_keep_their_digits(tmp_path: Path) -> None:
+    (tmp_path / "t").mkdir()
+    numbers = ["1234567890123456", "12345678901234567890123", "1e999", "true", "-0.5", "NaN"]
+    lines = [f'{{"s": "{i}", "r": "number", "o": {n}}}' for i, n in enumerate(numbers)]
+    (tmp_path / "t" / "t.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    found = draft_dataset(
+        "own", open_folder_tables(tmp_path / "t", "", ""),
+        parse_columns("subject=s,relation=r,object=o"), "2024", "",
+    )  # fmt: skip
+    assert [row["object"][0] for row in found.tables["stream"]] == [
+        "1234567890123456", "12345678901234567890123", "true", "-0.5",
+    ]  # fmt: skip
+    assert found.dropped == {"stream: 'o': no text": 2}
+
+
+def test_dates_that_python_has_not_are_counted(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (tmp_path / "t").mkdir()
+    for kind, days in ((pa.date32(), 1), (pa.timestamp("s"), 86_400)):
+        whole = pa.int32() if kind == pa.date32() else pa.int64()
+        dates = pa.array([19800 * days, -1_000_000 * days, 5_000_000 * days], whole).cast(kind)
+        table = pa.table({"s": [*"abc"], "r": ["head"] * 3, "o": ["Ann"] * 3, "d": dates})
+        pq.write_table(table, tmp_path / "t" / "t.parquet")
+        source = open_folder_tables(tmp_path / "t", "", "")
+        found = draft_dataset("own", source, parse_columns(FACTS), "2024", "")
+        assert [row["start"] for row in found.tables["stream"]] == ["2024-03-18"]
+        assert found.dropped == {"stream: an unreadable date": 2}
+
+
+def test_the_first_day_of_the_calendar_is_no_date(tmp_path: Path) -> None:
+    text = "s,r,o,d,b\nArven,mayor,Ada Pell,0001-01-01,Bo\nBrel,mayor,Cy,2024-01-05,\n"
+    found = csv_dataset(tmp_path / "t", text, FACTS + ",old=b")
+    assert found.dropped == {"stream: no date": 1} and "base" not in found.tables
+    dated = csv_dataset(tmp_path / "t", text, FACTS + ",old=b", "2024-02")
+    assert [row["start"] for row in dated.tables["stream"]] == ["2024-02", "2024-01-05"]
+
+
+@pytest.mark.parametrize("date", ["0001-01-01", "0001", "soon"])
+def test_a_date_for_all_rows_must_have_a_day_before_it(tmp_path: Path, date: str) -> None:
+    with pytest.raises(ConfigError, match="--date: "):
+        make(tmp_path / "t", [{"s": "Eden", "r": "head", "o": "Ann", "d": "2021"}], FACTS, date)
+
+
+def test_old_answers_in_nested_lists_are_base_facts(tmp_path: Path) -> None:
+    row = {"q": "Eden's capital is", "a": "Beta", "b": [["Alphatown"]]}
+    rows = [row, row | {"q": "Utopia's capital is", "b": [{"text": "Gamma"}]}]
+    found = make(tmp_path / "t", rows, "prompt=q,target=a,old=b", "2021-03-05")
+    assert [row["target"] for row in found.tables["base"]] == [["Alphatown"]]
+    assert found.dropped == {"base: 'b': an object, not a text": 1}
+
+
+def test_property_numbers_have_the_wordings_of_the_relations(tmp_path: Path) -> None:
+    row = {"s": "Eden", "r": "P6", "o": "Ann", "d": "2021"}
+    found = make(tmp_path / "t", [row, row | {"r": "P999999"}, row | {"r": "head"}], FACTS)
+    assert found.wordings["P6"]["label"] == "head of government" and [*found.wordings] == ["P6"]
+    assert all("[X]" in text and "[Y]" in text for text in found.wordings["P6"]["wordings"])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "asked"),
+    [
+        ("[MASK] leads Eden.", "<extra_id_0> leads Eden."),
+        ("Eden is led by ____.", "Eden is led by <extra_id_0>."),
+        ("Eden is led by <MASK>.", "Eden is led by <extra_id_0>."),
+        ("[MASK] leads <extra_id_0>.", "[MASK] leads <extra_id_0>."),
+        ("snake_case and __init__ of", "snake_case and __init__ of"),
+        ("[MASK] leads [MASK].", ""),
+        ("_X_ leads ____.", ""),
+        ("{} is led by", ""),
+    ],
+)
+def test_blanks_of_other_datasets_are_read(tmp_path: Path, prompt: str, asked: str) -> None:
+    rows = [{"q": prompt, "a": "Ann"}, {"q": "Utopia is led by", "a": "Bo"}]
+    found = make(tmp_path / "t", rows, "prompt=q,target=a", "2021")
+    assert [row["prompt"] for row in found.tables["stream"]][:-1] == [asked] * bool(asked)
+
+
+def test_the_subject_of_a_prompt_replaces_its_slot(tmp_path: Path) -> None:
+    row = {"edit": {"prompt": "{} is led by", "subject": "Eden", "new": {"str": "Ann"}}}
+    columns = "prompt=edit.prompt,subject=edit.subject,target=edit.new.str"
+    found = make(tmp_path / "t", [row], columns, "2021")
+    assert [row["prompt"] for row in found.tables["stream"]] == ["Eden is led by"]
+    with pytest.raises(DataError, match=r"a prompt with \{\} and no subject \(1\)"):
+        make(tmp_path / "t", [row], "prompt=edit.prompt,target=edit.new.str", "2021")
+
+
+def test_the_reason_of_a_skipped_row_names_its_column(tmp_path: Path) -> None:
+    row = {"q": "Eden is led by", "a": {"text": "Ann"}, "b": "Bo"}
+    with pytest.raises(DataError, match=r"stream: 'a': an object, not a text \(1\)\.$"):
+        make(tmp_path / "t", [row], "prompt=q,target=a,old=b", "2021")
+
+
+def test_the_folder_itself_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "towns", [{"s": "Eden", "r": "head", "o": "Ann", "d": "2021"}], FACTS)
+    monkeypatch.chdir(tmp_path / "towns")
+    assert open_folder_tables(Path(), "", "").title == "towns"
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("extra", [{}, {"version": "1.1", "tags": ["x"]}])
+def test_a_json_object_with_one_list_of_rows_is_that_table(
+    tmp_path: Path, indent: int | None, extra: dict[str, Any]
+) -> None:
+    (tmp_path / "t").mkdir()
+    rows = [{"q": "Eden is led by", "a": [{"text": "Ann"}]}]
+    content = json.dumps({**extra, "data": rows}, indent=indent)
+    (tmp_path / "t" / "t.json").write_text(content, encoding="utf-8")
+    source = open_folder_tables(tmp_path / "t", "", "")
+    found = draft_dataset("own", source, parse_columns("prompt=q,target=a.text"), "2021", "")
+    assert [row["target"] for row in found.tables["stream"]] == [["Ann"]]
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_json_object_that_has_the_columns_is_one_row(tmp_path: Path, indent: int | None) -> None:
+    (tmp_path / "t").mkdir()
+    row = {"q": "Eden is led by", "a": [{"text": "Ann"}]}
+    (tmp_path / "t" / "t.json").write_text(json.dumps(row, indent=indent), encoding="utf-8")
+    source = open_folder_tables(tmp_path / "t", "", "")
+    found = draft_dataset("own", source, parse_columns("prompt=q,target=a.text"), "2021", "")
+    assert len(found.tables["stream"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "words", "hint"),
+    [
+        ({"train": [{"q": "x"}], "dev": [{"q": "x"}]}, "several lists of rows.*train, dev",
+         "jq -c '.[\"train\"]"),
+        ({"Who leads Eden?": {"a": "Ann"}}, "no list of rows.*Who leads Eden", "jq"),
+        ({"q": ["a", "b"], "a": ["x", "y"]}, "no list of rows.*q, a", "jq"),
+    ],
+)  # fmt: skip
+def test_a_json_object_without_one_table_is_named(
+    tmp_path: Path, value: dict[str, Any], words: str, hint: str
+) -> None:
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "t.json").write_text(json.dumps(value, indent=1), encoding="utf-8")
+    source = open_folder_tables(tmp_path / "t", "", "")
+    with pytest.raises(DataError, match=words) as caught:
+        draft_dataset("own", source, parse_columns("prompt=p,target=t"), "2021", "")
+    assert hint in str(caught.value.hint)
+
+
+def test_an_archive_is_named_as_one(tmp_path: Path) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "t.zip", "w") as archive:
+        archive.writestr("t.csv", "s,r,o,d\n")
+    with pytest.raises(DataError, match=r"t.zip is an archive") as caught:
+        open_folder_tables(tmp_path / "t.zip", "", "")
+    assert "Unpack it" in str(caught.value.hint)

@@ -17,17 +17,20 @@ from threading import Event, Thread
 from typing import IO, Literal, NamedTuple
 
 from fki.core.errors import DataError
-from fki.net.optional import import_zstd
+from fki.core.git_lfs import refuse_pointer
+from fki.core.optional import import_zstd
 
 Compression = Literal["plain", "bzip2", "gzip", "xz", "zstd", "7z"]
 
 MAGIC: dict[bytes, Compression] = {
-    b"BZh": "bzip2",
+    **{b"BZh%d" % level: "bzip2" for level in range(1, 10)},
     b"\x1f\x8b": "gzip",
-    b"\xfd7zX": "xz",
+    b"\xfd7zXZ\0": "xz",
     b"\x28\xb5\x2f\xfd": "zstd",
     b"7z\xbc\xaf": "7z",
 }
+MAGIC_SIZE = max(map(len, MAGIC))
+COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 CHUNK_SIZE = 2**18  # decompressed bytes
 CHUNKS_AHEAD = 8
 
@@ -44,14 +47,23 @@ class DecompressedFile(NamedTuple):
 
 
 def detect_compression(file: Path) -> Compression:
-    """The compression of a file. Raises DataError if the file is unreadable or empty."""
+    """The compression of a file.
+
+    Raises DataError if the file is unreadable or empty, or is a pointer of Git LFS.
+    """
+    refuse_pointer(file)
     try:
         with file.open("rb") as raw:
-            head = raw.read(4)
+            head = raw.read(MAGIC_SIZE)
     except OSError as error:
         raise DataError(f"Cannot read {file}: {error.strerror or error}.") from None
     if not head:
         raise DataError(f"{file} is empty.", hint="Download it again from its source.")
+    return identify_compression(head)
+
+
+def identify_compression(head: bytes) -> Compression:
+    """The compression of a file that begins with these bytes, of which MAGIC_SIZE suffice."""
     return next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), "plain")
 
 
@@ -73,7 +85,7 @@ def open_stream(file: Path, raw: IO[bytes], compression: Compression) -> IO[byte
         case "7z":
             raise DataError(
                 f"{file} is a 7-Zip archive, which is not supported.",
-                hint="Decompress it, or download the .bz2 of the same dump.",
+                hint="Decompress it, or download another format, such as .bz2.",
             )
     return raw
 

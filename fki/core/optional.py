@@ -13,7 +13,7 @@ def require_module(name: str) -> Any:
         return import_module(name)
     except ImportError:
         raise DataError(
-            f"This dump requires {name}, which is not installed.",
+            f"This file requires {name}, which is not installed.",
             hint='Run: pip install "fki[dumps]"',
         ) from None
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from fki.core.errors import DataError
-from fki.net.decompress import (
+from fki.core.decompress import (
     CHUNK_SIZE,
     DecompressionError,
     detect_compression,
     open_decompressed,
 )
-from fki.net.optional import import_zstd
+from fki.core.errors import DataError
+from fki.core.optional import import_zstd
 
 TEXT = b"a line of text\n" * (CHUNK_SIZE // 10)
 
@@ -63,3 +63,8 @@ def test_a_file_that_cannot_be_read_is_named(
         file.write_bytes(content)
     with pytest.raises(DataError, match=fact), open_decompressed(file):
         pass
+
+
+def test_text_that_looks_like_the_start_of_bzip2_is_plain(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("BZhang,mayor\n", encoding="utf-8")
+    assert detect_compression(tmp_path / "x.csv") == "plain"
