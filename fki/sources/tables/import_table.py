@@ -230,7 +230,8 @@ def _add_row(collector: RowCollector, table: ColumnMapping, cells: Cells, date: 
     if "prompt" in row:
         if old:
             collector.add_prompt("base", row["prompt"], old, date=_day_before(day))
-        return collector.add_prompt("stream", row["prompt"], row["target"], date=day)
+        collector.add_prompt("stream", row["prompt"], row["target"], date=day)
+        return
     _add_wordings(collector, row["relation"])
     if old:
         collector.add_fact("base", row["subject"], row["relation"], old, start=_day_before(day))
