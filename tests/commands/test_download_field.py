@@ -10,11 +10,13 @@ import shlex
 import tracemalloc
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fki.core.errors import DataError
 from fki.data import open_dataset
 from fki.sources.benchmarks.ckl import fill_spans
 from fki.sources.benchmarks.registry import BENCHMARKS
@@ -540,14 +542,9 @@ def test_check_suggests_the_output_length_that_all_answers_need(fki: Fki, datase
     assert command[-1] == f"output_length={long['count']}"
 
 
-@pytest.mark.parametrize(
-    "row", [{"sub_label": "Ann"}, {"obj_label": 7, "masked_sentences": ["[MASK]."]}]
-)
-def test_a_later_row_without_a_value_or_with_another_type_is_a_data_error(
-    fki: Fki, tmp_path: Path, row: dict[str, Any]
-) -> None:
-    lama(tmp_path / "files")
-    file = tmp_path / "files" / "TREx" / "P19.jsonl"
-    lines(file, [{"sub_label": "Bo", "obj_label": "Rome", "predicate_id": "P19"}, row])
-    shown = fki("download", "lama", "--from", tmp_path / "files")
-    assert shown.code == 3 and "lacks a value" in shown.words
+def test_a_row_that_a_reader_does_not_expect_is_a_data_error(tmp_path: Path) -> None:
+    def read(collector: Any) -> None:
+        raise KeyError("id")
+
+    with pytest.raises(DataError, match=r"lacks a value, .* KeyError\('id'\)"):
+        replace(BENCHMARKS["lama"], read=read).draft(tmp_path, "fki download lama")
