@@ -18,7 +18,6 @@ from fki.core.formatting import (
     format_p_value,
 )
 from fki.core.probe_sets import MOMENTS, describe
-from fki.report.tables import describe_adjustment
 
 if TYPE_CHECKING:
     from fki.comparison.types import Arm, Difference, Group
@@ -187,6 +186,8 @@ def difference_table(group: "Group", *, is_wide: bool) -> tuple[Table, str]:
                 _draw_interval(difference, reach),
                 format_p_value(difference.p_holm),
             )
+    from fki.report.tables import describe_adjustment  # here, since it loads numpy
+
     sentences = (_describe_tests(defined, is_wide=is_wide), describe_adjustment(group))
     return table, ". ".join(filter(None, sentences))
 

@@ -47,12 +47,12 @@ def _change(by_moment: Mapping[str, float | None]) -> str:
 def stream_table(summary: Mapping[str, Any], spent: Mapping[str, float]) -> Table:
     """The stream metrics, and the time that training and evaluation took."""
     rows = []
-    kept = summary["probe_sets"].get(kept_probe_set(summary["probe_sets"]))
-    before = kept["em"]["before"] if kept else None
+    before = _known_before(summary["probe_sets"])
+    periods = len(summary.get("columns", ("",)))  # older summaries lack it; one was trained on
     for metric in STREAM_METRICS:
         value = format_number(summary[metric.key], metric.digits)
         if value == UNDEFINED:
-            reason = explain_undefined(metric.key, before, len(summary["columns"]))
+            reason = explain_undefined(metric.key, before, periods)
             value = reason or UNDEFINED
         rows.append((metric.label, value, metric.describe()))
     rate = spent["examples"] / spent["train_seconds"] if spent["train_seconds"] else None
@@ -61,3 +61,13 @@ def stream_table(summary: Mapping[str, Any], spent: Mapping[str, float]) -> Tabl
     seconds = format_duration(spent["eval_seconds"])
     rows.append(("evaluation", seconds, "every answer is in samples.jsonl"))
     return Table.plain("", ("over the stream", "value", "description"), rows, "lrl")
+
+
+def _known_before(probe_sets: Mapping[str, Any]) -> float | None:
+    """Exact match on kept probes before the stream; None without such probes."""
+    kept = probe_sets.get(kept_probe_set(probe_sets))
+    if kept is None:
+        return None
+    # Where an older summary lacks it, FUAR was undefined only without a gain, as for 100 %.
+    before: float | None = kept.get("em", {}).get("before", 100.0)
+    return before

@@ -61,6 +61,21 @@ def test_fuar_without_a_gain_is_named(sets: tuple[str, ...], text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("before", "text"), [(50.0, "no gain"), (0.0, "nothing known before"), (None, "-")]
+)
+def test_undefined_stream_metrics_have_their_reason(before: float | None, text: str) -> None:
+    metrics: dict[str, object] = dict.fromkeys(metric.key for metric in STREAM_METRICS)
+    sets = {"invariant": {"em": {"before": before}}}
+    summary = {"probe_sets": sets, "columns": ["2024-Q1", "2024-Q2"], **metrics}
+    rows = dict(
+        line.split("  ", 1) for line in drawn(140, stream_table(summary, SPENT)).split("\n")[2:10]
+    )
+    assert rows["FUAR"].strip().startswith(text)
+    assert rows["forgetting"].strip().startswith("nothing to forget")
+    assert rows["KAR"].strip().startswith("- ")
+
+
+@pytest.mark.parametrize(
     ("ties", "begins"),
     [
         ([0, 0], None),
