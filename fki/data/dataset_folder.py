@@ -24,7 +24,7 @@ from fki.data.prompts import SENTINEL_PATTERN, source_text
 from fki.data.row_dates import RowDates
 from fki.data.row_files import ROW_SUFFIXES, Row, RowProblems, parse_rows, raise_for_problems
 from fki.data.row_schema import (
-    check_controls,
+    check_characters,
     fact_reader,
     get_label,
     get_text,
@@ -210,7 +210,7 @@ def _read_probe_set(
             source=source_text(wording, "", prompt),
             answers=get_texts(line.values, answers),
             old_answers=get_texts(line.values, OLD_ANSWERS) if line.values.get(OLD_ANSWERS) else (),
-            relation=check_controls("relation", str(line.values.get("relation") or "")),
+            relation=check_characters("relation", str(line.values.get("relation") or "")),
             subject=get_label(line.values, "subject"),
         )
 

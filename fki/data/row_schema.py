@@ -133,7 +133,7 @@ def default_wordings(relation: str) -> tuple[str, str]:
 def get_label(values: dict[str, Any], column: str) -> str:
     """The text of an optional column that only names a row; "" if there is none."""
     value = values.get(column)
-    return check_controls(column, value.strip()) if isinstance(value, str) else ""
+    return check_characters(column, value.strip()) if isinstance(value, str) else ""
 
 
 def get_text(values: dict[str, Any], column: str) -> str:
@@ -148,15 +148,15 @@ def get_text(values: dict[str, Any], column: str) -> str:
         raise ValueError(f"'{column}' is missing{meant}{found}")
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"'{column}' must be text, not {value!r}")
-    value.encode()  # a lone surrogate, which JSON can spell, raises a ValueError
-    check_controls(column, value)
+    check_characters(column, value)
     if column not in MARKED_COLUMNS and (blank := SENTINEL_PATTERN.search(value)):
         raise ValueError(f"'{column}' must not contain {blank[0]}, a sentinel")
     return value.strip()
 
 
-def check_controls(column: str, text: str) -> str:
-    """The text. Raises ValueError if it contains a control character."""
+def check_characters(column: str, text: str) -> str:
+    """The text. Raises ValueError if it contains a control character or a lone surrogate."""
+    text.encode()  # JSON can spell half a character, which UTF-8 cannot
     if control := find_control(text):
         raise ValueError(f"'{column}' contains a control character, {control}")
     return text

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from fki.core.control_characters import find_control
 from fki.data.row_schema import get_label, get_text, get_texts, parse_question
 from fki.sources.dataset_writer import Row
 from fki.sources.row_spool import RowSpool, SeenDigests
 
 EMPTY = "an empty prompt, answer or text"
-RESERVED = "a reserved token such as <extra_id_0>, a control character, or a text of one word"
+RESERVED = "a reserved token such as <extra_id_0>, or a text of one word"
+CONTROL = "a control character"
 DUPLICATE = "a duplicate"
 
 
@@ -43,7 +45,7 @@ class RowCollector:
         try:
             parse_question(row), get_texts(row, "target")
         except ValueError:
-            self.drop(table, RESERVED if prompt.strip() and target.strip() else EMPTY)
+            self.drop(table, _find_fault([prompt, target]))
             return False
         return True
 
@@ -77,8 +79,7 @@ class RowCollector:
             check()
             content = json.dumps([table, row], sort_keys=True, ensure_ascii=False).encode()
         except ValueError:
-            is_empty = not all(_has_text(value) for value in row.values())
-            self.drop(table, EMPTY if is_empty else RESERVED)
+            self.drop(table, _find_fault([*row.values()]))
             return False
         if self.seen.is_new(hashlib.blake2b(content, digest_size=12).digest()):
             self.tables[table].append(row)
@@ -94,6 +95,19 @@ def _check_prompt(row: Row, columns: list[str]) -> None:
         get_texts(row, name)
     for name in ("subject", "relation"):
         get_label(row, name)
+
+
+def _find_fault(values: list[Any]) -> str:
+    """The reason why the rows' reader refuses these values."""
+    if not all(map(_has_text, values)):
+        return EMPTY
+    return CONTROL if _has_control(values) else RESERVED
+
+
+def _has_control(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_has_control, value))
+    return bool(find_control(value))
 
 
 def _has_text(value: Any) -> bool:

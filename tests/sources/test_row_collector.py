@@ -2,7 +2,7 @@
 
 import tracemalloc
 
-from fki.sources.row_collector import DUPLICATE, EMPTY, RESERVED, RowCollector
+from fki.sources.row_collector import CONTROL, DUPLICATE, EMPTY, RESERVED, RowCollector
 
 
 def test_what_is_kept_is_not_in_memory() -> None:
@@ -24,12 +24,17 @@ def test_what_our_rows_do_not_take_is_counted_with_the_reason() -> None:
     kept.add_document("word", "2021")
     kept.add_document("two words", "2021", title="<extra_id_3>")
     kept.add_prompt("probes/mine", "Eden has", ["Ann"], relation="half a pair: \ud800")
+    kept.add_fact("stream", "Eden\x00", "head", "Ann", start="2021")
+    kept.add_prompt("stream", "Eden has", ["Ann", "B\x1b[31mo"], date="2021")
+    kept.add_document("two\x7f words", "2021")
+    assert not kept.check_prompt("stream", "Eden\x9b has", "Ann")
     kept.drop("stream", "no date")
     assert kept.dropped == {
         f"stream: {DUPLICATE}": 1,
         f"stream: {EMPTY}": 1,
         f"stream: {RESERVED}": 3,
         f"probes/mine: {RESERVED}": 1,
+        f"stream: {CONTROL}": 4,
         "stream: no date": 1,
     }
     assert len(kept.tables["stream"]) == 1

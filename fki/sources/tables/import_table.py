@@ -8,8 +8,9 @@ number of Wikidata, P6, has the wordings of fki's table.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from fki.core.atomic_io import file_digest
 from fki.core.calendar import last_day, parse_date
 from fki.core.errors import ConfigError, DataError, did_you_mean
 from fki.data.prompts import SENTINEL
+from fki.data.row_dates import NO_DATE, DayOrder, normalize_date
 from fki.data.row_files import Cells, read_columns, read_table
 from fki.net import hub
 from fki.net.archives import is_archive
@@ -27,7 +29,6 @@ from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.row_collector import RowCollector
 from fki.sources.tables.cells import NO_TEXT, get_cell, read_answers, read_text, unwrap
 from fki.sources.tables.hub_layout import TableSelection, select_files
-from fki.sources.tables.parse_date import NO_DATE, normalize_date
 from fki.sources.wikidata.relations import load_relations
 
 ROW_KINDS = {  # required columns of each kind of row, beside its date, and optional ones
@@ -133,13 +134,14 @@ def draft_dataset(
             continue
         table = table or {("date" if o == "start" else o): o for o in ROLES if o in present}
         _check_columns(table, present, file, date)
+        order = DayOrder(partial(_iter_dates, source.files[file], file, table, expected))
         for cells in read_table(
             source.files[file],
             file,
             expect=expected,
             on_ragged=lambda: collector.drop("stream", RAGGED),
         ):
-            _add_row(collector, table, cells, date)
+            _add_row(collector, table, cells, date, order)
     if "stream" not in collector.tables:
         raise DataError(
             f"'{source.title}' contains no usable row"
@@ -212,12 +214,23 @@ def _day_before(day: str) -> str:
     return (parse_date(day)[0] - timedelta(days=1)).isoformat()
 
 
-def _add_row(collector: RowCollector, table: ColumnMapping, cells: Cells, date: str) -> None:
+def _iter_dates(
+    file: Path, name: str, table: ColumnMapping, expected: list[str]
+) -> Iterator[object]:
+    """The dates and ends of a table's rows, as they are written."""
+    columns = [table[role] for role in ("date", "end") if role in table]
+    for cells in read_table(file, name, expect=expected, on_ragged=lambda: None):
+        yield from (unwrap(get_cell(cells, column)) for column in columns)
+
+
+def _add_row(
+    collector: RowCollector, table: ColumnMapping, cells: Cells, date: str, order: DayOrder
+) -> None:
     """Add a row, or count it with the reason why it is skipped."""
     raw = {role: get_cell(cells, column) for role, column in table.items()}
     try:
-        day = _get_date(raw.pop("date", None), date)
-        end = _get_end(raw.pop("end", None), day)
+        day = _get_date(raw.pop("date", None), date, order)
+        end = _get_end(raw.pop("end", None), day, order)
         old = _get_old(collector, table, raw.pop("old", None))
         row = {role: _read_cell(value, role, table[role]) for role, value in raw.items()}
         if "prompt" in row:
@@ -267,19 +280,19 @@ def _add_wordings(collector: RowCollector, relation: str) -> None:
         collector.wordings[relation] = {"label": known.label, "wordings": [*known.wordings]}
 
 
-def _get_date(value: Any, date: str) -> str:
+def _get_date(value: Any, date: str, order: DayOrder) -> str:
     try:
-        return normalize_date(unwrap(value))
+        return normalize_date(unwrap(value), order)
     except ValueError as error:
         if date and str(error) == NO_DATE:
             return date
         raise
 
 
-def _get_end(value: Any, start: str) -> dict[str, str]:
+def _get_end(value: Any, start: str, order: DayOrder) -> dict[str, str]:
     """The end of a fact, if it has one. Raises ValueError for an end before the start."""
     try:
-        end = normalize_date(unwrap(value))
+        end = normalize_date(unwrap(value), order)
     except ValueError as error:
         if str(error) == NO_DATE:
             return {}

@@ -6,16 +6,15 @@ filters of answers are those of TemporalWiki (Jang et al., 2022) that need no te
 """
 
 import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import date
 from itertools import groupby
 from typing import Any
 
-from fki.core.control_characters import find_control
 from fki.core.types import OBJECT, SUBJECT
 from fki.data.prompts import SPECIAL_TOKEN
+from fki.data.row_schema import check_characters
 from fki.sources.dataset_writer import Row
 from fki.sources.wikidata.hash_sampling import HashSample, hash_rank
 from fki.sources.wikidata.relations import ALWAYS, Relation
@@ -36,7 +35,6 @@ MIN_UNCHANGED = 20  # unchanged keys per relation, or as many as changed keys if
 
 SHARED_LABEL = "label shared by two subjects"
 NO_ANSWER_LABEL = "no English label"
-CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # or half a character
 
 
 class CompactRows(Collection[Row]):
@@ -173,8 +171,10 @@ class FactSelector:
         """Raises UnclearTimeline if a label is missing, too long, reserved or in the prompt."""
         if not subject.strip() or not answer.strip():
             raise UnclearTimeline(NO_ANSWER_LABEL)
-        if CONTROL_CHARACTER.search(subject + answer):
-            raise UnclearTimeline("label contains a control character")
+        try:
+            check_characters("label", subject + answer)
+        except ValueError:  # or half a character
+            raise UnclearTimeline("label contains a control character") from None
         if len(answer.split()) > MAX_ANSWER_WORDS:
             raise UnclearTimeline(f"answer longer than {MAX_ANSWER_WORDS} words")
         prompts = (w.replace(SUBJECT, subject) for w in self.relations[relation].wordings)
@@ -184,8 +184,6 @@ class FactSelector:
             raise UnclearTimeline("answer contained in its prompt, or the reverse")
         if SPECIAL_TOKEN.search(f"{subject} {answer}") or {SUBJECT, OBJECT} & {subject, answer}:
             raise UnclearTimeline("label contains a token reserved by fki or T5")
-        if find_control(subject + answer):
-            raise UnclearTimeline("label contains a control character")
 
     def _iter_unambiguous(self, keys: list[bytes]) -> Iterator[Row]:
         """Yield the rows of all keys, except keys whose labels belong to another subject too."""

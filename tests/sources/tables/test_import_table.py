@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from fki.core.errors import ConfigError, DataError
+from fki.data.row_files import RowProblems, parse_rows
+from fki.data.row_schema import fact_reader
 from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.tables.import_table import (
     draft_dataset,
@@ -382,3 +384,52 @@ def test_an_archive_is_named_as_one(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"t.zip is an archive") as caught:
         open_folder_tables(tmp_path / "t.zip", "", "")
     assert "Unpack it" in str(caught.value.hint)
+
+
+def test_other_rows_settle_the_order_of_day_and_month(tmp_path: Path) -> None:
+    def starts(folder: str, *days: str) -> list[str]:
+        rows = "".join(f"T{n},mayor,Ann {n},{day}\n" for n, day in enumerate(days))
+        found = csv_dataset(tmp_path / folder, f"s,r,o,d\n{rows}", FACTS)
+        assert not found.dropped, found.dropped
+        return [row["start"] for row in found.tables["stream"]]
+
+    assert starts("german", "03/04/2021", "13/04/2021") == ["2021-04-03", "2021-04-13"]
+    assert starts("american", "03/04/2021", "04/13/2021") == ["2021-03-04", "2021-04-13"]
+
+
+def test_an_end_settles_the_order_of_day_and_month_too(tmp_path: Path) -> None:
+    text = "s,r,o,d,e\nArven,mayor,Ada,03/04/2021,31/12/2021\nBrel,mayor,Cy,05/06/2021,\n"
+    found = csv_dataset(tmp_path / "t", text, FACTS + ",end=e")
+    rows = [(row["start"], row.get("end")) for row in found.tables["stream"]]
+    assert rows == [("2021-04-03", "2021-12-31"), ("2021-06-05", None)]
+
+
+@pytest.mark.parametrize("other", ["2021-04-05", "13/04/2021\nC,mayor,Cy,04/13/2021"])
+def test_a_row_with_an_open_order_is_counted(other: str, tmp_path: Path) -> None:
+    text = f"s,r,o,d\nArven,mayor,Ada,03/04/2021\nBrel,mayor,Bo,{other}\n"
+    found = csv_dataset(tmp_path / "t", text, FACTS)
+    assert found.dropped == {"stream: an ambiguous date, such as 03/04/2021": 1}
+
+
+def test_an_imported_table_and_an_own_folder_have_the_same_dates(tmp_path: Path) -> None:
+    days = ("03/04/2021 10:00", "13/04/2021", "5-Jan-2024", "March 5, 2021", "20210305")
+    names = "subject,relation,object,start\n"
+    text = names + "".join(f'T{n},mayor,Ann {n},"{day}"\n' for n, day in enumerate(days))
+    imported = csv_dataset(tmp_path / "t", text, "")
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "stream.csv").write_text(text, encoding="utf-8")
+    facts = parse_rows(own / "stream.csv", fact_reader({}, dated=True), RowProblems())
+    assert [str(fact.start) for fact in facts] == [
+        row["start"] for row in imported.tables["stream"]
+    ]
+    assert len(imported.tables["stream"]) == len(days)
+
+
+@pytest.mark.parametrize("control", ["\0", "\x1b[31m", "\x7f", "\x9b"])
+def test_rows_with_a_control_character_are_counted(control: str, tmp_path: Path) -> None:
+    row = {"s": "Arven", "r": "mayor", "o": "Ada\tPell", "d": "2021"}
+    broken = [row | {column: f"A{control}b"} for column in "sro"]
+    found = make(tmp_path / "t", [row, *broken], FACTS)
+    assert [row["object"] for row in found.tables["stream"]] == [["Ada\tPell"]]
+    assert found.dropped == {"stream: a control character": 3}
