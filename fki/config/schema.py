@@ -30,13 +30,22 @@ Effect = Literal["results", "scoring", "nothing"]
 """
 
 
-def setting(default: Any, *, affects: Effect, is_location: bool = False) -> Any:
+def setting(
+    default: Any, *, affects: Effect, is_location: bool = False, in_evaluation: bool = False
+) -> Any:
     """A field of `Config` that states its effect.
 
     Args:
         is_location: a path that is written to; the runs of a sweep and a resumed run may differ.
+        in_evaluation: an evaluation outside of training reads it, too; if it affects scoring, it
+            always does.
     """
-    return Field(default, json_schema_extra={"affects": affects, "is_location": is_location})
+    extra = {
+        "affects": affects,
+        "is_location": is_location,
+        "in_evaluation": in_evaluation or affects == "scoring",
+    }
+    return Field(default, json_schema_extra=extra)
 
 
 class Budget(BaseModel):
@@ -76,14 +85,14 @@ class Config(BaseModel):
     """Model to train: the embedded t5-mini, a folder, or a name on the Hugging Face Hub."""
     method: NonEmptyText = setting("vanilla", affects="results")
     """Training method: a built-in method or the name of an installed plug-in."""
-    dataset: NonEmptyText = setting("wiki", affects="results")
+    dataset: NonEmptyText = setting("wiki", affects="results", in_evaluation=True)
     """Dataset: a known name or a folder."""
-    dataset_version: Version = setting("quarter", affects="results")
+    dataset_version: Version = setting("quarter", affects="results", in_evaluation=True)
     """Length of a period."""
-    since: str = setting("", affects="results")
+    since: str = setting("", affects="results", in_evaluation=True)
     """Train only on periods that start on or after this date, such as 2024, 2024-05 or 2024-Q2.
     Empty: all periods."""
-    max_periods: NonNegativeInt = setting(0, affects="results")
+    max_periods: NonNegativeInt = setting(0, affects="results", in_evaluation=True)
     """Train only on this many periods, the earliest. 0: all."""
 
     prompt_format: PromptFormat = setting("sentinel", affects="scoring")
@@ -146,13 +155,13 @@ class Config(BaseModel):
     use_deepspeed: bool = setting(False, affects="results")
     """DeepSpeed. Not supported yet: only false is accepted."""
 
-    eval_batch_size: PositiveInt = setting(256, affects="results")
+    eval_batch_size: PositiveInt = setting(256, affects="results", in_evaluation=True)
     """Maximum number of probes per device and batch."""
-    eval_batch_tokens: NonNegativeInt = setting(4096, affects="results")
+    eval_batch_tokens: NonNegativeInt = setting(4096, affects="results", in_evaluation=True)
     """Maximum number of padded input tokens per evaluation batch. 0: use eval_batch_size."""
     eval_every: NonNegativeInt = setting(0, affects="scoring")
     """Evaluate after this many periods. 0: at most 12 evaluations, evenly spread."""
-    eval_lookback: NonNegativeInt = setting(0, affects="results")
+    eval_lookback: NonNegativeInt = setting(0, affects="results", in_evaluation=True)
     """Number of past evaluated phases that each evaluation probes again. 0: all."""
     max_probes_per_set: NonNegativeInt = setting(500, affects="scoring")
     """Maximum number of probes of a keep-set, and of cloze per phase, sampled with a fixed seed.
@@ -223,6 +232,11 @@ def settings_affecting(effect: Effect) -> tuple[str, ...]:
 def location_settings() -> tuple[str, ...]:
     """The names of the settings that are paths to write to."""
     return tuple(name for name in SETTINGS if _metadata(name)["is_location"])
+
+
+def evaluation_settings() -> tuple[str, ...]:
+    """The names of the settings that an evaluation outside of training reads."""
+    return tuple(name for name in SETTINGS if _metadata(name)["in_evaluation"])
 
 
 def _metadata(name: str) -> dict[str, Any]:

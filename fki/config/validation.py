@@ -1,5 +1,6 @@
 """Problems of settings, collected into one error: each line has the requirement and the value."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin
@@ -66,7 +67,8 @@ def describe_error(key: str, details: ErrorDetails, model: type[BaseModel]) -> s
         return f"{key}: {details['msg']}."
     words = [choice for choice in _choices(fields[name].annotation) if isinstance(choice, str)]
     close = did_you_mean(value, words) if isinstance(value, str) else ""
-    return f"{key} must be {must_be}, not {format_value(value)}.{close}"
+    toml = _suggest_toml(value, fields[name].annotation) if isinstance(value, str) else ""
+    return f"{key} must be {must_be}, not {format_value(value)}.{close}{toml}"
 
 
 KINDS = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
@@ -88,6 +90,21 @@ def _describe_requirement(annotation: Any, metadata: Sequence[Any]) -> str:
     ]
     kind = KINDS.get(annotation, "")
     return f"{kind} {' and '.join(bounds)}".strip() if kind else ""
+
+
+def _suggest_toml(text: str, annotation: Any) -> str:
+    """ " In TOML: 0.001." for .001, which TOML does not have; "" if the text is no such value."""
+    if annotation is bool:
+        toml = text.lower() if text.lower() in ("true", "false") else ""
+    elif annotation in (int, float):
+        try:
+            number = annotation(text)
+        except ValueError:
+            return ""
+        toml = repr(number) if math.isfinite(number) else ""
+    else:
+        toml = ""
+    return f" In TOML: {toml}." if toml else ""
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:

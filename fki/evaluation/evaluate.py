@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fki.config.resolve import Layer, ResolvedConfig, resolve
-from fki.config.schema import Config, to_dict
+from fki.config.schema import Config, evaluation_settings, flatten, settings_affecting, to_dict
 from fki.core import registry
 from fki.core.atomic_io import append_lines, write_json
 from fki.core.errors import ConfigError, FkiError
@@ -31,7 +31,8 @@ class EvaluationResult:
     version: str
     scores: list[Score]
     summary: dict[str, Any]
-    notes: list[str]  # about changed data, and questions and answers that do not fit the model
+    notes: list[str]
+    """On settings without effect, changed data, and questions and answers that do not fit."""
 
 
 def evaluate(
@@ -49,14 +50,14 @@ def evaluate(
         output: a new or empty folder for scores.json and samples.jsonl.
     Raises:
         FkiError: `output` is not empty or cannot be created, or the target, data or settings
-            cannot be used.
+            cannot be used. ConfigError: the user states a setting of training that differs from
+            the run's.
     """
     run, checkpoint = find_run(target, checkpoint)
     layers = [Layer(to_dict(read_config(run)), {})] if run else defaults
     resolved = resolve([*layers, *overrides], options_of=registry.options_of)
     config = resolved.config
-    if run:
-        _check_same_model(resolved, read_config(run))
+    idle = _check_overrides(resolved, overrides, read_config(run) if run else None)
     if output is not None:
         _make_output_folder(output)
     loaded = open_run(run, checkpoint) if run else open_model(target, config)
@@ -68,7 +69,7 @@ def evaluate(
         config.dataset_version,
         scores,
         summarize_scores([("now", scores)], columns),
-        notes,
+        [*idle, *notes],
     )
     if output is not None:
         values = asdict(result)
@@ -77,20 +78,34 @@ def evaluate(
     return result
 
 
-def _check_same_model(resolved: ResolvedConfig, own: Config) -> None:
-    """Raises ConfigError if the user states another model, method or freeze level than the run's.
+def _check_overrides(
+    resolved: ResolvedConfig, overrides: Sequence[Layer], own: Config | None
+) -> list[str]:
+    """Check the stated settings that an evaluation does not read. Returns a note for each.
 
-    The environment may state one, since it applies to all commands.
+    The environment may state such settings, since it applies to all commands.
+
+    Args:
+        own: the config of the run; None for a plain model.
+    Raises:
+        ConfigError: the run was trained with another value.
     """
-    for key in ("model", "method", "freeze_level"):
-        stated, trained = getattr(resolved.config, key), getattr(own, key)
-        origin = resolved.origins[key]
-        is_stated = origin != "default" and not origin.startswith("FKI_")
-        if is_stated and stated != trained:
+    places = {origin for layer in overrides for origin in layer.origins.values()}
+    values, trained = flatten(to_dict(resolved.config)), flatten(to_dict(own)) if own else {}
+    unread = {
+        key: origin
+        for key, origin in resolved.origins.items()
+        if origin in places and not origin.startswith("FKI_") and key not in evaluation_settings()
+    }
+    differing = [key for key in unread if key not in trained or values[key] != trained[key]]
+    for key in differing:
+        if key in trained and key not in settings_affecting("nothing"):
             raise ConfigError(
-                f"The run has {key} = {trained!r}; {origin} cannot change it to {stated!r}.",
+                f"The run has {key} = {trained[key]!r}; {unread[key]} cannot change it to "
+                f"{values[key]!r}.",
                 hint="A run can be evaluated on other data and probes, not as another model.",
             )
+    return [f"{key} has no effect on this evaluation." for key in differing]
 
 
 def _make_output_folder(output: Path) -> None:

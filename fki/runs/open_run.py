@@ -70,7 +70,7 @@ def find_run(target: str, named: str = "") -> tuple[Run | None, str]:
     if runs := find_runs(folder):
         shown = [str(run.folder) for run in runs[:MAX_LISTED]]
         raise DataError(
-            f"'{target}' is not a run; it contains {len(runs)} runs.",
+            f"'{target}' is not a run; it contains {len(runs)} run{'s' * (len(runs) > 1)}.",
             hint=f"Name one of them: {', '.join(shown)}{' ...' * (len(runs) > len(shown))}",
         )
     return None, ""

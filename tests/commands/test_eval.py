@@ -89,13 +89,43 @@ def test_eval_of_a_folder_of_runs_says_which_there_are(
 ) -> None:
     copied(trained, tmp_path / "a-run")
     shown = fki("eval", ".")
-    assert shown.code == 3 and "is not a run; it contains 1 run" in shown.words
-    assert "fki eval a-run" in shown.words
+    assert shown.code == 3 and "is not a run; it contains 1 run." in shown.words
+    assert "Name one of them: a-run" in shown.words
 
 
 def test_eval_of_a_run_as_another_model_is_refused(fki: Fki, trained: Path) -> None:
     shown = fki("eval", trained, "--set", "method=lora")
     assert shown.code == 2 and all(fact in shown.words for fact in ("vanilla", "method"))
+
+
+@pytest.mark.parametrize(
+    "stated", ["learning_rate=1", "budget.steps=3", "num_train_epochs=2", "freeze_level=1"]
+)
+def test_eval_cannot_change_how_a_run_was_trained(fki: Fki, trained: Path, stated: str) -> None:
+    key, _, value = stated.partition("=")
+    shown = fki("eval", trained, "--set", stated)
+    assert shown.code == 2 and f"The run has {key} = " in shown.words and value in shown.words
+
+
+def test_eval_notes_settings_without_effect(
+    fki: Fki, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = fki("eval", trained, "--set", "keep_last=9", "--set", "eval_batch_size=8")
+    assert noted.code == 0 and "keep_last has no effect on this evaluation." in noted.words
+    assert "eval_batch_size has" not in noted.words
+    monkeypatch.setenv("FKI_LEARNING_RATE", "1.0")  # the environment is for all commands
+    silent = fki("eval", trained, "--set", "num_train_epochs=1")  # the run's own value
+    assert silent.code == 0 and "no effect" not in silent.words
+
+
+def test_eval_of_a_model_notes_settings_of_training(
+    fki: Fki, dataset: Path, short: list[str]
+) -> None:
+    shown = fki("eval", "t5-mini", "--dataset", dataset, *short, "--set", "lora.r=4")
+    assert shown.code == 0
+    for key in ("num_train_epochs", "seed", "lora.r"):
+        assert f"{key} has no effect on this evaluation." in shown.words
+    assert "max_periods has" not in shown.words and "max_probes_per_set has" not in shown.words
 
 
 def test_eval_of_a_model_has_no_checkpoint(fki: Fki) -> None:

@@ -9,6 +9,7 @@ from fki.config.schema import (
     Config,
     Effect,
     effect_of,
+    evaluation_settings,
     flatten,
     location_settings,
     settings_affecting,
@@ -45,6 +46,12 @@ def test_the_effects_are_the_lists_of_the_first_version() -> None:
     assert set(settings_affecting("scoring")) == PROTOCOL
     assert location_settings() == MAY_DIFFER_ON_RESUME
     assert set(location_settings()) < set(settings_affecting("nothing"))
+
+
+def test_an_evaluation_reads_what_affects_scoring_and_selects_data() -> None:
+    data = {"dataset", "dataset_version", "since", "max_periods"}
+    batches = {"eval_batch_size", "eval_batch_tokens", "eval_lookback"}
+    assert set(evaluation_settings()) == PROTOCOL | data | batches
 
 
 def test_the_defaults_are_those_of_the_fields() -> None:

@@ -37,6 +37,10 @@ def problems_of(values: dict[str, object], table: str = "") -> list[str]:
         ({"is_on": {"a": 1}}, ("is_on", "true or false", "not a table")),
         ({"kind": "frist"}, ("'first' or 'second'", "not 'frist'", "Did you mean 'first'?")),
         ({"level": "high"}, ("level", "0, 1 or 2", "not 'high'")),
+        ({"rate": ".001"}, ("rate", "a number", "not '.001'. In TOML: 0.001.")),
+        ({"rate": "5."}, ("not '5.'. In TOML: 5.0.",)),
+        ({"count": "007"}, ("an integer", "not '007'. In TOML: 7.")),
+        ({"is_on": "True"}, ("true or false, not 'True'. In TOML: true.",)),
         ({"cuont": 1}, ("unknown key 'cuont'", "Did you mean 'count'?")),
     ],
 )
@@ -45,6 +49,11 @@ def test_a_line_has_the_requirement_and_the_value(
 ) -> None:
     [line] = problems_of(values)
     assert all(fact in line for fact in facts), line
+
+
+@pytest.mark.parametrize("values", [{"rate": "fast"}, {"rate": "nan"}, {"is_on": "yes"}])
+def test_a_text_that_is_no_such_value_has_no_suggestion(values: dict[str, object]) -> None:
+    assert "In TOML" not in problems_of(values)[0]
 
 
 def test_a_problem_has_the_origin_of_its_key_or_table() -> None:
