@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fki.core.errors import ConfigError, did_you_mean
 from fki.core.formatting import UNDEFINED, format_number
+from fki.core.optional import describe_library_install
 from fki.core.types import Score
 
 if TYPE_CHECKING:
@@ -208,7 +209,8 @@ class ComparisonResult(Shown):
             import pandas
         except ImportError:
             raise ConfigError(
-                "to_pandas needs pandas, which is not installed.", hint="Run: pip install pandas"
+                "to_pandas needs pandas, which is not installed.",
+                hint=describe_library_install("pandas"),
             ) from None
         return pandas.read_csv(StringIO(self.to_csv()))
 

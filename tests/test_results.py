@@ -49,7 +49,7 @@ def test_pandas_is_asked_for_by_name_where_it_is_missing(
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(fki.ConfigError) as caught:
         fki.compare(compared).to_pandas()
-    assert caught.value.hint == "Run: pip install pandas"
+    assert caught.value.hint == f"Run: {sys.executable} -m pip install pandas"
 
 
 def test_the_html_of_a_comparison_escapes_the_names_of_its_arms(tmp_path: Path) -> None:

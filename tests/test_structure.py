@@ -287,7 +287,6 @@ REASONS = {  # modules without a test file of their name: the file that tests th
     "modeling/modeling_fki": ("methods/test_kadapter.py", "the modules of the methods"),
     "modeling/runtime": ("exporting/test_export.py", "runtimes are compared in exports"),
     "net/bzip2": ("sources/wikidata/test_dump_pieces.py", "blocks of a dump"),
-    "core/optional": ("net/test_archives.py", "extras that are not installed"),
     "net/resolve_source": ("sources/test_dataset_writer.py", "places that a request names"),
     "runs/output_log": ("commands/test_train.py", "the command's --set output_log"),
     "runs/recorded_answers": (

@@ -40,7 +40,7 @@ def setting(
         in_evaluation: an evaluation outside of training reads it, too; if it affects scoring, it
             always does.
     """
-    extra = {
+    extra: dict[str, Any] = {
         "affects": affects,
         "is_location": is_location,
         "in_evaluation": in_evaluation or affects == "scoring",

@@ -21,6 +21,7 @@ from accelerate.utils import LoggerType
 
 from fki.config.schema import flatten, to_dict
 from fki.core.errors import ConfigError, FkiError, did_you_mean
+from fki.core.optional import describe_library_install
 from fki.core.types import RowScored, Score, Step
 from fki.evaluation.summary import pooled_mean
 from fki.metrics.registry import ANSWER_METRICS
@@ -47,7 +48,7 @@ def check_trackers(names: Sequence[str]) -> None:
         if name in TRACKERS and name not in map(str, get_available_trackers()):
             raise ConfigError(
                 f"--track {name} needs the package {name}, which is not installed.",
-                hint=f"Run: pip install {name}",
+                hint=describe_library_install(name),
             )
 
 

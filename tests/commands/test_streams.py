@@ -52,6 +52,14 @@ def test_a_table_replaces_what_its_encoding_lacks(monkeypatch: pytest.MonkeyPatc
     assert written.getvalue().decode("cp1252").split() == ["é", "^", "??", "v", "=+", "\\u6771,é"]
 
 
+@pytest.mark.parametrize("encoding", ["cp437", "ascii"])
+@pytest.mark.parametrize("form", ["--wide", "--markdown"])
+def test_a_comparison_is_shown_in_every_encoding(trained: Path, encoding: str, form: str) -> None:
+    shown = run(f"{FKI} compare '{trained}' {form}", PYTHONIOENCODING=encoding)
+    assert shown.returncode == 0 and b"Error" not in shown.stderr
+    assert b"vanilla" in shown.stdout and shown.stdout.decode(encoding)
+
+
 @pytest.mark.parametrize("command", ["--help", "download --list", "plan --to-toml --set seed=1"])
 def test_a_full_device_is_an_error_in_words(command: str) -> None:
     shown = run(f"{FKI} {command} > /dev/full")

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -234,7 +235,7 @@ def test_a_tracker_without_its_package_says_what_to_install(
     monkeypatch.setattr(tracking, "get_available_trackers", list)
     with pytest.raises(ConfigError, match=f"--track {name} needs the package {name}") as caught:
         tracking.check_trackers([name])
-    assert caught.value.hint == f"Run: pip install {name}"
+    assert caught.value.hint == f"Run: {sys.executable} -m pip install {name}"
 
 
 def test_settings_are_tracked_flat_without_secrets_and_places(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fki.core.errors import ConfigError
+from fki.core.optional import describe_extra_install
 from fki.data.collator import ExampleTokenizer
 from fki.modeling.runtime import Runtime
 from fki.runs.open_run import LoadedModel
@@ -50,5 +51,5 @@ def import_library(name: str, *, extra: str) -> Any:
     except ImportError as error:
         raise ConfigError(
             f"This format needs {name}, which cannot be imported: {error}.",
-            hint=f"Run: pip install 'fki[{extra}]'",
+            hint=describe_extra_install(extra),
         ) from None

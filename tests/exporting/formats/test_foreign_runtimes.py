@@ -231,4 +231,4 @@ def test_a_missing_library_is_named_with_what_to_install(
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ConfigError, match=library) as caught:
         load_format(form)
-    assert caught.value.hint == f"Run: pip install 'fki[{form}]'"
+    assert f"[{form}]" in str(caught.value.hint)

@@ -244,7 +244,7 @@ def test_a_missing_library_is_an_error_with_its_install_command(
     monkeypatch.setitem(sys.modules, "msgspec", None)
     with pytest.raises(DataError) as raised:
         read_subjects([file], tmp_path / "work")
-    assert raised.value.hint == 'Run: pip install "fki[dumps]"'
+    assert "[dumps]" in str(raised.value.hint)
 
 
 MEMORY = """
