@@ -106,7 +106,7 @@ def rates(world: World, trials: int, draws: int, *, has_prior: bool = True) -> l
         if has_prior:
             clusters = effective_clusters(np.bincount(subject_of))
             first, second = (
-                np.stack([add_prior(run, clusters, seed=2 * number + arm) for run in runs])
+                np.stack([add_prior(run, clusters, 2 * number + arm) for run in runs])
                 for arm, runs in enumerate((first, second))
             )
         paired = difference_of_means(first, second, is_paired=True)

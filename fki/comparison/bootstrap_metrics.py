@@ -4,7 +4,7 @@ Draw 0 has each probe once: it is the run's own summary, up to rounding. NaN whe
 undefined.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache, cached_property
 from itertools import repeat
@@ -173,22 +173,54 @@ class ResampledRun:
         weights = [_sum(self._probes[n] for _, n in column) for column in cells]
         return np.array([np.broadcast_to(w, self.draws) for w in weights]).reshape(-1, self.draws)
 
-    def stream(self, tokens: float, seconds: float) -> dict[str, Draws]:
+    def stream(self, tokens: float, seconds: float, *, arm: int | None = None) -> dict[str, Draws]:
         """The stream metrics, by key.
 
         Args:
             tokens: of the stream, for KAR.
             seconds: of training, for KAR.
+            arm: its number, for its prior; None for no prior.
         """
         ends = {name: self.of_set(name) for name in self.sets}
-        scores = StreamScores(
-            self.matrix,
-            self.counts(),
-            {name: np.stack([em.before, em.after]) for name, em in ends.items()},
-            tokens,
-            seconds,
-        )
+        pairs = {name: np.stack([em.before, em.after]) for name, em in ends.items()}
+        matrix = self.matrix
+        if arm is not None:
+            matrix = self._matrix_with_prior(arm)
+            pairs = {name: self._pair_with_prior(name, pair, arm) for name, pair in pairs.items()}
+        scores = StreamScores(matrix, self.counts(), pairs, tokens, seconds)
         return {m.key: m.compute(scores) for m in STREAM_METRICS if m.compute}
+
+    def _matrix_with_prior(self, arm: int) -> Draws:
+        """R, whose cells have Jeffreys' prior for a mean over periods.
+
+        The cells of row 0, those of the last row, and those that are equally many phases after
+        their training share a prior each: a stream metric is a difference of such means.
+        """
+        clusters, r = self._matrix_clusters(), self.matrix.copy()
+        for t, i in np.ndindex(r.shape[:2]):
+            moment = (0,) if t == 0 else (1,) if t == self.last else (2, self.last + t - i)
+            r[t, i] = add_prior(r[t, i], clusters, arm, *moment)
+        return r
+
+    def _matrix_clusters(self) -> float:
+        """The effective number of subjects of a mean over periods.
+
+        The fewest of all periods, those but the first and those but the last, since some stream
+        metrics leave one of these out.
+        """
+        names = matrix_probe_sets(self.sets)
+        columns: list[Counter[str]] = []
+        for column in self.columns:
+            cells = self.select(0, probe_set=names, period=column, lasts=True)
+            columns.append(Counter(s for _, n in cells for s in self.outcomes.cells[n].subjects))
+        parts = filter(any, (columns, columns[1:], columns[:-1]))
+        return min(map(_clusters_of_mean, parts), default=0.0)
+
+    def _pair_with_prior(self, name: str, pair: Draws, arm: int) -> Draws:
+        """Exact match on a probe set before and after the stream, [2, 1 + draws]."""
+        clusters = self.clusters(name)
+        seed = arm, 3, self.sets.index(name)
+        return np.stack([add_prior(em, clusters, *seed, row) for row, em in enumerate(pair)])
 
 
 def add_priors(
@@ -207,11 +239,24 @@ def add_priors(
         return run.clusters(name, answer)
 
     return {
-        key: add_prior(drawn, clusters(metric.probe_set, metric.answer), seed=seed)
+        key: add_prior(drawn, clusters(metric.probe_set, metric.answer), seed)
         if (metric := metrics[key]).answer is not None and metric.bounds == PERCENT
         else drawn
         for key, drawn in values.items()
     }
+
+
+def _clusters_of_mean(columns: Sequence[Counter[str]]) -> float:
+    """The effective number of subjects of a mean over columns, whatever their sizes.
+
+    Args:
+        columns: the number of probes of each subject.
+    """
+    weights: dict[str, float] = defaultdict(float)
+    for column in columns:
+        for subject, count in column.items():
+            weights[subject] += count / column.total()
+    return effective_clusters(np.array([*weights.values()]))
 
 
 def _has(cell: AnsweredCell, properties: Mapping[str, object]) -> bool:
@@ -229,13 +274,18 @@ def _sum(values: Iterable[Draws]) -> Draws:
 
 
 def compute_metrics(
-    run: ResampledRun, spent: Mapping[str, Any], fields: Collection[str] = (EM.key,)
+    run: ResampledRun,
+    spent: Mapping[str, Any],
+    fields: Collection[str] = (EM.key,),
+    *,
+    arm: int | None = None,
 ) -> dict[str, Draws]:
     """The metrics of a run [1 + draws], by key.
 
     Args:
         spent: of its run.json, for KAR.
         fields: keys of the answer metrics to compute.
+        arm: its number, for the prior of the stream metrics; None for no prior.
     """
     moments: tuple[Moment, ...] = ("before", "learned", "after")
     metrics = {}
@@ -245,4 +295,4 @@ def compute_metrics(
             for moment, value in zip(moments, values, strict=True):
                 metrics[metric_key(name, moment, BY_FIELD[field])] = value
     tokens, seconds = spent.get("stream_tokens", 0), spent.get("train_seconds", 0.0)
-    return metrics | run.stream(tokens, seconds)
+    return metrics | run.stream(tokens, seconds, arm=arm)

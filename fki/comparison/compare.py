@@ -175,7 +175,7 @@ class _GroupBuilder:
             of_runs = []
             for run in runs:
                 resampled, spent = self.resampled[run.folder], run.info.get("spent", {})
-                values = compute_metrics(resampled, spent, ordered)
+                values = compute_metrics(resampled, spent, ordered, arm=number)
                 of_runs.append(add_priors(resampled, values, self.metrics, seed=number))
             self.values[name] = {
                 key: np.stack([metrics[key] for metrics in of_runs]) for key in of_runs[0]

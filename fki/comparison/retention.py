@@ -83,7 +83,7 @@ def _probe_sets(outcomes: Outcomes) -> Iterator[ProbeSetRetention]:
         n = run.probe_count(name)
         [metric, *_] = probe_set_metrics(name)
         clusters = run.clusters(name)
-        drawn = [add_prior(values, clusters, seed=0) for values in run.of_set(name)]
+        drawn = [add_prior(values, clusters, 0) for values in run.of_set(name)]
         moments = [estimate_metric(metric, values[None], n) for values in drawn]
         if n:
             yield ProbeSetRetention(name, n, *moments)

@@ -3,9 +3,9 @@
 Probes of one subject are not independent, so subjects are drawn, not probes. All runs share the
 draws, since they were evaluated on the same probes: what two runs have in common cancels in their
 difference. Each draw weighs each subject by the exponential distribution (the Bayesian bootstrap,
-Rubin, 1981), so that no period is ever without a probe. A percentage also gets Jeffreys' prior, so
-that 0 of 5 correct answers are no certainty. Seeds are few: the error of a mean over seeds follows
-Student's t, with the variance that the probes do not explain.
+Rubin, 1981), so that no period is ever without a probe. Percentages, and the cells of R, also get
+Jeffreys' prior, so that 0 of 5 correct answers are no certainty. Seeds are few: the error of a mean
+over seeds follows Student's t, with the variance that the probes do not explain.
 """
 
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def effective_clusters(sizes: NDArray[Any]) -> float:
     return float(sizes.sum()) ** 2 / squares if squares else 0.0
 
 
-def add_prior(percentages: Floats, clusters: float, *, seed: int) -> Floats:
+def add_prior(percentages: Floats, clusters: float, *seed: int) -> Floats:
     """The draws of a percentage, with Jeffreys' prior for a share; row 0, the data, stays.
 
     The Bayesian bootstrap of k correct answers of n independent probes is Beta(k, n - k), which has
@@ -50,7 +50,8 @@ def add_prior(percentages: Floats, clusters: float, *, seed: int) -> Floats:
         percentages: [1 + draws].
         clusters: the effective number of clusters.
         seed: the same for the runs of an arm, which were evaluated on the same probes; another one
-            for each arm, whose true values may differ where all answers are equal.
+            for each arm, and for each moment of a difference: true values may differ where all
+            answers are equal.
     """
     right, wrong, data = _prior_weights(clusters, len(percentages) - 1, seed)
     drawn = (percentages[1:] * data + 100 * right) / (data + right + wrong)
@@ -58,9 +59,11 @@ def add_prior(percentages: Floats, clusters: float, *, seed: int) -> Floats:
 
 
 @lru_cache(maxsize=256)
-def _prior_weights(clusters: float, draws: int, seed: int) -> tuple[Floats, Floats, Floats]:
+def _prior_weights(
+    clusters: float, draws: int, seed: tuple[int, ...]
+) -> tuple[Floats, Floats, Floats]:
     """The weights of the prior's correct and wrong answers, and of the data, [draws] each."""
-    rng = np.random.default_rng([seed, 1])
+    rng = np.random.default_rng([*seed, 1])
     right, wrong = rng.standard_gamma(0.5, (2, draws))
     return right, wrong, rng.standard_gamma(clusters, draws)
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fki.core.errors import DataError, FkiError
+from fki.core.normalization import normalize_text
 from fki.core.probe_sets import BASE, matrix_probe_sets
 from fki.core.types import Score
 from fki.runs.run_dir import OUTCOMES, PROBES, SAMPLES, SCORES, Run
@@ -50,7 +51,7 @@ class AnsweredCell(NamedTuple):
     period: str
     lasts: bool  # do the answers hold to the end of the run?
     ids: tuple[str, ...]
-    subjects: tuple[str, ...]
+    subjects: tuple[str, ...]  # normalized: spellings that are one text to the data are one subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +178,9 @@ def _split(values: Values, layout: Layout) -> Answers:
     return tuple(rows)
 
 
-def _to_cell(values: list[Any]) -> AnsweredCell:
+def _to_cell(values: Sequence[Any]) -> AnsweredCell:
     probe_set, period, lasts, ids, subjects = values
-    return AnsweredCell(probe_set, period, lasts, tuple(ids), tuple(subjects))
+    return AnsweredCell(probe_set, period, lasts, tuple(ids), tuple(map(normalize_text, subjects)))
 
 
 def _collect(run: Run) -> Outcomes:
@@ -219,7 +220,8 @@ def _collect(run: Run) -> Outcomes:
     names = tuple(row["after"] for row in scores["rows"])
     columns = tuple(scores["summary"]["columns"])
     loaded = {name: _to_array(values, FIELDS[name]) for name, values in fields.items()}
-    return Outcomes(tuple(cells), digest, names, columns, tuple(rows), run, loaded)
+    normalized = tuple(map(_to_cell, cells))  # the digest is that of the texts as written
+    return Outcomes(normalized, digest, names, columns, tuple(rows), run, loaded)
 
 
 def _field(sample: Mapping[str, Any], name: str) -> Any:

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from fki.comparison.bootstrap_metrics import BootstrapSample, ResampledRun, compute_metrics
+from fki.metrics.bootstrap import difference_of_means, mean_over_seeds
 from fki.metrics.registry import ANSWER_METRICS, BY_FIELD, STREAM_METRICS
 from fki.runs.outcomes import Outcomes, read_outcomes
 from fki.runs.run_dir import SAMPLES, Run
@@ -90,6 +92,97 @@ def test_a_draw_is_the_metric_of_probes_that_weigh_so_much(one: Outcomes, draw: 
     assert expected.keys() == {metric.key for metric in STREAM_METRICS}
     for key, value in expected.items():
         assert found[key][draw] == pytest.approx(value, rel=1e-5), key
+
+
+ARM = 5
+
+
+def smoothed(value: float | None, draw: int, clusters: float, *seed: int) -> float | None:
+    """A percentage with half a subject of correct and of wrong answers."""
+    if value is None or draw == 0:
+        return value
+    rng = np.random.default_rng([ARM, *seed, 1])
+    right, wrong = rng.gamma(0.5, size=(2, DRAWS))[:, draw - 1]
+    data = rng.gamma(clusters, size=DRAWS)[draw - 1]
+    return float((value * data + 100 * right) / (data + right + wrong))
+
+
+def clusters_by_hand(weights: dict[str, float]) -> float:
+    return sum(weights.values()) ** 2 / sum(w * w for w in weights.values())
+
+
+@pytest.mark.parametrize("draw", range(DRAWS + 1))
+def test_a_draw_with_a_prior_has_pseudo_answers_in_each_moment(one: Outcomes, draw: int) -> None:
+    sample = BootstrapSample([one], DRAWS)
+    run = ResampledRun(one, sample)
+    found = run.stream(TOKENS, SECONDS, arm=ARM)
+    # R: of the first period 12 updated and 15 new probes of "land 0" to "land 7"; so in each period
+    shares = {f"land {n}": 4 / 27 for n in range(6)} | {"land 6": 2 / 27, "land 7": 1 / 27}
+    clusters = clusters_by_hand(shares)
+    size = len(PERIODS)
+    grid = [
+        [
+            smoothed(
+                None if np.isnan(cell[draw]) else float(cell[draw]),
+                draw,
+                clusters,
+                *((0,) if t == 0 else (1,) if t == size else (2, size + t - i)),
+            )
+            for i, cell in enumerate(row)
+        ]
+        for t, row in enumerate(run.matrix)
+    ]
+    sizes = {"invariant": [2] * 20, "updated": [6] * 6, "new": [6] * 7 + [3]}
+    pairs = {}
+    for name, probes in sizes.items():
+        number = ["invariant", "initial", "updated", "new"].index(name)
+        subjects = clusters_by_hand({str(n): float(count) for n, count in enumerate(probes)})
+        em = run.of_set(name)
+        pairs[name] = [
+            smoothed(float(value[draw]), draw, subjects, 3, number, row)
+            for row, value in enumerate((em.before, em.after))
+        ]
+    kept, updated, new = ((float(a or 0), float(b or 0)) for a, b in pairs.values())
+    expected = {
+        "acc": scalar_metrics.acc(grid),
+        "learning_gain": scalar_metrics.learning_gain(grid),
+        "forgetting": scalar_metrics.forgetting(grid),
+        "bwt": scalar_metrics.bwt(grid),
+        "fwt": scalar_metrics.fwt(grid),
+        "kar": scalar_metrics.kar(grid, TOKENS, SECONDS),
+        "fuar": scalar_metrics.fuar([kept], [updated], [new]),
+    }
+    for key, value in expected.items():
+        assert found[key][draw] == pytest.approx(value, rel=1e-5), key
+
+
+EVERYTHING = {
+    "invariant": (1.0, 1.0, 1.0, 1.0),
+    "updated": (0.0, 1.0, 1.0, 1.0),
+    "new": (0.0, 1.0, 1.0, 1.0),
+}
+
+
+def test_stream_metrics_at_their_extremes_have_an_interval_with_a_width(tmp_path: Path) -> None:
+    one = read_outcomes(Run(write_run(tmp_path / "run", shares=EVERYTHING)))
+    run = ResampledRun(one, BootstrapSample([one], 2000))
+    ours, theirs = (run.stream(TOKENS, SECONDS, arm=arm) for arm in (0, 1))
+    assert ours["acc"][0] == 100 and ours["forgetting"][0] == ours["fuar"][0] == 0
+    for key, drawn in ours.items():
+        arm = mean_over_seeds(drawn[None]).interval() or (0, 0)
+        off = difference_of_means(drawn[None], theirs[key][None], is_paired=True)
+        low, high = off.interval() or (0, 0)
+        assert arm[0] <= drawn[0] <= arm[1] and arm[0] < arm[1], key
+        assert off.value == 0 and low < 0 < high and off.p_value() == 1, key
+
+
+def test_the_interval_of_acc_at_100_percent_is_that_of_jeffreys(tmp_path: Path) -> None:
+    one = read_outcomes(Run(write_run(tmp_path / "run", shares=EVERYTHING)))
+    run = ResampledRun(one, BootstrapSample([one], 20_000))
+    found = mean_over_seeds(run.stream(TOKENS, SECONDS, arm=0)["acc"][None]).interval() or (0, 0)
+    clusters = 27**2 / (6 * 4**2 + 2**2 + 1**2)  # two of 12 and two of 15 probes are of a subject
+    expected = 100 * stats.beta(clusters + 0.5, 0.5).ppf(0.025)
+    assert found == (pytest.approx(expected, abs=1.5), 100)
 
 
 def answers_by_hand(run: Run, weight: dict[str, float], name: str, after: str) -> dict[str, float]:

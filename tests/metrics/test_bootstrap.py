@@ -156,7 +156,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
 def with_prior(right: Floats, *, seed: int = 0) -> Floats:
     """[1, 1 + draws], %, of answers [subjects], one probe a subject."""
     drawn = 100 * means(right[None], draw_weights(len(right), draws=20_000))
-    return add_prior(drawn[0], len(right), seed=seed)[None]
+    return add_prior(drawn[0], len(right), seed)[None]
 
 
 @pytest.mark.parametrize("correct", [0, 1, 3, 9, 10])
@@ -186,7 +186,7 @@ def test_several_seeds_at_the_extreme_have_a_width() -> None:
 
 
 def test_an_undefined_draw_stays_undefined() -> None:
-    found = add_prior(np.array([50.0, np.nan, 40.0]), 5, seed=0)
+    found = add_prior(np.array([50.0, np.nan, 40.0]), 5, 0)
     assert found[0] == 50.0 and np.isnan(found[1]) and 0 < found[2] < 100
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from fki.core.errors import DataError
 from fki.runs import outcomes
-from fki.runs.run_dir import OUTCOMES, SAMPLES, Run
+from fki.runs.run_dir import OUTCOMES, PROBES, SAMPLES, Run
 from fki.testing.toy_runs import PERIODS, write_run
 from fki.training.runner import Runner
 
@@ -43,6 +43,23 @@ def test_every_answer_is_in_its_place(run: Run) -> None:
     }
     lines = [*run.read_lines(SAMPLES)]
     assert told == {(s["after"], s["probe_set"], s["id"]): int(s["em"]) for s in lines}
+    assert set(found.cells[0].subjects) == {f"land {n}" for n in range(20)}
+
+
+@pytest.mark.parametrize("is_saved", [True, False])
+def test_spellings_of_a_subject_are_one(
+    run: Run, is_saved: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = run.folder / PROBES
+    probes = [*run.read_lines(PROBES)]
+    for number, probe in enumerate(probes):
+        if probe["subject"] == "land 3" and number % 2:
+            probe["subject"] = " land\u00a0 \uff13"  # a wide digit and more spaces, same in NFKC
+    file.write_text("".join(json.dumps(probe) + "\n" for probe in probes), encoding="utf-8")
+    if is_saved:
+        outcomes.save_outcomes(run)
+        monkeypatch.setattr(outcomes, "_parsed", {})
+    found = outcomes.read_outcomes(run)
     assert set(found.cells[0].subjects) == {f"land {n}" for n in range(20)}
 
 
