@@ -12,7 +12,7 @@ from fki.core.paths import expand_path
 from fki.data import open_dataset
 from fki.data.known_datasets import KNOWN_DATASETS
 from fki.net.hub import HUB_PREFIX
-from fki.net.resolve_source import open_source
+from fki.net.resolve_source import ADDRESS, open_source
 from fki.sources.benchmarks.registry import BENCHMARKS
 from fki.sources.dataset_writer import DatasetDraft, write_dataset
 from fki.sources.place_dataset import lock_folder, place_dataset, place_embedded, place_or_compare
@@ -269,6 +269,11 @@ def _draft_tables(request: TableRequest, progress: ProgressReporter) -> Iterator
             place, request.subset, request.split, request.revision, progress.report_file
         )
         request = replace(request, revision=source.origins[0].revision)
+    elif ADDRESS.match(place):
+        raise ConfigError(
+            f"--columns does not read an address: {place}",
+            hint="Download its files, and give their folder: --from FOLDER",
+        )
     else:
         source = import_table.open_folder_tables(expand_path(place), request.subset, request.split)
     if source.selection.description:

@@ -7,11 +7,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 from filelock import FileLock, Timeout
 
 from fki.core.errors import DataError
 from fki.core.paths import asset_folder, data_home
+from fki.core.types import Version
+from fki.data.dataset_folder import read_folder
 from fki.data.open_dataset import dataset_folder, verify_dataset
 
 
@@ -78,9 +81,10 @@ def place_or_compare(folder: Path, fill: Callable[[Path], None]) -> bool:
 
 
 def place_dataset(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Let `fill` write into an empty folder, verify it, then rename it to `folder`.
+    """Let `fill` write into an empty folder, verify and open it, then rename it to `folder`.
 
-    Call it under `lock_folder`. Raises DataError if the disk refuses or a checksum is wrong.
+    Call it under `lock_folder`. Raises DataError if the disk refuses, a checksum is wrong, or the
+    dataset cannot be opened.
     """
     scratch = folder.with_name(f".{folder.name}.fki")
     fresh = scratch / folder.name
@@ -91,10 +95,29 @@ def place_dataset(folder: Path, fill: Callable[[Path], None]) -> None:
             fresh.mkdir(parents=True)
         fill(fresh)
         verify_dataset(fresh)
+        _open_all_versions(fresh)
         with _translate_disk_errors(folder):
             os.replace(fresh, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _open_all_versions(folder: Path) -> None:
+    """Open a dataset by days, months and quarters; a later opening takes their stored streams.
+
+    Raises DataError if it cannot be opened.
+    """
+    try:
+        for version in get_args(Version):
+            read_folder(folder, version, "sentinel", name=folder.name)
+    except DataError as error:
+        if str(folder) not in str(error):
+            raise
+        why = str(error).replace(str(folder), folder.name)
+        raise DataError(
+            f"The dataset cannot be opened and is not kept: {why}",
+            hint="Select other rows or columns of the source.",
+        ) from None
 
 
 @contextmanager

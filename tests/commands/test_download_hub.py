@@ -170,3 +170,19 @@ def test_a_folder_in_the_same_layout_is_read_under_a_name_of_one_s_own(
     assert alone("download", "ckl", "--from", "mine", "--split", "train").code == 2
     for words in (["eden"], ["hub:owner/facts", "--from", "mine"], ["ckl", "--revision", "v1"]):
         assert alone("download", *words, "--columns", columns).code == 2
+    address = "http://127.0.0.1:1/a/facts.csv?x=1"
+    refused = alone("download", "far", "--from", address, "--columns", columns)
+    assert refused.code == 2 and address in refused.words
+
+
+def test_a_dataset_that_cannot_be_opened_is_not_placed(alone: Alone, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    rows = "s,r,o,d,b\nEden,head,Ann,2023,Ann\n"
+    (tmp_path / "mine" / "train.csv").write_text(rows, encoding="utf-8")
+    columns = ("--columns", "subject=s,relation=r,object=o,date=d,old=b")
+    refused = alone("download", "eden", "--from", "mine", *columns, "--output", "out")
+    assert refused.code == 3
+    assert "out/stream.jsonl contains no fact that differs from the base facts" in refused.words
+    assert ".out.fki" not in refused.words and refused.rows == []
+    assert not (tmp_path / "out").exists() and not (tmp_path / ".out.fki").exists()
+    assert alone("download", "eden", "--from", "mine", *FACTS, "--output", "out").code == 0

@@ -87,8 +87,11 @@ def _describe_undated(selector: FactSelector) -> list[str]:
     """The note about undated statements that are answers, if there are any."""
     if not selector.undated:
         return []
+    statements, keys = selector.undated["statements"], selector.undated["keys"]
+    is_one = statements == 1
     return [
-        f"{selector.undated['statements']:,} undated statements of {selector.undated['keys']:,} "
-        "keys are taken as valid throughout the window: no other statement of their key has ended "
-        "or is preferred to them."
+        f"{statements:,} undated {'statement' if is_one else 'statements'} of {keys:,} "
+        f"{'key' if keys == 1 else 'keys'} {'is' if is_one else 'are'} taken as valid throughout "
+        f"the window: no other statement of {'its' if is_one else 'their'} key has ended or is "
+        f"preferred to {'it' if is_one else 'them'}."
     ]

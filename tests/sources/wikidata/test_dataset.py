@@ -52,3 +52,21 @@ def test_the_error_names_the_reasons_and_no_remedy_that_is_followed_already() ->
 def test_a_window_without_changes_is_an_error(claims: tuple[Claim, ...]) -> None:
     with pytest.raises(DataError, match=r"2 requested relations .*2025-10-01 until 2026-01-01"):
         draft_of(*claims)
+
+
+@pytest.mark.parametrize(
+    ("undated", "expected"),
+    [
+        ("A", "1 undated statement of 1 key is taken as valid throughout the window: no other "
+         "statement of its key has ended or is preferred to it."),
+        ("AB", "2 undated statements of 1 key are taken as valid throughout the window: no other "
+         "statement of their key has ended or is preferred to them."),
+    ],
+)  # fmt: skip
+def test_the_note_about_undated_statements_counts_in_words(undated: str, expected: str) -> None:
+    teams = [Claim("P54", f"Q{n}", f"Team {name}") for n, name in enumerate(undated, 10)]
+    for n, day in enumerate(("1990-05-26", "2025-11-01"), 20):
+        teams.append(Claim("P54", f"Q{n}", f"Club {n}", start=PartialDate(day, "day")))
+    subject = Subject("Q1", "Ada Quill", teams)
+    draft = build_draft([subject], select_relations("P54"), WINDOW, REQUEST, SOURCE)
+    assert [note for note in draft.notes if "undated" in note] == [expected]
