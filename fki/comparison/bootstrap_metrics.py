@@ -35,13 +35,14 @@ Weights: TypeAlias = NDArray[np.float32]  # [1 + draws, n]
 class BootstrapSample:
     """The same draws for all runs that are compared."""
 
-    def __init__(self, outcomes: Sequence[Outcomes], draws: int) -> None:
+    def __init__(self, outcomes: Sequence[Outcomes], draws: int, *, seed: int = 0) -> None:
         """Draws subjects: of all probes of these runs."""
         distinct = {one.digest: one.cells for one in outcomes}.values()
         names = sorted({name for cells in distinct for cell in cells for name in cell.subjects})
         self.numbers = {name: number for number, name in enumerate(names)}
-        self.weights = draw_weights(len(names), draws=draws)
+        self.weights = draw_weights(len(names), draws=draws, seed=seed)
         self._by_digest: dict[str, tuple[list[Weights], list[Draws]]] = {}
+        self.matrix_clusters: dict[str, float] = {}  # by digest, see ResampledRun
         self.selected: dict[Any, list[tuple[int, int]]] = {}  # cells, by digest, row and properties
 
     def weights_of(self, outcomes: Outcomes) -> tuple[list[Weights], list[Draws]]:
@@ -196,7 +197,10 @@ class ResampledRun:
         The cells of row 0, those of the last row, and those that are equally many phases after
         their training share a prior each: a stream metric is a difference of such means.
         """
-        clusters, r = self._matrix_clusters(), self.matrix.copy()
+        known, digest = self.sample.matrix_clusters, self.outcomes.digest
+        if digest not in known:
+            known[digest] = self._matrix_clusters()
+        clusters, r = known[digest], self.matrix.copy()
         for t, i in np.ndindex(r.shape[:2]):
             moment = (0,) if t == 0 else (1,) if t == self.last else (2, self.last + t - i)
             r[t, i] = add_prior(r[t, i], clusters, arm, *moment)
@@ -254,8 +258,9 @@ def _clusters_of_mean(columns: Sequence[Counter[str]]) -> float:
     """
     weights: dict[str, float] = defaultdict(float)
     for column in columns:
+        probes = column.total()
         for subject, count in column.items():
-            weights[subject] += count / column.total()
+            weights[subject] += count / probes
     return effective_clusters(np.array([*weights.values()]))
 
 

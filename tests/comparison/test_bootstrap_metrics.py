@@ -179,10 +179,11 @@ def test_stream_metrics_at_their_extremes_have_an_interval_with_a_width(tmp_path
 def test_the_interval_of_acc_at_100_percent_is_that_of_jeffreys(tmp_path: Path) -> None:
     one = read_outcomes(Run(write_run(tmp_path / "run", shares=EVERYTHING)))
     run = ResampledRun(one, BootstrapSample([one], 20_000))
-    found = mean_over_seeds(run.stream(TOKENS, SECONDS, arm=0)["acc"][None]).interval() or (0, 0)
+    drawn = run.stream(TOKENS, SECONDS, arm=0)["acc"]
+    low, high = mean_over_seeds(drawn[None]).interval() or (0, 0)
     clusters = 27**2 / (6 * 4**2 + 2**2 + 1**2)  # two of 12 and two of 15 probes are of a subject
     expected = 100 * stats.beta(clusters + 0.5, 0.5).ppf(0.025)
-    assert found == (pytest.approx(expected, abs=1.5), 100)
+    assert low == pytest.approx(expected, abs=1.5) and high == 100
 
 
 def answers_by_hand(run: Run, weight: dict[str, float], name: str, after: str) -> dict[str, float]:
@@ -261,3 +262,12 @@ def test_only_requested_fields_are_read_and_computed(one: Outcomes) -> None:
     assert not one.loaded and "updated" in found and "updated.f1" not in found
     found = compute_metrics(ResampledRun(one, BootstrapSample([one], 2)), {}, ("em", "f1"))
     assert {"updated.f1", "updated.f1.learned", "updated.f1.before"} <= found.keys()
+
+
+def test_intervals_of_stream_metrics_contain_the_truth_where_all_is_learned() -> None:
+    from benchmarks.stream_coverage import World, rates
+
+    world = World(4, 20, 0.01, 0.99, 0.99, 0.0)
+    found = rates(world, 60, 300)
+    assert all(arm > 0.85 and off > 0.85 for arm, off in found.values())
+    assert rates(world, 60, 300, has_prior=False)["acc"][0] < 0.7
