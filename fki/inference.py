@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from fki.config.renamed_settings import with_new_names
 from fki.config.schema import Config
-from fki.core.errors import ConfigError, DataError
+from fki.core.errors import ConfigError, DataError, FkiError
 from fki.core.paths import expand_path
 from fki.core.types import PromptFormat
 from fki.data.collator import ExampleTokenizer
@@ -22,7 +22,7 @@ from fki.exporting.export import EXPORT_INFO
 from fki.exporting.formats.registry import load_format
 from fki.metrics.answers import extract_answer, normalize_answer
 from fki.modeling.device import select_device
-from fki.modeling.load import load_tokenizer
+from fki.modeling.load import describe_cause, load_tokenizer
 from fki.modeling.runtime import Runtime, TorchRuntime
 from fki.runs.open_run import find_run, open_model, open_run
 
@@ -188,5 +188,11 @@ def _open_export(target: str) -> Predictor:
         config.input_length,
         config.output_length,
     )
-    runtime = export_format.load(folder, tokenizer)
+    try:
+        runtime = export_format.load(folder, tokenizer)
+    except FkiError:
+        raise
+    except Exception as error:  # the libraries raise many types for a malformed file
+        cause = describe_cause(error)
+        raise DataError(f"The export in {folder} cannot be loaded: {cause}") from error
     return Predictor(f"{label}, by {export_format.runtime}", runtime, tokenizer, config)

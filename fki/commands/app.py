@@ -1,5 +1,6 @@
 """The command line: its commands, and the one place that prints errors and sets exit codes."""
 
+import errno
 import logging
 import sys
 
@@ -10,8 +11,10 @@ from fki.commands import ask, compare, download, eval, export, plan, train
 from fki.commands._console import Show
 from fki.commands._options import check_option_names
 from fki.commands._streams import guard_streams, ignore_empty_size, ignore_interrupts
-from fki.core.errors import FkiError
+from fki.core.errors import ConfigError, FkiError
 
+PATH_ERRORS = (errno.ENAMETOOLONG, errno.EACCES)  # of a path that a user typed
+MAX_SHOWN = 100  # characters of a path
 SUMMARY = "Fast Knowledge Injection: keep a language model's knowledge of the world current."
 app = typer.Typer(
     name="fki",
@@ -78,3 +81,8 @@ def main(arguments: list[str] | None = None) -> None:
         except FkiError as error:
             Show().error(str(error), error.hint or "")
             sys.exit(error.exit_code)
+        except OSError as error:
+            if error.errno not in PATH_ERRORS or not isinstance(error.filename, str):
+                raise
+            Show().error(f"Cannot open '{error.filename[:MAX_SHOWN]}': {error.strerror}.", "")
+            sys.exit(ConfigError.exit_code)

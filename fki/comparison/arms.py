@@ -13,6 +13,7 @@ from fki.runs.protocol import read_protocol
 from fki.runs.run_dir import RUN, Run, find_runs
 
 ORDER = ("vanilla", "recadam", "mixreview", "lora", "kadapter_2", "kadapter_3", "modular")
+LARGEST_COST = 1e300  # larger integers do not fit into a float
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ def _read_run(run: Run) -> FinishedRun:
     finished.fairness()
     _ = finished.seed, finished.preset  # raises where the file has a value of another type
     numbers = [*info.get("spent", {}).values(), info["parameters"]["trainable"]]
-    are_numbers = all(isinstance(number, int | float) for number in numbers)
+    numbers += [info.get("peak_mib") or 0]
+    are_numbers = all(isinstance(n, int | float) and abs(n) < LARGEST_COST for n in numbers)
     if not are_numbers or not isinstance(info["config"]["method"], str):
         raise TypeError("A value has another type.")
     return finished

@@ -80,6 +80,7 @@ def load_base_model(name: str) -> BaseModel:
             )
     _check_vocabulary(tokenizer, model, name)
     _check_finite(model, name)
+    check_special_tokens(model, name)
     model.generation_config = strip_generation_config(model.generation_config)
     return BaseModel(model, tokenizer, source)
 
@@ -98,7 +99,7 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
         if not folder.is_dir():
             raise
         if any((folder / name).is_file() for name in TOKENIZER_FILES):
-            cause = _describe_cause(error)
+            cause = describe_cause(error)
             raise ConfigError(f"The tokenizer in {source} cannot be loaded: {cause}") from error
         raise _missing_tokenizer(source) from error
     files = {*tokenizer.vocab_files_names.values()}
@@ -142,6 +143,17 @@ def _check_vocabulary(
             )
 
 
+def check_special_tokens(model: PreTrainedModel, name: str) -> None:
+    """Raises ConfigError if decoding cannot start, pad or end with the tokens of a config."""
+    tokens = range(model.get_input_embeddings().num_embeddings)
+    for config in (model.config, model.generation_config):
+        for key in ("decoder_start_token_id", "eos_token_id", "pad_token_id"):
+            value = getattr(config, key, None)
+            ids = value if key == "eos_token_id" and isinstance(value, list) else [value]
+            if not all(isinstance(i, int) and i in tokens for i in ids):
+                raise ConfigError(f"The config of '{name}' has {key} = {value!r}, not a token.")
+
+
 def locate_model(name: str) -> str:
     """The folder of an embedded or local model; for a Hub model the name itself."""
     if name in EMBEDDED_MODELS:
@@ -182,7 +194,7 @@ def _check_reachable(name: str, source: str) -> None:
 
 
 def _loading_error(name: str, source: str, error: Exception) -> FkiError:
-    cause = _describe_cause(error)
+    cause = describe_cause(error)
     if Path(source).is_dir():
         return ConfigError(f"The model in {source} cannot be loaded: {cause}")
     return NotDownloaded(
@@ -193,7 +205,7 @@ def _loading_error(name: str, source: str, error: Exception) -> FkiError:
     )
 
 
-def _describe_cause(error: Exception) -> str:
+def describe_cause(error: Exception) -> str:
     """The first line of an error, preceded by its type where the line alone is no sentence."""
     cause = next(iter(str(error).strip().splitlines()), "")
     is_sentence = isinstance(error, (OSError, ValueError))

@@ -41,6 +41,7 @@ FIELDS: dict[str, type[np.generic]] = {  # of an answer, beside exact match
     "old_em": np.uint8,  # 0 where the probe has no old answer
     "old_n": np.uint8,  # 1 where the probe has an old answer
 }
+MALFORMED = (AttributeError, ArithmeticError, KeyError, TypeError, ValueError)
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error)
 
 
@@ -184,7 +185,15 @@ def _to_cell(values: Sequence[Any]) -> AnsweredCell:
 
 
 def _collect(run: Run) -> Outcomes:
-    """The outcomes from every answer of the run."""
+    """The outcomes from every answer of the run. Raises DataError where its files are malformed."""
+    try:
+        with np.errstate(over="raise"):
+            return _read_answers(run)
+    except MALFORMED as error:
+        raise DataError(f"Cannot read the answers in {run.folder}: {error!r}.") from None
+
+
+def _read_answers(run: Run) -> Outcomes:
     scores = run.read(SCORES)
     subjects = {
         (probe["probe_set"], probe["id"]): probe.get("subject") or probe["id"]

@@ -186,9 +186,10 @@ class LogExtent(NamedTuple):
 
 
 def read_log_extent(run: Run) -> LogExtent:
-    """Read the extent of metrics.jsonl, up to an incomplete last line."""
+    """Read the extent of metrics.jsonl, up to an incomplete or malformed line."""
     steps, rows = 0, set()
-    with suppress(FileNotFoundError, ValueError), (run.folder / METRICS).open("rb") as lines:
+    malformed = (ValueError, TypeError, AttributeError)
+    with suppress(FileNotFoundError, *malformed), (run.folder / METRICS).open("rb") as lines:
         for entry in map(json.loads, lines):
             steps = max(steps, entry.get("step", 0))
             rows |= {entry["after"]} if "after" in entry else set()

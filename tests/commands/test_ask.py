@@ -123,6 +123,23 @@ def test_a_folder_whose_origin_cannot_be_read_is_refused(
     assert shown.code == 3 and "fki_export.json" in shown.words
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("model.safetensors", b"half of it"),
+        ("config.json", b"{}"),
+        ("generation_config.json", b'{"eos_token_id": "x", "pad_token_id": 0}'),
+    ],
+)
+def test_an_exported_folder_with_a_broken_file_is_an_error_in_words(
+    fki: Fki, trained: Path, tmp_path: Path, file: str, content: bytes
+) -> None:
+    assert fki("export", trained, "--output", tmp_path / "out").code == 0
+    (tmp_path / "out" / file).write_bytes(content)
+    shown = fki("ask", tmp_path / "out", FRANCE)
+    assert shown.code in (2, 3) and str(tmp_path / "out") in shown.words
+
+
 def test_answers_that_read_alike_count_once() -> None:
     def distinct(*texts: str) -> list[str]:
         written = [WrittenAnswer(text, [number]) for number, text in enumerate(texts)]

@@ -101,3 +101,15 @@ def test_a_setting_differs_where_an_arm_has_another_value_or_none() -> None:
 def test_a_folder_that_is_missing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere"):
         find_finished_runs([tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize("peak", ['["a"]', '"12"', "1" + "0" * 400])
+def test_a_run_whose_cost_is_no_number_is_left_out(peak: str, tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "lora", 0)
+    write_run(tmp_path / "b", "lora", 1)
+    file = tmp_path / "b" / "run.json"
+    text = file.read_text(encoding="utf-8").rstrip().removesuffix("}")
+    file.write_text(f'{text}, "peak_mib": {peak}}}', encoding="utf-8")
+    runs, left_out = find_finished_runs([tmp_path])
+    assert [run.folder.name for run in runs] == ["a"]
+    assert left_out == {str(tmp_path / "b"): "its run.json is not in the format of fki."}

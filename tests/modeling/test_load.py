@@ -229,3 +229,23 @@ def test_a_name_below_an_existing_folder_is_a_path(
     with pytest.raises(NotDownloaded, match="Did you mean 'mine/model-a'"):
         load.locate_model("mine/model-b")
     assert load.locate_model("google/flan-t5-small") == "google/flan-t5-small"
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [
+        ("config.json", "decoder_start_token_id", 0.5),
+        ("config.json", "decoder_start_token_id", 10**6),
+        ("generation_config.json", "eos_token_id", "</s>"),
+        ("generation_config.json", "eos_token_id", [1, -1]),
+        ("generation_config.json", "pad_token_id", None),
+    ],
+)
+def test_a_special_token_that_is_none_is_refused(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerBase, file: str, key: str, value: object
+) -> None:
+    name = save(tmp_path / "m", tokenizer, toy_model())
+    config = json.loads((tmp_path / "m" / file).read_text(encoding="utf-8"))
+    (tmp_path / "m" / file).write_text(json.dumps(config | {key: value}), encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"{key} = .*, not a token|cannot be loaded"):
+        load.load_base_model(name)

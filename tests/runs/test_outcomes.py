@@ -173,3 +173,25 @@ def test_a_disk_that_refuses_keeps_nothing_and_hides_nothing(
     monkeypatch.setattr(np, "savez_compressed", full)
     outcomes.save_outcomes(run)
     assert outcomes.read_outcomes(run).rows == ("base", *PERIODS)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("em", "text"),
+        ("em", None),
+        ("em", 10**400),
+        ("log_likelihood", 1e300),
+        ("log_likelihood", [1]),
+    ],
+)
+def test_an_answer_of_another_type_is_an_error_in_words(
+    run: Run, field: str, value: object
+) -> None:
+    lines = (run.folder / SAMPLES).read_text(encoding="utf-8").splitlines(keepends=True)
+    lines[3] = json.dumps(json.loads(lines[3]) | {field: value}) + "\n"
+    (run.folder / SAMPLES).write_text("".join(lines), encoding="utf-8")
+    with pytest.raises(DataError, match="Cannot read the answers"):
+        outcomes.read_outcomes(run)
+    outcomes.save_outcomes(run)
+    assert not (run.folder / OUTCOMES).exists()

@@ -19,7 +19,7 @@ from fki.evaluation.evaluator import Evaluator
 from fki.modeling import precision
 from fki.modeling.precision import PrecisionTrial
 from fki.runs import checkpoint, resume
-from fki.runs.run_dir import RUN
+from fki.runs.run_dir import RUN, Run
 from fki.training import run_lifecycle, session
 from fki.training.runner import Runner
 from fki.training.signals import handle_signals
@@ -625,3 +625,10 @@ def test_signals_are_left_to_the_main_thread() -> None:
     thread.start()
     thread.join()
     assert seen == [(True, False)]
+
+
+@pytest.mark.parametrize("line", ["1.5", "[]", '"after"', '{"step": "x"}', '{"after": []}', "{"])
+def test_the_extent_of_a_log_ends_at_a_malformed_line(line: str, tmp_path: Path) -> None:
+    text = f'{{"step": 3}}\n{{"after": "base"}}\n{line}\n{{"step": 9}}\n'
+    (tmp_path / "metrics.jsonl").write_text(text, encoding="utf-8")
+    assert resume.read_log_extent(Run(tmp_path)) == (3, 1)

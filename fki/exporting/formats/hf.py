@@ -19,6 +19,7 @@ from fki.core.errors import ConfigError
 from fki.core.formatting import quote_python
 from fki.data.collator import ExampleTokenizer
 from fki.exporting.formats.base import Format
+from fki.modeling.load import check_special_tokens
 from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import LoadedModel
 
@@ -74,6 +75,7 @@ def _write_head(model: Any) -> None:
 def load(folder: Path, encoder: ExampleTokenizer) -> TorchRuntime:
     """Load by transformers in the files' precision, without running `modeling_fki.py`."""
     model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype="auto", trust_remote_code=False)
+    check_special_tokens(model, str(folder))
     return TorchRuntime(model, encoder)
 
 
