@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -77,11 +77,14 @@ def export(
     )
     request.check()
     from fki.exporting import hub_upload
-    from fki.exporting.export_runs import export_runs
+    from fki.exporting.export_runs import export_runs, find_equal_export
 
     show = Show(as_json=as_json)
-    exported = export_runs(request, partial(show_soup, show))
-    show_parity(show, exported.loaded, exported.format, exported.parity, output)
+    if found := find_equal_export(request):
+        show_found(show, found, output)
+    else:
+        exported = export_runs(request, partial(show_soup, show))
+        show_parity(show, exported.loaded, exported.format, exported.parity, output)
     if push:
         address = hub_upload.push_folder(output, push, is_public=public)
         show.note(f"Uploaded ({'public' if public else 'private'}): {address}")
@@ -89,6 +92,13 @@ def export(
     show.next_commands(
         format_command("fki", "ask", output, "The capital of France is <extra_id_0>.")
     )
+
+
+def show_found(show: Show, info: dict[str, Any], output: Path) -> None:
+    """Print that the same export is already there; nothing was written."""
+    show.note(f"{output} already contains this export of {info['label']} (checksums verified).")
+    names = ("format", "run", "checkpoint", "averaged")
+    show.data(output=str(output), **{name: info[name] for name in names}, **info["check"])
 
 
 def show_parity(

@@ -3,12 +3,56 @@
 import hashlib
 import json
 import os
+import platform
+import re
+import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from fki.core.errors import FkiError
+
+
+def scratch_path(path: Path) -> Path:
+    """The hidden name beside a path under which this process writes it; it is renamed at the end.
+
+    The name states the host, with its namespace of processes, and the process.
+    """
+    return path.with_name(f".{path.name}.fki-{_host_digest()}-{os.getpid()}")
+
+
+def remove_stale_scratch(path: Path) -> None:
+    """Remove each `scratch_path` of this path whose process, on this host, no longer exists."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.fki-{_host_digest()}-(\d+)")
+    with suppress(OSError):
+        for entry in [*os.scandir(path.parent)]:
+            match = pattern.fullmatch(entry.name)
+            if match is None or entry.is_symlink() or _is_running(int(match[1])):
+                continue
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                os.unlink(entry)
+
+
+def _host_digest() -> str:
+    """Eight hex digits of the host and, where the system has it, its namespace of processes."""
+    try:
+        namespace = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        namespace = 0
+    return hashlib.sha256(f"{platform.node()} {namespace}".encode()).hexdigest()[:8]
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's, or not a number of a process
+        return True
+    return True
 
 
 def write_text(file: Path, text: str) -> None:
@@ -26,7 +70,8 @@ def write_lines(file: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def _write(file: Path, parts: Iterable[str]) -> None:
-    scratch = file.with_name(f".{file.name}.{os.getpid()}")
+    remove_stale_scratch(file)
+    scratch = scratch_path(file)
     try:
         with scratch.open("w", encoding="utf-8") as out:
             out.writelines(parts)

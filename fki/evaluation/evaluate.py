@@ -1,6 +1,9 @@
 """Evaluate a run, a checkpoint or a plain model on a dataset, outside of training: `fki eval`."""
 
-from collections.abc import Sequence
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,8 +11,15 @@ from typing import Any
 from fki.config.resolve import Layer, ResolvedConfig, resolve
 from fki.config.schema import Config, evaluation_settings, flatten, settings_affecting, to_dict
 from fki.core import registry
-from fki.core.atomic_io import append_lines, write_json
+from fki.core.atomic_io import (
+    append_lines,
+    file_digest,
+    remove_stale_scratch,
+    scratch_path,
+    write_json,
+)
 from fki.core.errors import ConfigError, FkiError
+from fki.core.formatting import format_command
 from fki.core.types import Score, Stream
 from fki.data.open_dataset import open_stream
 from fki.evaluation.evaluator import Evaluator, mean_score
@@ -47,7 +57,8 @@ def evaluate(
     Args:
         defaults: settings for a plain model; a run has its own.
         overrides: settings that the user states now; they take precedence over either.
-        output: a new or empty folder for scores.json and samples.jsonl.
+        output: a new or empty folder for scores.json and samples.jsonl. An equal earlier evaluation
+            in it stays.
     Raises:
         FkiError: `output` is not empty or cannot be created, or the target, data or settings
             cannot be used. ConfigError: the user states a setting of training that differs from
@@ -59,8 +70,17 @@ def evaluate(
     config = resolved.config
     idle = _check_overrides(resolved, overrides, read_config(run) if run else None)
     if output is not None:
-        _make_output_folder(output)
+        _check_output_folder(output)
     loaded = open_run(run, checkpoint) if run else open_model(target, config)
+    with _write_into(output) as scratch:
+        result = _evaluate(loaded, config, scratch, idle)
+    return result
+
+
+def _evaluate(
+    loaded: LoadedModel, config: Config, output: Path | None, idle: list[str]
+) -> EvaluationResult:
+    """Evaluate all probes, and write the scores and predictions into `output`."""
     scores, columns, notes = score_all_probes(loaded, config, output)
     result = EvaluationResult(
         loaded.label,
@@ -108,15 +128,43 @@ def _check_overrides(
     return [f"{key} has no effect on this evaluation." for key in differing]
 
 
-def _make_output_folder(output: Path) -> None:
-    """Create the folder. Raises FkiError if it cannot be created or is not empty."""
+def _check_output_folder(output: Path) -> None:
+    """Raises FkiError unless the folder is new or empty, or contains an earlier evaluation."""
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        is_empty = not any(output.iterdir())
+        names = {file.name for file in output.iterdir()} if output.exists() else set()
+    except OSError as error:
+        raise FkiError(f"--output {output} cannot be read: {error.strerror}.") from None
+    if names and names != {SCORES, SAMPLES}:
+        raise FkiError(f"--output must be a new or empty folder; {output} is not empty.")
+
+
+@contextmanager
+def _write_into(output: Path | None) -> Iterator[Path | None]:
+    """A scratch folder that becomes `output` at the end, whole or not at all.
+
+    An earlier evaluation in `output` must be equal, and stays. Raises FkiError if it differs, or
+    if the folder cannot be created.
+    """
+    if output is None:
+        yield None
+        return
+    remove_stale_scratch(output)
+    scratch = scratch_path(output)
+    try:
+        scratch.mkdir(parents=True)
+        yield scratch
+        if output.exists() and any(output.iterdir()):
+            if any(file_digest(output / n) != file_digest(scratch / n) for n in (SCORES, SAMPLES)):
+                raise FkiError(
+                    f"{output} contains another evaluation. fki overwrites nothing.",
+                    hint=f"Try: {format_command('--output', output.with_name(output.name + '-2'))}",
+                )
+        else:
+            os.replace(scratch, output)
     except OSError as error:
         raise FkiError(f"--output {output} cannot be created: {error.strerror}.") from None
-    if not is_empty:
-        raise FkiError(f"--output must be a new or empty folder; {output} is not empty.")
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _data_notes(run: Run | None, stream: Stream) -> list[str]:

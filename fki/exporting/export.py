@@ -13,7 +13,7 @@ from pathlib import Path
 from transformers import AutoTokenizer
 
 from fki import __version__
-from fki.core.atomic_io import file_digest, write_json
+from fki.core.atomic_io import file_digest, remove_stale_scratch, scratch_path, write_json
 from fki.core.errors import CheckFailed, FkiError
 from fki.core.formatting import format_command, format_number
 from fki.exporting.formats.base import Format
@@ -51,6 +51,7 @@ def export(
     *,
     max_probes: int = MAX_PROBES_PER_SET,
     recorded_probes: RecordedProbes | None = None,
+    request: str = "",
 ) -> Parity:
     """Write a run's model to `output`, with its tokenizer, origin and card, and check it.
 
@@ -58,6 +59,7 @@ def export(
         write_card: writes the card, after the check has passed.
         max_probes: probes of each probe set that the check repeats; 0 for all.
         recorded_probes: the probes to repeat, where the caller has read them already.
+        request: a digest of the request, by which a repeated one is recognized.
     Raises:
         FkiError: `output` is not new or empty, or its disk is too small.
         CannotFold, ConfigError: the format cannot hold the method's model.
@@ -75,14 +77,15 @@ def export(
         max_probes=max_probes,
         recorded_probes=recorded_probes,
     )
-    scratch = output.with_name(f".{output.name}.{os.getpid()}")
+    remove_stale_scratch(output)
+    scratch = scratch_path(output)
     try:
         scratch.mkdir(parents=True)
         loaded.base.tokenizer.save_pretrained(scratch)
         export_format.write(loaded, scratch)
         tokenizer = loaded.example_tokenizer(AutoTokenizer.from_pretrained(scratch))
         parity = check.run(export_format.load(scratch, tokenizer), tokenizer, export_format)
-        _write_export_info(loaded, export_format, parity, scratch)
+        _write_export_info(loaded, export_format, parity, scratch, request)
         if not parity.holds:
             failed = find_unused_path(output.with_name(f"{output.name}.failed-check"))
             os.replace(scratch, failed)
@@ -160,7 +163,7 @@ def find_unused_path(path: Path) -> Path:
 
 
 def _write_export_info(
-    loaded: LoadedModel, export_format: Format, parity: Parity, folder: Path
+    loaded: LoadedModel, export_format: Format, parity: Parity, folder: Path, request: str
 ) -> None:
     """The origin of the folder, the result of its check, and the digests of its files."""
     info = loaded.run.info if loaded.run else {}
@@ -173,6 +176,8 @@ def _write_export_info(
             "run": loaded.name,
             "checkpoint": loaded.checkpoint,
             "label": loaded.label,
+            "averaged": list(loaded.averaged),
+            "request": request,
             "base_model": display_name(config.model),
             "method": config.method,
             "prompt_format": config.prompt_format,

@@ -1,17 +1,23 @@
 """From a request to a checked folder: a checkpoint of one run, or an average of several."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from fki.exporting.export import check_output_dir, export
+from fki import __version__
+from fki.core.atomic_io import file_digest
+from fki.exporting.export import EXPORT_INFO, check_output_dir, export
 from fki.exporting.formats.base import Format
 from fki.exporting.formats.registry import load_format
 from fki.exporting.model_card import write_card
 from fki.exporting.model_soup import ModelSoup, average_checkpoints
 from fki.exporting.parity import Parity
 from fki.exporting.request import ExportRequest
-from fki.runs.open_run import LoadedModel, open_run
+from fki.runs.checkpoint import MANIFEST
+from fki.runs.open_run import LoadedModel, open_run, select_checkpoint
 from fki.runs.run_dir import Run
 
 
@@ -23,6 +29,33 @@ class Exported:
     format: Format
     parity: Parity
     soup: ModelSoup | None  # where checkpoints were averaged
+
+
+def find_equal_export(request: ExportRequest) -> dict[str, Any] | None:
+    """The description of an export of the same request that `output` contains already, verified.
+
+    None: the folder is new, or contains another export, or one of its files has changed.
+    """
+    try:
+        info = json.loads((request.output / EXPORT_INFO).read_text(encoding="utf-8"))
+        files = {name: file_digest(request.output / name) for name in info["files"]}
+        is_equal = info["files"] == files and info["request"] == _request_digest(request)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return info if is_equal and isinstance(info.get("check"), dict) else None
+
+
+def _request_digest(request: ExportRequest) -> str:
+    """SHA-256 of everything that the exported folder depends on."""
+    runs = [Run.open(run) for run in request.runs]
+    sources = [
+        (run.info.get("model"), run.info.get("config"), file_digest(folder / MANIFEST))
+        for run in runs
+        for folder in (select_checkpoint(run, n) for n in request.average or [request.checkpoint])
+    ]
+    options = (request.to, request.dtype, request.max_shard_size, request.probes, request.push)
+    content = [__version__, [*request.average], options, sources]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def export_runs(
@@ -54,5 +87,6 @@ def export_runs(
         partial(write_card, name=request.push or request.output.name, soup=soup),
         max_probes=request.probes,
         recorded_probes=soup.recorded_probes if soup else None,
+        request=_request_digest(request),
     )
     return Exported(loaded, export_format, parity, soup)

@@ -155,7 +155,7 @@ def remove_leftovers(run: Run) -> None:
     """Remove the unfinished files of a process that was killed; the caller holds the run's lock."""
     names = "|".join(map(re.escape, (RUN, CONFIG, PROBES, SCORES, REPORT)))
     for file in run.folder.iterdir():
-        if re.fullmatch(rf"\.({names})\.\d+", file.name):
+        if re.fullmatch(rf"\.({names})\.(fki-[0-9a-f]{{8}}-)?\d+", file.name):
             file.unlink(missing_ok=True)
     for folder in (run.folder / CHECKPOINTS).glob(".*"):
         if re.fullmatch(r"\..+\.\d+", folder.name) and not folder.is_symlink():

@@ -62,8 +62,17 @@ def test_eval_writes_its_answers_into_a_new_folder_only(
 ) -> None:
     assert fki("eval", trained, "--output", tmp_path / "e").code == 0
     assert sorted(f.name for f in (tmp_path / "e").iterdir()) == ["samples.jsonl", "scores.json"]
+    assert not list(tmp_path.glob(".e*"))
+    before = (tmp_path / "e" / "scores.json").stat().st_mtime_ns
     again = fki("eval", trained, "--output", tmp_path / "e")
-    assert again.code == 1 and "new or empty" in again.words
+    assert again.code == 0 and "Scores and all answers" in again.words
+    assert (tmp_path / "e" / "scores.json").stat().st_mtime_ns == before
+    other = fki("eval", trained, "--output", tmp_path / "e", "--set", "max_periods=2")
+    assert other.code == 1 and "contains another evaluation" in other.words
+    assert (tmp_path / "e" / "scores.json").stat().st_mtime_ns == before
+    (tmp_path / "e" / "notes.txt").touch()
+    mine = fki("eval", trained, "--output", tmp_path / "e")
+    assert mine.code == 1 and "new or empty" in mine.words
 
 
 @pytest.mark.parametrize("output", ["file", "file/e"])

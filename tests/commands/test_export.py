@@ -46,6 +46,38 @@ def rows(card: str, heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table[2:]]
 
 
+def content(folder: Path) -> dict[str, int]:
+    return {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+
+
+def test_a_repeated_export_writes_nothing(fki: Fki, trained: Path, out: Path) -> None:
+    before = content(out)
+    again = fki("export", trained, "--output", out)
+    assert again.code == 0 and "already contains this export of run after" in again.words
+    assert "fki ask" in again.words and content(out) == before
+    [row] = fki("export", trained, "--output", out, "--json").rows
+    assert row["output"] == str(out) and row["same_answers"] == row["asked"] > 0
+
+
+@pytest.mark.parametrize("change", ["options", "run", "file", "folder"])
+def test_another_export_is_never_overwritten(
+    fki: Fki, trained: Path, out: Path, tmp_path: Path, change: str
+) -> None:
+    run, folder = (Path(shutil.copytree(p, tmp_path / p.name)) for p in (trained, out))
+    if change == "run":  # trained again: another checkpoint of the same name
+        [manifest] = run.glob("checkpoints/*/manifest.json")
+        manifest.write_text(manifest.read_text() + " ")
+    elif change == "file":
+        (folder / "config.json").write_text("{}")
+    elif change == "folder":
+        (folder / "fki_export.json").unlink()
+    before = content(folder)
+    options = ["--dtype", "bfloat16"] if change == "options" else []
+    shown = fki("export", run, "--output", folder, *options)
+    assert shown.code == 1 and "fki overwrites nothing" in shown.words
+    assert content(folder) == before
+
+
 def test_the_hub_reads_the_card(card: str) -> None:
     data = ModelCard(card).data
     assert data.license == "cc-by-4.0" and data.library_name == "transformers"  # of t5-mini's card
@@ -72,7 +104,7 @@ def test_the_figures_of_the_card_are_the_runs(card: str, trained: Path) -> None:
 def test_the_card_says_what_it_was_taught_and_up_to_when(card: str, trained: Path) -> None:
     told = json.loads((trained / "run.json").read_text(encoding="utf-8"))["dataset"]
     assert told["digest"] == folder_digest(trained.parent / "mine") and told["digest"] in card
-    assert "trained on 1 quarter of `mine` with vanilla" in card and "**2023-03-31**" in card
+    assert "trained on 1 quarter of `mine` with vanilla" in card and "**2023-03-15**" in card
     assert "for these relations: head" in card
     assert "License: unknown" in card  # a folder without a card
     assert "`t5-mini`, license: cc-by-4.0" in card
@@ -139,10 +171,15 @@ def test_an_answer_that_is_not_the_one_on_record_is_a_failed_check(
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(trained, run)
-    lines = [json.loads(x) for x in (run / "samples.jsonl").read_text("utf-8").splitlines()]
+    lines, probes = (
+        [json.loads(line) for line in (run / name).read_text("utf-8").splitlines()]
+        for name in ("samples.jsonl", "probes.jsonl")
+    )
+    answers = {(row["probe_set"], row["id"]): row["answers"] for row in probes}
     for row in lines:
         if row["after"] == "2023-Q1" and row["probe_set"] == "updated":
-            row |= {"em": 1 - row["em"], "margin": 5.0}
+            [right, *_] = answers["updated", row["id"]]
+            row |= {"text": "wrong" if row["em"] else right, "margin": 5.0}
     text = "".join(json.dumps(row) + "\n" for row in lines)
     (run / "samples.jsonl").write_text(text, encoding="utf-8")
     shown = fki("export", run, "--output", "out")

@@ -3,13 +3,24 @@
 import hashlib
 import json
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fki.core.atomic_io import append_lines, file_digest, write_json, write_lines, write_text
+from fki.core.atomic_io import (
+    append_lines,
+    file_digest,
+    remove_stale_scratch,
+    scratch_path,
+    write_json,
+    write_lines,
+    write_text,
+)
 from fki.core.errors import FkiError
 
 
@@ -43,6 +54,32 @@ def test_a_failed_write_leaves_the_old_content_and_nothing_else(
     with pytest.raises(FkiError, match="No space left"):
         write_text(file, "new")
     assert file.read_text(encoding="utf-8") == "old" and [*tmp_path.iterdir()] == [file]
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    file = tmp_path / "a"
+    mine = scratch_path(file).name
+    left = mine.replace(str(os.getpid()), str(ended.pid))
+    elsewhere = re.sub("fki-.{8}", "fki-00000000", left)  # of another host
+    kept = [
+        mine.replace(str(os.getpid()), str(os.getppid())),  # of a process that runs
+        elsewhere,
+        f".a.{ended.pid}",
+        left + ".txt",
+        left.replace(".a.", ".b."),
+    ]
+    for name in [left, *kept]:
+        (tmp_path / name).write_text("x")
+    write_text(file, "new")
+    assert {entry.name for entry in tmp_path.iterdir()} == {"a", *kept}
+    (tmp_path / left).mkdir()
+    (tmp_path / left / "model").touch()
+    remove_stale_scratch(file)
+    (tmp_path / left).symlink_to(tmp_path / "a")
+    remove_stale_scratch(file)
+    assert (tmp_path / left).is_symlink()
 
 
 def test_lines_are_appended(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """An export answers like its run, or is kept aside; an opened run is the one that was trained."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -11,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
+from fki.core.atomic_io import scratch_path
 from fki.core.errors import CheckFailed, DataError, FkiError
 from fki.exporting.export import export
 from fki.exporting.formats.hf import HF
@@ -43,6 +47,18 @@ def test_the_exported_folder_answers_like_the_run(opened: LoadedModel, tmp_path:
     plain: Any = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
     assert torch.allclose(logits(plain.eval()), before, atol=1e-4)
     assert not list(tmp_path.glob(".out*"))
+
+
+def test_an_export_removes_what_a_killed_one_left(opened: LoadedModel, tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = scratch_path(tmp_path / "out")
+    left = left.with_name(left.name.replace(str(os.getpid()), str(ended.pid)))
+    left.mkdir()
+    (left / "model.safetensors").touch()
+    (tmp_path / ".out.mine").touch()
+    export(opened, HF, tmp_path / "out")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".out.mine", "out"]
 
 
 def test_whoever_may_read_one_file_of_the_folder_may_read_all(
@@ -185,4 +201,4 @@ def test_a_checkpoint_within_a_period_is_asked_itself_and_claims_no_whole_period
     parity = export(opened, HF, tmp_path / "out", partial(write_card, name="out"))
     assert parity.holds and sum(one.n for one in parity.probe_sets) > 0
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    assert "has no scores for this checkpoint" in card and "**2024-03-31**" in card
+    assert "has no scores for this checkpoint" in card and "**2024-03-10**" in card
