@@ -65,7 +65,7 @@ def show_sweep_plan(request: "RunRequest", show: Show) -> None:
     cells = request.plan_sweep()
     check_folders(cells)
     table = make_table("method", *PLANNED, numbers=PLANNED)
-    total, notes = [0, 0, 0], list[str]()
+    total, notes = [0.0, 0.0, 0.0], list[str]()
     for method in dict.fromkeys(cell.config.method for cell in cells.cells):
         alike = [cell for cell in cells.cells if cell.config.method == method]
         one = estimate_run(alike[0].config)
@@ -77,7 +77,8 @@ def show_sweep_plan(request: "RunRequest", show: Show) -> None:
         free_memory()
     table.add_row("all", *_planned_cells(total), style="bold")
     show.table(table)
-    show.data(folder=str(cells.folder), cells=total[0], steps=total[1], minutes=total[2])
+    runs, steps, minutes = int(total[0]), int(total[1]), round(total[2], 2)
+    show.data(folder=str(cells.folder), cells=runs, steps=steps, minutes=minutes)
     show.notes(dict.fromkeys(notes))
     show.note(f"Directory of the runs: {cells.folder}. The time is a rough estimate.")
     show.note("This is a plan: no run was started.")

@@ -34,7 +34,9 @@ def format_duration(seconds: float) -> str:
 
 
 def format_minutes(minutes: float) -> str:
-    """`45 min`, `2.3 h`."""
+    """`56 s`, `45 min`, `2.3 h`."""
+    if minutes < 1.5:
+        return f"{max(1, round(60 * minutes))} s"
     return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 

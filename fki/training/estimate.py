@@ -42,7 +42,7 @@ class RunEstimate:
     encoder: str
     states: int
     time: str
-    minutes: int
+    minutes: float
     notes: dict[str, float]
     input_notes: list[str]  # about questions and answers that do not fit the model
 
@@ -56,14 +56,17 @@ def estimate_run(config: Config) -> RunEstimate:
 
     Raises FkiError if `train` would fail before its first step.
     """
+    began = time.perf_counter()
     ready = session.build_session(config)
+    set_up = time.perf_counter() - began
     periods = [p for phase in ready.phases for p in phase.periods]
     rows = 1 if config.check_validation else len(ready.phases) + 1
     probes = sum(len(c.probes) for t in range(rows) for c in ready.schedule.row(t))
     uses = _estimate_usage(ready)
     total, trainable = load.count_parameters(ready.model)
     optimizer = ready.method.optimizer_bytes(ready.model).memory
-    minutes = _estimate_minutes(ready, probes, sum(used.steps for used in uses))
+    seconds = set_up + _estimate_seconds(ready, probes, sum(used.steps for used in uses))
+    minutes = round(seconds / 60, 2)
     return RunEstimate(
         periods=len(periods),
         first=periods[0].name,
@@ -158,8 +161,8 @@ def _encoder_cache_bytes(ready: Session) -> int:
     return min(size, ready.config.encoder_cache_mib * 2**20)
 
 
-def _estimate_minutes(ready: Session, probes: int, steps: int) -> int:
-    """A rough duration in minutes, at least one, from a trial on this machine.
+def _estimate_seconds(ready: Session, probes: int, steps: int) -> float:
+    """A rough duration of training and evaluation in seconds, from a trial on this machine.
 
     The trial is the first optimizer batch of the largest period, and some probes that the model
     cannot answer yet.
@@ -176,4 +179,4 @@ def _estimate_minutes(ready: Session, probes: int, steps: int) -> int:
         largest = max(periods, key=lambda period: len(period.examples))
         limit = ready.config.budget.seconds * len(periods) or math.inf
         seconds += min(limit, steps * min(ready.trainer.time_batch(largest) for _ in range(2)))
-    return max(1, round(seconds / 60))
+    return seconds

@@ -149,6 +149,8 @@ def test_a_plan_adds_up_what_all_cells_take(fki: Fki, several: list[str], tmp_pa
     assert [(row["method"], row["cells"]) for row in each] == [("vanilla", 3), ("recadam", 3)]
     assert total["cells"] == 6 and total["folder"] == "grid"
     assert total["steps"] == 3 * sum(row["plan"]["steps"] for row in each)
+    minutes = [row["plan"]["minutes"] for row in each]
+    assert total["minutes"] == pytest.approx(3 * sum(minutes)) and 0 < max(minutes) < 1
     shown = fki("plan", *options)
     assert "no run was started" in shown.words and "optimizer steps" in shown.out
     assert not (tmp_path / "grid").exists()

@@ -46,7 +46,8 @@ def test_times_and_counts_are_short() -> None:
 
 
 def test_long_times_are_in_hours() -> None:
-    assert [format_minutes(m) for m in (1, 99, 100, 138)] == ["1 min", "99 min", "1.7 h", "2.3 h"]
+    assert [format_minutes(m) for m in (0, 0.93, 1.4, 1.5)] == ["1 s", "56 s", "84 s", "2 min"]
+    assert [format_minutes(m) for m in (2, 99, 100, 138)] == ["2 min", "99 min", "1.7 h", "2.3 h"]
 
 
 def test_p_values_are_short() -> None:

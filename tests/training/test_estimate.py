@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fki.training import estimate
 from fki.training.estimate import estimate_run
 from fki.training.run_lifecycle import LOG_BYTES
 
@@ -14,11 +15,20 @@ def test_recadam_needs_moments_and_anchors_whatever_the_optimizer_setting(
     resolved: Callable[..., Any], optimizer: str
 ) -> None:
     settings = {"method": "recadam", "optimizer": optimizer, "keep_last": 1, "max_periods": 1}
-    estimate = estimate_run(resolved(**settings).config)
-    state = 3 * 4 * estimate.trainable
-    assert 0 <= estimate.memory - 4 * (estimate.total + estimate.trainable) - state < 4096
-    checkpoints = estimate.disk - LOG_BYTES
-    assert 0 <= checkpoints - 2 * 4 * 3 * estimate.trainable < 8192  # one kept, one written
+    found = estimate_run(resolved(**settings).config)
+    state = 3 * 4 * found.trainable
+    assert 0 <= found.memory - 4 * (found.total + found.trainable) - state < 4096
+    checkpoints = found.disk - LOG_BYTES
+    assert 0 <= checkpoints - 2 * 4 * 3 * found.trainable < 8192  # one kept, one written
+
+
+def test_the_time_of_a_short_run_is_not_rounded_up_to_a_minute(
+    resolved: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "_estimate_seconds", lambda ready, probes, steps: 24.0)
+    found = estimate_run(resolved(max_periods=1).config)
+    assert 0.4 <= found.minutes < 0.9  # 24 s, and the set-up that was timed
+    assert found.time.endswith(" s on this machine, by a short trial")
 
 
 def test_adafactor_needs_less_memory_than_adamw(resolved: Callable[..., Any]) -> None:
