@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-from rich.console import Console
 
+from fki.commands._console import VerbatimConsole
 from fki.commands.ask import build_table
 from fki.config.schema import Config
 from fki.core.types import Probe
@@ -100,7 +100,7 @@ def test_people_see_a_table_with_the_question_above(fki: Fki) -> None:
 
 
 def test_brackets_in_a_text_are_shown_as_they_are() -> None:
-    console = Console(file=io.StringIO(), width=100)
+    console = VerbatimConsole(file=io.StringIO(), width=100)
     console.print(
         build_table(RankedAnswers("[bold]x <extra_id_0>", ScoredAnswer("[red]", -1.0), []))
     )
