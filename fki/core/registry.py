@@ -75,7 +75,7 @@ def canonical_name(name: str) -> tuple[str, str | None]:
         return ALIASES[name], f"method '{name}' is read as '{ALIASES[name]}'."
     names = method_names()
     if name not in names:
-        suggestion = did_you_mean(name, [*names, *ALIASES])
+        suggestion = did_you_mean(name, names) or did_you_mean(name, ALIASES)
         raise ConfigError(f"method must be one of {', '.join(names)}, not '{name}'.{suggestion}")
     return name, None
 

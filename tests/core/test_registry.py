@@ -58,6 +58,8 @@ def test_aliases_are_read_with_a_note() -> None:
 
 
 def test_an_unknown_method_is_told_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"Did you mean 'vanilla'\?"):
+        registry.canonical_name("vanila")  # not the alias 'vannila'
     with pytest.raises(ConfigError, match=r"not 'lorra'\. Did you mean 'lora'\?"):
         registry.method_class("lorra")
 
