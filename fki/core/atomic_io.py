@@ -1,5 +1,6 @@
 """Atomic writes (a temporary file, synced, then renamed), appends, and file digests."""
 
+import errno
 import hashlib
 import json
 import os
@@ -79,8 +80,10 @@ def _write(file: Path, parts: Iterable[str]) -> None:
             os.fsync(out.fileno())
         os.replace(scratch, file)
     except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise FkiError(
-            f"Cannot write {file}: {error.strerror}.", hint="Free some space, then try again."
+            f"Cannot write {file}: {error.strerror}.",
+            hint="Free some space, then try again." if is_full else None,
         ) from None
     finally:
         with suppress(OSError):  # a read-only disk refuses even the removal of no file

@@ -201,7 +201,7 @@ def _loading_error(name: str, source: str, error: Exception) -> FkiError:
         f"Model '{name}' is not on this machine and cannot be fetched."
         f"{did_you_mean(name, EMBEDDED_MODELS)} ({cause})",
         hint=f"With a network: {format_command('hf', 'download', name)}   "
-        "Offline: --set model=t5-mini",
+        "Offline: use t5-mini, which is part of fki",
     )
 
 

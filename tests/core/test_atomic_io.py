@@ -82,6 +82,20 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) 
     assert (tmp_path / left).is_symlink()
 
 
+def test_only_a_full_disk_asks_for_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FkiError, match="No such file") as missing:
+        write_text(tmp_path / "nowhere" / "a", "x")
+    assert missing.value.hint is None
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(FkiError) as caught:
+        write_text(tmp_path / "a", "x")
+    assert caught.value.hint == "Free some space, then try again."
+
+
 def test_lines_are_appended(tmp_path: Path) -> None:
     file = tmp_path / "a"
     append_lines(file, [{"a": 1}])
