@@ -27,19 +27,18 @@ class TokenizedExample(NamedTuple):
 
 
 class TargetCheck:
-    """Counts the targets that exceed `output_length`, over any number of calls."""
+    """Counts the different targets that exceed `output_length`, over any number of calls."""
 
     def __init__(self, token_cache: TokenCache, output_length: int) -> None:
         self.token_cache, self.output_length = token_cache, output_length
-        self.total = self.too_long = 0
+        self.too_long: set[str] = set()
         self.longest = (0, "")  # tokens and text
 
     def add(self, texts: Sequence[str]) -> None:
         """Count these targets, and tokenize them."""
         lengths = self.token_cache.get_lengths(texts)
         rows = (lengths > self.output_length).nonzero()[0].tolist()
-        self.total += len(texts)
-        self.too_long += len(rows)
+        self.too_long.update(texts[i] for i in rows)
         self.longest = max([self.longest, *((int(lengths[i]), texts[i]) for i in rows)])
 
     def raise_if_too_long(self) -> None:
@@ -47,10 +46,11 @@ class TargetCheck:
         if not self.too_long:
             return
         longest, text = self.longest
+        count = len(self.too_long)
+        answers = "1 answer exceeds" if count == 1 else f"{count:,} answers exceed"
         text = text if len(text) <= 80 else text[:80] + " ..."
         raise ConfigError(
-            f"{self.too_long:,} of {self.total:,} answers exceed output_length = "
-            f"{self.output_length} tokens; the longest, '{text}', has {longest}. Answers are "
+            f"{answers} output_length = {self.output_length} tokens; the longest, '{text}', has {longest}. Answers are "
             "never truncated.",
             hint=f"Add: --set output_length={longest}",
         )

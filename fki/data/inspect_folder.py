@@ -13,6 +13,7 @@ from fki.core.normalization import normalize_text, normalized_set
 from fki.core.probe_sets import FACTS, PROBE_SETS
 from fki.core.types import Document, Fact, Stream
 from fki.data.dataset_folder import (
+    MANIFEST,
     find_row_file,
     probe_files,
     read_wordings,
@@ -179,14 +180,16 @@ def _find_unread(folder: Path) -> Finding:
 
 
 def _describe_own_sets(folder: Path, stream: Stream) -> Iterator[Finding]:
-    """The role of each own set."""
+    """The role of each set in a folder of your own; a dataset that fki made names its sets."""
+    if (folder / MANIFEST).is_file():
+        return
     names = {file.stem for file in probe_files(folder)}
+    prefixes = ", ".join(f"{name}_" for name in PROBE_SETS)
     for probe_set in stream.probe_sets:
         if probe_set.name in names:
             like = standard_set_like(probe_set.name).name
             text = (
-                f"Probes of your own set '{probe_set.name}', which has the role of '{like}' "
-                f"({probe_set.asks}); {', '.join(f'{name}_' for name in PROBE_SETS)} at the "
-                "beginning of its name selects a role"
+                f"Own probe set '{probe_set.name}' has the role of '{like}' ({probe_set.asks}); "
+                f"another prefix selects another role ({prefixes}); probes"
             )
             yield Finding("own_probe_set", text, len(probe_set))

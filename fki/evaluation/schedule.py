@@ -194,6 +194,8 @@ def check_probes(
     for cell in cells:
         answers = [answer for probe in cell.probes for answer in probe.answers]
         texts = [target_text(answer, prompt_format) for answer in answers]
+        old = [answer for probe in cell.probes for answer in probe.old_answers]
+        tokenizer.token_cache.get_lengths([target_text(answer, prompt_format) for answer in old])
         targets.add(texts)
         spelling.add(texts)
         sources.add([probe.source for probe in cell.probes])

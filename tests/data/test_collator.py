@@ -57,7 +57,7 @@ def test_a_target_that_does_not_fit_is_an_error_that_names_the_length(
     assert ExampleTokenizer(tokenizer, 64, needed).tokenize_targets([long]) == [
         tokenizer(long).input_ids
     ]
-    with pytest.raises(ConfigError, match="1 of 2 answers") as caught:
+    with pytest.raises(ConfigError, match="1 answer exceeds") as caught:
         ExampleTokenizer(tokenizer, 64, needed - 1).tokenize_targets(["a", long])
     assert f"output_length={needed}" in str(caught.value.hint)
 

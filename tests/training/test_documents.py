@@ -174,7 +174,7 @@ def test_a_plan_counts_pieces(objective: str, resolved: Any, texts: Path, make_r
 
 
 def test_a_cloze_answer_that_does_not_fit_stops_before_a_run(resolved: Any, texts: Path) -> None:
-    with pytest.raises(ConfigError, match=r"2 of 2 answers .* output_length = 4"):
+    with pytest.raises(ConfigError, match=r"4 answers exceed output_length = 4"):
         session.build_session(resolved(dataset=str(texts), output_length=4).config)
 
 

@@ -49,6 +49,7 @@ def test_the_folder_explains_the_run_before_it_starts(
         "num_beams": 1,
         "precision": "fp32",
         "superseded": "not asked",
+        "normalization": "2",
     }
     assert {"torch", "transformers"} <= info["environment"]["packages"].keys()
     asked = {p.id for cell in runner.session.schedule.cells for p in cell.probes}
