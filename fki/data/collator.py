@@ -50,8 +50,8 @@ class TargetCheck:
         answers = "1 answer exceeds" if count == 1 else f"{count:,} answers exceed"
         text = text if len(text) <= 80 else text[:80] + " ..."
         raise ConfigError(
-            f"{answers} output_length = {self.output_length} tokens; the longest, '{text}', has {longest}. Answers are "
-            "never truncated.",
+            f"{answers} output_length = {self.output_length} tokens; the longest, '{text}', has "
+            f"{longest}. Answers are never truncated.",
             hint=f"Add: --set output_length={longest}",
         )
 
