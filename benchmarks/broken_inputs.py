@@ -129,7 +129,7 @@ class Sound:
 
         for name, write in WRITERS.items():
             write(self.folder / "field" / name)
-        (self.folder / "dump.json").write_bytes(b"".join(dump_lines(12)))
+        (self.folder / "dump.json").write_bytes(b"".join(dump_lines(60)))
         (self.folder / "wiki").mkdir()
         save_two(self.folder / "wiki")
         templama = self.folder / "field" / "templama"
