@@ -180,7 +180,7 @@ def test_a_window_without_changes_is_an_error_and_leaves_no_dataset(fki: Fki, wo
         (QUARTER, "--contact you@example.org"),
         ((*QUARTER, "--contact", "nobody"), "--contact you@example.org"),
         ((*QUARTER, "--contact", "mü@example.org"), "--contact you@example.org"),
-        ((*WHO, "--until", "0001-01-01"), "--since must be before"),
+        ((*WHO, "--until", "0001-01-01"), "begins in the year 2 or later"),
         ((*WHO, "--since", "2026-01-01", "--until", "2025-01-01"), "--since must be before"),
         ((*WHO, "--since", "tomorrow"), "'tomorrow' is not a date"),
         ((*WHO, "--until", "2999-01-01"), "must not be after today"),

@@ -17,7 +17,7 @@ from fki.config.schema import flatten
 
 Fki = Callable[..., Any]
 NUMBERS = ["n", "em", "f1", "accuracy", "log_likelihood", "old_em", "old_n", "tokens", "perplexity"]
-COLUMNS = ["after", "probe_set", "period", *NUMBERS, "lasts", "near_ties"]
+COLUMNS = ["after", "probe_set", "period", *NUMBERS, "lasts", "near_ties", "unscored"]
 FILES = {
     *("run.json", "config.toml", "metrics.jsonl", "probes.jsonl", "samples.jsonl", "scores.json"),
     *("outcomes.npz", "report.html"),

@@ -154,7 +154,11 @@ def test_all_problems_are_reported_at_once() -> None:
             "budget.tokens must be an integer of at least 0, not true.",
         ),
         ("budget", {"seconds": -1}, "budget.seconds must be a number of at least 0, not -1."),
-        ("budget", {"flops": "1e12"}, "budget.flops must be a number of at least 0, not '1e12'."),
+        (
+            "budget",
+            {"flops": "1e12"},
+            "budget.flops must be a number of at least 0, not '1e12'. In TOML: 1000000000000.0.",
+        ),
     ],
 )
 def test_a_wrong_value_is_reported_with_the_requirement(key: str, value: object, text: str) -> None:
