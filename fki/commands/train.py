@@ -57,6 +57,7 @@ def train(
     same command resumes an unfinished sweep.
     """
     from fki.core.errors import ConfigError
+    from fki.training.allocator import keep_freed_memory
     from fki.training.signals import stop_at_once
 
     if cells and partition:
@@ -65,6 +66,7 @@ def train(
         show.notes(["'--cells' is now '--partition'."])
     if not request.is_sweep and (partition or cells):
         raise ConfigError("--partition requires a sweep.", hint="Add --methods or --seeds.")
+    keep_freed_memory()  # not in the API: the process is the user's there
     with stop_at_once():
         if request.is_sweep:
             train_sweep(request, show, partition or cells, track or [])

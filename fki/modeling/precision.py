@@ -5,24 +5,40 @@ A processor that lists bf16 instructions is not always faster with them: an Inte
 """
 
 import time
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from torch import nn
 
-TRIAL_TOKENS = 256  # rows of the product; a training batch has some hundred tokens or more
-TRIAL_SECONDS = 0.05  # for each precision, after a warm-up; at least two products
-MIN_GAIN = 1.2  # of the product; the casts outside of it cost time, and fp32 rounds less
+TRIAL_TOKENS = 128  # rows of a product; a training batch has some hundred tokens or more
+HEAD_TOKENS = 32  # the vocabulary head runs only at scored positions
+TRIAL_SECONDS = 0.1  # for all products, after a warm-up; at least two rounds of each
+MIN_GAIN = 1.2  # of the products; the casts outside of them cost time, and fp32 rounds less
+
+
+class Product(NamedTuple):
+    """The matrix product of some linear layers of a model."""
+
+    tokens: int  # rows
+    inputs: int
+    outputs: int
+    layers: int  # with this product
+
+    @property
+    def operations(self) -> int:
+        """Of one layer: 2 per weight and row in the forward pass, 4 in the backward pass."""
+        return 6 * self.tokens * self.inputs * self.outputs
 
 
 @dataclass(frozen=True, slots=True)
 class PrecisionTrial:
-    """Speeds of a layer's forward and backward pass in both precisions, in GFLOP/s."""
+    """Speeds of the linear layers, forward and backward, in both precisions, in GFLOP/s."""
 
     fp32_gflops: float
     bf16_gflops: float  # with the casts from and to fp32; 0 if the device cannot run it
@@ -64,54 +80,68 @@ def choose_precision(
 
 
 def time_precisions(model: nn.Module, device: torch.device) -> PrecisionTrial:
-    """Time the most frequent linear layer of a model in fp32 and in bf16 autocast.
+    """Time the products of a model's linear layers in fp32 and in bf16 autocast.
 
     The result is cached for the process, so that the runs of a sweep train in one precision.
     """
-    return _time_layer(*_main_layer_shape(model), device, torch.get_num_threads())
+    return _time_products(_list_products(model), device, torch.get_num_threads())
 
 
-def _main_layer_shape(model: nn.Module) -> tuple[int, int]:
-    """Inputs and outputs of the shape that holds most weights, without the vocabulary head."""
-    weights: dict[tuple[int, int], int] = defaultdict(int)
+def _list_products(model: nn.Module) -> tuple[Product, ...]:
+    """The different products of a model's linear layers."""
     find_head = getattr(model, "get_output_embeddings", None)
     head = find_head() if callable(find_head) else None
-    for module in model.modules():
-        if isinstance(module, nn.Linear) and module is not head:
-            weights[module.in_features, module.out_features] += module.weight.numel()
-    return max(weights, key=lambda shape: (weights[shape], shape))
+    counts = Counter(
+        (HEAD_TOKENS if module is head else TRIAL_TOKENS, module.in_features, module.out_features)
+        for module in model.modules()
+        if isinstance(module, nn.Linear)
+    )
+    return tuple(Product(*shape, layers) for shape, layers in counts.items())
 
 
 @cache
-def _time_layer(
-    inputs: int,
-    outputs: int,
+def _time_products(
+    products: tuple[Product, ...],
     device: torch.device,
-    threads: int,  # a thread count is a key only
+    threads: int,  # only a key of the cache
 ) -> PrecisionTrial:
+    seconds = {"fp32": 0.0, "bf16": 0.0}
+    for product in products:
+        trials = _make_trials(product, device)
+        limit = TRIAL_SECONDS / len(products)
+        try:
+            fp32, bf16 = _time_in_turns(trials, limit)
+        except RuntimeError:  # raised by devices without bf16
+            (fp32,), bf16 = _time_in_turns(trials[:1], limit), float("inf")
+        seconds["fp32"] += product.layers * fp32
+        seconds["bf16"] += product.layers * bf16
+    operations = sum(product.layers * product.operations for product in products)
+    return PrecisionTrial(operations / seconds["fp32"] / 1e9, operations / seconds["bf16"] / 1e9)
+
+
+def _make_trials(product: Product, device: torch.device) -> list[Callable[[], None]]:
+    """The product forward and backward, in fp32 and in bf16."""
     with torch.random.fork_rng(devices=[]):  # the run's random numbers stay as they are
-        tokens = torch.randn(TRIAL_TOKENS, inputs).to(device).requires_grad_()
-        weight = torch.randn(outputs, inputs).to(device).requires_grad_()
-    gradient = torch.ones(TRIAL_TOKENS, outputs, device=device)
+        rows = torch.randn(product.tokens, product.inputs).to(device).requires_grad_()
+        weight = torch.randn(product.outputs, product.inputs).to(device).requires_grad_()
+    gradient = torch.ones(product.tokens, product.outputs, device=device)
 
     def multiply(enabled: bool) -> None:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled):
-            product = nn.functional.linear(tokens, weight)
-        torch.autograd.grad(product, (tokens, weight), gradient.to(product.dtype))
+            outputs = nn.functional.linear(rows, weight)
+        torch.autograd.grad(outputs, (rows, weight), gradient.to(outputs.dtype))
         if device.type != "cpu":
             torch.accelerator.synchronize(device)
 
-    operations = 6 * TRIAL_TOKENS * inputs * outputs  # 2 forward, 4 backward
-    trials = [lambda: multiply(enabled=False), lambda: multiply(enabled=True)]
-    try:
-        fp32, bf16 = _time_in_turns(trials)
-    except RuntimeError:  # raised by devices without bf16
-        (fp32,), bf16 = _time_in_turns(trials[:1]), float("inf")
-    return PrecisionTrial(operations / fp32 / 1e9, operations / bf16 / 1e9)
+    return [lambda: multiply(enabled=False), lambda: multiply(enabled=True)]
 
 
-def _time_in_turns(trials: list[Callable[[], None]]) -> list[float]:
-    """The shortest time of each trial, in seconds; they alternate, so that load hits all alike."""
+def _time_in_turns(trials: list[Callable[[], None]], limit: float) -> list[float]:
+    """The shortest time of each trial, in seconds; they alternate, so that load hits all alike.
+
+    Args:
+        limit: seconds for all rounds but the first two.
+    """
     best, ends = [float("inf")] * len(trials), 0.0
     for round_number in range(1_000_000):
         for index, trial in enumerate(trials):
@@ -120,7 +150,7 @@ def _time_in_turns(trials: list[Callable[[], None]]) -> list[float]:
             if round_number:  # the first round warms up
                 best[index] = min(best[index], time.perf_counter() - began)
         if round_number == 0:
-            ends = time.perf_counter() + TRIAL_SECONDS * len(trials)
+            ends = time.perf_counter() + limit
         elif round_number >= 2 and time.perf_counter() >= ends:
             break
     return best

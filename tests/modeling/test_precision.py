@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 from fki.modeling import precision
-from fki.modeling.precision import PrecisionTrial, choose_precision, time_precisions
+from fki.modeling.precision import PrecisionTrial, Product, choose_precision
 
 CPU = torch.device("cpu")
 FASTER, SLOWER = PrecisionTrial(100.0, 200.0), PrecisionTrial(322.0, 167.0)
 
 
 class TwoShapes(nn.Module):
-    """Three layers of 8 x 16 hold more weights than one of 16 x 16; the head counts for nothing."""
+    """Three layers of one shape, one of another, and a vocabulary head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,29 +49,25 @@ def test_auto_takes_the_faster_precision_and_keeps_a_recorded_choice(
     assert chosen.trial == (None if setting == "no" else trial)
 
 
-def test_the_layer_with_most_weights_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-
-    def time_layer(*key: object) -> PrecisionTrial:
-        seen.append(key)
-        return FASTER
-
-    monkeypatch.setattr(precision, "_time_layer", time_layer)
-    time_precisions(TwoShapes(), CPU)
-    assert seen == [(8, 16, CPU, torch.get_num_threads())]
+def test_all_linear_layers_count_and_the_head_for_fewer_tokens() -> None:
+    products = {Product(128, 8, 16, 3), Product(128, 16, 16, 1), Product(32, 8, 1000, 1)}
+    assert set(precision._list_products(TwoShapes())) == products
 
 
 def test_the_speeds_are_operations_per_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    def time_in_turns(trials: list[Callable[[], None]]) -> list[float]:
+    times = iter([(0.5, 0.25), (2.0, 4.0)])
+
+    def time_in_turns(trials: list[Callable[[], None]], limit: float) -> tuple[float, float]:
         for trial in trials:
             trial()
-        return [0.5, 0.25]
+        return next(times)
 
     monkeypatch.setattr(precision, "_time_in_turns", time_in_turns)
-    operations = 6 * 256 * 8 * 16  # forward, and the gradients of inputs and weights: 2 each
-    trial = precision._time_layer.__wrapped__(8, 16, CPU, 1)
-    assert trial.fp32_gflops == pytest.approx(operations / 0.5 / 1e9)
-    assert trial.bf16_gflops == pytest.approx(operations / 0.25 / 1e9)
+    products = Product(128, 8, 16, 3), Product(32, 8, 100, 1)
+    trial = precision._time_products.__wrapped__(products, CPU, 1)
+    operations = 6 * (3 * 128 * 8 * 16 + 32 * 8 * 100)  # forward 2, and 2 for each gradient
+    assert trial.fp32_gflops == pytest.approx(operations / (3 * 0.5 + 2) / 1e9)
+    assert trial.bf16_gflops == pytest.approx(operations / (3 * 0.25 + 4) / 1e9)
 
 
 def test_a_device_without_bf16_trains_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +79,7 @@ def test_a_device_without_bf16_trains_in_fp32(monkeypatch: pytest.MonkeyPatch) -
         return linear(*tensors)
 
     monkeypatch.setattr(nn.functional, "linear", without_bf16)
-    trial = precision._time_layer.__wrapped__(8, 16, CPU, 1)
+    trial = precision._time_products.__wrapped__((Product(4, 8, 16, 1),), CPU, 1)
     assert trial.bf16_gflops == 0 and 0 < trial.fp32_gflops < math.inf and trial.faster == "no"
 
 
@@ -91,7 +87,7 @@ def test_a_trial_leaves_the_random_numbers_of_the_run_alone() -> None:
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    precision._time_layer.__wrapped__(8, 16, CPU, 1)
+    precision._time_products.__wrapped__((Product(4, 8, 16, 1),), CPU, 1)
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -107,5 +103,5 @@ def test_trials_alternate_and_the_shortest_counts(monkeypatch: pytest.MonkeyPatc
         return run
 
     monkeypatch.setattr(precision.time, "perf_counter", lambda: now[0])
-    assert precision._time_in_turns([trial("a"), trial("b")]) == pytest.approx([0.02, 0.04])
+    assert precision._time_in_turns([trial("a"), trial("b")], 0.1) == pytest.approx([0.02, 0.04])
     assert calls == [*"ababab"]  # the first round warms up; 0.1 s are over after two more
