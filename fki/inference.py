@@ -13,10 +13,10 @@ from typing import NamedTuple
 from fki.config.renamed_settings import with_new_names
 from fki.config.schema import Config
 from fki.core.errors import ConfigError, DataError, FkiError
+from fki.core.formatting import quote_text
 from fki.core.paths import expand_path
 from fki.core.types import PromptFormat
 from fki.data.collator import ExampleTokenizer
-from fki.data.input_checks import quote_text
 from fki.data.prompts import SENTINEL, SENTINEL_PATTERN
 from fki.exporting.export import EXPORT_INFO
 from fki.exporting.formats.registry import load_format

@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def remove_stale_scratch(path: Path) -> None:
                 os.unlink(entry)
 
 
+@cache
 def _host_digest() -> str:
     """Eight hex digits of the host and, where the system has it, its namespace of processes."""
     try:

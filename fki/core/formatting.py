@@ -7,6 +7,8 @@ from os import PathLike
 
 UNDEFINED = "-"
 
+MAX_QUOTED = 80  # characters of a text in a message
+
 
 def format_number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
     """A number for a cell, `-` where it is undefined."""
@@ -66,6 +68,11 @@ def format_command(*words: str | PathLike[str]) -> str:
         word if isinstance(word, str) else f"./{word}" if str(word).startswith("-") else str(word)
         for word in words
     )
+
+
+def quote_text(text: str) -> str:
+    """The text, or its beginning, for a message."""
+    return text if len(text) <= MAX_QUOTED else text[:MAX_QUOTED] + " ..."
 
 
 def quote_python(text: str) -> str:

@@ -8,6 +8,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from fki.core.errors import ConfigError
+from fki.core.formatting import quote_text
 from fki.core.types import Batch, DocumentObjective, Example, SegmentIds
 from fki.data.chunking import TextChunker
 from fki.data.prompts import SENTINEL
@@ -48,10 +49,9 @@ class TargetCheck:
         longest, text = self.longest
         count = len(self.too_long)
         answers = "1 answer exceeds" if count == 1 else f"{count:,} answers exceed"
-        text = text if len(text) <= 80 else text[:80] + " ..."
         raise ConfigError(
-            f"{answers} output_length = {self.output_length} tokens; the longest, '{text}', has "
-            f"{longest}. Answers are never truncated.",
+            f"{answers} output_length = {self.output_length} tokens; the longest, "
+            f"'{quote_text(text)}', has {longest}. Answers are never truncated.",
             hint=f"Add: --set output_length={longest}",
         )
 

@@ -7,11 +7,10 @@ blank, but two long questions can have the same window; both are counted.
 from collections.abc import Sequence
 
 from fki.core.errors import ConfigError
+from fki.core.formatting import quote_text
 from fki.data.collator import ExampleTokenizer
 from fki.data.prompts import SENTINEL_PATTERN
 from fki.data.token_cache import text_keys
-
-MAX_QUOTED = 80  # characters of a text in a message
 
 
 class SourceCheck:
@@ -102,8 +101,3 @@ class SpellingCheck:
             f"cannot represent; the first is '{quote_text(first)}'. They count as wrong and are "
             "left out of log-likelihood and perplexity."
         ]
-
-
-def quote_text(text: str) -> str:
-    """The text, or its beginning, for a message."""
-    return text if len(text) <= MAX_QUOTED else text[:MAX_QUOTED] + " ..."

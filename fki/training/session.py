@@ -5,7 +5,6 @@ all answers, the method's options and the weights that the run starts from.
 """
 
 import gc
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from torch import nn
 
 from fki.config.schema import Config
 from fki.core.errors import ConfigError
+from fki.core.formatting import format_command
 from fki.core.paths import data_home, expand_path
 from fki.core.probe_sets import BASE
 from fki.core.types import Example, Period, PromptFormat, Stream
@@ -151,7 +151,7 @@ def _check_no_run(name: str) -> None:
     if (folder / RUN).is_file() or (folder / checkpoint.WEIGHTS).is_file():
         raise ConfigError(
             f"{name} is a run, not a base model.",
-            hint=f"To train further from its weights: --continue-from {shlex.quote(name)}",
+            hint=f"To train further from its weights: {format_command('--continue-from', name)}",
         )
 
 

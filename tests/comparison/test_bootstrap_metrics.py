@@ -31,6 +31,18 @@ def one(run: Run) -> Outcomes:
     return read_outcomes(run)
 
 
+def metrics_of_grid(grid: scalar_metrics.Matrix) -> dict[str, Any]:
+    """The metrics that follow from R alone, by the scalar reference."""
+    return {
+        "acc": scalar_metrics.acc(grid),
+        "learning_gain": scalar_metrics.learning_gain(grid),
+        "forgetting": scalar_metrics.forgetting(grid),
+        "bwt": scalar_metrics.bwt(grid),
+        "fwt": scalar_metrics.fwt(grid),
+        "kar": scalar_metrics.kar(grid, TOKENS, SECONDS),
+    }
+
+
 def by_hand(one: Outcomes, weight: dict[str, float]) -> dict[str, Any]:
     """Every stream metric where each subject's probes count so much, by the plain definitions."""
 
@@ -60,12 +72,7 @@ def by_hand(one: Outcomes, weight: dict[str, float]) -> dict[str, Any]:
         if cell.probe_set in facts and cell.lasts:
             asked[cell.period] += sum(weight[s] for s in cell.subjects)
     return {
-        "acc": scalar_metrics.acc(grid),
-        "learning_gain": scalar_metrics.learning_gain(grid),
-        "forgetting": scalar_metrics.forgetting(grid),
-        "bwt": scalar_metrics.bwt(grid),
-        "fwt": scalar_metrics.fwt(grid),
-        "kar": scalar_metrics.kar(grid, TOKENS, SECONDS),
+        **metrics_of_grid(grid),
         "kg": float(
             np.mean(
                 [
@@ -144,12 +151,7 @@ def test_a_draw_with_a_prior_has_pseudo_answers_in_each_moment(one: Outcomes, dr
         ]
     kept, updated, new = ((float(a or 0), float(b or 0)) for a, b in pairs.values())
     expected = {
-        "acc": scalar_metrics.acc(grid),
-        "learning_gain": scalar_metrics.learning_gain(grid),
-        "forgetting": scalar_metrics.forgetting(grid),
-        "bwt": scalar_metrics.bwt(grid),
-        "fwt": scalar_metrics.fwt(grid),
-        "kar": scalar_metrics.kar(grid, TOKENS, SECONDS),
+        **metrics_of_grid(grid),
         "fuar": scalar_metrics.fuar([kept], [updated], [new]),
     }
     for key, value in expected.items():
