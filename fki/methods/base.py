@@ -2,22 +2,24 @@
 
 A method is a subclass of `Method` in a file of its own. Four hooks are called in this order:
 
-    prepare     once: add modules and decide which parameters train
-    optimizer   once for each period
-    mix         once for each epoch: the examples to train on
-    fold        for an export: the plain model with the same outputs
+    prepare       once: add modules and decide which parameters train
+    begin_period  once for each period, before its first step
+    optimizer     once for each period
+    mix           once for each epoch: the examples to train on
+    fold          for an export: the plain model with the same outputs
 
 The base class is vanilla fine-tuning; a method overrides only its difference from that. A method
-has no access to the accelerator, the disk or the console. Checkpoints need no hook: they store
-every trainable parameter, and loading is `prepare` followed by these weights.
+has no access to the accelerator, the disk or the console. Checkpoints store every trainable
+parameter, and loading is `prepare` followed by these weights. A method with a further state, such
+as the weights of a teacher, returns it from `state` and receives it in `load_state`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from fki.config.schema import Config
@@ -114,6 +116,25 @@ class Method:
                 hint="Use freeze_level = 0 or 1, or a method that adds parameters, such as lora.",
             )
         return model
+
+    def begin_period(self, model: nn.Module, period: Period) -> None:
+        """Called before the first step of a period, and not if a run resumes in its middle.
+
+        Args:
+            model: the prepared model, whose trainable parameters may be changed.
+        """
+
+    def state(self) -> Mapping[str, Tensor]:
+        """The method's own state within a period, which checkpoints store; by default none."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over a stored state. Called only with what `state` returned, and only if a run
+        resumes in the middle of a period.
+
+        Raises:
+            DataError: the state does not fit the method.
+        """
 
     def optimizer(self, model: nn.Module, steps: int) -> torch.optim.Optimizer:
         """Make the optimizer of the trainable parameters for a period of `steps` optimizer steps.

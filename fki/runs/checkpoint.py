@@ -31,6 +31,7 @@ WEIGHTS, OPTIMIZER, STATE, MANIFEST = (
     "state.json",
     "manifest.json",
 )
+TRAINING = "training.safetensors"  # further tensors of method and replay; only if there are any
 LATEST = "LATEST"  # contains the newest checkpoint's name, for scripts
 
 
@@ -42,6 +43,7 @@ def save(
     order: int,
     state: Mapping[str, Any] | None = None,
     optimizer: torch.optim.Optimizer | None = None,
+    training: Mapping[str, Tensor] | None = None,
     keep_last: int = 1,
     keep: Collection[str] = (),
 ) -> Path:
@@ -51,6 +53,7 @@ def save(
         order: the larger, the newer.
         state: of the run, as JSON.
         optimizer: its state is saved too.
+        training: further tensors, such as the state of a method.
         keep_last: number of newest checkpoints that remain, beside those named in `keep`.
     Raises:
         FkiError: writing fails; older checkpoints are then unchanged.
@@ -64,6 +67,9 @@ def save(
         save_file(tensors, scratch / WEIGHTS)
         numbers, moments = _split_optimizer_state(optimizer)
         save_file(moments, scratch / OPTIMIZER)
+        if training:
+            further = {n: t.detach().cpu().contiguous() for n, t in training.items()}
+            save_file(further, scratch / TRAINING)
         write_json(scratch / STATE, {**(state or {}), "optimizer": numbers})
         digests = {file.name: file_digest(file) for file in sorted(scratch.iterdir())}
         logs = [run / name for name in (METRICS, SAMPLES) if (run / name).exists()]
@@ -142,10 +148,10 @@ def _read_manifest(file: Path) -> dict[str, Any] | None:
 def verify(folder: Path) -> None:
     """Raises DataError if a file is missing, altered or a symbolic link."""
     manifest = _read_manifest(folder / MANIFEST)
-    names = {WEIGHTS, OPTIMIZER, STATE}
-    if manifest is None or manifest["sha256"].keys() != names:
+    names = manifest["sha256"].keys() - {TRAINING} if manifest else set()
+    if manifest is None or names != {WEIGHTS, OPTIMIZER, STATE}:
         raise DataError(f"The checkpoint {folder} is damaged: {MANIFEST} is missing or incomplete.")
-    for name in sorted(names):
+    for name in sorted(manifest["sha256"]):
         file = folder / name
         if folder.is_symlink() or file.is_symlink() or not file.is_file():
             raise DataError(f"The checkpoint {folder} is damaged: {name} is missing or a link.")
@@ -242,6 +248,14 @@ def load_state(folder: Path) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"Cannot read the checkpoint {folder}: {error!r}.") from None
     return state, optimizer
+
+
+def load_training(folder: Path) -> dict[str, Tensor]:
+    """The further tensors of a checkpoint; does not verify digests.
+
+    Raises DataError if they cannot be read.
+    """
+    return _read_tensors(folder / TRAINING) if (folder / TRAINING).is_file() else {}
 
 
 def _read_tensors(file: Path) -> dict[str, Tensor]:

@@ -138,7 +138,9 @@ def differing_settings(run: Run, config: Config) -> list[str]:
         stored = None
     if not isinstance(stored, dict):
         return ["all"]
-    current, before = flatten(to_dict(config)), flatten(stored)
+    current = flatten(to_dict(config))
+    # a setting that the run's version of fki did not have yet had the effect of its default
+    before = flatten(Config().model_dump(exclude={"options"})) | flatten(stored)
     keys = [key for key in {**current, **before} if key not in location_settings()]
     return [key for key in keys if current.get(key) != before.get(key)]
 

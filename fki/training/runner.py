@@ -80,6 +80,7 @@ class Runner:
         self.steps_at_last_check = self.totals.steps
         for period in self._trained_periods():
             self.session.trainer.skip_period(period)
+        self.session.trainer.load_state(checkpoint.load_training(saved))
         if self.session.is_main:
             resume.truncate_logs(self.run, sizes)
 
@@ -172,6 +173,7 @@ class Runner:
         return requested
 
     def _save(self, name: str) -> None:
+        training = self.session.trainer.state()  # by all processes
         if self.session.is_main:
             config = self.session.config
             checkpoint.save(
@@ -181,6 +183,7 @@ class Runner:
                 order=2 * self.totals.steps + (self.state.position.step == 0),
                 state=self.state.as_dict(self.run),
                 optimizer=self.session.trainer.optimizer,
+                training=training,
                 keep_last=config.keep_last,
                 keep=best_rows(self.rows, config.keep_best),
             )

@@ -12,7 +12,7 @@ step is computed again.
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import islice
 from typing import Any, NamedTuple
@@ -86,6 +86,7 @@ class Trainer:
         self.planner = PeriodPlanner(config, tokenizer, self.batcher, estimator)
         self.optimizer: torch.optim.Optimizer | None = None
         self.cached_states: CachedStates | None = None  # of the current period
+        self.is_within_period = False  # has a period's first step been prepared, and its last not?
         # a step's loss decides whether it is skipped or the last, before the next step starts
         reads_each_loss = config.on_nan == "skip" or config.budget.seconds > 0
         can_run_ahead = accelerator.device.type == "cuda" and not reads_each_loss
@@ -129,6 +130,9 @@ class Trainer:
             FkiError: the loss is NaN or infinite, or a single example does not fit into memory.
         """
         plan = self.plan(period)
+        if start == 0:
+            self.method.begin_period(self.unwrapped, period)
+        self.is_within_period = True
         continues = start > 0 or not self.config.reset_optimizer_per_period
         optimizer = self._prepare_optimizer(plan.steps, optimizer_state if continues else None)
         schedule = LinearWarmupDecay(plan.steps if self.config.use_lr_scheduling else 0)
@@ -169,6 +173,22 @@ class Trainer:
                     is_settled=done is pending[-1],
                     flops=item.flops,
                 )
+        self.is_within_period = False
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint stores beside weights and optimizer, so that training can go on."""
+        if not self.is_within_period:
+            return {}
+        return {f"method.{name}": tensor for name, tensor in self.method.state().items()}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over the state of a checkpoint, before the rest of its period is trained.
+
+        Raises DataError if it does not fit the method.
+        """
+        own = {n.partition(".")[2]: t for n, t in state.items() if n.startswith("method.")}
+        if own:
+            self.method.load_state(own)
 
     def _iter_batches(
         self, period: Period, plan: PeriodPlan, start: int

@@ -59,6 +59,16 @@ def test_it_is_safetensors_and_a_manifest_and_never_a_pickle(tmp_path: Path) -> 
     assert all(b"pickle" not in f.read_bytes() for f in folder.iterdir())
 
 
+def test_further_tensors_are_a_file_of_their_own_which_is_verified_too(tmp_path: Path) -> None:
+    further = {"method.teacher": torch.arange(3.0)}
+    folder = checkpoint.save(tmp_path, "a", model(), order=1, training=further)
+    assert torch.equal(checkpoint.load_training(folder)["method.teacher"], torch.arange(3.0))
+    assert checkpoint.load_training(save(tmp_path, "b")) == {}
+    (folder / checkpoint.TRAINING).write_bytes(b"")
+    with pytest.raises(DataError, match=r"checksum of training\.safetensors"):
+        checkpoint.verify(folder)
+
+
 @pytest.mark.parametrize("place", [10, -1])
 def test_a_damaged_file_is_refused(place: int, tmp_path: Path) -> None:
     file = save(tmp_path) / checkpoint.WEIGHTS

@@ -4,18 +4,23 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from fki.config.resolve import ResolvedConfig
+from fki.core import registry
 from fki.core.errors import ConfigError, DataError, FkiError, Interrupted, RunDone, RunLocked
-from fki.core.types import Step
+from fki.core.registry import Builtin
+from fki.core.types import Period, Step
 from fki.evaluation.evaluator import Evaluator
+from fki.methods.base import Method, trainable_parameters
+from fki.methods.snapshot import Snapshot
 from fki.modeling import precision
 from fki.modeling.precision import PrecisionTrial
 from fki.runs import checkpoint, resume
@@ -69,6 +74,49 @@ def ending(runner: Runner) -> dict[str, Any]:
         "rows": run.read("scores.json")["rows"],
         "steps": [r["step"] for r in run.read_lines("metrics.jsonl") if "step" in r],
     }
+
+
+class Pulled(Method):
+    """Each step is followed by a pull to the weights at the beginning of the period."""
+
+    def begin_period(self, model: nn.Module, period: Period) -> None:
+        self.start = Snapshot.take(model)
+
+    def state(self) -> dict[str, Tensor]:
+        return self.start.weights
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self.start = Snapshot(state)
+
+    def optimizer(self, model: nn.Module, steps: int) -> torch.optim.Optimizer:
+        def pull(*_: Any) -> None:
+            with torch.no_grad():
+                for name, parameter in trainable_parameters(model).items():
+                    parameter.lerp_(self.start.weights[name], 0.3)
+
+        optimizer = super().optimizer(model, steps)
+        optimizer.register_step_post_hook(pull)
+        return optimizer
+
+
+@pytest.mark.parametrize("call", [1, 3, 7, 8])
+def test_a_methods_own_state_is_resumed(
+    call: int, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pulled = Builtin(f"{__name__}:Pulled", "", "")
+    monkeypatch.setitem(registry.BUILTIN, "vanilla", pulled)
+    whole, cut = make("whole", save_every_steps=1), make("cut", save_every_steps=1)
+    list(whole.events())
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at(Trainer, "backward", call, patch)
+        list(cut.events())
+    resumed = make("cut", again=True, save_every_steps=1)
+    list(resumed.events())
+    assert ending(resumed) == ending(whole)
+    monkeypatch.undo()
+    plain = make("plain", save_every_steps=1)
+    list(plain.events())
+    assert ending(plain)["weights"] != ending(whole)["weights"]
 
 
 POINTS: list[tuple[str, Any, str, int]] = [
