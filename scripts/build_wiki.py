@@ -65,11 +65,11 @@ def count_months(keys: Iterable[Key]) -> Counter[str]:
 
 def drop_long(keys: Iterable[Key], pieces: Pieces) -> list[Key]:
     """Drop the keys with a prompt or answer that the model would truncate."""
-    wordings = {r.id: (r.trained, r.asked) for r in DATED}
+    wordings = {r.id: r.wordings for r in DATED}
     return [k for k in keys if _is_short(k, wordings[k.relation], pieces)]
 
 
-def _is_short(key: Key, wordings: tuple[str, str], pieces: Pieces) -> bool:
+def _is_short(key: Key, wordings: tuple[str, ...], pieces: Pieces) -> bool:
     prompts = [w.replace("[X]", key.subject).replace("[Y]", "<extra_id_0>") for w in wordings]
     answers = [o for s in key.states for o in s.objects]
     return all(len(pieces(p)) <= MAX_PROMPT_PIECES for p in prompts) and all(

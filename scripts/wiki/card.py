@@ -54,9 +54,11 @@ Digest of the four data files (SHA-256 over their sorted "name sha256" lines): `
 `subject`, `relation` (key of `relations.json`), `object`,
 `start`, `end` (exclusive; null: still valid on {until}), `precision` of `start` (`day`; `day~`: the
 day on which the source changed, up to weeks after the event; `month`; `year`, in the base only),
-`source`, `subject_id` (of Wikidata if it is Q and a number, else of the source). A wording has the
-slots `[X]` and `[Y]` of LAMA and ends in `[Y].`. The first is for training, the second for
-evaluation only.
+`source`, `subject_id` (of Wikidata if it is Q and a number, else of the source).
+
+A relation has six wordings, each with the slots `[X]` and `[Y]` of LAMA. Training uses the first,
+which ends in its object, and, with `wordings` above 1, the fourth to the sixth. The second (probe
+set `paraphrase`) and the third (`paraphrase_2`) are for evaluation only.
 
 ## Sources
 

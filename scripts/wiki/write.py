@@ -59,11 +59,11 @@ def invariant_rows(facts: Iterable[tuple[str, str, str]]) -> list[Row]:
 def wordings(used: set[str]) -> dict[str, Row]:
     """Label and wordings of the relations in use, by id."""
     table: dict[str, Row] = {
-        r.id: {"label": r.label, "wordings": [r.trained, r.asked]} for r in DATED if r.id in used
+        r.id: {"label": r.label, "wordings": [*r.wordings]} for r in DATED if r.id in used
     }
-    for relation, (label, *both) in INVARIANT.items():
+    for relation, (label, wordings) in INVARIANT.items():
         if relation in used:
-            table[relation] = {"label": label, "wordings": both}
+            table[relation] = {"label": label, "wordings": [*wordings]}
     return table
 
 
