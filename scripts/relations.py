@@ -6,6 +6,7 @@ python scripts/relations.py
 from collections.abc import Iterable
 from pathlib import Path
 
+from fki.core.types import Fact
 from fki.sources.wikidata.relations import ALWAYS, Relation, load_relations
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "relations.md"
@@ -14,8 +15,9 @@ HEAD = """# Relations of Wikidata
 `fki download wiki --from wikidata` and `--from dump` build facts from the dated statements of the
 relations on this page: {dated} relations whose objects change, and {kept} relations that never
 change for a subject. The latter measure retention. [X] stands for the subject, [Y] for the object.
-The first wording is used in training and ends in its object. The second wording is used only in
-evaluation.
+The first wording of a relation is used in training and ends in its object. With the setting
+`wordings` above 1, training also uses the fourth to the sixth, in turn. The second and the third
+wording are used only in evaluation. In the tables, they stand in the column on the right.
 
 The update rule of a relation describes how a later statement affects an earlier one:
 
@@ -54,7 +56,9 @@ def _format_table(relations: Iterable[Relation]) -> str:
     ]
     for relation in relations:
         link = f"[{relation.id}](https://www.wikidata.org/wiki/Property:{relation.id})"
-        cells = (link, relation.label, relation.update_rule, *relation.wordings)
+        fact = Fact("", relation.id, (), relation.wordings)
+        wordings = ("<br>".join(w) for w in (fact.taught_wordings, fact.held_out_wordings))
+        cells = (link, relation.label, relation.update_rule, *wordings)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

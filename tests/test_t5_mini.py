@@ -1,6 +1,8 @@
 """The embedded model knows the base and not the stream, and is what its card says."""
 
 import json
+import shutil
+from pathlib import Path
 from statistics import fmean
 
 import pytest
@@ -53,8 +55,17 @@ def test_it_knows_the_stream_hardly_better_than_guessing(wiki: Stream, name: str
     assert exact_match(wiki, name) <= RESULT["scores"][name]["floor"] + 6
 
 
-def test_it_was_pretrained_on_the_embedded_dataset() -> None:
-    assert RESULT["data"] == folder_digest(asset_folder("wiki"))
+def test_it_was_pretrained_on_the_embedded_dataset_in_its_first_two_wordings(
+    tmp_path: Path,
+) -> None:
+    folder = shutil.copytree(asset_folder("wiki"), tmp_path / "wiki")
+    file = folder / "relations.json"
+    relations = json.loads(file.read_text(encoding="utf-8"))
+    for relation in relations.values():
+        relation["wordings"] = relation["wordings"][:2]
+    text = json.dumps(relations, ensure_ascii=False, indent=2) + "\n"
+    file.write_text(text, encoding="utf-8", newline="\n")
+    assert RESULT["data"] == folder_digest(folder)
 
 
 def test_it_takes_at_most_12_megabytes() -> None:

@@ -125,17 +125,41 @@ def test_unchanged_base_facts_have_no_end() -> None:
     assert all(r["end"] is None for r in UNCHANGED)
 
 
-def test_every_relation_has_two_wordings_that_end_in_the_object() -> None:
+def test_every_relation_has_six_wordings_of_which_the_first_two_end_in_the_object() -> None:
     for relation in RELATIONS.values():
-        assert len(relation["wordings"]) == 2 and relation["label"]
-        for wording in relation["wordings"]:
-            assert wording.count("[X]") == wording.count("[Y]") == 1
-            assert wording.endswith(" [Y].")
+        assert len(relation["wordings"]) == 6 and relation["label"]
+        assert all(wording.endswith(" [Y].") for wording in relation["wordings"][:2])
 
 
-def test_no_two_relations_share_a_wording() -> None:
-    wordings = [w for r in RELATIONS.values() for w in r["wordings"]]
-    assert len(set(wordings)) == len(wordings)
+def test_a_wording_is_a_sentence_with_both_slots_once_in_an_order_that_prefixes_allow() -> None:
+    for wording in (w for r in RELATIONS.values() for w in r["wordings"]):
+        assert sorted(re.findall(r"\[.*?\]", wording)) == ["[X]", "[Y]"], wording
+        assert re.fullmatch(r"[A-Z\[].*[^.]\.", wording) and "  " not in wording, wording
+        assert wording.startswith("[Y] ") or wording.index("[X]") < wording.index("[Y]"), wording
+
+
+def words(text: str) -> set[str]:
+    """The words of four letters or more."""
+    return set(re.findall(r"\w{4,}", text.casefold()))
+
+
+def test_a_held_out_wording_shares_at_most_one_word_with_another_beside_its_topic() -> None:
+    for name, relation in RELATIONS.items():
+        topic = words(relation["label"]) | words("Grand Prix recent recently most that with")
+        found = [words(w) - topic for w in relation["wordings"]]
+        for held_out in (1, 2):
+            shared = [len(w & found[held_out]) for w in found]
+            assert max(n for i, n in enumerate(shared) if i > 0 and i != held_out) <= 1, name
+
+
+def test_no_two_questions_are_the_same_whatever_the_wording() -> None:
+    keys = {key(row) for row in (*BASE, *STREAM, *INVARIANT)}
+    questions = [
+        wording.replace("[X]", subject)
+        for subject, relation in keys
+        for wording in RELATIONS[relation]["wordings"]
+    ]
+    assert len({q.casefold() for q in questions}) == len(questions) == 6 * len(keys)
 
 
 def test_relations_are_those_that_occur() -> None:

@@ -98,6 +98,9 @@ class Config(BaseModel):
     prompt_format: PromptFormat = setting("sentinel", affects="scoring")
     """Prompt of a fact: `sentinel` puts a sentinel token in place of the object; `prefix` ends
     before the object."""
+    wordings: PositiveInt = setting(1, affects="results")
+    """Number of wordings in which a fact is taught in turn: epoch e uses number e modulo this, or
+    modulo the fact's taught wordings if it has fewer. The number of examples stays the same."""
     document_objective: DocumentObjective = setting("span_corruption", affects="results")
     """Training objective of documents: span corruption of random spans, or of salient spans (names,
     dates and numbers)."""

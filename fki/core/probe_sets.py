@@ -3,10 +3,12 @@
 from collections.abc import Collection, Iterable
 from typing import Literal, NamedTuple
 
-from fki.core.types import ProbeRole
+from fki.core.types import HELD_OUT_WORDINGS, ProbeRole
 
 BASE, CLOZE = "base", "cloze"
 FACTS = ("updated", "new")  # the probe sets of the facts that a period brings
+PARAPHRASES = dict(zip(("paraphrase", "paraphrase_2"), HELD_OUT_WORDINGS, strict=True))
+"""The probe sets of both in other words, each with the index of its wording."""
 
 
 class StandardProbeSet(NamedTuple):
@@ -26,6 +28,9 @@ PROBE_SETS = {
         StandardProbeSet("updated", "change", "upd", "facts that a period changes"),
         StandardProbeSet("new", "learn", "new", "facts that a period adds"),
         StandardProbeSet("paraphrase", "learn", "para", "learned facts in a wording never trained"),
+        StandardProbeSet(
+            "paraphrase_2", "learn", "para2", "learned facts in a second wording never trained"
+        ),
         StandardProbeSet(CLOZE, "learn", "cloze", "masked spans of a period's documents"),
     )
 }

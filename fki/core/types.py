@@ -5,7 +5,7 @@ V vocabulary, D hidden width, P periods.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -22,13 +22,15 @@ PromptFormat = Literal["sentinel", "prefix"]
 DocumentObjective = Literal["span_corruption", "salient_spans"]
 
 SUBJECT, OBJECT = "[X]", "[Y]"  # the slots of a wording, as in LAMA (Petroni et al., 2019)
+HELD_OUT_WORDINGS = (1, 2)  # indices of a fact's wordings that are never trained on
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
     """One (subject, relation) with the objects that hold from `start` on, before `end`.
 
-    Training uses the first wording; the others are for probes only.
+    Its second and third wording are for probes only. Training uses the first and, if the setting
+    `wordings` is above 1, those after the third and then the paraphrases.
     """
 
     subject: str
@@ -41,6 +43,18 @@ class Fact:
     source: str = ""
     aliases: tuple[str, ...] = ()  # further correct answers, never trained on
     prompt: str = ""  # of a prompt row; its subject is the prompt if the row names none
+    paraphrases: tuple[str, ...] = ()  # further wordings of this fact alone, for training
+
+    @property
+    def taught_wordings(self) -> tuple[str, ...]:
+        """The wordings that training may use, in the order in which they are taught."""
+        own = (w for i, w in enumerate(self.wordings) if i not in HELD_OUT_WORDINGS)
+        return (*own, *self.paraphrases)
+
+    @property
+    def held_out_wordings(self) -> tuple[str, ...]:
+        """The wordings that are for probes only."""
+        return tuple(self.wordings[i] for i in HELD_OUT_WORDINGS if i < len(self.wordings))
 
     @property
     def key(self) -> tuple[str, str]:
@@ -83,6 +97,22 @@ class Example:
     relation: str = ""
     is_invariant: bool = False  # of a time-invariant fact
     is_text: bool = False  # `source` is a document and `target` is empty
+    other_sources: tuple[str, ...] = ()  # the same question in the other wordings that are taught
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The question in each wording that is taught; the first identifies the question."""
+        return (self.source, *self.other_sources)
+
+    def in_wording(self, turn: int) -> "Example":
+        """The example in one wording: that of number `turn`, modulo the number of its wordings.
+
+        The result has no other wording: whichever turn it is asked for next, it stays as it is.
+        """
+        if not self.other_sources:
+            return self
+        sources = self.sources
+        return replace(self, source=sources[turn % len(sources)], other_sources=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +144,7 @@ class Probe:
 class ProbeSet:
     """Probes with one role: their answers are to be kept, changed or learned."""
 
-    name: str  # "invariant", "initial", "updated", "new", "paraphrase", "cloze", or the user's own
+    name: str  # "invariant", "initial", "updated", "new", "paraphrase", ..., or the user's own
     asks: ProbeRole
     by_period: Mapping[str, Sequence[Probe]]  # "base", or a period's name
     listed: tuple[Probe, ...] = ()  # all probes, if their order is not that of the periods

@@ -39,8 +39,14 @@ MANIFEST = "manifest.json"  # the checksums of a dataset that fki made
 OLD_ANSWERS = "old_answers"  # the field of a probe whose answer has changed
 
 
-def read_folder(folder: Path, version: Version, prompt: PromptFormat, *, name: str) -> Stream:
-    """The stream of a dataset folder. Raises DataError for a missing file or any bad row."""
+def read_folder(
+    folder: Path, version: Version, prompt: PromptFormat, *, name: str, wordings: int = 1
+) -> Stream:
+    """The stream of a dataset folder. Raises DataError for a missing file or any bad row.
+
+    Args:
+        wordings: the number of wordings of a fact that its examples have, at most.
+    """
     _check_name(name)
     stream = find_row_file(folder, "stream")
     if stream is None:
@@ -54,15 +60,15 @@ def read_folder(folder: Path, version: Version, prompt: PromptFormat, *, name: s
         for f in (find_row_file(folder, "base"), find_row_file(folder, "invariant"))
         if f is not None
     ]
-    wordings = read_wordings(folder / "relations.json")
+    relations = read_wordings(folder / "relations.json")
     told, asked = folder_digest(folder), RowProblems()
     own = [_read_probe_set(file, version, prompt, asked) for file in probe_files(folder)]
 
     def cut(store: StreamStore) -> None:
         """Raises DataError for any bad row of any file, or if a file changes meanwhile."""
-        problems, reader = RowProblems(), fact_reader(wordings, dated=False)
+        problems, reader = RowProblems(), fact_reader(relations, dated=False)
         base = (fact for file in files for fact in parse_rows(file, reader, problems))
-        rows = parse_rows(stream, stream_reader(wordings), problems)
+        rows = parse_rows(stream, stream_reader(relations), problems)
         fill_store(store, version, base, rows, prompt)
         problems.extend(asked)
         raise_for_problems(problems, folder)
@@ -73,7 +79,7 @@ def read_folder(folder: Path, version: Version, prompt: PromptFormat, *, name: s
 
     file = data_home() / "streams" / f"{told[:32]}-{version}-{prompt}-{STORE_FORMAT}.sqlite"
     store = open_or_fill(file, cut)
-    found = build_stream(store, name, version, prompt=prompt, digest=told)
+    found = build_stream(store, name, version, prompt=prompt, digest=told, wordings=wordings)
     if not found.periods:
         is_empty = next(parse_rows(stream, lambda line: line, RowProblems()), None) is None
         raise DataError(

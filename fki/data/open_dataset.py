@@ -85,9 +85,10 @@ def find_faults(folder: Path) -> list[str]:
     return faults
 
 
-def open_stream(dataset: str, version: Version, prompt: PromptFormat) -> Stream:
+def open_stream(dataset: str, version: Version, prompt: PromptFormat, wordings: int = 1) -> Stream:
     """Open a dataset, by name or folder, as a stream of periods.
 
+    The examples of facts have at most `wordings` wordings, which are taught in turn.
     Raises NotDownloaded for a known dataset that is not downloaded, DataError for any other dataset
     that cannot be read.
     """
@@ -100,14 +101,14 @@ def open_stream(dataset: str, version: Version, prompt: PromptFormat) -> Stream:
                 hint=f"Run: {KNOWN_DATASETS[dataset].command}{also}",
             )
         verify_dataset(folder)
-        return read_folder(folder, version, prompt, name=dataset)
+        return read_folder(folder, version, prompt, name=dataset, wordings=wordings)
     if not folder.is_dir():
         raise DataError(
             f"Dataset '{dataset}' not found: it is neither a known name "
             f"({', '.join(KNOWN_DATASETS)}) nor a folder.{did_you_mean(dataset, KNOWN_DATASETS)}",
             hint="Run: fki download --list   or give a folder with a stream.jsonl",
         )
-    return read_folder(folder, version, prompt, name=folder.resolve().name)
+    return read_folder(folder, version, prompt, name=folder.resolve().name, wordings=wordings)
 
 
 def locate_dataset(dataset: str) -> Path:

@@ -39,15 +39,32 @@ def target_text(answer: str, prompt: PromptFormat) -> str:
 def training_examples(
     fact: Fact, prompt: PromptFormat, *, period: str, wordings: int = 1
 ) -> list[Example]:
-    """One example for each object of the fact and each of its first `wordings` wordings."""
+    """One example for each object of the fact.
+
+    Args:
+        wordings: the number of wordings that are taught in turn, at most. A wording that asks the
+            same question as one before it, or as a probe, is left out.
+    """
+    source, *others = taught_sources(fact, prompt, wordings)
     return [
         Example(
-            id=f"{period}|{fact.id}|{w}.{o}",
-            source=source_text(wording, fact.subject, prompt),
+            id=f"{period}|{fact.id}|0.{o}",
+            source=source,
             target=target_text(answer, prompt),
             relation=fact.relation,
             is_invariant=fact.is_invariant,
+            other_sources=tuple(others),
         )
-        for w, wording in enumerate(fact.wordings[:wordings])
         for o, answer in enumerate(fact.objects)
     ]
+
+
+def taught_sources(fact: Fact, prompt: PromptFormat, wordings: int) -> list[str]:
+    """The encoder's input of a fact in its first `wordings` taught wordings that differ."""
+    first, *others = fact.taught_wordings
+    source = source_text(first, fact.subject, prompt)
+    if wordings == 1:
+        return [source]
+    probes = {source_text(w, fact.subject, prompt) for w in fact.held_out_wordings}
+    texts = dict.fromkeys(source_text(w, fact.subject, prompt) for w in others)
+    return [source, *(t for t in texts if t != source and t not in probes)][:wordings]

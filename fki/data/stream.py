@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from fki.core.calendar import period_bounds, period_name
 from fki.core.normalization import distinct_texts, normalize_text, normalized_set
-from fki.core.probe_sets import BASE, CLOZE, PROBE_SETS
+from fki.core.probe_sets import BASE, CLOZE, PARAPHRASES, PROBE_SETS
 from fki.core.types import (
     Document,
     Example,
@@ -45,6 +45,7 @@ def cut_stream(
     digest: str,
     own_probes: Sequence[ProbeSet] = (),
     documents: Iterable[Document] = (),
+    wordings: int = 1,
 ) -> Stream:
     """Cut `changes` and `documents` into a stream with training examples and probes.
 
@@ -53,12 +54,12 @@ def cut_stream(
         changes: dated facts in any order.
         own_probes: further probe sets; one with a standard name replaces that set.
         documents: in any order.
+        wordings: the number of wordings of a fact that its examples have, at most.
     """
     store = StreamStore.create()
     fill_store(store, version, base, chain(changes, documents), prompt)
-    return add_probe_sets(
-        build_stream(store, name, version, prompt=prompt, digest=digest), own_probes
-    )
+    stream = build_stream(store, name, version, prompt=prompt, digest=digest, wordings=wordings)
+    return add_probe_sets(stream, own_probes)
 
 
 def fill_store(
@@ -89,7 +90,10 @@ def fill_store(
                 "examples": sum(len(f.objects) for f, _ in rows) + len(texts),
                 "updated": sum(bool(old) for _, old in rows),
                 "new": sum(not old for _, old in rows),
-                "paraphrase": sum(len(f.wordings) > 1 for f, _ in rows),
+                **{
+                    name: sum(len(f.wordings) > index for f, _ in rows)
+                    for name, index in PARAPHRASES.items()
+                },
                 CLOZE: len(questions),
             }
             store.save_period(number, start, period, rows, texts, questions, counts)
@@ -126,9 +130,15 @@ def _state_before(facts: list[Fact], first: date) -> Fact:
 
 
 def build_stream(
-    store: StreamStore, name: str, version: Version, *, prompt: PromptFormat, digest: str
+    store: StreamStore,
+    name: str,
+    version: Version,
+    *,
+    prompt: PromptFormat,
+    digest: str,
+    wordings: int = 1,
 ) -> Stream:
-    """The stream of a filled store."""
+    """The stream of a filled store. Examples have at most `wordings` wordings, taught in turn."""
     periods = []
     known = store.base_counts()
     by_set: dict[str, dict[str, Sequence[Probe]]] = {kind: {} for kind in PROBE_SETS}
@@ -136,7 +146,7 @@ def build_stream(
     for number, start, period, counts in store.periods():
         facts = LazySequence(counts["facts"], partial(_iter_facts, store, number))
         examples = LazySequence(
-            counts["examples"], partial(_iter_examples, store, number, period, prompt)
+            counts["examples"], partial(_iter_examples, store, number, period, prompt, wordings)
         )
         periods.append(Period(period, *period_bounds(start, version), facts, examples))
         _add_probes(by_set, store, number, period, prompt, counts)
@@ -174,11 +184,13 @@ def _iter_facts(store: StreamStore, number: int) -> Iterable[Fact]:
 
 
 def _iter_examples(
-    store: StreamStore, number: int, period: str, prompt: PromptFormat
+    store: StreamStore, number: int, period: str, prompt: PromptFormat, wordings: int
 ) -> Iterable[Example]:
     """The training examples of a period: its facts, then its documents."""
     rows = (
-        e for f in _iter_facts(store, number) for e in training_examples(f, prompt, period=period)
+        example
+        for fact in _iter_facts(store, number)
+        for example in training_examples(fact, prompt, period=period, wordings=wordings)
     )
     return chain(rows, text_examples([*store.iter_documents(number)], period))
 
@@ -189,7 +201,7 @@ def _iter_probes(
     """The probes of one set and period."""
     if kind == CLOZE:
         return store.iter_cloze_probes(number, period)
-    wording = int(kind == "paraphrase")
+    wording = PARAPHRASES.get(kind, 0)
     return (_build_probe(row, period, prompt, wording) for row in store.iter_rows(number, kind))
 
 

@@ -20,11 +20,12 @@ from typing import NamedTuple
 from fki.core.atomic_io import sync
 from fki.core.errors import DataError
 from fki.core.paths import evict_oldest
+from fki.core.probe_sets import PARAPHRASES
 from fki.core.types import Document, Fact, Probe
 
 logger = logging.getLogger(__name__)
 
-STORE_FORMAT = 5  # of the files; a file of another format is not opened
+STORE_FORMAT = 6  # of the files; a file of another format is not opened
 MAX_CACHE_BYTES = 4 * 2**30  # of all files
 BASE_NUMBER = -1  # the period number of the facts before the stream
 Key = tuple[str, str]
@@ -51,7 +52,7 @@ PROBE_SET_CONDITIONS = {  # SQL conditions on the facts that a probe set is abou
     "initial": "kind = 'initial' AND until = ''",
     "updated": "kind = 'updated'",
     "new": "kind = 'new'",
-    "paraphrase": "wordings > 1",
+    **{name: f"wordings > {index}" for name, index in PARAPHRASES.items()},
 }
 
 
@@ -330,10 +331,11 @@ def _dump_item(item: Fact | Document) -> str:
 
 
 def _load_fact(content: str) -> Fact:
-    subject, relation, objects, wordings, start, end, *texts, aliases, prompt = json.loads(content)
+    subject, relation, objects, wordings, start, end, *texts = json.loads(content)
     said = tuple(objects), tuple(wordings), _from_iso(start), _from_iso(end)
-    precision, source = texts
-    return Fact(subject, relation, *said, precision, source, tuple(aliases), prompt)
+    precision, source, aliases, prompt, paraphrases = texts
+    further = tuple(aliases), prompt, tuple(paraphrases)
+    return Fact(subject, relation, *said, precision, source, *further)
 
 
 def _load_document(content: str) -> Document:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from fki.config.schema import Budget, Config
 from fki.core.types import Example, Period
 from fki.data.collator import ExampleTokenizer, TokenizedExample
+from fki.data.lazy_sequence import LazySequence
 from fki.modeling.flops import FlopEstimator, FlopMeter
 from fki.training.batching import Batcher, derive_seed
 
@@ -78,7 +79,7 @@ class PeriodPlanner:
         for epoch in range(self.config.num_train_epochs):
             if plan.usage.has_reached(self.config.budget):
                 return plan._replace(is_cut=True)
-            examples = mix(epoch)
+            examples = self.in_turn(mix(epoch), epoch)
             full = self.batcher.steps_per_epoch(self.tokenizer.count_examples(examples))
             if meter:
                 steps = self._count_steps(period, epoch, examples, plan.usage, meter)
@@ -111,6 +112,12 @@ class PeriodPlanner:
             usage.tokens += sum(len(e.source) + len(e.target) for e in batch)
             usage.flops += meter.count(batch)
         return self.batcher.steps_per_epoch(len(tokenized))
+
+    def in_turn(self, examples: Sequence[Example], epoch: int) -> Sequence[Example]:
+        """An epoch's examples in the wordings of its turn, read again on each iteration."""
+        if self.config.wordings == 1:
+            return examples
+        return LazySequence(len(examples), lambda: (e.in_wording(epoch) for e in examples))
 
     def tokenize(
         self, period: Period, epoch: int, examples: Sequence[Example]

@@ -8,7 +8,7 @@ from typing import Any
 
 from fki.config.schema import Budget, Config
 from fki.core.formatting import format_minutes
-from fki.core.types import Period
+from fki.core.types import Example, Period
 from fki.modeling import load
 from fki.training import session
 from fki.training.budget import BudgetUsage
@@ -102,7 +102,13 @@ def _estimate_usage(ready: Session) -> list[BudgetUsage]:
     budget, trainer = ready.config.budget, ready.trainer
     if budget.steps or budget.tokens or budget.flops:
         return [trainer.plan(period, count_usage=True).usage for period in ready.periods]
+    if ready.config.wordings > 1:  # an epoch's sources differ from those of the next
+        return [_count_own_examples(ready, period) for period in ready.periods]
     return [_estimate_period(ready, period) for period in ready.periods]
+
+
+def _count_own_examples(ready: Session, period: Period) -> BudgetUsage:
+    return ready.trainer.planner.plan(period, lambda epoch: period.examples, count_usage=True).usage
 
 
 def _estimate_period(ready: Session, period: Period) -> BudgetUsage:
@@ -152,13 +158,17 @@ def _encoder_cache_bytes(ready: Session) -> int:
     training, evaluation = ready.trainer.encoder_cache, ready.evaluator.encoder_cache
     size = 0
     if training:
-        sizes = [ready.tokenizer.count_tokens(p.examples) for p in ready.periods]
+        sizes = [ready.tokenizer.count_tokens(_in_all_wordings(p)) for p in ready.periods]
         size += max(sizes, default=0) * training.bytes_per_token
     if evaluation:
         for cell in ready.schedule.cells:
             sources = ready.tokenizer.tokenize_sources([probe.source for probe in cell.probes])
             size += sum(map(len, sources)) * evaluation.bytes_per_token
     return min(size, ready.config.encoder_cache_mib * 2**20)
+
+
+def _in_all_wordings(period: Period) -> list[Example]:
+    return [e.in_wording(turn) for e in period.examples for turn in range(len(e.sources))]
 
 
 def _estimate_seconds(ready: Session, probes: int, steps: int) -> float:

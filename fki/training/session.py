@@ -5,6 +5,7 @@ all answers, the method's options and the weights that the run starts from.
 """
 
 import gc
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from fki.core.errors import ConfigError
 from fki.core.formatting import format_command
 from fki.core.paths import data_home, expand_path
 from fki.core.probe_sets import BASE
-from fki.core.types import Example, Period, PromptFormat, Stream
+from fki.core.types import Example, Period, Stream
 from fki.data.collator import ExampleTokenizer, TargetCheck
 from fki.data.input_checks import SourceCheck
 from fki.data.lazy_sequence import LazySequence
@@ -82,7 +83,9 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
     Args:
         allow_resume: as in `Runner.start`.
     """
-    stream = open_stream(config.dataset, config.dataset_version, config.prompt_format)
+    stream = open_stream(
+        config.dataset, config.dataset_version, config.prompt_format, config.wordings
+    )
     _check_no_run(config.model)
     base = load.load_base_model(config.model)
     _check_trainable(base.model, config.model, config.use_deepspeed)
@@ -91,7 +94,7 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
     phases = make_phases(stream, config)
     schedule = ProbeSchedule(stream, phases, config)
     method = make_method(config)
-    review = _load_review(stream, method.corpus, config.prompt_format)
+    review = _load_review(stream, method.corpus, config)
     with accelerator.main_process_first():  # the first process tokenizes, the others read its cache
         tokenizer = make_example_tokenizer(
             base.tokenizer,
@@ -105,6 +108,7 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
         targets = TargetCheck(tokenizer.token_cache, config.output_length)
         input_notes = [
             *_check_examples(parts, tokenizer, targets),
+            *_count_wordings(examples, config.wordings),
             *check_probes(schedule.cells, tokenizer, config.prompt_format, targets),
         ]
         tokenizer.token_cache.flush()
@@ -186,17 +190,23 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _load_review(stream: Stream, corpus: str, prompt_format: PromptFormat) -> Sequence[Example]:
+def _load_review(stream: Stream, corpus: str, config: Config) -> Sequence[Example]:
     """Examples for methods that replay: their corpus, or else the stream's base knowledge.
 
     Base knowledge is read lazily, whenever it is iterated.
     """
 
     def read() -> Iterator[Example]:
-        return (e for f in stream.base for e in training_examples(f, prompt_format, period=BASE))
+        return (
+            example
+            for fact in stream.base
+            for example in training_examples(
+                fact, config.prompt_format, period=BASE, wordings=config.wordings
+            )
+        )
 
     if corpus:
-        return read_corpus(expand_path(corpus), prompt_format)
+        return read_corpus(expand_path(corpus), config.prompt_format)
     return LazySequence(None, read)
 
 
@@ -232,10 +242,26 @@ def _check_examples(
     for part in parts:
         examples = [*part]
         targets.add([e.target for e in examples if not e.is_text])
-        check.add([e.source for e in examples if not e.is_text])
+        check.add([source for e in examples if not e.is_text for source in e.sources])
         tokenizer.count_examples(examples)
     check.raise_if_lost()
     return check.notes()
+
+
+def _count_wordings(parts: Iterable[Sequence[Example]], wordings: int) -> list[str]:
+    """A note about the questions with fewer than the configured wordings; none if all have them."""
+    if wordings == 1:
+        return []
+    counts = Counter(len(e.sources) for part in parts for e in part if not e.is_text)
+    fewer = sorted(number for number in counts if number < wordings)
+    if not fewer:
+        return []
+    listed = ", ".join(f"{counts[n]:,} with {n}" for n in fewer)
+    return [
+        f"{sum(counts[n] for n in fewer):,} of {counts.total():,} training questions have fewer "
+        f"than wordings = {wordings} wordings for training ({listed}); they are taught in those "
+        "that they have."
+    ]
 
 
 def startup_notes(config: Config, accelerator: Accelerator, precision: Precision) -> list[str]:

@@ -500,7 +500,7 @@ DATED = (
             "To see the newest game of the [X], one had to be in [Y].",
             "[Y] is the city in which the [X] most recently played.",
             "The latest match of the [X] was staged in [Y].",
-            "Most recently, [Y] hosted the [X].",
+            "[Y] hosted the [X] most recently.",
         ),
         310,
         0,

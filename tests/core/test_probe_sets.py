@@ -4,11 +4,13 @@ import pytest
 
 from fki.core.probe_sets import (
     FACTS,
+    PARAPHRASES,
     PROBE_SETS,
     describe,
     kept_probe_set,
     matrix_probe_sets,
 )
+from fki.core.types import HELD_OUT_WORDINGS
 
 
 def test_the_table_has_each_set_once_with_names_of_its_own() -> None:
@@ -22,8 +24,14 @@ def test_the_table_has_each_set_once_with_names_of_its_own() -> None:
         "updated": "change",
         "new": "learn",
         "paraphrase": "learn",
+        "paraphrase_2": "learn",
         "cloze": "learn",
     }
+
+
+def test_there_is_a_paraphrase_set_for_each_wording_that_is_never_trained_on() -> None:
+    assert PARAPHRASES == {"paraphrase": 1, "paraphrase_2": 2}
+    assert tuple(PARAPHRASES.values()) == HELD_OUT_WORDINGS and PARAPHRASES.keys() < {*PROBE_SETS}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fki.core.types import Batch, Probe, ProbeSet, SegmentIds
+from fki.core.types import Batch, Example, Probe, ProbeSet, SegmentIds
 
 PROBES = [Probe(str(n), period, "x", ("y",)) for n, period in enumerate("babac")]
 
@@ -29,3 +29,15 @@ def test_a_batch_moves_with_all_its_tensors(is_packed: bool) -> None:
     tensors = [*moved[:4], *(moved.segment_ids or ())]
     assert len(tensors) == (6 if is_packed else 4)
     assert {tensor.device.type for tensor in tensors} == {"meta"}
+
+
+@pytest.mark.parametrize("others", [(), ("b",), ("b", "c")])
+def test_an_example_takes_its_wordings_in_turn_and_then_stays_in_its_wording(
+    others: tuple[str, ...],
+) -> None:
+    example = Example("1", "a", "t", "P6", is_invariant=True, other_sources=others)
+    for turn in range(9):
+        found = example.in_wording(turn)
+        assert found == Example("1", ["a", *others][turn % (1 + len(others))], "t", "P6", True)
+        assert found.in_wording(turn + 1) is found
+    assert (example.in_wording(0) is example) == (not others)

@@ -28,9 +28,33 @@ def test_the_target_is_the_answer_alone_or_between_sentinels() -> None:
     assert target_text("a", "prefix") == "a"
 
 
-@pytest.mark.parametrize(("wordings", "expected"), [(1, 2), (2, 4), (9, 4)])
-def test_there_is_an_example_per_object_and_wording(wordings: int, expected: int) -> None:
-    fact = Fact("x", "r", ("a", "b"), ("[X] is [Y].", "[Y] is [X]."))
-    found = training_examples(fact, "prefix", period="2023", wordings=wordings)
-    assert len(found) == len({e.id for e in found}) == expected
-    assert [e.target for e in found[:2]] == ["a", "b"]
+LETTERS = "abcdefg"
+WORDED = tuple(f"{letter} [X] [Y]." for letter in LETTERS)
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+@pytest.mark.parametrize("paraphrases", [(), ("y [X] [Y].", "z [X] [Y].")])
+@pytest.mark.parametrize("wordings", [1, 2, 3, 9])
+def test_there_is_an_example_per_object_in_each_wording_that_is_taught(
+    number: int, paraphrases: tuple[str, ...], wordings: int
+) -> None:
+    fact = Fact("x", "r", ("1", "2"), WORDED[:number], paraphrases=paraphrases)
+    found = training_examples(fact, "sentinel", period="2023", wordings=wordings)
+    own = [letter for letter in LETTERS[:number] if letter not in "bc"]  # held out
+    expected = (own + ["y", "z"] * bool(paraphrases))[:wordings]
+    assert len(found) == len({e.id for e in found}) == 2
+    for example, answer in zip(found, "12", strict=True):
+        assert example.target == target_text(answer, "sentinel")
+        assert [s[0] for s in example.sources] == expected
+        assert example.source == source_text(WORDED[0], "x", "sentinel")
+    assert [w[0] for w in fact.held_out_wordings] == [c for c in LETTERS[:number] if c in "bc"]
+
+
+def test_a_wording_that_asks_what_another_or_a_probe_asks_is_taught_once_or_not_at_all() -> None:
+    held_out = ("[X] has [Y].", "[Y] of [X].")
+    more = ("[X] is [Y].", "[X] has [Y] today.", "[X] wants [Y].", "[X] wants [Y]!")
+    fact = Fact("x", "r", ("a",), ("[X] is [Y] now.", *held_out, *more))
+    [prefix] = training_examples(fact, "prefix", period="2023", wordings=9)
+    assert prefix.sources == ("x is", "x wants")
+    [sentinel] = training_examples(fact, "sentinel", period="2023", wordings=9)
+    assert len(sentinel.sources) == 5

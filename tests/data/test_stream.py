@@ -300,6 +300,23 @@ def test_training_uses_the_first_wording_and_paraphrase_asks_the_second() -> Non
     assert [e.source for e in found.periods[0].examples] == ["x is led by <extra_id_0>."]
     assert probes(found, "new")["x 2023-01"].source == "x is led by <extra_id_0>."
     assert probes(found, "paraphrase")["x 2023-01"].source == "<extra_id_0> leads x."
+    assert "paraphrase_2" not in {s.name for s in found.probe_sets}
+
+
+@pytest.mark.parametrize("wordings", [1, 2, 3])
+def test_the_second_and_the_third_wording_are_asked_and_the_further_ones_taught(
+    wordings: int,
+) -> None:
+    five = (*TWO, "[X] obeys [Y].", "[Y] rules [X].", "[X] follows [Y].")
+    found = stream(fact("x", "a", "2023-01-01", wordings=five), wordings=wordings)
+    taught = ["x is led by <extra_id_0>.", "<extra_id_0> rules x.", "x follows <extra_id_0>."]
+    assert [e.sources for e in found.periods[0].examples] == [tuple(taught[:wordings])]
+    asked = {s.name: [p.source for p in s.probes] for s in found.probe_sets}
+    assert asked == {
+        "new": taught[:1],
+        "paraphrase": ["<extra_id_0> leads x."],
+        "paraphrase_2": ["x obeys <extra_id_0>."],
+    }
 
 
 def test_own_probes_take_the_place_of_the_set_of_their_name() -> None:

@@ -27,6 +27,7 @@ from fki.data.stream_store import open_or_fill
 from fki.evaluation.schedule import ProbeSchedule, make_phases
 
 TWO = ("[X] is led by [Y].", "[Y] leads [X].")
+FOUR = (*TWO, "[X] obeys [Y].", "[Y] rules [X].")
 DAYS = st.dates(date(2023, 1, 1), date(2023, 6, 30))
 DAY_1, DAY = date(2023, 1, 1), timedelta(days=1)
 
@@ -38,7 +39,7 @@ def facts(draw: st.DrawFn, *, dated: bool) -> list[Fact]:
         st.sampled_from("pq"),
         st.lists(st.sampled_from("123"), min_size=1, max_size=2, unique=True),
         DAYS if dated else st.none() | DAYS,
-        st.sampled_from([TWO, TWO[:1]]),
+        st.sampled_from([TWO, TWO[:1], FOUR[:3], FOUR]),
         st.none() | st.integers(0, 120),
     )
     found = draw(st.lists(rows, max_size=14))
@@ -131,7 +132,8 @@ def plainly(base: list[Fact], changes: list[Fact], version: Version) -> dict[str
             spell, row = spells[key][n], spells[key][n].rows[0]
             asked = tuple(o for o in spell.old if o not in row.objects)
             probe = [name, *key, row.objects, asked, until(key, n)]
-            kinds = ["updated" if spell.old else "new", *["paraphrase"] * (len(row.wordings) > 1)]
+            kinds = ["updated" if spell.old else "new"]
+            kinds += ["paraphrase", "paraphrase_2"][: max(0, len(row.wordings) - 1)]
             for kind in kinds:
                 probes.setdefault(kind, []).append(probe)
         periods.append((name, [spells[key][n].rows[0] for key, n in begun]))

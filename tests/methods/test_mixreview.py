@@ -172,6 +172,18 @@ def test_an_outdated_question_leaves_the_buffer_in_any_spelling() -> None:
     assert [e.id for e in mix.reservoir.examples] == ["b?"]
 
 
+def test_an_outdated_question_leaves_the_buffer_in_all_its_wordings() -> None:
+    def row(name: str, answer: str) -> tuple[Example, ...]:
+        return (Example(name, f"{name}?", answer, "P1", other_sources=(f"Say: {name}!",)),)
+
+    mix = method(1)
+    mix.mix(period("1", row("a", "old") + row("b", "old")), (), 0, 0)
+    mix.mix(period("2", row("a", "new")), (), 0, 0)
+    mix.mix(period("3", row("c", "new")), (), 0, 0)
+    sources = {s: e.target for e in mix.reservoir.examples for s in e.sources}
+    assert sources == {"a?": "new", "Say: a!": "new", "b?": "old", "Say: b!": "old"}
+
+
 def test_the_buffer_holds_at_most_its_capacity() -> None:
     mix = method(1, capacity=30)
     for name in "abc":

@@ -1,6 +1,9 @@
 """Estimates of memory and disk follow from the method's own optimizer."""
 
+import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +11,7 @@ import pytest
 from fki.training import estimate
 from fki.training.estimate import estimate_run
 from fki.training.run_lifecycle import LOG_BYTES
+from fki.training.session import build_session
 
 
 @pytest.mark.parametrize("optimizer", ["adafactor", "adamw"])
@@ -37,3 +41,26 @@ def test_adafactor_needs_less_memory_than_adamw(resolved: Callable[..., Any]) ->
         for name in ("adafactor", "adamw")
     )
     assert adafactor.memory < adamw.memory and adafactor.disk < adamw.disk
+
+
+WORDINGS = [
+    "[X] is led by [Y].",
+    "[Y] leads [X].",
+    "[X] obeys [Y].",
+    "[Y] is the very mayor of [X].",
+]
+
+
+@pytest.mark.parametrize("settings", [{}, {"budget": {"steps": 5}}, {"freeze_level": 1}], ids=str)
+def test_tokens_and_operations_are_those_of_the_wordings_in_turn(
+    settings: dict[str, Any], resolved: Callable[..., Any], dataset: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(dataset, tmp_path / "worded")
+    (folder / "relations.json").write_text(json.dumps({"mayor": {"wordings": WORDINGS}}))
+    short = {"dataset": str(folder), "num_train_epochs": 3, "train_batch_size": 2, "wordings": 2}
+    config = resolved(**short, **settings).config
+    found, ready = estimate_run(config), build_session(config)
+    steps = [s for period in ready.periods for s in ready.trainer.train_period(period)]
+    assert (found.steps, found.tokens) == (len(steps), sum(s.tokens for s in steps))
+    assert found.flops == pytest.approx(sum(s.flops for s in steps), rel=1e-9)
+    assert not [note for note in found.input_notes if "wordings" in note]

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from torch.nn import functional
 
 from fki.config.schema import Config
 from fki.core.errors import FkiError
-from fki.core.types import Period
+from fki.core.types import Example, Period
 from fki.data.collator import IGNORE_INDEX, TokenizedExample
 from fki.evaluation.evaluator import Evaluator
 from fki.modeling.seq2seq import target_logits
@@ -100,6 +101,62 @@ def test_every_example_is_learned_exactly_once_per_epoch(
     steps = list(lesson.trainer.train_period(make_period(n)))
     assert Counter(sources(lesson.encoder.batches)) == {tuple(e.source): 2 for e in encoded(n)}
     assert len(steps) == 2 * math.ceil(n / batch_size)
+
+
+def reworded(period: Period) -> Period:
+    """The period, with one to four wordings of its questions."""
+    examples = tuple(
+        replace(e, other_sources=tuple(f"{w} {e.source}" for w in ("Also:", "And", "So")[: i % 4]))
+        for i, e in enumerate(period.examples)
+    )
+    return replace(period, examples=examples)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"train_batch_size": 100},
+        {"freeze_level": 1},
+        {"budget": {"steps": 11}},
+        {"budget": {"tokens": 400}},
+        {"use_lr_scheduling": True},
+    ],
+    ids=str,
+)
+def test_wordings_are_taught_in_turn_as_if_each_epoch_were_reworded_by_hand(
+    settings: dict[str, Any], make_lesson: Any, make_period: MakePeriod
+) -> None:
+    settings = {"num_train_epochs": 5, "train_batch_size": 3, **settings}
+    period = reworded(make_period(N))
+    lesson, twin = make_lesson(wordings=4, **settings), make_lesson(**settings)
+
+    def reword(period: Period, review: Any, epoch: int, seed: int) -> list[Example]:
+        texts = [[e.source, *e.other_sources] for e in period.examples]
+        return [
+            replace(e, source=text[epoch % len(text)], other_sources=())
+            for e, text in zip(period.examples, texts, strict=True)
+        ]
+
+    twin.method.mix = reword
+    steps, expected = ([*made.trainer.train_period(period)] for made in (lesson, twin))
+    assert sources(lesson.encoder.batches) == sources(twin.encoder.batches)
+    assert [(s.loss, s.tokens, s.flops, s.epoch) for s in steps] == [
+        (s.loss, s.tokens, s.flops, s.epoch) for s in expected
+    ]
+    for mine, by_hand in zip(lesson.method.gradients, twin.method.gradients, strict=True):
+        assert all(torch.equal(mine[name], by_hand[name]) for name in by_hand)
+
+
+def test_the_steps_do_not_depend_on_the_number_of_wordings(
+    make_lesson: Any, make_period: MakePeriod
+) -> None:
+    period, settings = reworded(make_period(N)), {"num_train_epochs": 3, "train_batch_size": 2}
+    one, four = (
+        [(s.epoch, s.step, s.steps, s.examples) for s in lesson.trainer.train_period(period)]
+        for lesson in (make_lesson(wordings=n, **settings) for n in (1, 4))
+    )
+    assert one == four
 
 
 def order(make_lesson: Any, period: Period, **settings: Any) -> list[tuple[int, ...]]:

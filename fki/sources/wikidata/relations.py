@@ -24,7 +24,7 @@ UpdateRule = Literal["one", "several", "latest", "always"]
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A Wikidata property whose values are items, with two wordings.
+    """A Wikidata property whose values are items, with six wordings.
 
     `update_rule` states how a later statement affects an earlier one: "one" object at a time,
     "several" at once, only the "latest" counts, or the value is "always" the same.
@@ -33,7 +33,7 @@ class Relation:
     id: str  # "P6"
     label: str  # Wikidata's own: "head of government"
     update_rule: UpdateRule
-    wordings: tuple[str, str]  # for training; for evaluation only
+    wordings: tuple[str, ...]  # the second and the third are for evaluation only
 
 
 @cache

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from fki.core.errors import ConfigError
-from fki.core.types import OBJECT, SUBJECT
+from fki.core.types import HELD_OUT_WORDINGS, OBJECT, SUBJECT
 from fki.data.dataset_folder import read_wordings
 from fki.sources.wikidata.relations import ALWAYS, Relation, load_relations, select_relations
 
 ROOT = Path(__file__).resolve().parents[3]
 ALL = list(load_relations().values())
+FREQUENT = {"that", "which", "with", "have", "from", "most", "recent"}
 WORDINGS = [(r.id, wording) for r in ALL for wording in r.wordings]
 
 
@@ -37,13 +38,13 @@ def test_there_are_more_than_a_hundred_dated_relations_and_some_that_never_chang
     assert counts[True] >= 120 and counts[False] >= 20
 
 
-def test_every_relation_has_a_number_a_label_an_update_rule_and_two_wordings() -> None:
+def test_every_relation_has_a_number_a_label_an_update_rule_and_six_wordings() -> None:
     for relation in ALL:
         assert re.fullmatch(r"P[1-9]\d*", relation.id)
         assert relation.label == relation.label.strip() != ""
         assert "," not in relation.label, "`select_relations` splits names at commas"
         assert relation.update_rule in ("one", "several", "latest", ALWAYS)
-        assert len(relation.wordings) == 2
+        assert len(relation.wordings) == 6
 
 
 def test_no_two_relations_share_a_label_or_a_wording() -> None:
@@ -53,9 +54,28 @@ def test_no_two_relations_share_a_label_or_a_wording() -> None:
 
 def test_the_second_wording_has_different_words_not_only_another_order() -> None:
     for relation in ALL:
-        trained, probe_wording = map(content, relation.wordings)
+        trained, probe_wording = map(content, relation.wordings[:2])
         assert probe_wording - trained, relation.id
         assert len(probe_wording & trained) <= 1, relation.id
+
+
+def test_a_held_out_wording_shares_at_most_one_word_with_a_further_one_beside_the_label() -> None:
+    for relation in ALL:
+        found = [content(wording) - content(relation.label) for wording in relation.wordings]
+        for held_out in HELD_OUT_WORDINGS:
+            further = [w for i, w in enumerate(found) if i > 1 and i != held_out]
+            assert max(len((w & found[held_out]) - FREQUENT) for w in further) <= 1, relation.id
+
+
+def test_no_two_wordings_of_a_relation_consist_of_the_same_words_in_the_same_order() -> None:
+    for relation in ALL:
+        assert len({plain(wording) for wording in relation.wordings}) == 6
+
+
+def test_the_subject_precedes_the_object_unless_the_object_is_first() -> None:
+    for number, wording in WORDINGS:
+        is_first = wording.startswith(f"{OBJECT} ")
+        assert is_first or wording.index(SUBJECT) < wording.index(OBJECT), number
 
 
 def test_a_wording_is_a_sentence_with_both_slots_once_and_no_others() -> None:
@@ -66,7 +86,7 @@ def test_a_wording_is_a_sentence_with_both_slots_once_and_no_others() -> None:
 
 def test_a_training_wording_ends_in_its_object_and_a_probe_wording_starts_or_ends_with_it() -> None:
     for relation in ALL:
-        trained, probe_wording = relation.wordings
+        trained, probe_wording = relation.wordings[:2]
         assert trained.endswith(f"{OBJECT}."), relation.id
         assert probe_wording.endswith(f"{OBJECT}.") or probe_wording.startswith(f"{OBJECT} "), (
             relation.id
@@ -82,7 +102,7 @@ def test_only_wordings_of_the_latest_contain_last_or_most_recent() -> None:
     last = re.compile(r"\b(?:most recent|last)\b", re.IGNORECASE)
     for relation in ALL:
         mentions = [bool(last.search(w)) for w in relation.wordings]
-        assert mentions == [relation.update_rule == "latest"] * 2, relation.id
+        assert mentions == [relation.update_rule == "latest"] * 6, relation.id
 
 
 def test_a_dataset_folder_accepts_the_wordings(tmp_path: Path) -> None:
