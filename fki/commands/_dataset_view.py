@@ -125,11 +125,15 @@ def describe(streams: "list[Stream]", show: Show) -> None:
             periods=len(stream.periods),
             facts=facts,
             probes=probes,
+            wordings={str(number): count for number, count in stream.wordings.items()},
             first=str(first),
             last=str(last),
         )
     show.table(table)
     show.note(f"The stream runs from {first} to {last}; probes are counted by set.")
+    if max(stream.wordings, default=1) > 1:
+        each = (f"{number} for {count:,} facts" for number, count in stream.wordings.items())
+        show.note(f"Wordings for training (setting wordings): {', '.join(each)}.")
 
 
 class DownloadProgress:

@@ -17,6 +17,7 @@ from fki.commands._dataset_view import (
 )
 from fki.commands._options import Json
 from fki.core.errors import ConfigError, Interrupted
+from fki.core.formatting import format_command
 from fki.core.paths import expand_path
 
 if TYPE_CHECKING:
@@ -201,9 +202,15 @@ def _report_shard(folder: Path, show: Show) -> None:
 def _report_dataset(name: str, folder: Path, was_here: bool, show: Show) -> None:
     """Show where the dataset is, its contents, and the next command."""
     from fki.data import open_dataset
+    from fki.sources.place_dataset import differs_from_embedded
 
     where = "is already in" if was_here else "is now in"
     show.note(f"{folder.name} {where} {folder} (checksums verified).")
+    if was_here and differs_from_embedded(folder):
+        show.note(
+            f"Note: this version of fki contains another edition of {folder.name}. To use it, move "
+            f"{folder} away and run: {format_command('fki', 'download', folder.name)}"
+        )
     streams = [open_dataset.open_stream(name, version, "sentinel") for version in VERSIONS]
     describe(streams, show)
     card = folder / "README.md"

@@ -5,7 +5,7 @@ V vocabulary, D hidden width, P periods.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -183,6 +183,9 @@ class Stream:
     base: Sequence[Fact]
     probe_sets: tuple[ProbeSet, ...]
     digest: str  # SHA-256 of the dataset
+    wordings: Mapping[int, int] = field(default_factory=dict)
+    """The facts of the periods by the number of wordings that training may use."""
+    notes: tuple[str, ...] = ()  # about the dataset, for the user
 
     def __repr__(self) -> str:
         first, last = self.periods[0].name, self.periods[-1].name

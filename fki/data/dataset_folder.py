@@ -1,4 +1,5 @@
-"""Reads a dataset folder: `stream.jsonl` (or .csv), and optionally `base`, `invariant`, `probes/*`.
+"""Reads a dataset folder: `stream.jsonl` (or .csv), and optionally `base`, `invariant`,
+`paraphrases`, `probes/*`.
 
 All faulty rows are reported before training starts. A `relations.json` may contain wordings:
 {"P6": {"wordings": [...]}}.
@@ -18,8 +19,20 @@ from fki.core.control_characters import escape_controls, find_control
 from fki.core.errors import DataError
 from fki.core.normalization import normalize_text
 from fki.core.paths import data_home
-from fki.core.probe_sets import BASE, PROBE_SETS, StandardProbeSet
-from fki.core.types import OBJECT, SUBJECT, Period, Probe, ProbeSet, PromptFormat, Stream, Version
+from fki.core.probe_sets import BASE, PARAPHRASES, PROBE_SETS, StandardProbeSet
+from fki.core.types import (
+    OBJECT,
+    SUBJECT,
+    Document,
+    Fact,
+    Period,
+    Probe,
+    ProbeSet,
+    PromptFormat,
+    Stream,
+    Version,
+)
+from fki.data.paraphrases import PARAPHRASE_FILE, Paraphrases, fold_question
 from fki.data.prompts import SENTINEL_PATTERN, source_text
 from fki.data.row_dates import RowDates
 from fki.data.row_files import ROW_SUFFIXES, Row, RowProblems, parse_rows, raise_for_problems
@@ -67,9 +80,16 @@ def read_folder(
     def cut(store: StreamStore) -> None:
         """Raises DataError for any bad row of any file, or if a file changes meanwhile."""
         problems, reader = RowProblems(), fact_reader(relations, dated=False)
-        base = (fact for file in files for fact in parse_rows(file, reader, problems))
-        rows = parse_rows(stream, stream_reader(relations), problems)
+        paraphrases = _open_paraphrases(folder, prompt, own, problems)
+
+        def reword(item: Fact | Document) -> Fact | Document:
+            is_fact = isinstance(item, Fact)
+            return paraphrases.add_to(item) if paraphrases and is_fact else item
+
+        base = (reword(fact) for file in files for fact in parse_rows(file, reader, problems))
+        rows = map(reword, parse_rows(stream, stream_reader(relations), problems))
         fill_store(store, version, base, rows, prompt)
+        store.save_notes(paraphrases.notes() if paraphrases else ())
         problems.extend(asked)
         raise_for_problems(problems, folder)
         if folder_digest(folder) != told:  # the store's file name contains the digest
@@ -93,6 +113,22 @@ def read_folder(
     if not (folder / MANIFEST).is_file():  # a source of fki may replace a set, with aliases
         _check_names(found, probe_files(folder))
     return add_probe_sets(found, [_place_probes(probes, found.periods, folder) for probes in own])
+
+
+def _open_paraphrases(
+    folder: Path, prompt: PromptFormat, own: Iterable[ProbeSet], problems: RowProblems
+) -> Paraphrases | None:
+    """The paraphrase file of a folder, if it has one. Its faulty rows are added to `problems`."""
+    file = find_row_file(folder, PARAPHRASE_FILE)
+    if file is None:
+        return None
+    held_out = {
+        fold_question(probe.source)
+        for probe_set in own
+        if standard_set_like(probe_set.name).name in PARAPHRASES
+        for probe in probe_set.probes
+    }
+    return Paraphrases(file, prompt, held_out, problems)
 
 
 def _check_names(stream: Stream, files: Iterable[Path]) -> None:
@@ -119,7 +155,8 @@ def folder_digest(folder: Path) -> str:
 
 def data_files(folder: Path) -> list[Path]:
     """The files of a dataset folder that determine training and evaluation, by name."""
-    found = [find_row_file(folder, stem) for stem in ("base", "invariant", "stream")]
+    stems = ("base", "invariant", "stream", PARAPHRASE_FILE)
+    found = [find_row_file(folder, stem) for stem in stems]
     relations = folder / "relations.json"
     files = [f for f in found if f is not None] + ([relations] if relations.is_file() else [])
     return sorted(files + probe_files(folder))

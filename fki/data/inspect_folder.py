@@ -19,6 +19,7 @@ from fki.data.dataset_folder import (
     read_wordings,
     standard_set_like,
 )
+from fki.data.paraphrases import PARAPHRASE_FILE, Paraphrases
 from fki.data.prompts import source_text
 from fki.data.row_files import Row, RowProblems, parse_rows
 from fki.data.row_schema import fact_reader, stream_reader
@@ -57,6 +58,7 @@ def inspect_folder(folder: Path, streams: Sequence[Stream]) -> list[Finding]:
         *_find_in_timelines(base, rows),
         _find_late_base(base, rows),
         _find_unworded(folder, [*base, *rows]),
+        _find_unused_paraphrases(folder, [*base, *rows]),
         _find_unread(folder),
         *map(_find_brief, streams),
         *_describe_own_sets(folder, streams[0]),
@@ -167,6 +169,17 @@ def _find_unworded(folder: Path, rows: Iterable[PlacedFact]) -> Finding:
             asked.setdefault(normalize_text(fact.relation), f"'{question}'")
     text = "Relations without a wording in relations.json, which have a standard one"
     return _finding("unworded_relations", text, [*asked.values()])
+
+
+def _find_unused_paraphrases(folder: Path, rows: Iterable[PlacedFact]) -> Finding:
+    file, places = find_row_file(folder, PARAPHRASE_FILE), list[str]()
+    if file is not None:
+        paraphrases = Paraphrases(file, "sentinel", (), RowProblems())
+        for fact, _ in rows:
+            paraphrases.add_to(fact)
+        places = [f"{file.name}:{line}" for line in paraphrases.unused_lines()]
+    text = "Paraphrases of no fact: no row has their subject and relation, or their prompt"
+    return _finding("unused_paraphrases", text, places)
 
 
 def _find_unread(folder: Path) -> Finding:

@@ -6,6 +6,7 @@ the period in which the next fact begins or it ends itself. Every document is ke
 probes are read from a store on disk, one period at a time.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -33,6 +34,7 @@ from fki.data.prompts import source_text, training_examples
 from fki.data.stream_store import BASE_NUMBER, StoredFact, StreamStore
 
 T = TypeVar("T")
+WORDINGS = "wordings "  # of a count of facts: followed by the number of wordings for training
 
 
 def cut_stream(
@@ -95,11 +97,17 @@ def fill_store(
                     for name, index in PARAPHRASES.items()
                 },
                 CLOZE: len(questions),
+                **{f"{WORDINGS}{n}": size for n, size in _count_wordings(f for f, _ in rows)},
             }
             store.save_period(number, start, period, rows, texts, questions, counts)
             store.end_facts(period, period_bounds(start, version)[1])
             number += 1
     store.finish()
+
+
+def _count_wordings(facts: Iterable[Fact]) -> Iterable[tuple[int, int]]:
+    """The facts with each number of wordings for training."""
+    return sorted(Counter(len(fact.taught_wordings) for fact in facts).items())
 
 
 def _find_old_answers(store: StreamStore, fact: Fact, start: date) -> tuple[str, ...] | None:
@@ -139,7 +147,7 @@ def build_stream(
     wordings: int = 1,
 ) -> Stream:
     """The stream of a filled store. Examples have at most `wordings` wordings, taught in turn."""
-    periods = []
+    periods, by_wordings = [], Counter[int]()
     known = store.base_counts()
     by_set: dict[str, dict[str, Sequence[Probe]]] = {kind: {} for kind in PROBE_SETS}
     _add_probes(by_set, store, BASE_NUMBER, BASE, prompt, known)
@@ -150,11 +158,22 @@ def build_stream(
         )
         periods.append(Period(period, *period_bounds(start, version), facts, examples))
         _add_probes(by_set, store, number, period, prompt, counts)
+        for key in (key for key in counts if key.startswith(WORDINGS)):
+            by_wordings[int(key.removeprefix(WORDINGS))] += counts[key]
     base = LazySequence(known["facts"], partial(_iter_facts, store, BASE_NUMBER))
     sets = (
         ProbeSet(n, PROBE_SETS[n].role, by_period) for n, by_period in by_set.items() if by_period
     )
-    return Stream(name, version, tuple(periods), base, tuple(sets), digest)
+    return Stream(
+        name,
+        version,
+        tuple(periods),
+        base,
+        tuple(sets),
+        digest,
+        dict(sorted(by_wordings.items())),
+        tuple(store.notes()),
+    )
 
 
 def add_probe_sets(stream: Stream, own: Iterable[ProbeSet]) -> Stream:

@@ -38,6 +38,7 @@ CREATE INDEX sorting.of_item ON item (period, place);
 CREATE TABLE sorting.known (subject TEXT, relation TEXT, objects TEXT, period INTEGER,
     place INTEGER, end TEXT, ended INTEGER, PRIMARY KEY (subject, relation)) WITHOUT ROWID;
 CREATE INDEX sorting.of_known ON known (end) WHERE end IS NOT NULL AND NOT ended;
+CREATE TABLE note (content TEXT);
 CREATE TABLE period (number INTEGER PRIMARY KEY, start TEXT, name TEXT, counts TEXT);
 CREATE TABLE row (period INTEGER, place INTEGER, kind TEXT, wordings INTEGER, until TEXT,
     old TEXT, fact TEXT, PRIMARY KEY (period, place)) WITHOUT ROWID;
@@ -189,7 +190,8 @@ class StreamStore:
         Args:
             rows: facts with the answers before.
             questions: the cloze probes of `texts`.
-            counts: the number of facts, of examples, and of the probes of each set.
+            counts: the number of facts, of examples, of the probes of each set, and of the facts
+                with each number of wordings for training.
         """
         for place, (fact, old) in enumerate(rows):
             self.db.execute(
@@ -232,6 +234,15 @@ class StreamStore:
         self._insert_period(BASE_NUMBER, "", "", counts)
         self.db.commit()
         self.db.execute("DETACH sorting")
+
+    def save_notes(self, notes: Iterable[str]) -> None:
+        """Store notes about the dataset, for the user."""
+        self.db.executemany("INSERT INTO note VALUES (?)", ((note,) for note in notes))
+        self.db.commit()
+
+    def notes(self) -> list[str]:
+        """The stored notes, in order."""
+        return [note for (note,) in self.db.execute("SELECT content FROM note ORDER BY rowid")]
 
     def base_counts(self) -> dict[str, int]:
         """The number of base facts, and of those of each kind that hold to the end.

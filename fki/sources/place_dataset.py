@@ -14,8 +14,8 @@ from filelock import FileLock, Timeout
 from fki.core.errors import DataError
 from fki.core.paths import asset_folder, data_home
 from fki.core.types import Version
-from fki.data.dataset_folder import read_folder
-from fki.data.open_dataset import dataset_folder, verify_dataset
+from fki.data.dataset_folder import MANIFEST, read_folder
+from fki.data.open_dataset import dataset_folder, read_manifest, verify_dataset
 
 
 def place_embedded(name: str) -> tuple[Path, bool]:
@@ -36,6 +36,14 @@ def place_embedded(name: str) -> tuple[Path, bool]:
             return folder, True
         place_dataset(folder, copy)
         return folder, False
+
+
+def differs_from_embedded(folder: Path) -> bool:
+    """Does the package embed a dataset of the folder's name with other content?"""
+    embedded = asset_folder(folder.name)
+    if not (embedded / MANIFEST).is_file() or folder != dataset_folder(folder.name):
+        return False
+    return bool(read_manifest(folder)["digest"] != read_manifest(embedded)["digest"])
 
 
 @contextmanager

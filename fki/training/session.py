@@ -107,6 +107,7 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
         parts = [*examples, review] if method.corpus else examples
         targets = TargetCheck(tokenizer.token_cache, config.output_length)
         input_notes = [
+            *stream.notes,
             *_check_examples(parts, tokenizer, targets),
             *_count_wordings(examples, config.wordings),
             *check_probes(schedule.cells, tokenizer, config.prompt_format, targets),

@@ -1,10 +1,14 @@
 """`fki download` brings a dataset, checked, and says what came."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from fki.core.atomic_io import file_digest
+from fki.data.dataset_folder import folder_digest
 
 Fki = Callable[..., Any]
 
@@ -21,6 +25,31 @@ def test_download_shows_every_version_and_where_it_is(fki: Fki, tmp_path: Path) 
 def test_a_second_download_says_that_it_is_there(fki: Fki) -> None:
     assert "is now in" in fki("download", "wiki").words
     assert "is already in" in fki("download", "wiki").words
+
+
+def test_an_earlier_edition_of_the_embedded_dataset_stays_in_use_and_is_reported(
+    fki: Fki, tmp_path: Path
+) -> None:
+    assert "another edition" not in fki("download", "wiki").words
+    assert "another edition" not in fki("download", "wiki").words
+    folder = tmp_path / "home" / "datasets" / "wiki"
+    relations = json.loads((folder / "relations.json").read_text(encoding="utf-8"))
+    for relation in relations.values():
+        relation["wordings"] = relation["wordings"][:2]
+    (folder / "relations.json").write_text(json.dumps(relations), encoding="utf-8")
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest["files"]["relations.json"]["sha256"] = file_digest(folder / "relations.json")
+    manifest["digest"] = folder_digest(folder)
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    again = fki("download", "wiki")
+    assert again.code == 0 and "another edition of wiki" in again.words
+    assert "paraphrase_2" not in again.out and "Wordings for training" not in again.words
+
+
+def test_the_wordings_for_training_are_shown(fki: Fki) -> None:
+    assert "Wordings for training (setting wordings): 4 for " in fki("download", "wiki").words
+    *versions, _ = fki("download", "wiki", "--json").rows
+    assert [row["wordings"] for row in versions] == [{"4": row["facts"]} for row in versions]
 
 
 def test_json_says_the_same_for_programs(fki: Fki) -> None:

@@ -112,3 +112,12 @@ def test_a_finding_shows_its_first_examples() -> None:
     )
     assert str(Finding("x", "Rows that differ", 1, ("a:1",))) == "Rows that differ: 1 (a:1)"
     assert str(Finding("x", "Probes", 7)) == "Probes: 7"
+
+
+def test_paraphrases_of_no_fact_are_counted(folder: Path) -> None:
+    write(folder, "stream.jsonl", FACT)
+    known = {"subject": "Arven", "relation": "head", "wordings": ["Arven: [Y]"]}
+    write(folder, "paraphrases.jsonl", known)
+    assert found(folder) == {}
+    write(folder, "paraphrases.jsonl", known, known | {"subject": "B", "wordings": ["B: [Y]"]})
+    assert found(folder) == {"unused_paraphrases": (1, ("paraphrases.jsonl:2",))}

@@ -1,5 +1,12 @@
 """A session: its parts, its checks and its messages before the start."""
 
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
 from accelerate import Accelerator
 
 from fki.config.schema import Config
@@ -14,3 +21,52 @@ def test_slow_bf16_is_reported(accelerator: Accelerator) -> None:
     assert "slower than fp32" in note and "322" in note and "167" in note
     assert session.startup_notes(config, accelerator, Precision("bf16", fast)) == []
     assert session.startup_notes(Config(), accelerator, Precision("no")) == []
+
+
+@pytest.mark.parametrize(("wordings", "notes"), [(1, 0), (2, 0), (4, 1)])
+def test_questions_with_fewer_wordings_than_configured_are_counted(
+    wordings: int, notes: int, resolved: Callable[..., Any], dataset: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(dataset, tmp_path / "worded")
+    texts = ["[X]: [Y].", "[Y] of [X].", "[Y] in [X].", "[X] has [Y]."]
+    (folder / "relations.json").write_text(json.dumps({"mayor": {"wordings": texts}}))
+    row = {"subject": "Shire", "relation": "mayor", "wordings": ["Shire and [Y]."]}
+    (folder / "paraphrases.jsonl").write_text(json.dumps(row))
+    ready = session.build_session(resolved(dataset=str(folder), wordings=wordings).config)
+    found = [note for note in ready.input_notes if "wordings" in note]
+    assert len(found) == notes
+    if found:
+        assert found[0].startswith("5 of 5 ") and "4 with 2, 1 with 3" in found[0]
+    expected = ["Oz: <extra_id_0>.", "Oz has <extra_id_0>."]  # base facts are reviewed in them, too
+    assert [e.sources for e in ready.trainer.review if e.source.startswith("Oz")] == [
+        tuple(expected[:wordings])
+    ]
+
+
+@pytest.mark.parametrize("wordings", [1, 2])
+def test_all_wordings_that_are_taught_are_checked_before_the_first_step(
+    wordings: int, resolved: Callable[..., Any], dataset: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(dataset, tmp_path / "worded")
+    texts = ["[X]: [Y].", "[Y] of [X].", "[Y] in [X].", f"{'very ' * 40}[X] has [Y]."]
+    (folder / "relations.json").write_text(json.dumps({"mayor": {"wordings": texts}}))
+    ready = session.build_session(resolved(dataset=str(folder), wordings=wordings).config)
+    found = [note for note in ready.input_notes if "training questions exceed" in note]
+    assert len(found) == wordings - 1
+
+
+@pytest.mark.parametrize("wordings", [1, 3])
+def test_a_cached_encoder_reads_the_wording_of_each_epoch(
+    wordings: int, resolved: Callable[..., Any], dataset: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(dataset, tmp_path / "worded")
+    texts = ["[X]: [Y].", "[Y] of [X].", "[Y] in [X].", "[X] has [Y].", "Now [Y] is in [X]."]
+    (folder / "relations.json").write_text(json.dumps({"mayor": {"wordings": texts}}))
+    losses = []
+    for cache in ("off", "fp32"):  # t5-mini has no dropout, so that both train alike
+        settings = {"freeze_level": 1, "num_train_epochs": 4, "encoder_cache": cache}
+        config = resolved(model="t5-mini", dataset=str(folder), wordings=wordings, **settings)
+        ready = session.build_session(config.config)
+        assert (ready.trainer.encoder_cache is None) == (cache == "off")
+        losses.append([s.loss for s in ready.trainer.train_period(ready.periods[0])])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)

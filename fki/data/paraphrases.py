@@ -1,0 +1,164 @@
+"""Reads `paraphrases.jsonl`: further wordings of single facts, for training alone.
+
+A row is `subject, relation, wordings` or `prompt, wordings`. Any program may write it, such as a
+language model. Rows are kept in a temporary database, so that they need not fit into memory; each
+is checked against every fact that it rewords.
+"""
+
+import json
+import re
+import sqlite3
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fki.core.normalization import distinct_texts, normalize_text
+from fki.core.types import OBJECT, SUBJECT, Fact, PromptFormat
+from fki.data.prompts import SENTINEL, SENTINEL_PATTERN, source_text
+from fki.data.row_files import Row, RowProblems, parse_rows
+from fki.data.row_schema import check_characters, get_text, parse_question
+
+PARAPHRASE_FILE = "paraphrases"  # without its suffix
+SCHEMA = """
+CREATE TABLE row (subject TEXT, relation TEXT, line INTEGER, wordings TEXT, used INTEGER,
+    PRIMARY KEY (subject, relation, line)) WITHOUT ROWID;
+"""
+
+
+class Paraphrases:
+    """The rows of a paraphrase file, by the subject and relation of their fact."""
+
+    def __init__(
+        self, file: Path, prompt: PromptFormat, held_out: Collection[str], problems: RowProblems
+    ) -> None:
+        """Read a file. Faulty rows are added to `problems`.
+
+        Args:
+            held_out: questions of the dataset's own probe sets that must not be trained on, as
+                `fold_question` returns them.
+        """
+        self.file, self.prompt, self.held_out = file, prompt, held_out
+        self.problems = problems
+        self._found = set[tuple[int, str]]()  # line and fault, so that each is reported once
+        self.db = sqlite3.connect("")  # a temporary file, which is deleted when it is closed
+        self.db.executescript(SCHEMA)
+        self.db.executemany(
+            "INSERT INTO row VALUES (?, ?, ?, ?, 0)", parse_rows(file, self._parse, problems)
+        )
+
+    def _parse(self, row: Row) -> tuple[str, str, int, str]:
+        """Raises ValueError for a row that no fact could have."""
+        values = row.values
+        if "prompt" in values:
+            key = normalize_text(parse_question(values)[1]), ""
+            wordings = [check_wording(text, "") for text in _get_wordings(values)]
+        else:
+            subject = get_text(values, "subject")
+            key = normalize_text(subject), normalize_text(get_text(values, "relation"))
+            wordings = [check_wording(text, subject) for text in _get_wordings(values)]
+        return (*key, row.number, json.dumps(wordings))
+
+    def add_to(self, fact: Fact) -> Fact:
+        """The fact with its paraphrases; those that its answers or probes forbid are problems."""
+        found = self.db.execute(
+            "SELECT line, wordings FROM row WHERE subject = ? AND relation = ? ORDER BY line",
+            fact.key,
+        ).fetchall()
+        if not found:
+            return fact
+        self.db.execute(
+            "UPDATE row SET used = 1 WHERE subject = ? AND relation = ? AND NOT used", fact.key
+        )
+        texts = []
+        for line, wordings in found:
+            for wording in json.loads(wordings):
+                if fault := self._find_fault(wording, fact):
+                    self._report(line, f"'{wording}' {fault}")
+                texts.append(wording)
+        return replace(fact, paraphrases=distinct_texts(texts))
+
+    def _report(self, line: int, fault: str) -> None:
+        if (line, fault) not in self._found:
+            self._found.add((line, fault))
+            self.problems.append(f"{self.file}:{line}: {fault}")
+
+    def _find_fault(self, wording: str, fact: Fact) -> str:
+        """Why a wording must not be taught for a fact, or ""."""
+        subject = "" if fact.subject == fact.prompt else fact.subject
+        if subject and not _mentions(wording, subject):
+            return f"does not mention the subject, '{subject}'"
+        rest = fold_question(wording)
+        for part in filter(None, (subject, SUBJECT, OBJECT)):  # may contain the answer
+            rest = rest.replace(fold_question(part), "\0")
+        for answer in (*fact.objects, *fact.aliases):
+            if _contains_word(rest, fold_question(answer)):
+                return f"contains the answer, '{answer}'"
+        probes = (source_text(w, fact.subject, self.prompt) for w in fact.held_out_wordings)
+        question = fold_question(source_text(wording, fact.subject, self.prompt))
+        if question in self.held_out or question in map(fold_question, probes):
+            return "is the question of a probe that is never trained on"
+        return ""
+
+    def unused_lines(self) -> Iterator[int]:
+        """The lines of the rows whose subject and relation, or prompt, no fact had so far."""
+        query = "SELECT line FROM row WHERE NOT used ORDER BY line"
+        return (line for (line,) in self.db.execute(query))
+
+    def notes(self) -> list[str]:
+        """A note about these rows; none if each row rewords a fact."""
+        query = "SELECT COUNT(*), COUNT(*) FILTER (WHERE NOT used) FROM row"
+        total, unused = self.db.execute(query).fetchone()
+        if not unused:
+            return []
+        return [
+            f"{unused:,} of {total:,} rows of {self.file.name} reword no fact: no row of the "
+            "dataset has their subject and relation, or their prompt."
+        ]
+
+
+def fold_question(text: str) -> str:
+    """The form in which questions are compared: normalized, without case."""
+    return normalize_text(text).casefold()
+
+
+def check_wording(text: str, subject: str) -> str:
+    """The wording with `[Y]` as its blank.
+
+    Args:
+        subject: the text that it must mention, if it has no `[X]`; "" for that of a prompt.
+    Raises:
+        ValueError: the blank does not occur exactly once, the subject is not mentioned, or nothing
+            but the blank is left.
+    """
+    check_characters("wordings", text)
+    wording = text.strip().replace(SENTINEL, OBJECT)
+    if other := SENTINEL_PATTERN.search(wording):
+        raise ValueError(f"'{text}' must not contain {other[0]}; its blank is {SENTINEL}")
+    if (count := wording.count(OBJECT)) != 1:
+        raise ValueError(f"'{text}' must contain {SENTINEL} or {OBJECT} once, not {count} times")
+    if not subject and SUBJECT in wording:
+        raise ValueError(f"'{text}' must not contain {SUBJECT}; it rewords a whole prompt")
+    if subject and not _mentions(wording, subject):
+        raise ValueError(f"'{text}' does not mention the subject, '{subject}', or {SUBJECT}")
+    if not re.search(r"\w", wording.replace(OBJECT, "")):
+        raise ValueError(f"'{text}' consists of its blank alone")
+    return wording
+
+
+def _mentions(wording: str, subject: str) -> bool:
+    return SUBJECT in wording or fold_question(subject) in fold_question(wording)
+
+
+def _contains_word(text: str, word: str) -> bool:
+    """Does the text contain the word, or words, not as a part of a longer word?"""
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
+
+
+def _get_wordings(values: dict[str, Any]) -> list[str]:
+    """One text or a list of texts. Raises ValueError for anything else, and for none."""
+    found = values.get("wordings")
+    texts = found if isinstance(found, list) else [found]
+    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise ValueError(f"'wordings' must be a text or a list of texts, not {found!r}")
+    return texts
