@@ -197,7 +197,8 @@ def _describe_own_sets(folder: Path, stream: Stream) -> Iterator[Finding]:
     if (folder / MANIFEST).is_file():
         return
     names = {file.stem for file in probe_files(folder)}
-    prefixes = ", ".join(f"{name}_" for name in PROBE_SETS)
+    # a role is named up to the first underscore, so that `paraphrase_2` selects `paraphrase`
+    prefixes = ", ".join(f"{name}_" for name in PROBE_SETS if "_" not in name)
     for probe_set in stream.probe_sets:
         if probe_set.name in names:
             like = standard_set_like(probe_set.name).name
