@@ -93,8 +93,7 @@ def _merge_spellings(states: tuple[State, ...]) -> tuple[State, ...]:
 def _is_good(key: Key, relation: Relation) -> bool:
     """Whether every state in the dataset is clean."""
     shown = [s for s in (key.base, *key.changes) if s]
-    wordings = (relation.trained, relation.asked)
-    if not shown or not all(fits(key.subject, s.objects, wordings) for s in shown):
+    if not shown or not all(fits(key.subject, s.objects, relation.wordings) for s in shown):
         return False
     if any(len(s.objects) > 1 for s in shown):
         # `datasets` converts "6.0" to a number in a column of strings and lists.
@@ -188,7 +187,7 @@ def _is_moderate(key: Key) -> bool:
 
 def select_events(keys: Iterable[Key]) -> list[Key]:
     """Select the events that fit the filters, with normalized spelling."""
-    relations = {r.id: (r.trained, r.asked) for r in DATED}
+    relations = {r.id: r.wordings for r in DATED}
     spelled = [_spell_event(k) for k in keys]
     return [k for k in spelled if fits(k.subject, k.states[0].objects, relations[k.relation])]
 
@@ -235,9 +234,9 @@ def _select_month(found: list[list[Key]], already: int) -> list[Key]:
 def select_invariant(facts: dict[str, dict[str, set[str]]]) -> list[tuple[str, str, str]]:
     """Select (relation, subject, object) of subjects with one object, spread over the objects."""
     selected = []
-    for relation, (_, *wordings) in INVARIANT.items():
+    for relation, (_, wordings) in INVARIANT.items():
         alone = {spell(s): spell(next(iter(o))) for s, o in facts[relation].items() if len(o) == 1}
-        good = [s for s, o in alone.items() if fits(s, (o,), tuple(wordings))]
+        good = [s for s, o in alone.items() if fits(s, (o,), wordings)]
         good.sort(key=lambda s: rank(relation, s))
         count: Counter[str] = Counter()
         kept = 0

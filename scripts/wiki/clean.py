@@ -113,7 +113,7 @@ def is_plain_name(text: str) -> bool:
     return not TITLE.search(text) and not MISCAST.search(text)
 
 
-def fits(subject: str, objects: tuple[str, ...], wordings: tuple[str, str]) -> bool:
+def fits(subject: str, objects: tuple[str, ...], wordings: tuple[str, ...]) -> bool:
     """Whether a fact fits the limits, is clean, and its subject does not contain the object."""
     low = subject.casefold()
     return (
