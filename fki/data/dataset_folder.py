@@ -23,7 +23,6 @@ from fki.core.probe_sets import BASE, PARAPHRASES, PROBE_SETS, StandardProbeSet
 from fki.core.types import (
     OBJECT,
     SUBJECT,
-    Document,
     Fact,
     Period,
     Probe,
@@ -82,12 +81,14 @@ def read_folder(
         problems, reader = RowProblems(), fact_reader(relations, dated=False)
         paraphrases = _open_paraphrases(folder, prompt, own, problems)
 
-        def reword(item: Fact | Document) -> Fact | Document:
-            is_fact = isinstance(item, Fact)
-            return paraphrases.add_to(item) if paraphrases and is_fact else item
+        def reword(fact: Fact) -> Fact:
+            return paraphrases.add_to(fact) if paraphrases else fact
 
         base = (reword(fact) for file in files for fact in parse_rows(file, reader, problems))
-        rows = map(reword, parse_rows(stream, stream_reader(relations), problems))
+        rows = (
+            reword(row) if isinstance(row, Fact) else row
+            for row in parse_rows(stream, stream_reader(relations), problems)
+        )
         fill_store(store, version, base, rows, prompt)
         store.save_notes(paraphrases.notes() if paraphrases else ())
         problems.extend(asked)

@@ -158,7 +158,8 @@ def _contains_word(text: str, word: str) -> bool:
 def _get_wordings(values: dict[str, Any]) -> list[str]:
     """One text or a list of texts. Raises ValueError for anything else, and for none."""
     found = values.get("wordings")
-    texts = found if isinstance(found, list) else [found]
-    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+    cells = found if isinstance(found, list) else [found]
+    texts = [text for text in cells if isinstance(text, str) and text.strip()]
+    if not texts or len(texts) < len(cells):
         raise ValueError(f"'wordings' must be a text or a list of texts, not {found!r}")
     return texts
