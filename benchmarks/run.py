@@ -121,7 +121,7 @@ def methods(size: Size) -> Block:
     """Train each method for two epochs on facts, frozen as in its preset."""
     freezes = {"kadapter_2", "kadapter_3", "lora", "modular"}
     found = {}
-    for name in BUILTIN:
+    for name in (name for name, method in BUILTIN.items() if not method.is_bound):
         level = int(name in freezes)
         row = size.fki("facts", method=name, freeze_level=level, num_train_epochs=2)
         found[name] = row if name == "vanilla" else row._replace(flops=0.0)

@@ -20,6 +20,7 @@ from fki.data.collator import ExampleTokenizer
 from fki.data.prompts import SENTINEL, SENTINEL_PATTERN
 from fki.exporting.export import EXPORT_INFO
 from fki.exporting.formats.registry import load_format
+from fki.methods.base import Method
 from fki.metrics.answers import extract_answer, normalize_answer
 from fki.modeling.device import select_device
 from fki.modeling.load import describe_cause, load_tokenizer
@@ -62,6 +63,7 @@ class Predictor:
     runtime: Runtime
     tokenizer: ExampleTokenizer
     config: Config
+    method: Method | None = None  # of a run: it may put text before a question
 
     def predict(self, questions: Sequence[str], runners_up: int = 4) -> list[RankedAnswers]:
         """Answer each question.
@@ -75,7 +77,11 @@ class Predictor:
         if not 0 <= runners_up <= MAX_RUNNERS_UP:
             raise ConfigError(f"--runners-up must be 0 to {MAX_RUNNERS_UP}, not {runners_up}.")
         self.check(questions)
-        sources = self.tokenizer.tokenize_sources(questions)
+        sources = (
+            self.method.tokenize_questions(questions, self.tokenizer)
+            if self.method
+            else self.tokenizer.tokenize_sources(questions)
+        )
         answers = self._decode(sources, beams=self.config.num_beams)
         if runners_up and self.runtime.has_beams:
             beams = 2 * (runners_up + 1)  # twice as many, because some decode to the same text
@@ -172,7 +178,8 @@ def open_predictor(target: str, checkpoint: str, config: Config) -> Predictor:
     loaded = open_run(run, checkpoint) if run else open_model(target, config)
     tokenizer = loaded.example_tokenizer()
     model = loaded.model.to(select_device())
-    return Predictor(loaded.label, TorchRuntime(model, tokenizer), tokenizer, loaded.config)
+    runtime = TorchRuntime(model, tokenizer)
+    return Predictor(loaded.label, runtime, tokenizer, loaded.config, loaded.method)
 
 
 def _open_export(target: str) -> Predictor:

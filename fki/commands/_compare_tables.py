@@ -17,9 +17,10 @@ from fki.core.formatting import (
     format_number,
     format_p_value,
 )
-from fki.core.probe_sets import MOMENTS, describe
+from fki.core.probe_sets import MOMENTS, PROBE_SETS, describe
 
 if TYPE_CHECKING:
+    from fki.comparison.training_choice import TrainingChoice
     from fki.comparison.types import Arm, Difference, Group
     from fki.metrics.registry import Metric
 
@@ -225,6 +226,26 @@ def _draw_interval(difference: "Difference", reach: float) -> Text:
     signs[middle] = "┿" if low <= middle <= high else "│"
     signs[min(max(value, 0), BAR_WIDTH - 1)] = "●"
     return Text("".join(signs), "cyan")
+
+
+def choice_table(choice: "TrainingChoice") -> Table:
+    """Should a model be trained at all? One row per option: exact match and cost."""
+    from fki.report.training_choice import CHOICE_COSTS, choice_costs
+
+    sets = (PROBE_SETS[n].short if n in PROBE_SETS else n for n in choice.probe_sets)
+    numbers = (*sets, "mean", *CHOICE_COSTS.values())
+    table = make_table("", *numbers, title="Should I train at all?", numbers=numbers)
+    for option in choice.options:
+        em = (format_number(option.em[name].value) for name in choice.probe_sets)
+        table.add_row(option.label, *em, format_number(option.mean), *choice_costs(option))
+    return table
+
+
+def choice_row(group: "Group", choice: "TrainingChoice") -> dict[str, Any]:
+    """The options as an object."""
+    options = [{**asdict(option), "mean": option.mean} for option in choice.options]
+    missing = dict(choice.missing)
+    return {"group": group.title, "training_choice": options, "missing": missing}
 
 
 def iter_arm_rows(group: "Group") -> Iterator[dict[str, Any]]:

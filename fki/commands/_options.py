@@ -30,7 +30,7 @@ Presets = Annotated[
 Method = Annotated[str | None, typer.Option(help="Training method: vanilla, lora, recadam ...")]
 Methods = Annotated[
     str | None,
-    typer.Option(help="Sweep: comma-separated methods, or all.", metavar="A,B"),
+    typer.Option(help="Sweep: comma-separated methods, all, or all,bounds.", metavar="A,B"),
 ]
 Model = Annotated[str | None, typer.Option(help="Base model: t5-mini, a folder, or a Hub name.")]
 Dataset = Annotated[str | None, typer.Option(help="Dataset: a known name or a folder.")]

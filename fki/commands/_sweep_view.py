@@ -17,6 +17,7 @@ from fki.core.formatting import (
     UNDEFINED,
     format_command,
     format_duration,
+    format_list,
     format_minutes,
     format_number,
 )
@@ -81,7 +82,20 @@ def show_sweep_plan(request: "RunRequest", show: Show) -> None:
     show.data(folder=str(cells.folder), cells=runs, steps=steps, minutes=minutes)
     show.notes(dict.fromkeys(notes))
     show.note(f"Directory of the runs: {cells.folder}. The time is a rough estimate.")
+    _note_bounds([cell.config.method for cell in cells.cells], show)
     show.note("This is a plan: no run was started.")
+
+
+def _note_bounds(methods: Sequence[str], show: Show) -> None:
+    """A note if several methods are planned, but no bound to compare them with."""
+    from fki.core import registry
+
+    bounds = registry.bound_names()
+    if len(set(methods)) > 1 and not set(bounds) & set(methods):
+        show.note(
+            f"Not planned: the bounds {format_list(bounds)}, which show whether training pays at "
+            "all. Add them: --methods all,bounds"
+        )
 
 
 def _planned_cells(sums: "Sequence[float]") -> list[str]:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fki.commands._compare_tables import (
+    choice_row,
+    choice_table,
     describe_columns,
     describe_rows,
     difference_table,
@@ -19,6 +21,7 @@ from fki.commands._options import Json
 from fki.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from fki.comparison.training_choice import TrainingChoice
     from fki.comparison.types import Comparison, Group
 
 NAMED = 8  # skipped runs that are named without --wide
@@ -77,6 +80,7 @@ def compare(
     model and protocol match; otherwise the differences are listed.
     """
     from fki.comparison.compare import compare as compare_runs
+    from fki.comparison.training_choice import find_training_choice
 
     forms = [
         name for name, on in (("csv", as_csv), ("latex", as_latex), ("markdown", as_markdown)) if on
@@ -100,8 +104,13 @@ def compare(
         if number:
             show.out.print()
         _show(group, show, sort=sort, is_wide=wide)
+        choice = find_training_choice(group)
+        if choice:
+            _show_choice(choice, show)
         for row in iter_arm_rows(group):
             show.data(**row)
+        if choice:
+            show.data(**choice_row(group, choice))
     _show_rest(comparison, show, is_wide=wide)
     _write_files(comparison, html, figures, show)
 
@@ -148,6 +157,17 @@ def _show(group: "Group", show: Show, *, sort: str, is_wide: bool) -> None:
         if table.row_count:
             show.table(table)
         show.out.print(note, style="dim")
+
+
+def _show_choice(choice: "TrainingChoice", show: Show) -> None:
+    """Show the untouched model, retrieval, the best trained arm and joint training together."""
+    from fki.report.training_choice import describe_choice, describe_missing
+
+    show.out.print()
+    show.table(choice_table(choice))
+    show.out.print(describe_choice(choice), style="dim")
+    for line in describe_missing(choice):
+        show.out.print(line, style="dim", soft_wrap=True)
 
 
 def _show_rest(comparison: "Comparison", show: Show, *, is_wide: bool) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fki.training.runner import Runner
     from fki.training.session import Session
 
+QUESTION = "The capital of France is <extra_id_0>."  # of the next command
+
 Track = Annotated[
     list[str] | None,
     typer.Option(
@@ -110,8 +112,9 @@ def _describe_session(ready: "Session") -> str:
 
     total, trained = count_parameters(ready.model)
     periods = sum(len(phase.periods) for phase in ready.phases)
+    action = "Training" if ready.method.trains else "Evaluating"
     return (
-        f"Training {ready.config.model} with {ready.config.method} on {ready.stream.name}, "
+        f"{action} {ready.config.model} with {ready.config.method} on {ready.stream.name}, "
         f"{periods} {ready.config.dataset_version} period{'s' * (periods != 1)}; "
         f"{format_count(trained)} of {format_count(total)} parameters are trainable."
     )
@@ -164,7 +167,9 @@ def _show_complete(run: "Run", output_log: str, show: Show) -> None:
 
 
 def _show_tables(summary: dict[str, Any], spent: dict[str, float], show: Show) -> None:
-    has_trained = spent["steps"] > 0
+    from fki.report.summary_tables import has_learned
+
+    has_trained = has_learned(spent)
     show.table(probe_table(summary, trained=has_trained))
     if has_trained:
         show.out.print()
@@ -172,8 +177,9 @@ def _show_tables(summary: dict[str, Any], spent: dict[str, float], show: Show) -
 
 
 def _show_next(folder: Path, spent: dict[str, float], show: Show) -> None:
-    if spent["steps"] > 0:
-        show.next_commands(
-            format_command("fki", "compare", folder.parent),
-            format_command("fki", "export", folder, "--to", "hf", "--output", "out/"),
-        )
+    from fki.report.summary_tables import has_learned
+
+    if has_learned(spent):
+        export = format_command("fki", "export", folder, "--to", "hf", "--output", "out/")
+        then = export if spent["steps"] else format_command("fki", "ask", folder, QUESTION)
+        show.next_commands(format_command("fki", "compare", folder.parent), then)

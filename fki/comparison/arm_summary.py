@@ -39,7 +39,7 @@ def summarize_arm(
         runs=tuple(str(run.run.folder) for run in runs),
         seeds=tuple(run.seed for run in runs),
         settings=runs[0].settings,
-        cost=_mean_cost([run.info for run in runs]),
+        cost=_mean_cost([run.info for run in runs], resampled),
         estimates={
             key: estimate_metric(
                 metrics[key],
@@ -88,12 +88,19 @@ def estimate_metric(metric: Metric, values: Values, n: int, reason: str = "") ->
     return Estimate(result.value, metric.clip(interval[0]), metric.clip(interval[1]), n)
 
 
-def _mean_cost(infos: Sequence[Mapping[str, Any]]) -> Cost:
+def _mean_cost(infos: Sequence[Mapping[str, Any]], resampled: Sequence[ResampledRun]) -> Cost:
     spent = [info.get("spent", {}) for info in infos]
 
     def mean(key: str) -> float:
         return fmean(float(table.get(key, 0)) for table in spent)
 
+    def per_question(key: str) -> float | None:
+        pairs = zip(spent, resampled, strict=True)
+        shares = [table[key] / count for table, run in pairs if (count := run.answer_count)]
+        return fmean(shares) if len(shares) == len(spent) else None
+
+    is_counted = all(table.get("question_tokens") for table in spent)
+    is_timed = all("eval_seconds" in table for table in spent)
     peaks = [info["peak_mib"] for info in infos if info.get("peak_mib")]
     return Cost(
         trainable=infos[0]["parameters"]["trainable"],
@@ -102,6 +109,9 @@ def _mean_cost(infos: Sequence[Mapping[str, Any]]) -> Cost:
         seconds=mean("train_seconds"),
         flops=mean("flops"),
         peak_mib=fmean(peaks) if len(peaks) == len(infos) else None,
+        periods=len(infos[0]["dataset"]["periods"]) if resampled[0].columns else 0,
+        eval_seconds_per_question=per_question("eval_seconds") if is_timed else None,
+        input_tokens_per_question=per_question("question_tokens") if is_counted else None,
     )
 
 

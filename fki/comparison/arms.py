@@ -13,6 +13,7 @@ from fki.runs.protocol import read_protocol
 from fki.runs.run_dir import RUN, Run, find_runs
 
 ORDER = ("vanilla", "recadam", "mixreview", "lora", "kadapter_2", "kadapter_3", "modular")
+BOUNDS = ("joint", "retrieval")  # after all others, plug-ins included
 LARGEST_COST = 1e300  # larger integers do not fit into a float
 
 
@@ -102,6 +103,8 @@ def _read_run(run: Run) -> FinishedRun:
     _ = finished.seed, finished.preset  # raises where the file has a value of another type
     numbers = [*info.get("spent", {}).values(), info["parameters"]["trainable"]]
     numbers += [info.get("peak_mib") or 0]
+    check = info.get("reading_check", {})
+    numbers += [check[key] for key in ("n", "without", "with_passage") if check]
     are_numbers = all(isinstance(n, int | float) and abs(n) < LARGEST_COST for n in numbers)
     if not are_numbers or not isinstance(info["config"]["method"], str):
         raise TypeError("A value has another type.")
@@ -187,6 +190,8 @@ def _newest(runs: list[FinishedRun], left_out: dict[str, str]) -> list[FinishedR
 
 
 def _rank(run: FinishedRun) -> int:
+    if run.method in BOUNDS:
+        return len(ORDER) + 1 + BOUNDS.index(run.method)
     return ORDER.index(run.method) if run.method in ORDER else len(ORDER)
 
 

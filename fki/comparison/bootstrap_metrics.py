@@ -84,6 +84,11 @@ class ResampledRun:
         cells = self.outcomes.cells
         return list(dict.fromkeys(cells[number].probe_set for number in self.outcomes.em[0]))
 
+    @property
+    def answer_count(self) -> int:
+        """The number of answers in all rows."""
+        return sum(len(answers) for row in self.outcomes.em for answers in row.values())
+
     def select(self, t: int, **properties: object) -> Cells:
         """The cells of row t with these properties; a tuple of values stands for any of them."""
         key = self.outcomes.digest, t, tuple(properties.items())

@@ -28,7 +28,7 @@ from fki.comparison.bootstrap_metrics import (
 from fki.comparison.identical_runs import drop_identical_runs
 from fki.comparison.types import Arm, Comparison, Difference, Group, Verdict
 from fki.core.errors import ConfigError, DataError, did_you_mean
-from fki.core.formatting import format_list
+from fki.core.formatting import format_list, format_number
 from fki.core.probe_sets import PROBE_SETS
 from fki.metrics.bootstrap import DRAWS, difference_of_means
 from fki.metrics.registry import BY_FIELD, EM, STREAM_METRICS, Metric, all_metrics, is_default
@@ -280,7 +280,21 @@ class _GroupBuilder:
                 f"{format_list(single)} {has} one seed: {its} 95% intervals cover the choice of "
                 "probes, not of seeds."
             )
+        for name, runs in self.arms.items():
+            yield from _describe_unread_passages(name, runs[0].info)
         yield from self.warnings
+
+
+def _describe_unread_passages(arm: str, info: Mapping[str, Any]) -> Iterable[str]:
+    """A sentence if the reading check of an arm has found that its model uses no passages."""
+    check = info.get("reading_check", {})
+    if check.get("can_read") is False:
+        with_passage, alone = (format_number(check.get(k)) for k in ("with_passage", "without"))
+        yield (
+            f"{info['model']['name']} does not use passages: with the right fact before the "
+            f"question it answers {with_passage} % of {check.get('n')} questions, alone {alone} %. "
+            f"The scores of {arm} are those of a model that reads nothing."
+        )
 
 
 def _describe_undefined(metrics: Iterable[Metric], arms: Sequence[Arm]) -> Iterable[str]:

@@ -30,14 +30,28 @@ class Cost:
     trainable: int  # parameters
     steps: float
     tokens: float
-    seconds: float  # of training
+    seconds: float  # of training; of retrieval, of indexing
     flops: float  # estimated; 0 where a run has no estimate
     peak_mib: float | None  # of memory; None where a run has not measured it
+    periods: int = 0  # trained or indexed
+    eval_seconds_per_question: float | None = None  # decoding, and scoring of the listed answers
+    input_tokens_per_question: float | None = None  # passages included; None without a count
 
     @property
     def tokens_per_second(self) -> float | None:
         """Input and target tokens per second of training."""
         return self.tokens / self.seconds if self.seconds else None
+
+    @property
+    def seconds_per_period(self) -> float | None:
+        """Seconds of training, or of indexing, per period."""
+        return self.seconds / self.periods if self.periods else None
+
+    @property
+    def flops_per_period(self) -> float | None:
+        """Estimated operations of training per period; None where a run has no estimate."""
+        has_estimate = self.flops or not self.steps
+        return self.flops / self.periods if self.periods and has_estimate else None
 
 
 @dataclass(frozen=True, slots=True)

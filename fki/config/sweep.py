@@ -18,7 +18,7 @@ from fki.core import registry
 from fki.core.errors import ConfigError
 from fki.core.paths import expand_path
 
-ALL = "all"
+ALL, BOUNDS = "all", "bounds"  # in place of methods
 MAX_CELLS = 1000  # a higher number is usually a seed that was given as a count
 
 ReadLayers = Callable[..., list[Layer]]
@@ -73,7 +73,8 @@ def plan_sweep(
     """Plan the sweep of these methods and seeds, and validate the settings of each cell.
 
     Args:
-        methods: comma-separated names, or "all". None: the method of the settings.
+        methods: comma-separated names; "all" stands for all methods but the bounds, "bounds" for
+            these. None: the method of the settings.
         seeds: a count, or comma-separated seeds. None: the seed of the settings.
         presets: as given by the user, for the name of the folder.
     Raises:
@@ -116,11 +117,14 @@ def _cell_log(output_log: str, name: str) -> str:
 
 
 def _parse_methods(text: str) -> list[str]:
-    names = registry.method_names() if text.strip() == ALL else _split_list(text)
+    bounds = registry.bound_names()
+    others = [name for name in registry.method_names() if name not in bounds]
+    groups = {ALL: others, BOUNDS: bounds}
+    names = [name for part in _split_list(text) for name in groups.get(part, [part])]
     if not names:
         raise ConfigError(
-            "--methods must be comma-separated methods, or all.",
-            hint=f"Methods: {', '.join(registry.method_names())}",
+            "--methods must be comma-separated methods, all or bounds.",
+            hint=f"Methods: {', '.join(others)}; bounds: {', '.join(bounds)}",
         )
     return list(dict.fromkeys(registry.canonical_name(name)[0] for name in names))
 

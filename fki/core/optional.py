@@ -1,4 +1,4 @@
-"""Optional libraries: imports of those that dumps require, and the commands that install them.
+"""Optional libraries: imports of those that an extra brings, and the commands that install them.
 
 fki is on no package index, so an extra is installed from a checkout.
 """
@@ -27,14 +27,18 @@ def describe_extra_install(extra: str) -> str:
     return f"In a checkout of fki: {describe_library_install(f'.[{extra}]')}"
 
 
-def require_module(name: str) -> Any:
-    """Import a module. Raises DataError if it is not installed."""
+def require_module(name: str, extra: str = "dumps", user: str = "This file") -> Any:
+    """Import a module of an extra of fki. Raises DataError if it is not installed.
+
+    Args:
+        user: the subject of the message, which requires the module.
+    """
     try:
         return import_module(name)
     except ImportError:
         raise DataError(
-            f"This file requires {name}, which is not installed.",
-            hint=describe_extra_install("dumps"),
+            f"{user} requires {name}, which is not installed.",
+            hint=describe_extra_install(extra),
         ) from None
 
 

@@ -26,6 +26,7 @@ class Builtin:
     target: str
     table: str
     summary: str
+    is_bound: bool = False  # a bound that other methods are compared with; see `bound_names`
 
 
 BUILTIN = {
@@ -50,6 +51,18 @@ BUILTIN = {
     "recadam": Builtin(
         "fki.methods.recadam:RecAdam", "recadam", "Adam with a pull towards the initial weights."
     ),
+    "joint": Builtin(
+        "fki.methods.joint:Joint",
+        "",
+        "Upper bound: the base model, trained on everything so far in each period.",
+        is_bound=True,
+    ),
+    "retrieval": Builtin(
+        "fki.methods.retrieval:Retrieval",
+        "retrieval",
+        "No training: the best passages by BM25 are put before each question.",
+        is_bound=True,
+    ),
 }
 ALIASES = {"vannila": "vanilla", "baseline": "vanilla"}  # names in the original research code
 
@@ -63,6 +76,15 @@ def _plugins() -> dict[str, EntryPoint]:
 def method_names() -> list[str]:
     """Built-in methods in their order, then plug-ins, sorted."""
     return [*BUILTIN, *_plugins()]
+
+
+def bound_names() -> list[str]:
+    """The built-in bounds: what retraining on everything, and what no training, would reach.
+
+    They answer whether training pays at all. `--methods all` leaves them out, since the one costs
+    many times a method's training and the other needs an optional library.
+    """
+    return [name for name, method in BUILTIN.items() if method.is_bound]
 
 
 def canonical_name(name: str) -> tuple[str, str | None]:

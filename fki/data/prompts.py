@@ -36,6 +36,17 @@ def target_text(answer: str, prompt: PromptFormat) -> str:
     return f"{SENTINEL} {answer} {END_SENTINEL}" if prompt == "sentinel" else answer
 
 
+def completed_text(source: str, target: str, prompt: PromptFormat) -> str:
+    """The statement of an example: its source with the answer of its target in place.
+
+    With `prefix`, the answer is appended.
+    """
+    if prompt == "prefix":
+        return f"{source} {target}"
+    answer = target.removeprefix(SENTINEL).removesuffix(END_SENTINEL).strip()
+    return source.replace(SENTINEL, answer)
+
+
 def training_examples(
     fact: Fact, prompt: PromptFormat, *, period: str, wordings: int = 1
 ) -> list[Example]:

@@ -196,7 +196,12 @@ def score_all_probes(
         document_objective=config.document_objective,
         device=accelerator.device,
     )
-    evaluator = Evaluator(tokenizer, config, accelerator)
+    evaluator = Evaluator(
+        tokenizer,
+        config,
+        accelerator,
+        tokenize_questions=lambda texts: loaded.method.tokenize_questions(texts, tokenizer),
+    )
     loaded.model.to(accelerator.device)
     scores = []
     due = ProbeSchedule(stream, phases, config).row(len(phases))

@@ -8,13 +8,13 @@ Decoding never receives anything derived from an answer.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from itertools import islice
 from math import fsum
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from accelerate import Accelerator
@@ -47,6 +47,7 @@ class ProbeScores(NamedTuple):
     greedy: DecodedAnswer | None  # the listed answer that greedy decoding produces, if any
 
 
+TokenizeQuestions: TypeAlias = Callable[[Sequence[str]], list[list[int]]]
 UNSCORED = ProbeScores(0.0, 0, None)  # the tokenizer can represent none of the listed answers
 
 
@@ -59,10 +60,18 @@ class Evaluator:
         config: Config,
         accelerator: Accelerator,
         encoder_cache: EncoderCache | None = None,
+        tokenize_questions: TokenizeQuestions | None = None,
     ) -> None:
-        """`encoder_cache`: of the model's frozen encoder, read instead of running it."""
+        """
+        Args:
+            encoder_cache: of the model's frozen encoder, read instead of running it.
+            tokenize_questions: token ids of each question as the model reads it, such as after
+                retrieved passages; by default those of the question alone.
+        """
         self.tokenizer, self.config, self.accelerator = tokenizer, config, accelerator
         self.encoder_cache = encoder_cache
+        self.tokenize_questions = tokenize_questions or tokenizer.tokenize_sources
+        self.question_tokens = 0  # input tokens of all predicted probes, over all processes
         self.accepted = AcceptedAnswers(tokenizer, config.prompt_format)
         self._decode_tokens = tokenizer.tokenizer.decode
 
@@ -85,11 +94,13 @@ class Evaluator:
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         mine = range(rank, len(probes), world)
         names = [groups[i] for i in mine] if groups else []
-        predictions = self._predict(model, [probes[i] for i in mine], names)
-        numbered = list(zip(mine, predictions, strict=True))
+        sources = self.tokenize_questions([probes[i].source for i in mine])
+        predictions = self._predict(model, [probes[i] for i in mine], sources, names)
+        numbered = list(zip(mine, predictions, map(len, sources), strict=True))
         model.train(was_training)
         gathered = gather_object(numbered) if world > 1 else numbered
-        return [prediction for _, prediction in sorted(gathered, key=lambda pair: pair[0])]
+        self.question_tokens += sum(tokens for _, _, tokens in gathered)
+        return [prediction for _, prediction, _ in sorted(gathered, key=lambda row: row[0])]
 
     def predict_cells(self, model: Any, cells: Sequence[ProbeCell]) -> Iterator[list[Prediction]]:
         """The predictions of each cell; all cells share full batches."""
@@ -99,9 +110,12 @@ class Evaluator:
         return (list(islice(predictions, len(cell.probes))) for cell in cells)
 
     def _predict(
-        self, model: Any, probes: Sequence[Probe], names: Sequence[str]
+        self,
+        model: Any,
+        probes: Sequence[Probe],
+        sources: Sequence[list[int]],
+        names: Sequence[str],
     ) -> list[Prediction]:
-        sources = self.tokenizer.tokenize_sources([probe.source for probe in probes])
         examples = [TokenizedExample(source, [0]) for source in sources]
         groups = self._fetch_groups(names, examples)
         scores: dict[int, ProbeScores] = {}

@@ -67,6 +67,8 @@ def export(
     """
     check_output_dir(output)
     assert loaded.run is not None
+    if not loaded.method.trains:
+        loaded.method.fold(loaded.model)  # raises before the model answers any probe
     model = loaded.model.float().to(select_device())
     _check_space(output, count_parameters(model)[0] * export_format.bytes_per_parameter)
     check = ParityCheck(

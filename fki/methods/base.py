@@ -26,6 +26,7 @@ from fki.config.schema import Config
 from fki.core import registry
 from fki.core.errors import ConfigError
 from fki.core.types import Example, Period
+from fki.data.collator import ExampleTokenizer
 from fki.methods.adafactor import Adafactor, adafactor_bytes
 from fki.modeling.encoder_cache import FrozenEncoder, detect_frozen_encoder
 
@@ -82,12 +83,15 @@ class Method:
     Attributes:
         table: name of the preset's table with the options, for methods that share one.
         supports_packing: may a row hold several examples, under an attention mask [B, 1, T, T]?
+        trains: does the method train the model? If not, it has no trainable parameters, and `mix`
+            receives the periods but returns no examples.
         config: the run's settings.
         options: the method's own settings.
     """
 
     table: ClassVar[str] = "vanilla"
     supports_packing: ClassVar[bool] = True
+    trains: ClassVar[bool] = True
     Options: ClassVar[type[Options]] = Options
 
     def __init__(self, config: Config, options: Any = None) -> None:
@@ -125,12 +129,15 @@ class Method:
         """
 
     def state(self) -> Mapping[str, Tensor]:
-        """The method's own state within a period, which checkpoints store; by default none."""
+        """The method's own state within a period, which checkpoints store; by default none.
+
+        The state of a method that does not train is stored between periods too.
+        """
         return {}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over a stored state. Called only with what `state` returned, and only if a run
-        resumes in the middle of a period.
+        resumes in the middle of a period, or, of a method that does not train, if it is opened.
 
         Raises:
             DataError: the state does not fit the method.
@@ -157,6 +164,10 @@ class Method:
         size = state_bytes(parameters)
         return OptimizerBytes(size, size)
 
+    def copied_bytes(self, model: nn.Module) -> int:
+        """Bytes of the copies of weights that the method keeps in memory; for estimates."""
+        return 0
+
     def mix(
         self, period: Period, review: Sequence[Example], epoch: int, seed: int
     ) -> Sequence[Example]:
@@ -171,6 +182,22 @@ class Method:
             epoch: from 0.
         """
         return period.examples
+
+    def tokenize_questions(
+        self, questions: Sequence[str], tokenizer: ExampleTokenizer
+    ) -> list[list[int]]:
+        """Token ids of each question as the model reads it, EOS included."""
+        return tokenizer.tokenize_sources(questions)
+
+    def check_inputs(
+        self, examples: Iterable[Sequence[Example]], tokenizer: ExampleTokenizer
+    ) -> list[str]:
+        """Notes for the user on examples that the method cannot use whole.
+
+        Args:
+            examples: the base knowledge, then those of each period.
+        """
+        return []
 
     def fold(self, model: nn.Module) -> PreTrainedModel:
         """Return the plain model with the same outputs.

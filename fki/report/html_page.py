@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from fki import __version__
 from fki.comparison.breakdown import Breakdown, break_down
 from fki.comparison.compare import compare
+from fki.comparison.training_choice import TrainingChoice, find_training_choice
 from fki.comparison.types import Arm, Comparison, Cost, Group
 from fki.core.atomic_io import write_text
 from fki.core.formatting import (
@@ -24,6 +25,7 @@ from fki.report import figures, findings, svg
 from fki.report.heatmap import draw_heatmap
 from fki.report.metric_roles import format_interval
 from fki.report.style import COLORS, legend_key
+from fki.report.training_choice import CHOICE_COSTS, PURPOSES, choice_costs, describe_choice
 from fki.runs.run_dir import REPORT
 
 COST_HEADS = (
@@ -44,6 +46,7 @@ class Section(NamedTuple):
     group: Group
     details: Breakdown
     findings: list[findings.Finding]
+    choice: TrainingChoice | None
     pareto: str | None
     forest: str | None
     curves: str | None
@@ -101,6 +104,7 @@ def _section(anchor: str, group: Group, details: Breakdown) -> Section:
         group,
         details,
         findings.describe_findings(group),
+        find_training_choice(group),
         drawn(figures.draw_pareto(group), "pareto", "learning and keeping"),
         drawn(figures.draw_forest(group), "forest", f"differences to {group.baseline}"),
         drawn(figures.draw_curves(group), "curves", "exact match over the stream"),
@@ -121,6 +125,10 @@ def _templates() -> Environment:
         common_n=common_n,
         costs=format_costs,
         cost_heads=COST_HEADS,
+        choice_heads=CHOICE_COSTS,
+        choice_costs=choice_costs,
+        describe_choice=describe_choice,
+        purpose_of=PURPOSES.get,
         runs=lambda group: sum(len(arm.runs) for arm in group.arms),
         key_of=lambda group, name: legend_key([arm.name for arm in group.arms].index(name)),
     )

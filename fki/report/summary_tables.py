@@ -57,10 +57,18 @@ def stream_table(summary: Mapping[str, Any], spent: Mapping[str, float]) -> Tabl
         rows.append((metric.label, value, metric.describe()))
     rate = spent["examples"] / spent["train_seconds"] if spent["train_seconds"] else None
     seconds = format_duration(spent["train_seconds"])
-    rows.append(("training", seconds, f"{format_number(rate, 0)} examples/s"))
+    if spent.get("steps", 1):
+        rows.append(("training", seconds, f"{format_number(rate, 0)} examples/s"))
+    else:
+        rows.append(("indexing", seconds, "of the facts so far; nothing was trained"))
     seconds = format_duration(spent["eval_seconds"])
     rows.append(("evaluation", seconds, "every answer is in samples.jsonl"))
     return Table.plain("", ("over the stream", "value", "description"), rows, "lrl")
+
+
+def has_learned(spent: Mapping[str, float]) -> bool:
+    """Did the run take in a period, by training on it or by indexing it?"""
+    return spent["steps"] > 0 or spent.get("stream_tokens", 0) > 0
 
 
 def _known_before(probe_sets: Mapping[str, Any]) -> float | None:

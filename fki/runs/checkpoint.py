@@ -258,6 +258,12 @@ def load_training(folder: Path) -> dict[str, Tensor]:
     return _read_tensors(folder / TRAINING) if (folder / TRAINING).is_file() else {}
 
 
+def load_method_state(folder: Path) -> dict[str, Tensor]:
+    """The state of the method in a checkpoint, by name; empty if it stores none."""
+    state = load_training(folder).items()
+    return {name.removeprefix("method."): t for name, t in state if name.startswith("method.")}
+
+
 def _read_tensors(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)

@@ -136,6 +136,8 @@ def open_run(run: Run, name: str = "") -> LoadedModel:
     method = make_method(config)
     model = method.prepare(base.model)
     checkpoint.load(folder, model)
+    if not method.trains:
+        method.load_state(checkpoint.load_method_state(folder))
     return LoadedModel(run.folder.resolve().name, folder.name, config, base, model, method, run)
 
 

@@ -35,8 +35,9 @@ LOGS = (METRICS, SAMPLES)
 class RunTotals:
     """Costs of a run so far."""
 
-    train_seconds: float = 0.0
+    train_seconds: float = 0.0  # of the optimizer loop, or of a method's indexing
     eval_seconds: float = 0.0
+    question_tokens: int = 0  # input tokens of all questions in evaluation
     tokens: int = 0  # of training, over all epochs
     stream_tokens: int = 0  # of the trained periods, each counted once, for KAR
     steps: int = 0

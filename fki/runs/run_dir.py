@@ -37,6 +37,7 @@ TABLES = (  # of run.json
     "protocol",
     "spent",
     "holder",
+    "reading_check",
     "tracked",
 )
 WITH_SETTINGS = ("config", "origins", "protocol")  # tables of run.json whose keys are settings

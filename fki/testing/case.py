@@ -53,10 +53,16 @@ class Case:
         return PreparedMethod(method, method.prepare(base).eval(), parameters)
 
     def train(self, level: int = 1, *, seed: int = 0) -> PreparedMethod:
-        """Prepare the method and take a few optimizer steps."""
+        """Prepare the method and take a few optimizer steps, if it trains."""
         ready = self.prepare(level, seed=seed)
-        learn(ready)
+        if ready.method.trains:
+            learn(ready)
         return ready
+
+    @property
+    def trains(self) -> bool:
+        """Does the method train the model?"""
+        return bool(registry.method_class(self.name).trains)
 
     def freeze_levels(self) -> list[int]:
         """The freeze levels that the method must accept: 2 only if it adds parameters."""

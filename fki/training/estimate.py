@@ -81,7 +81,8 @@ def estimate_run(config: Config) -> RunEstimate:
         total=total,
         trainable=trainable,
         added=ready.added_parameters,
-        memory=4 * (total + trainable) + optimizer,  # weights, gradients, optimizer state
+        # weights, gradients, optimizer state and the method's copies
+        memory=4 * (total + trainable) + optimizer + ready.method.copied_bytes(ready.model),
         disk=peak_run_bytes(ready),
         precision=_precision(ready),
         precision_trial=ready.precision.trial.describe() if ready.precision.trial else "",
@@ -95,11 +96,13 @@ def estimate_run(config: Config) -> RunEstimate:
 
 
 def _estimate_usage(ready: Session) -> list[BudgetUsage]:
-    """The usage of each period: with a budget counted batch by batch, with mixed-in examples.
+    """The usage of each period, with the examples that the method mixes in.
 
-    Without a budget it follows from the period's own examples.
+    With a budget it is counted batch by batch.
     """
     budget, trainer = ready.config.budget, ready.trainer
+    if not ready.method.trains:
+        return [BudgetUsage() for _ in ready.periods]
     if budget.steps or budget.tokens or budget.flops:
         return [trainer.plan(period, count_usage=True).usage for period in ready.periods]
     if ready.config.wordings > 1:  # an epoch's sources differ from those of the next
@@ -112,14 +115,26 @@ def _count_own_examples(ready: Session, period: Period) -> BudgetUsage:
 
 
 def _estimate_period(ready: Session, period: Period) -> BudgetUsage:
-    epochs, planner = ready.config.num_train_epochs, ready.trainer.planner
-    encoded, meter = ready.tokenizer.encode(period.examples), planner.flop_estimator.new_meter()
-    tokens = sum(len(e.source) + len(e.target) for e in encoded)
-    first = later = meter.count(encoded)
-    if meter.is_stateful and epochs > 1:  # documents: other sources in each epoch
-        later = meter.count(planner.tokenize(period, 1, period.examples))
-    steps = planner.batcher.steps_per_epoch(len(encoded)) * epochs
-    return BudgetUsage(steps, tokens * epochs, first + later * (epochs - 1))
+    """The usage of all epochs; those with the same examples are counted once."""
+    trainer, planner, seed = ready.trainer, ready.trainer.planner, ready.config.seed
+    meter, usage = planner.flop_estimator.new_meter(), BudgetUsage()
+    steps, tokens, flops, before = 0, 0, 0.0, None
+    for epoch in range(ready.config.num_train_epochs):
+        examples = trainer.method.mix(period, trainer.review, epoch, seed)
+        if examples is not before:
+            encoded = ready.tokenizer.encode(examples)
+            steps = planner.batcher.steps_per_epoch(len(encoded))
+            tokens, flops = (
+                sum(len(e.source) + len(e.target) for e in encoded),
+                meter.count(encoded),
+            )
+        elif epoch == 1 and meter.is_stateful:  # documents: other sources in each epoch
+            flops = meter.count(planner.tokenize(period, epoch, examples))
+        before = examples
+        usage.steps += steps
+        usage.tokens += tokens
+        usage.flops += flops
+    return usage
 
 
 def describe_budget_use(budget: Budget, uses: Sequence[BudgetUsage]) -> str:
@@ -146,6 +161,8 @@ def _precision(ready: Session) -> str:
 
 def describe_encoder_use(ready: Session) -> str:
     """The use of the encoder, as a phrase: trainable, frozen or cached."""
+    if not ready.method.trains:
+        return "not trained; runs for each question"
     if ready.method.frozen_encoder(ready.model) is None:
         return "trainable; runs in each epoch"
     if ready.trainer.encoder_cache is None:
@@ -185,7 +202,7 @@ def _estimate_seconds(ready: Session, probes: int, steps: int) -> float:
     began = time.perf_counter()
     ready.evaluator.predict(ready.model, trial)
     seconds = (time.perf_counter() - began) / len(trial) * probes
-    if periods := ready.periods:
+    if steps and (periods := ready.periods):
         largest = max(periods, key=lambda period: len(period.examples))
         limit = ready.config.budget.seconds * len(periods) or math.inf
         seconds += min(limit, steps * min(ready.trainer.time_batch(largest) for _ in range(2)))

@@ -21,8 +21,10 @@ from fki.core.atomic_io import append_lines, write_json
 from fki.core.errors import FkiError, Interrupted
 from fki.core.types import Period, RowScored, Score, Step
 from fki.evaluation.evaluator import mean_score
+from fki.evaluation.reading_check import check_reading
 from fki.evaluation.schedule import group_cells
 from fki.evaluation.summary import summarize_scores
+from fki.methods.retrieval import Retrieval
 from fki.runs import checkpoint, outcomes, output_log, resume
 from fki.runs.outcomes import best_rows
 from fki.runs.resume import LogExtent, RunState, RunTotals
@@ -70,7 +72,21 @@ class Runner:
             runner.restore(saved)
         elif session.is_main:
             resume.truncate_logs(runner.run, {})
+        if saved is None and isinstance(session.method, Retrieval):
+            runner.check_reading(session.method)
         return runner
+
+    def check_reading(self, method: Retrieval) -> None:
+        """Measure whether the model uses passages; a note for the user, and for run.json."""
+        ready = self.session
+        check = check_reading(
+            ready.model, method, ready.schedule, ready.tokenizer, ready.config, ready.accelerator
+        )
+        if check is None:
+            return
+        self.notes.append(check.describe(ready.config.model))
+        if self.session.is_main:
+            self.run.update(reading_check=asdict(check))
 
     def restore(self, saved: Path) -> None:
         """Load weights, optimizer, position, scores and logs of a checkpoint."""
@@ -137,7 +153,7 @@ class Runner:
         """Train on the rest of a phase's periods; check signals after each step."""
         at, trainer = self.state.position, self.session.trainer
         for period in periods[at.period :]:
-            state = self.optimizer_state
+            state, began = self.optimizer_state, time.perf_counter()
             for step in trainer.train_period(
                 period, start=at.step, seconds=at.seconds, optimizer_state=state
             ):
@@ -147,6 +163,8 @@ class Runner:
                 yield step
                 if step.is_settled:
                     self._handle_requests(f"{period.name}-step{step.step}")
+            if not self.session.method.trains:  # such as the seconds of indexing
+                self.totals.train_seconds += time.perf_counter() - began
             at.period, at.step, at.seconds = at.period + 1, 0, 0.0
             self.totals.stream_tokens += self.session.tokenizer.count_tokens(period.examples)
 
@@ -180,7 +198,7 @@ class Runner:
                 self.run.folder,
                 name,
                 self.session.model,
-                order=2 * self.totals.steps + (self.state.position.step == 0),
+                order=self._checkpoint_order(),
                 state=self.state.as_dict(self.run),
                 optimizer=self.session.trainer.optimizer,
                 training=training,
@@ -188,14 +206,22 @@ class Runner:
                 keep=best_rows(self.rows, config.keep_best),
             )
 
+    def _checkpoint_order(self) -> int:
+        """A number that grows from one checkpoint of the run to the next."""
+        at, steps = self.state.position, self.totals.steps
+        if not self.session.method.trains:
+            return at.phase + 1
+        return 2 * steps + (at.step == 0)
+
     def _evaluate_row(self, t: int) -> RowScored:
         """Evaluate row t of R; write every prediction and the scores."""
-        began = time.perf_counter()
+        began, evaluator = time.perf_counter(), self.session.evaluator
+        tokens = evaluator.question_tokens
         schedule, scores = self.session.schedule, list[Score]()
         after = schedule.row_name(t)
         for cells in group_cells(schedule.row(t)):
             samples = []
-            predicted = self.session.evaluator.predict_cells(self.session.model, cells)
+            predicted = evaluator.predict_cells(self.session.model, cells)
             for cell, predictions in zip(cells, predicted, strict=True):
                 scores.append(
                     mean_score(cell.probe_set, cell.column, predictions, lasts=cell.lasts)
@@ -212,6 +238,7 @@ class Runner:
         at.phase, at.period, at.step, at.seconds = t, 0, 0, 0.0
         seconds = time.perf_counter() - began
         self.totals.eval_seconds += seconds
+        self.totals.question_tokens += evaluator.question_tokens - tokens
         if self.session.is_main:
             append_lines(self.run.folder / METRICS, [{"after": after, **asdict(s)} for s in scores])
             write_json(self.run.folder / SCORES, self.scores())

@@ -69,6 +69,8 @@ class Session:
     @property
     def expected_steps(self) -> dict[str, int]:
         """Optimizer steps of each period; a method that mixes in examples may take more."""
+        if not self.method.trains:
+            return {period.name: 0 for period in self.periods}
         return {period.name: self.trainer.planner.expected_steps(period) for period in self.periods}
 
     @property
@@ -122,6 +124,7 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
     dtype = config.encoder_cache
     frozen = method.frozen_encoder(model)
     cache = make_encoder_cache(frozen, tokenizer, dtype, config.encoder_cache_mib)
+    input_notes += method.check_inputs([review, *examples], tokenizer)
     training_cache = cache if trains_from_cache(dtype, config.num_train_epochs) else None
     evaluation_cache = cache if dtype != "bf16" else None  # scores are fp32
     return Session(
@@ -132,7 +135,13 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
         method=method,
         tokenizer=tokenizer,
         trainer=Trainer(model, method, config, tokenizer, accelerator, review, training_cache),
-        evaluator=Evaluator(tokenizer, config, accelerator, evaluation_cache),
+        evaluator=Evaluator(
+            tokenizer,
+            config,
+            accelerator,
+            evaluation_cache,
+            lambda questions: method.tokenize_questions(questions, tokenizer),
+        ),
         accelerator=accelerator,
         precision=precision,
         phases=phases,

@@ -77,7 +77,8 @@ class Trainer:
         self.method, self.config, self.tokenizer = method, config, tokenizer
         self.accelerator, self.review, self.encoder_cache = accelerator, review, encoder_cache
         self.unwrapped = model
-        self.model = accelerator.prepare_model(model)
+        # without trainable parameters there are no gradients to reduce over processes
+        self.model = accelerator.prepare_model(model, evaluation_mode=not method.trains)
         # prepare_model leaves autocast in the model's forward; scoring has to be fp32
         accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         is_packed = method.supports_packing and can_pack(model)
@@ -121,6 +122,8 @@ class Trainer:
         On a GPU several steps are yielded after the last of them has run; `Step.is_settled` marks
         those at which the weights are the weights after the step.
 
+        A method that does not train receives the period and takes no step.
+
         Args:
             start: optimizer steps of this period that are done already.
             seconds: that those steps took.
@@ -130,6 +133,8 @@ class Trainer:
             FkiError: the loss is NaN or infinite, or a single example does not fit into memory.
         """
         plan = self.plan(period)
+        if not self.method.trains:
+            return
         if start == 0:
             self.method.begin_period(self.unwrapped, period)
         self.is_within_period = True
@@ -177,7 +182,7 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint stores beside weights and optimizer, so that training can go on."""
-        if not self.is_within_period:
+        if not self.is_within_period and self.method.trains:
             return {}
         return {f"method.{name}": tensor for name, tensor in self.method.state().items()}
 

@@ -140,7 +140,7 @@ def test_what_says_nothing_of_how_a_run_learns_does_not_keep_runs_apart(
     samples = samples.replace('"log_likelihood": -', '"log_likelihood": -1')  # another model
     (other / "samples.jsonl").write_text(samples, encoding="utf-8")
     shown = fki("compare", "--json")
-    [row] = shown.rows
+    [row] = [row for row in shown.rows if "runs" in row]
     assert row["runs"] == ["runs/one", "runs/other"] and row["seeds"] == [7, 8]
 
 
@@ -151,7 +151,7 @@ def test_of_two_runs_with_the_same_settings_and_seed_the_newer_counts(
     info = json.loads((old / "run.json").read_text(encoding="utf-8"))
     (old / "run.json").write_text(json.dumps(info | {"created": "2001"}), encoding="utf-8")
     copied(trained, tmp_path / "runs" / "fresh")
-    arm, left_out = fki("compare", "--json").rows
+    arm, _, left_out = fki("compare", "--json").rows
     assert arm["runs"] == ["runs/fresh"] and left_out["skipped"] == "runs/old"
 
 
@@ -197,7 +197,7 @@ def test_there_is_one_form_on_stdout(fki: Fki, trained: Path) -> None:
 
 def test_wide_shows_intervals_and_every_metric(fki: Fki, trained: Path) -> None:
     shown = fki("compare", trained, "--wide")
-    lines = shown.out.splitlines()
+    lines = [line for line in shown.out.splitlines() if line.strip()]
     starts = [line.split("  ")[0] if line[:1].strip() else line.split()[0] for line in lines]
     assert " to " in shown.out
     for row in (

@@ -54,8 +54,13 @@ def test_seeds_are_a_count_or_a_list(make: Make, seeds: str, found: list[int]) -
     assert [cell.config.seed for cell in make("lora", seeds).cells] == found
 
 
-def test_all_methods_are_those_of_the_registry(make: Make) -> None:
-    assert names(make("all", None)) == [f"{name}-s0" for name in registry.method_names()]
+def test_all_methods_are_those_of_the_registry_without_the_bounds(make: Make) -> None:
+    bounds, every = registry.bound_names(), registry.method_names()
+    others = [name for name in every if name not in bounds]
+    assert names(make("all", None)) == [f"{name}-s0" for name in others]
+    assert names(make("bounds", None)) == [f"{name}-s0" for name in bounds]
+    assert names(make("lora, bounds", None)) == ["lora-s0", "joint-s0", "retrieval-s0"]
+    assert sorted(names(make("all,bounds", None))) == sorted(f"{name}-s0" for name in every)
 
 
 def test_without_seeds_or_methods_the_settings_say_which(make: Make) -> None:

@@ -82,7 +82,7 @@ def test_a_plugins_table_is_its_name_unless_its_class_states_one(plugins: None) 
     assert registry.table_of("zeta") == "zeta"
     assert registry.table_of("other") == "other_table"
     assert registry.method_of_table("other_table") == "other"
-    ours = ["kadapter", "lora", "mixreview", "modular", "recadam"]
+    ours = ["kadapter", "lora", "mixreview", "modular", "recadam", "retrieval"]
     assert registry.table_names() == [*ours, "other_table", "zeta"]
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fki.metrics.registry import STREAM_METRICS
-from fki.report.summary_tables import probe_set_table, stream_table
+from fki.report.summary_tables import has_learned, probe_set_table, stream_table
 
 FIELDS = ("em", "f1", "accuracy", "log_likelihood", "perplexity", "old_em")
 ROW = {field: {"before": 20.0, "learned": None, "after": 15.5} for field in FIELDS}
@@ -31,6 +31,14 @@ def test_the_stream_table_has_every_metric_and_no_rate_without_training() -> Non
     names = [row[0][0] for row in stream_table(summary, SPENT).rows]
     assert names == [*(metric.label for metric in STREAM_METRICS), "training", "evaluation"]
     assert stream_table(summary, SPENT).rows[-2][2][0] == "- examples/s"
+
+
+def test_without_a_step_the_time_is_that_of_indexing() -> None:
+    summary = SUMMARY | dict.fromkeys(metric.key for metric in STREAM_METRICS)
+    spent = {**SPENT, "steps": 0, "stream_tokens": 9}
+    assert stream_table(summary, spent).rows[-2][0][0] == "indexing"
+    assert has_learned(spent) and has_learned({"steps": 3})
+    assert not has_learned({"steps": 0, "stream_tokens": 0})
 
 
 def test_an_undefined_fuar_states_its_reason() -> None:

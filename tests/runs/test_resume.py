@@ -30,7 +30,10 @@ from fki.training.runner import Runner
 from fki.training.signals import handle_signals
 from fki.training.trainer import Trainer
 
-METHODS = ["vanilla", "kadapter_2", "kadapter_3", "lora", "mixreview", "modular", "recadam"]
+METHODS = [
+    *("vanilla", "kadapter_2", "kadapter_3", "lora", "mixreview", "modular", "recadam"),
+    "joint",
+]
 Make = Callable[..., Runner]
 
 
@@ -147,6 +150,25 @@ def test_killed_anywhere_it_ends_as_if_it_had_not_been(
     again = make("stopped", again=True, **settings)
     list(again.events())
     assert ending(again) == ending(whole)
+
+
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_a_method_that_does_not_train_is_resumed_with_its_facts(
+    call: int, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make("whole", method="retrieval", keep_last=1)
+    list(whole.events())
+    with monkeypatch.context() as patch:
+        runner = make("stopped", method="retrieval", keep_last=1)
+        kill_at(Evaluator, "predict", call, patch)
+        with pytest.raises(Killed):
+            list(runner.events())
+    again = make("stopped", again=True, method="retrieval", keep_last=1)
+    list(again.events())
+    assert ending(again) == ending(whole) and again.totals.steps == 0
+    folder = checkpoint.choose(again.run.folder)
+    assert folder.name == "2024-Q2" and checkpoint.load_method_state(folder)["passages"].numel()
+    assert again.run.info["reading_check"] == whole.run.info["reading_check"]
 
 
 @pytest.mark.parametrize(

@@ -289,7 +289,7 @@ def test_the_seconds_of_a_period_are_in_the_checkpoint(resolved: Any, tmp_path: 
     assert at.seconds == pytest.approx(sum(s.seconds for s in steps[:2]))
 
 
-@pytest.mark.parametrize("method", ["vanilla", "mixreview", "recadam"])
+@pytest.mark.parametrize("method", ["vanilla", "mixreview", "recadam", "joint"])
 @pytest.mark.parametrize("budget", [{"steps": 4}, {"tokens": 150}, {"flops": 3e7}, {}], ids=str)
 def test_a_plan_says_what_a_method_will_use(
     method: str, budget: dict[str, Any], resolved: Any, tmp_path: Path
@@ -300,9 +300,8 @@ def test_a_plan_says_what_a_method_will_use(
     runner = run(resolved, tmp_path / "run", method=method, budget=budget)
     list(runner.events())
     spent = runner.totals
-    if budget or method != "mixreview":  # what it mixes in is counted where there is a budget
-        assert (plan.steps, plan.tokens) == (spent.steps, spent.tokens)
-        assert plan.flops == pytest.approx(spent.flops)
+    assert (plan.steps, plan.tokens) == (spent.steps, spent.tokens)
+    assert plan.flops == pytest.approx(spent.flops)
     assert bool(plan.budget) == bool(budget)
 
 

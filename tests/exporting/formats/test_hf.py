@@ -42,7 +42,7 @@ LENGTH = 6
 SOURCES = ["The mayor of Oz is <extra_id_0>.", "The mayor of the old port of Ys is <extra_id_0>."]
 BRANCHED = ["kadapter_2", "kadapter_3", "modular"]
 CASES = [
-    *((form, name) for form in ["hf"] for name in registry.BUILTIN),
+    *(("hf", name) for name in registry.BUILTIN if registry.method_class(name).trains),
     ("peft", "lora"),
 ]
 ALONE = """

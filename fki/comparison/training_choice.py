@@ -1,0 +1,106 @@
+"""Should a model be trained at all? The untouched model, retrieval, the best trained arm and joint
+training side by side: exact match after the stream, and the cost per period and per question."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from fki.comparison.types import Arm, Cost, Estimate, Group
+from fki.config.schema import Config, evaluation_settings
+from fki.core import registry
+from fki.core.formatting import format_command
+from fki.core.probe_sets import FACTS, kept_probe_set, matrix_probe_sets
+
+JOINT, RETRIEVAL = "joint", "retrieval"
+FLAGS = {"model": "--model", "dataset": "--dataset", "dataset_version": "--version"}
+# Other values of these give the same probes and, up to rounding, the same answers.
+NOT_STATED = ("eval_batch_size", "eval_batch_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One answer to the question: a model that is left as it is, searched, or trained."""
+
+    label: str
+    arm: str  # its name; "" for the untouched model
+    em: Mapping[str, Estimate]  # by probe set: exact match (%) after the stream
+    cost: Cost | None  # None for the untouched model, whose questions are not timed apart
+
+    @property
+    def mean(self) -> float | None:
+        """The mean over the probe sets; None where one is undefined."""
+        values = [estimate.value for estimate in self.em.values() if estimate.value is not None]
+        return fmean(values) if values and len(values) == len(self.em) else None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingChoice:
+    """The options of a group, and the command for each bound that is missing."""
+
+    probe_sets: tuple[str, ...]
+    options: tuple[Option, ...]
+    missing: Mapping[str, str]  # a method: the command that adds it
+
+
+def find_training_choice(group: Group) -> TrainingChoice | None:
+    """The options of a group; None where no arm has gone through a stream."""
+    learned = [arm for arm in group.arms if arm.cost.periods]
+    names = list(dict.fromkeys(name for arm in learned for name in arm.curves))
+    shown = (kept_probe_set(names), *(matrix_probe_sets(names) if names else FACTS))
+    sets = tuple(name for name in shown if name in names)
+    if not sets:
+        return None
+    by_method = {
+        name: [arm for arm in learned if arm.method == name] for name in (JOINT, RETRIEVAL)
+    }
+    bounds = registry.bound_names()
+    trained = [_option(arm, arm.name, sets) for arm in learned if arm.method not in bounds]
+    ranked = sorted(trained, key=lambda option: -(option.mean if option.mean is not None else -1.0))
+    return TrainingChoice(
+        sets,
+        (
+            _untouched(learned[0], sets),
+            *(_option(arm, arm.name, sets) for arm in by_method[RETRIEVAL]),
+            *(_best(ranked[0], len(ranked)) for _ in ranked[:1]),
+            *(_option(arm, arm.name, sets) for arm in by_method[JOINT]),
+        ),
+        {name: _command(learned[0], name) for name, arms in by_method.items() if not arms},
+    )
+
+
+def _untouched(arm: Arm, sets: tuple[str, ...]) -> Option:
+    em = {name: arm.estimate(f"{name}.before") for name in sets}
+    return Option("untouched model", "", em, None)
+
+
+def _option(arm: Arm, label: str, sets: tuple[str, ...]) -> Option:
+    return Option(label, arm.name, {name: arm.estimate(name) for name in sets}, arm.cost)
+
+
+def _best(option: Option, count: int) -> Option:
+    label = f"{option.arm}, best of {count} trained arms" if count > 1 else option.arm
+    return Option(label, option.arm, option.em, option.cost)
+
+
+def _command(arm: Arm, method: str) -> str:
+    """The command of a run of this method that can be compared with the arm."""
+    folder = Path(arm.runs[0])
+    output = folder.with_name(f"{method}-s{arm.seeds[0]}")
+    seed = ("--seed", str(arm.seeds[0])) if arm.seeds[0] else ()
+    options = [*_stated_settings(arm), *seed, "--output-dir", str(output)]
+    return format_command("fki", "train", "--preset", "t5", "--method", method, *options)
+
+
+def _stated_settings(arm: Arm) -> Iterator[str]:
+    """Options for the settings of the evaluation that differ from their defaults."""
+    defaults = Config()
+    for key in ("model", *evaluation_settings()):
+        value = arm.settings.get(key)
+        if key in NOT_STATED or value is None or value == getattr(defaults, key):
+            continue
+        if key in FLAGS:
+            yield from (FLAGS[key], str(value))
+        else:
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            yield from ("--set", f"{key}={text}")

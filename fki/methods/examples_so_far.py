@@ -1,0 +1,32 @@
+"""All examples of a stream so far, without outdated ones.
+
+An example is outdated once a later period answers its question anew: its normalized source is then
+that of a new example, as in the buffer of Mix-review.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import chain
+
+from fki.core.normalization import normalize_text
+from fki.core.types import Example
+
+
+@dataclass
+class ExamplesSoFar:
+    """The examples that were added, the earliest first; of each question the newest answers."""
+
+    by_source: dict[str, list[Example]] = field(default_factory=dict)  # by normalized source
+
+    def add(self, examples: Iterable[Example]) -> None:
+        """Add the examples of a period; earlier ones with the same source are removed."""
+        new: dict[str, list[Example]] = {}
+        for example in examples:
+            new.setdefault(normalize_text(example.source), []).append(example)
+        for source in new:
+            self.by_source.pop(source, None)
+        self.by_source |= new
+
+    def list(self) -> list[Example]:
+        """The examples in order."""
+        return [*chain.from_iterable(self.by_source.values())]
