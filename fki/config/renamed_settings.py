@@ -16,6 +16,9 @@ RENAMED = {  # dotted old name: dotted new name; the table of an option never ch
     "kadapter.start": "kadapter.branch_init",
     "modular.start": "modular.branch_init",
 }
+ADDED = {  # settings that the first version did not have
+    "wordings",
+}
 _OLD = {new: old for old, new in RENAMED.items()}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fki.config.renamed_settings import with_old_names
+from fki.config.renamed_settings import ADDED, with_old_names
 from fki.config.resolve import Layer, ResolvedConfig, resolve
 from fki.config.schema import Config, location_settings, to_dict
 from fki.core import registry
@@ -153,6 +153,8 @@ def _default_folder(base: Config, presets: Sequence[str]) -> Path:
     So the same command with more methods or seeds extends the sweep.
     """
     own = {"method", "seed", *location_settings()}
+    default = to_dict(Config())
+    own |= {key for key in ADDED if getattr(base, key) == default[key]}  # as if it were not there
     shared = {key: value for key, value in to_dict(base).items() if key not in own}
     text = json.dumps(with_old_names(shared), sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
