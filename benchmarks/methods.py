@@ -10,10 +10,11 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, get_args
 
 from benchmarks.grid import GridRun, load_scores, run_all
 from fki.core.registry import BUILTIN
+from fki.core.types import Version
 
 RETAINED, LEARNED = ("invariant", "initial"), ("updated", "new", "paraphrase")
 HEADER = (
@@ -39,7 +40,7 @@ def main() -> None:
     """Execute the missing runs and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--version", default="quarter", choices=("day", "month", "quarter"))
+    parser.add_argument("--version", default="quarter", choices=get_args(Version))
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--since", default="2024", help="first period of the table")

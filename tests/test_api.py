@@ -299,7 +299,7 @@ def test_a_dataset_is_a_stream_that_prints_its_size(dataset: Path) -> None:
     assert "object at" not in text
 
 
-@pytest.mark.parametrize(("version", "form"), [("week", "sentinel"), ("day", "suffix")])
+@pytest.mark.parametrize(("version", "form"), [("decade", "sentinel"), ("day", "suffix")])
 def test_a_dataset_is_loaded_in_known_forms_only(dataset: Path, version: Any, form: Any) -> None:
     with pytest.raises(fki.ConfigError, match=r"fki\.load_dataset"):
         fki.load_dataset(dataset, version, prompt_format=form)

@@ -2,11 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fki.commands._console import Show, make_table
+from fki.core.calendar import ALL
 from fki.core.errors import DataError
 from fki.core.formatting import format_command, format_number
 from fki.core.types import Version
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 PRESET = "t5_recadam"  # of the suggested command
 MAX_QUOTED = 80  # characters of an answer in a note
-VERSIONS: tuple[Version, ...] = ("day", "month", "quarter")
+VERSIONS: tuple[Version, ...] = get_args(Version)
 
 
 def list_datasets(show: Show) -> None:
@@ -86,16 +87,22 @@ def check_folder(folder: Path, show: Show) -> None:
         raise DataError("\n".join(faults))
     show.data(folder=str(folder), ok=True)
     show.note(f"{folder}: no faults found.")
-    suggest_training(str(folder), streams[-1], show)
+    suggest_training(str(folder), streams, show)
 
 
-def suggest_training(dataset: str, stream: "Stream", show: Show) -> None:
-    """Show a command that trains on a dataset, with an `output_length` that its answers need."""
+def suggest_training(dataset: str, streams: "list[Stream]", show: Show) -> None:
+    """Show a command that trains on a dataset, with an `output_length` that its answers need.
+
+    Args:
+        streams: of the dataset, in each version.
+    """
     from fki.config.presets import read_layers
     from fki.config.resolve import resolve_without_imports
     from fki.core import registry
     from fki.data.answer_length import find_longest_answer
 
+    wanted = "quarter" if streams[0].is_dated else ALL
+    stream = next(stream for stream in streams if stream.version == wanted)
     layers = read_layers([PRESET], os.environ, [], {})
     config = resolve_without_imports(layers, options_of=registry.options_of).config
     command = ["fki", "train", "--preset", PRESET, "--version", stream.version]
@@ -111,6 +118,8 @@ def suggest_training(dataset: str, stream: "Stream", show: Show) -> None:
 
 def describe(streams: "list[Stream]", show: Show) -> None:
     """One row per version: periods, facts, and probes by set."""
+    from fki.data.stream import describe_missing_dates
+
     sets = [s.name for s in streams[0].probe_sets]
     counts = ["periods", "facts", *sets]
     table = make_table("version", *counts, numbers=counts)
@@ -126,11 +135,14 @@ def describe(streams: "list[Stream]", show: Show) -> None:
             facts=facts,
             probes=probes,
             wordings={str(number): count for number, count in stream.wordings.items()},
-            first=str(first),
-            last=str(last),
+            first=str(first) if stream.is_dated else None,
+            last=str(last) if stream.is_dated else None,
         )
     show.table(table)
-    show.note(f"The stream runs from {first} to {last}; probes are counted by set.")
+    for note in describe_missing_dates(streams[0]):
+        show.note(f"Note: {note}")
+    runs = f"The stream runs from {first} to {last}; p" if streams[0].is_dated else "P"
+    show.note(f"{runs}robes are counted by set.")
     if max(stream.wordings, default=1) > 1:
         each = (f"{number} for {count:,} facts" for number, count in stream.wordings.items())
         show.note(f"Wordings for training (setting wordings): {', '.join(each)}.")

@@ -34,7 +34,10 @@ Methods = Annotated[
 ]
 Model = Annotated[str | None, typer.Option(help="Base model: t5-mini, a folder, or a Hub name.")]
 Dataset = Annotated[str | None, typer.Option(help="Dataset: a known name or a folder.")]
-Version = Annotated[str | None, typer.Option(help="Length of a period: day, month or quarter.")]
+Version = Annotated[
+    str | None,
+    typer.Option(help="Length of a period: day, week, month, quarter, year, or all (one period)."),
+]
 Seed = Annotated[int | None, typer.Option(help="Random seed.")]
 Seeds = Annotated[
     str | None,

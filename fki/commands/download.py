@@ -216,4 +216,4 @@ def _report_dataset(name: str, folder: Path, was_here: bool, show: Show) -> None
     card = folder / "README.md"
     show.note(f"Sources, licenses and counts: {card}")
     show.data(dataset=name, folder=str(folder), card=str(card), was_here=was_here)
-    suggest_training(name, streams[-1], show)
+    suggest_training(name, streams, show)

@@ -12,6 +12,7 @@ from fki.commands._html import write_report
 from fki.commands._options import with_run_options
 from fki.commands._result_tables import near_tie_notes, probe_table, stream_table
 from fki.commands._sweep_view import train_sweep
+from fki.core.calendar import ALL
 from fki.core.formatting import format_command, format_count
 from fki.core.types import RowScored, Step
 
@@ -112,10 +113,13 @@ def _describe_session(ready: "Session") -> str:
 
     total, trained = count_parameters(ready.model)
     periods = sum(len(phase.periods) for phase in ready.phases)
-    action = "Training" if ready.method.trains else "Evaluating"
+    version = ready.config.dataset_version
+    length = f"{version} " if ready.stream.is_dated and version != ALL else ""
+    is_training = ready.method.trains and not ready.config.check_validation
     return (
-        f"{action} {ready.config.model} with {ready.config.method} on {ready.stream.name}, "
-        f"{periods} {ready.config.dataset_version} period{'s' * (periods != 1)}; "
+        f"{'Training' if is_training else 'Evaluating'} {ready.config.model} with "
+        f"{ready.config.arm} on {ready.stream.name}, "
+        f"{periods} {length}period{'s' * (periods != 1)}; "
         f"{format_count(trained)} of {format_count(total)} parameters are trainable."
     )
 

@@ -7,12 +7,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fki.config.schema import flatten, settings_affecting
+from fki.config.schema import flatten, name_arm, settings_affecting
 from fki.core.errors import ConfigError, DataError, did_you_mean
 from fki.runs.protocol import read_protocol
 from fki.runs.run_dir import RUN, Run, find_runs
 
-ORDER = ("vanilla", "recadam", "mixreview", "lora", "kadapter_2", "kadapter_3", "modular")
+ORDER = (
+    "initial",
+    "vanilla",
+    "recadam",
+    "mixreview",
+    "lora",
+    "kadapter_2",
+    "kadapter_3",
+    "modular",
+)
 BOUNDS = ("joint", "retrieval")  # after all others, plug-ins included
 LARGEST_COST = 1e300  # larger integers do not fit into a float
 
@@ -32,8 +41,8 @@ class FinishedRun:
 
     @property
     def method(self) -> str:
-        """The name of its method."""
-        return str(self.info["config"]["method"])
+        """The name of its method; `initial` if it evaluates the untouched model."""
+        return name_arm(self.info["config"])
 
     @property
     def seed(self) -> int:

@@ -27,6 +27,7 @@ from fki.comparison.bootstrap_metrics import (
 )
 from fki.comparison.identical_runs import drop_identical_runs
 from fki.comparison.types import Arm, Comparison, Difference, Group, Verdict
+from fki.core.calendar import ALL
 from fki.core.errors import ConfigError, DataError, did_you_mean
 from fki.core.formatting import format_list, format_number
 from fki.core.probe_sets import PROBE_SETS
@@ -313,4 +314,5 @@ def _describe_undefined(metrics: Iterable[Metric], arms: Sequence[Arm]) -> Itera
 def _title(info: Mapping[str, Any]) -> str:
     dataset = info["dataset"]
     number, version = len(dataset["periods"]), dataset["version"]
-    return f"{dataset['name']}, {number} {version}{'s' * (number != 1)}, {info['model']['name']}"
+    length = "period" if dataset["periods"] == [ALL] else version
+    return f"{dataset['name']}, {number} {length}{'s' * (number != 1)}, {info['model']['name']}"

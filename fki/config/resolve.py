@@ -5,7 +5,7 @@ A layer is a preset file, the environment or the command line. All problems are 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -28,6 +28,17 @@ class Layer:
     """(dotted key, problem), dropped in the same way."""
     is_builtin: bool = False
     """A built-in preset: its options need no validation."""
+    conditions: tuple["Condition", ...] = ()
+    """Its values that are ignored beside a certain value of another setting."""
+
+
+class Condition(NamedTuple):
+    """A value of a layer that is ignored if another setting, of any layer, has a certain value."""
+
+    key: str
+    other: str
+    value: Any  # of `other`
+    note: str  # for the user, if the value of `key` is ignored
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +72,12 @@ def resolve(
     for key, text in [*stated_twice, *_iter_valid_remarks(layers, lambda layer: layer.problems)]:
         problems.add(key, text)
     layer_notes = [text for _, text in _iter_valid_remarks(layers, lambda layer: layer.notes)]
-    notes = (*layer_notes, *_replace_alias(values, problems))
+    notes = (
+        *layer_notes,
+        *_read_initial(values, origins, problems),
+        *_drop_conditional(layers, values, origins),
+        *_replace_alias(values, problems),
+    )
     classes = _options_classes(values, options_of, problems)
     options = {table: _check_table(values, table, classes[table], problems) for table in classes}
     settings = {key: values[key] for key in values if key in SETTINGS}
@@ -186,6 +202,54 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
             value = _merge(under if isinstance(under, Mapping) else {}, value)
         laid[key] = value
     return laid
+
+
+def _read_initial(
+    values: dict[str, Any], origins: dict[str, str], problems: SettingProblems
+) -> list[str]:
+    """Replace the method `initial` by vanilla that is only evaluated. Returns notes."""
+    if values.get("method") != registry.INITIAL:
+        return []
+    place = problems.place("method")
+    notes = [
+        f"{place}: method '{registry.INITIAL}' is the untouched model, which is only evaluated "
+        "(check_validation = true)."
+    ]
+    values |= {"method": "vanilla", "check_validation": True}
+    origins["check_validation"] = origins.get("method", "")
+    for key in ("checkpoint_path", "continue_from"):
+        if values.get(key) and origins.get(key, "").startswith("--"):
+            problems.add(key, f"{key} has no effect with method '{registry.INITIAL}'.")
+        elif values.get(key):
+            notes.append(
+                f"{origins.get(key, key)}: {key} is ignored: method '{registry.INITIAL}' is the "
+                "model as it is."
+            )
+            _drop(key, values, origins)
+    if values.get("freeze_level"):  # has no effect without training
+        _drop("freeze_level", values, origins)
+    return notes
+
+
+def _drop_conditional(
+    layers: Sequence[Layer], values: dict[str, Any], origins: dict[str, str]
+) -> list[str]:
+    """Remove the values that another setting rules out. Returns a note for each."""
+    notes = []
+    for above, layer in enumerate(layers, start=1):
+        for key, other, value, note in layer.conditions:
+            is_replaced = any(key in upper.values for upper in layers[above:])
+            merged = values.get(other, Config.model_fields[other].default)
+            if key in values and not is_replaced and merged is value:
+                _drop(key, values, origins)
+                notes.append(note)
+    return notes
+
+
+def _drop(key: str, values: dict[str, Any], origins: dict[str, str]) -> None:
+    """Give a setting its default again."""
+    values.pop(key, None)
+    origins.pop(key, None)
 
 
 def _replace_alias(values: dict[str, Any], problems: SettingProblems) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from fki.core.calendar import parse_date
+from fki.core.registry import INITIAL
 from fki.core.types import DocumentObjective, PromptFormat, Version
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -84,11 +85,12 @@ class Config(BaseModel):
     model: NonEmptyText = setting("t5-mini", affects="results")
     """Model to train: the embedded t5-mini, a folder, or a name on the Hugging Face Hub."""
     method: NonEmptyText = setting("vanilla", affects="results")
-    """Training method: a built-in method or the name of an installed plug-in."""
+    """Training method: a built-in method or the name of an installed plug-in. `initial` is read as
+    vanilla with check_validation = true: the untouched model."""
     dataset: NonEmptyText = setting("wiki", affects="results", in_evaluation=True)
     """Dataset: a known name or a folder."""
     dataset_version: Version = setting("quarter", affects="results", in_evaluation=True)
-    """Length of a period."""
+    """Length of a period. `week` is a week of ISO 8601; `all` makes the stream a single period."""
     since: str = setting("", affects="results", in_evaluation=True)
     """Train only on periods that start on or after this date, such as 2024, 2024-05 or 2024-Q2.
     Empty: all periods."""
@@ -195,6 +197,11 @@ class Config(BaseModel):
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options of the methods, by table. In TOML each is a table of its own, such as [recadam]."""
 
+    @property
+    def arm(self) -> str:
+        """The method; `initial` if the run evaluates the untouched model."""
+        return name_arm(self.__dict__)
+
     def options_for(self, table: str) -> dict[str, Any]:
         """The validated options of a method's table, with defaults; empty if it has none."""
         return dict(self.options.get(table, {}))
@@ -220,6 +227,14 @@ class Config(BaseModel):
         for key, text in find_conflicts(self.__dict__):
             raise ValueError(f"{key} {text}")
         return self
+
+
+def name_arm(settings: Mapping[str, Any]) -> str:
+    """The method of a run; `initial` if it evaluates the untouched model."""
+    starts = settings.get("checkpoint_path") or settings.get("continue_from")
+    is_initial = settings.get("check_validation") is True and not starts
+    method = str(settings["method"])
+    return INITIAL if is_initial and method == "vanilla" else method
 
 
 def effect_of(name: str) -> Effect:

@@ -97,7 +97,7 @@ def plan_sweep(
 
 def _plan_cell(layers_of: ReadLayers, folder: Path, seed: int, method: dict[str, str]) -> SweepCell:
     resolved = resolve(layers_of(**method, seed=seed), options_of=registry.options_of)
-    name = f"{resolved.config.method}-s{seed}"
+    name = f"{resolved.config.arm}-s{seed}"
     places = {
         "output_dir": str(folder / name),
         "output_log": _cell_log(resolved.config.output_log, name),
@@ -126,7 +126,10 @@ def _parse_methods(text: str) -> list[str]:
             "--methods must be comma-separated methods, all or bounds.",
             hint=f"Methods: {', '.join(others)}; bounds: {', '.join(bounds)}",
         )
-    return list(dict.fromkeys(registry.canonical_name(name)[0] for name in names))
+    known = (
+        name if name == registry.INITIAL else registry.canonical_name(name)[0] for name in names
+    )
+    return list(dict.fromkeys(known))
 
 
 def _parse_seeds(text: str) -> list[int]:

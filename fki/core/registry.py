@@ -64,6 +64,7 @@ BUILTIN = {
         is_bound=True,
     ),
 }
+INITIAL = "initial"  # the untouched model: vanilla that is only evaluated
 ALIASES = {"vannila": "vanilla", "baseline": "vanilla"}  # names in the original research code
 
 
@@ -97,7 +98,7 @@ def canonical_name(name: str) -> tuple[str, str | None]:
         return ALIASES[name], f"method '{name}' is read as '{ALIASES[name]}'."
     names = method_names()
     if name not in names:
-        suggestion = did_you_mean(name, names) or did_you_mean(name, ALIASES)
+        suggestion = did_you_mean(name, names) or did_you_mean(name, [*ALIASES, INITIAL])
         raise ConfigError(f"method must be one of {', '.join(names)}, not '{name}'.{suggestion}")
     return name, None
 

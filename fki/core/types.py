@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-Version = Literal["day", "month", "quarter"]
+Version = Literal["day", "week", "month", "quarter", "year", "all"]
 ProbeRole = Literal["keep", "change", "learn"]
 PromptFormat = Literal["sentinel", "prefix"]
 DocumentObjective = Literal["span_corruption", "salient_spans"]
 
+UNDATED = date.max  # of the rows of a stream without dates; dated base facts begin before it
 SUBJECT, OBJECT = "[X]", "[Y]"  # the slots of a wording, as in LAMA (Petroni et al., 2019)
 HELD_OUT_WORDINGS = (1, 2)  # indices of a fact's wordings that are never trained on
 
@@ -117,9 +118,9 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A day, month or quarter with its new facts and documents."""
+    """A day, week, month, quarter, year or the whole stream, with its new facts and documents."""
 
-    name: str  # "2023-01-03", "2023-01", "2023-Q1"
+    name: str  # "2023-01-03", "2023-W01", "2023-01", "2023-Q1", "2023", "all"
     start: date
     end: date  # inclusive
     facts: Sequence[Fact]
@@ -186,6 +187,11 @@ class Stream:
     wordings: Mapping[int, int] = field(default_factory=dict)
     """The facts of the periods by the number of wordings that training may use."""
     notes: tuple[str, ...] = ()  # about the dataset, for the user
+
+    @property
+    def is_dated(self) -> bool:
+        """Do the rows of the stream have dates? Without, they are one period."""
+        return not self.periods or self.periods[0].start != UNDATED
 
     def __repr__(self) -> str:
         first, last = self.periods[0].name, self.periods[-1].name

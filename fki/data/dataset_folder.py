@@ -14,7 +14,7 @@ from datetime import date
 from pathlib import Path
 
 from fki.core.atomic_io import file_digest
-from fki.core.calendar import last_day
+from fki.core.calendar import ALL, last_day
 from fki.core.control_characters import escape_controls, find_control
 from fki.core.errors import DataError
 from fki.core.normalization import normalize_text
@@ -23,6 +23,7 @@ from fki.core.probe_sets import BASE, PARAPHRASES, PROBE_SETS, StandardProbeSet
 from fki.core.types import (
     OBJECT,
     SUBJECT,
+    UNDATED,
     Fact,
     Period,
     Probe,
@@ -41,6 +42,7 @@ from fki.data.row_schema import (
     get_label,
     get_text,
     get_texts,
+    has_dates,
     parse_question,
     stream_reader,
 )
@@ -78,16 +80,17 @@ def read_folder(
 
     def cut(store: StreamStore) -> None:
         """Raises DataError for any bad row of any file, or if a file changes meanwhile."""
-        problems, reader = RowProblems(), fact_reader(relations, dated=False)
+        problems, read_base = RowProblems(), fact_reader(relations, dated=False)
+        read_row = stream_reader(relations, dated=has_dates(stream))
         paraphrases = _open_paraphrases(folder, prompt, own, problems)
 
         def reword(fact: Fact) -> Fact:
             return paraphrases.add_to(fact) if paraphrases else fact
 
-        base = (reword(fact) for file in files for fact in parse_rows(file, reader, problems))
+        base = (reword(fact) for file in files for fact in parse_rows(file, read_base, problems))
         rows = (
             reword(row) if isinstance(row, Fact) else row
-            for row in parse_rows(stream, stream_reader(relations), problems)
+            for row in parse_rows(stream, read_row, problems)
         )
         fill_store(store, version, base, rows, prompt)
         store.save_notes(paraphrases.notes() if paraphrases else ())
@@ -244,7 +247,9 @@ def _read_probe_set(
     def read(line: Row) -> Probe:
         _, wording = parse_question(line.values)
         period = line.values.get("period") or BASE
-        if period != BASE:
+        if period == ALL:
+            period = f"{date.min} to {date.max}"
+        elif period != BASE:
             first, precision = dates.parse(line, get_text(line.values, "period"))
             period = f"{first} to {last_day(first, precision)}"
         answers = "target" if "target" in line.values else "answers"
@@ -273,6 +278,8 @@ def _place_probes(probes: ProbeSet, periods: Sequence[Period], folder: Path) -> 
     Raises DataError if its days are outside of the stream.
     """
     starts, ends = [p.start for p in periods], periods[-1].end
+    is_dated = starts[0] != UNDATED
+    runs = f"runs from {starts[0]} to {ends}" if is_dated else "has no dates"
 
     def place(probe: Probe) -> Probe:
         if probe.period == BASE:
@@ -282,8 +289,9 @@ def _place_probes(probes: ProbeSet, periods: Sequence[Period], folder: Path) -> 
             file, _, line = probe.id.rpartition("|")
             raise DataError(
                 f"{folder / 'probes' / file}, line {line}: its period, {probe.period}, is not "
-                f"within the stream, which runs from {starts[0]} to {ends}.",
-                hint="A probe without a period is evaluated from before the stream to its end.",
+                f"within the stream, which {runs}.",
+                hint="A probe without a period is evaluated from before the stream to its end"
+                + ("." if is_dated else f"; '{ALL}' is the period of the stream."),
             )
         return replace(probe, period=periods[bisect_right(starts, last) - 1].name)
 

@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
+from fki.core.calendar import ALL
 from fki.core.normalization import normalize_text, normalized_set
 from fki.core.probe_sets import FACTS, PROBE_SETS
 from fki.core.types import Document, Fact, Stream
@@ -22,7 +23,7 @@ from fki.data.dataset_folder import (
 from fki.data.paraphrases import PARAPHRASE_FILE, Paraphrases
 from fki.data.prompts import source_text
 from fki.data.row_files import Row, RowProblems, parse_rows
-from fki.data.row_schema import fact_reader, stream_reader
+from fki.data.row_schema import fact_reader, has_dates, stream_reader
 from fki.data.stream import last_state
 
 MAX_EXAMPLES = 3
@@ -78,12 +79,12 @@ def _read_base(folder: Path) -> Iterator[PlacedFact]:
 
 def _read_stream(folder: Path) -> Iterator[PlacedFact]:
     """The facts of the stream, without its documents."""
-    read = stream_reader({})
-
-    def place(row: Row) -> tuple[Fact | Document, str]:
-        return read(row), _place(row)
-
     if file := find_row_file(folder, "stream"):
+        read = stream_reader({}, dated=has_dates(file))
+
+        def place(row: Row) -> tuple[Fact | Document, str]:
+            return read(row), _place(row)
+
         for item, where in parse_rows(file, place, RowProblems()):
             if isinstance(item, Fact):
                 yield PlacedFact(item, where)
@@ -153,9 +154,10 @@ def _find_brief(stream: Stream) -> Finding:
         for probe in probe_set.of_periods(probe_set.by_period)
         if probe.until == probe.period
     ]
+    span = "stream" if stream.version == ALL else f"{stream.version} of their start"
     text = (
-        f"Facts that end within the {stream.version} of their start, which --version "
-        f"{stream.version} trains on and does not evaluate"
+        f"Facts that end within the {span}, which --version {stream.version} trains on and does "
+        "not evaluate"
     )
     return _finding("brief_facts", text, brief)
 

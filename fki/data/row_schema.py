@@ -1,39 +1,76 @@
 """Turns rows into facts and documents, and checks them.
 
 A row is a fact (`subject, relation, object, start[, end]`), a prompt (`prompt, target, date[,
-subject, relation, aliases]`) or a document (`text, date[, id, title]`).
+subject, relation, aliases]`) or a document (`text, date[, id, title]`). The rows of a stream all
+have a date, or none has.
 """
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
-from fki.core.calendar import last_day
+from fki.core.calendar import last_day, parse_date
 from fki.core.control_characters import find_control
 from fki.core.errors import closest_match
 from fki.core.normalization import distinct_texts, normalize_text
-from fki.core.types import OBJECT, SUBJECT, Document, Fact
+from fki.core.types import OBJECT, SUBJECT, UNDATED, Document, Fact
 from fki.data.prompts import SENTINEL, SENTINEL_PATTERN, find_special_token
 from fki.data.row_dates import RowDates
-from fki.data.row_files import Row
+from fki.data.row_files import Row, RowProblems, iter_values, parse_rows
 
 FACT_COLUMNS = ("subject", "relation", "object", "start")
 PROMPT_COLUMNS = ("prompt", "target", "date")
 TEXT_COLUMNS = ("text", "date", "id", "title")
+STREAM_DATES = ("start", "end", "date")
+KNOWN_COLUMNS = {*FACT_COLUMNS, *PROMPT_COLUMNS, *TEXT_COLUMNS}
 MARKED_COLUMNS = ("prompt", "input", "output")  # contain blanks
 OTHER_BLANK = re.compile(r"\[MASK\]|<mask>|\b_X_\b|\{\}|_{3,}")  # blanks of other datasets
 
 
-def stream_reader(wordings: dict[str, tuple[str, ...]]) -> Callable[[Row], Fact | Document]:
-    """A function that turns a row into a dated fact or a document."""
-    read_fact, dates = fact_reader(wordings, dated=True), RowDates()
+def has_dates(stream: Path) -> bool:
+    """Does a row of a stream's file have a date? True for a file without rows."""
+    found = (value for value in iter_values(stream, STREAM_DATES) if value not in (None, "", []))
+    if any(value.strip() if isinstance(value, str) else True for value in found):
+        return True
+    return next(parse_rows(stream, lambda row: row, RowProblems()), None) is None
+
+
+def stream_reader(
+    wordings: dict[str, tuple[str, ...]], *, dated: bool = True
+) -> Callable[[Row], Fact | Document]:
+    """A function that turns a row into a dated fact or a document; without `dated`, the date of
+    each is UNDATED."""
+    read_fact, dates = fact_reader(wordings, dated=dated), RowDates()
 
     def read(line: Row) -> Fact | Document:
+        if not dated:
+            _check_undated(line.values)
+            line = line._replace(
+                values={name: v for name, v in line.values.items() if name not in STREAM_DATES}
+            )
         is_text = "text" in line.values or line.values.keys() <= set(TEXT_COLUMNS)
-        return _parse_document(line, dates) if is_text and line.values else read_fact(line)
+        if is_text and line.values:
+            return _parse_document(line, dates, dated=dated)
+        fact = read_fact(line)
+        return fact if dated else replace(fact, start=UNDATED)
 
     return read
+
+
+def _check_undated(values: dict[str, Any]) -> None:
+    """Raises ValueError if a column of a row without a date looks like one with another name."""
+    for column, value in values.items():
+        if column in KNOWN_COLUMNS or not isinstance(value, str):
+            continue
+        try:
+            _, precision = parse_date(value)
+        except ValueError:
+            continue
+        if precision != "year" or closest_match(column, STREAM_DATES):
+            raise ValueError(f"'start' is missing; did you mean '{column}'?")
 
 
 def fact_reader(wordings: dict[str, tuple[str, ...]], *, dated: bool) -> Callable[[Row], Fact]:
@@ -72,7 +109,7 @@ def fact_reader(wordings: dict[str, tuple[str, ...]], *, dated: bool) -> Callabl
     return read
 
 
-def _parse_document(line: Row, dates: RowDates) -> Document:
+def _parse_document(line: Row, dates: RowDates, *, dated: bool) -> Document:
     """A `text, date[, id, title]` row."""
     values = line.values
     if other := [c for c in (*FACT_COLUMNS, *PROMPT_COLUMNS[:2]) if c in values]:
@@ -83,7 +120,8 @@ def _parse_document(line: Row, dates: RowDates) -> Document:
     named = {column: get_text(values, column) for column in ("id", "title") if values.get(column)}
     if any("<extra_id_" in part for part in (text, *named.values())):
         raise ValueError("'text' must not contain a sentinel, <extra_id_...>")
-    return Document(text, dates.parse(line, get_text(values, "date"))[0], **named)
+    start = dates.parse(line, get_text(values, "date"))[0] if dated else UNDATED
+    return Document(text, start, **named)
 
 
 def _parse_prompt(line: Row, dates: RowDates, *, dated: bool) -> Fact:
@@ -140,8 +178,7 @@ def get_text(values: dict[str, Any], column: str) -> str:
     """The text of a column. Raises ValueError if it is missing or empty."""
     value = values.get(column)
     if column not in values:
-        known = {*FACT_COLUMNS, *PROMPT_COLUMNS, *TEXT_COLUMNS}
-        strange = [name for name in values if name not in known]
+        strange = [name for name in values if name not in KNOWN_COLUMNS]
         like = closest_match(column, strange)
         meant = f"; did you mean '{like}'?" if like else ""
         found = f"; the row has '{strange[0]}'" if strange and not like else ""

@@ -14,10 +14,11 @@ from functools import partial
 from itertools import chain, repeat
 from typing import TypeVar
 
-from fki.core.calendar import period_bounds, period_name
+from fki.core.calendar import ALL, period_bounds, period_name
 from fki.core.normalization import distinct_texts, normalize_text, normalized_set
 from fki.core.probe_sets import BASE, CLOZE, PARAPHRASES, PROBE_SETS
 from fki.core.types import (
+    UNDATED,
     Document,
     Example,
     Fact,
@@ -71,21 +72,26 @@ def fill_store(
     items: Iterable[Fact | Document],
     prompt: PromptFormat,
 ) -> None:
-    """Cut dated facts and documents, in any order, into the periods of a store."""
+    """Cut facts and documents, in any order, into the periods of a store.
+
+    Items with the start UNDATED are one period, whatever the version.
+    """
     store.add_base(base)
     store.add_items((period_bounds(_start_of(item), version)[0], item) for item in items)
-    first = store.first_day()
-    store.set_known((_state_before(same, first) for same in store.iter_base()), first)
+    whole = store.days()
+    store.set_known((_state_before(same, whole[0]) for same in store.iter_base()), whole[0])
+    version = ALL if whole[0] == UNDATED else version
     number = 0
     for start in store.period_starts():
         facts, texts = store.period_items(start)
+        first, last = whole if version == ALL else period_bounds(start, version)
         rows = [
             (f, old)
             for f in _last_states_by_date(facts)
-            if (old := _find_old_answers(store, f, start)) is not None
+            if (old := _find_old_answers(store, f, first)) is not None
         ]
         if rows or texts:
-            period = period_name(start, version)
+            period = period_name(first, version)
             questions = cloze_probes(texts, period, prompt)
             counts = {
                 "facts": len(rows),
@@ -99,8 +105,8 @@ def fill_store(
                 CLOZE: len(questions),
                 **{f"{WORDINGS}{n}": size for n, size in _count_wordings(f for f, _ in rows)},
             }
-            store.save_period(number, start, period, rows, texts, questions, counts)
-            store.end_facts(period, period_bounds(start, version)[1])
+            store.save_period(number, (first, last), period, rows, texts, questions, counts)
+            store.end_facts(period, last)
             number += 1
     store.finish()
 
@@ -151,12 +157,12 @@ def build_stream(
     known = store.base_counts()
     by_set: dict[str, dict[str, Sequence[Probe]]] = {kind: {} for kind in PROBE_SETS}
     _add_probes(by_set, store, BASE_NUMBER, BASE, prompt, known)
-    for number, start, period, counts in store.periods():
+    for number, (first, last), period, counts in store.periods():
         facts = LazySequence(counts["facts"], partial(_iter_facts, store, number))
         examples = LazySequence(
             counts["examples"], partial(_iter_examples, store, number, period, prompt, wordings)
         )
-        periods.append(Period(period, *period_bounds(start, version), facts, examples))
+        periods.append(Period(period, first, last, facts, examples))
         _add_probes(by_set, store, number, period, prompt, counts)
         for key in (key for key in counts if key.startswith(WORDINGS)):
             by_wordings[int(key.removeprefix(WORDINGS))] += counts[key]
@@ -174,6 +180,16 @@ def build_stream(
         dict(sorted(by_wordings.items())),
         tuple(store.notes()),
     )
+
+
+def describe_missing_dates(stream: Stream) -> list[str]:
+    """A note if the rows of the stream have no dates."""
+    if stream.is_dated:
+        return []
+    return [
+        f"The rows of {stream.name} have no dates: they are a single period, '{ALL}', whatever "
+        "--version says."
+    ]
 
 
 def add_probe_sets(stream: Stream, own: Iterable[ProbeSet]) -> Stream:

@@ -25,7 +25,7 @@ from fki.core.types import Document, Fact, Probe
 
 logger = logging.getLogger(__name__)
 
-STORE_FORMAT = 6  # of the files; a file of another format is not opened
+STORE_FORMAT = 7  # of the files; a file of another format is not opened
 MAX_CACHE_BYTES = 4 * 2**30  # of all files
 BASE_NUMBER = -1  # the period number of the facts before the stream
 Key = tuple[str, str]
@@ -39,7 +39,7 @@ CREATE TABLE sorting.known (subject TEXT, relation TEXT, objects TEXT, period IN
     place INTEGER, end TEXT, ended INTEGER, PRIMARY KEY (subject, relation)) WITHOUT ROWID;
 CREATE INDEX sorting.of_known ON known (end) WHERE end IS NOT NULL AND NOT ended;
 CREATE TABLE note (content TEXT);
-CREATE TABLE period (number INTEGER PRIMARY KEY, start TEXT, name TEXT, counts TEXT);
+CREATE TABLE period (number INTEGER PRIMARY KEY, start TEXT, last TEXT, name TEXT, counts TEXT);
 CREATE TABLE row (period INTEGER, place INTEGER, kind TEXT, wordings INTEGER, until TEXT,
     old TEXT, fact TEXT, PRIMARY KEY (period, place)) WITHOUT ROWID;
 CREATE TABLE text (period INTEGER, place INTEGER, document TEXT,
@@ -120,10 +120,11 @@ class StreamStore:
             ),
         )
 
-    def first_day(self) -> date:
-        """The earliest start of all items; the last day of the calendar if there are none."""
-        found = self.db.execute("SELECT MIN(start) FROM item").fetchone()[0]
-        return date.fromisoformat(found) if found else date.max
+    def days(self) -> tuple[date, date]:
+        """The earliest and the latest start of all items; the calendar's last day if there are
+        none."""
+        first, last = self.db.execute("SELECT MIN(start), MAX(start) FROM item").fetchone()
+        return _from_iso(first) or date.max, _from_iso(last) or date.max
 
     def period_starts(self) -> list[date]:
         """The first day of each period with items, in order."""
@@ -178,7 +179,7 @@ class StreamStore:
     def save_period(
         self,
         number: int,
-        start: date,
+        days: tuple[date, date],
         name: str,
         rows: Sequence[tuple[Fact, tuple[str, ...]]],
         texts: Sequence[Document],
@@ -188,6 +189,7 @@ class StreamStore:
         """Store a period.
 
         Args:
+            days: the first and the last.
             rows: facts with the answers before.
             questions: the cloze probes of `texts`.
             counts: the number of facts, of examples, of the probes of each set, and of the facts
@@ -204,7 +206,7 @@ class StreamStore:
         self.db.executemany("INSERT INTO text VALUES (?, ?, ?)", documents)
         asked = [(number, n, q.id, q.source, q.answers[0]) for n, q in enumerate(questions)]
         self.db.executemany("INSERT INTO question VALUES (?, ?, ?, ?, ?)", asked)
-        self._insert_period(number, start.isoformat(), name, counts)
+        self._insert_period(number, days, name, counts)
 
     def _insert_row(
         self, number: int, place: int, kind: str, fact: Fact, old: Sequence[str]
@@ -219,9 +221,12 @@ class StreamStore:
             (number, place, kind, len(fact.wordings), json.dumps(old), _dump_item(fact)),
         )
 
-    def _insert_period(self, number: int, start: str, name: str, counts: dict[str, int]) -> None:
-        row = (number, start, name, json.dumps(counts))
-        self.db.execute("INSERT INTO period VALUES (?, ?, ?, ?)", row)
+    def _insert_period(
+        self, number: int, days: tuple[date, date] | None, name: str, counts: dict[str, int]
+    ) -> None:
+        first, last = (day.isoformat() for day in days) if days else ("", "")
+        row = (number, first, last, name, json.dumps(counts))
+        self.db.execute("INSERT INTO period VALUES (?, ?, ?, ?, ?)", row)
 
     def finish(self) -> None:
         """Count the base facts that hold to the end, and drop the tables of the cut."""
@@ -231,7 +236,7 @@ class StreamStore:
             name: self.db.execute(query + PROBE_SET_CONDITIONS[kind], (BASE_NUMBER,)).fetchone()[0]
             for name, kind in kinds.items()
         }
-        self._insert_period(BASE_NUMBER, "", "", counts)
+        self._insert_period(BASE_NUMBER, None, "", counts)
         self.db.commit()
         self.db.execute("DETACH sorting")
 
@@ -256,11 +261,18 @@ class StreamStore:
             raise sqlite3.DatabaseError("the store is incomplete")
         return dict(json.loads(found[0]))
 
-    def periods(self) -> list[tuple[int, date, str, dict[str, int]]]:
-        """(number, first day, name, counts) of each, in order."""
-        query = "SELECT number, start, name, counts FROM period WHERE number > ? ORDER BY number"
-        found = self.db.execute(query, (BASE_NUMBER,))
-        return [(n, date.fromisoformat(day), name, json.loads(c)) for n, day, name, c in found]
+    def periods(self) -> list[tuple[int, tuple[date, date], str, dict[str, int]]]:
+        """(number, first and last day, name, counts) of each, in order."""
+        query = "SELECT * FROM period WHERE number > ? ORDER BY number"
+        return [
+            (
+                number,
+                (date.fromisoformat(first), date.fromisoformat(last)),
+                name,
+                json.loads(counts),
+            )
+            for number, first, last, name, counts in self.db.execute(query, (BASE_NUMBER,))
+        ]
 
     def iter_rows(self, number: int, kind: str = "") -> Iterator[StoredFact]:
         """The facts of a period, in order; with `kind`, those of one probe set."""

@@ -22,6 +22,7 @@ from fki.core.errors import ConfigError, FkiError
 from fki.core.formatting import format_command
 from fki.core.types import Score, Stream
 from fki.data.open_dataset import open_stream
+from fki.data.stream import describe_missing_dates
 from fki.evaluation.evaluator import Evaluator, mean_score
 from fki.evaluation.schedule import ProbeSchedule, check_probes, group_cells, make_phases
 from fki.evaluation.summary import summarize_scores
@@ -206,7 +207,7 @@ def score_all_probes(
     scores = []
     due = ProbeSchedule(stream, phases, config).row(len(phases))
     notes = check_probes(due, tokenizer, config.prompt_format)
-    notes += _data_notes(loaded.run, stream)
+    notes += [*describe_missing_dates(stream), *_data_notes(loaded.run, stream)]
     for cells in group_cells(due):
         predicted = evaluator.predict_cells(loaded.model, cells)
         for cell, predictions in zip(cells, predicted, strict=True):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 
-from fki.core.calendar import last_day, parse_date
+from fki.core.calendar import ALL, last_day, parse_date
 from fki.core.probe_sets import BASE, matrix_probe_sets
+from fki.core.types import UNDATED
 from fki.data.dataset_folder import folder_digest
 from fki.data.open_dataset import locate_dataset, open_stream
 from fki.exporting.export import display_name
@@ -81,7 +82,8 @@ def describe_data(loaded: LoadedModel) -> TrainingData:
 def _last_taught_day(
     loaded: LoadedModel, periods: tuple[str, ...], *, is_here: bool
 ) -> date | None:
-    """The date of the last fact of these periods; the end of the last one where none is known."""
+    """The date of the last fact of these periods; the end of the last one where none is known;
+    None for a stream without dates."""
     if not periods:
         return None
     days = list[date]()
@@ -90,7 +92,10 @@ def _last_taught_day(
         stream = open_stream(config.dataset, config.dataset_version, config.prompt_format)
         facts = [fact for p in stream.periods if p.name in periods for fact in p.facts]
         days = [fact.start for fact in facts if fact.start]
-    return max(days, default=last_day(*parse_date(periods[-1])))
+    if not days and periods[-1] == ALL:
+        return None
+    last = max(days, default=None) or last_day(*parse_date(periods[-1]))
+    return None if last == UNDATED else last
 
 
 def _learned_periods(checkpoint: str, periods: list[str]) -> tuple[str, ...]:

@@ -203,6 +203,12 @@ def find(path: Path, setting: str = "checkpoint_path") -> Path:
         return path
     if (path / RUN).is_file():
         return choose(path)
+    if path.suffix == ".ckpt":
+        raise DataError(
+            f"{setting}: {path} is a file of PyTorch Lightning, which fki does not read.",
+            hint=f"Give a run of fki: --set {setting}=RUN   or use the model as it is: "
+            f"--set {setting}=",
+        )
     raise DataError(
         f"{setting}: {path} is neither a run nor one of its checkpoints.",
         hint="For a plain model folder: --model FOLDER",

@@ -111,7 +111,7 @@ def place_dataset(folder: Path, fill: Callable[[Path], None]) -> None:
 
 
 def _open_all_versions(folder: Path) -> None:
-    """Open a dataset by days, months and quarters; a later opening takes their stored streams.
+    """Open a dataset in every version; a later opening takes their stored streams.
 
     Raises DataError if it cannot be opened.
     """

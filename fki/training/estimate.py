@@ -44,7 +44,7 @@ class RunEstimate:
     time: str
     minutes: float
     notes: dict[str, float]
-    input_notes: list[str]  # about questions and answers that do not fit the model
+    input_notes: list[str]  # about dates, and questions and answers that do not fit the model
 
     def as_dict(self) -> dict[str, Any]:
         """The fields for JSON output."""

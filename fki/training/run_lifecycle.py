@@ -115,9 +115,7 @@ def _check_not_done(run: Run) -> None:
 def _create_locked(config: Config) -> tuple[Run, FileLock]:
     """Create and lock a new run folder. Raises RunLocked if another process was faster."""
     try:
-        run = Run.create(
-            config.output_dir, f"{config.method}-{config.dataset_version}-s{config.seed}"
-        )
+        run = Run.create(config.output_dir, f"{config.arm}-{config.dataset_version}-s{config.seed}")
     except FkiError:
         folder = expand_path(config.output_dir)
         if config.output_dir and has_run(folder):

@@ -25,6 +25,7 @@ from fki.data.lazy_sequence import LazySequence
 from fki.data.open_dataset import open_stream
 from fki.data.prompts import training_examples
 from fki.data.replay_corpus import read_corpus
+from fki.data.stream import describe_missing_dates
 from fki.evaluation.evaluator import Evaluator
 from fki.evaluation.schedule import Phase, ProbeSchedule, check_probes, make_phases
 from fki.methods.base import Method, make_method
@@ -57,7 +58,7 @@ class Session:
     schedule: ProbeSchedule
     base_digest: str  # SHA-256 of the base model's weights
     added_parameters: int  # that the method adds
-    input_notes: list[str]  # about questions and answers that do not fit the model
+    input_notes: list[str]  # about dates, and questions and answers that do not fit the model
 
     @property
     def periods(self) -> list[Period]:
@@ -109,6 +110,7 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
         parts = [*examples, review] if method.corpus else examples
         targets = TargetCheck(tokenizer.token_cache, config.output_length)
         input_notes = [
+            *describe_missing_dates(stream),
             *stream.notes,
             *_check_examples(parts, tokenizer, targets),
             *_count_wordings(examples, config.wordings),

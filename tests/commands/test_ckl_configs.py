@@ -125,10 +125,6 @@ WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "an unknown key": ({"lerning_rate": 1}, ("old.json:24: ", "Did you mean 'learning_rate'?")),
     "an unknown method": ({"method": "recadem"}, ("old.json:12: ", "Did you mean 'recadam'?")),
     "DeepSpeed": ({"use_deepspeed": True}, ("use_deepspeed = true",)),
-    "CKL's data": (
-        {"dataset": "recentnews", "dataset_version": "small"},
-        ("2 settings are invalid", "old.json:6: ", "old.json:7: ", "--version quarter"),
-    ),
     "answers that do not fit": (
         {"output_length": 2},
         ("output_length = 2", "Add: --set output_length="),
@@ -146,6 +142,43 @@ def test_an_old_config_that_cannot_be_used_ends_with_words_and_no_run(
     assert shown.code == 2 and "Traceback" not in shown.err
     assert all(word in shown.words for word in words)
     assert not (tmp_path / "outputs").exists() and not (tmp_path / "runs").exists()
+
+
+MISSING = {
+    "recentnews": "fki download ckl --from FOLDER",
+    "0801-0901_changed": "fki download temporalwiki --from hub:seonghyeonye/TemporalWiki",
+    "WOW": "is a task of KILT",
+}
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_data_that_is_not_installed_is_named_with_the_command_that_builds_it(
+    fki: Fki, tmp_path: Path, name: str
+) -> None:
+    path = old(tmp_path, dataset=name, dataset_version="full")
+    assert fki("plan", "--config", path, "--to-toml").code == 0
+    shown = fki("train", "--config", path)
+    assert shown.code == 3 and MISSING[name] in shown.words
+
+
+def test_weights_of_lightning_are_refused_where_they_would_be_read(
+    fki: Fki, dataset: Path, tmp_path: Path
+) -> None:
+    path = old(tmp_path, check_validation=True, checkpoint_path="a.ckpt")
+    assert fki("plan", "--config", path, "--to-toml").code == 0
+    shown = fki("train", "--config", path)
+    assert shown.code == 3 and "a.ckpt is a file of PyTorch Lightning" in shown.words
+    assert "--set checkpoint_path=" in shown.words and not (tmp_path / "outputs").exists()
+
+
+def test_the_untouched_model_is_evaluated(fki: Fki, dataset: Path, tmp_path: Path) -> None:
+    shown = fki("train", "--config", old(tmp_path, method="initial"), "--json")
+    assert shown.code == 0 and shown.rows[-1]["spent"]["steps"] == 0
+    info = json.loads((tmp_path / "outputs/mine/run.json").read_text(encoding="utf-8"))
+    assert (info["config"]["method"], info["config"]["check_validation"]) == ("vanilla", True)
+    again = fki("train", "--dataset", "mine", "--method", "initial", "--json")
+    assert again.code == 0 and "initial-quarter-s0-" in again.rows[-1]["run"]
+    assert again.rows[-1]["summary"]["probe_sets"] == shown.rows[-1]["summary"]["probe_sets"]
 
 
 def test_changed_values_are_noted_even_if_the_data_is_refused(

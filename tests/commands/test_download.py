@@ -3,11 +3,12 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from fki.core.atomic_io import file_digest
+from fki.core.types import Version
 from fki.data.dataset_folder import folder_digest
 
 Fki = Callable[..., Any]
@@ -17,7 +18,7 @@ def test_download_shows_every_version_and_where_it_is(fki: Fki, tmp_path: Path) 
     shown = fki("download", "wiki")
     assert shown.code == 0
     first_cells = [line.split()[0] for line in shown.out.splitlines() if line.strip()]
-    assert first_cells == ["version", "day", "month", "quarter"]
+    assert first_cells == ["version", *get_args(Version)]
     assert str(tmp_path / "home" / "datasets" / "wiki") in shown.words
     assert "Next: fki train" in shown.words
 
@@ -54,7 +55,7 @@ def test_the_wordings_for_training_are_shown(fki: Fki) -> None:
 
 def test_json_says_the_same_for_programs(fki: Fki) -> None:
     *versions, dataset = fki("download", "wiki", "--json").rows
-    assert [row["version"] for row in versions] == ["day", "month", "quarter"]
+    assert [row["version"] for row in versions] == [*get_args(Version)]
     assert all(row["periods"] > 0 and row["probes"]["updated"] > 0 for row in versions)
     assert Path(dataset["card"]).is_file() and dataset["was_here"] is False
 

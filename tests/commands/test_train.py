@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -265,3 +266,35 @@ def test_a_signal_before_the_first_step_can_be_repeated(
 def test_all_wrong_settings_are_reported_at_once(fki: Fki) -> None:
     shown = fki("train", "--set", "sed=1", "--set", "num_beams=0", "--method", "lorra")
     assert shown.code == 2 and "3 settings are invalid" in shown.words
+
+
+@pytest.mark.parametrize("version", ["week", "year", "all"])
+def test_periods_may_be_weeks_years_or_the_whole_stream(
+    fki: Fki, dataset: Path, short: list[str], version: str
+) -> None:
+    arguments = ("--dataset", dataset, "--version", version, *short, "--set", "max_periods=0")
+    shown = fki("train", *arguments, "--json")
+    assert shown.code == 0
+    info = json.loads((Path(shown.rows[-1]["run"]) / "run.json").read_text(encoding="utf-8"))
+    names = info["dataset"]["periods"]
+    assert names == sorted(names) and info["dataset"]["version"] == version
+    form = {"week": r"\d{4}-W\d\d", "year": r"\d{4}", "all": "all"}[version]
+    assert all(re.fullmatch(form, name) for name in names)
+    assert fki("eval", shown.rows[-1]["run"]).code == 0
+
+
+def test_rows_without_dates_are_trained_on_as_one_period(
+    fki: Fki, tmp_path: Path, short: list[str]
+) -> None:
+    folder = tmp_path / "undated"
+    folder.mkdir()
+    rows = [{"subject": s, "relation": "head", "object": "Ada"} for s in ("Arven", "Brel")]
+    (folder / "stream.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shown = fki("train", "--dataset", folder, *short)
+    assert shown.code == 0
+    assert "Note: The rows of undated have no dates: they are a single period, 'all'" in shown.words
+    assert "1 period;" in shown.words
+    checked = fki("download", "--check", folder, "--json")
+    assert checked.code == 0 and "--version all" in checked.words
+    versions = [row for row in checked.rows if "version" in row]
+    assert {(row["periods"], row["first"]) for row in versions} == {(1, None)}

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fki.config.presets import tomllib
-from fki.config.resolve import Layer, ResolvedConfig, resolve
+from fki.config.resolve import Condition, Layer, ResolvedConfig, resolve
 from fki.config.schema import SETTINGS, TABLES, Budget, Config, to_dict, to_toml
 from fki.core.errors import ConfigError
 
@@ -101,14 +101,15 @@ def test_tables_of_other_methods_are_checked_too() -> None:
 
 def test_all_problems_are_reported_at_once() -> None:
     text = refusal(
-        {"lerning_rate": 1, "seed": -1, "dataset_version": "week", "method": "recadm"},
+        {"lerning_rate": 1, "seed": -1, "dataset_version": "decade", "method": "recadm"},
         {"recadam": {"gamma": 0, "k": 1}, "checkpoint_path": "x", "recadm": {}},
     )
     assert text.startswith("8 settings are invalid:\n  ")
     for line in (
         "0.toml:1: unknown key 'lerning_rate'. Did you mean 'learning_rate'?",
         "0.toml:1: seed must be an integer of at least 0 and less than 4294967296, not -1.",
-        "0.toml:1: dataset_version must be 'day', 'month' or 'quarter', not 'week'.",
+        "0.toml:1: dataset_version must be 'day', 'week', 'month', 'quarter', 'year' or 'all', not "
+        "'decade'.",
         "1.toml:1: recadam.gamma must be a number greater than 0, not 0.",
         "1.toml:1: unknown key 'recadam.k'.",
         "1.toml:1: unknown key 'recadm'. Did you mean 'recadam'?",
@@ -196,6 +197,42 @@ def test_an_alias_is_read_as_the_method_with_a_note() -> None:
     found = resolved({"method": "vannila"})
     assert found.config.method == "vanilla"
     assert found.notes == ("0.toml:1: method 'vannila' is read as 'vanilla'.",)
+
+
+def test_the_method_initial_is_the_untouched_model() -> None:
+    found = resolved({"method": "initial", "freeze_level": 1, "check_validation": False})
+    config = found.config
+    assert (config.method, config.check_validation, config.freeze_level) == ("vanilla", True, 0)
+    assert config.arm == "initial" and resolved({"check_validation": True}).config.arm == "initial"
+    assert found.origins["check_validation"] == "0.toml:1"
+    assert found.origins["freeze_level"] == "default"
+    assert found.notes == (
+        "0.toml:1: method 'initial' is the untouched model, which is only evaluated "
+        "(check_validation = true).",
+    )
+    assert resolved({"method": "initial"}, {"method": "lora"}).config.arm == "lora"
+
+
+@pytest.mark.parametrize("key", ["checkpoint_path", "continue_from"])
+def test_the_untouched_model_has_no_other_weights(key: str) -> None:
+    found = resolved({key: "runs/x", "check_validation": True}, {"method": "initial"})
+    assert getattr(found.config, key) == "" and f"{key} is ignored" in found.notes[1]
+    layers = [Layer({key: "runs/x"}, {key: "--set"}), Layer({"method": "initial"}, {})]
+    with pytest.raises(ConfigError, match=f"--set: {key} has no effect with method 'initial'"):
+        resolve(layers, options_of=FAKES.__getitem__)
+    assert resolved({key: "x", "check_validation": True}).config.arm == "vanilla"
+
+
+def test_a_value_is_ignored_beside_a_certain_other_value() -> None:
+    condition = Condition("seed", "check_validation", True, "seed is ignored.")
+    layer = Layer({"seed": 3}, {"seed": "a:1"}, conditions=(condition,))
+    evaluated = Layer({"check_validation": True}, {"check_validation": "b:1"})
+    found = resolve([layer, evaluated], options_of=FAKES.__getitem__)
+    assert (found.config.seed, found.origins["seed"]) == (0, "default")
+    assert found.notes == ("seed is ignored.",)
+    for layers in ([layer], [layer, evaluated, Layer({"seed": 3}, {"seed": "--seed"})]):
+        found = resolve(layers, options_of=FAKES.__getitem__)
+        assert found.config.seed == 3 and not found.notes
 
 
 def test_a_checkpoint_is_only_for_evaluating() -> None:

@@ -63,6 +63,12 @@ def test_all_methods_are_those_of_the_registry_without_the_bounds(make: Make) ->
     assert sorted(names(make("all,bounds", None))) == sorted(f"{name}-s0" for name in every)
 
 
+def test_the_untouched_model_is_a_cell_of_its_own(make: Make) -> None:
+    found = make("initial,vanilla", "2")
+    assert names(found) == ["initial-s0", "vanilla-s0", "initial-s1", "vanilla-s1"]
+    assert [cell.config.check_validation for cell in found.cells] == [True, False] * 2
+
+
 def test_without_seeds_or_methods_the_settings_say_which(make: Make) -> None:
     assert names(make("lora,vannila,vanilla", None, seed=4)) == ["lora-s4", "vanilla-s4"]
     assert names(make(None, "2", "t5_recadam")) == ["recadam-s0", "recadam-s1"]

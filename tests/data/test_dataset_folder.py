@@ -2,12 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from fki.core.errors import DataError
-from fki.core.types import Fact, Stream
+from fki.core.types import Fact, Stream, Version
 from fki.data.dataset_folder import folder_digest, read_folder
 from fki.data.row_files import MAX_SHOWN, RowProblems
 
@@ -289,7 +289,7 @@ def test_a_control_character_is_a_bad_row(folder: Path, control: str) -> None:
         said = refusal(folder)
         assert f"'{column}' contains a control character, U+{ord(control):04X}" in said
         assert control not in said
-    write(folder, GOOD | {f"{control}x": "y"} | {"start": None})
+    write(folder, GOOD | {f"{control}x": "y"} | {"relation": None})
     assert control not in refusal(folder)
     text = {"text": f"Two words{control}.", "date": "2023"}
     for row in (text, {"prompt": f"x{control} is", "target": "a", "date": "2023"}):
@@ -318,7 +318,7 @@ def test_the_first_and_the_last_day_of_the_calendar_are_days(folder: Path) -> No
         GOOD | {"subject": "z", "start": "0001-01-01", "end": "0001-01-01"},
     )
     write(folder, GOOD | {"subject": "u", "start": "0001-01-01"}, name="base.jsonl")
-    for version in ("day", "month", "quarter"):
+    for version in ("day", "week", "month", "quarter", "year"):
         found = read_folder(folder, version, "sentinel", name="mine")  # type: ignore[arg-type]
         assert len(found.periods) == 3
         sets = {s.name: {p.subject: p.until for p in s.probes} for s in found.probe_sets}
@@ -581,3 +581,72 @@ def test_aliases_of_one_day_are_merged_and_special_tokens_are_refused(folder: Pa
     assert probe.answers == ("Owls", "Lions", "O.", "L.")
     write(folder, row | {"aliases": ["</s>"]})
     assert "'aliases' must not contain </s>" in refusal(folder)
+
+
+UNDATED_ROWS: tuple[dict[str, Any], ...] = (
+    {"subject": "x", "relation": "head", "object": "a"},
+    {"subject": "y", "relation": "head", "object": ["b", "c"], "start": None},
+    {"prompt": "The head of z is", "target": "d", "date": " "},
+    {"text": "Ada Quill won twice in Arven.", "title": "News"},
+)
+
+
+@pytest.mark.parametrize("version", get_args(Version))
+def test_rows_without_dates_are_one_period(folder: Path, version: Version) -> None:
+    write(folder, *UNDATED_ROWS)
+    write(folder, {"subject": "x", "relation": "head", "object": "e"}, name="base.jsonl")
+    found = read_folder(folder, version, "sentinel", name="mine")
+    [period] = found.periods
+    assert (period.name, found.is_dated) == ("all", False)
+    assert {f.subject: f.objects for f in period.facts} == {
+        "x": ("a",),
+        "y": ("b", "c"),
+        "The head of z is": ("d",),
+    }
+    assert [e.source for e in period.examples if e.is_text] == [
+        "News\nAda Quill won twice in Arven."
+    ]
+    sets = {s.name: len(s) for s in found.probe_sets}
+    assert (sets["updated"], sets["new"], sets["cloze"]) == (1, 2, 1)
+    assert [f.is_invariant for f in found.base] == [True]
+
+
+def test_an_empty_column_of_a_csv_file_is_no_date(folder: Path) -> None:
+    write(folder, "subject,relation,object,start", "x,head,a,", "y,head,b, ", name="stream.csv")
+    assert [p.name for p in read(folder).periods] == ["all"]
+
+
+@pytest.mark.parametrize("row", UNDATED_ROWS)
+def test_a_row_without_a_date_among_dated_rows_is_named(folder: Path, row: dict[str, Any]) -> None:
+    write(folder, GOOD, row)
+    assert "stream.jsonl:2: '" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("when", "2024-05-01"), ("Start", "2024"), ("since", "2024-Q2")]
+)
+def test_a_date_under_another_name_is_not_overlooked(folder: Path, column: str, value: str) -> None:
+    write(folder, UNDATED_ROWS[0] | {column: value})
+    assert f"'start' is missing; did you mean '{column}'?" in refusal(folder)
+
+
+def test_a_number_that_could_be_a_year_is_no_date(folder: Path) -> None:
+    write(folder, UNDATED_ROWS[0] | {"population": "2024", "elo": 2100})
+    assert [p.name for p in read(folder).periods] == ["all"]
+
+
+def test_own_probes_may_belong_to_the_single_period(folder: Path) -> None:
+    probe = {"prompt": "The head of x is", "target": "a"}
+    write(folder, *UNDATED_ROWS)
+    write(folder, probe | {"period": "all"}, probe, name="probes/new_own.jsonl")
+    [own] = [s for s in read(folder).probe_sets if s.name == "new_own"]
+    assert [p.period for p in own.probes] == ["all", "base"]
+    write(folder, probe | {"period": "2024"}, name="probes/new_own.jsonl")
+    assert "within the stream, which has no dates" in refusal(folder)
+
+
+def test_a_probe_of_all_periods_belongs_to_the_last_one(folder: Path) -> None:
+    write(folder, GOOD, GOOD | {"object": "b", "start": "2023-04-01"})
+    write(folder, {"prompt": "x?", "target": "b", "period": "all"}, name="probes/new_own.jsonl")
+    [own] = [s for s in read(folder).probe_sets if s.name == "new_own"]
+    assert [p.period for p in own.probes] == ["2023-04"]

@@ -90,6 +90,24 @@ def test_facts_that_end_within_their_period_are_counted_by_version(folder: Path)
     assert brief.examples == ("'Arven is led by <extra_id_0>.' 2024-Q1",)
 
 
+def test_facts_that_end_within_the_stream_are_counted_for_the_single_period(folder: Path) -> None:
+    later = FACT | {"subject": "Brel", "start": "2024-05-01"}
+    write(folder, "stream.jsonl", FACT | {"end": "2024-02-10"}, later)
+    [brief] = inspect_folder(folder, [read_folder(folder, "all", "sentinel", name="mine")])
+    assert (brief.kind, brief.total) == ("brief_facts", 1)
+    assert "Facts that end within the stream, which --version all trains on" in brief.text
+
+
+def test_rows_without_dates_are_inspected_as_rows_of_one_day(folder: Path) -> None:
+    undated = {key: value for key, value in FACT.items() if key != "start"}
+    write(folder, "stream.jsonl", undated, undated | {"object": "Bo"}, undated)
+    write(folder, "base.jsonl", FACT | {"subject": "Brel"})
+    assert found(folder) == {
+        "repeated_rows": (1, ("stream.jsonl:3",)),
+        "contradicting_rows": (1, ("stream.jsonl:2",)),
+    }
+
+
 def test_own_sets_have_their_roles_and_other_files_are_named(folder: Path) -> None:
     write(folder, "stream.jsonl", FACT)
     question = {"prompt": "The sky is", "target": "blue"}

@@ -1,17 +1,19 @@
 """A stream is cut from dated facts so that each row changes what holds."""
 
 import random
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from fki.core.types import OBJECT, SUBJECT, Fact, Probe, ProbeSet, Stream, Version
+from fki.core.types import OBJECT, SUBJECT, UNDATED, Fact, Probe, ProbeSet, Stream, Version
 from fki.data.dataset_folder import read_folder
-from fki.data.stream import cut_stream
+from fki.data.stream import cut_stream, describe_missing_dates
 
 WIKI = Path(__file__).resolve().parents[2] / "fki" / "assets" / "wiki"
-VERSIONS: tuple[Version, ...] = ("day", "month", "quarter")
+VERSIONS: tuple[Version, ...] = get_args(Version)
 TWO = (f"{SUBJECT} is led by {OBJECT}.", f"{OBJECT} leads {SUBJECT}.")
 
 
@@ -56,6 +58,9 @@ def shown(cut_stream: Stream) -> dict[str, dict[str, str]]:
         ("day", ["2023-09-30", "2023-10-02", "2023-12-10", "2024-01-01"]),
         ("month", ["2023-09", "2023-10", "2023-12", "2024-01"]),
         ("quarter", ["2023-Q3", "2023-Q4", "2024-Q1"]),
+        ("week", ["2023-W39", "2023-W40", "2023-W49", "2024-W01"]),
+        ("year", ["2023", "2024"]),
+        ("all", ["all"]),
     ],
 )
 def test_periods_are_in_the_order_of_their_dates(version: Version, expected: list[str]) -> None:
@@ -221,7 +226,7 @@ def test_the_same_answer_after_a_gap_is_new_again() -> None:
     assert until(found) == {"x 2024-05": ""} and not probes(found, "initial")
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", ["day", "month", "quarter", "year"])
 @pytest.mark.parametrize("end", ["2024-12-31", "2025-01-01"])
 def test_a_renewed_term_continues_the_first_one(end: str, version: Version) -> None:
     found = stream(
@@ -327,7 +332,7 @@ def test_own_probes_take_the_place_of_the_set_of_their_name() -> None:
     assert sets["new"] is own and sets["mine"] is further and "paraphrase" in sets
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", ["day", "week", "month", "quarter"])
 def test_every_row_is_one_training_example_per_object(version: Version) -> None:
     changes = [
         fact("x", "a", "2023-01-01"),  # a period of one row
@@ -382,4 +387,42 @@ def test_wiki_ends_in_the_same_state_in_every_version() -> None:
         ends[version] = {f.key: {*f.objects} for f in found.base}
         for period in found.periods:
             ends[version].update({f.key: {*f.objects} for f in period.facts})
-    assert ends["day"] == ends["month"] == ends["quarter"]
+    assert all(end == ends["day"] for end in ends.values())
+
+
+def test_the_single_period_runs_from_the_first_to_the_last_day() -> None:
+    base = (fact("x", "a", "2001-01-01"), fact("y", "a", "2001-01-01", end="2023-05-05"))
+    changes = [
+        fact("x", "b", "2023-02-01"),
+        fact("x", "c", "2023-07-09"),
+        fact("z", "d", "2023-03-03", end="2023-06-01"),
+        fact("w", "e", "2023-03-04", end="2031-01-01"),
+        fact("u", "a", "2022-12-31"),
+        fact("v", "b", "2023-01-01"),
+        fact("v", "a", "2023-07-09"),
+    ]
+    found = stream(*changes, base=(*base, fact("v", "a", "2001-01-01")), version="all")
+    [period] = found.periods
+    assert (period.start, period.end) == (date(2022, 12, 31), date(2023, 7, 9))
+    assert shown(found) == {"all": {"u": "a", "z": "d", "w": "e", "x": "c"}}  # v is a again
+    assert probes(found, "updated")["x all"].old_answers == ("a",)
+    assert until(found) == {"u all": "", "w all": "", "z all": "all"}
+    assert [p.subject for p in probes(found, "initial").values()] == ["v"]
+    assert found.is_dated
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_rows_without_dates_are_one_period_in_every_version(version: Version) -> None:
+    rows = [replace(fact(s, o), start=UNDATED) for s, o in (("x", "b"), ("y", "a"), ("z", "c"))]
+    base = (fact("x", "a", "2024-01-01"), fact("y", "b"), fact("v", "e", "2023-01-01"))
+    found = stream(*rows, base=base, version=version)
+    assert shown(found) == {"all": {"x": "b", "y": "a", "z": "c"}}
+    assert (found.version, found.is_dated) == (version, False)
+    assert {s: p.old_answers for s, p in probes(found, "updated").items()} == {
+        "x all": ("a",),
+        "y all": ("b",),
+    }
+    assert [*probes(found, "new")] == ["z all"]
+    assert [*probes(found, "initial")] == ["v base"] and not probes(found, "invariant")
+    assert not any(e.is_invariant for p in found.periods for e in p.examples)
+    assert "have no dates" in describe_missing_dates(found)[0]

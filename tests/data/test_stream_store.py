@@ -9,7 +9,7 @@ import tracemalloc
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -94,11 +94,16 @@ class Spell:
 def plainly(base: list[Fact], changes: list[Fact], version: Version) -> dict[str, Any]:
     """Base, periods, and by set its probes as (period, subject, relation, answers, old answers,
     until); all in order. Each key's spells are found first, then the periods that end them."""
-    first = min((r.start for r in changes if r.start), default=date.max)
+    days = [r.start for r in changes if r.start]
+    first = min(days, default=date.max)
+
+    def bounds(day: date) -> tuple[date, date]:
+        return (first, max(days)) if version == "all" else period_bounds(day, version)
+
     before = state_before(base, first)
     spells = {row.key: [Spell(None, row, ())] for row in before}
-    for start in sorted({period_bounds(r.start, version)[0] for r in changes if r.start}):
-        rows = [r for r in changes if r.start and period_bounds(r.start, version)[0] == start]
+    for start in sorted({bounds(day)[0] for day in days}):
+        rows = [r for r in changes if r.start and bounds(r.start)[0] == start]
         for key, row in states(rows).items():
             known = spells.setdefault(key, [])
             if known and known[-1].is_continued_by(row, start):
@@ -112,7 +117,7 @@ def plainly(base: list[Fact], changes: list[Fact], version: Version) -> dict[str
         spell, last = spells[key][n], None
         if n + 1 < len(spells[key]):
             last = spells[key][n + 1].period
-        over = [s for s in starts if not spell.holds_on(period_bounds(s, version)[1])]
+        over = [s for s in starts if not spell.holds_on(bounds(s)[1])]
         over = [s for s in over if s >= (spell.period or date.min)]
         final = min([*over, *([last] if last else [])], default=None)
         return period_name(final, version) if final else ""
@@ -141,7 +146,7 @@ def plainly(base: list[Fact], changes: list[Fact], version: Version) -> dict[str
 
 
 @settings(max_examples=150)
-@given(facts(dated=False), facts(dated=True), st.sampled_from(["day", "month", "quarter"]))
+@given(facts(dated=False), facts(dated=True), st.sampled_from(get_args(Version)))
 def test_it_is_what_a_plain_pass_gives(
     base: list[Fact], changes: list[Fact], version: Version
 ) -> None:
@@ -256,7 +261,8 @@ def test_rows_that_change_while_they_are_read_are_refused_and_leave_no_shelf(
 def test_a_shelf_that_was_not_finished_is_made_anew(tmp_path: Path) -> None:
     file = tmp_path / "half.sqlite"
     half = stream_store.StreamStore.create(str(file))
-    half.save_period(0, date(2023, 1, 1), "2023-01", [], [], [], {"facts": 0, "examples": 0})
+    days = date(2023, 1, 1), date(2023, 1, 31)
+    half.save_period(0, days, "2023-01", [], [], [], {"facts": 0, "examples": 0})
     half.db.commit()
     half.db.close()
     assert open_or_fill(file, lambda store: store.finish()).periods() == []

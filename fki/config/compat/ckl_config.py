@@ -11,20 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from fki.config.compat.ckl_keys import (
-    CKL_DATASETS,
+    CKL_FILES,
+    CORPUS_SIZES,
+    DIFFSET,
     IGNORED_KEYS,
     IMPLIED_ORIGIN,
     IMPLIED_SETTINGS,
+    KILT_TASKS,
     KNOWN_KEYS,
     METHOD_SPELLINGS,
     METHODS,
     RECADAM_PULL,
     RENAMED_KEYS,
+    TEMPORALWIKI_FILE,
     UNSUPPORTED_METHODS,
 )
 from fki.config.compat.json_positions import Member, read_members
 from fki.config.renamed_settings import new_name
-from fki.config.resolve import Layer
+from fki.config.resolve import Condition, Layer
 from fki.config.validation import format_value
 from fki.core import registry
 from fki.core.errors import did_you_mean
@@ -55,6 +59,7 @@ class CklReader:
     notes: list[tuple[str, str]] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
     ignored: dict[str, str] = field(default_factory=dict)  # key in the file to the reason
+    conditions: list[Condition] = field(default_factory=list)
 
     def read_member(self, member: Member) -> None:
         """Read one key of the file."""
@@ -85,23 +90,38 @@ class CklReader:
             self.convert_precision(name, value)
         elif key == "method" and isinstance(value, str):
             self.convert_method(value)
-        elif key == "dataset" and isinstance(value, str) and value in CKL_DATASETS:
-            text = f"dataset '{value}' is part of CKL and not included in fki."
-            self.problem(key, f"{text} Add: --dataset wiki, or a folder of your own.")
-        elif key == "dataset" and value == "wiki":
-            self.note(
-                key,
-                "dataset 'wiki' is the one of fki, not that of the original code (2019 to 2023).",
-            )
-        elif key == "dataset_version" and value in ("small", "full"):
-            text = f"dataset_version '{value}' is a corpus size in CKL. In fki it is the length of"
-            self.problem(key, f"{text} a period. Add: --version quarter (or day, or month).")
+        elif key == "dataset" and isinstance(value, str):
+            self.convert_dataset(value)
+        elif key == "dataset_version" and isinstance(value, str) and value in CORPUS_SIZES:
+            self.settings[key] = "all"
+            text = f"dataset_version '{value}' is a corpus size in CKL; it is read as 'all', a"
+            self.note(key, f"{text} single period.")
         elif key == "output_dir" and value == "":
             self.note(key, "output_dir is empty: the run gets a new directory under runs/.")
         elif key == "output_log" and isinstance(value, str) and is_log_folder(value):
             self.note(key, f"output_log is a folder: scores go to {Path(value) / 'scores.csv'}.")
         elif name != key:
             self.note(key, f"{name} is read as {key}.")
+
+    def convert_dataset(self, name: str) -> None:
+        """Convert the name of a file of CKL or TemporalWiki to that of its dataset."""
+        months = DIFFSET.search(name)
+        if name in CKL_FILES:
+            self.settings["dataset"] = "ckl"
+            text = f"dataset '{name}' is a part of CKL; it is read as 'ckl', whose "
+            self.note("dataset", f"{text}{CKL_FILES[name]} it is.")
+        elif TEMPORALWIKI_FILE.fullmatch(name):
+            self.settings["dataset"] = "temporalwiki"
+            text = f"dataset '{name}' is a part of TemporalWiki; it is read as 'temporalwiki', "
+            text += "with the changes of all months."
+            month = "--version month --set max_periods=1 --set since=2021-"
+            self.note("dataset", f"{text} Only these: {month}{months[1]}" if months else text)
+        elif name.casefold() in KILT_TASKS and name != "zsre":  # fki's own; KILT's is zsRE
+            text = f"dataset '{name}' is a task of KILT, which fki does not have"
+            self.note("dataset", f"{text}. With the same rows in a folder: --dataset FOLDER")
+        elif name == "wiki":
+            text = "dataset 'wiki' is the one of fki, not that of the original code (2019 to 2023)."
+            self.note("dataset", text)
 
     def convert_method(self, name: str) -> None:
         """Convert a method's name; the name of a plug-in is the plug-in."""
@@ -116,6 +136,8 @@ class CklReader:
             if meaning.remark or name != meaning.method:
                 text = f"method '{name}' is read as '{meaning.method}'{options}{remark}"
                 self.note("method", text)
+        elif name == registry.INITIAL:
+            pass  # `resolve` reads it
         elif name in UNSUPPORTED_METHODS:
             self.problem("method", f"method '{name}' is {UNSUPPORTED_METHODS[name]}.")
         elif name not in registry.method_names():
@@ -145,22 +167,33 @@ class CklReader:
             self.notes.append(("", f"{self.file}: ignored: {group_by_reason(self.ignored)}."))
 
     def convert_checkpoint(self) -> None:
-        """Ignore output_dir or checkpoint_path where both are one folder, as in CFInjectBench.
+        """Let training ignore checkpoint_path, as CFInjectBench does, and evaluation read it.
 
-        There, training writes the folder and evaluation reads it. `resolve` refuses a checkpoint
-        that training starts from, as in CKL.
+        There, training writes the folder that evaluation reads, so both may have one path.
         """
         path, output = self.settings.get("checkpoint_path"), self.settings.get("output_dir")
-        is_evaluation = self.settings.get("check_validation") is True
-        if path and path == output:
-            if is_evaluation:
-                self.ignore("output_dir", "it equals checkpoint_path; the run gets a new directory")
-            else:
-                self.ignore("checkpoint_path", "it equals output_dir; training starts from model")
-        elif is_evaluation and isinstance(path, str) and path.endswith(".ckpt"):
-            text = f"checkpoint_path '{path}' is a PyTorch Lightning file, which fki does not read."
-            text += " Add: --set checkpoint_path=runs/RUN"
-            self.problem("checkpoint_path", f"{text}, or checkpoint_path= for the bare model.")
+        if not isinstance(path, str) or not path:
+            return
+        if self.settings.get("method") == registry.INITIAL:
+            self.ignore("checkpoint_path", "method 'initial' is the model as it is")
+            return
+        if path == output:
+            text = f"{self.file}: ignored: "
+            reason = "output_dir (it equals checkpoint_path; the run gets a new directory)"
+            self.add_condition("output_dir", is_evaluation=True, note=f"{text}{reason}.")
+            reason = "checkpoint_path (it equals output_dir; training starts from model)"
+            note = f"{text}{reason}."
+        else:
+            note = (
+                f"{self.places['checkpoint_path']}: checkpoint_path is ignored: training starts "
+                f"from model, as in CFInjectBench. CKL and TemporalWiki start from '{path}'; to "
+                "start from a run of fki: --continue-from RUN"
+            )
+        self.add_condition("checkpoint_path", is_evaluation=False, note=note)
+
+    def add_condition(self, key: str, *, is_evaluation: bool, note: str) -> None:
+        """Ignore a setting, with a note, in evaluation or in training."""
+        self.conditions.append(Condition(key, "check_validation", is_evaluation, note))
 
     def convert_recadam(self) -> None:
         """Set the gamma of RecAdam so that the pull per step is that of the paper."""
@@ -203,6 +236,7 @@ class CklReader:
             tables | self.places,
             notes=tuple(self.notes),
             problems=tuple(self.problems),
+            conditions=tuple(self.conditions),
             is_builtin=True,
         )
 

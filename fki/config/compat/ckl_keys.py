@@ -4,6 +4,7 @@ The code is that of CKL (Jang et al., 2022), its online fork K47, CFInjectBench 
 Comments name one of them where the others differ. Any other key is a setting of fki.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -116,11 +117,32 @@ METHODS = {  # by their spelling, without underscores
     "modularsmall": MethodMapping("modular", {"modular.size": "small"}, "a second, small encoder."),
     "recadam": MethodMapping("recadam", {}),  # its remark needs the learning rate
 }
-METHOD_SPELLINGS = (*METHODS, "kadapter_2", "kadapter_3", "modular_small")
+METHOD_SPELLINGS = (*METHODS, "kadapter_2", "kadapter_3", "modular_small", registry.INITIAL)
 UNSUPPORTED_METHODS = {  # original methods that fki does not have: what each is
-    "initial": 'the untrained model. Use "baseline" and "check_validation": true',
     "kd": "knowledge distillation, which fki does not have",
     "kilm": "KILM, which fki does not have",
     "prune": "pruning, which fki does not have",
 }
-CKL_DATASETS = {"recentnews", "invariantlama", "updatedlama", "newlama", "newlama_easy", "recentqa"}
+
+CORPUS_SIZES = ("full", "small", "small_m", "debug")  # values of dataset_version in CKL
+CKL_FILES = {  # a dataset of CKL: the part of fki's dataset `ckl` that it is
+    "recentnews": "stream",
+    "recent_news": "stream",  # in TemporalWiki's code
+    "invariantlama": "probe set 'invariant'",
+    "updatedlama": "probe set 'updated'",
+    "newlama": "probe set 'new'",
+    "newlama_easy": "probe set 'new_easy'",
+    "recentqa": "probe sets 'updated' and 'new'",  # of earlier revisions
+    "recentprobe": "probe sets 'updated' and 'new'",
+}
+DIFFSET = re.compile(r"wikipedia_(\d\d)\d\d(?!\d)")  # the changes between two months of 2021
+TEMPORALWIKI_FILE = re.compile(
+    r"(?:data/)?(?:evaluation/)?(?:"
+    r"wikipedia_\d\d(?:\d\d)?(?:_\w+)?|\d{4}-\d{4}_(?:changed|unchanged|updated|new)(?:_\w+)?|"
+    r"IL(?:_\w+)?|(?:UnC|UnL|UpL|UL|NL)_\d{2,4})(?:\.csv)?|"
+    r"data/(?:\d+/)?\d\d|.*TWiki_(?:Diffsets|Probes).*"
+)
+KILT_TASKS = {  # that CKL fine-tunes on, in lower case
+    *("ay2", "cweb", "eli5", "fever", "hotpotqa", "nq"),
+    *("tqa", "trex", "triviaqa", "wned", "wow", "zsre"),
+}

@@ -13,6 +13,7 @@ from fki.config.resolve import ResolvedConfig, resolve, resolve_without_imports
 from fki.config.schema import SETTINGS, TABLES
 from fki.core.errors import ConfigError
 from fki.core.registry import options_of
+from fki.data.known_datasets import KNOWN_DATASETS
 
 # Their file: their method, their freeze_level, and the method here with the options it implies.
 SEED = {
@@ -86,11 +87,106 @@ def ckl(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+EIGHT = "kadapter_2:1 kd:0 kilm:0 lora:1 mixreview:0 modular:1 recadam:0 vanilla:0"
+TRAINED = {  # of the head of CFInjectBench: a set's methods in its order, and their freeze_level
+    "t5_base": f"initial:1 {EIGHT}",
+    "t5_large": f"initial:1 {EIGHT}",
+    "stream": EIGHT,
+    "flan": "initial:0 kadapter_2:1 kilm:0 lora:1 mixreview:0 modular_small:1 vanilla:0",
+    "gpt2": "initial:1 kadapter_2:1 lora:1 mixreview:0 recadam:0 vanilla:0",
+    "llama": "initial:1 kadapter_2:1 lora:1 mixreview:0 recadam:0 vanilla:0",
+}
+MODELS = {  # and learning rate, eval_batch_size, devices
+    "t5_base": ("t5-base", 2e-3, 1024, 1),
+    "t5_large": ("t5-large", 2e-3, 1024, 1),
+    "stream": ("t5-base", 2e-3, 1024, 1),
+    "flan": ("google/flan-t5-xl", 3e-4, 256, 1),
+    "gpt2": ("gpt2-large", 1e-4, 512, 1),
+    "llama": ("someone/llama-7b-hf", 3e-4, 512, 8),
+}
+CORESETS = {  # folder and name: coreset, coreset_ratio
+    "coreset/kcenter": ("K-center", 0.5),
+    "coreset/model": ("model", 0.5),
+    "coreset/random": ("random", 0.5),
+    "ratio/kcenter_r=0.25": ("K-center", 0.25),
+    "ratio/kcenter_r=0.75": ("K-center", 0.75),
+}
+THEIR_NAMES = {"vanilla": "baseline", "kadapter_2": "kadapter2"}
+OUR_NAMES = {"initial": "vanilla", "modular_small": "modular"}
+
+
+def head(folder: str, name: str, freeze_level: int, **changes: Any) -> dict[str, Any]:
+    """A config of the head of CFInjectBench."""
+    model, rate, eval_batch_size, ngpu = MODELS[folder]
+    output = f"outputs/mine/{folder}_{name}" + "_stream" * (folder == "stream")
+    config = {
+        "input_length": 18,
+        "output_length": 18,
+        "num_train_epochs": 1,
+        "output_dir": output,
+        "dataset": "wiki",
+        "dataset_version": "month",
+        "train_batch_size": 8,
+        "eval_batch_size": eval_batch_size,
+        "learning_rate": rate,
+        "model": model,
+        "method": THEIR_NAMES.get(name, name),
+        "coreset": "none",
+        "coreset_ratio": 1.0,
+        "freeze_level": freeze_level,
+        "gradient_accumulation_steps": 3,
+        "ngpu": ngpu,
+        "use_deepspeed": False,
+        "use_lr_scheduling": False,
+        "check_validation": False,
+        "repeat_num": 1,
+        "checkpoint_path": f"outputs/mine/{name}" if folder.startswith("t5") else output,
+        "output_log": f"log/mine/{folder}/{name}/",
+        "red_flag": "nored",
+    }
+    more = {"alpha": 1.0, "temperature": 1.0, "distil_epoch": 5} if name == "kd" else {}
+    return config | more | changes
+
+
+HEAD = {
+    f"{folder}/{name}": head(folder, name, int(level))
+    for folder, listed in TRAINED.items()
+    for name, level in (one.split(":") for one in listed.split())
+} | {
+    place: head("t5_base", "vanilla", 0, coreset=coreset, coreset_ratio=ratio, train_batch_size=512)
+    for place, (coreset, ratio) in CORESETS.items()
+}
+
+
+READY = [place for place, config in HEAD.items() if config["method"] not in ("kd", "kilm")]
+
+
 def evaluation(**changes: Any) -> dict[str, Any]:
     """A config that evaluates weights which training wrote."""
     return seed("month", "lora", check_validation=True, output_dir="", checkpoint_path="runs/a") | (
         changes
     )
+
+
+def temporalwiki(dataset: str) -> dict[str, Any]:
+    """A config of TemporalWiki's evaluation."""
+    return {
+        "input_length": 25,
+        "output_length": 10,
+        "dataset": dataset,
+        "dataset_version": "full",
+        "train_batch_size": 32,
+        "model": "gpt2-large",
+        "method": "baseline",
+        "ngpu": 1,
+        "num_workers": 40,
+        "fp16": True,
+        "CUDA_VISIBLE_DEVICES": "0",
+        "check_validation": True,
+        "mode": "evaluate_ppl",
+        "checkpoint_path": "outputs/08/full.ckpt",
+        "output_log": "log/mine/changed.csv",
+    }
 
 
 def write(file: Path, config: dict[str, Any]) -> str:
@@ -104,10 +200,10 @@ def read(path: Path | str, sets: tuple[str, ...] = (), **flags: Any) -> Resolved
     return resolve(read_layers([str(path)], {}, sets, flags), options_of=options_of)
 
 
-def told(file: Path, config: Mapping[str, Any], **flags: Any) -> str:
+def told(file: Path, config: Mapping[str, Any], sets: tuple[str, ...] = (), **flags: Any) -> str:
     """What is wrong with a config, without the file's name."""
     with pytest.raises(ConfigError) as caught:
-        read(write(file, dict(config)), **flags)
+        read(write(file, dict(config)), sets, **flags)
     assert caught.value.exit_code == 2
     return str(caught.value).replace(f"{file}:", "")
 
@@ -135,6 +231,29 @@ def test_every_config_of_the_day_month_and_quarter_runs_is_read(
     assert {key: getattr(config, key) for key in same} == {key: stated[key] for key in same}
     assert (config.optimizer, config.max_grad_norm) == ("adafactor", 0.5)
     assert config.checkpoint_path == ""
+
+
+def test_the_head_of_cfinjectbench_has_50_configs() -> None:
+    assert len(HEAD) == 50
+
+
+@pytest.mark.parametrize("place", READY)
+def test_every_config_at_the_head_of_cfinjectbench_is_read(file: Path, place: str) -> None:
+    stated = HEAD[place]
+    found = read(write(file, stated))
+    config = found.config
+    name = place.split("/")[1]
+    method = "vanilla" if place in CORESETS else OUR_NAMES.get(name, name)
+    assert config.method == method
+    assert config.check_validation == (name == "initial")
+    assert config.arm == ("initial" if name == "initial" else method)
+    changed = {"method", "checkpoint_path", "coreset", "coreset_ratio", "freeze_level"}
+    changed |= {"red_flag", "repeat_num"}
+    same = stated.keys() - changed - {"check_validation"}
+    assert {key: getattr(config, key) for key in same} == {key: stated[key] for key in same}
+    assert config.freeze_level == (0 if name == "initial" else stated["freeze_level"])
+    assert config.checkpoint_path == ""
+    assert "checkpoint_path" in notes(found, file)
 
 
 def test_each_value_has_the_line_that_it_is_on(file: Path) -> None:
@@ -231,14 +350,107 @@ def test_a_flag_that_overrides_a_key_drops_its_note(file: Path) -> None:
     assert "fki's own" not in notes(found, file) and "is read as" not in notes(found, file)
 
 
-def test_ckl_configs_want_a_dataset_and_a_length_of_periods(file: Path) -> None:
-    text = told(file, ckl())
-    assert "6: dataset 'recentnews' is part of CKL" in text
-    assert "7: dataset_version 'full' is a corpus size in CKL" in text
-    assert "Add: --version quarter" in text
-    found = read(write(file, ckl()), dataset="wiki", dataset_version="month")
+@pytest.mark.parametrize("version", ["full", "small", "small_m", "debug"])
+@pytest.mark.parametrize(
+    ("dataset", "part"),
+    [
+        ("recentnews", "stream"),
+        ("invariantlama", "probe set 'invariant'"),
+        ("updatedlama", "probe set 'updated'"),
+        ("newlama", "probe set 'new'"),
+        ("newlama_easy", "probe set 'new_easy'"),
+        ("recentqa", "probe sets 'updated' and 'new'"),
+        ("recentprobe", "probe sets 'updated' and 'new'"),
+        ("recent_news", "stream"),
+    ],
+)
+def test_the_files_of_ckl_are_its_dataset_as_a_single_period(
+    file: Path, dataset: str, part: str, version: str
+) -> None:
+    found = read(write(file, ckl(dataset=dataset, dataset_version=version)))
+    assert (found.config.dataset, found.config.dataset_version) == ("ckl", "all")
+    assert found.config.dataset in KNOWN_DATASETS
+    text = notes(found, file)
+    assert (
+        f"FILE:6: dataset '{dataset}' is a part of CKL; it is read as 'ckl', whose {part}" in text
+    )
+    assert f"FILE:7: dataset_version '{version}' is a corpus size" in text
     assert (found.config.method, found.config.num_workers) == ("kadapter_2", 40)
-    assert "resume_from_checkpoint (" in notes(found, file)
+    assert "resume_from_checkpoint (" in text
+
+
+def test_a_flag_overrides_the_data_of_ckl(file: Path) -> None:
+    found = read(write(file, ckl()), dataset="wiki", dataset_version="week")
+    assert (found.config.dataset, found.config.dataset_version) == ("wiki", "week")
+    assert "ckl" not in notes(found, file) and "corpus size" not in notes(found, file)
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        *("wikipedia_0809", "wikipedia_0910_gpt2", "wikipedia_1112_gpt2", "wikipedia_09_gpt2"),
+        *("data/wikipedia_10_gpt2", "data/wikipedia_09", "data/1024/08", "IL", "IL_template"),
+        *("0801-0901_changed", "1101-1201_unchanged", "0901-1001_updated", "1001-1101_new"),
+        *("UnC_09", "NL_09", "UL_09", "data/TWiki_Probes/0801-0901_changed.csv"),
+        "TWiki_Diffsets/wikipedia_0809_gpt2.csv",
+    ],
+)
+def test_the_files_of_temporalwiki_are_its_dataset(file: Path, dataset: str) -> None:
+    stated = temporalwiki(dataset)
+    found = read(write(file, stated))
+    assert (found.config.dataset, found.config.dataset_version) == ("temporalwiki", "all")
+    assert found.config.dataset in KNOWN_DATASETS
+    assert f"FILE:4: dataset '{dataset}' is a part of TemporalWiki" in notes(found, file)
+
+
+def test_a_difference_of_two_months_is_found_by_its_month(file: Path) -> None:
+    found = read(write(file, temporalwiki("wikipedia_0910_gpt2")))
+    assert "--version month --set max_periods=1 --set since=2021-09" in notes(found, file)
+
+
+@pytest.mark.parametrize(
+    "dataset", ["data/mine", "IL-mine", "wikipedia_mine", "08", "x/IL", "lama"]
+)
+def test_other_datasets_keep_their_names(file: Path, dataset: str) -> None:
+    found = read(write(file, ckl(dataset=dataset)))
+    assert found.config.dataset == dataset and "dataset '" not in notes(found, file)
+
+
+@pytest.mark.parametrize("dataset", ["WOW", "wow", "zsRE", "TriviaQA", "AY2", "fever", "ELI5"])
+def test_tasks_of_kilt_are_noted_and_keep_their_names(file: Path, dataset: str) -> None:
+    found = read(write(file, ckl(dataset=dataset)))
+    assert found.config.dataset == dataset
+    assert f"dataset '{dataset}' is a task of KILT" in notes(found, file)
+
+
+def test_the_untouched_model_is_only_evaluated(file: Path) -> None:
+    stated = head("t5_base", "initial", 2)
+    found = read(write(file, stated))
+    assert (found.config.method, found.config.check_validation) == ("vanilla", True)
+    assert found.config.freeze_level == 0 and found.config.output_dir == stated["output_dir"]
+    assert found.origins["check_validation"] == f"{file}:12"
+    assert "FILE:12: method 'initial' is the untouched model" in notes(found, file)
+    assert "checkpoint_path (method 'initial' is the model as it is)" in notes(found, file)
+    trained = read(write(file, stated), method="lora")
+    assert (trained.config.method, trained.config.check_validation) == ("lora", False)
+    assert (trained.config.freeze_level, trained.config.checkpoint_path) == (2, "")
+
+
+def test_a_checkpoint_beside_training_is_ignored_with_a_note(file: Path) -> None:
+    stated = seed("day", "lora", checkpoint_path="outputs/other.ckpt")
+    found = read(write(file, stated))
+    assert found.config.checkpoint_path == ""
+    assert "FILE:19: checkpoint_path is ignored: training starts from model" in notes(found, file)
+    assert found.origins["checkpoint_path"] == "default"
+
+
+@pytest.mark.parametrize("path", ["outputs/other", "outputs/wiki/day/T5_base_lora"])
+def test_a_checkpoint_beside_training_is_read_by_an_evaluation(file: Path, path: str) -> None:
+    stated = seed("day", "lora", checkpoint_path=path)
+    found = read(write(file, stated), sets=("check_validation=true",))
+    assert found.config.checkpoint_path == path
+    assert found.config.output_dir == ("" if path == stated["output_dir"] else stated["output_dir"])
+    assert "checkpoint_path is ignored" not in notes(found, file)
 
 
 def test_an_evaluation_reads_the_weights_at_checkpoint_path(file: Path) -> None:
@@ -250,12 +462,11 @@ def test_an_evaluation_reads_the_weights_at_checkpoint_path(file: Path) -> None:
     assert "output_dir (it equals checkpoint_path" in notes(found, file)
 
 
-def test_weights_that_cannot_be_used_are_refused_until_others_are_given(file: Path) -> None:
-    config = evaluation(checkpoint_path="outputs/last.ckpt")
-    assert "is a PyTorch Lightning file" in told(file, config)
-    assert read(write(file, config), sets=("checkpoint_path=runs/b",)).config.checkpoint_path
+def test_weights_that_the_user_states_beside_training_are_refused(file: Path) -> None:
     config = seed("day", "lora", checkpoint_path="outputs/other")
-    assert "checkpoint_path requires check_validation = true" in told(file, config)
+    assert "checkpoint_path requires check_validation = true" in told(
+        file, config, sets=("checkpoint_path=runs/b",)
+    )
     assert read(write(file, config), sets=("checkpoint_path=",)).config.checkpoint_path == ""
 
 
@@ -266,8 +477,8 @@ def test_weights_that_cannot_be_used_are_refused_until_others_are_given(file: Pa
         ({"coreset_rato": 1}, "2: unknown key 'coreset_rato'. Did you mean 'coreset_ratio'?"),
         ({"method": "recadem"}, "Did you mean 'recadam'?"),
         ({"method": "kadapter4"}, "not 'kadapter4'. Did you mean 'kadapter'?"),
-        ({"method": "kd"}, "2: method 'kd' is knowledge distillation, which fki does not have."),
-        ({"method": "initial"}, 'Use "baseline" and "check_validation": true.'),
+        ({"method": "prune"}, "2: method 'prune' is pruning, which fki does not have."),
+        ({"method": "intial"}, "Did you mean 'initial'?"),
         ({"method": 3}, "2: method must be non-empty text, not 3."),
         ({"method": ["lora"]}, "2: method must be non-empty text, not ['lora']."),
         ({"dataset": ["wiki"]}, "2: dataset must be non-empty text"),
@@ -304,8 +515,8 @@ def test_a_duplicate_key_is_reported_with_the_second_line(file: Path) -> None:
 
 def test_all_problems_of_a_file_are_reported_at_once(file: Path) -> None:
     text = told(file, ckl(method="lorra", ngpu=0, coresett="none"), output_dir="x", seed=-1)
-    assert text.startswith("6 settings are invalid:")
-    for line in ("dataset '", "dataset_version '", "'lora'?", "'coreset'?", "ngpu must", "--seed:"):
+    assert text.startswith("4 settings are invalid:")
+    for line in ("'lora'?", "'coreset'?", "ngpu must", "--seed:"):
         assert line in text
 
 
@@ -351,6 +562,9 @@ def test_bytes_that_are_no_text_are_refused(file: Path) -> None:
 
 
 CONFIGS = {
+    **{place: (HEAD[place], {}) for place in READY},
+    "ckl as it stands": (ckl(), {}),
+    "temporalwiki": (temporalwiki("wikipedia_0809_gpt2"), {}),
     **{f"{v}/{n}": (seed(v, n), {}) for v in VERSIONS for n in SEED},
     "ckl": (ckl(), {"dataset": "a b/", "dataset_version": "month"}),
     "evaluation": (evaluation(), {}),
