@@ -478,7 +478,7 @@ def test_weights_that_the_user_states_beside_training_are_refused(file: Path) ->
         ({"method": "recadem"}, "Did you mean 'recadam'?"),
         ({"method": "kadapter4"}, "not 'kadapter4'. Did you mean 'kadapter'?"),
         ({"method": "prune"}, "2: method 'prune' is pruning, which fki does not have."),
-        ({"method": "intial"}, "Did you mean 'initial'?"),
+        ({"method": "initials"}, "Did you mean 'initial'?"),
         ({"method": 3}, "2: method must be non-empty text, not 3."),
         ({"method": ["lora"]}, "2: method must be non-empty text, not ['lora']."),
         ({"dataset": ["wiki"]}, "2: dataset must be non-empty text"),
