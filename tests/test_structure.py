@@ -21,13 +21,14 @@ ROOT = Path(__file__).resolve().parents[1]
 FKI = ROOT / "fki"
 HEAVY = {"torch", "transformers", "accelerate", "peft", "datasets", "numpy", "matplotlib", "jinja2"}
 ORDER = (  # from below to above; a package imports only those before it
-    *("core", "config", "net", "data", "metrics", "modeling", "methods", "runs", "evaluation"),
-    *("training", "comparison", "exporting", "report", "inference", "results", "api", "sources"),
-    "commands",
+    *("core", "config", "net", "data", "metrics", "modeling", "replay", "methods", "runs"),
+    *("evaluation", "training", "comparison", "exporting", "report", "inference", "results", "api"),
+    *("sources", "commands"),
 )
 BELOW = {name: set(ORDER[:place]) for place, name in enumerate(ORDER)} | {
     "data": {"core", "config"},
     "metrics": {"core"},
+    "replay": {"core", "config"},
     "sources": {"core", "config", "net", "data"},
     "testing": {*ORDER},
     "__main__": {"commands"},
@@ -41,6 +42,7 @@ STRANGERS = {  # what a layer may not import although it is installed
     "data": {*HEAVIER, "accelerate"},
     "metrics": {*HEAVIER, "accelerate"},
     "modeling": HEAVIER,
+    "replay": {*HEAVIER, "transformers", "accelerate", "peft"},
     "methods": {*HEAVIER, "accelerate"},
     "runs": HEAVIER,
     "evaluation": HEAVIER,
@@ -283,11 +285,13 @@ REASONS = {  # modules without a test file of their name: the file that tests th
         "methods/test_kadapter.py",
         "the base class of kadapter and modular",
     ),
+    "methods/mixreview": ("replay/test_uniform.py", "vanilla with this policy"),
     "modeling/decoding": ("evaluation/test_evaluator.py", "decoding is part of evaluation"),
     "modeling/modeling_fki": ("methods/test_kadapter.py", "the modules of the methods"),
     "modeling/runtime": ("exporting/test_export.py", "runtimes are compared in exports"),
     "net/bzip2": ("sources/wikidata/test_dump_pieces.py", "blocks of a dump"),
     "net/resolve_source": ("sources/test_dataset_writer.py", "places that a request names"),
+    "replay/question_pool": ("replay/test_prioritized.py", "the pool of this policy"),
     "runs/output_log": ("commands/test_train.py", "the command's --set output_log"),
     "runs/recorded_answers": (
         "exporting/test_parity.py",

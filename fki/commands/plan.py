@@ -73,6 +73,8 @@ def _show_settings(resolved: "ResolvedConfig", show: Show) -> None:
 
 
 def _show_estimate(work: "RunEstimate", show: Show) -> None:
+    from fki.core import registry
+
     table = make_table("estimate", "")
     table.add_row("periods", f"{work.periods} ({work.first} to {work.last})")
     table.add_row("evaluations", f"{work.rows}, with {format_number(work.probes, 0)} answers")
@@ -102,6 +104,8 @@ def _show_estimate(work: "RunEstimate", show: Show) -> None:
     )
     kept = f" (up to {format_number(work.states / 2**20, 0)} MiB)" if work.states else ""
     table.add_row("encoder", work.encoder + kept)
+    if work.replay != "none":
+        table.add_row("replay", f"{work.replay}: {registry.REPLAY[work.replay].summary}")
     table.add_row("time", work.time)
     for name, value in work.notes.items():
         table.add_row(name, format_number(value, 4))

@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fki.config.schema import flatten, name_arm, settings_affecting
+from fki.config.schema import Config, flatten, name_arm, settings_affecting
+from fki.core import registry
 from fki.core.errors import ConfigError, DataError, did_you_mean
 from fki.runs.protocol import read_protocol
 from fki.runs.run_dir import RUN, Run, find_runs
@@ -43,6 +44,13 @@ class FinishedRun:
     def method(self) -> str:
         """The name of its method; `initial` if it evaluates the untouched model."""
         return name_arm(self.info["config"])
+
+    @property
+    def label(self) -> str:
+        """The method, and the replay policy if it is not the method's own."""
+        replay = self.settings.get("replay", "none")
+        is_own = replay in ("none", _own_replay(self.method))
+        return self.method if is_own else f"{self.method}+{replay}"
 
     @property
     def seed(self) -> int:
@@ -105,6 +113,9 @@ def _read_run(run: Run) -> FinishedRun:
     if info["status"] != "done":
         raise DataError(f"It is not done: its status is '{info['status']}'.")
     settings = {k: v for k, v in flatten(info["config"]).items() if k not in _shared_settings()}
+    settings |= {key: value for key, value in _defaults().items() if key not in settings}
+    if settings["replay"] == "auto":
+        settings["replay"] = _own_replay(str(info["config"]["method"]))
     if settings.get("mixed_precision") == "auto":  # the measured choice affects the weights
         settings["mixed_precision"] = info["environment"].get("precision", "auto")
     finished = FinishedRun(run, info, settings)
@@ -124,6 +135,18 @@ def _read_run(run: Run) -> FinishedRun:
 def _shared_settings() -> frozenset[str]:
     """The settings that may differ between the runs of an arm."""
     return frozenset({"seed", *settings_affecting("nothing")})
+
+
+@cache
+def _defaults() -> Mapping[str, Any]:
+    """The value of each setting that runs of earlier versions may lack."""
+    values = flatten(Config().model_dump(exclude={"options"}))
+    return {key: value for key, value in values.items() if key not in _shared_settings()}
+
+
+def _own_replay(method: str) -> str:
+    """The replay policy of a built-in method; "none" for others."""
+    return registry.BUILTIN[method].replay if method in registry.BUILTIN else "none"
 
 
 def group_runs(
@@ -207,7 +230,7 @@ def _rank(run: FinishedRun) -> int:
 def _names(arms: Sequence[Sequence[FinishedRun]], by: str) -> list[str]:
     """The method of each arm, or its value of `by`, with what differs where arms share that."""
     firsts = [runs[0] for runs in arms]
-    names = [_value(run, by) if by else run.method for run in firsts]
+    names = [_value(run, by) if by else run.label for run in firsts]
     if by not in ("", "method", "preset", "version"):
         names = [f"{by}={name}" for name in names]
     if by not in ("", "method"):

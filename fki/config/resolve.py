@@ -56,8 +56,8 @@ def resolve(
     """Merge layers, lowest first, into one config. Tables merge key by key.
 
     Args:
-        options_of: returns the options class of a method, such as `registry.options_of`. Called
-            for the selected method and for tables that a layer states.
+        options_of: returns the options class of a method or a replay policy, such as
+            `registry.options_of`. Called for the selected ones and for tables that a layer states.
     Raises:
         ConfigError: one line for each unknown key and each invalid value.
     """
@@ -101,12 +101,13 @@ def resolve(
 
 
 def check_effects(resolved: ResolvedConfig) -> list[str]:
-    """Notes on options of other methods than the selected one, which have no effect.
+    """Notes on options of other methods and replay policies than the selected ones: no effect.
 
     Raises ConfigError if `--set` states such an option: that is a mistake.
     """
     method = resolved.config.method
-    used = {registry.table_of(method), *TABLES}
+    replay = registry.replay_of(resolved.config.replay, method)
+    used = {registry.table_of(method), registry.REPLAY[replay].table, *TABLES}
     unused = {
         key: origin
         for key, origin in resolved.origins.items()
@@ -114,10 +115,12 @@ def check_effects(resolved: ResolvedConfig) -> list[str]:
     }
     typed = [key for key, origin in unused.items() if origin == "--set"]
     if typed:
-        owner = registry.method_of_table(typed[0].partition(".")[0])
+        owner = registry.owner_of_table(typed[0].partition(".")[0])
+        is_policy = owner in registry.REPLAY
+        selected = f"replay is {replay}" if is_policy else f"the method is {method}"
         raise ConfigError(
-            f"{', '.join(typed)} has no effect: the method is {method}.",
-            hint=f"Add --method {owner}, or leave it out.",
+            f"{', '.join(typed)} has no effect: {selected}.",
+            hint=f"Add {'--set replay=' if is_policy else '--method '}{owner}, or leave it out.",
         )
     return [f"{origin}: {key} has no effect with {method}." for key, origin in unused.items()]
 
@@ -271,15 +274,19 @@ def _options_classes(
     options_of: Callable[[str], type[BaseModel]],
     problems: SettingProblems,
 ) -> dict[str, type[BaseModel]]:
-    """The options class of the selected method's table and of each other stated table."""
+    """The options class of the tables of the selected method and replay policy, and of each other
+    stated table."""
     classes: dict[str, type[BaseModel]] = {}
-    method = values.get("method")
+    method, replay = values.get("method"), values.get("replay")
     try:
         if isinstance(method, str) and (table := registry.table_of(method)):
             classes[table] = options_of(method)
+        if isinstance(replay, str) and replay in registry.REPLAY:
+            table = registry.REPLAY[replay].table
+            classes |= {table: options_of(replay)} if table and table not in classes else {}
         for key in values:
             if key not in SETTINGS and key not in classes:
-                owner = registry.method_of_table(key)
+                owner = registry.owner_of_table(key)
                 if owner:
                     classes[key] = options_of(owner)
     except FkiError as error:

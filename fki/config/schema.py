@@ -71,6 +71,12 @@ class Budget(BaseModel):
     """Floating-point operations, estimated from the model's shapes."""
 
 
+class Options(BaseModel):
+    """The own settings of a method or of a replay policy; an unknown name is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
 class Config(BaseModel):
     """All settings of a run, frozen. `resolve.resolve` builds it and fills `options`."""
 
@@ -87,6 +93,9 @@ class Config(BaseModel):
     method: NonEmptyText = setting("vanilla", affects="results")
     """Training method: a built-in method or the name of an installed plug-in. `initial` is read as
     vanilla with check_validation = true: the untouched model."""
+    replay: Literal["auto", "none", "uniform", "prioritized"] = setting("auto", affects="results")
+    """Older examples that train beside the new ones. uniform: a sample. prioritized: the examples
+    with the largest losses. auto: uniform with mixreview, none with the other methods."""
     dataset: NonEmptyText = setting("wiki", affects="results", in_evaluation=True)
     """Dataset: a known name or a folder."""
     dataset_version: Version = setting("quarter", affects="results", in_evaluation=True)
@@ -293,3 +302,11 @@ def find_conflicts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if settings.get("checkpoint_path") and settings.get("check_validation", False) is False:
         text = "requires check_validation = true. To train from model: --set checkpoint_path="
         yield "checkpoint_path", text
+    replay, method = settings.get("replay", "auto"), settings.get("method")
+    if method in ("joint", "retrieval") and replay not in ("auto", "none"):
+        yield "replay", f"= '{replay}' does not fit method = '{method}', which has all examples."
+    if method == "mixreview" and replay not in ("auto", "uniform"):
+        text = (
+            f"= '{replay}' contradicts method = 'mixreview', which is vanilla with uniform replay."
+        )
+        yield "replay", f"{text} Add: --method vanilla"

@@ -21,12 +21,13 @@ GROUP = "fki.methods"
 
 @dataclass(frozen=True, slots=True)
 class Builtin:
-    """A built-in method: import path, table of its options ("": none), one-line summary."""
+    """A built-in method or replay policy: import path, table of options ("": none), summary."""
 
     target: str
     table: str
     summary: str
     is_bound: bool = False  # a bound that other methods are compared with; see `bound_names`
+    replay: str = "none"  # of a method: the policy of `replay = "auto"`
 
 
 BUILTIN = {
@@ -44,6 +45,7 @@ BUILTIN = {
         "fki.methods.mixreview:MixReview",
         "mixreview",
         "Fine-tuning on new examples and a sample of old ones.",
+        replay="uniform",
     ),
     "modular": Builtin(
         "fki.methods.modular:Modular", "modular", "A second, small encoder parallel to the first."
@@ -65,6 +67,17 @@ BUILTIN = {
     ),
 }
 INITIAL = "initial"  # the untouched model: vanilla that is only evaluated
+REPLAY = {  # policies by name
+    "none": Builtin("fki.replay.base:Replay", "", "New examples only."),
+    "uniform": Builtin(
+        "fki.replay.uniform:UniformReplay", "mixreview", "New examples and a sample of old ones."
+    ),
+    "prioritized": Builtin(
+        "fki.replay.prioritized:PrioritizedReplay",
+        "prioritized",
+        "New and old examples, the least known first.",
+    ),
+}
 ALIASES = {"vannila": "vanilla", "baseline": "vanilla"}  # names in the original research code
 
 
@@ -111,9 +124,29 @@ def method_class(name: str) -> type[Any]:
         FkiError: a plug-in failed to import, or its class is not a method.
     """
     name, _ = canonical_name(name)
-    if name not in BUILTIN:
-        return _plugin_class(_plugins()[name])
-    module, _, attribute = BUILTIN[name].target.partition(":")
+    return _import(BUILTIN[name]) if name in BUILTIN else _plugin_class(_plugins()[name])
+
+
+def replay_class(name: str) -> type[Any]:
+    """Import the class of a replay policy, a subclass of `fki.replay.base.Replay`."""
+    return _import(REPLAY[name])
+
+
+def replay_of(setting: str, method: str) -> str:
+    """The replay policy for the setting `replay`; "auto" is the method's own.
+
+    Raises as `method_class`. Imports plug-ins only.
+    """
+    if setting != "auto":
+        return setting
+    name, _ = canonical_name(method)
+    if name in BUILTIN:
+        return BUILTIN[name].replay
+    return str(getattr(method_class(name), "replay", "none"))
+
+
+def _import(entry: Builtin) -> type[Any]:
+    module, _, attribute = entry.target.partition(":")
     imported: type[Any] = getattr(import_module(module), attribute)
     return imported
 
@@ -131,9 +164,13 @@ def _plugin_class(entry: EntryPoint) -> type[Any]:
     return plugin
 
 
-def options_of(name: str) -> type[Any]:
-    """The pydantic class of a method's options. Imports the method; raises as `method_class`."""
-    options: type[Any] = method_class(name).Options
+def options_of(owner: str) -> type[Any]:
+    """The pydantic class of the options of a method, or of a replay policy.
+
+    Imports the owner; raises as `method_class`.
+    """
+    is_policy = owner in REPLAY and owner not in BUILTIN
+    options: type[Any] = (replay_class if is_policy else method_class)(owner).Options
     return options
 
 
@@ -153,8 +190,11 @@ def table_of(name: str) -> str:
     return name if table == "vanilla" else str(table)  # "vanilla" is inherited from Method
 
 
-def method_of_table(table: str) -> str | None:
-    """The first method with this table. Imports plug-ins only if no built-in method has it."""
+def owner_of_table(table: str) -> str | None:
+    """The first method or replay policy with this table.
+
+    Imports plug-ins only if no built-in method or policy has it.
+    """
     return next((name for name, its_table in _tables() if its_table == table), None)
 
 
@@ -164,8 +204,9 @@ def table_names() -> list[str]:
 
 
 def _tables() -> Iterator[tuple[str, str]]:
-    """Yield (method, table) for each method with a table, built-in ones first."""
-    for name in method_names():
+    """Yield (owner, table) for each method and replay policy with a table, built-in ones first."""
+    yield from ((name, entry.table) for name, entry in (BUILTIN | REPLAY).items() if entry.table)
+    for name in _plugins():
         try:
             table = table_of(name)
         except FkiError as error:

@@ -99,6 +99,7 @@ class Example:
     is_invariant: bool = False  # of a time-invariant fact
     is_text: bool = False  # `source` is a document and `target` is empty
     other_sources: tuple[str, ...] = ()  # the same question in the other wordings that are taught
+    piece: int = -1  # of a document: the number of the chunk that is meant; -1: all of them
 
     @property
     def sources(self) -> tuple[str, ...]:

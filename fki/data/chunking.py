@@ -100,12 +100,14 @@ class TextChunker:
     def corrupt(self, example: Example, seed: int) -> list[tuple[list[int], list[int]]]:
         """(source, target) token ids of each chunk of a document, both ending in EOS.
 
-        The masked spans depend on the seed, the example's id and the chunk's number alone.
+        Only those of one chunk if the example is a piece. The masked spans depend on the seed, the
+        example's id and the chunk's number alone.
         """
         [pieces] = self.chunk([example.source])
         return [
             self._corrupt(piece, random.Random(f"{seed}|{example.id}|{number}"))
             for number, piece in enumerate(pieces)
+            if example.piece in (-1, number)
         ]
 
     def _corrupt(self, piece: Chunk, rng: random.Random) -> tuple[list[int], list[int]]:

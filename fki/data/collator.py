@@ -1,6 +1,7 @@
 """Tokenization of examples, once per text, and collation of token ids into padded batches."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ class TokenizedExample(NamedTuple):
     source: list[int]
     target: list[int]
     id: str = ""  # of the example, for display
+    number: int = -1  # of the example among those that were encoded together
 
 
 class TargetCheck:
@@ -112,22 +114,39 @@ class ExampleTokenizer:
         Args:
             seed: determines, with the example's id, which spans of a document are masked.
         """
-        documents, questions = split_documents(examples)
-        sources = self.tokenize_sources([e.source for e in questions])
-        targets = self.tokenize_targets([e.target for e in questions])
-        answered = zip(sources, targets, (e.id for e in questions), strict=True)
-        self.chunker.chunk([e.source for e in documents])  # tokenizes all of them in one call
+        questions = [(i, e) for i, e in enumerate(examples) if not e.is_text]
+        documents = [(i, e) for i, e in enumerate(examples) if e.is_text]
+        sources = self.tokenize_sources([e.source for _, e in questions])
+        targets = self.tokenize_targets([e.target for _, e in questions])
+        answered = [
+            (source, target, e.id, i)
+            for source, target, (i, e) in zip(sources, targets, questions, strict=True)
+        ]
+        self.chunker.chunk([e.source for _, e in documents])  # tokenizes all of them in one call
         chunks = [
-            (*pair, document.id)
-            for document in documents
+            (*pair, document.id, i)
+            for i, document in documents
             for pair in self.chunker.corrupt(document, seed)
         ]
         return [TokenizedExample(*parts) for parts in (*answered, *chunks)]
 
     def count_examples(self, examples: Sequence[Example]) -> int:
         """The number of tokenized examples that `encode` returns: each chunk counts as one."""
-        documents, questions = split_documents(examples)
-        return len(questions) + sum(map(len, self.chunker.chunk([e.source for e in documents])))
+        whole = [e.source for e in examples if e.is_text and e.piece < 0]
+        others = len(examples) - len(whole)
+        return others + sum(map(len, self.chunker.chunk(whole)))
+
+    def split_into_pieces(self, examples: Sequence[Example]) -> list[Example]:
+        """The examples, with each chunk of a document as an example of its own."""
+        texts = [e.source for e in examples if e.is_text]
+        counts = iter([len(chunks) for chunks in self.chunker.chunk(texts)])
+        pieces: list[Example] = []
+        for example in examples:
+            if example.is_text:
+                pieces += [replace(example, piece=number) for number in range(next(counts))]
+            else:
+                pieces.append(example)
+        return pieces
 
     def count_tokens(self, examples: Sequence[Example]) -> int:
         """Input and target tokens of these examples, without padding."""
@@ -174,11 +193,6 @@ class ExampleTokenizer:
         blank = body.index(self.sentinel_id) if self.sentinel_id in body else len(body)
         start = max(0, min(len(body) - room, blank - room // 2))
         return body[start : start + room] + ids[-1:]
-
-
-def split_documents(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
-    """The documents, and the examples that have an answer, each in their order."""
-    return [e for e in examples if e.is_text], [e for e in examples if not e.is_text]
 
 
 def number_segments(sides: Sequence[Sequence[int]]) -> list[list[int]]:

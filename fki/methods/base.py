@@ -18,23 +18,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from fki.config.schema import Config
+from fki.config.schema import Options as Options
 from fki.core import registry
 from fki.core.errors import ConfigError
 from fki.core.types import Example, Period
 from fki.data.collator import ExampleTokenizer
 from fki.methods.adafactor import Adafactor, adafactor_bytes
 from fki.modeling.encoder_cache import FrozenEncoder, detect_frozen_encoder
-
-
-class Options(BaseModel):
-    """A method's own settings; an unknown name is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class OptimizerBytes(NamedTuple):
@@ -82,6 +76,7 @@ class Method:
 
     Attributes:
         table: name of the preset's table with the options, for methods that share one.
+        replay: the replay policy of `replay = "auto"`.
         supports_packing: may a row hold several examples, under an attention mask [B, 1, T, T]?
         trains: does the method train the model? If not, it has no trainable parameters, and `mix`
             receives the periods but returns no examples.
@@ -90,6 +85,7 @@ class Method:
     """
 
     table: ClassVar[str] = "vanilla"
+    replay: ClassVar[str] = "none"
     supports_packing: ClassVar[bool] = True
     trains: ClassVar[bool] = True
     Options: ClassVar[type[Options]] = Options
@@ -100,7 +96,10 @@ class Method:
 
     @property
     def corpus(self) -> str:
-        """The file of examples for `review` in `mix`; "" for the stream's base knowledge."""
+        """The file of examples for `review` in `mix`.
+
+        "": that of the replay policy, or else the stream's base knowledge.
+        """
         return ""
 
     def prepare(self, model: PreTrainedModel) -> nn.Module:
@@ -171,11 +170,11 @@ class Method:
     def mix(
         self, period: Period, review: Sequence[Example], epoch: int, seed: int
     ) -> Sequence[Example]:
-        """Return the examples of one epoch, in any order; all of the period's must be among them.
+        """Return the new examples of one epoch, in any order; the period's must all be among them.
 
-        The result may depend only on the arguments and on earlier periods. Periods come in the
-        stream's order. Epochs come in order up to the end of the budget, or a resumed run calls
-        only the last one.
+        The replay policy (`fki.replay`) adds older examples. The result may depend only on the
+        arguments and on earlier periods. Periods come in the stream's order. Epochs come in order
+        up to the end of the budget, or a resumed run calls only the last one.
 
         Args:
             review: older examples: the rows of `corpus`, or else the base knowledge.

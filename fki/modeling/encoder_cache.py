@@ -73,6 +73,7 @@ class EncoderCache:
         self.max_bytes, self.folder = max_bytes, folder
         self.layers = sorted({*frozen.taps, frozen.encoder.config.num_layers})
         self.groups: dict[str, CachedStates] = {}
+        self.kept: set[str] = set()  # names of groups that are not dropped to make room
         self._weights: object = None  # the version of the weights that computed the groups
 
     def fetch(self, name: str, sources: Sequence[list[int]]) -> CachedStates | None:
@@ -81,22 +82,43 @@ class EncoderCache:
         Older groups are dropped to make room, and all groups once the encoder's weights change.
         Returns None if the group does not fit.
         """
+        self._drop_outdated()
+        return self.groups.get(name) or self._store(name, sources, None)
+
+    def replace(self, name: str, sources: Sequence[list[int]]) -> CachedStates | None:
+        """Return the group of this name with exactly these sources.
+
+        States that the group had are kept; the missing ones are computed as a whole. The bits thus
+        depend on the sequence of calls with this name. The group is not dropped to make room for
+        others. Returns None if it does not fit.
+        """
+        self._drop_outdated()
+        self.kept.add(name)
+        return self._store(name, sources, self.groups.pop(name, None))
+
+    def _drop_outdated(self) -> None:
+        """Drop all groups if the encoder's weights have changed."""
         # address and write count of each weight: hashing the weights would take longer
         weights = [(p.data_ptr(), p._version) for p in self.frozen.encoder.parameters()]
         if weights != self._weights:
             self.groups.clear()
             self._weights = weights
-        if name not in self.groups:
-            unique = list({source_key(source): source for source in sources}.values())
-            size = sum(map(len, unique)) * self.bytes_per_token
-            while self.groups and self.size_bytes + size > self.max_bytes:
-                del self.groups[next(iter(self.groups))]
-            if size > self.max_bytes or not self._has_disk_space(size) or not unique:
-                return None
-            try:
-                self.groups[name] = self._compute_group(unique)
-            except OSError:  # the disk is full after all
-                return None
+
+    def _store(
+        self, name: str, sources: Sequence[list[int]], before: CachedStates | None
+    ) -> CachedStates | None:
+        """Store a group, with what `before` has; None if it does not fit."""
+        unique = list({source_key(source): source for source in sources}.values())
+        size = sum(map(len, unique)) * self.bytes_per_token
+        others = [group for group in self.groups if group not in self.kept]
+        while others and self.size_bytes + size > self.max_bytes:
+            del self.groups[others.pop(0)]
+        if self.size_bytes + size > self.max_bytes or not self._has_disk_space(size) or not unique:
+            return None
+        try:
+            self.groups[name] = self._compute_group(unique, before)
+        except OSError:  # the disk is full after all
+            return None
         return self.groups[name]
 
     def drop(self, name: str) -> None:
@@ -156,13 +178,24 @@ class EncoderCache:
             logger.info("No disk space for %d bytes of encoder states in %s", size, self.folder)
         return has_space
 
-    def _compute_group(self, sources: Sequence[list[int]]) -> CachedStates:
+    def _compute_group(
+        self, sources: Sequence[list[int]], before: CachedStates | None
+    ) -> CachedStates:
+        """The states of different sources; those that `before` has are copied."""
         offsets, end = {}, 0
+        missing: list[list[int]] = []
         for source in sources:
             offsets[source_key(source)] = end
             end += len(source)
         group = CachedStates(self._allocate_table(end), offsets)
-        for batch in self._iter_batches(sources):
+        for source in sources:
+            key, size = source_key(source), len(source)
+            if before is None or key not in before.offsets:
+                missing.append(source)
+                continue
+            start, old = offsets[key], before.offsets[key]
+            group.table[start : start + size] = before.table[old : old + size]
+        for batch in self._iter_batches(missing):
             states = self.compute(batch).to(group.table.dtype).cpu()
             for row, start, key in iter_segments(batch):
                 size, offset = len(key) // 8, offsets[key]

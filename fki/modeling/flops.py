@@ -11,7 +11,7 @@ A single forward pass shows which layers see source tokens, which see target tok
 a gradient for their input. The estimate therefore covers whatever modules a method adds.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -28,11 +28,13 @@ SOURCE_TOKENS, TARGET_TOKENS = 64, 1  # of the forward pass: a layer sees a * 64
 
 
 class TokenCosts(NamedTuple):
-    """Operations of training on one token."""
+    """Operations on one token: of training, and of a forward pass without gradients."""
 
     source: float
     target: float
     uncached_source: float = 0.0  # of a cached encoder, for a source token that is not cached yet
+    forward_source: float = 0.0  # without a cached encoder
+    forward_target: float = 0.0
 
 
 class LayerCall(NamedTuple):
@@ -55,7 +57,7 @@ class FlopEstimator:
         """Measured at first use, when the method has decided which parameters train."""
         cache = self.encoder_cache
         cached_layers = set(cache.frozen.encoder.modules()) if cache else set()
-        source = target = uncached = 0.0
+        source = target = uncached = forward_source = forward_target = 0.0
         with _record_layer_calls(self.model) as calls:
             _run_forward(self.model)
         for layer, tokens, needs_input_grad in calls:
@@ -67,7 +69,10 @@ class FlopEstimator:
                 uncached += cost * sources
             else:
                 source, target = source + cost * sources, target + cost * targets
-        return TokenCosts(source, target, uncached)
+                forward = 2 * sum(p.numel() for p in weights)
+                forward_source += forward * sources
+                forward_target += forward * targets
+        return TokenCosts(source, target, uncached, forward_source, forward_target)
 
     def new_meter(self) -> "FlopMeter":
         """A meter for one period, from its first step on."""
@@ -81,7 +86,30 @@ class FlopMeter:
     def __init__(self, costs: TokenCosts, capacity: int) -> None:
         """`capacity`: source tokens that fit into the encoder cache."""
         self.costs, self.capacity = costs, capacity
+        self.is_fixed = False  # are no other sources cached than those of `mark_cached`?
         self.cached: set[bytes] = set()  # keys of sources
+
+    def mark_cached(self, sources: Sequence[list[int]], cached: Set[bytes]) -> float:
+        """Operations of the encoder for these sources, apart from those with keys in `cached`.
+
+        From now on they count as cached, if they fit into the cache together, and no others do.
+        """
+        keys = {source_key(source): len(source) for source in sources}
+        self.is_fixed = True
+        if sum(keys.values()) > self.capacity:
+            return 0.0  # each pass runs the encoder
+        self.cached = set(keys)
+        fresh = sum(size for key, size in keys.items() if key not in cached)
+        return self.costs.uncached_source * fresh
+
+    def count_forward(self, passes: Sequence[TokenizedExample]) -> float:
+        """Operations of forward passes without gradients over cached or trained sources."""
+        source = sum(len(example.source) for example in passes)
+        target = sum(len(example.target) for example in passes)
+        uncached = sum(map(self._count_uncached, passes)) if self.is_stateful else 0
+        costs = self.costs
+        forward = costs.forward_source * source + costs.forward_target * target
+        return forward + costs.uncached_source * uncached
 
     @property
     def is_stateful(self) -> bool:
@@ -101,6 +129,8 @@ class FlopMeter:
         key, size = source_key(example.source), len(example.source)
         if key in self.cached:
             return 0
+        if self.is_fixed:
+            return size
         self.capacity -= size
         if self.capacity >= 0:
             self.cached.add(key)

@@ -61,6 +61,12 @@ class RunPosition:
     period: int = 0  # trained periods of the next phase
     step: int = 0  # optimizer steps of the next period
     seconds: float = 0.0  # that these steps took
+    tokens: int = 0  # of these steps
+    flops: float = 0.0  # of these steps
+
+    def begin_period(self) -> None:
+        """No step of the next period is done yet."""
+        self.step, self.seconds, self.tokens, self.flops = 0, 0.0, 0, 0.0
 
 
 @dataclass(slots=True)

@@ -29,6 +29,7 @@ class OptimizerBatch(NamedTuple):
     examples: list[TokenizedExample]  # over all processes
     local_examples: list[TokenizedExample]  # of this process
     micro_batches: list[Batch]  # of the local examples, one for each forward pass
+    members: list[list[TokenizedExample]]  # of each micro-batch, in the order of their targets
     max_examples: int  # examples of a micro-batch, at most
 
 
@@ -86,9 +87,10 @@ class Batcher:
         for batch, share, parts in zip(batches, shares, micro_batches, strict=True):
             whole, local = [examples[i] for i in batch], [examples[i] for i in share]
             collated = [next(loader) for _ in parts]
+            members = list_members(examples, parts)
             if not collated:  # a process without examples still takes part in the step
-                collated = [mask_all_labels(self.tokenizer.collate(whole[:1]))]
-            yield OptimizerBatch(whole, local, collated, max_examples)
+                collated, members = [mask_all_labels(self.tokenizer.collate(whole[:1]))], [[]]
+            yield OptimizerBatch(whole, local, collated, members, max_examples)
 
     def halve_micro_batches(self) -> None:
         """Halve the examples of a micro-batch and stop packing, from now on."""
@@ -102,7 +104,10 @@ class Batcher:
         parts = self._split(batch.local_examples, range(len(batch.local_examples)))
         collate = self.tokenizer.collate_packed
         micro_batches = [collate([rows[row] for row in part]) for part in parts]
-        return batch._replace(micro_batches=micro_batches, max_examples=self.max_examples)
+        members = list_members(batch.local_examples, parts)
+        return batch._replace(
+            micro_batches=micro_batches, members=members, max_examples=self.max_examples
+        )
 
     def _split(self, examples: Sequence[TokenizedExample], share: Sequence[int]) -> list[Rows]:
         budget = self.config.micro_batch_tokens or math.inf
@@ -118,6 +123,13 @@ class PackedRows(Dataset[list[TokenizedExample]]):
 
     def __getitem__(self, row: Sequence[int]) -> list[TokenizedExample]:
         return [self.examples[i] for i in row]
+
+
+def list_members(
+    examples: Sequence[TokenizedExample], parts: Sequence[Rows]
+) -> list[list[TokenizedExample]]:
+    """The examples of each micro-batch, row by row."""
+    return [[examples[i] for row in rows for i in row] for rows in parts]
 
 
 def mask_all_labels(batch: Batch) -> Batch:

@@ -33,6 +33,13 @@ class BudgetUsage:
         return any(limit and getattr(self, name) >= limit for name, limit in limits.items())
 
 
+class PeriodStart(NamedTuple):
+    """The meter of a period, and the operations before its first step."""
+
+    meter: FlopMeter
+    flops: float
+
+
 class PeriodPlan(NamedTuple):
     """The epochs that a period starts; the budget may end the last one early."""
 
@@ -67,15 +74,18 @@ class PeriodPlanner:
         mix: Callable[[int], Sequence[Example]],
         *,
         count_usage: bool = False,
+        start: PeriodStart | None = None,
     ) -> PeriodPlan:
         """Plan one period.
 
         Args:
             mix: returns the examples of an epoch; called in order, for each epoch that starts.
             count_usage: go through all batches to count tokens and operations.
+            start: the meter and the operations before the first step, if not a new one and 0.
         """
-        plan = PeriodPlan([], [], BudgetUsage(), False)
-        meter = self.flop_estimator.new_meter() if count_usage or self.must_count else None
+        start = start or PeriodStart(self.flop_estimator.new_meter(), 0.0)
+        plan = PeriodPlan([], [], BudgetUsage(flops=start.flops), False)
+        meter = start.meter if count_usage or self.must_count else None
         for epoch in range(self.config.num_train_epochs):
             if plan.usage.has_reached(self.config.budget):
                 return plan._replace(is_cut=True)

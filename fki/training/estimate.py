@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fki.config.schema import Budget, Config
+from fki.core import registry
 from fki.core.formatting import format_minutes
 from fki.core.types import Example, Period
 from fki.modeling import load
+from fki.replay.base import Replay
 from fki.training import session
 from fki.training.budget import BudgetUsage
 from fki.training.run_lifecycle import peak_run_bytes
@@ -40,6 +42,7 @@ class RunEstimate:
     precision: str
     precision_trial: str  # both speeds, as a phrase; "" if fp32 was set
     encoder: str
+    replay: str
     states: int
     time: str
     minutes: float
@@ -87,6 +90,7 @@ def estimate_run(config: Config) -> RunEstimate:
         precision=_precision(ready),
         precision_trial=ready.precision.trial.describe() if ready.precision.trial else "",
         encoder=describe_encoder_use(ready),
+        replay=registry.replay_of(config.replay, config.method),
         states=_encoder_cache_bytes(ready),
         time=f"roughly {format_minutes(minutes)} on this machine, by a short trial",
         minutes=minutes,
@@ -96,14 +100,15 @@ def estimate_run(config: Config) -> RunEstimate:
 
 
 def _estimate_usage(ready: Session) -> list[BudgetUsage]:
-    """The usage of each period, with the examples that the method mixes in.
+    """The usage of each period, with the examples that method and replay mix in.
 
-    With a budget it is counted batch by batch.
+    With a budget or replay it is counted batch by batch.
     """
     budget, trainer = ready.config.budget, ready.trainer
     if not ready.method.trains:
         return [BudgetUsage() for _ in ready.periods]
-    if budget.steps or budget.tokens or budget.flops:
+    is_limited = bool(budget.steps or budget.tokens or budget.flops)
+    if is_limited or type(trainer.replay) is not Replay:
         return [trainer.plan(period, count_usage=True).usage for period in ready.periods]
     if ready.config.wordings > 1:  # an epoch's sources differ from those of the next
         return [_count_own_examples(ready, period) for period in ready.periods]
@@ -174,7 +179,10 @@ def _encoder_cache_bytes(ready: Session) -> int:
     """Bytes of the encoder cache: for the largest period, and for all probes."""
     training, evaluation = ready.trainer.encoder_cache, ready.evaluator.encoder_cache
     size = 0
-    if training:
+    if training and ready.trainer.adaptive:  # counted for the last period, with the largest pool
+        sources = ready.trainer.adaptive.sources
+        size += sum(map(len, sources)) * training.bytes_per_token
+    elif training:
         sizes = [ready.tokenizer.count_tokens(_in_all_wordings(p)) for p in ready.periods]
         size += max(sizes, default=0) * training.bytes_per_token
     if evaluation:

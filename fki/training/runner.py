@@ -96,6 +96,8 @@ class Runner:
         self.steps_at_last_check = self.totals.steps
         for period in self._trained_periods():
             self.session.trainer.skip_period(period)
+        if self.state.position.step:
+            self.session.trainer.reopen_period(self._next_period())
         self.session.trainer.load_state(checkpoint.load_training(saved))
         if self.session.is_main:
             resume.truncate_logs(self.run, sizes)
@@ -105,6 +107,11 @@ class Runner:
         at, phases = self.state.position, self.session.phases
         done = [period for phase in phases[: at.phase] for period in phase.periods]
         return [*done, *(phases[at.phase].periods[: at.period] if at.phase < len(phases) else ())]
+
+    def _next_period(self) -> Period:
+        """The period that is trained next, or whose training goes on."""
+        at = self.state.position
+        return self.session.phases[at.phase].periods[at.period]
 
     @property
     def totals(self) -> RunTotals:
@@ -155,17 +162,25 @@ class Runner:
         for period in periods[at.period :]:
             state, began = self.optimizer_state, time.perf_counter()
             for step in trainer.train_period(
-                period, start=at.step, seconds=at.seconds, optimizer_state=state
+                period,
+                start=at.step,
+                seconds=at.seconds,
+                tokens=at.tokens,
+                flops=at.flops,
+                optimizer_state=state,
             ):
                 self.optimizer_state, at.step = None, step.step
                 at.seconds += step.seconds
+                at.tokens += step.tokens
+                at.flops += step.flops
                 self._log(step)
                 yield step
                 if step.is_settled:
                     self._handle_requests(f"{period.name}-step{step.step}")
             if not self.session.method.trains:  # such as the seconds of indexing
                 self.totals.train_seconds += time.perf_counter() - began
-            at.period, at.step, at.seconds = at.period + 1, 0, 0.0
+            at.period += 1
+            at.begin_period()
             self.totals.stream_tokens += self.session.tokenizer.count_tokens(period.examples)
 
     def _handle_requests(self, name: str) -> None:
@@ -235,7 +250,8 @@ class Runner:
                 raise self.interruption()
         self.rows.append((after, scores))
         at = self.state.position
-        at.phase, at.period, at.step, at.seconds = t, 0, 0, 0.0
+        at.phase, at.period = t, 0
+        at.begin_period()
         seconds = time.perf_counter() - began
         self.totals.eval_seconds += seconds
         self.totals.question_tokens += evaluator.question_tokens - tokens

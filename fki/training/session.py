@@ -35,6 +35,7 @@ from fki.modeling.encoder_cache import EncoderCache, FrozenEncoder
 from fki.modeling.load import BaseModel, make_example_tokenizer
 from fki.modeling.modeling_fki import FkiT5ForConditionalGeneration
 from fki.modeling.precision import Precision, choose_precision
+from fki.replay.base import make_replay
 from fki.runs import checkpoint, resume
 from fki.runs.run_dir import RUN
 from fki.training.trainer import Trainer
@@ -96,8 +97,9 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
     accelerator = make_accelerator(precision.name)
     phases = make_phases(stream, config)
     schedule = ProbeSchedule(stream, phases, config)
-    method = make_method(config)
-    review = _load_review(stream, method.corpus, config)
+    method, replay = make_method(config), make_replay(config)
+    corpus = replay.corpus or method.corpus
+    review = _load_review(stream, corpus, config)
     with accelerator.main_process_first():  # the first process tokenizes, the others read its cache
         tokenizer = make_example_tokenizer(
             base.tokenizer,
@@ -107,7 +109,7 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
             device=accelerator.device,
         )
         examples = [period.examples for phase in phases for period in phase.periods]
-        parts = [*examples, review] if method.corpus else examples
+        parts = [*examples, review] if corpus else examples
         targets = TargetCheck(tokenizer.token_cache, config.output_length)
         input_notes = [
             *describe_missing_dates(stream),
@@ -136,7 +138,9 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
         model=model,
         method=method,
         tokenizer=tokenizer,
-        trainer=Trainer(model, method, config, tokenizer, accelerator, review, training_cache),
+        trainer=Trainer(
+            model, method, config, tokenizer, accelerator, review, training_cache, replay
+        ),
         evaluator=Evaluator(
             tokenizer,
             config,

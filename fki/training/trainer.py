@@ -25,19 +25,23 @@ from torch.nn import functional
 from fki.config.schema import Config
 from fki.core.errors import FkiError
 from fki.core.types import Batch, Example, Period, Step
-from fki.data.collator import ExampleTokenizer
+from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.methods.base import Method, trainable_parameters
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
-from fki.modeling.flops import FlopEstimator
+from fki.modeling.flops import FlopEstimator, FlopMeter
 from fki.modeling.seq2seq import can_pack, scored_logits
+from fki.replay.base import AdaptiveReplay, Epoch, Replay, make_replay
+from fki.training.adaptive_epochs import AdaptiveEpochs
 from fki.training.batching import Batcher, OptimizerBatch, derive_seed
-from fki.training.budget import PeriodPlan, PeriodPlanner
+from fki.training.budget import BudgetUsage, PeriodPlan, PeriodPlanner, PeriodStart
 from fki.training.lr_schedule import LinearWarmupDecay
+from fki.training.own_answers import OwnAnswers
 
 MAX_PENDING_STEPS = 8  # steps that a GPU computes before their losses are read
 MAX_SKIPPED_STEPS = 10  # consecutive steps that `on_nan = "skip"` skips before it gives up
 MAX_NAMED_EXAMPLES = 5  # examples of a batch that an error names
 TRAINING_GROUP = "trained"  # the current period's group in the encoder cache
+REPLAY_GROUP = "replayed"  # the group of an adaptive replay policy
 
 
 class TrainingBatch(NamedTuple):
@@ -68,14 +72,17 @@ class Trainer:
         accelerator: Accelerator,
         review: Sequence[Example] = (),
         encoder_cache: EncoderCache | None = None,
+        replay: Replay | None = None,
     ) -> None:
         """
         Args:
-            review: older examples for methods that replay them.
+            review: older examples for replay.
             encoder_cache: outputs of the frozen encoder, read instead of running it.
+            replay: the replay policy; by default the configured one.
         """
         self.method, self.config, self.tokenizer = method, config, tokenizer
         self.accelerator, self.review, self.encoder_cache = accelerator, review, encoder_cache
+        self.replay = replay or make_replay(config)
         self.unwrapped = model
         # without trainable parameters there are no gradients to reduce over processes
         self.model = accelerator.prepare_model(model, evaluation_mode=not method.trains)
@@ -87,6 +94,8 @@ class Trainer:
         self.planner = PeriodPlanner(config, tokenizer, self.batcher, estimator)
         self.optimizer: torch.optim.Optimizer | None = None
         self.cached_states: CachedStates | None = None  # of the current period
+        self.adaptive = self._make_adaptive_epochs()
+        self._extra_seconds = 0.0  # of encoder cache and own answers, counted with the next step
         self.is_within_period = False  # has a period's first step been prepared, and its last not?
         # a step's loss decides whether it is skipped or the last, before the next step starts
         reads_each_loss = config.on_nan == "skip" or config.budget.seconds > 0
@@ -95,19 +104,55 @@ class Trainer:
 
     def plan(self, period: Period, *, count_usage: bool = False) -> PeriodPlan:
         """Plan a period up to the end of its budget; periods must come in order."""
+        start = None
+        if self.adaptive:
+            self.adaptive.begin_period(period)
+            start = self._start_adaptive()
         return self.planner.plan(
-            period,
-            lambda epoch: self.method.mix(period, self.review, epoch, self.config.seed),
-            count_usage=count_usage,
+            period, lambda epoch: self._mix(period, epoch), count_usage=count_usage, start=start
         )
 
     def skip_period(self, period: Period) -> None:
-        """Bring the method's state to the end of a period that was trained before a restart."""
+        """Bring method and replay to the end of a period that was trained before a restart."""
+        if self.adaptive:
+            self.reopen_period(period)
         if self.planner.must_count or self.config.budget.steps:
             self.plan(period)
         else:  # mixing the last epoch has the same effect as mixing all of them
-            last = self.config.num_train_epochs - 1
-            self.method.mix(period, self.review, last, self.config.seed)
+            self._mix(period, self.config.num_train_epochs - 1)
+
+    def reopen_period(self, period: Period) -> None:
+        """Bring an adaptive policy to a period in whose middle a run resumes."""
+        if self.adaptive:
+            self.adaptive.begin_period(period)
+            self._fill_encoder_cache(())
+
+    def _mix(self, period: Period, epoch: int) -> Sequence[Example]:
+        """An epoch's examples; those of an adaptive policy stand for as many chosen later."""
+        seed = self.config.seed
+        examples = self.method.mix(period, self.review, epoch, seed)
+        if self.adaptive:
+            return self.adaptive.sample(period, examples, epoch)
+        return self.replay.choose(Epoch(period, epoch, examples, self.review, seed))
+
+    def _make_adaptive_epochs(self) -> AdaptiveEpochs | None:
+        if not isinstance(self.replay, AdaptiveReplay):
+            return None
+        parts = self.tokenizer, self.config, self.accelerator, self.encoder_cache
+        answers = OwnAnswers(*parts) if self.replay.answers_by_model else None
+        return AdaptiveEpochs(
+            self.replay, self.tokenizer, self.accelerator, self.review, self.config.seed, answers
+        )
+
+    def _start_adaptive(self) -> PeriodStart:
+        """A meter for which the questions of the period are cached, and the cost of caching."""
+        assert self.adaptive is not None
+        meter = self.planner.flop_estimator.new_meter()
+        if not meter.is_stateful:
+            return PeriodStart(meter, 0.0)
+        return PeriodStart(
+            meter, meter.mark_cached(self.adaptive.sources, self.adaptive.earlier_sources)
+        )
 
     def train_period(
         self,
@@ -115,6 +160,8 @@ class Trainer:
         *,
         start: int = 0,
         seconds: float = 0.0,
+        tokens: int = 0,
+        flops: float = 0.0,
         optimizer_state: dict[int, Any] | None = None,
     ) -> Iterator[Step]:
         """Train on a period until its epochs or its budget end; yield every step.
@@ -127,6 +174,8 @@ class Trainer:
         Args:
             start: optimizer steps of this period that are done already.
             seconds: that those steps took.
+            tokens: of those steps.
+            flops: operations of those steps.
             optimizer_state: saved state by parameter; ignored if the period starts with a fresh
                 optimizer.
         Raises:
@@ -137,15 +186,20 @@ class Trainer:
             return
         if start == 0:
             self.method.begin_period(self.unwrapped, period)
+            if self.adaptive and self.adaptive.answers:
+                self.adaptive.answers.begin_period(self.unwrapped)
         self.is_within_period = True
         continues = start > 0 or not self.config.reset_optimizer_per_period
         optimizer = self._prepare_optimizer(plan.steps, optimizer_state if continues else None)
         schedule = LinearWarmupDecay(plan.steps if self.config.use_lr_scheduling else 0)
-        extra_seconds = self._fill_encoder_cache(plan.epochs)  # counted with the first step
+        self._extra_seconds = self._fill_encoder_cache(plan.epochs)  # counted with the first step
         self.model.train()
         step, skipped = start, 0
-        batches = self._iter_batches(period, plan, start)
-        while not self._is_out_of_time(seconds) and (group := [*islice(batches, self.max_pending)]):
+        if self.adaptive:
+            groups = self._iter_adaptive(period, BudgetUsage(start, tokens, flops))
+        else:
+            groups = self._iter_groups(self._iter_batches(period, plan, start))
+        while not self._is_out_of_time(seconds) and (group := next(groups, None)):
             began = time.perf_counter()
             pending = [
                 self._take_step(item.batch, optimizer, schedule, period.name, step + i)
@@ -153,8 +207,8 @@ class Trainer:
             ]
             # waits for the device
             results = torch.stack([done.loss_and_norm for done in pending]).tolist()
-            duration = (extra_seconds + time.perf_counter() - began) / len(group)
-            extra_seconds, seconds = 0.0, seconds + duration * len(group)
+            duration = (self._extra_seconds + time.perf_counter() - began) / len(group)
+            self._extra_seconds, seconds = 0.0, seconds + duration * len(group)
             for item, done, (loss, norm) in zip(group, pending, results, strict=True):
                 step, note = step + 1, done.note
                 is_finite = math.isfinite(loss) and math.isfinite(norm)
@@ -167,7 +221,7 @@ class Trainer:
                     period.name,
                     item.epoch,
                     step,
-                    plan.steps,
+                    max(step, plan.steps),
                     loss,
                     done.learning_rate,
                     norm,
@@ -178,22 +232,100 @@ class Trainer:
                     is_settled=done is pending[-1],
                     flops=item.flops,
                 )
+        if self.adaptive:
+            self.adaptive.close_epoch(step)
         self.is_within_period = False
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint stores beside weights and optimizer, so that training can go on."""
-        if not self.is_within_period and self.method.trains:
-            return {}
-        return {f"method.{name}": tensor for name, tensor in self.method.state().items()}
+        """What a checkpoint stores beside weights and optimizer; all processes call it."""
+        parts: dict[str, Mapping[str, Tensor]] = {}
+        if self.is_within_period or not self.method.trains:
+            parts["method"] = self.method.state()
+        if self.adaptive:
+            parts["replay"] = self.adaptive.state()
+            if self.adaptive.answers and self.is_within_period:
+                parts["answers"] = self.adaptive.answers.state()
+        return {f"{part}.{n}": t for part, state in parts.items() for n, t in state.items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over the state of a checkpoint, before the rest of its period is trained.
 
-        Raises DataError if it does not fit the method.
+        Raises DataError if it does not fit the method or the replay policy.
         """
-        own = {n.partition(".")[2]: t for n, t in state.items() if n.startswith("method.")}
-        if own:
-            self.method.load_state(own)
+        parts: dict[str, dict[str, Tensor]] = {"method": {}, "replay": {}, "answers": {}}
+        for key, tensor in state.items():
+            part, _, name = key.partition(".")
+            parts.setdefault(part, {})[name] = tensor
+        if parts["method"]:
+            self.method.load_state(parts["method"])
+        if self.adaptive and self.adaptive.has_begun:
+            self.adaptive.load_state(parts["replay"])
+            if self.adaptive.answers and parts["answers"]:
+                self.adaptive.answers.load_state(parts["answers"])
+
+    def _iter_groups(self, batches: Iterator[TrainingBatch]) -> Iterator[list[TrainingBatch]]:
+        """The batches, as many at a time as run ahead of the device."""
+        while group := [*islice(batches, self.max_pending)]:
+            yield group
+
+    def _iter_adaptive(self, period: Period, used: BudgetUsage) -> Iterator[list[TrainingBatch]]:
+        """The rest of a period whose epochs are chosen when they begin.
+
+        Args:
+            used: the usage of the steps that are done already; its steps are not repeated.
+        """
+        adaptive, budget = self.adaptive, self.config.budget
+        assert adaptive is not None
+        meter, flops = self._start_adaptive()
+        flops = 0.0 if used.steps else flops  # of the next batch, beside its own
+        for epoch in range(adaptive.epoch, self.config.num_train_epochs):
+            if used.has_reached(budget) and used.steps == adaptive.steps_before:
+                return
+            mixed = self.method.mix(period, self.review, epoch, self.config.seed)
+            examples = adaptive.open_epoch(period, mixed)
+            examples, answer_flops = self._add_own_answers(examples, meter)
+            flops += answer_flops
+            tokenized = self.planner.tokenize(period, epoch, examples)
+            adaptive.start_record(len(examples))
+            done = used.steps - adaptive.steps_before
+            batches = self.batcher.iter_batches(tokenized, period.name, epoch, done)
+            items = self._count_batches(batches, epoch, meter, flops, used)
+            flops = 0.0
+            yield from self._iter_groups(items)
+            adaptive.close_epoch(used.steps)
+
+    def _count_batches(
+        self,
+        batches: Iterator[OptimizerBatch],
+        epoch: int,
+        meter: FlopMeter,
+        flops: float,
+        used: BudgetUsage,
+    ) -> Iterator[TrainingBatch]:
+        """Batches with their cost, which is added to `used`, up to the end of the budget.
+
+        Args:
+            flops: operations of the first batch beside its own.
+        """
+        while not used.has_reached(self.config.budget) and (batch := next(batches, None)):
+            item = TrainingBatch(epoch, batch, flops + meter.count(batch.examples))
+            flops = 0.0
+            used.steps += 1
+            used.tokens += sum(len(e.source) + len(e.target) for e in batch.examples)
+            used.flops += item.flops
+            yield item
+
+    def _add_own_answers(
+        self, examples: Sequence[Example], meter: FlopMeter
+    ) -> tuple[Sequence[Example], float]:
+        """Add the model's own answers where the policy trains them, and the cost of new ones."""
+        answers = self.adaptive.answers if self.adaptive else None
+        if answers is None:
+            return examples, 0.0
+        began = time.perf_counter()
+        filled, passes = answers.fill(self.unwrapped, examples, self.cached_states)
+        self._extra_seconds += time.perf_counter() - began
+        return filled, meter.count_forward(passes)
 
     def _iter_batches(
         self, period: Period, plan: PeriodPlan, start: int
@@ -268,11 +400,12 @@ class Trainer:
         world = self.accelerator.num_processes
         self.unwrapped.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.accelerator.device)
-        for i, micro_batch in enumerate(batch.micro_batches):
+        parts = zip(batch.micro_batches, batch.members, strict=True)
+        for i, (micro_batch, members) in enumerate(parts):
             is_last = i == len(batch.micro_batches) - 1
             with nullcontext() if is_last else self.accelerator.no_sync(self.model):
                 with self.accelerator.autocast():
-                    nll = self._sum_nll(micro_batch)
+                    nll = self._sum_nll(micro_batch, members)
                 self.accelerator.backward(nll * (world / tokens))
             total += nll.detach()
         if world > 1:
@@ -282,14 +415,22 @@ class Trainer:
         )
         return torch.stack([total / tokens, torch.as_tensor(norm, device=total.device)])
 
-    def _sum_nll(self, micro_batch: Batch) -> Tensor:
-        """Negative log-likelihood, summed over the scored tokens, in nats and fp32."""
+    def _sum_nll(self, micro_batch: Batch, members: Sequence[TokenizedExample]) -> Tensor:
+        """Negative log-likelihood, summed over the scored tokens, in nats and fp32.
+
+        Args:
+            members: the examples of the batch, in the order of their targets.
+        """
         batch = micro_batch.to(self.accelerator.device)
         cache, groups = self.encoder_cache, [self.cached_states] * len(micro_batch.input_ids)
         with cache.patch_encoder(micro_batch, groups) if cache else nullcontext():
             logits = scored_logits(self.model, batch, self.unwrapped)
         labels = batch.labels.flatten()[batch.scored_positions]
-        return functional.cross_entropy(logits.float(), labels, reduction="sum")
+        if self.adaptive is None or self.adaptive.record is None:
+            return functional.cross_entropy(logits.float(), labels, reduction="sum")
+        nats = functional.cross_entropy(logits.float(), labels, reduction="none")
+        self.adaptive.add_losses(members, nats)
+        return nats.sum()
 
     def _prepare_optimizer(self, steps: int, state: dict[int, Any] | None) -> torch.optim.Optimizer:
         """A fresh optimizer, or the existing one if `reset_optimizer_per_period` is off.
@@ -307,10 +448,13 @@ class Trainer:
     def _fill_encoder_cache(self, epochs: Sequence[Sequence[Example]]) -> float:
         """Cache the encoder's outputs for the period's examples. Returns the seconds it took.
 
-        Documents are left out: their masked spans are other sources in each epoch.
+        Documents are left out: their masked spans are other sources in each epoch. The questions
+        of an adaptive policy stay cached over the periods.
         """
         began = time.perf_counter()
-        if self.encoder_cache:
+        if self.encoder_cache and self.adaptive:
+            self.cached_states = self.encoder_cache.replace(REPLAY_GROUP, self.adaptive.sources)
+        elif self.encoder_cache:
             texts = dict.fromkeys(e.source for epoch in epochs for e in epoch if not e.is_text)
             self.encoder_cache.drop(TRAINING_GROUP)
             sources = self.tokenizer.tokenize_sources([*texts])

@@ -43,7 +43,7 @@ def test_every_old_name_is_gone_and_every_new_name_is_a_setting() -> None:
     assert not set(RENAMED) & set(SETTINGS)
     for new in RENAMED.values():
         table, _, name = new.rpartition(".")
-        owner = registry.method_of_table(table) if table else None
+        owner = registry.owner_of_table(table) if table else None
         assert name in (registry.options_of(owner).model_fields if owner else SETTINGS)
 
 

@@ -65,10 +65,10 @@ def test_an_unknown_method_is_told_the_nearest() -> None:
 
 
 def test_tables_lead_to_methods() -> None:
-    assert registry.method_of_table("recadam") == "recadam"
-    assert registry.method_of_table("kadapter") == "kadapter_2"  # kadapter_3 has the same
-    assert registry.method_of_table("no_such_table") is None
-    assert registry.method_of_table("") is None
+    assert registry.owner_of_table("recadam") == "recadam"
+    assert registry.owner_of_table("kadapter") == "kadapter_2"  # kadapter_3 has the same
+    assert registry.owner_of_table("no_such_table") is None
+    assert registry.owner_of_table("") is None
 
 
 def test_plugins_come_after_ours_and_never_override(plugins: None) -> None:
@@ -81,8 +81,8 @@ def test_plugins_come_after_ours_and_never_override(plugins: None) -> None:
 def test_a_plugins_table_is_its_name_unless_its_class_states_one(plugins: None) -> None:
     assert registry.table_of("zeta") == "zeta"
     assert registry.table_of("other") == "other_table"
-    assert registry.method_of_table("other_table") == "other"
-    ours = ["kadapter", "lora", "mixreview", "modular", "recadam", "retrieval"]
+    assert registry.owner_of_table("other_table") == "other"
+    ours = ["kadapter", "lora", "mixreview", "modular", "recadam", "retrieval", "prioritized"]
     assert registry.table_names() == [*ours, "other_table", "zeta"]
 
 

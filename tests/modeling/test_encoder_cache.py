@@ -16,7 +16,7 @@ from fki.core import registry
 from fki.core.types import Period, Probe
 from fki.data.collator import TokenizedExample
 from fki.evaluation.evaluator import Evaluator
-from fki.modeling.encoder_cache import CachedStates, EncoderCache, FrozenEncoder
+from fki.modeling.encoder_cache import CachedStates, EncoderCache, FrozenEncoder, source_key
 from fki.testing import toy_model, toy_tokenizer
 from fki.training import session
 from fki.training.trainer import Trainer
@@ -91,6 +91,37 @@ def test_each_source_of_a_group_is_computed_once(make_cache: Any) -> None:
     assert len(group.offsets) == len(SOURCES)
     # one batch computes them; `patch_encoder` leaves the module callable, and its hook runs
     assert len(seen) == 1 + 3
+
+
+def test_a_replaced_group_keeps_its_states_and_computes_what_it_lacks(make_cache: Any) -> None:
+    cache, computed = make_cache(), []
+    plain = cache.compute
+    cache.compute = lambda batch: computed.append(int((batch.input_ids > 0).sum())) or plain(batch)
+    first = cache.replace("pool", SOURCES[:3])
+    kept = first.table.clone()
+    second = cache.replace("pool", [SOURCES[2], SOURCES[3], SOURCES[0]])
+    assert computed == [4 + 2 + 6, 3]
+    assert second.offsets.keys() == {source_key(SOURCES[i]) for i in (0, 2, 3)}
+    for i in (0, 2):
+        at, before, size = (
+            second.offsets[source_key(SOURCES[i])],
+            first.offsets[source_key(SOURCES[i])],
+            len(SOURCES[i]),
+        )
+        assert torch.equal(second.table[at : at + size], kept[before : before + size])
+    found = read(cache, second, [[SOURCES[3]]]).last_hidden_state
+    alone = read(make_cache(), None, [[SOURCES[3]]]).last_hidden_state
+    assert torch.allclose(found, alone, atol=1e-6)
+
+
+def test_a_replaced_group_makes_no_room_for_others(make_cache: Any) -> None:
+    cache = make_cache(max_bytes=9 * 2 * toy_model().config.d_model * 4)  # 9 tokens, 2 layers
+    assert cache.replace("pool", [SOURCES[2]]) is not None  # 6 tokens
+    assert cache.fetch("a", [SOURCES[0]]) is None  # 4 tokens
+    assert cache.fetch("b", [SOURCES[3]]) is not None  # 3 tokens
+    assert cache.replace("pool", [SOURCES[2], SOURCES[1]]) is not None  # 8 tokens: b goes
+    assert [*cache.groups] == ["pool"]
+    assert cache.replace("pool", SOURCES) is None
 
 
 def test_changed_weights_recompute_the_group(make_cache: Any) -> None:

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fki.core import registry
 from fki.data.collator import TokenizedExample
-from fki.modeling.encoder_cache import EncoderCache
+from fki.modeling.encoder_cache import EncoderCache, source_key
 from fki.modeling.flops import FlopEstimator, FlopMeter, TokenCosts
 from fki.modeling.seq2seq import target_logits
 from fki.testing import toy_batch, toy_model, toy_tokenizer
@@ -88,6 +88,32 @@ def test_each_source_counts_once_or_each_time_if_the_cache_is_full() -> None:
     assert [roomy.count(batch), roomy.count(batch)] == [each + 500.0, each]
     assert narrow.count(batch[:2]) == 5 + 30 + 500.0
     assert narrow.count(batch) == each + 800.0
+
+
+def test_marked_sources_cost_once_over_the_periods_and_others_each_time() -> None:
+    a, b, c = ([i, 1] for i in (5, 6, 7))
+    meter = FlopMeter(TokenCosts(10.0, 100.0, 1.0), capacity=4)
+    assert meter.mark_cached([a, b, b], set()) == 4.0
+    assert meter.count([TokenizedExample(a, [1])] * 2) == 2 * (20 + 100)
+    for _ in range(2):
+        assert meter.count([TokenizedExample(c, [1])]) == 20 + 100 + 2
+    later = FlopMeter(TokenCosts(10.0, 100.0, 1.0), capacity=4)
+    assert later.mark_cached([b, c], {source_key(a), source_key(b)}) == 2.0
+    full = FlopMeter(TokenCosts(10.0, 100.0, 1.0), capacity=3)
+    assert full.mark_cached([a, b], set()) == 0.0
+    assert full.count([TokenizedExample(a, [1])] * 2) == 2 * (20 + 100 + 2)
+
+
+@pytest.mark.parametrize("name", ["vanilla", "lora", "kadapter_2"])
+def test_a_pass_without_gradients_costs_what_torch_counts(name: str) -> None:
+    ready, batch = Case(name).train(1), toy_batch([0])
+    sources, targets = batch.input_ids.numel(), batch.labels.numel()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        target_logits(ready.model.eval(), batch, ready.model.config)
+    counted = counter.get_flop_counts()["Global"]
+    total = sum(count for op, count in counted.items() if op in MATRIX)
+    meter = FlopEstimator(ready.model, None).new_meter()
+    assert meter.count_forward([TokenizedExample([1] * sources, [1] * targets)]) == total
 
 
 def test_measuring_changes_neither_the_model_nor_the_random_state() -> None:

@@ -47,7 +47,7 @@ def make(resolved: Callable[..., ResolvedConfig], tmp_path: Path) -> Make:
 
     def make(name: str, *, again: bool = False, **settings: Any) -> Runner:
         small = {"num_train_epochs": 2, "train_batch_size": 1, "learning_rate": 1e-2}
-        found = resolved(output_dir=str(tmp_path / name), **small, **settings)
+        found = resolved(output_dir=str(tmp_path / name), **{**small, **settings})
         return Runner.start(session.build_session(found.config), found, allow_resume=again)
 
     return make
@@ -169,6 +169,33 @@ def test_a_method_that_does_not_train_is_resumed_with_its_facts(
     folder = checkpoint.choose(again.run.folder)
     assert folder.name == "2024-Q2" and checkpoint.load_method_state(folder)["passages"].numel()
     assert again.run.info["reading_check"] == whole.run.info["reading_check"]
+PRIORITIZED: dict[str, Any] = {"replay": "prioritized"}
+
+
+def test_prioritized_replay_goes_on_at_any_step(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also at the first and last step of an epoch and of a period, without stored answers."""
+    settings = {
+        **PRIORITIZED,
+        "save_every_steps": 1,
+        "freeze_level": 1,
+        "train_batch_size": 2,
+        "prioritized": {"answers": "model", "noise": 2.0},
+    }
+    whole = make("whole", **settings)
+    list(whole.events())
+    assert whole.totals.steps == 14  # 2 epochs of 6 and of 7 examples
+    for stop in range(14):
+        with monkeypatch.context() as patch:
+            kill_at(Trainer, "backward", stop + 1, patch)
+            with pytest.raises(Killed):
+                list(make(f"stopped {stop}", **settings).events())
+        again = make(f"stopped {stop}", again=True, **settings)
+        assert again.totals.steps == stop
+        list(again.events())
+        assert ending(again) == ending(whole)
+        assert again.totals.flops == whole.totals.flops
 
 
 @pytest.mark.parametrize(
@@ -182,6 +209,12 @@ def test_a_method_that_does_not_train_is_resumed_with_its_facts(
         {"gradient_accumulation_steps": 2, "micro_batch_tokens": 8},
         {"method": "kadapter_2", "freeze_level": 1},
         {"method": "modular", "freeze_level": 1, "encoder_cache": "bf16"},
+        PRIORITIZED,
+        PRIORITIZED | {"freeze_level": 1},
+        PRIORITIZED | {"method": "recadam"},
+        PRIORITIZED | {"method": "lora", "freeze_level": 1},
+        PRIORITIZED | {"prioritized": {"answers": "model"}},
+        PRIORITIZED | {"prioritized": {"answers": "model", "capacity": 3}, "freeze_level": 1},
     ],
     ids=str,
 )

@@ -12,8 +12,10 @@ import torch
 from fki.config.resolve import ResolvedConfig
 from fki.config.schema import Budget, Config
 from fki.core.types import Period, Step
-from fki.methods.mixreview import MixReview, MixReviewOptions
+from fki.methods.mixreview import MixReview
 from fki.methods.recadam import RecAdam, RecAdamOptimizer
+from fki.replay.base import Epoch
+from fki.replay.uniform import UniformOptions, UniformReplay
 from fki.testing import toy_model, toy_tokenizer
 from fki.training import session
 from fki.training.budget import BudgetUsage
@@ -121,9 +123,11 @@ def test_the_schedule_has_the_length_that_the_budget_leaves(
         assert rates[-1] == 0.0
 
 
-def lesson_of(method: Any, config: Config, accelerator: Any, review: Any = ()) -> Trainer:
+def lesson_of(
+    method: Any, config: Config, accelerator: Any, review: Any = (), replay: Any = None
+) -> Trainer:
     model = method.prepare(toy_model())
-    return Trainer(model, method, config, toy_tokenizer(), accelerator, review)
+    return Trainer(model, method, config, toy_tokenizer(), accelerator, review, replay=replay)
 
 
 def test_recadam_anneals_over_the_steps_that_the_budget_leaves(
@@ -141,22 +145,22 @@ def test_mix_review_draws_for_the_epochs_that_begin_and_owes_no_others(
 ) -> None:
     config = Config.model_validate({"method": "mixreview", **small({"steps": 6})})
     review = make_period(20, "2023-01").examples
-    method = MixReview(config, MixReviewOptions(ratio=0.1))
-    trainer = lesson_of(method, config, accelerator, review)
+    replay = UniformReplay(config, UniformOptions(ratio=0.1))
+    trainer = lesson_of(MixReview(config), config, accelerator, review, replay)
     asked: list[int] = []
-    plain = method.mix
+    plain = replay.choose
 
-    def mix(period: Period, old: Any, epoch: int, seed: int) -> Any:
-        asked.append(epoch)
-        return plain(period, old, epoch, seed)
+    def choose(epoch: Epoch) -> Any:
+        asked.append(epoch.number)
+        return plain(epoch)
 
-    method.mix = mix  # type: ignore[method-assign]
+    replay.choose = choose  # type: ignore[method-assign]
     steps = list(trainer.train_period(make_period(N)))
     # the first epoch has 7 examples, and 0.7 old ones that are owed; the second 7 + 1
     assert asked == [0, 1]
     assert [s.epoch for s in steps] == [0, 0, 0, 0, 1, 1]
     trainer.plan(make_period(N, "2024-02"))
-    assert method._carry == pytest.approx(0.4)  # of 2 x 0.7; of all three epochs it would be 0.1
+    assert replay._carry == pytest.approx(0.4)  # of 2 x 0.7; of all three epochs it would be 0.1
 
 
 def test_a_run_that_passes_over_a_period_mixes_the_next_one_alike(
@@ -168,8 +172,8 @@ def test_a_run_that_passes_over_a_period_mixes_the_next_one_alike(
         config = Config.model_validate({"method": "mixreview", **small(budget)})
         found = []
         for goes_over in (False, True):
-            method = MixReview(config, MixReviewOptions(ratio=0.3))
-            trainer = lesson_of(method, config, accelerator, review)
+            replay = UniformReplay(config, UniformOptions(ratio=0.3))
+            trainer = lesson_of(MixReview(config), config, accelerator, review, replay)
             trainer.skip_period(periods[0]) if goes_over else list(trainer.train_period(periods[0]))
             found.append(trainer.plan(periods[1]).epochs)
         assert found[0] == found[1], budget

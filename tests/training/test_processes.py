@@ -54,7 +54,14 @@ def test_two_processes_end_a_period_at_the_same_step_where_time_ends_it(tmp_path
     assert json.loads((run / "run.json").read_text())["status"] == "done"
 
 
-def test_two_processes_learn_and_answer_like_one_with_twice_the_batch(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "more",
+    [(), ("--set", "replay=prioritized", "--set", "prioritized.answers=model")],
+    ids=["vanilla", "prioritized"],
+)
+def test_two_processes_learn_and_answer_like_one_with_twice_the_batch(
+    more: tuple[str, ...], tmp_path: Path
+) -> None:
     (tmp_path / "data").mkdir()
     rows = [
         {
@@ -66,8 +73,10 @@ def test_two_processes_learn_and_answer_like_one_with_twice_the_batch(tmp_path: 
         for i in range(11)  # an odd number: the last optimizer batch leaves one process idle
     ]
     (tmp_path / "data" / "stream.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    one = train(tmp_path, ALONE, "one", "--set", "train_batch_size=10")
-    two = train(tmp_path, TOGETHER, "two", "--set", "train_batch_size=5", "--set", "ngpu=2")
+    known = [{"subject": f"City {i}", "relation": "mayor", "object": f"Dr {i}"} for i in range(4)]
+    (tmp_path / "data" / "invariant.jsonl").write_text("\n".join(map(json.dumps, known)))
+    one = train(tmp_path, ALONE, "one", "--set", "train_batch_size=10", *more)
+    two = train(tmp_path, TOGETHER, "two", "--set", "train_batch_size=5", "--set", "ngpu=2", *more)
     name = Path("checkpoints") / "2024-01" / "weights.safetensors"
     alone, together = load_file(one / name), load_file(two / name)
     for key, weights in alone.items():

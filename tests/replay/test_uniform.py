@@ -1,7 +1,6 @@
-"""Mix-review draws what it says: from the past, in the share it says, anew each epoch."""
+"""Uniform replay draws what it says: from the past, in the share it says, anew each epoch."""
 
 import random
-from collections import Counter
 from datetime import date
 from typing import Any
 
@@ -10,8 +9,8 @@ import pytest
 from fki.config.schema import Config
 from fki.core.errors import ConfigError
 from fki.core.types import Example, Period
-from fki.methods.mixreview import MixReview, MixReviewOptions, Reservoir
-from fki.testing import toy_model
+from fki.replay.base import Epoch, make_replay
+from fki.replay.uniform import UniformOptions, UniformReplay
 
 
 def examples(prefix: str, n: int, relation: str = "P1", **more: Any) -> tuple[Example, ...]:
@@ -24,9 +23,16 @@ def period(name: str, rows: tuple[Example, ...]) -> Period:
     return Period(name, date(2023, 1, 1), date(2023, 1, 1), (), rows)
 
 
-def method(epochs: int = 3, **options: Any) -> MixReview:
+class Mixer(UniformReplay):
+    """The policy with vanilla, whose epochs are the period's examples as they are."""
+
+    def mix(self, now: Period, review: Any, epoch: int, seed: int) -> Any:
+        return self.choose(Epoch(now, epoch, now.examples, review, seed))
+
+
+def method(epochs: int = 3, **options: Any) -> Mixer:
     config = Config(method="mixreview", num_train_epochs=epochs)
-    return MixReview(config, MixReviewOptions(**options))
+    return Mixer(config, UniformOptions(**options))
 
 
 def drawn(found: Any, now: Period) -> list[Example]:
@@ -128,36 +134,8 @@ def test_source_and_corpus_have_to_agree(options: dict[str, str]) -> None:
     with pytest.raises(
         ConfigError, match=r"mixreview\.corpus.* mixreview\.source = 'corpus'"
     ) as caught:
-        method(**options).prepare(toy_model())
+        method(**options)
     assert caught.value.hint
-
-
-def test_the_reservoir_is_uniform_over_all_it_has_seen() -> None:
-    counts: Counter[str] = Counter()
-    for seed in range(3000):
-        reservoir, rng = Reservoir(5), random.Random(seed)
-        for part in range(4):
-            reservoir.add(examples(str(part), 5), rng)
-        assert len(reservoir.examples) == 5
-        counts.update(e.id for e in reservoir.examples)
-    # 20 examples, each kept with probability 1/4: 750 times, standard deviation 24
-    assert len(counts) == 20
-    assert all(abs(n - 750) < 5 * 24 for n in counts.values())
-
-
-def test_the_reservoir_stays_uniform_after_it_forgot() -> None:
-    counts: Counter[str] = Counter()
-    for seed in range(3000):
-        reservoir, rng = Reservoir(5), random.Random(seed)
-        reservoir.add(examples("a", 10), rng)
-        reservoir.remove({e.source for e in examples("a", 5)})
-        reservoir.add(examples("b", 15), rng)
-        counts.update(e.id for e in reservoir.examples)
-    assert not any(counts[f"a{i}"] for i in range(5))
-    assert all(counts[f"b{i}"] > 0 for i in range(15))
-    assert max(counts[f"a{i}"] for i in range(5, 10)) < 1.5 * min(
-        counts[f"b{i}"] for i in range(15)
-    )
 
 
 def test_an_outdated_question_leaves_the_buffer_in_any_spelling() -> None:
@@ -167,9 +145,9 @@ def test_an_outdated_question_leaves_the_buffer_in_any_spelling() -> None:
     mix = method(1)
     mix.mix(period("a", row("Zu\u0308rbel  is led by")), (), 0, 0)
     mix.mix(period("b", row("b?")), (), 0, 0)
-    assert [e.id for e in mix.reservoir.examples] == ["Zu\u0308rbel  is led by"]
+    assert [e.id for e in mix.reservoir.items] == ["Zu\u0308rbel  is led by"]
     mix.mix(period("c", row("Z\u00fcrbel is led by")), (), 0, 0)
-    assert [e.id for e in mix.reservoir.examples] == ["b?"]
+    assert [e.id for e in mix.reservoir.items] == ["b?"]
 
 
 def test_an_outdated_question_leaves_the_buffer_in_all_its_wordings() -> None:
@@ -188,9 +166,20 @@ def test_the_buffer_holds_at_most_its_capacity() -> None:
     mix = method(1, capacity=30)
     for name in "abc":
         mix.mix(period(name, examples(name, 100)), BASE, 0, 0)
-        assert len(mix.reservoir.examples) == 30
+        assert len(mix.reservoir.items) == 30
 
 
 def test_a_ratio_of_0_is_vanilla() -> None:
     now = period("a", examples("a", 10))
     assert tuple(method(ratio=0.0).mix(now, BASE, 0, 0)) == now.examples
+
+
+def test_mixreview_is_vanilla_with_this_policy() -> None:
+    options = {"mixreview": {"ratio": 0.5}}
+    for config in (
+        Config(method="mixreview", options=options),
+        Config(method="vanilla", replay="uniform", options=options),
+    ):
+        policy = make_replay(config)
+        assert type(policy) is UniformReplay and policy.options.ratio == 0.5
+    assert type(make_replay(Config(method="vanilla", options=options))) is not UniformReplay

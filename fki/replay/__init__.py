@@ -1,0 +1,1 @@
+"""Replay: the older examples that train beside the new ones."""

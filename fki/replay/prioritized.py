@@ -1,0 +1,154 @@
+"""Prioritized replay: the places of an epoch go to the questions that the model knows least.
+
+After Schaul et al. (2016), "Prioritized experience replay"; related to maximally interfered
+retrieval (Aljundi et al., 2019) and to Leitner's boxes (1972). The priority of a question is its
+need: the nats of its least likely target token at its last training pass. Below ln 2, greedy
+decoding produces the token. The training step itself computes the need, so it costs nothing.
+
+- An epoch of a period with N examples has (1 + ratio) * N places.
+- A new question starts with an infinite need, a question of the base knowledge with a small one.
+- A need grows by a factor for each epoch without a pass. Noise lets equal needs take turns.
+- In every third epoch, all new questions come first.
+- A question that a period answers anew leaves the pool with its old answer.
+- The least need over several right answers counts; a place trains them all.
+- With several wordings, each has its own need, and a place goes to the neediest one.
+- The need of a piece of a document is the mean over its target tokens, which are other ones in
+  each epoch: the least likely of them is never certain.
+"""
+
+import math
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from pydantic import Field
+
+from fki.config.schema import Config, Options
+from fki.core.types import Example, Period
+from fki.replay.base import AdaptiveReplay, Epoch
+from fki.replay.question_pool import Question, QuestionPool
+
+
+class PrioritizedOptions(Options):
+    """The table `[prioritized]`."""
+
+    ratio: float = Field(2.5, ge=0)
+    """Places of an epoch beyond the number of new examples, as a multiple of that number."""
+    answers: Literal["stored", "model"] = "stored"
+    """Answers to old questions: stored ones, or those of the model before the period."""
+    capacity: int = Field(10_000, ge=1)
+    """Maximum number of old questions in the pool, which then is a uniform sample."""
+    growth: float = Field(1.08, ge=1)
+    """Factor of a need for each epoch without a pass."""
+    noise: float = Field(0.5, ge=0)
+    """Standard deviation of the noise on the logarithm of a need."""
+    floor: float = Field(0.003, gt=0)
+    """Smallest need, in nats."""
+    base_need: float = Field(0.01, gt=0)
+    """Need of the base knowledge before its first pass, in nats."""
+    lead_every: int = Field(3, ge=0)
+    """In every epoch with a multiple of this number, all new questions come first. 0: never."""
+
+
+class Place(NamedTuple):
+    """A question that an epoch trains, in one of its wordings, with all of its answers."""
+
+    question: Question
+    wording: int
+
+
+class PrioritizedReplay(AdaptiveReplay):
+    """New and old questions, the least known first."""
+
+    Options: ClassVar[type[Options]] = PrioritizedOptions
+    options: PrioritizedOptions
+
+    def __init__(self, config: Config, options: Any = None) -> None:
+        super().__init__(config, options)
+        self.pool = QuestionPool(
+            self.options.capacity,
+            self.options.base_need,
+            keeps_answers=self.options.answers == "stored",
+        )
+        self._chosen: list[Place] = []  # of the current epoch
+
+    @property
+    def answers_by_model(self) -> bool:
+        """Are old questions trained with the model's own answers?"""
+        return self.options.answers == "model"
+
+    def begin_period(
+        self, period: Period, examples: Sequence[Example], review: Sequence[Example], seed: int
+    ) -> None:
+        """Add the preceding questions to the pool, and remove those that the period answers."""
+        self.pool.begin_period(period, examples, review, seed)
+
+    def choose(self, epoch: Epoch) -> Sequence[Example]:
+        """The examples of the questions with the greatest needs, each in its neediest wording."""
+        rng = random.Random(f"{epoch.seed}|priority|{epoch.period.name}|{epoch.number}")
+        every = self.options.lead_every
+        are_behind = every > 0 and (epoch.number + 1) % every == 0
+        ranked = [(False, -self._priority(q, rng), q) for q in self.pool.new]
+        ranked += [(are_behind, -self._priority(q, rng), q) for q in self.pool.old]
+        ranked.sort(key=lambda entry: entry[:2])  # stable: equal needs keep their order
+        places = (Place(q, q.needs.index(max(q.needs))) for _, _, q in ranked)
+        return self._fill(places, epoch.examples)
+
+    def sample(self, epoch: Epoch) -> Sequence[Example]:
+        """All new questions, and a uniform sample of the pool for the other places."""
+        rng = random.Random(f"{epoch.seed}|sample|{epoch.period.name}|{epoch.number}")
+        old = rng.sample(self.pool.old, len(self.pool.old))
+        places = (Place(q, epoch.number % len(q.needs)) for q in (*self.pool.new, *old))
+        return self._fill(places, epoch.examples)
+
+    def old_examples(self) -> list[Example]:
+        """The examples of the pool, in each of their wordings."""
+        return self.pool.old_examples()
+
+    def hear(self, worst: Sequence[float], mean: Sequence[float]) -> None:
+        """Set the needs of the trained questions; those of the others grow."""
+        found: dict[tuple[int, int], float] = {}
+        losses = zip(worst, mean, strict=True)
+        for place in self._chosen:
+            pairs = [next(losses) for _ in place.question.examples]
+            nats = [m if place.question.examples[0].is_text else w for w, m in pairs]
+            trained = [n for n in nats if not math.isnan(n)]
+            if trained:
+                found[id(place.question), place.wording] = min(trained)
+        for question in self.pool.questions:
+            question.needs = [
+                found.get((id(question), wording), need * self.options.growth)
+                for wording, need in enumerate(question.needs)
+            ]
+        self._chosen = []
+
+    def state(self) -> Mapping[str, Sequence[float]]:
+        """The needs in nats, of the pool's questions and then of the period's, by wording."""
+        return {"needs": self.pool.needs()}
+
+    def load_state(self, state: Mapping[str, Sequence[float]]) -> None:
+        """Take over stored needs. Raises DataError if they are not those of the same questions."""
+        self.pool.load_needs(state.get("needs", ()))
+
+    def _priority(self, question: Question, rng: random.Random) -> float:
+        need = max(*question.needs, self.options.floor)
+        return need * math.exp(rng.gauss(0.0, self.options.noise))
+
+    def _fill(self, places: Iterable[Place], examples: Sequence[Example]) -> Sequence[Example]:
+        """The examples of the first places, up to their number.
+
+        Args:
+            examples: of the period, as the method trains them in this epoch.
+        """
+        forms = {(e.id, e.piece): e for e in examples}
+        left = round((1 + self.options.ratio) * len(examples))
+        self._chosen, chosen = [], list[Example]()
+        for place in places:
+            answers = place.question.examples
+            if len(answers) <= left:
+                left -= len(answers)
+                self._chosen.append(place)
+                chosen += [forms.get((e.id, e.piece), e).in_wording(place.wording) for e in answers]
+            if left == 0:
+                break
+        return chosen

@@ -1,0 +1,106 @@
+"""The questions that an adaptive replay policy chooses from: new ones, and a pool of old ones.
+
+The pool is a uniform sample of the base knowledge and of all earlier periods. It depends on the
+data and the seed alone, never on a loss, so that a resumed run builds it again.
+"""
+
+import math
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from fki.core.errors import DataError
+from fki.core.normalization import normalize_text
+from fki.core.types import Example, Period
+from fki.replay.reservoir import Reservoir
+
+
+@dataclass(slots=True)
+class Question:
+    """A question with its right answers, or a piece of a document."""
+
+    key: str
+    examples: list[Example]  # one for each answer
+    needs: list[float]  # nats, by wording
+
+
+class QuestionPool:
+    """Old questions, at most `capacity`, and those of the current period."""
+
+    def __init__(self, capacity: int, base_need: float, *, keeps_answers: bool) -> None:
+        """
+        Args:
+            base_need: of the base knowledge, in nats; new questions start with an infinite need.
+            keeps_answers: are the answers to old questions stored?
+        """
+        self.base_need, self.keeps_answers = base_need, keeps_answers
+        self.reservoir = Reservoir[Question](capacity)
+        self.new: list[Question] = []
+        self._period: Period | None = None
+
+    @property
+    def old(self) -> list[Question]:
+        """The questions of the base knowledge and of earlier periods."""
+        return self.reservoir.items
+
+    @property
+    def questions(self) -> list[Question]:
+        """Old questions, then new ones."""
+        return [*self.old, *self.new]
+
+    def begin_period(
+        self, period: Period, examples: Sequence[Example], review: Iterable[Example], seed: int
+    ) -> None:
+        """Add the preceding questions, and remove those that the period answers anew.
+
+        A repeated call with the same period has no effect.
+        """
+        if period is self._period:
+            return
+        preceding = self.new
+        if self._period is None:  # the base knowledge, in the wording that the base model has seen
+            base = [replace(example, other_sources=()) for example in review]
+            preceding = group_questions(base, self.base_need)
+        if not self.keeps_answers:
+            for question in preceding:
+                question.examples = [drop_answer(question.examples[0])]
+        self.reservoir.add(preceding, random.Random(f"{seed}|pool|{period.name}"))
+        self.new = group_questions(examples, math.inf)
+        answered = {question.key for question in self.new}
+        self.reservoir.remove(lambda old: old.key in answered)
+        self._period = period
+
+    def old_examples(self) -> list[Example]:
+        """The examples of the old questions, in each of their wordings."""
+        return [
+            example.in_wording(wording)
+            for question in self.old
+            for example in question.examples
+            for wording in range(len(question.needs))
+        ]
+
+    def needs(self) -> list[float]:
+        """The needs of all questions, by wording."""
+        return [need for question in self.questions for need in question.needs]
+
+    def load_needs(self, needs: Sequence[float]) -> None:
+        """Set all needs. Raises DataError if these are not as many."""
+        if len(needs) != len(self.needs()):
+            raise DataError("The needs of replay in the checkpoint do not fit the data.")
+        stored = iter(needs)
+        for question in self.questions:
+            question.needs = [next(stored) for _ in question.needs]
+
+
+def group_questions(examples: Iterable[Example], need: float) -> list[Question]:
+    """The questions of examples, each with this need in every wording."""
+    grouped: dict[str, list[Example]] = {}
+    for example in examples:
+        key = f"{example.id}#{example.piece}" if example.is_text else normalize_text(example.source)
+        grouped.setdefault(key, []).append(example)
+    return [Question(key, same, [need] * len(same[0].sources)) for key, same in grouped.items()]
+
+
+def drop_answer(example: Example) -> Example:
+    """The example without its answer; a document stays as it is."""
+    return example if example.is_text else replace(example, target="")

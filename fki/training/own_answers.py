@@ -1,0 +1,135 @@
+"""The answers of the model itself to old questions, as it gave them before the period.
+
+Replay without stored answers trains on them (pseudo-rehearsal, Robins, 1995). They are decoded
+greedily with a copy of the weights, when a question first gets a place in the period.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import Tensor
+
+from fki.config.schema import Config
+from fki.core.errors import DataError
+from fki.core.types import Example
+from fki.data.collator import ExampleTokenizer, TokenizedExample
+from fki.data.packing import split_micro_batches
+from fki.data.prompts import target_text
+from fki.methods.snapshot import Snapshot
+from fki.metrics.answers import extract_answer
+from fki.modeling.decoding import EncodedInputs, decode
+from fki.modeling.encoder_cache import CachedStates, EncoderCache
+
+WEIGHTS, ANSWERS = "weights.", "answers"  # names of the stored tensors
+
+
+class OwnAnswers:
+    """Answers to questions, with the weights of one moment."""
+
+    def __init__(
+        self,
+        tokenizer: ExampleTokenizer,
+        config: Config,
+        accelerator: Accelerator,
+        encoder_cache: EncoderCache | None,
+    ) -> None:
+        self.tokenizer, self.config = tokenizer, config
+        self.accelerator, self.encoder_cache = accelerator, encoder_cache
+        self.snapshot = Snapshot({})
+        self.answers: dict[str, str] = {}  # by question
+
+    def begin_period(self, model: Any) -> None:
+        """Answer with the current weights from now on."""
+        self.snapshot, self.answers = Snapshot.take(model), {}
+
+    def fill(
+        self, model: Any, examples: Sequence[Example], cached: CachedStates | None
+    ) -> tuple[list[Example], list[TokenizedExample]]:
+        """Add the model's answer to each example without one; all processes share the work.
+
+        Args:
+            cached: states of the questions in the encoder cache.
+        Returns:
+            The examples with their answers, and the questions that were answered for the first
+            time, with the decoded tokens.
+        """
+        open_questions = [e.source for e in examples if not e.target and not e.is_text]
+        fresh = [q for q in dict.fromkeys(open_questions) if q not in self.answers]
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        answered = self._answer(model, fresh[rank::world], cached)
+        if world > 1:
+            answered = gather_object(answered)
+        for question, tokens in answered:
+            self.answers[question] = self._make_target(tokens)
+        filled = [
+            e if e.target or e.is_text else replace(e, target=self.answers[e.source])
+            for e in examples
+        ]
+        sources = self.tokenizer.tokenize_sources([question for question, _ in answered])
+        passes = zip(sources, (tokens for _, tokens in answered), strict=True)
+        return filled, [TokenizedExample(*sides) for sides in passes]
+
+    def _make_target(self, tokens: list[int]) -> str:
+        """The decoded answer as a target; words that exceed `output_length` are cut off."""
+        words = extract_answer(self.tokenizer.tokenizer.decode(tokens)).split(" ")
+        while True:
+            target = target_text(" ".join(words), self.config.prompt_format)
+            [length] = self.tokenizer.token_cache.get_lengths([target])
+            if length <= self.config.output_length or not words:
+                return target
+            words.pop()
+
+    def _answer(
+        self, model: Any, questions: Sequence[str], cached: CachedStates | None
+    ) -> list[tuple[str, list[int]]]:
+        """(question, decoded tokens), in batches of similar length."""
+        sources = self.tokenizer.tokenize_sources(questions)
+        examples = [TokenizedExample(source, [0]) for source in sources]
+        rows = [[i] for i in range(len(examples))]
+        most, budget = self.config.eval_batch_size, self.config.eval_batch_tokens or math.inf
+        answered: list[tuple[str, list[int]]] = []
+        with self.snapshot.applied(model):
+            for part in split_micro_batches(examples, rows, most=most, budget=budget):
+                chosen = [*chain.from_iterable(part)]
+                batch = self.tokenizer.collate([examples[i] for i in chosen])
+                cache = self.encoder_cache
+                patched = cache.patch_encoder(batch, [cached] * len(chosen)) if cache else None
+                batch = batch.to(self.accelerator.device)
+                with patched or nullcontext():
+                    states = model.get_encoder()(
+                        input_ids=batch.input_ids, attention_mask=batch.attention_mask
+                    ).last_hidden_state
+                inputs = EncodedInputs(states, batch.attention_mask)
+                decoded = decode(model, inputs, length=self.config.output_length)
+                answered += [
+                    (questions[i], answer.tokens) for i, answer in zip(chosen, decoded, strict=True)
+                ]
+        return answered
+
+    def state(self) -> Mapping[str, Tensor]:
+        """The weights and the answers so far, for a checkpoint within a period."""
+        encoded = json.dumps(self.answers).encode()
+        answers = torch.frombuffer(bytearray(encoded), dtype=torch.uint8)
+        return {
+            ANSWERS: answers,
+            **{f"{WEIGHTS}{n}": t for n, t in self.snapshot.weights.items()},
+        }
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over a stored state. Raises DataError if it is malformed."""
+        try:
+            self.answers = json.loads(bytes(state[ANSWERS].tolist()))
+        except (KeyError, ValueError):
+            raise DataError(
+                "The answers of prioritized replay in the checkpoint are damaged."
+            ) from None
+        weights = {n.removeprefix(WEIGHTS): t for n, t in state.items() if n.startswith(WEIGHTS)}
+        self.snapshot = Snapshot(weights)

@@ -1,0 +1,86 @@
+"""Own answers are greedy decoding with the weights of the beginning of the period."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from fki.core.errors import DataError
+from fki.core.types import Example, Probe
+from fki.data.prompts import target_text
+from fki.evaluation.evaluator import Evaluator
+from fki.training.own_answers import OwnAnswers
+
+
+@pytest.fixture
+def lesson(make_lesson: Any) -> Any:
+    return make_lesson(output_length=12)
+
+
+def make_answers(lesson: Any) -> OwnAnswers:
+    trainer = lesson.trainer
+    return OwnAnswers(trainer.tokenizer, trainer.config, trainer.accelerator, None)
+
+
+def questions(n: int) -> list[Example]:
+    return [
+        Example(f"q{i}", f"Question {'very ' * (i % 3)}{i} is <extra_id_0>.", "") for i in range(n)
+    ]
+
+
+def change(model: Any) -> None:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.5)
+
+
+def test_they_are_the_greedy_answers_of_the_weights_before(lesson: Any) -> None:
+    answers, asked = make_answers(lesson), questions(7)
+    evaluator = Evaluator(lesson.encoder, lesson.trainer.config, lesson.trainer.accelerator)
+    probes = [Probe(e.id, "base", e.source, ("x",)) for e in asked]
+    expected = [p.text for p in evaluator.predict(lesson.model, probes)]
+    answers.begin_period(lesson.model)
+    change(lesson.model)
+    filled, passes = answers.fill(lesson.model, asked, None)
+    texts = [answers.answers[e.source] for e in asked]
+    cut = [target_text(text, "sentinel") for text in expected]
+    assert all(
+        c.startswith(t.removesuffix(" <extra_id_1>")) for t, c in zip(texts, cut, strict=True)
+    )
+    assert [e.target for e in filled] == texts and len(passes) == 7
+    assert answers.fill(lesson.model, asked, None)[1] == []  # each is answered once
+
+
+def test_examples_with_an_answer_and_documents_stay(lesson: Any) -> None:
+    answers = make_answers(lesson)
+    answers.begin_period(lesson.model)
+    kept = [Example("a", "A is <extra_id_0>.", "<extra_id_0> B <extra_id_1>")]
+    kept.append(Example("d", "A text.", "", is_text=True))
+    filled, passes = answers.fill(lesson.model, kept, None)
+    assert filled == kept and passes == []
+
+
+def test_an_answer_that_does_not_fit_loses_its_last_words(lesson: Any) -> None:
+    answers = make_answers(lesson)
+    ids = lesson.encoder.tokenizer("Ada " * 40).input_ids[:-1]
+    target = answers._make_target(ids)
+    assert target.startswith("<extra_id_0> Ada Ada") and target.endswith(" Ada <extra_id_1>")
+    lesson.encoder.check_fit([target])
+    assert answers._make_target([]) == target_text("", "sentinel")
+
+
+def test_its_state_continues_it(lesson: Any) -> None:
+    answers, asked = make_answers(lesson), questions(4)
+    answers.begin_period(lesson.model)
+    first = answers.fill(lesson.model, asked[:2], None)[0]
+    other = make_answers(lesson)
+    change(lesson.model)
+    other.load_state({name: tensor.clone() for name, tensor in answers.state().items()})
+    assert other.fill(lesson.model, asked[:2], None) == (first, [])
+    assert other.fill(lesson.model, asked, None)[0] == answers.fill(lesson.model, asked, None)[0]
+
+
+def test_a_damaged_state_is_refused(lesson: Any) -> None:
+    for state in ({}, {"answers": torch.tensor([1, 2], dtype=torch.uint8)}):
+        with pytest.raises(DataError, match="damaged"):
+            make_answers(lesson).load_state(state)
