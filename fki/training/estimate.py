@@ -85,7 +85,9 @@ def estimate_run(config: Config) -> RunEstimate:
         trainable=trainable,
         added=ready.added_parameters,
         # weights, gradients, optimizer state and the method's copies
-        memory=4 * (total + trainable) + optimizer + ready.method.copied_bytes(ready.model),
+        memory=4 * (total + trainable * (1 + ready.trainer.answers_itself))
+        + optimizer
+        + ready.method.copied_bytes(ready.model),
         disk=peak_run_bytes(ready),
         precision=_precision(ready),
         precision_trial=ready.precision.trial.describe() if ready.precision.trial else "",

@@ -102,6 +102,11 @@ class Trainer:
         can_run_ahead = accelerator.device.type == "cuda" and not reads_each_loss
         self.max_pending = MAX_PENDING_STEPS if can_run_ahead else 1
 
+    @property
+    def answers_itself(self) -> bool:
+        """Does a copy of the weights answer old questions?"""
+        return self.adaptive is not None and self.adaptive.answers is not None
+
     def plan(self, period: Period, *, count_usage: bool = False) -> PeriodPlan:
         """Plan a period up to the end of its budget; periods must come in order."""
         start = None

@@ -158,7 +158,7 @@ def test_an_outdated_question_leaves_the_buffer_in_all_its_wordings() -> None:
     mix.mix(period("1", row("a", "old") + row("b", "old")), (), 0, 0)
     mix.mix(period("2", row("a", "new")), (), 0, 0)
     mix.mix(period("3", row("c", "new")), (), 0, 0)
-    sources = {s: e.target for e in mix.reservoir.examples for s in e.sources}
+    sources = {s: e.target for e in mix.reservoir.items for s in e.sources}
     assert sources == {"a?": "new", "Say: a!": "new", "b?": "old", "Say: b!": "old"}
 
 

@@ -169,6 +169,8 @@ def test_a_method_that_does_not_train_is_resumed_with_its_facts(
     folder = checkpoint.choose(again.run.folder)
     assert folder.name == "2024-Q2" and checkpoint.load_method_state(folder)["passages"].numel()
     assert again.run.info["reading_check"] == whole.run.info["reading_check"]
+
+
 PRIORITIZED: dict[str, Any] = {"replay": "prioritized"}
 
 
