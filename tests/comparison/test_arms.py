@@ -29,6 +29,25 @@ def test_arms_of_one_method_are_named_by_what_they_differ_in(tmp_path: Path) -> 
     assert group.settings == {"lora.r": {"lora lora.r=4": 4, "lora lora.r=8": 8}}
 
 
+def test_the_untouched_model_is_an_arm_of_its_own(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "vanilla", 0, check_validation=True)
+    write_run(tmp_path / "b", "vanilla", 0)
+    write_run(tmp_path / "c", "vanilla", 1, check_validation=True, checkpoint_path="runs/x")
+    [group] = compare([tmp_path]).groups
+    assert [arm.name for arm in group.arms][0] == "initial"
+    assert sum(arm.name.startswith("vanilla") for arm in group.arms) == 2
+
+
+def test_a_single_period_has_no_length_in_the_title(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "vanilla", 0)
+    file = tmp_path / "a" / "run.json"
+    info = json.loads(file.read_text(encoding="utf-8"))
+    info["dataset"] |= {"version": "all", "periods": ["all"]}
+    file.write_text(json.dumps(info), encoding="utf-8")
+    [group] = compare([tmp_path]).groups
+    assert group.title.startswith("toy, 1 period, ")
+
+
 @pytest.mark.parametrize(
     ("by", "names"),
     [
