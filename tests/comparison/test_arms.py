@@ -34,7 +34,7 @@ def test_the_untouched_model_is_an_arm_of_its_own(tmp_path: Path) -> None:
     write_run(tmp_path / "b", "vanilla", 0)
     write_run(tmp_path / "c", "vanilla", 1, check_validation=True, checkpoint_path="runs/x")
     [group] = compare([tmp_path]).groups
-    assert [arm.name for arm in group.arms][0] == "initial"
+    assert next(arm.name for arm in group.arms) == "initial"
     assert sum(arm.name.startswith("vanilla") for arm in group.arms) == 2
 
 
