@@ -70,6 +70,11 @@ def wide_table(group: "Group", sort: str) -> Table:
     table.add_row(style_text("cost", "bold"))
     for label, cost in COSTS.items():
         table.add_row(label, *(f"{cost(arm)} " for arm in arms))
+    from fki.report.training_choice import CHOICE_COSTS, unit_costs
+
+    unit_rows = zip(*(unit_costs(arm.cost) for arm in arms), strict=True)
+    for label, cells in zip(CHOICE_COSTS, unit_rows, strict=True):
+        table.add_row(label, *(f"{cell} " for cell in cells))
     return table
 
 

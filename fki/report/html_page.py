@@ -25,7 +25,13 @@ from fki.report import figures, findings, svg
 from fki.report.heatmap import draw_heatmap
 from fki.report.metric_roles import format_interval
 from fki.report.style import COLORS, legend_key
-from fki.report.training_choice import CHOICE_COSTS, PURPOSES, choice_costs, describe_choice
+from fki.report.training_choice import (
+    CHOICE_COSTS,
+    PURPOSES,
+    choice_costs,
+    describe_choice,
+    unit_costs,
+)
 from fki.runs.run_dir import REPORT
 
 COST_HEADS = (
@@ -36,6 +42,7 @@ COST_HEADS = (
     "tokens per second",
     "FLOP",
     "peak MiB",
+    *CHOICE_COSTS,
 )
 
 
@@ -193,6 +200,7 @@ def format_costs(arm: Arm) -> list[str]:
         UNDEFINED if rate is None else format_number(rate, 0),
         f"{cost.flops:.2e}" if cost.flops else UNDEFINED,
         UNDEFINED if cost.peak_mib is None else f"{cost.peak_mib:,.0f}",
+        *unit_costs(cost),
     ]
 
 

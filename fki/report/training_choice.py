@@ -1,6 +1,7 @@
 """The section "Should I train at all?": cells and sentences, the same on a terminal and a page."""
 
 from fki.comparison.training_choice import Option, TrainingChoice
+from fki.comparison.types import Cost
 from fki.core.formatting import UNDEFINED, format_list, format_number
 
 CHOICE_COSTS = {  # the head of a page's column: that of a terminal's
@@ -17,9 +18,11 @@ PURPOSES = {  # of the bounds, for the line that names the command of a missing 
 
 def choice_costs(option: Option) -> list[str]:
     """The cost of an option, as cells under CHOICE_COSTS."""
-    cost = option.cost
-    if cost is None:
-        return ["0", "0", UNDEFINED, UNDEFINED]
+    return unit_costs(option.cost) if option.cost else ["0", "0", UNDEFINED, UNDEFINED]
+
+
+def unit_costs(cost: Cost) -> list[str]:
+    """The cost per period and per question, as cells under CHOICE_COSTS."""
     flops, seconds = cost.flops_per_period, cost.eval_seconds_per_question
     return [
         _format_small(cost.seconds_per_period),

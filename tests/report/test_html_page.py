@@ -134,7 +134,7 @@ def test_the_best_of_each_column_is_bold(comparison: Comparison) -> None:
 def test_the_cost_of_an_arm_is_told(comparison: Comparison) -> None:
     cells = Page(render_page(comparison)).row(1, "recadam")[1:]
     told = ["recadam", "0, 1", "1.46 M", "1,308", "1.31 M", "2:39", "8,253", "2.50e+13", "-"]
-    assert cells == told
+    assert cells == [*told, "-", "-", "-", "-"]
 
 
 def test_each_difference_is_told_with_p_effect_and_verdict(comparison: Comparison) -> None:

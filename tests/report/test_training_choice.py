@@ -2,7 +2,13 @@
 
 from fki.comparison.training_choice import Option, TrainingChoice
 from fki.comparison.types import Cost
-from fki.report.training_choice import choice_costs, describe_choice, describe_missing
+from fki.report.training_choice import (
+    CHOICE_COSTS,
+    choice_costs,
+    describe_choice,
+    describe_missing,
+    unit_costs,
+)
 
 
 def costs(cost: Cost | None) -> list[str]:
@@ -12,6 +18,10 @@ def costs(cost: Cost | None) -> list[str]:
 def test_costs_are_per_period_and_per_question() -> None:
     cost = Cost(1, 10.0, 1.0, 60.0, 4e13, None, 4, 0.0123, 21.26)
     assert costs(cost) == ["15.0", "10.0", "12.3", "21.3"]
+
+
+def test_the_page_and_the_terminal_have_a_column_for_each_cost() -> None:
+    assert len(unit_costs(Cost(1, 1.0, 1.0, 1.0, 1.0, None))) == len(CHOICE_COSTS)
 
 
 def test_an_index_costs_seconds_and_no_operations() -> None:

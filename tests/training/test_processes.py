@@ -101,3 +101,19 @@ def test_two_processes_run_each_cell_of_a_grid_as_they_run_it_alone(tmp_path: Pa
     ours, theirs = load_file(grid / "lora-s0" / name), load_file(alone / name)
     assert all(torch.equal(ours[key], weights) for key, weights in theirs.items())
     assert json.loads((grid / "vanilla-s0" / "run.json").read_text())["status"] == "done"
+
+
+def test_two_processes_retrieve_and_answer_like_one(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    row = {"relation": "mayor", "start": "2024-01-05"}
+    rows = [row | {"subject": f"Town {i}", "object": f"Person {i}"} for i in range(7)]
+    (tmp_path / "data" / "stream.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    alone = train(tmp_path, ALONE, "one", "--preset", "t5_retrieval")
+    both = train(tmp_path, TOGETHER, "two", "--preset", "t5_retrieval", "--set", "ngpu=2")
+    answers = [[row["text"] for row in lines(run / "samples.jsonl")] for run in (alone, both)]
+    assert answers[0] == answers[1]
+    first, second = (json.loads((run / "run.json").read_text()) for run in (alone, both))
+    assert first["reading_check"] == second["reading_check"]
+    assert first["spent"]["question_tokens"] == second["spent"]["question_tokens"] > 0
+    name = Path("checkpoints") / "2024-01" / "training.safetensors"
+    assert (alone / name).read_bytes() == (both / name).read_bytes()
