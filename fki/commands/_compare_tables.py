@@ -72,9 +72,9 @@ def wide_table(group: "Group", sort: str) -> Table:
         table.add_row(label, *(f"{cost(arm)} " for arm in arms))
     from fki.report.training_choice import CHOICE_COSTS, unit_costs
 
-    unit_rows = zip(*(unit_costs(arm.cost) for arm in arms), strict=True)
-    for label, cells in zip(CHOICE_COSTS, unit_rows, strict=True):
-        table.add_row(label, *(f"{cell} " for cell in cells))
+    by_cost = zip(*(unit_costs(arm.cost) for arm in arms), strict=True)
+    for label, row in zip(CHOICE_COSTS, by_cost, strict=True):
+        table.add_row(label, *(f"{cell} " for cell in row))
     return table
 
 

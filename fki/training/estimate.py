@@ -104,21 +104,16 @@ def estimate_run(config: Config) -> RunEstimate:
 def _estimate_usage(ready: Session) -> list[BudgetUsage]:
     """The usage of each period, with the examples that method and replay mix in.
 
-    With a budget or replay it is counted batch by batch.
+    With a budget, with replay or with several wordings it is counted batch by batch.
     """
     budget, trainer = ready.config.budget, ready.trainer
     if not ready.method.trains:
         return [BudgetUsage() for _ in ready.periods]
     is_limited = bool(budget.steps or budget.tokens or budget.flops)
-    if is_limited or type(trainer.replay) is not Replay:
+    # with several wordings, an epoch's sources differ from those of the next
+    if is_limited or type(trainer.replay) is not Replay or ready.config.wordings > 1:
         return [trainer.plan(period, count_usage=True).usage for period in ready.periods]
-    if ready.config.wordings > 1:  # an epoch's sources differ from those of the next
-        return [_count_own_examples(ready, period) for period in ready.periods]
     return [_estimate_period(ready, period) for period in ready.periods]
-
-
-def _count_own_examples(ready: Session, period: Period) -> BudgetUsage:
-    return ready.trainer.planner.plan(period, lambda epoch: period.examples, count_usage=True).usage
 
 
 def _estimate_period(ready: Session, period: Period) -> BudgetUsage:

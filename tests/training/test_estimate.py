@@ -51,7 +51,11 @@ WORDINGS = [
 ]
 
 
-@pytest.mark.parametrize("settings", [{}, {"budget": {"steps": 5}}, {"freeze_level": 1}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"budget": {"steps": 5}}, {"freeze_level": 1}, {"method": "joint"}],
+    ids=str,
+)
 def test_tokens_and_operations_are_those_of_the_wordings_in_turn(
     settings: dict[str, Any], resolved: Callable[..., Any], dataset: Path, tmp_path: Path
 ) -> None:
