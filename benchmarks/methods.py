@@ -1,6 +1,6 @@
-"""Compare the methods on the whole stream, several seeds each, with the untouched model.
+"""Compare methods and replay policies on the whole stream, several seeds each.
 
-    python -m benchmarks.methods runs/methods [--seeds 3] [--jobs 2] [--since 2024]
+    python -m benchmarks.methods runs/methods [--seeds 3] [--jobs 2] [--since 2024] [--only ARM ...]
 
 The presets were tuned on 2023 (`benchmarks.tuning`), so the table covers 2024 and 2025. The cost of
 a step is not measured here, since several runs share the CPU; `benchmarks.run` measures it.
@@ -16,7 +16,19 @@ from benchmarks.grid import GridRun, load_scores, run_all
 from fki.core.registry import BUILTIN
 from fki.core.types import Version
 
-RETAINED, LEARNED = ("invariant", "initial"), ("updated", "new", "paraphrase")
+PRIORITIZED = ("--preset", "t5_prioritized")
+ARMS: dict[str, tuple[str, ...]] = {  # name: options of `fki train`
+    **{name: ("--preset", f"t5_{name}") for name in BUILTIN},
+    "prioritized": PRIORITIZED,
+    "prioritized, own answers": (*PRIORITIZED, "--set", "prioritized.answers=model"),
+    "prioritized, 2 wordings": (*PRIORITIZED, "--set", "wordings=2"),
+    "prioritized, 4 wordings": (*PRIORITIZED, "--set", "wordings=4"),
+    "vanilla, 4 wordings": ("--preset", "t5_vanilla", "--set", "wordings=4"),
+    "lora+prioritized": (*PRIORITIZED, "--method", "lora"),
+    "kadapter_2+prioritized": (*PRIORITIZED, "--method", "kadapter_2"),
+    "recadam+prioritized": ("--preset", "t5_recadam", "--set", "replay=prioritized"),
+}
+RETAINED, LEARNED = ("invariant", "initial"), ("updated", "new", "paraphrase", "paraphrase_2")
 HEADER = (
     "method",
     *RETAINED,
@@ -24,16 +36,16 @@ HEADER = (
     "learning gain",
     "forgetting",
     "FUAR",
+    "operations",
     "trained parameters",
 )
 
 
-def make_runs(folder: Path, method: str, version: str, seeds: int) -> list[GridRun]:
-    """The runs of a method with its preset, one per seed."""
-    arguments = ("--preset", f"t5_{method}", "--version", version)
-    return [
-        GridRun(folder / f"{method}-s{s}", (*arguments, "--seed", str(s))) for s in range(seeds)
-    ]
+def make_runs(folder: Path, arm: str, version: str, seeds: int) -> list[GridRun]:
+    """The runs of an arm, one per seed."""
+    arguments = (*ARMS[arm], "--version", version)
+    name = arm.replace(", ", "-").replace(" ", "_")
+    return [GridRun(folder / f"{name}-s{s}", (*arguments, "--seed", str(s))) for s in range(seeds)]
 
 
 def main() -> None:
@@ -43,16 +55,18 @@ def main() -> None:
     parser.add_argument("--version", default="quarter", choices=get_args(Version))
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
+    parser.add_argument("--only", nargs="+", default=[*ARMS], choices=[*ARMS], help="arms")
     parser.add_argument("--since", default="2024", help="first period of the table")
     options = parser.parse_args()
-    arms = {m: make_runs(options.folder, m, options.version, options.seeds) for m in BUILTIN}
+    arms = {a: make_runs(options.folder, a, options.version, options.seeds) for a in options.only}
     # seed by seed, so that compared runs are executed at about the same time
     run_all([arms[m][s] for s in range(options.seeds) for m in arms], options.jobs)
     results = {m: [load_scores(run, options.since) for run in arms[m]] for m in arms}
     print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}")
-    print(format_untouched(results["vanilla"]))
-    for method, runs in results.items():
-        print(format_method(method, runs))
+    print(format_untouched(next(iter(results.values()))))
+    vanilla = [run["spent"]["flops"] for run in results.get("vanilla", ())]
+    for arm, runs in results.items():
+        print(format_arm(arm, runs, fmean(vanilla) if vanilla else 0.0))
 
 
 def format_untouched(runs: list[dict[str, Any]]) -> str:
@@ -60,11 +74,15 @@ def format_untouched(runs: list[dict[str, Any]]) -> str:
     em = {name: runs[0]["probe_sets"][name]["em"]["before"] for name in (*RETAINED, *LEARNED)}
     cells = [f"{em[name]:.1f}" for name in RETAINED]
     cells += [text for name in LEARNED for text in ("", f"{em[name]:.1f}")]
-    return f"| untouched | {' | '.join(cells)} | | | | 0 |"
+    return f"| untouched | {' | '.join(cells)} | | | | 0 | 0 |"
 
 
-def format_method(method: str, runs: list[dict[str, Any]]) -> str:
-    """The row of a method: mean over its seeds ± standard deviation."""
+def format_arm(arm: str, runs: list[dict[str, Any]], vanilla: float) -> str:
+    """The row of an arm: mean over its seeds ± standard deviation.
+
+    Args:
+        vanilla: operations of vanilla, which others are relative to; 0: unknown.
+    """
 
     def em(name: str, when: str) -> Callable[[dict[str, Any]], float]:
         return lambda run: run["probe_sets"][name]["em"][when]
@@ -73,9 +91,12 @@ def format_method(method: str, runs: list[dict[str, Any]]) -> str:
     readers += [em(name, when) for name in LEARNED for when in ("learned", "after")]
     readers += [lambda run, key=key: run[key] for key in ("learning_gain", "forgetting")]
     cells = [format_mean([read(run) for run in runs], 1) for read in readers]
-    cells.append(format_mean([run["fuar"] for run in runs], 2))
+    fuar = [run["fuar"] for run in runs]
+    cells.append("no gain" if None in fuar else format_mean(fuar, 2))
+    flops = fmean(run["spent"]["flops"] for run in runs)
+    cells.append(f"{flops / vanilla:.2f}" if vanilla else f"{flops:.3g}")
     cells.append(f"{runs[0]['parameters']['trainable']:,}")
-    return f"| {' | '.join([method, *cells])} |"
+    return f"| {' | '.join([arm, *cells])} |"
 
 
 def format_mean(values: list[float], digits: int) -> str:
