@@ -17,6 +17,7 @@ RENAMED = {  # dotted old name: dotted new name; the table of an option never ch
     "modular.start": "modular.branch_init",
 }
 ADDED = {  # settings that the first version did not have
+    "replay",
     "wordings",
 }
 _OLD = {new: old for old, new in RENAMED.items()}

@@ -51,7 +51,8 @@ class SeenDigests:
     """A set of digests, on disk once it is large."""
 
     def __init__(self) -> None:
-        self._known = sqlite3.connect("")  # SQLite's own temporary file
+        # SQLite's own temporary file; the garbage collector may close it in another thread
+        self._known = sqlite3.connect("", check_same_thread=False)
         weakref.finalize(self, self._known.close)
         self._known.execute("CREATE TABLE known (digest BLOB PRIMARY KEY) WITHOUT ROWID")
 

@@ -1,7 +1,9 @@
 """Rows on their way to a file lie on disk, and go with whoever held them."""
 
 import gc
+import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,16 @@ def test_a_digest_is_new_once() -> None:
         False,
         True,
     ]
+
+
+def test_another_thread_may_collect_it() -> None:
+    faults: list[object] = []
+    holder = [SeenDigests()]
+    holder[0].is_new(b"a")
+    thread = threading.Thread(target=holder.clear)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "unraisablehook", faults.append)
+        thread.start()
+        thread.join()
+        gc.collect()
+    assert faults == []
