@@ -40,7 +40,7 @@ TRIALS: dict[str, list[dict[str, Any]]] = {
         {"mixreview.ratio": ratio, "mixreview.decay": decay, "learning_rate": 3e-4}
         for ratio, decay in [(0.1, 1.0), (0.5, 1.0), (1.0, 1.0), (4.0, 0.7)]
     ],
-    "joint": [{"num_train_epochs": epochs, "learning_rate": 3e-4} for epochs in (3, 6, 12)],
+    "joint": [{"num_train_epochs": epochs, "learning_rate": 3e-4} for epochs in (6, 12)],
     "recadam": [
         {"recadam.gamma": 100, "recadam.t0_fraction": 0.2, "learning_rate": 1e-3},
         {"recadam.gamma": 300, "recadam.t0_fraction": 0.2, "learning_rate": 3e-4},
