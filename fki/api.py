@@ -108,7 +108,9 @@ def train(
         return _complete_result(Path(done.folder), resolved)
     notes = [
         *resolved.notes,
-        *startup_notes(resolved.config, session.accelerator, session.precision),
+        *startup_notes(
+            resolved.config, session.accelerator, session.precision, session.stream_limit
+        ),
         *session.input_notes,
         *runner.notes,
     ]

@@ -77,6 +77,8 @@ def _show_estimate(work: "RunEstimate", show: Show) -> None:
 
     table = make_table("estimate", "")
     table.add_row("periods", f"{work.periods} ({work.first} to {work.last})")
+    if work.stream:
+        table.add_row("stream", work.stream)
     table.add_row("evaluations", f"{work.rows}, with {format_number(work.probes, 0)} answers")
     table.add_row(
         "optimizer steps", f"{format_number(work.steps, 0)} of up to {work.batch_size} examples"

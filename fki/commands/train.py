@@ -93,7 +93,9 @@ def _train_run(request: "RunRequest", show: Show, track: list[str], *, resume: b
     tracking.check_trackers(track)
     ready = session.build_session(resolved.config, allow_resume=resume)
     gc.freeze()  # the libraries' million objects need no garbage collection
-    show.notes(session.startup_notes(ready.config, ready.accelerator, ready.precision))
+    show.notes(
+        session.startup_notes(ready.config, ready.accelerator, ready.precision, ready.stream_limit)
+    )
     show.notes(ready.input_notes)
     try:
         runner = Runner.start(ready, resolved, allow_resume=resume)

@@ -22,6 +22,8 @@ ORDER = (
     "kadapter_2",
     "kadapter_3",
     "modular",
+    "kd",
+    "kilm",
 )
 BOUNDS = ("joint", "retrieval")  # after all others, plug-ins included
 LARGEST_COST = 1e300  # larger integers do not fit into a float

@@ -17,8 +17,8 @@ RENAMED = {  # dotted old name: dotted new name; the table of an option never ch
     "modular.start": "modular.branch_init",
 }
 ADDED = {  # settings that the first version did not have
-    "replay",
-    "wordings",
+    *("coreset", "coreset_ratio", "repeat_num", "stream_seconds", "stream_share"),
+    *("replay", "wordings"),
 }
 _OLD = {new: old for old, new in RENAMED.items()}
 

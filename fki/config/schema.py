@@ -19,6 +19,7 @@ from fki.core.types import DocumentObjective, PromptFormat, Version
 PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 NonEmptyText = Annotated[str, Field(min_length=1)]
 
@@ -105,6 +106,12 @@ class Config(BaseModel):
     Empty: all periods."""
     max_periods: NonNegativeInt = setting(0, affects="results", in_evaluation=True)
     """Train only on this many periods, the earliest. 0: all."""
+    stream_share: Share = setting(1.0, affects="results")
+    """Share of each period's rows that is trained, drawn at random. Probes ask about all rows."""
+    stream_seconds: NonNegativeFloat = setting(0.0, affects="results")
+    """Time-limited stream: seconds that training on a period may take on average. A method that
+    takes longer trains on a share of each period's rows, by a short measurement at the start; a
+    resumed run keeps its share. 0: no limit."""
 
     prompt_format: PromptFormat = setting("sentinel", affects="scoring")
     """Prompt of a fact: `sentinel` puts a sentinel token in place of the object; `prefix` ends
@@ -127,6 +134,14 @@ class Config(BaseModel):
     gradient_accumulation_steps: PositiveInt = setting(1, affects="results")
     """Gradient accumulation: an optimizer step uses this many times train_batch_size examples per
     device."""
+    coreset: Literal["none", "random", "k_center", "loss_net"] = setting("none", affects="results")
+    """Part of each optimizer batch that is trained. none: all of it. random: a random part.
+    k_center: the centers of the greedy k-center algorithm on mean input embeddings. loss_net: the
+    largest losses, as predicted by a small network that is trained beside the model."""
+    coreset_ratio: Share = setting(0.5, affects="results")
+    """Share of an optimizer batch that the coreset has. No effect with coreset = none."""
+    repeat_num: PositiveInt = setting(1, affects="results")
+    """Optimizer steps in a row on the same optimizer batch, or on the same coreset of it."""
     micro_batch_tokens: NonNegativeInt = setting(1024, affects="results")
     """Padded input tokens of one forward pass. Any value gives the same gradients. 0: use
     train_batch_size."""
@@ -310,3 +325,5 @@ def find_conflicts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             f"= '{replay}' contradicts method = 'mixreview', which is vanilla with uniform replay."
         )
         yield "replay", f"{text} Add: --method vanilla"
+    if settings.get("stream_seconds") and settings.get("stream_share", 1.0) != 1.0:
+        yield "stream_seconds", "measures the share that stream_share states: set one of both."

@@ -53,6 +53,14 @@ BUILTIN = {
     "recadam": Builtin(
         "fki.methods.recadam:RecAdam", "recadam", "Adam with a pull towards the initial weights."
     ),
+    "kd": Builtin(
+        "fki.methods.kd:KnowledgeDistillation",
+        "kd",
+        "Distillation: the model before the period is the teacher.",
+    ),
+    "kilm": Builtin(
+        "fki.methods.kilm:Kilm", "kilm", "Text infilling: random spans are hidden with the object."
+    ),
     "joint": Builtin(
         "fki.methods.joint:Joint",
         "",

@@ -88,6 +88,13 @@ class Document:
     title: str = ""
 
 
+class Infilling(NamedTuple):
+    """Text infilling: spans of a statement that are hidden beside its answer."""
+
+    mask_share: float  # of the statement's tokens, the answer included
+    mean_span: float  # tokens
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """One training pair of texts, or a document, whose targets are sampled each epoch."""
@@ -100,6 +107,7 @@ class Example:
     is_text: bool = False  # `source` is a document and `target` is empty
     other_sources: tuple[str, ...] = ()  # the same question in the other wordings that are taught
     piece: int = -1  # of a document: the number of the chunk that is meant; -1: all of them
+    infilling: Infilling | None = None  # further spans are hidden, others in each epoch
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Tokenization of examples, once per text, and collation of token ids into padded batches."""
 
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
@@ -14,6 +15,7 @@ from fki.core.types import Batch, DocumentObjective, Example, SegmentIds
 from fki.data.chunking import TextChunker
 from fki.data.prompts import SENTINEL
 from fki.data.span_corruption import SENTINELS
+from fki.data.text_infilling import hide_more_spans
 from fki.data.token_cache import TokenCache
 from fki.data.tokenization import make_tokenize
 
@@ -112,14 +114,15 @@ class ExampleTokenizer:
         """Both sides of each example that has an answer, then of each chunk of the documents.
 
         Args:
-            seed: determines, with the example's id, which spans of a document are masked.
+            seed: determines, with the example's id, which spans of a document are masked, and
+                which further spans of an example with `infilling` are hidden.
         """
         questions = [(i, e) for i, e in enumerate(examples) if not e.is_text]
         documents = [(i, e) for i, e in enumerate(examples) if e.is_text]
         sources = self.tokenize_sources([e.source for _, e in questions])
         targets = self.tokenize_targets([e.target for _, e in questions])
         answered = [
-            (source, target, e.id, i)
+            (*self._hide(e, source, target, seed), e.id, i)
             for source, target, (i, e) in zip(sources, targets, questions, strict=True)
         ]
         self.chunker.chunk([e.source for _, e in documents])  # tokenizes all of them in one call
@@ -180,6 +183,25 @@ class ExampleTokenizer:
         """The ids up to and including the first EOS; all of them without an EOS."""
         end = self.tokenizer.eos_token_id
         return ids[: ids.index(end) + 1] if end in ids else ids
+
+    def _hide(
+        self, example: Example, source: list[int], target: list[int], seed: int
+    ) -> tuple[list[int], list[int]]:
+        """Source and target, with further hidden spans if the example has `infilling`."""
+        if example.infilling is None:
+            return source, target
+        return hide_more_spans(
+            source,
+            target,
+            self.blank_ids,
+            self._sentinel,
+            example.infilling,
+            random.Random(f"{seed}|{example.id}"),
+            self.output_length,
+        )
+
+    def _sentinel(self, number: int) -> int:
+        return int(self.tokenizer.convert_tokens_to_ids(f"<extra_id_{number}>"))
 
     def _join(self, rows: Sequence[Sequence[Sequence[int]]], value: int) -> torch.Tensor:
         joined = [list(chain.from_iterable(row)) for row in rows]

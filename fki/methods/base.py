@@ -6,6 +6,7 @@ A method is a subclass of `Method` in a file of its own. Four hooks are called i
     begin_period  once for each period, before its first step
     optimizer     once for each period
     mix           once for each epoch: the examples to train on
+    extra_loss    for each forward pass of training: a term beside the cross-entropy
     fold          for an export: the plain model with the same outputs
 
 The base class is vanilla fine-tuning; a method overrides only its difference from that. A method
@@ -14,7 +15,7 @@ parameter, and loading is `prepare` followed by these weights. A method with a f
 as the weights of a teacher, returns it from `state` and receives it in `load_state`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -170,7 +171,10 @@ class Method:
     def mix(
         self, period: Period, review: Sequence[Example], epoch: int, seed: int
     ) -> Sequence[Example]:
-        """Return the new examples of one epoch, in any order; the period's must all be among them.
+        """Return the new examples of one epoch, in any order.
+
+        Each of the period's examples must be among them, by its id; a method may change its texts
+        or its `infilling`.
 
         The replay policy (`fki.replay`) adds older examples. The result may depend only on the
         arguments and on earlier periods. Periods come in the stream's order. Epochs come in order
@@ -197,6 +201,27 @@ class Method:
             examples: the base knowledge, then those of each period.
         """
         return []
+
+    def extra_loss(
+        self, logits: Tensor, labels: Tensor, run_again: Callable[[], Tensor]
+    ) -> Tensor | None:
+        """A term that is added to the cross-entropy of one forward pass of training; None: none.
+
+        As the cross-entropy, it is a sum over the scored tokens: the trainer divides both by the
+        scored tokens of the optimizer batch.
+
+        Args:
+            logits: [N, V] in fp32, at the scored positions.
+            labels: [N], the target tokens.
+            run_again: runs the model, as it then is, on the same examples; returns logits [N, V] in
+                fp32. `extra_forward_passes` must count these calls.
+        """
+        return None
+
+    @property
+    def extra_forward_passes(self) -> int:
+        """The number of passes without gradients that `extra_loss` runs for each forward pass."""
+        return 0
 
     def fold(self, model: nn.Module) -> PreTrainedModel:
         """Return the plain model with the same outputs.

@@ -40,12 +40,14 @@ class Snapshot:
         try:
             for parameter, weight in pairs:
                 parameter.data = weight
+            torch.clear_autocast_cache()  # its casts of weights are kept by parameter
             model.eval()
             with torch.no_grad():
                 yield
         finally:
             for (parameter, _), data in zip(pairs, current, strict=True):
                 parameter.data = data
+            torch.clear_autocast_cache()
             model.train(was_training)
 
     def _pairs(self, model: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:

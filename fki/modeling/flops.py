@@ -48,9 +48,15 @@ class LayerCall(NamedTuple):
 class FlopEstimator:
     """Estimates the training cost of batches with one model."""
 
-    def __init__(self, model: nn.Module, encoder_cache: EncoderCache | None) -> None:
-        """`encoder_cache`: the cache that training reads, if any."""
-        self.model, self.encoder_cache = model, encoder_cache
+    def __init__(
+        self, model: nn.Module, encoder_cache: EncoderCache | None, extra_passes: int = 0
+    ) -> None:
+        """
+        Args:
+            encoder_cache: the cache that training reads, if any.
+            extra_passes: passes without gradients beside each pass of training.
+        """
+        self.model, self.encoder_cache, self.extra_passes = model, encoder_cache, extra_passes
 
     @cached_property
     def costs(self) -> TokenCosts:
@@ -68,11 +74,24 @@ class FlopEstimator:
             if layer in cached_layers:
                 uncached += cost * sources
             else:
-                source, target = source + cost * sources, target + cost * targets
                 forward = 2 * sum(p.numel() for p in weights)
+                cost += self.extra_passes * forward
+                source, target = source + cost * sources, target + cost * targets
                 forward_source += forward * sources
                 forward_target += forward * targets
         return TokenCosts(source, target, uncached, forward_source, forward_target)
+
+    @cached_property
+    def encoder_forward(self) -> float:
+        """Operations of a forward pass of the encoder, for each source token."""
+        encoder = self.model.get_encoder()  # type: ignore[operator]
+        with _record_layer_calls(encoder) as calls:
+            _run_forward(self.model)
+        tokens_and_weights = (
+            (tokens, sum(p.numel() for p in layer.parameters(recurse=False) if p.ndim >= 2))
+            for layer, tokens, _ in calls
+        )
+        return sum(2.0 * weights * tokens / SOURCE_TOKENS for tokens, weights in tokens_and_weights)
 
     def new_meter(self) -> "FlopMeter":
         """A meter for one period, from its first step on."""
@@ -116,11 +135,19 @@ class FlopMeter:
         """Does the cost of a batch depend on the batches before it?"""
         return self.costs.uncached_source > 0
 
-    def count(self, batch: Sequence[TokenizedExample]) -> float:
-        """Operations of the next optimizer batch, over all processes."""
+    def count(
+        self,
+        batch: Sequence[TokenizedExample],
+        whole: Sequence[TokenizedExample] | None = None,
+    ) -> float:
+        """Operations of the next optimizer batch, over all processes.
+
+        Args:
+            whole: the batch from which these examples were selected; a cached encoder runs for all.
+        """
         source = sum(len(example.source) for example in batch)
         target = sum(len(example.target) for example in batch)
-        uncached = sum(map(self._count_uncached, batch)) if self.is_stateful else 0
+        uncached = sum(map(self._count_uncached, whole or batch)) if self.is_stateful else 0
         costs = self.costs
         return costs.source * source + costs.target * target + costs.uncached_source * uncached
 

@@ -127,9 +127,23 @@ def find_run(config: Config) -> Run | None:
 
 def recorded_precision(config: Config, *, allow_resume: bool) -> str:
     """The precision in which the run to resume was trained so far: "no", "bf16", or "" for none."""
+    return str(_recorded_environment(config, allow_resume=allow_resume).get("precision", ""))
+
+
+def recorded_stream(config: Config, *, allow_resume: bool) -> tuple[float, float] | None:
+    """The measured share of each period's rows and the seconds of a whole period, of the run to
+    resume; None if there is none."""
+    environment = _recorded_environment(config, allow_resume=allow_resume)
+    measured = environment.get("stream_share"), environment.get("period_seconds")
+    share, seconds = (float(v) if isinstance(v, int | float) else 0.0 for v in measured)
+    return (share, seconds) if 0 < share <= 1 and seconds > 0 else None
+
+
+def _recorded_environment(config: Config, *, allow_resume: bool) -> Mapping[str, Any]:
+    """The environment of the run to resume; empty if there is none."""
     run = find_run(config) if allow_resume or config.output_dir else None
     environment = run.info.get("environment") if run else None
-    return str(environment.get("precision", "")) if isinstance(environment, dict) else ""
+    return environment if isinstance(environment, dict) else {}
 
 
 def is_done(run: Run) -> bool:

@@ -53,13 +53,17 @@ class Batcher:
         self.pack_length = config.pack_length if is_packed else 0
 
     def steps_per_epoch(self, examples: int) -> int:
-        """Optimizer steps of one epoch over this many examples."""
-        return math.ceil(examples / self.batch_size)
+        """Optimizer steps of one epoch over this many examples; repeated steps count."""
+        return math.ceil(examples / self.batch_size) * self.config.repeat_num
 
     def iter_indices(self, examples: int, period: str, epoch: int) -> Iterator[list[int]]:
-        """The optimizer batches of an epoch in order, as indices of its examples."""
+        """The optimizer batches of an epoch in order, as indices of its examples.
+
+        Each comes `repeat_num` times in a row.
+        """
         seed = derive_seed(self.config.seed, "order", period, epoch)
-        return iter_shuffled_batches(examples, self.batch_size, seed)
+        batches = iter_shuffled_batches(examples, self.batch_size, seed)
+        return (batch for batch in batches for _ in range(self.config.repeat_num))
 
     def iter_batches(
         self,
@@ -69,9 +73,17 @@ class Batcher:
         start: int = 0,
         stop: int | None = None,
     ) -> Iterator[OptimizerBatch]:
-        """The optimizer batches number `start` to `stop` (exclusive) of an epoch, collated."""
+        """The optimizer batches number `start` to `stop` (exclusive) of an epoch, collated.
+
+        With a coreset they have no micro-batches: `collate` makes them of the selected examples.
+        """
         batches = [*islice(self.iter_indices(len(examples), period, epoch), start, stop)]
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        if self.config.coreset != "none":
+            for batch in batches:
+                whole = [examples[i] for i in batch]
+                yield OptimizerBatch(whole, whole[rank::world], [], [], self.max_examples)
+            return
         shares = [batch[rank::world] for batch in batches]
         max_examples = self.max_examples
         micro_batches = [self._split(examples, share) for share in shares]
@@ -92,6 +104,19 @@ class Batcher:
                 collated, members = [mask_all_labels(self.tokenizer.collate(whole[:1]))], [[]]
             yield OptimizerBatch(whole, local, collated, members, max_examples)
 
+    def collate(self, examples: list[TokenizedExample]) -> OptimizerBatch:
+        """The optimizer batch of these examples, collated in this process."""
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        local = examples[rank::world]
+        rows = PackedRows(local)
+        collate = self.tokenizer.collate_packed
+        parts = self._split(local, range(len(local)))
+        micro_batches = [collate([rows[row] for row in part]) for part in parts]
+        members = list_members(local, parts)
+        if not local:  # a process without examples still takes part in the step
+            micro_batches, members = [mask_all_labels(self.tokenizer.collate(examples[:1]))], [[]]
+        return OptimizerBatch(examples, local, micro_batches, members, self.max_examples)
+
     def halve_micro_batches(self) -> None:
         """Halve the examples of a micro-batch and stop packing, from now on."""
         self.max_examples, self.pack_length = max(1, self.max_examples // 2), 0
@@ -100,14 +125,7 @@ class Batcher:
         """The same batch in micro-batches of the current size."""
         if batch.max_examples <= self.max_examples:
             return batch
-        rows = PackedRows(batch.local_examples)
-        parts = self._split(batch.local_examples, range(len(batch.local_examples)))
-        collate = self.tokenizer.collate_packed
-        micro_batches = [collate([rows[row] for row in part]) for part in parts]
-        members = list_members(batch.local_examples, parts)
-        return batch._replace(
-            micro_batches=micro_batches, members=members, max_examples=self.max_examples
-        )
+        return self.collate(batch.examples)
 
     def _split(self, examples: Sequence[TokenizedExample], share: Sequence[int]) -> list[Rows]:
         budget = self.config.micro_batch_tokens or math.inf

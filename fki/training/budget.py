@@ -16,6 +16,7 @@ from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.data.lazy_sequence import LazySequence
 from fki.modeling.flops import FlopEstimator, FlopMeter
 from fki.training.batching import Batcher, derive_seed
+from fki.training.coreset import Coreset
 
 
 @dataclass(slots=True)
@@ -62,6 +63,7 @@ class PeriodPlanner:
     tokenizer: ExampleTokenizer
     batcher: Batcher
     flop_estimator: FlopEstimator
+    coreset: Coreset
 
     @property
     def must_count(self) -> bool:
@@ -117,10 +119,14 @@ class PeriodPlanner:
         for number, indices in enumerate(batches):
             if usage.has_reached(self.config.budget):
                 return number
-            batch = [tokenized[i] for i in indices]
+            whole = [tokenized[i] for i in indices]
+            place = self.coreset.place(epoch, number)
+            batch = self.coreset.preview(whole, period.name, place)
             usage.steps += 1
             usage.tokens += sum(len(e.source) + len(e.target) for e in batch)
-            usage.flops += meter.count(batch)
+            usage.flops += meter.count(batch, whole)
+            if number % self.config.repeat_num == 0:
+                usage.flops += self.coreset.count_flops(whole)
         return self.batcher.steps_per_epoch(len(tokenized))
 
     def in_turn(self, examples: Sequence[Example], epoch: int) -> Sequence[Example]:

@@ -34,6 +34,7 @@ class RunEstimate:
     tokens: int
     flops: float
     budget: str
+    stream: str  # the share of the rows that is trained, as a phrase; "" for all
     total: int
     trainable: int
     added: int
@@ -77,10 +78,11 @@ def estimate_run(config: Config) -> RunEstimate:
         rows=rows,
         probes=probes,
         steps=sum(used.steps for used in uses),
-        batch_size=ready.trainer.batcher.batch_size,
+        batch_size=ready.trainer.coreset.size(ready.trainer.batcher.batch_size),
         tokens=sum(used.tokens for used in uses),
         flops=sum(used.flops for used in uses),
         budget=describe_budget_use(config.budget, uses),
+        stream=ready.stream_limit.describe(),
         total=total,
         trainable=trainable,
         added=ready.added_parameters,
@@ -104,14 +106,17 @@ def estimate_run(config: Config) -> RunEstimate:
 def _estimate_usage(ready: Session) -> list[BudgetUsage]:
     """The usage of each period, with the examples that method and replay mix in.
 
-    With a budget, with replay or with several wordings it is counted batch by batch.
+    It is counted batch by batch with a budget, with replay, with several wordings, with a coreset,
+    and with repeated steps.
     """
     budget, trainer = ready.config.budget, ready.trainer
     if not ready.method.trains:
         return [BudgetUsage() for _ in ready.periods]
     is_limited = bool(budget.steps or budget.tokens or budget.flops)
+    is_changed = trainer.coreset.is_on or ready.config.repeat_num > 1
     # with several wordings, an epoch's sources differ from those of the next
-    if is_limited or type(trainer.replay) is not Replay or ready.config.wordings > 1:
+    is_changed |= ready.config.wordings > 1
+    if is_limited or is_changed or type(trainer.replay) is not Replay:
         return [trainer.plan(period, count_usage=True).usage for period in ready.periods]
     return [_estimate_period(ready, period) for period in ready.periods]
 
@@ -210,5 +215,5 @@ def _estimate_seconds(ready: Session, probes: int, steps: int) -> float:
     if steps and (periods := ready.periods):
         largest = max(periods, key=lambda period: len(period.examples))
         limit = ready.config.budget.seconds * len(periods) or math.inf
-        seconds += min(limit, steps * min(ready.trainer.time_batch(largest) for _ in range(2)))
+        seconds += min(limit, steps * min(ready.trainer.time_step(largest) for _ in range(2)))
     return seconds

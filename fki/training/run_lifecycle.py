@@ -237,7 +237,10 @@ def describe_run(session: Session, resolved: ResolvedConfig) -> dict[str, Any]:
 def describe_environment(session: Session) -> dict[str, Any]:
     """Versions and hardware."""
     trial = session.precision.trial
-    measured = {"precision_trial": asdict(trial)} if trial else {}
+    measured: dict[str, Any] = {"precision_trial": asdict(trial)} if trial else {}
+    if session.stream_limit.seconds:
+        measured["stream_share"] = session.stream_limit.share
+        measured["period_seconds"] = session.stream_limit.seconds
     return {
         "python": platform.python_version(),
         "platform": sys.platform,

@@ -38,6 +38,7 @@ from fki.modeling.precision import Precision, choose_precision
 from fki.replay.base import make_replay
 from fki.runs import checkpoint, resume
 from fki.runs.run_dir import RUN
+from fki.training.stream_limit import StreamLimit, choose_limit, thin_phases
 from fki.training.trainer import Trainer
 
 
@@ -55,7 +56,8 @@ class Session:
     evaluator: Evaluator
     accelerator: Accelerator
     precision: Precision
-    phases: list[Phase]
+    phases: list[Phase]  # with the rows that are trained
+    stream_limit: StreamLimit
     schedule: ProbeSchedule
     base_digest: str  # SHA-256 of the base model's weights
     added_parameters: int  # that the method adds
@@ -131,6 +133,8 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
     input_notes += method.check_inputs([review, *examples], tokenizer)
     training_cache = cache if trains_from_cache(dtype, config.num_train_epochs) else None
     evaluation_cache = cache if dtype != "bf16" else None  # scores are fp32
+    trainer = Trainer(model, method, config, tokenizer, accelerator, review, training_cache, replay)
+    limit = _limit_stream(config, trainer, phases, allow_resume=allow_resume)
     return Session(
         config=config,
         stream=stream,
@@ -138,9 +142,7 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
         model=model,
         method=method,
         tokenizer=tokenizer,
-        trainer=Trainer(
-            model, method, config, tokenizer, accelerator, review, training_cache, replay
-        ),
+        trainer=trainer,
         evaluator=Evaluator(
             tokenizer,
             config,
@@ -150,7 +152,8 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
         ),
         accelerator=accelerator,
         precision=precision,
-        phases=phases,
+        phases=thin_phases(phases, limit.share, config.seed),
+        stream_limit=limit,
         schedule=schedule,
         base_digest=base_digest,
         added_parameters=parameters - base_parameters,
@@ -163,6 +166,20 @@ def _choose_precision(config: Config, model: nn.Module, *, allow_resume: bool) -
     is_measured = config.mixed_precision == "auto"
     recorded = resume.recorded_precision(config, allow_resume=allow_resume) if is_measured else ""
     return choose_precision(config.mixed_precision, model, select_device(), recorded)
+
+
+def _limit_stream(
+    config: Config, trainer: Trainer, phases: Sequence[Phase], *, allow_resume: bool
+) -> StreamLimit:
+    """The configured share of the rows, the measured one, or that of the run which is resumed."""
+    if config.check_validation:
+        return StreamLimit()
+    is_measured = config.stream_seconds > 0
+    if not trainer.method.trains:
+        return StreamLimit(config.stream_share)
+    recorded = resume.recorded_stream(config, allow_resume=allow_resume) if is_measured else None
+    periods = [period for phase in phases for period in phase.periods]
+    return choose_limit(config, trainer, periods, StreamLimit(*recorded) if recorded else None)
 
 
 def _check_no_run(name: str) -> None:
@@ -280,13 +297,21 @@ def _count_wordings(parts: Iterable[Sequence[Example]], wordings: int) -> list[s
     ]
 
 
-def startup_notes(config: Config, accelerator: Accelerator, precision: Precision) -> list[str]:
-    """Messages before the start: start weights, slow bf16, and `ngpu` against processes."""
+def startup_notes(
+    config: Config,
+    accelerator: Accelerator,
+    precision: Precision,
+    limit: StreamLimit | None = None,
+) -> list[str]:
+    """Messages before the start: start weights, a limited stream, slow bf16, and `ngpu` against
+    processes."""
     notes, world, trial = [], accelerator.num_processes, precision.trial
     if config.continue_from:
         notes.append(
             f"New run from the weights of {config.continue_from}; row 0 evaluates these weights."
         )
+    if limit and limit.describe():
+        notes.append(f"Training takes {limit.describe()}.")
     if config.mixed_precision == "bf16" and trial and trial.bf16_gflops < trial.fp32_gflops:
         notes.append(
             f"bf16 is slower than fp32 on this device ({trial.describe()}). "

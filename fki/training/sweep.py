@@ -267,7 +267,9 @@ def check_runs(folder: Path, unfinished: Sequence[SweepCell]) -> list[str]:
         for cell in cells:
             output_log.check(cell.config.output_log)
             notes += cell.resolved.notes
-            notes += session.startup_notes(cell.config, ready.accelerator, ready.precision)
+            notes += session.startup_notes(
+                cell.config, ready.accelerator, ready.precision, ready.stream_limit
+            )
             notes += ready.input_notes
             if has_run(cell.folder):
                 resume.check_unchanged(Run(cell.folder), ready.stream.digest, ready.base_digest)

@@ -27,6 +27,7 @@ from fki.core.errors import FkiError
 from fki.core.types import Batch, Example, Period, Step
 from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.methods.base import Method, trainable_parameters
+from fki.methods.snapshot import Snapshot
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
 from fki.modeling.flops import FlopEstimator, FlopMeter
 from fki.modeling.seq2seq import can_pack, scored_logits
@@ -34,6 +35,7 @@ from fki.replay.base import AdaptiveReplay, Epoch, Replay, make_replay
 from fki.training.adaptive_epochs import AdaptiveEpochs
 from fki.training.batching import Batcher, OptimizerBatch, derive_seed
 from fki.training.budget import BudgetUsage, PeriodPlan, PeriodPlanner, PeriodStart
+from fki.training.coreset import Coreset
 from fki.training.lr_schedule import LinearWarmupDecay
 from fki.training.own_answers import OwnAnswers
 
@@ -90,8 +92,9 @@ class Trainer:
         accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         is_packed = method.supports_packing and can_pack(model)
         self.batcher = Batcher(tokenizer, config, accelerator, is_packed=is_packed)
-        estimator = FlopEstimator(model, encoder_cache)
-        self.planner = PeriodPlanner(config, tokenizer, self.batcher, estimator)
+        estimator = FlopEstimator(model, encoder_cache, method.extra_forward_passes)
+        self.coreset = Coreset(model, config, tokenizer, accelerator, estimator)
+        self.planner = PeriodPlanner(config, tokenizer, self.batcher, estimator, self.coreset)
         self.optimizer: torch.optim.Optimizer | None = None
         self.cached_states: CachedStates | None = None  # of the current period
         self.adaptive = self._make_adaptive_epochs()
@@ -99,7 +102,9 @@ class Trainer:
         self.is_within_period = False  # has a period's first step been prepared, and its last not?
         # a step's loss decides whether it is skipped or the last, before the next step starts
         reads_each_loss = config.on_nan == "skip" or config.budget.seconds > 0
-        can_run_ahead = accelerator.device.type == "cuda" and not reads_each_loss
+        # a coreset may be selected with the weights after the step before
+        waits = reads_each_loss or not self.coreset.is_pure
+        can_run_ahead = accelerator.device.type == "cuda" and not waits
         self.max_pending = MAX_PENDING_STEPS if can_run_ahead else 1
 
     @property
@@ -191,6 +196,7 @@ class Trainer:
             return
         if start == 0:
             self.method.begin_period(self.unwrapped, period)
+            self.coreset.begin_period()
             if self.adaptive and self.adaptive.answers:
                 self.adaptive.answers.begin_period(self.unwrapped)
         self.is_within_period = True
@@ -250,19 +256,23 @@ class Trainer:
             parts["replay"] = self.adaptive.state()
             if self.adaptive.answers and self.is_within_period:
                 parts["answers"] = self.adaptive.answers.state()
+        parts["coreset"] = self.coreset.state()
         return {f"{part}.{n}": t for part, state in parts.items() for n, t in state.items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over the state of a checkpoint, before the rest of its period is trained.
 
-        Raises DataError if it does not fit the method or the replay policy.
+        Raises DataError if it does not fit the method, the replay policy or the coreset.
         """
-        parts: dict[str, dict[str, Tensor]] = {"method": {}, "replay": {}, "answers": {}}
+        names = ("method", "replay", "answers", "coreset")
+        parts: dict[str, dict[str, Tensor]] = {name: {} for name in names}
         for key, tensor in state.items():
             part, _, name = key.partition(".")
             parts.setdefault(part, {})[name] = tensor
         if parts["method"]:
             self.method.load_state(parts["method"])
+        if parts["coreset"]:
+            self.coreset.load_state(parts["coreset"])
         if self.adaptive and self.adaptive.has_begun:
             self.adaptive.load_state(parts["replay"])
             if self.adaptive.answers and parts["answers"]:
@@ -294,29 +304,31 @@ class Trainer:
             adaptive.start_record(len(examples))
             done = used.steps - adaptive.steps_before
             batches = self.batcher.iter_batches(tokenized, period.name, epoch, done)
-            items = self._count_batches(batches, epoch, meter, flops, used)
+            parts = (
+                self._select(batch, period.name, epoch, number, meter)
+                for number, batch in enumerate(batches, done)
+            )
+            items = self._count_batches(parts, flops, used)
             flops = 0.0
             yield from self._iter_groups(items)
             adaptive.close_epoch(used.steps)
 
     def _count_batches(
         self,
-        batches: Iterator[OptimizerBatch],
-        epoch: int,
-        meter: FlopMeter,
+        batches: Iterator[TrainingBatch],
         flops: float,
         used: BudgetUsage,
     ) -> Iterator[TrainingBatch]:
-        """Batches with their cost, which is added to `used`, up to the end of the budget.
+        """Batches, whose cost is added to `used`, up to the end of the budget.
 
         Args:
             flops: operations of the first batch beside its own.
         """
-        while not used.has_reached(self.config.budget) and (batch := next(batches, None)):
-            item = TrainingBatch(epoch, batch, flops + meter.count(batch.examples))
+        while not used.has_reached(self.config.budget) and (item := next(batches, None)):
+            item = item._replace(flops=flops + item.flops)
             flops = 0.0
             used.steps += 1
-            used.tokens += sum(len(e.source) + len(e.target) for e in batch.examples)
+            used.tokens += sum(len(e.source) + len(e.target) for e in item.batch.examples)
             used.flops += item.flops
             yield item
 
@@ -346,8 +358,21 @@ class Trainer:
             indices = self.batcher.iter_indices(len(tokenized), period.name, epoch)
             for earlier in islice(indices, done):
                 meter.count([tokenized[i] for i in earlier])
-            for batch in self.batcher.iter_batches(tokenized, period.name, epoch, done, steps):
-                yield TrainingBatch(epoch, batch, meter.count(batch.examples))
+            batches = self.batcher.iter_batches(tokenized, period.name, epoch, done, steps)
+            for number, batch in enumerate(batches, done):
+                yield self._select(batch, period.name, epoch, number, meter)
+
+    def _select(
+        self, batch: OptimizerBatch, period: str, epoch: int, step: int, meter: FlopMeter
+    ) -> TrainingBatch:
+        """The part of a batch that is trained, selected with the current weights."""
+        if not self.coreset.is_on:
+            return TrainingBatch(epoch, batch, meter.count(batch.examples))
+        began, whole = time.perf_counter(), batch.examples
+        selection = self.coreset.select(whole, period, self.coreset.place(epoch, step))
+        self._extra_seconds += time.perf_counter() - began
+        chosen = self.batcher.collate([whole[i] for i in selection.indices])
+        return TrainingBatch(epoch, chosen, meter.count(chosen.examples, whole) + selection.flops)
 
     def _take_step(
         self,
@@ -368,6 +393,7 @@ class Trainer:
         loss_and_norm, note = self._compute_gradients(batch, seed)
         if self.max_pending > 1 or bool(loss_and_norm.isfinite().all()):
             optimizer.step()
+            self.coreset.learn()
         return PendingStep(loss_and_norm, optimizer.param_groups[0]["lr"], note)
 
     def _compute_gradients(self, batch: OptimizerBatch, seed: int) -> tuple[Tensor, str]:
@@ -403,6 +429,7 @@ class Trainer:
         """
         tokens = sum(len(example.target) for example in batch.examples)
         world = self.accelerator.num_processes
+        self.coreset.begin_step(batch.examples)
         self.unwrapped.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.accelerator.device)
         parts = zip(batch.micro_batches, batch.members, strict=True)
@@ -410,9 +437,9 @@ class Trainer:
             is_last = i == len(batch.micro_batches) - 1
             with nullcontext() if is_last else self.accelerator.no_sync(self.model):
                 with self.accelerator.autocast():
-                    nll = self._sum_nll(micro_batch, members)
-                self.accelerator.backward(nll * (world / tokens))
-            total += nll.detach()
+                    loss = self._sum_nll(micro_batch, members)
+                self.accelerator.backward(loss * (world / tokens))
+            total += loss.detach()
         if world > 1:
             total = self.accelerator.reduce(total, "sum")
         norm = self.accelerator.clip_grad_norm_(
@@ -421,7 +448,7 @@ class Trainer:
         return torch.stack([total / tokens, torch.as_tensor(norm, device=total.device)])
 
     def _sum_nll(self, micro_batch: Batch, members: Sequence[TokenizedExample]) -> Tensor:
-        """Negative log-likelihood, summed over the scored tokens, in nats and fp32.
+        """The loss, summed over the scored tokens, in nats and fp32.
 
         Args:
             members: the examples of the batch, in the order of their targets.
@@ -429,13 +456,21 @@ class Trainer:
         batch = micro_batch.to(self.accelerator.device)
         cache, groups = self.encoder_cache, [self.cached_states] * len(micro_batch.input_ids)
         with cache.patch_encoder(micro_batch, groups) if cache else nullcontext():
-            logits = scored_logits(self.model, batch, self.unwrapped)
-        labels = batch.labels.flatten()[batch.scored_positions]
-        if self.adaptive is None or self.adaptive.record is None:
-            return functional.cross_entropy(logits.float(), labels, reduction="sum")
-        nats = functional.cross_entropy(logits.float(), labels, reduction="none")
-        self.adaptive.add_losses(members, nats)
-        return nats.sum()
+            logits = scored_logits(self.model, batch, self.unwrapped).float()
+            labels = batch.labels.flatten()[batch.scored_positions]
+            extra = self.method.extra_loss(
+                logits, labels, lambda: scored_logits(self.unwrapped, batch, self.unwrapped).float()
+            )
+        is_recorded = self.adaptive is not None and self.adaptive.record is not None
+        if is_recorded or self.coreset.learns:
+            nats = functional.cross_entropy(logits, labels, reduction="none")
+            if self.adaptive and is_recorded:
+                self.adaptive.add_losses(members, nats)
+            self.coreset.add_losses(members, nats)
+            loss = nats.sum()
+        else:
+            loss = functional.cross_entropy(logits, labels, reduction="sum")
+        return loss if extra is None else loss + extra
 
     def _prepare_optimizer(self, steps: int, state: dict[int, Any] | None) -> torch.optim.Optimizer:
         """A fresh optimizer, or the existing one if `reset_optimizer_per_period` is off.
@@ -453,14 +488,16 @@ class Trainer:
     def _fill_encoder_cache(self, epochs: Sequence[Sequence[Example]]) -> float:
         """Cache the encoder's outputs for the period's examples. Returns the seconds it took.
 
-        Documents are left out: their masked spans are other sources in each epoch. The questions
-        of an adaptive policy stay cached over the periods.
+        Documents and examples with `infilling` are left out: their hidden spans are other sources
+        in each epoch. The questions of an adaptive policy stay cached over the periods.
         """
         began = time.perf_counter()
         if self.encoder_cache and self.adaptive:
             self.cached_states = self.encoder_cache.replace(REPLAY_GROUP, self.adaptive.sources)
         elif self.encoder_cache:
-            texts = dict.fromkeys(e.source for epoch in epochs for e in epoch if not e.is_text)
+            texts = dict.fromkeys(
+                e.source for epoch in epochs for e in epoch if not (e.is_text or e.infilling)
+            )
             self.encoder_cache.drop(TRAINING_GROUP)
             sources = self.tokenizer.tokenize_sources([*texts])
             self.cached_states = self.encoder_cache.fetch(TRAINING_GROUP, sources)
@@ -496,17 +533,36 @@ class Trainer:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def time_batch(self, period: Period) -> float:
-        """Seconds that the gradients of one optimizer batch take; no weight changes."""
+    def time_step(self, period: Period) -> float:
+        """Seconds that an optimizer step takes, with its share of filling the encoder cache.
+
+        The step is taken on the period's first batch; then the weights are what they were.
+        """
+        weights = Snapshot.take(self.unwrapped)
+        selection = {name: tensor.clone() for name, tensor in self.coreset.state().items()}
         tokenized = self.tokenizer.encode(period.examples)
         batch = next(self.batcher.iter_batches(tokenized, period.name, 0))
+        self.method.begin_period(self.unwrapped, period)
+        optimizer, schedule = self._prepare_optimizer(1, None), LinearWarmupDecay(0)
+        self.model.train()
+        began = time.perf_counter()
         if self.encoder_cache:
             sources = [example.source for example in batch.examples]
             self.cached_states = self.encoder_cache.fetch(TRAINING_GROUP, sources)
-        began = time.perf_counter()
-        self.backward(batch).tolist()
-        self.unwrapped.zero_grad(set_to_none=True)
-        seconds = time.perf_counter() - began
+        filled = time.perf_counter()
+        meter = self.planner.flop_estimator.new_meter()
+        chosen = self._select(batch, period.name, 0, 0, meter).batch
+        self._take_step(chosen, optimizer, schedule, period.name, 1).loss_and_norm.tolist()
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.synchronize()
+        ended = time.perf_counter()
         if self.encoder_cache:
             self.encoder_cache.drop(TRAINING_GROUP)
-        return seconds
+        weights.restore(self.unwrapped)
+        self.unwrapped.zero_grad(set_to_none=True)
+        self.coreset.begin_period()
+        self.coreset.load_state(selection)
+        self.optimizer = self.cached_states = None
+        self._extra_seconds = 0.0
+        passes = self.config.num_train_epochs * self.config.repeat_num
+        return ended - filled + (filled - began) / passes

@@ -34,8 +34,8 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_our_methods_have_names_and_a_line_each() -> None:
-    ours = "vanilla kadapter_2 kadapter_3 lora mixreview modular recadam"
-    assert registry.method_names()[:7] == ours.split()
+    ours = "vanilla kadapter_2 kadapter_3 lora mixreview modular recadam kd kilm"
+    assert registry.method_names()[:9] == ours.split()
     for name in registry.BUILTIN:
         assert registry.summary_of(name).endswith(".")
 
@@ -82,7 +82,8 @@ def test_a_plugins_table_is_its_name_unless_its_class_states_one(plugins: None) 
     assert registry.table_of("zeta") == "zeta"
     assert registry.table_of("other") == "other_table"
     assert registry.owner_of_table("other_table") == "other"
-    ours = ["kadapter", "lora", "mixreview", "modular", "recadam", "retrieval", "prioritized"]
+    ours = ["kadapter", "lora", "mixreview", "modular", "recadam", "kd", "kilm"]
+    ours += ["retrieval", "prioritized"]
     assert registry.table_names() == [*ours, "other_table", "zeta"]
 
 

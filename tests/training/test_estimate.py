@@ -68,3 +68,25 @@ def test_tokens_and_operations_are_those_of_the_wordings_in_turn(
     assert (found.steps, found.tokens) == (len(steps), sum(s.tokens for s in steps))
     assert found.flops == pytest.approx(sum(s.flops for s in steps), rel=1e-9)
     assert not [note for note in found.input_notes if "wordings" in note]
+
+
+def test_coresets_repeated_steps_and_a_share_of_the_stream_are_in_the_plan(
+    resolved: Callable[..., Any],
+) -> None:
+    whole = estimate_run(resolved(train_batch_size=2).config)
+    less = estimate_run(
+        resolved(train_batch_size=2, coreset="random", repeat_num=3, stream_share=0.5).config
+    )
+    assert (whole.batch_size, less.batch_size) == (2, 1)
+    assert (whole.steps, less.steps) == (3, 2 * 3)  # of 3 and 2 rows; then of 2 and 1
+    assert (whole.stream, less.stream) == ("", "0.5 of each period's rows, drawn at random")
+    assert 0 < less.tokens < 3 * whole.tokens
+
+
+def test_distillation_costs_a_copy_of_the_weights_and_a_forward_pass(
+    resolved: Callable[..., Any],
+) -> None:
+    plain = estimate_run(resolved(method="kd", kd={"alpha": 0.0}).config)
+    taught = estimate_run(resolved(method="kd").config)
+    assert taught.memory - plain.memory == 4 * taught.trainable
+    assert 1.3 < taught.flops / plain.flops < 1.4

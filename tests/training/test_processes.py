@@ -91,6 +91,45 @@ def test_two_processes_learn_and_answer_like_one_with_twice_the_batch(
     assert answers[0] == answers[1]
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["coreset=k_center", "repeat_num=2"],
+        ["coreset=loss_net", "coreset_ratio=0.7"],
+        ["coreset=random"],
+        ["method=kd", "kd.alpha=2.0", "kd.temperature=2.0"],
+        ["method=kilm", "kilm.mask_share=0.7"],
+    ],
+    ids=str,
+)
+def test_two_processes_select_and_distill_like_one_with_twice_the_batch(
+    settings: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    rows = [
+        {
+            "subject": f"Town {i} by the {'old ' * (i % 3)}river",
+            "relation": "mayor",
+            "object": f"Person {i}",
+            "start": "2024-01-05",
+        }
+        for i in range(11)  # an odd number: the last optimizer batch leaves one process idle
+    ]
+    (tmp_path / "data" / "stream.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    more = [part for setting in settings for part in ("--set", setting)]
+    one = train(tmp_path, ALONE, "one", "--set", "train_batch_size=10", *more)
+    two = train(tmp_path, TOGETHER, "two", "--set", "train_batch_size=5", "--set", "ngpu=2", *more)
+    name = Path("checkpoints") / "2024-01" / "weights.safetensors"
+    alone, together = load_file(one / name), load_file(two / name)
+    for key, weights in alone.items():
+        torch.testing.assert_close(together[key], weights, atol=1e-4, rtol=0)
+    steps = [
+        [row for row in lines(run / "metrics.jsonl") if "train/loss" in row] for run in (one, two)
+    ]
+    assert steps[0][0]["train/loss"] == pytest.approx(steps[1][0]["train/loss"], rel=1e-5)
+    assert [row["tokens"] for row in steps[0]] == [row["tokens"] for row in steps[1]]
+
+
 def test_two_processes_run_each_cell_of_a_grid_as_they_run_it_alone(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     row = {"subject": "Town", "relation": "mayor", "object": "Ann", "start": "2024-01-05"}

@@ -12,6 +12,7 @@ from typing import Any
 
 from fki.config.compat.ckl_keys import (
     CKL_FILES,
+    CORESETS,
     CORPUS_SIZES,
     DIFFSET,
     IGNORED_KEYS,
@@ -90,6 +91,9 @@ class CklReader:
             self.convert_precision(name, value)
         elif key == "method" and isinstance(value, str):
             self.convert_method(value)
+        elif key == "coreset" and isinstance(value, str) and value in CORESETS:
+            self.settings[key] = CORESETS[value]
+            self.note(key, f"coreset '{value}' is read as '{CORESETS[value]}'.")
         elif key == "dataset" and isinstance(value, str):
             self.convert_dataset(value)
         elif key == "dataset_version" and isinstance(value, str) and value in CORPUS_SIZES:

@@ -22,6 +22,8 @@ RENAMED_KEYS = {
     "mem_ratio": "mixreview.ratio",
     "mix_ratio": "mixreview.ratio",
     "mix_decay": "mixreview.decay",
+    "alpha": "kd.alpha",
+    "temperature": "kd.temperature",
 }
 IGNORED_KEYS = {  # key: reason; keys with the same reason are reported together
     **dict.fromkeys(
@@ -40,15 +42,12 @@ IGNORED_KEYS = {  # key: reason; keys with the same reason are reported together
     ),
     "root_path": "dataset can be a folder",
     **dict.fromkeys(
-        ("coreset", "coreset_ratio", "finetuning_ratio", "split", "split_num"),
+        ("finetuning_ratio", "split", "split_num"),
         "training uses every row of a period",
     ),
     **dict.fromkeys(("len_data", "num_files"), "rows are counted automatically"),
-    "repeat_num": "each batch is one update; num_train_epochs repeats all rows",
     "red_flag": "rows without a change are always skipped",
-    **dict.fromkeys(
-        ("alpha", "temperature", "distil_epoch"), "options of kd, a method that fki does not have"
-    ),
+    "distil_epoch": "the teacher is the model before each period",
 }
 OLD_NAMES = tuple(name for name in renamed_settings.RENAMED if "." not in name)
 KNOWN_KEYS = (
@@ -115,12 +114,19 @@ METHODS = {  # by their spelling, without underscores
         "modular.size=small",
     ),
     "modularsmall": MethodMapping("modular", {"modular.size": "small"}, "a second, small encoder."),
+    "kd": MethodMapping(
+        "kd",
+        {},
+        "the teacher is the model before each period. In the original code it was the student.",
+    ),
+    "kilm": MethodMapping(
+        "kilm", {}, "the target is the hidden spans. The original target was the whole statement."
+    ),
     "recadam": MethodMapping("recadam", {}),  # its remark needs the learning rate
 }
+CORESETS = {"K-center": "k_center", "model": "loss_net"}  # of CFInjectBench
 METHOD_SPELLINGS = (*METHODS, "kadapter_2", "kadapter_3", "modular_small", registry.INITIAL)
 UNSUPPORTED_METHODS = {  # original methods that fki does not have: what each is
-    "kd": "knowledge distillation, which fki does not have",
-    "kilm": "KILM, which fki does not have",
     "prune": "pruning, which fki does not have",
 }
 

@@ -471,6 +471,24 @@ def test_weights_that_the_user_states_beside_training_are_refused(file: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("written", "read_as"), [("K-center", "k_center"), ("model", "loss_net"), ("random", "random")]
+)
+def test_coresets_keep_their_meaning(file: Path, written: str, read_as: str) -> None:
+    found = read(write(file, {"coreset": written, "coreset_ratio": 0.25, "repeat_num": 3}))
+    config = found.config
+    assert (config.coreset, config.coreset_ratio, config.repeat_num) == (read_as, 0.25, 3)
+    assert any("is read as" in note for note in found.notes) == (written != read_as)
+
+
+def test_distillation_keeps_its_options(file: Path) -> None:
+    stated = {"method": "kd", "alpha": 1, "temperature": 2, "distil_epoch": 5}
+    found = read(write(file, stated))
+    assert found.config.options_for("kd") == {"alpha": 1.0, "temperature": 2.0}
+    assert any("distil_epoch" in note for note in found.notes)
+    assert any("was the student" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
     ("config", "text"),
     [
         ({"lerning_rate": 1}, "2: unknown key 'lerning_rate'. Did you mean 'learning_rate'?"),
@@ -479,6 +497,7 @@ def test_weights_that_the_user_states_beside_training_are_refused(file: Path) ->
         ({"method": "kadapter4"}, "not 'kadapter4'. Did you mean 'kadapter'?"),
         ({"method": "prune"}, "2: method 'prune' is pruning, which fki does not have."),
         ({"method": "initials"}, "Did you mean 'initial'?"),
+        ({"coreset": "kcenter"}, "2: coreset must be 'none', 'random', 'k_center' or 'loss_net'"),
         ({"method": 3}, "2: method must be non-empty text, not 3."),
         ({"method": ["lora"]}, "2: method must be non-empty text, not ['lora']."),
         ({"dataset": ["wiki"]}, "2: dataset must be non-empty text"),
