@@ -33,6 +33,14 @@ class OptimizerBatch(NamedTuple):
     max_examples: int  # examples of a micro-batch, at most
 
 
+class TrainingBatch(NamedTuple):
+    """An optimizer batch with its epoch and its cost."""
+
+    epoch: int  # from 0
+    batch: OptimizerBatch
+    flops: float
+
+
 class Batcher:
     """Makes the optimizer batches of one process; micro-batches shrink if memory is short."""
 

@@ -36,22 +36,23 @@ class OwnAnswers:
 
     def __init__(
         self,
+        model: Any,
         tokenizer: ExampleTokenizer,
         config: Config,
         accelerator: Accelerator,
         encoder_cache: EncoderCache | None,
     ) -> None:
-        self.tokenizer, self.config = tokenizer, config
+        self.model, self.tokenizer, self.config = model, tokenizer, config
         self.accelerator, self.encoder_cache = accelerator, encoder_cache
         self.snapshot = Snapshot({})
         self.answers: dict[str, str] = {}  # by question
 
-    def begin_period(self, model: Any) -> None:
+    def begin_period(self) -> None:
         """Answer with the current weights from now on."""
-        self.snapshot, self.answers = Snapshot.take(model), {}
+        self.snapshot, self.answers = Snapshot.take(self.model), {}
 
     def fill(
-        self, model: Any, examples: Sequence[Example], cached: CachedStates | None
+        self, examples: Sequence[Example], cached: CachedStates | None
     ) -> tuple[list[Example], list[TokenizedExample]]:
         """Add the model's answer to each example without one; all processes share the work.
 
@@ -64,7 +65,7 @@ class OwnAnswers:
         open_questions = [e.source for e in examples if not e.target and not e.is_text]
         fresh = [q for q in dict.fromkeys(open_questions) if q not in self.answers]
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        answered = self._answer(model, fresh[rank::world], cached)
+        answered = self._answer(fresh[rank::world], cached)
         if world > 1:
             answered = gather_object(answered)
         for question, tokens in answered:
@@ -88,7 +89,7 @@ class OwnAnswers:
             words.pop()
 
     def _answer(
-        self, model: Any, questions: Sequence[str], cached: CachedStates | None
+        self, questions: Sequence[str], cached: CachedStates | None
     ) -> list[tuple[str, list[int]]]:
         """(question, decoded tokens), in batches of similar length."""
         sources = self.tokenizer.tokenize_sources(questions)
@@ -96,7 +97,7 @@ class OwnAnswers:
         rows = [[i] for i in range(len(examples))]
         most, budget = self.config.eval_batch_size, self.config.eval_batch_tokens or math.inf
         answered: list[tuple[str, list[int]]] = []
-        with self.snapshot.applied(model):
+        with self.snapshot.applied(self.model):
             for part in split_micro_batches(examples, rows, most=most, budget=budget):
                 chosen = [*chain.from_iterable(part)]
                 batch = self.tokenizer.collate([examples[i] for i in chosen])
@@ -104,11 +105,11 @@ class OwnAnswers:
                 patched = cache.patch_encoder(batch, [cached] * len(chosen)) if cache else None
                 batch = batch.to(self.accelerator.device)
                 with patched or nullcontext():
-                    states = model.get_encoder()(
+                    states = self.model.get_encoder()(
                         input_ids=batch.input_ids, attention_mask=batch.attention_mask
                     ).last_hidden_state
                 inputs = EncodedInputs(states, batch.attention_mask)
-                decoded = decode(model, inputs, length=self.config.output_length)
+                decoded = decode(self.model, inputs, length=self.config.output_length)
                 answered += [
                     (questions[i], answer.tokens) for i, answer in zip(chosen, decoded, strict=True)
                 ]

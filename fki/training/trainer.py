@@ -33,25 +33,15 @@ from fki.modeling.flops import FlopEstimator, FlopMeter
 from fki.modeling.seq2seq import can_pack, scored_logits
 from fki.replay.base import AdaptiveReplay, Epoch, Replay, make_replay
 from fki.training.adaptive_epochs import AdaptiveEpochs
-from fki.training.batching import Batcher, OptimizerBatch, derive_seed
-from fki.training.budget import BudgetUsage, PeriodPlan, PeriodPlanner, PeriodStart
+from fki.training.batching import Batcher, OptimizerBatch, TrainingBatch, derive_seed
+from fki.training.budget import BudgetUsage, PeriodPlan, PeriodPlanner
 from fki.training.coreset import Coreset
 from fki.training.lr_schedule import LinearWarmupDecay
-from fki.training.own_answers import OwnAnswers
 
 MAX_PENDING_STEPS = 8  # steps that a GPU computes before their losses are read
 MAX_SKIPPED_STEPS = 10  # consecutive steps that `on_nan = "skip"` skips before it gives up
 MAX_NAMED_EXAMPLES = 5  # examples of a batch that an error names
 TRAINING_GROUP = "trained"  # the current period's group in the encoder cache
-REPLAY_GROUP = "replayed"  # the group of an adaptive replay policy
-
-
-class TrainingBatch(NamedTuple):
-    """An optimizer batch with its epoch and its cost."""
-
-    epoch: int  # from 0
-    batch: OptimizerBatch
-    flops: float
 
 
 class PendingStep(NamedTuple):
@@ -97,8 +87,12 @@ class Trainer:
         self.planner = PeriodPlanner(config, tokenizer, self.batcher, estimator, self.coreset)
         self.optimizer: torch.optim.Optimizer | None = None
         self.cached_states: CachedStates | None = None  # of the current period
-        self.adaptive = self._make_adaptive_epochs()
-        self._extra_seconds = 0.0  # of encoder cache and own answers, counted with the next step
+        self.adaptive: AdaptiveEpochs | None = None  # of an adaptive replay policy
+        if isinstance(self.replay, AdaptiveReplay):
+            self.adaptive = AdaptiveEpochs(
+                self.replay, method, self.planner, model, review, accelerator, encoder_cache
+            )
+        self._extra_seconds = 0.0  # of encoder cache and selections, counted with the next step
         self.is_within_period = False  # has a period's first step been prepared, and its last not?
         # a step's loss decides whether it is skipped or the last, before the next step starts
         reads_each_loss = config.on_nan == "skip" or config.budget.seconds > 0
@@ -114,12 +108,13 @@ class Trainer:
 
     def plan(self, period: Period, *, count_usage: bool = False) -> PeriodPlan:
         """Plan a period up to the end of its budget; periods must come in order."""
-        start = None
         if self.adaptive:
             self.adaptive.begin_period(period)
-            start = self._start_adaptive()
         return self.planner.plan(
-            period, lambda epoch: self._mix(period, epoch), count_usage=count_usage, start=start
+            period,
+            lambda epoch: self._mix(period, epoch),
+            count_usage=count_usage,
+            start=self.adaptive.start_meter() if self.adaptive else None,
         )
 
     def skip_period(self, period: Period) -> None:
@@ -144,25 +139,6 @@ class Trainer:
         if self.adaptive:
             return self.adaptive.sample(period, examples, epoch)
         return self.replay.choose(Epoch(period, epoch, examples, self.review, seed))
-
-    def _make_adaptive_epochs(self) -> AdaptiveEpochs | None:
-        if not isinstance(self.replay, AdaptiveReplay):
-            return None
-        parts = self.tokenizer, self.config, self.accelerator, self.encoder_cache
-        answers = OwnAnswers(*parts) if self.replay.answers_by_model else None
-        return AdaptiveEpochs(
-            self.replay, self.tokenizer, self.accelerator, self.review, self.config.seed, answers
-        )
-
-    def _start_adaptive(self) -> PeriodStart:
-        """A meter for which the questions of the period are cached, and the cost of caching."""
-        assert self.adaptive is not None
-        meter = self.planner.flop_estimator.new_meter()
-        if not meter.is_stateful:
-            return PeriodStart(meter, 0.0)
-        return PeriodStart(
-            meter, meter.mark_cached(self.adaptive.sources, self.adaptive.earlier_sources)
-        )
 
     def train_period(
         self,
@@ -198,7 +174,7 @@ class Trainer:
             self.method.begin_period(self.unwrapped, period)
             self.coreset.begin_period()
             if self.adaptive and self.adaptive.answers:
-                self.adaptive.answers.begin_period(self.unwrapped)
+                self.adaptive.answers.begin_period()
         self.is_within_period = True
         continues = start > 0 or not self.config.reset_optimizer_per_period
         optimizer = self._prepare_optimizer(plan.steps, optimizer_state if continues else None)
@@ -206,10 +182,8 @@ class Trainer:
         self._extra_seconds = self._fill_encoder_cache(plan.epochs)  # counted with the first step
         self.model.train()
         step, skipped = start, 0
-        if self.adaptive:
-            groups = self._iter_adaptive(period, BudgetUsage(start, tokens, flops))
-        else:
-            groups = self._iter_groups(self._iter_batches(period, plan, start))
+        used = BudgetUsage(start, tokens, flops, seconds)
+        groups = self._iter_groups(period, plan, used)
         while not self._is_out_of_time(seconds) and (group := next(groups, None)):
             began = time.perf_counter()
             pending = [
@@ -218,6 +192,8 @@ class Trainer:
             ]
             # waits for the device
             results = torch.stack([done.loss_and_norm for done in pending]).tolist()
+            if self.adaptive:
+                self._extra_seconds += self.adaptive.take_seconds()
             duration = (self._extra_seconds + time.perf_counter() - began) / len(group)
             self._extra_seconds, seconds = 0.0, seconds + duration * len(group)
             for item, done, (loss, norm) in zip(group, pending, results, strict=True):
@@ -278,71 +254,22 @@ class Trainer:
             if self.adaptive.answers and parts["answers"]:
                 self.adaptive.answers.load_state(parts["answers"])
 
-    def _iter_groups(self, batches: Iterator[TrainingBatch]) -> Iterator[list[TrainingBatch]]:
-        """The batches, as many at a time as run ahead of the device."""
-        while group := [*islice(batches, self.max_pending)]:
-            yield group
-
-    def _iter_adaptive(self, period: Period, used: BudgetUsage) -> Iterator[list[TrainingBatch]]:
-        """The rest of a period whose epochs are chosen when they begin.
+    def _iter_groups(
+        self, period: Period, plan: PeriodPlan, used: BudgetUsage
+    ) -> Iterator[list[TrainingBatch]]:
+        """The rest of a period, as many batches at a time as run ahead of the device.
 
         Args:
-            used: the usage of the steps that are done already; its steps are not repeated.
+            used: by the steps that are done already.
         """
-        adaptive, budget = self.adaptive, self.config.budget
-        assert adaptive is not None
-        meter, flops = self._start_adaptive()
-        flops = 0.0 if used.steps else flops  # of the next batch, beside its own
-        for epoch in range(adaptive.epoch, self.config.num_train_epochs):
-            if used.has_reached(budget) and used.steps == adaptive.steps_before:
-                return
-            mixed = self.method.mix(period, self.review, epoch, self.config.seed)
-            examples = adaptive.open_epoch(period, mixed)
-            examples, answer_flops = self._add_own_answers(examples, meter)
-            flops += answer_flops
-            tokenized = self.planner.tokenize(period, epoch, examples)
-            adaptive.start_record(len(examples))
-            done = used.steps - adaptive.steps_before
-            batches = self.batcher.iter_batches(tokenized, period.name, epoch, done)
-            parts = (
-                self._select(batch, period.name, epoch, number, meter)
-                for number, batch in enumerate(batches, done)
-            )
-            items = self._count_batches(parts, flops, used)
-            flops = 0.0
-            yield from self._iter_groups(items)
-            adaptive.close_epoch(used.steps)
-
-    def _count_batches(
-        self,
-        batches: Iterator[TrainingBatch],
-        flops: float,
-        used: BudgetUsage,
-    ) -> Iterator[TrainingBatch]:
-        """Batches, whose cost is added to `used`, up to the end of the budget.
-
-        Args:
-            flops: operations of the first batch beside its own.
-        """
-        while not used.has_reached(self.config.budget) and (item := next(batches, None)):
-            item = item._replace(flops=flops + item.flops)
-            flops = 0.0
-            used.steps += 1
-            used.tokens += sum(len(e.source) + len(e.target) for e in item.batch.examples)
-            used.flops += item.flops
-            yield item
-
-    def _add_own_answers(
-        self, examples: Sequence[Example], meter: FlopMeter
-    ) -> tuple[Sequence[Example], float]:
-        """Add the model's own answers where the policy trains them, and the cost of new ones."""
-        answers = self.adaptive.answers if self.adaptive else None
-        if answers is None:
-            return examples, 0.0
-        began = time.perf_counter()
-        filled, passes = answers.fill(self.unwrapped, examples, self.cached_states)
-        self._extra_seconds += time.perf_counter() - began
-        return filled, meter.count_forward(passes)
+        epochs: Iterator[Iterator[TrainingBatch]]
+        if self.adaptive:
+            epochs = self.adaptive.iter_epochs(period, used, self._select)
+        else:
+            epochs = iter([self._iter_batches(period, plan, used.steps)])
+        for batches in epochs:
+            while group := [*islice(batches, self.max_pending)]:
+                yield group
 
     def _iter_batches(
         self, period: Period, plan: PeriodPlan, start: int
@@ -493,7 +420,7 @@ class Trainer:
         """
         began = time.perf_counter()
         if self.encoder_cache and self.adaptive:
-            self.cached_states = self.encoder_cache.replace(REPLAY_GROUP, self.adaptive.sources)
+            self.cached_states = self.adaptive.cache_sources()
         elif self.encoder_cache:
             texts = dict.fromkeys(
                 e.source for epoch in epochs for e in epoch if not (e.is_text or e.infilling)

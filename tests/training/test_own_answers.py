@@ -19,7 +19,7 @@ def lesson(make_lesson: Any) -> Any:
 
 def make_answers(lesson: Any) -> OwnAnswers:
     trainer = lesson.trainer
-    return OwnAnswers(trainer.tokenizer, trainer.config, trainer.accelerator, None)
+    return OwnAnswers(lesson.model, trainer.tokenizer, trainer.config, trainer.accelerator, None)
 
 
 def questions(n: int) -> list[Example]:
@@ -39,24 +39,24 @@ def test_they_are_the_greedy_answers_of_the_weights_before(lesson: Any) -> None:
     evaluator = Evaluator(lesson.encoder, lesson.trainer.config, lesson.trainer.accelerator)
     probes = [Probe(e.id, "base", e.source, ("x",)) for e in asked]
     expected = [p.text for p in evaluator.predict(lesson.model, probes)]
-    answers.begin_period(lesson.model)
+    answers.begin_period()
     change(lesson.model)
-    filled, passes = answers.fill(lesson.model, asked, None)
+    filled, passes = answers.fill(asked, None)
     texts = [answers.answers[e.source] for e in asked]
     cut = [target_text(text, "sentinel") for text in expected]
     assert all(
         c.startswith(t.removesuffix(" <extra_id_1>")) for t, c in zip(texts, cut, strict=True)
     )
     assert [e.target for e in filled] == texts and len(passes) == 7
-    assert answers.fill(lesson.model, asked, None)[1] == []  # each is answered once
+    assert answers.fill(asked, None)[1] == []  # each is answered once
 
 
 def test_examples_with_an_answer_and_documents_stay(lesson: Any) -> None:
     answers = make_answers(lesson)
-    answers.begin_period(lesson.model)
+    answers.begin_period()
     kept = [Example("a", "A is <extra_id_0>.", "<extra_id_0> B <extra_id_1>")]
     kept.append(Example("d", "A text.", "", is_text=True))
-    filled, passes = answers.fill(lesson.model, kept, None)
+    filled, passes = answers.fill(kept, None)
     assert filled == kept and passes == []
 
 
@@ -71,13 +71,13 @@ def test_an_answer_that_does_not_fit_loses_its_last_words(lesson: Any) -> None:
 
 def test_its_state_continues_it(lesson: Any) -> None:
     answers, asked = make_answers(lesson), questions(4)
-    answers.begin_period(lesson.model)
-    first = answers.fill(lesson.model, asked[:2], None)[0]
+    answers.begin_period()
+    first = answers.fill(asked[:2], None)[0]
     other = make_answers(lesson)
     change(lesson.model)
     other.load_state({name: tensor.clone() for name, tensor in answers.state().items()})
-    assert other.fill(lesson.model, asked[:2], None) == (first, [])
-    assert other.fill(lesson.model, asked, None)[0] == answers.fill(lesson.model, asked, None)[0]
+    assert other.fill(asked[:2], None) == (first, [])
+    assert other.fill(asked, None)[0] == answers.fill(asked, None)[0]
 
 
 def test_a_damaged_state_is_refused(lesson: Any) -> None:
