@@ -211,6 +211,50 @@ def test_with_alpha_0_it_is_vanilla_bit_for_bit_and_has_no_teacher(
     assert found["kd"].totals.flops == found["vanilla"].totals.flops
 
 
+@pytest.mark.parametrize("stop", [1, 2, 4, 5])
+@pytest.mark.parametrize("more", [{}, {"freeze_level": 1}, {"replay": "prioritized"}], ids=str)
+def test_a_run_resumes_within_a_period_with_the_same_teacher(
+    more: dict[str, Any], stop: int, make_runner: Any, tmp_path: Path
+) -> None:
+    settings = {
+        "method": "kd",
+        "kd": {"alpha": 5.0},
+        "num_train_epochs": 2,
+        "train_batch_size": 2,
+        "learning_rate": 1e-2,
+        "save_every_steps": 1,
+        **more,
+    }
+    whole, cut = (make_runner(tmp_path / name, **settings) for name in ("whole", "cut"))
+    list(whole.events())
+    events, taken = cut.events(), 0
+    for event in events:
+        taken += hasattr(event, "loss")
+        if taken == stop:
+            break
+    events.close()
+    resumed = make_runner(tmp_path / "cut", **settings)
+    list(resumed.events())
+    weights = [dict(r.session.model.named_parameters()) for r in (whole, resumed)]
+    assert all(torch.equal(p, weights[1][n]) for n, p in weights[0].items())
+    assert whole.totals.flops == pytest.approx(resumed.totals.flops)
+
+
+def test_a_cached_encoder_runs_for_neither_student_nor_teacher(
+    make_runner: Any, tmp_path: Path
+) -> None:
+    calls = {}
+    for alpha in (0.0, 1.0):
+        settings = {"kd": {"alpha": alpha}, "freeze_level": 1, "num_train_epochs": 4}
+        runner = make_runner(tmp_path / str(alpha), method="kd", max_periods=1, **settings)
+        counted: list[int] = []
+        block = runner.session.model.encoder.block[0]
+        block.register_forward_hook(lambda *_, counted=counted: counted.append(1))
+        list(runner.events())
+        calls[alpha] = len(counted)
+    assert calls[0.0] == calls[1.0]
+
+
 def test_the_teachers_pass_is_counted(make_trainer: Callable[..., Trainer]) -> None:
     off, on = make_trainer({"alpha": 0.0}), make_trainer()
     examples = [TokenizedExample([5, 6, 7, 1], [8, 1])]

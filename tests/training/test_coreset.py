@@ -427,6 +427,35 @@ def test_a_run_resumes_within_repeated_steps_with_the_same_bits(
     assert all(torch.equal(tensor, nets[1][name]) for name, tensor in nets[0].items())
 
 
+@pytest.mark.parametrize("stop", [1, 3, 4, 6])
+@pytest.mark.parametrize("kind", ["k_center", "loss_net"])
+def test_a_run_resumes_with_prioritized_replay_too(
+    kind: str, stop: int, make_runner: Any, tmp_path: Path
+) -> None:
+    settings = {
+        "coreset": kind,
+        "replay": "prioritized",
+        "repeat_num": 2,
+        "num_train_epochs": 2,
+        "train_batch_size": 3,
+        "learning_rate": 1e-2,
+        "save_every_steps": 1,
+    }
+    whole, cut = (make_runner(tmp_path / name, **settings) for name in ("whole", "cut"))
+    list(whole.events())
+    events, taken = cut.events(), 0
+    for event in events:
+        taken += hasattr(event, "loss")
+        if taken == stop:
+            break
+    events.close()
+    resumed = make_runner(tmp_path / "cut", **settings)
+    list(resumed.events())
+    ours = weights_of(resumed)
+    assert all(torch.equal(tensor, ours[name]) for name, tensor in weights_of(whole).items())
+    assert resumed.totals.flops == pytest.approx(whole.totals.flops)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("method", ["lora", "kadapter_2", "modular", "kd", "kilm"])
 def test_every_method_trains_on_coresets_with_a_frozen_encoder_too(
