@@ -24,6 +24,7 @@ from fki.config.compat.ckl_keys import (
     METHODS,
     RECADAM_PULL,
     RENAMED_KEYS,
+    STREAM_SECONDS,
     TEMPORALWIKI_FILE,
     UNSUPPORTED_METHODS,
 )
@@ -164,6 +165,8 @@ class CklReader:
         """Convert what depends on several keys, and add the settings that the code implied."""
         self.convert_checkpoint()
         self.convert_recadam()
+        self.convert_coreset()
+        self.note_time_limit()
         for key, value in IMPLIED_SETTINGS.items():
             if key not in self.settings:
                 self.settings[key], self.places[key] = value, IMPLIED_ORIGIN
@@ -213,6 +216,21 @@ class CklReader:
             "its paper. The 5000 of the original code had no effect: it ran plain Adam, which is "
             "--set recadam.anneal=constant",
         )
+
+    def convert_coreset(self) -> None:
+        """Ignore the ratio of a coreset where the file selects none."""
+        if "coreset_ratio" in self.settings and self.settings.get("coreset") == "none":
+            self.ignore("coreset_ratio", "coreset = none trains on every example")
+
+    def note_time_limit(self) -> None:
+        """Note the time limit of CFInjectBench's streams, which is in a script, not in a config."""
+        output: Any = self.settings.get("output_dir")
+        if isinstance(output, str) and output.rstrip("/").endswith("_stream"):
+            self.note(
+                "output_dir",
+                "a config of a time-limited stream, whose limit is part of the script of "
+                f"CFInjectBench. To set it: --set stream_seconds={STREAM_SECONDS}",
+            )
 
     def note(self, key: str, text: str) -> None:
         """Add a note for the user."""

@@ -125,6 +125,7 @@ METHODS = {  # by their spelling, without underscores
     "recadam": MethodMapping("recadam", {}),  # its remark needs the learning rate
 }
 CORESETS = {"K-center": "k_center", "model": "loss_net"}  # of CFInjectBench
+STREAM_SECONDS = 8  # of a period, in CFInjectBench's script for time-limited streams
 METHOD_SPELLINGS = (*METHODS, "kadapter_2", "kadapter_3", "modular_small", registry.INITIAL)
 UNSUPPORTED_METHODS = {  # original methods that fki does not have: what each is
     "prune": "pruning, which fki does not have",

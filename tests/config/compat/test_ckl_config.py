@@ -158,9 +158,6 @@ HEAD = {
 }
 
 
-READY = [place for place, config in HEAD.items() if config["method"] not in ("kd", "kilm")]
-
-
 def evaluation(**changes: Any) -> dict[str, Any]:
     """A config that evaluates weights which training wrote."""
     return seed("month", "lora", check_validation=True, output_dir="", checkpoint_path="runs/a") | (
@@ -237,23 +234,32 @@ def test_the_head_of_cfinjectbench_has_50_configs() -> None:
     assert len(HEAD) == 50
 
 
-@pytest.mark.parametrize("place", READY)
+@pytest.mark.parametrize("place", HEAD)
 def test_every_config_at_the_head_of_cfinjectbench_is_read(file: Path, place: str) -> None:
     stated = HEAD[place]
     found = read(write(file, stated))
     config = found.config
-    name = place.split("/")[1]
+    folder, name = place.split("/")
     method = "vanilla" if place in CORESETS else OUR_NAMES.get(name, name)
     assert config.method == method
     assert config.check_validation == (name == "initial")
     assert config.arm == ("initial" if name == "initial" else method)
     changed = {"method", "checkpoint_path", "coreset", "coreset_ratio", "freeze_level"}
-    changed |= {"red_flag", "repeat_num"}
+    changed |= {"red_flag", "alpha", "temperature", "distil_epoch"}
     same = stated.keys() - changed - {"check_validation"}
     assert {key: getattr(config, key) for key in same} == {key: stated[key] for key in same}
     assert config.freeze_level == (0 if name == "initial" else stated["freeze_level"])
     assert config.checkpoint_path == ""
     assert "checkpoint_path" in notes(found, file)
+    coresets = {"K-center": "k_center", "model": "loss_net"}
+    assert config.coreset == coresets.get(stated["coreset"], stated["coreset"])
+    if place in CORESETS:
+        assert config.coreset_ratio == stated["coreset_ratio"]
+    if name == "kd":
+        options = config.options_for("kd")
+        assert (options["alpha"], options["temperature"]) == (1.0, 1.0)
+        assert "distil_epoch (" in notes(found, file)
+    assert ("--set stream_seconds=8" in notes(found, file)) == (folder == "stream")
 
 
 def test_each_value_has_the_line_that_it_is_on(file: Path) -> None:
@@ -497,7 +503,7 @@ def test_distillation_keeps_its_options(file: Path) -> None:
         ({"method": "kadapter4"}, "not 'kadapter4'. Did you mean 'kadapter'?"),
         ({"method": "prune"}, "2: method 'prune' is pruning, which fki does not have."),
         ({"method": "initials"}, "Did you mean 'initial'?"),
-        ({"coreset": "kcenter"}, "2: coreset must be 'none', 'random', 'k_center' or 'loss_net'"),
+        ({"coreset": "kcentre"}, "2: coreset must be 'none', 'random', 'k_center' or 'loss_net'"),
         ({"method": 3}, "2: method must be non-empty text, not 3."),
         ({"method": ["lora"]}, "2: method must be non-empty text, not ['lora']."),
         ({"dataset": ["wiki"]}, "2: dataset must be non-empty text"),
@@ -581,7 +587,7 @@ def test_bytes_that_are_no_text_are_refused(file: Path) -> None:
 
 
 CONFIGS = {
-    **{place: (HEAD[place], {}) for place in READY},
+    **{place: (config, {}) for place, config in HEAD.items()},
     "ckl as it stands": (ckl(), {}),
     "temporalwiki": (temporalwiki("wikipedia_0809_gpt2"), {}),
     **{f"{v}/{n}": (seed(v, n), {}) for v in VERSIONS for n in SEED},
