@@ -33,7 +33,7 @@ class Rows(Dataset[dict[str, list[int]]]):
         return len(self.examples)
 
     def __getitem__(self, i: int) -> dict[str, list[int]]:
-        source, target, _ = self.examples[i]
+        source, target = self.examples[i][:2]
         return {"input_ids": source, "attention_mask": [1] * len(source), "labels": target}
 
 

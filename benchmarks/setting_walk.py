@@ -29,7 +29,7 @@ LOOPS = {"train_period", "learn"}  # the second one of version 0.1
 LAYERS = (  # from below to above, of this tree and of version 0.1
     {"core"},
     {"config", "net"},
-    {"data", "metrics", "methods", "sources", "modeling"},
+    {"data", "metrics", "methods", "replay", "sources", "modeling"},
     {"engine", "runs", "evaluation", "training", "comparison", "exporting"},
     {"report", "api", "results", "inference"},
     {"commands", "cli"},
