@@ -49,10 +49,11 @@ class FinishedRun:
 
     @property
     def label(self) -> str:
-        """The method, and the replay policy if it is not the method's own."""
-        replay = self.settings.get("replay", "none")
-        is_own = replay in ("none", _own_replay(self.method))
-        return self.method if is_own else f"{self.method}+{replay}"
+        """The method and its replay policy; only the latter for vanilla."""
+        replay = str(self.settings.get("replay", "none"))
+        if replay in ("none", _own_replay(self.method)):
+            return self.method
+        return replay if self.method == "vanilla" else f"{self.method}+{replay}"
 
     @property
     def seed(self) -> int:
@@ -192,7 +193,11 @@ def build_arms(
     left_out: dict[str, str] = {}
     arms = [_newest(members, left_out) for members in by_key.values()]
     names = _names(arms, by)
-    order = sorted(range(len(arms)), key=lambda i: (_rank(arms[i][0]), names[i]))
+    firsts = [runs[0] for runs in arms]
+    order = sorted(
+        range(len(arms)),
+        key=lambda i: (_rank(firsts[i]), firsts[i].label != firsts[i].method, names[i]),
+    )
     return {names[i]: sorted(arms[i], key=lambda run: run.seed) for i in order}, left_out
 
 

@@ -29,6 +29,25 @@ def test_arms_of_one_method_are_named_by_what_they_differ_in(tmp_path: Path) -> 
     assert group.settings == {"lora.r": {"lora lora.r=4": 4, "lora lora.r=8": 8}}
 
 
+def test_an_arm_with_another_replay_policy_is_named_by_it(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "vanilla", 0, replay="prioritized")
+    write_run(tmp_path / "b", "vanilla", 0, replay="auto")
+    write_run(tmp_path / "c", "lora", 0, replay="prioritized")
+    write_run(tmp_path / "d", "mixreview", 0, replay="auto")
+    [group] = compare([tmp_path]).groups
+    names = [arm.name for arm in group.arms]
+    assert names == ["vanilla", "prioritized", "mixreview", "lora+prioritized"]
+    assert group.baseline == "vanilla"
+
+
+def test_a_setting_that_an_older_run_lacks_counts_as_its_default(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "vanilla", 0)
+    write_run(tmp_path / "b", "vanilla", 1, replay="auto", wordings=1)
+    write_run(tmp_path / "c", "vanilla", 2, replay="none")
+    [group] = compare([tmp_path]).groups
+    assert [(arm.name, arm.seeds) for arm in group.arms] == [("vanilla", (0, 1, 2))]
+
+
 def test_the_untouched_model_is_an_arm_of_its_own(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "vanilla", 0, check_validation=True)
     write_run(tmp_path / "b", "vanilla", 0)
