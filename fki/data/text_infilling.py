@@ -3,7 +3,8 @@
 BART's text infilling (Lewis et al., 2020, section 2.2): span lengths follow a Poisson distribution,
 and one mask replaces each span. Spans of length 0, which BART inserts, are dropped. Source and
 target have the form of T5's pretraining: numbered sentinels, and the hidden spans behind them. As
-in that form, at least one visible token stands between two spans.
+in that form, at least one visible token stands between two spans. Unlike there, the answers have
+the first numbers, wherever they stand: a probe asks for its answer by the same sentinel.
 """
 
 import math
@@ -11,7 +12,7 @@ import random
 from collections.abc import Callable, Collection, Sequence
 
 from fki.core.types import Infilling
-from fki.data.span_corruption import SENTINELS, Span, hide_spans
+from fki.data.span_corruption import SENTINELS, Span
 
 Ids = list[int]
 
@@ -40,8 +41,17 @@ def hide_more_spans(
         return source, target
     statement, answers = restored
     spans = draw_spans(len(statement), answers, infilling, rng, output_length - 1)
-    new_source, new_target = hide_spans(statement, spans, sentinel)
-    return [*new_source, *source[-1:]], [*new_target, *target[-1:]]
+    numbers = {span: number for number, span in enumerate([*answers, *spans])}
+    new_source: Ids = []
+    at = 0
+    for start, end in sorted(numbers):
+        new_source += [*statement[at:start], sentinel(numbers[start, end])]
+        at = end
+    new_target = [t for s, n in numbers.items() for t in (sentinel(n), *statement[slice(*s)])]
+    return (
+        [*new_source, *statement[at:], *source[-1:]],
+        [*new_target, sentinel(len(numbers)), *target[-1:]],
+    )
 
 
 def fill_blanks(source: Ids, target: Ids, blanks: Collection[int]) -> tuple[Ids, list[Span]] | None:
@@ -75,20 +85,20 @@ def fill_blanks(source: Ids, target: Ids, blanks: Collection[int]) -> tuple[Ids,
 def draw_spans(
     length: int, answers: Sequence[Span], infilling: Infilling, rng: random.Random, room: int
 ) -> list[Span]:
-    """The answers' spans and random ones, in order, that together hide `mask_share` of a statement.
+    """Random spans, in order, that hide `mask_share` of a statement together with the answers.
 
-    Answers alone may hide more.
+    No spans if the answers alone hide as much.
 
     Args:
         length: of the statement, in tokens.
         room: the maximum length of the target without EOS: each span, a sentinel before each, and
             a last sentinel.
     """
-    spans = [*answers]
-    hidden = sum(end - start for start, end in spans)
+    spans: list[Span] = []
+    hidden = sum(end - start for start, end in answers)
     budget = round(infilling.mask_share * length) - hidden
-    room -= hidden + len(spans) + 1
-    while budget > 0 and room > 1 and len(spans) < SENTINELS - 1:
+    room -= hidden + len(answers) + 1
+    while budget > 0 and room > 1 and len(answers) + len(spans) < SENTINELS - 1:
         size = min(draw_poisson(infilling.mean_span, rng), budget, room - 1)
         if size == 0:
             continue
@@ -96,7 +106,7 @@ def draw_spans(
         starts = [
             at
             for at in range(length - size + 1)
-            if all(at + size < start or at > end for start, end in spans)
+            if all(at + size < start or at > end for start, end in (*answers, *spans))
         ]
         if starts:
             at = rng.choice(starts)

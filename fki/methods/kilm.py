@@ -3,8 +3,8 @@
 The source is the statement of a fact with spans hidden: always the object's span, and further
 random spans, until `mask_share` of the statement's tokens are hidden. Their lengths follow a
 Poisson distribution with mean `mean_span`. The target lists the hidden spans in the form of T5's
-pretraining. Spans depend on (seed, period, epoch, example), so each epoch hides others. Probes are
-asked as for every method: only their answer is hidden.
+pretraining, the object first. Spans depend on (seed, period, epoch, example), so each epoch hides
+others. Probes are asked as for every method: only their answer is hidden.
 
 CFInjectBench hid 30 % of the source with spans of mean length 3; its target was the whole
 statement. An object that already exceeds `mask_share` of a short statement is hidden alone, and the
