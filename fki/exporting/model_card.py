@@ -16,6 +16,7 @@ from fki.comparison.retention import (
     read_retention,
 )
 from fki.comparison.types import Estimate
+from fki.config.schema import Options
 from fki.core import registry
 from fki.core.atomic_io import write_text
 from fki.core.errors import DataError
@@ -28,6 +29,7 @@ from fki.exporting.provenance import (
     describe_data,
     read_relation_labels,
 )
+from fki.replay.base import make_replay
 
 if TYPE_CHECKING:
     from fki.exporting.export import ExportedFolder
@@ -221,11 +223,19 @@ def _training_rows(exported: "ExportedFolder", base: BaseModelInfo) -> Iterator[
     yield "weights", loaded.label
     for name in SETTINGS:
         yield name, str(getattr(config, name))
-    table = registry.table_of(config.method)
-    for name, value in loaded.method.options.model_dump().items() if table else ():
+    yield from _option_rows(registry.table_of(config.method), loaded.method.options)
+    replay = registry.replay_of(config.replay, config.method)
+    if replay != "none":
+        yield "replay", replay
+    if (table := registry.REPLAY[replay].table) != registry.table_of(config.method):
+        yield from _option_rows(table, make_replay(config).options)
+    yield "exported by", f"fki {__version__}"
+
+
+def _option_rows(table: str, options: Options) -> Iterator[tuple[str, str]]:
+    for name, value in options.model_dump().items() if table else ():
         if value not in (None, [], ()):
             yield f"{table}.{name}", ", ".join(value) if isinstance(value, list) else str(value)
-    yield "exported by", f"fki {__version__}"
 
 
 def _check_rows(exported: "ExportedFolder") -> Iterator[tuple[str, str]]:

@@ -202,3 +202,12 @@ def test_a_checkpoint_within_a_period_is_asked_itself_and_claims_no_whole_period
     assert parity.holds and sum(one.n for one in parity.probe_sets) > 0
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "has no scores for this checkpoint" in card and "**2024-03-10**" in card
+
+
+def test_the_card_states_the_replay_policy_and_its_options(
+    run_of: Callable[..., Run], tmp_path: Path
+) -> None:
+    run = run_of("vanilla", replay="prioritized", prioritized={"ratio": 1.5})
+    export(open_run(run), HF, tmp_path / "out", partial(write_card, name="out"))
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "| replay | prioritized |" in card and "| prioritized.ratio | 1.5 |" in card
