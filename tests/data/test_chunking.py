@@ -128,7 +128,8 @@ def test_what_is_hidden_follows_from_the_seed_and_the_text_alone(
     alone = make(objective=objective).encode([long], seed=3)
     beside = make(objective=objective).encode([other, fact, long, other], seed=3)
     again = make(objective=objective).encode([long], seed=4)
-    assert all(piece in beside for piece in alone)
+    without_place = [piece._replace(number=0) for piece in beside]
+    assert all(piece._replace(number=0) in without_place for piece in alone)
     assert len(again) == len(alone) and again != alone
 
 

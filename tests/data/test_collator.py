@@ -113,6 +113,6 @@ def test_each_text_is_tokenised_once(tokenizer: PreTrainedTokenizerBase) -> None
 
 def test_a_batch_does_not_change_what_it_is_made_of(encoder: ExampleTokenizer) -> None:
     encoded = encoder.encode([Example("1", "x y", "a"), Example("2", "x", "a b")])
-    before = [TokenizedExample(list(e.source), list(e.target), e.id) for e in encoded]
+    before = [e._replace(source=list(e.source), target=list(e.target)) for e in encoded]
     encoder.collate(encoded).labels.fill_(0)
     assert encoded == before
