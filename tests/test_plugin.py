@@ -213,7 +213,7 @@ def test_a_plug_in_s_options_and_parameters_are_in_the_plan(shown: dict[str, Any
 def test_a_run_of_a_plug_in_is_trained_compared_and_asked_again(shown: dict[str, Any]) -> None:
     assert shown["train"]["code"] == 0, shown["train"]["err"]
     assert shown["compare"]["code"] == 0, shown["compare"]["err"]
-    (line,) = map(json.loads, shown["compare"]["out"].splitlines())
+    line, _ = map(json.loads, shown["compare"]["out"].splitlines())  # the arm, then the bounds
     assert (line["runs"], line["name"], line["method"]) == (["runs/a"], "bottleneck", "bottleneck")
     trained = json.loads(shown["train"]["out"].splitlines()[-1])["summary"]["probe_sets"]["new"]
     asked = json.loads(shown["eval"]["out"].splitlines()[-1])["summary"]["probe_sets"]["new"]

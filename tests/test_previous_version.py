@@ -91,7 +91,12 @@ def test_a_command_prints_what_it_printed_before(
     lines = printed["lines"]
     if printed["arguments"][0] == "ask":  # it scored the tokens of the decoded text
         lines = without_likelihoods(lines)
-    assert [*differences(lines, shown.rows)] == []
+    assert [*differences(lines, [row for row in shown.rows if not is_new_kind(row)])] == []
+
+
+def is_new_kind(row: Mapping[str, Any]) -> bool:
+    """Is a printed row of a kind that version 0.1 did not have?"""
+    return "training_choice" in row or row.get("version") in ("week", "year", "all")
 
 
 @pytest.mark.slow

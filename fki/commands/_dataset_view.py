@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PRESET = "t5_recadam"  # of the suggested command
 MAX_QUOTED = 80  # characters of an answer in a note
-VERSIONS: tuple[Version, ...] = get_args(Version)
+VERSIONS: tuple[Version, ...] = ("day", "month", "quarter")  # shown; others cut the same facts
 
 
 def list_datasets(show: Show) -> None:
@@ -101,11 +101,11 @@ def suggest_training(dataset: str, streams: "list[Stream]", show: Show) -> None:
     from fki.core import registry
     from fki.data.answer_length import find_longest_answer
 
-    wanted = "quarter" if streams[0].is_dated else ALL
-    stream = next(stream for stream in streams if stream.version == wanted)
+    stream = streams[-1]
+    version = stream.version if stream.is_dated else ALL
     layers = read_layers([PRESET], os.environ, [], {})
     config = resolve_without_imports(layers, options_of=registry.options_of).config
-    command = ["fki", "train", "--preset", PRESET, "--version", stream.version]
+    command = ["fki", "train", "--preset", PRESET, "--version", version]
     command += ["--dataset", dataset] if dataset != config.dataset else []
     longest, answer = find_longest_answer(stream, config.model, config.prompt_format)
     if longest > config.output_length:

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import get_args
 
 from filelock import FileLock, Timeout
 
@@ -103,20 +102,23 @@ def place_dataset(folder: Path, fill: Callable[[Path], None]) -> None:
             fresh.mkdir(parents=True)
         fill(fresh)
         verify_dataset(fresh)
-        _open_all_versions(fresh)
+        _open_versions(fresh)
         with _translate_disk_errors(folder):
             os.replace(fresh, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _open_all_versions(folder: Path) -> None:
-    """Open a dataset in every version; a later opening takes their stored streams.
+OPENED_VERSIONS: tuple[Version, ...] = ("day", "month", "quarter")
+
+
+def _open_versions(folder: Path) -> None:
+    """Open a dataset in the usual versions; a later opening takes their stored streams.
 
     Raises DataError if it cannot be opened.
     """
     try:
-        for version in get_args(Version):
+        for version in OPENED_VERSIONS:
             read_folder(folder, version, "sentinel", name=folder.name)
     except DataError as error:
         if str(folder) not in str(error):

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
+from fki.commands._dataset_view import VERSIONS
 from fki.core.atomic_io import file_digest
-from fki.core.types import Version
 from fki.data.dataset_folder import folder_digest
 
 Fki = Callable[..., Any]
@@ -18,7 +18,7 @@ def test_download_shows_every_version_and_where_it_is(fki: Fki, tmp_path: Path) 
     shown = fki("download", "wiki")
     assert shown.code == 0
     first_cells = [line.split()[0] for line in shown.out.splitlines() if line.strip()]
-    assert first_cells == ["version", *get_args(Version)]
+    assert first_cells == ["version", *VERSIONS]
     assert str(tmp_path / "home" / "datasets" / "wiki") in shown.words
     assert "Next: fki train" in shown.words
 
@@ -55,7 +55,7 @@ def test_the_wordings_for_training_are_shown(fki: Fki) -> None:
 
 def test_json_says_the_same_for_programs(fki: Fki) -> None:
     *versions, dataset = fki("download", "wiki", "--json").rows
-    assert [row["version"] for row in versions] == [*get_args(Version)]
+    assert [row["version"] for row in versions] == [*VERSIONS]
     assert all(row["periods"] > 0 and row["probes"]["updated"] > 0 for row in versions)
     assert Path(dataset["card"]).is_file() and dataset["was_here"] is False
 

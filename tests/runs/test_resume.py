@@ -262,10 +262,10 @@ def test_a_second_signal_stops_at_once(make: Make, monkeypatch: pytest.MonkeyPat
     runner = make("stopped")
     original = Trainer._sum_nll
 
-    def pressed_twice(self: Trainer, batch: Any) -> torch.Tensor:
+    def pressed_twice(self: Trainer, batch: Any, members: Any) -> torch.Tensor:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
-        return original(self, batch)
+        return original(self, batch, members)
 
     monkeypatch.setattr(Trainer, "_sum_nll", pressed_twice)
     with handle_signals() as runner.requests, pytest.raises(Interrupted):
@@ -566,11 +566,11 @@ def test_for_want_of_memory_forward_passes_are_halved_and_the_batch_is_kept(
 ) -> None:
     original, sizes = Trainer._sum_nll, []
 
-    def short(self: Trainer, batch: Any) -> torch.Tensor:
+    def short(self: Trainer, batch: Any, members: Any) -> torch.Tensor:
         if batch.segment_ids or len(batch.input_ids) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
         sizes.append(len(batch.input_ids))
-        return original(self, batch)
+        return original(self, batch, members)
 
     monkeypatch.setattr(Trainer, "_sum_nll", short)
     runner = make("run", gradient_accumulation_steps=1, max_periods=1)
@@ -585,7 +585,7 @@ def test_for_want_of_memory_forward_passes_are_halved_and_the_batch_is_kept(
 def test_one_example_too_large_for_memory_is_an_error(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def never(self: Trainer, batch: Any) -> torch.Tensor:
+    def never(self: Trainer, batch: Any, members: Any) -> torch.Tensor:
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(Trainer, "_sum_nll", never)

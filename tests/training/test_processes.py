@@ -96,9 +96,7 @@ def test_two_processes_learn_and_answer_like_one_with_twice_the_batch(
     [
         ["coreset=k_center", "repeat_num=2"],
         ["coreset=loss_net", "coreset_ratio=0.7"],
-        ["coreset=random"],
         ["method=kd", "kd.alpha=2.0", "kd.temperature=2.0"],
-        ["method=kilm", "kilm.mask_share=0.7"],
     ],
     ids=str,
 )

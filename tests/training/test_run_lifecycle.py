@@ -55,6 +55,9 @@ def test_the_stated_sizes_are_those_of_the_optimizer_and_the_checkpoint(
     optimizer = session.method.optimizer(session.model, 3)
     take_step(optimizer)
     assert state_bytes(optimizer) == session.method.optimizer_bytes(session.model).memory
-    folder = checkpoint.save(tmp_path, "x", session.model, order=1, optimizer=optimizer)
-    files = (folder / checkpoint.WEIGHTS, folder / checkpoint.OPTIMIZER)
-    assert sum(map(tensor_bytes, files)) == checkpoint_bytes(session)
+    session.method.begin_period(session.model, session.periods[0])
+    state = session.method.state()
+    folder = checkpoint.save(
+        tmp_path, "x", session.model, order=1, optimizer=optimizer, training=state
+    )
+    assert sum(map(tensor_bytes, folder.glob("*.safetensors"))) == checkpoint_bytes(session)
