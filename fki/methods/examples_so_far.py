@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from fki.core.normalization import normalize_text
-from fki.core.types import Example
+from fki.core.types import Example, Period
 
 
 @dataclass
@@ -17,6 +17,20 @@ class ExamplesSoFar:
     """The examples that were added, the earliest first; of each question the newest answers."""
 
     by_source: dict[str, list[Example]] = field(default_factory=dict)  # by normalized source
+    period: Period | None = None  # the newest one
+
+    def begin_period(self, period: Period, review: Iterable[Example]) -> bool:
+        """Add a period, and before the first one the base knowledge; False if it is there already.
+
+        Args:
+            review: the base knowledge.
+        """
+        if period is self.period:
+            return False
+        self.add(review if self.period is None else ())
+        self.add(period.examples)
+        self.period = period
+        return True
 
     def add(self, examples: Iterable[Example]) -> None:
         """Add the examples of a period; earlier ones with the same source are removed."""

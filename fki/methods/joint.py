@@ -31,7 +31,6 @@ class Joint(base.Method):
         prepared = super().prepare(model)
         self._base = Snapshot.take(prepared)
         self._examples = ExamplesSoFar()
-        self._current: Period | None = None
         return prepared
 
     def _check_settings(self) -> None:
@@ -56,10 +55,8 @@ class Joint(base.Method):
         self, period: Period, review: Sequence[Example], epoch: int, seed: int
     ) -> Sequence[Example]:
         """The base knowledge, all earlier periods and this one, without outdated examples."""
-        if period is not self._current:
-            self._examples.add(review if self._current is None else ())
-            self._examples.add(period.examples)
-            self._current, self._mixed = period, self._examples.list()
+        if self._examples.begin_period(period, review):
+            self._mixed = self._examples.list()
         return self._mixed
 
     def copied_bytes(self, model: nn.Module) -> int:

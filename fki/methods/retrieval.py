@@ -75,7 +75,6 @@ class Retrieval(base.Method):
         import_bm25s()
         self.passages: list[str] = []
         self._examples = ExamplesSoFar()
-        self._current: Period | None = None
         self._index: Bm25Index | None = None
         base.train_only(model, [])
         return model
@@ -84,10 +83,7 @@ class Retrieval(base.Method):
         self, period: Period, review: Sequence[Example], epoch: int, seed: int
     ) -> Sequence[Example]:
         """Index the facts so far, those of the period included; there is nothing to train on."""
-        if period is not self._current:
-            self._examples.add(review if self._current is None else ())
-            self._examples.add(period.examples)
-            self._current = period
+        if self._examples.begin_period(period, review):
             self._fill_index(self.split_passages(self._examples.list()))
         return ()
 

@@ -119,8 +119,7 @@ class Trainer:
 
     def skip_period(self, period: Period) -> None:
         """Bring method and replay to the end of a period that was trained before a restart."""
-        if self.adaptive:
-            self.reopen_period(period)
+        self.reopen_period(period)
         if self.planner.must_count or self.config.budget.steps:
             self.plan(period)
         else:  # mixing the last epoch has the same effect as mixing all of them
