@@ -11,7 +11,8 @@ decoding produces the token. The training step itself computes the need, so it c
 - In every third epoch, all new questions come first.
 - A question that a period answers anew leaves the pool with its old answer.
 - The least need over several right answers counts; a place trains them all.
-- With several wordings, each has its own need, and a place goes to the neediest one.
+- With several wordings, each has its own need. A place goes to the first wording until greedy
+  decoding answers it, then to the neediest one.
 - The need of a piece of a document is the mean over its target tokens, which are other ones in
   each epoch: the least likely of them is never certain.
 """
@@ -27,6 +28,8 @@ from fki.config.schema import Config, Options
 from fki.core.types import Example, Period
 from fki.replay.base import AdaptiveReplay, Epoch
 from fki.replay.question_pool import Question, QuestionPool
+
+KNOWN = math.log(2)  # nats: greedy decoding produces a token whose need is below this
 
 
 class PrioritizedOptions(Options):
@@ -84,14 +87,14 @@ class PrioritizedReplay(AdaptiveReplay):
         self.pool.begin_period(period, examples, review, seed)
 
     def choose(self, epoch: Epoch) -> Sequence[Example]:
-        """The examples of the questions with the greatest needs, each in its neediest wording."""
+        """The examples of the questions with the greatest needs, each in the wording that is next."""
         rng = random.Random(f"{epoch.seed}|priority|{epoch.period.name}|{epoch.number}")
         every = self.options.lead_every
         are_behind = every > 0 and (epoch.number + 1) % every == 0
         ranked = [(False, -self._priority(q, rng), q) for q in self.pool.new]
         ranked += [(are_behind, -self._priority(q, rng), q) for q in self.pool.old]
         ranked.sort(key=lambda entry: entry[:2])  # stable: equal needs keep their order
-        places = (Place(q, q.needs.index(max(q.needs))) for _, _, q in ranked)
+        places = (Place(q, next_wording(q)) for _, _, q in ranked)
         return self._fill(places, epoch.examples)
 
     def sample(self, epoch: Epoch) -> Sequence[Example]:
@@ -131,7 +134,7 @@ class PrioritizedReplay(AdaptiveReplay):
         self.pool.load_needs(state.get("needs", ()))
 
     def _priority(self, question: Question, rng: random.Random) -> float:
-        need = max(*question.needs, self.options.floor)
+        need = max(question.needs[next_wording(question)], self.options.floor)
         return need * math.exp(rng.gauss(0.0, self.options.noise))
 
     def _fill(self, places: Iterable[Place], examples: Sequence[Example]) -> Sequence[Example]:
@@ -152,3 +155,9 @@ class PrioritizedReplay(AdaptiveReplay):
             if left == 0:
                 break
         return chosen
+
+
+def next_wording(question: Question) -> int:
+    """Position of the wording that a place trains: the first one until it is known."""
+    first = question.needs[0]
+    return 0 if first >= KNOWN else question.needs.index(max(question.needs))

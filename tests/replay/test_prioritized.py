@@ -130,11 +130,24 @@ def test_answers_that_do_not_fit_the_places_wait_and_the_next_question_takes_the
     assert names(replay.choose(Epoch(now, 0, now.examples, (), 0))) == ["n"]  # 2 places, x needs 3
 
 
-def test_each_wording_has_its_own_need_and_the_neediest_is_trained() -> None:
+def test_the_first_wording_is_trained_until_greedy_decoding_answers_it() -> None:
     row = example("w0", other_sources=("w1?", "w2?"))
     replay, now = policy(ratio=0.0), period("a", row)
     begin(replay, now)
-    losses = {"w0": 1.0, "w1": 3.0, "w2": 2.0}
+    nats = [5.0, math.log(2), math.log(2) - 1e-9, 9.0]
+    found = [epoch(replay, now, e, {"w0": n, "w1": 9.0})[0] for e, n in enumerate(nats)]
+    assert found == ["w0", "w0", "w0", "w1"]
+    forgotten = policy(ratio=0.0, growth=2.0)  # 0.4 nats become 0.8 while another one is trained
+    begin(forgotten, now)
+    losses = {"w0": 0.4, "w1": 9.0}
+    assert [epoch(forgotten, now, e, losses)[0] for e in range(4)] == ["w0", "w1", "w0", "w2"]
+
+
+def test_of_the_other_wordings_the_neediest_is_trained() -> None:
+    row = example("w0", other_sources=("w1?", "w2?"))
+    replay, now = policy(ratio=0.0), period("a", row)
+    begin(replay, now)
+    losses = {"w0": 0.5, "w1": 3.0, "w2": 2.0}
     found = [epoch(replay, now, e, losses)[0] for e in range(4)]
     assert found == ["w0", "w1", "w2", "w1"]
     later = period("b", example("n"))
