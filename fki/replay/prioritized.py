@@ -87,7 +87,7 @@ class PrioritizedReplay(AdaptiveReplay):
         self.pool.begin_period(period, examples, review, seed)
 
     def choose(self, epoch: Epoch) -> Sequence[Example]:
-        """The examples of the questions with the greatest needs, each in the wording that is next."""
+        """The examples of the questions with the greatest needs, each in its next wording."""
         rng = random.Random(f"{epoch.seed}|priority|{epoch.period.name}|{epoch.number}")
         every = self.options.lead_every
         are_behind = every > 0 and (epoch.number + 1) % every == 0
