@@ -21,11 +21,11 @@ ARMS: dict[str, tuple[str, ...]] = {  # name: options of `fki train`
     **{name: ("--preset", f"t5_{name}") for name in BUILTIN},
     "prioritized": PRIORITIZED,
     "prioritized, own answers": (*PRIORITIZED, "--set", "prioritized.answers=model"),
-    "prioritized, 2 wordings": (*PRIORITIZED, "--set", "wordings=2"),
-    "prioritized, 4 wordings": (*PRIORITIZED, "--set", "wordings=4"),
+    "prioritized, 4 wordings": ("--preset", "t5_prioritized_wordings"),
     "vanilla, 4 wordings": ("--preset", "t5_vanilla", "--set", "wordings=4"),
     "lora+prioritized": (*PRIORITIZED, "--method", "lora"),
     "kadapter_2+prioritized": (*PRIORITIZED, "--method", "kadapter_2"),
+    "joint, 6 epochs": ("--preset", "t5_joint", "--set", "num_train_epochs=6"),
     "recadam+prioritized": ("--preset", "t5_recadam", "--set", "replay=prioritized"),
 }
 RETAINED, LEARNED = ("invariant", "initial"), ("updated", "new", "paraphrase", "paraphrase_2")
