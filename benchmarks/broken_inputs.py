@@ -43,7 +43,7 @@ from hypothesis import strategies as st
 from benchmarks.entities import dump_lines
 from benchmarks.mutations import PIECES, VALUES, mutate_bytes, mutate_file, mutate_text
 
-QUESTION = "The head of X is <extra_id_0>."
+QUESTION = "The head of X is ___."
 CPU_SECONDS = 30.0  # of one command at most
 MEMORY = 24 * 2**30  # bytes of address space
 ROWS = {

@@ -103,7 +103,7 @@ def make_document(row: Row) -> Row:
 def make_probe(row: Row) -> Row:
     """The question for a fact, in the month of its notice."""
     wording = WORDINGS[row["relation"]][0].replace("[X]", row["subject"])
-    prompt = wording.replace("[Y]", "<extra_id_0>")
+    prompt = wording.replace("[Y]", "___")
     return {"prompt": prompt, "target": row["object"], "period": row["start"][:7]}
 
 

@@ -21,7 +21,7 @@ from fki.core.registry import BUILTIN
 from fki.data.collator import ExampleTokenizer
 from fki.exporting.export import export
 from fki.exporting.formats.registry import FORMATS, load_format
-from fki.metrics.answers import exact_match, extract_answer
+from fki.metrics.answers import exact_match
 from fki.modeling.runtime import Runtime, TorchRuntime
 from fki.runs.open_run import open_run
 from fki.runs.run_dir import PROBES, Run
@@ -88,7 +88,7 @@ def generate_answers(run: Run, runtime: Runtime, encoder: ExampleTokenizer) -> l
     """The greedy answers to all probes of the run."""
     sources = encoder.tokenize_sources([row["source"] for row in run.read_lines(PROBES)])
     outputs = runtime.generate(sources, length=encoder.output_length)
-    return [extract_answer(str(encoder.tokenizer.decode(best))) for [best] in outputs]
+    return [encoder.read_answer(best) for [best] in outputs]
 
 
 def score(run: Run, answers: Sequence[str]) -> float:

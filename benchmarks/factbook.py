@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from fki.core.paths import asset_folder
 from fki.core.types import Fact
 from fki.data.dataset_folder import read_folder, read_wordings
-from fki.data.prompts import source_text
+from fki.data.prompts import question_text
 
 FIRST = "2023-01-01"
 REFORMATTED = {"2025-10-07", "2026-01-21"}  # dates on which most changes are of format
@@ -149,7 +149,7 @@ def make_probes(found: list[Passage], facts: list[Fact], names: dict[str, str]) 
             fact.subject
         ) in normalize(answer)
         if len(answer.split()) <= 5 and not contain_each_other:
-            source = source_text(wordings[fact.relation][0], fact.subject, "sentinel")
+            source = question_text(wordings[fact.relation][0], fact.subject)
             yield {"prompt": source, "target": answer, "period": day[:7]}
 
 

@@ -18,10 +18,10 @@ from fki.core.paths import asset_folder
 from fki.core.types import Probe
 from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.data.dataset_folder import read_folder
-from fki.data.prompts import target_text
+from fki.data.prompts import PROMPT_FORMS
 from fki.data.tokenization import make_tokenize
 from fki.evaluation.evaluator import Evaluator
-from fki.metrics.answers import exact_match, extract_answer
+from fki.metrics.answers import exact_match
 from fki.modeling import load
 
 KNOWN, UNKNOWN = 224, 32  # probes of base facts, and of later facts
@@ -35,7 +35,7 @@ def select_probes() -> list[Probe]:
     sets = {s.name: s.probes for s in stream.probe_sets}
     selected: list[Probe] = []
     for name, number in (("initial", KNOWN), ("new", UNKNOWN)):
-        ids = encode([target_text(p.answers[0], "sentinel") for p in sets[name]])
+        ids = encode([PROMPT_FORMS["sentinel"].target(p.answers[0]) for p in sets[name]])
         short = [p for p, i in zip(sets[name], ids, strict=True) if len(i) <= NEW_TOKENS]
         selected += short[:: len(short) // number][:number]
     return selected
@@ -66,12 +66,12 @@ def variants() -> dict[str, Variant]:
     probes = select_probes()
     encoder = ExampleTokenizer(tokenizer, 64, 32)
     sources = encoder.tokenize_sources([p.source for p in probes])
-    targets = encoder.tokenize_targets([target_text(p.answers[0], "sentinel") for p in probes])
+    targets = encoder.tokenize_targets([p.answers[0] for p in probes])
     examples = [TokenizedExample(*pair) for pair in zip(sources, targets, strict=True)]
     evaluator = Evaluator(encoder, Config(output_length=NEW_TOKENS), accelerator())
     matches = [p.em for p in evaluator.predict(model, probes)]
     outputs = generate_originals(model.eval(), examples, 1)
-    texts = [extract_answer(tokenizer.decode(row)) for row in outputs]
+    texts = [encoder.read_answer(row) for row in outputs]
     greedy = [exact_match(t, p.answers) for t, p in zip(texts, probes, strict=True)]
     assert matches == greedy, "exact matches differ from greedy decoding"
 

@@ -24,7 +24,7 @@ def texts(facts: int, round_number: int) -> list[str]:
     """The prompts and answers of a round; no other round has the same."""
     pairs = [
         (
-            f"The head of government of land {i} in round {round_number} is <extra_id_0>.",
+            f"The head of government of land {i} in round {round_number} is ___.",
             f"Person {i} {round_number}",
         )
         for i in range(facts)

@@ -21,4 +21,4 @@ with tempfile.TemporaryDirectory() as scratch:
         "t5_vanilla", dataset=dataset, output_dir=Path(scratch) / "run", num_train_epochs=40
     )
     print(result, end="\n\n")
-    print(fki.ask(result.run_dir, "The mayor of Camelot is <extra_id_0>.", runners_up=2))
+    print(fki.ask(result.run_dir, "The mayor of Camelot is ___.", runners_up=2))

@@ -366,7 +366,7 @@ def ask(
 
     Args:
         target: A run directory, a checkpoint's folder, an exported folder, or a model's name.
-        questions: One or more, with `<extra_id_0>` in place of the answer. For a run with
+        questions: One or more, with `___` in place of the answer. For a run with
             `prompt_format="prefix"`: the text before the answer.
         checkpoint: A checkpoint of the run: a period such as "2024-Q2", or "best". None: the
             newest.
@@ -382,7 +382,7 @@ def ask(
 
     Examples:
         >>> import fki
-        >>> [found] = fki.ask("t5-mini", "The capital of France is <extra_id_0>.")
+        >>> [found] = fki.ask("t5-mini", "The capital of France is ___.")
         >>> found.answer.text
         'Paris'
     """

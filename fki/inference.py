@@ -15,13 +15,13 @@ from fki.config.schema import Config
 from fki.core.errors import ConfigError, DataError, FkiError
 from fki.core.formatting import quote_text
 from fki.core.paths import expand_path
-from fki.core.types import PromptFormat
+from fki.core.types import BLANK, PromptFormat
 from fki.data.collator import ExampleTokenizer
-from fki.data.prompts import SENTINEL, SENTINEL_PATTERN
+from fki.data.prompts import blank_out, split_at_blank
 from fki.exporting.export import EXPORT_INFO
 from fki.exporting.formats.registry import load_format
 from fki.methods.base import Method
-from fki.metrics.answers import extract_answer, normalize_answer
+from fki.metrics.answers import normalize_answer
 from fki.modeling.device import select_device
 from fki.modeling.load import describe_cause, load_tokenizer
 from fki.modeling.runtime import Runtime, TorchRuntime
@@ -76,11 +76,11 @@ class Predictor:
         """
         if not 0 <= runners_up <= MAX_RUNNERS_UP:
             raise ConfigError(f"--runners-up must be 0 to {MAX_RUNNERS_UP}, not {runners_up}.")
-        self.check(questions)
+        neutral = self.read(questions)
         sources = (
-            self.method.tokenize_questions(questions, self.tokenizer)
+            self.method.tokenize_questions(neutral, self.tokenizer)
             if self.method
-            else self.tokenizer.tokenize_sources(questions)
+            else self.tokenizer.tokenize_sources(neutral)
         )
         answers = self._decode(sources, beams=self.config.num_beams)
         if runners_up and self.runtime.has_beams:
@@ -92,15 +92,17 @@ class Predictor:
             ]
         return [self._score(*row) for row in zip(questions, sources, answers, strict=True)]
 
+    def read(self, questions: Sequence[str]) -> list[str]:
+        """The questions in neutral form. Raises ConfigError as in `read_question`."""
+        return [read_question(question, self.config.prompt_format) for question in questions]
+
     def check(self, questions: Sequence[str]) -> list[str]:
         """A note for each question of which the model reads only a part.
 
-        Raises ConfigError as in `check_question`.
+        Raises ConfigError as in `read_question`.
         """
-        for question in questions:
-            check_question(question, self.config.prompt_format)
         limit = self.config.input_length
-        lengths = self.tokenizer.token_cache.get_lengths(questions).tolist()
+        lengths = self.tokenizer.source_lengths(self.read(questions)).tolist()
         return [
             f"The model reads {limit} of {length} tokens of '{quote_text(question)}', those around "
             "its blank or at its end."
@@ -118,7 +120,7 @@ class Predictor:
 
     def _read(self, tokens: list[int]) -> WrittenAnswer:
         written = self.tokenizer.cut_after_end(tokens)
-        return WrittenAnswer(extract_answer(str(self.tokenizer.tokenizer.decode(written))), written)
+        return WrittenAnswer(self.tokenizer.read_answer(written), written)
 
     def _score(
         self, question: str, source: list[int], answers: Sequence[WrittenAnswer]
@@ -130,27 +132,29 @@ class Predictor:
         return RankedAnswers(question, first, sorted(others, key=lambda a: -a.log_likelihood))
 
 
-def check_question(question: str, prompt_format: PromptFormat) -> None:
-    """Raises ConfigError unless a question is text with one blank (`prefix`: without a blank)."""
+def read_question(question: str, prompt_format: PromptFormat) -> str:
+    """The question in neutral form; with `prefix`, a text without a blank is completed at its end.
+
+    Raises ConfigError unless it is text with a single blank.
+    """
     try:
         question.encode()
     except UnicodeEncodeError:
         shown = question.encode(errors="replace").decode()
         raise ConfigError(f"The question '{shown}' is not UTF-8 text.") from None
-    blanks = SENTINEL_PATTERN.findall(question)
-    if prompt_format == "prefix":
-        if blanks:
-            raise ConfigError(
-                f"A question to this model must not contain {blanks[0]}: '{question}'. "
-                "The model completes a text (prompt_format = 'prefix')."
-            )
-    elif blanks != [SENTINEL]:
-        once = " exactly once" if blanks else ""
-        raise ConfigError(
-            f"A question must contain {SENTINEL}{once} in place of the answer"
-            f"{', and no other blank' if blanks else ''}: '{question}'.",
-            hint=f'Such as: "The capital of France is {SENTINEL}."',
-        )
+    try:
+        parts = split_at_blank(question)
+    except ValueError as error:
+        fault = str(error)
+    else:
+        if parts or prompt_format == "prefix":
+            return blank_out(*parts) if parts else question
+        fault = "has none"
+    raise ConfigError(
+        f"A question must contain one blank, {BLANK}, in place of the answer; "
+        f"'{question}' {fault}.",
+        hint=f'Such as: "The capital of France is {BLANK}."',
+    )
 
 
 def distinct_answers(answers: Sequence[WrittenAnswer]) -> list[WrittenAnswer]:
@@ -194,6 +198,7 @@ def _open_export(target: str) -> Predictor:
         load_tokenizer(str(folder)),
         config.input_length,
         config.output_length,
+        prompt_format=config.prompt_format,
     )
     try:
         runtime = export_format.load(folder, tokenizer)

@@ -255,7 +255,7 @@ def test_an_export_is_checked_and_answers_as_the_run(run_dir: Path, tmp_path: Pa
     result = fki.export(run_dir, tmp_path / "out", to="hf")
     assert result.parity.same_answers == result.parity.asked > 0
     assert result.output == tmp_path / "out" and result.format == "hf" and result.losses == {}
-    question = "<extra_id_0> is the mayor of Avalon."
+    question = "___ is the mayor of Avalon."
     [ours], [theirs] = fki.ask(run_dir, question), fki.ask(result.output, [question])
     assert ours.answer.text == theirs.answer.text
     assert callable(fki.export)  # and no module of this name has taken its place
@@ -282,7 +282,7 @@ def test_answers_equal_those_of_the_command(fki: Fki, run_dir: Path) -> None:
 
     from fki import ask
 
-    questions = ["The mayor of Avalon is <extra_id_0>.", "<extra_id_0> is the mayor of Oz."]
+    questions = ["The mayor of Avalon is ___.", "___ is the mayor of Oz."]
     found = ask(run_dir, questions, runners_up=2)
     assert [asdict(one) for one in found] == fki(
         "ask", run_dir, *questions, "--runners-up", "2", "--json"
@@ -312,9 +312,9 @@ def test_a_result_prints_its_tables_and_a_notebook_shows_them(
         "invariant": train(),
         "accuracy": fki.evaluate(run_dir),
         "lora": fki.compare(compared),
-        "log-likelihood": fki.ask(run_dir, "The mayor of Avalon is <extra_id_0>."),
+        "log-likelihood": fki.ask(run_dir, "The mayor of Avalon is ___."),
     }
     for words, result in results.items():
         html = result._repr_html_()
         assert words in repr(result) and words in html and "<table" in html
-        assert "<script" not in html and "color" not in html and "<extra_id_0>" not in html
+        assert "<script" not in html and "color" not in html

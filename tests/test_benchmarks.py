@@ -67,7 +67,7 @@ def test_the_factbook_s_changes_become_a_dataset_with_probes(
     assert {(p.period, p.source, p.answers) for p in asked} == {
         (
             "2023-01",
-            f"The head of {what} of Brazil is <extra_id_0>.",
+            f"The head of {what} of Brazil is ___.",
             ("Luiz Inacio Lula da Silva",),
         )
         for what in ("state", "government")

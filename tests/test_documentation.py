@@ -128,7 +128,7 @@ def test_what_a_run_writes_and_prints_is_as_its_schemas_say(
     assert exported and problems("export.schema.json", exported) == []
     note = json.loads((out / "fki_export.json").read_text(encoding="utf-8"))
     assert problems("export_note.schema.json", [note]) == []
-    replies = lines(capsys, "ask", str(out), "The sea of Utopia is <extra_id_0>.")
+    replies = lines(capsys, "ask", str(out), "The sea of Utopia is ___.")
     assert replies and problems("ask.schema.json", replies) == []
 
 

@@ -24,7 +24,7 @@ def ask(
     target: Annotated[str, typer.Argument(help="Run, checkpoint, exported folder, or model name.")],
     questions: Annotated[
         list[str],
-        typer.Argument(help="Questions with <extra_id_0> as the blank; - reads lines from stdin."),
+        typer.Argument(help="Questions with ___ as the blank; - reads lines from stdin."),
     ],
     checkpoint: o.Checkpoint = "",
     best: o.Best = False,

@@ -89,9 +89,7 @@ def export(
         address = hub_upload.push_folder(output, push, is_public=public)
         show.note(f"Uploaded ({'public' if public else 'private'}): {address}")
         show.data(pushed=push, private=not public, address=address)
-    show.next_commands(
-        format_command("fki", "ask", output, "The capital of France is <extra_id_0>.")
-    )
+    show.next_commands(format_command("fki", "ask", output, "The capital of France is ___."))
 
 
 def show_found(show: Show, info: dict[str, Any], output: Path) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fki.training.runner import Runner
     from fki.training.session import Session
 
-QUESTION = "The capital of France is <extra_id_0>."  # of the next command
+QUESTION = "The capital of France is ___."  # of the next command
 
 Track = Annotated[
     list[str] | None,

@@ -23,6 +23,7 @@ DocumentObjective = Literal["span_corruption", "salient_spans"]
 
 UNDATED = date.max  # of the rows of a stream without dates; dated base facts begin before it
 SUBJECT, OBJECT = "[X]", "[Y]"  # the slots of a wording, as in LAMA (Petroni et al., 2019)
+BLANK = "___"  # of a question, in place of its answer
 HELD_OUT_WORDINGS = (1, 2)  # indices of a fact's wordings that are never trained on
 
 
@@ -100,8 +101,8 @@ class Example:
     """One training pair of texts, or a document, whose targets are sampled each epoch."""
 
     id: str
-    source: str
-    target: str
+    source: str  # a question with a blank
+    target: str  # its answer
     relation: str = ""
     is_invariant: bool = False  # of a time-invariant fact
     is_text: bool = False  # `source` is a document and `target` is empty

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fki.core.paths import asset_folder, expand_path
 from fki.core.types import PromptFormat, Stream
-from fki.data.prompts import target_text
+from fki.data.prompts import PROMPT_FORMS
 
 EXTRA_TOKENS = 5  # at most: two sentinels, the space before each, and EOS
 
@@ -20,10 +20,11 @@ def find_longest_answer(stream: Stream, model: str, prompt: PromptFormat) -> tup
     A model without a `tokenizer.json` on this machine gives an upper bound.
     """
     count = _load_counter(model) or _bound_tokens
+    write = PROMPT_FORMS[prompt].target
     longest, text = 0, ""
     for answer in _iter_answers(stream):
         if _bound_tokens(answer) > longest:
-            tokens = count(target_text(answer, prompt))
+            tokens = count(write(answer))
             longest, text = max((longest, text), (tokens, answer))
     return longest, text
 

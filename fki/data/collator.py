@@ -6,14 +6,16 @@ from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from fki.core.errors import ConfigError
 from fki.core.formatting import quote_text
-from fki.core.types import Batch, DocumentObjective, Example, SegmentIds
+from fki.core.types import Batch, DocumentObjective, Example, PromptFormat, SegmentIds
 from fki.data.chunking import TextChunker
-from fki.data.prompts import SENTINEL
+from fki.data.prompts import PROMPT_FORMS, SENTINEL
 from fki.data.span_corruption import SENTINELS
 from fki.data.text_infilling import hide_more_spans
 from fki.data.token_cache import TokenCache
@@ -32,19 +34,19 @@ class TokenizedExample(NamedTuple):
 
 
 class TargetCheck:
-    """Counts the different targets that exceed `output_length`, over any number of calls."""
+    """Counts the different answers that exceed `output_length`, over any number of calls."""
 
-    def __init__(self, token_cache: TokenCache, output_length: int) -> None:
-        self.token_cache, self.output_length = token_cache, output_length
+    def __init__(self, tokenizer: "ExampleTokenizer") -> None:
+        self.tokenizer, self.output_length = tokenizer, tokenizer.output_length
         self.too_long: set[str] = set()
         self.longest = (0, "")  # tokens and text
 
-    def add(self, texts: Sequence[str]) -> None:
-        """Count these targets, and tokenize them."""
-        lengths = self.token_cache.get_lengths(texts)
+    def add(self, answers: Sequence[str]) -> None:
+        """Count these answers, and tokenize them."""
+        lengths = self.tokenizer.target_lengths(answers)
         rows = (lengths > self.output_length).nonzero()[0].tolist()
-        self.too_long.update(texts[i] for i in rows)
-        self.longest = max([self.longest, *((int(lengths[i]), texts[i]) for i in rows)])
+        self.too_long.update(answers[i] for i in rows)
+        self.longest = max([self.longest, *((int(lengths[i]), answers[i]) for i in rows)])
 
     def raise_if_too_long(self) -> None:
         """Raises ConfigError, with the length that all targets need, if one is too long."""
@@ -55,7 +57,7 @@ class TargetCheck:
         answers = "1 answer exceeds" if count == 1 else f"{count:,} answers exceed"
         raise ConfigError(
             f"{answers} output_length = {self.output_length} tokens; the longest, "
-            f"'{quote_text(text)}', has {longest}. Answers are never truncated.",
+            f"'{quote_text(text)}', needs {longest}. Answers are never truncated.",
             hint=f"Add: --set output_length={longest}",
         )
 
@@ -63,9 +65,9 @@ class TargetCheck:
 class ExampleTokenizer:
     """Tokenizes each text once and fits it into the configured lengths.
 
-    A source that exceeds `input_length` is cut to a window around its blank. A target is never
-    cut, because that would lose the answer: a longer one is an error. Running text is split into
-    chunks that fit.
+    Questions and answers become a model's texts here, by the form of prompts. A source that exceeds
+    `input_length` is cut to a window around its blank. A target is never cut, because that would
+    lose the answer: a longer one is an error. Running text is split into chunks that fit.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class ExampleTokenizer:
         *,
         pad_multiple: int = 1,
         objective: DocumentObjective = "span_corruption",
+        prompt_format: PromptFormat = "sentinel",
         token_cache: TokenCache | None = None,
     ) -> None:
         """
@@ -86,6 +89,7 @@ class ExampleTokenizer:
         self.tokenizer = tokenizer
         self.input_length, self.output_length = input_length, output_length
         self.pad_multiple = pad_multiple
+        self.prompts = PROMPT_FORMS[prompt_format]
         self.sentinel_id = tokenizer.convert_tokens_to_ids(SENTINEL)
         blanks = tokenizer.convert_tokens_to_ids([f"<extra_id_{i}>" for i in range(SENTINELS)])
         self.blank_ids = frozenset(blanks) - {tokenizer.unk_token_id}
@@ -95,20 +99,37 @@ class ExampleTokenizer:
         get_ids = self.token_cache.get_ids
         self.chunker = TextChunker(tokenizer, input_length, output_length, objective, get_ids)
 
-    def tokenize_sources(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, at most `input_length` long, EOS included."""
-        return [self._fit(ids) for ids in self.token_cache.get_ids(texts)]
+    def tokenize_sources(self, questions: Sequence[str]) -> list[list[int]]:
+        """Token ids of each question, at most `input_length` long, EOS included."""
+        return [self._fit(ids) for ids in self.whole_sources(questions)]
 
-    def tokenize_targets(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text. Raises ConfigError if one exceeds `output_length`."""
-        self.check_fit(texts)
-        return self.token_cache.get_ids(texts)
+    def whole_sources(self, questions: Sequence[str]) -> list[list[int]]:
+        """Token ids of each question, of any length, EOS included."""
+        return self.token_cache.get_ids([*map(self.prompts.source, questions)])
 
-    def check_fit(self, texts: Sequence[str]) -> None:
-        """Raises ConfigError if a target exceeds `output_length`."""
-        check = TargetCheck(self.token_cache, self.output_length)
-        check.add(texts)
+    def source_lengths(self, questions: Sequence[str]) -> NDArray[np.int64]:
+        """The number of tokens of each whole question, EOS included."""
+        return self.token_cache.get_lengths([*map(self.prompts.source, questions)])
+
+    def tokenize_targets(self, answers: Sequence[str]) -> list[list[int]]:
+        """Token ids of each answer, EOS included. Raises ConfigError if one exceeds
+        `output_length`."""
+        check = TargetCheck(self)
+        check.add(answers)
         check.raise_if_too_long()
+        return self.whole_targets(answers)
+
+    def whole_targets(self, answers: Sequence[str]) -> list[list[int]]:
+        """Token ids of each answer, of any length, EOS included."""
+        return self.token_cache.get_ids([*map(self.prompts.target, answers)])
+
+    def target_lengths(self, answers: Sequence[str]) -> NDArray[np.int64]:
+        """The number of tokens of each answer, EOS included."""
+        return self.token_cache.get_lengths([*map(self.prompts.target, answers)])
+
+    def read_answer(self, tokens: Sequence[int]) -> str:
+        """The answer in generated tokens."""
+        return self.prompts.read_answer(str(self.tokenizer.decode(tokens)))
 
     def encode(self, examples: Sequence[Example], seed: int = 0) -> list[TokenizedExample]:
         """Both sides of each example that has an answer, then of each chunk of the documents.

@@ -33,7 +33,7 @@ from fki.core.types import (
     Version,
 )
 from fki.data.paraphrases import PARAPHRASE_FILE, Paraphrases, fold_question
-from fki.data.prompts import SENTINEL_PATTERN, source_text
+from fki.data.prompts import PROMPT_FORMS, SENTINEL_PATTERN, UNDERSCORES, question_text
 from fki.data.row_dates import RowDates
 from fki.data.row_files import ROW_SUFFIXES, Row, RowProblems, parse_rows, raise_for_problems
 from fki.data.row_schema import (
@@ -76,7 +76,7 @@ def read_folder(
     ]
     relations = read_wordings(folder / "relations.json")
     told, asked = folder_digest(folder), RowProblems()
-    own = [_read_probe_set(file, version, prompt, asked) for file in probe_files(folder)]
+    own = [_read_probe_set(file, version, asked) for file in probe_files(folder)]
 
     def cut(store: StreamStore) -> None:
         """Raises DataError for any bad row of any file, or if a file changes meanwhile."""
@@ -92,7 +92,7 @@ def read_folder(
             reword(row) if isinstance(row, Fact) else row
             for row in parse_rows(stream, read_row, problems)
         )
-        fill_store(store, version, base, rows, prompt)
+        fill_store(store, version, base, rows)
         store.save_notes(paraphrases.notes() if paraphrases else ())
         problems.extend(asked)
         raise_for_problems(problems, folder)
@@ -126,8 +126,9 @@ def _open_paraphrases(
     file = find_row_file(folder, PARAPHRASE_FILE)
     if file is None:
         return None
+    read = PROMPT_FORMS[prompt].source
     held_out = {
-        fold_question(probe.source)
+        fold_question(read(probe.source))
         for probe_set in own
         if standard_set_like(probe_set.name).name in PARAPHRASES
         for probe in probe_set.probes
@@ -225,7 +226,7 @@ def read_wordings(file: Path) -> dict[str, tuple[str, ...]]:
                 raise DataError(
                     f"{file}: '{relation}': '{wording}' needs {SUBJECT} and one {OBJECT}."
                 )
-            if blank := SENTINEL_PATTERN.search(text):
+            if blank := SENTINEL_PATTERN.search(text) or UNDERSCORES.search(text):
                 raise DataError(
                     f"{file}: '{relation}': '{wording}' must not contain {blank[0]}; its blank is "
                     f"{OBJECT}."
@@ -237,9 +238,7 @@ def read_wordings(file: Path) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _read_probe_set(
-    file: Path, version: Version, prompt: PromptFormat, problems: RowProblems
-) -> ProbeSet:
+def _read_probe_set(file: Path, version: Version, problems: RowProblems) -> ProbeSet:
     """A probe set from a file. A file name that is, or starts with, a standard set's name has that
     set's role, as in new_easy; any other set has the role of `invariant`."""
     dates = RowDates()
@@ -256,7 +255,7 @@ def _read_probe_set(
         return Probe(
             id=f"{file.stem}|{line.number}",
             period=period,
-            source=source_text(wording, "", prompt),
+            source=question_text(wording, ""),
             answers=get_texts(line.values, answers),
             old_answers=get_texts(line.values, OLD_ANSWERS) if line.values.get(OLD_ANSWERS) else (),
             relation=check_characters("relation", str(line.values.get("relation") or "")),

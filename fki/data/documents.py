@@ -7,7 +7,7 @@ once in the document; a blank replaces it.
 import random
 from collections.abc import Sequence
 
-from fki.core.types import Document, Example, Probe, PromptFormat
+from fki.core.types import Document, Example, Probe
 from fki.data.prompts import blank_out, find_special_token
 from fki.data.salient_spans import salient_spans
 from fki.data.span_corruption import Span
@@ -26,7 +26,7 @@ def text_examples(documents: Sequence[Document], period: str) -> list[Example]:
     ]
 
 
-def cloze_probes(documents: Sequence[Document], period: str, prompt: PromptFormat) -> list[Probe]:
+def cloze_probes(documents: Sequence[Document], period: str) -> list[Probe]:
     """At most one probe for each document; none if no span is usable."""
     found = []
     for name, document in zip(_document_ids(documents, period), documents, strict=True):
@@ -36,7 +36,7 @@ def cloze_probes(documents: Sequence[Document], period: str, prompt: PromptForma
         if span := next((s for s in spans[:MAX_TRIED_SPANS] if is_askable(text, s)), None):
             before, after = _window_before(text[: span[0]]), _window_after(text[span[1] :])
             answer = text[slice(*span)]
-            found.append(Probe(name, period, blank_out(before, after, prompt), (answer,)))
+            found.append(Probe(name, period, blank_out(before, after), (answer,)))
     return found
 
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from fki.core.errors import ConfigError
 from fki.core.formatting import quote_text
 from fki.data.collator import ExampleTokenizer
-from fki.data.prompts import SENTINEL_PATTERN
 from fki.data.token_cache import text_keys
 
 
@@ -26,7 +25,7 @@ class SourceCheck:
 
     def add(self, texts: Sequence[str]) -> None:
         """Count these questions, and tokenize them."""
-        lengths = self.tokenizer.token_cache.get_lengths(texts)
+        lengths = self.tokenizer.source_lengths(texts)
         self.total += len(texts)
         rows = (lengths > self.tokenizer.input_length).nonzero()[0].tolist()
         if not rows:
@@ -35,7 +34,7 @@ class SourceCheck:
         self.cut += len(long)
         self.needed = max(self.needed, int(lengths[rows].max()))
         self.first_cut = self.first_cut or long[0]
-        whole = self.tokenizer.token_cache.get_ids(long)
+        whole = self.tokenizer.whole_sources(long)
         windows = self.tokenizer.tokenize_sources(long)
         keys = text_keys(long)
         for text, key, ids, window in zip(long, keys, whole, windows, strict=True):
@@ -82,22 +81,21 @@ class SpellingCheck:
         self.total = self.unknown = 0
         self.first_unknown = ""
 
-    def add(self, targets: Sequence[str]) -> None:
-        """Count these targets, and tokenize them."""
-        self.total += len(targets)
-        rows = self.tokenizer.token_cache.get_ids(targets)
-        for target, ids in zip(targets, rows, strict=True):
+    def add(self, answers: Sequence[str]) -> None:
+        """Count these answers, and tokenize them."""
+        self.total += len(answers)
+        rows = self.tokenizer.whole_targets(answers)
+        for answer, ids in zip(answers, rows, strict=True):
             if not self.tokenizer.can_represent(ids):
                 self.unknown += 1
-                self.first_unknown = self.first_unknown or target
+                self.first_unknown = self.first_unknown or answer
 
     def notes(self) -> list[str]:
         """A note about answers that the tokenizer cannot represent; none if there are none."""
         if not self.unknown:
             return []
-        first = SENTINEL_PATTERN.sub("", self.first_unknown).strip()
         return [
             f"{self.unknown:,} of {self.total:,} answers contain characters that the tokenizer "
-            f"cannot represent; the first is '{quote_text(first)}'. They count as wrong and are "
-            "left out of log-likelihood and perplexity."
+            f"cannot represent; the first is '{quote_text(self.first_unknown)}'. They count as "
+            "wrong and are left out of log-likelihood and perplexity."
         ]

@@ -21,7 +21,7 @@ from fki.data.dataset_folder import (
     standard_set_like,
 )
 from fki.data.paraphrases import PARAPHRASE_FILE, Paraphrases
-from fki.data.prompts import source_text
+from fki.data.prompts import question_text
 from fki.data.row_files import Row, RowProblems, parse_rows
 from fki.data.row_schema import fact_reader, has_dates, stream_reader
 from fki.data.stream import last_state
@@ -167,7 +167,7 @@ def _find_unworded(folder: Path, rows: Iterable[PlacedFact]) -> Finding:
     asked: dict[str, str] = {}
     for fact, _ in rows:
         if fact.relation and normalize_text(fact.relation) not in wordings:
-            question = source_text(fact.wordings[0], fact.subject, "sentinel")
+            question = question_text(fact.wordings[0], fact.subject)
             asked.setdefault(normalize_text(fact.relation), f"'{question}'")
     text = "Relations without a wording in relations.json, which have a standard one"
     return _finding("unworded_relations", text, [*asked.values()])

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from fki.core.normalization import distinct_texts, normalize_text
-from fki.core.types import OBJECT, SUBJECT, Fact, PromptFormat
-from fki.data.prompts import SENTINEL, SENTINEL_PATTERN, source_text
+from fki.core.types import BLANK, OBJECT, SUBJECT, Fact, PromptFormat
+from fki.data.prompts import PROMPT_FORMS, question_text, split_at_blank
 from fki.data.row_files import Row, RowProblems, parse_rows
 from fki.data.row_schema import check_characters, get_text, parse_question
 
@@ -94,11 +94,17 @@ class Paraphrases:
         for answer in (*fact.objects, *fact.aliases):
             if _contains_word(rest, fold_question(answer)):
                 return f"contains the answer, '{answer}'"
-        probes = (source_text(w, fact.subject, self.prompt) for w in fact.held_out_wordings)
-        question = fold_question(source_text(wording, fact.subject, self.prompt))
-        if question in self.held_out or question in map(fold_question, probes):
+        if self._fold(wording, fact) in {
+            *self.held_out,
+            *(self._fold(held_out, fact) for held_out in fact.held_out_wordings),
+        }:
             return "is the question of a probe that is never trained on"
         return ""
+
+    def _fold(self, wording: str, fact: Fact) -> str:
+        """The question of a wording, as the model reads it, for comparison."""
+        read = PROMPT_FORMS[self.prompt].source
+        return fold_question(read(question_text(wording, fact.subject)))
 
     def unused_lines(self) -> Iterator[int]:
         """The lines of the rows whose subject and relation, or prompt, no fact had so far."""
@@ -132,11 +138,14 @@ def check_wording(text: str, subject: str) -> str:
             but the blank is left.
     """
     check_characters("wordings", text)
-    wording = text.strip().replace(SENTINEL, OBJECT)
-    if other := SENTINEL_PATTERN.search(wording):
-        raise ValueError(f"'{text}' must not contain {other[0]}; its blank is {SENTINEL}")
+    wording = text.strip()
+    try:
+        parts = split_at_blank(wording)
+    except ValueError as error:
+        raise ValueError(f"'{text}' {error}") from None
+    wording = OBJECT.join(parts) if parts else wording
     if (count := wording.count(OBJECT)) != 1:
-        raise ValueError(f"'{text}' must contain {SENTINEL} or {OBJECT} once, not {count} times")
+        raise ValueError(f"'{text}' must contain {BLANK} or {OBJECT} once, not {count} times")
     if not subject and SUBJECT in wording:
         raise ValueError(f"'{text}' must not contain {SUBJECT}; it rewords a whole prompt")
     if subject and not _mentions(wording, subject):

@@ -1,17 +1,84 @@
-"""Formats a wording as source and target of a T5; training and evaluation share it.
+"""Questions in neutral form, and the texts that a model reads and writes for them.
 
-`sentinel` is T5's pretraining task (Raffel et al., 2020): `<extra_id_0>` replaces the object.
-`prefix` is closed-book completion: the text before the object, then the object.
+A question is a statement with a blank, `___`, in place of its answer. A `PromptForm` turns
+questions and answers into a model's texts, and the model's output into an answer. Examples and
+probes are neutral; the tokenization of examples (`collator.py`) applies the form.
+
+`sentinel` is T5's pretraining task (Raffel et al., 2020): `<extra_id_0>` is the blank.
+`prefix` is closed-book completion: the text before the blank, then the answer.
 """
 
 import re
 import unicodedata
+from typing import Protocol
 
-from fki.core.types import OBJECT, SUBJECT, Example, Fact, PromptFormat
+from fki.core.types import BLANK, OBJECT, SUBJECT, Example, Fact, PromptFormat
 
 SENTINEL, END_SENTINEL = "<extra_id_0>", "<extra_id_1>"
 SENTINEL_PATTERN = re.compile(r"<extra_id_\d+>")
 SPECIAL_TOKEN = re.compile(r"<extra_id_\d+>|</s>|<pad>|<unk>")  # not allowed in answers
+UNDERSCORES = re.compile(r"_{3,}")
+# by precedence: a text with a blank of one kind has none of the kinds after it
+BLANK_KINDS = (
+    re.compile(SENTINEL),
+    UNDERSCORES,
+    re.compile(  # of other datasets
+        r"\[MASK\]|\[mask\]|<mask>|<MASK>|(?<![A-Za-z0-9_])_X_(?![A-Za-z0-9_])|\{\}"
+    ),
+)
+
+
+class PromptForm(Protocol):
+    """The form in which a model reads questions and writes answers."""
+
+    def source(self, question: str) -> str:
+        """The model's input for a question."""
+        ...
+
+    def target(self, answer: str) -> str:
+        """The model's output for an answer."""
+        ...
+
+    def read_answer(self, generated: str) -> str:
+        """The answer in the model's output, decoded with its special tokens."""
+        ...
+
+
+class SentinelForm:
+    """A sentinel of T5 is the blank; the output names the sentinel before the answer.
+
+    Texts that have sentinels already, such as those of a corpus for T5, stay as they are.
+    """
+
+    def source(self, question: str) -> str:
+        """The question with `<extra_id_0>` as its blank."""
+        return question if SENTINEL in question else UNDERSCORES.sub(SENTINEL, question, count=1)
+
+    def target(self, answer: str) -> str:
+        """The answer between the first two sentinels."""
+        return answer if SENTINEL in answer else f"{SENTINEL} {answer} {END_SENTINEL}"
+
+    def read_answer(self, generated: str) -> str:
+        """The span after `<extra_id_0>`, or else the text, up to the next sentinel or `</s>`."""
+        text = generated.partition("</s>")[0].replace("<pad>", "")
+        _, opened, span = text.partition(SENTINEL)
+        return SENTINEL_PATTERN.split(span if opened else text, maxsplit=1)[0].strip()
+
+
+class PrefixForm(SentinelForm):
+    """The input ends at the blank."""
+
+    def source(self, question: str) -> str:
+        """The text before the blank; the text after it if there is none before."""
+        before, _, after = UNDERSCORES.sub(BLANK, question, count=1).partition(BLANK)
+        return before.strip() or after.strip()
+
+    def target(self, answer: str) -> str:
+        """The answer alone."""
+        return answer
+
+
+PROMPT_FORMS: dict[PromptFormat, PromptForm] = {"sentinel": SentinelForm(), "prefix": PrefixForm()}
 
 
 def find_special_token(text: str) -> str:
@@ -20,31 +87,39 @@ def find_special_token(text: str) -> str:
     return found[0] if found else ""
 
 
-def source_text(wording: str, subject: str, prompt: PromptFormat) -> str:
-    """The encoder's input: the wording about the subject, without its object."""
-    before, _, after = wording.partition(OBJECT)
-    return blank_out(before, after, prompt).replace(SUBJECT, subject)
+def split_at_blank(text: str) -> tuple[str, str] | None:
+    """The parts of a text before and after its blank, of any kind; None if it has no blank.
 
-
-def blank_out(before: str, after: str, prompt: PromptFormat) -> str:
-    """The encoder's input for a text whose answer stands between two parts."""
-    return before + SENTINEL + after if prompt == "sentinel" else before.strip() or after.strip()
-
-
-def target_text(answer: str, prompt: PromptFormat) -> str:
-    """The decoder's target for an answer."""
-    return f"{SENTINEL} {answer} {END_SENTINEL}" if prompt == "sentinel" else answer
-
-
-def completed_text(source: str, target: str, prompt: PromptFormat) -> str:
-    """The statement of an example: its source with the answer of its target in place.
-
-    With `prefix`, the answer is appended.
+    Raises ValueError if it has several blanks of the kind that counts, or another sentinel.
     """
-    if prompt == "prefix":
-        return f"{source} {target}"
-    answer = target.removeprefix(SENTINEL).removesuffix(END_SENTINEL).strip()
-    return source.replace(SENTINEL, answer)
+    if other := [token for token in SENTINEL_PATTERN.findall(text) if token != SENTINEL]:
+        raise ValueError(f"must not contain {other[0]}; its blank is {BLANK}")
+    blanks = next(filter(None, ([*kind.finditer(text)] for kind in BLANK_KINDS)), [])
+    if len(blanks) > 1:
+        raise ValueError(f"contains {blanks[0][0]} more than once")
+    return (text[: blanks[0].start()], text[blanks[0].end() :]) if blanks else None
+
+
+def question_text(wording: str, subject: str) -> str:
+    """The question of a wording about the subject, with a blank in place of its object."""
+    before, _, after = wording.partition(OBJECT)
+    return blank_out(before, after).replace(SUBJECT, shorten_underscores(subject))
+
+
+def blank_out(before: str, after: str) -> str:
+    """The question whose answer stands between two parts of a text."""
+    return shorten_underscores(before) + BLANK + shorten_underscores(after)
+
+
+def shorten_underscores(text: str) -> str:
+    """The text with two underscores in place of three or more, which would be a blank."""
+    return UNDERSCORES.sub("__", text)
+
+
+def complete(question: str, answer: str) -> str:
+    """The statement of a question: the answer in place of its blank, else at its end."""
+    before, blank, after = question.partition(BLANK)
+    return before + answer + after if blank else f"{question} {answer}"
 
 
 def training_examples(
@@ -53,15 +128,16 @@ def training_examples(
     """One example for each object of the fact.
 
     Args:
+        prompt: decides which wordings ask the same question.
         wordings: the number of wordings that are taught in turn, at most. A wording that asks the
             same question as one before it, or as a probe, is left out.
     """
-    source, *others = taught_sources(fact, prompt, wordings)
+    source, *others = taught_questions(fact, prompt, wordings)
     return [
         Example(
             id=f"{period}|{fact.id}|0.{o}",
             source=source,
-            target=target_text(answer, prompt),
+            target=answer,
             relation=fact.relation,
             is_invariant=fact.is_invariant,
             other_sources=tuple(others),
@@ -70,12 +146,15 @@ def training_examples(
     ]
 
 
-def taught_sources(fact: Fact, prompt: PromptFormat, wordings: int) -> list[str]:
-    """The encoder's input of a fact in its first `wordings` taught wordings that differ."""
-    first, *others = fact.taught_wordings
-    source = source_text(first, fact.subject, prompt)
+def taught_questions(fact: Fact, prompt: PromptFormat, wordings: int) -> list[str]:
+    """The questions of a fact in its first `wordings` taught wordings that differ for a model."""
+    first, *others = (question_text(w, fact.subject) for w in fact.taught_wordings)
     if wordings == 1:
-        return [source]
-    probes = {source_text(w, fact.subject, prompt) for w in fact.held_out_wordings}
-    texts = dict.fromkeys(source_text(w, fact.subject, prompt) for w in others)
-    return [source, *(t for t in texts if t != source and t not in probes)][:wordings]
+        return [first]
+    read = PROMPT_FORMS[prompt].source
+    taken = {read(question_text(w, fact.subject)) for w in fact.held_out_wordings} | {read(first)}
+    distinct: dict[str, str] = {}
+    for question in others:
+        if read(question) not in taken:
+            distinct.setdefault(read(question), question)
+    return [first, *distinct.values()][:wordings]

@@ -5,7 +5,6 @@ subject, relation, aliases]`) or a document (`text, date[, id, title]`). The row
 have a date, or none has.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -16,8 +15,8 @@ from fki.core.calendar import last_day, parse_date
 from fki.core.control_characters import find_control
 from fki.core.errors import closest_match
 from fki.core.normalization import distinct_texts, normalize_text
-from fki.core.types import OBJECT, SUBJECT, UNDATED, Document, Fact
-from fki.data.prompts import SENTINEL, SENTINEL_PATTERN, find_special_token
+from fki.core.types import BLANK, OBJECT, SUBJECT, UNDATED, Document, Fact
+from fki.data.prompts import SENTINEL_PATTERN, find_special_token, split_at_blank
 from fki.data.row_dates import RowDates
 from fki.data.row_files import Row, RowProblems, iter_values, parse_rows
 
@@ -27,7 +26,6 @@ TEXT_COLUMNS = ("text", "date", "id", "title")
 STREAM_DATES = ("start", "end", "date")
 KNOWN_COLUMNS = {*FACT_COLUMNS, *PROMPT_COLUMNS, *TEXT_COLUMNS}
 MARKED_COLUMNS = ("prompt", "input", "output")  # contain blanks
-OTHER_BLANK = re.compile(r"\[MASK\]|<mask>|\b_X_\b|\{\}|_{3,}")  # blanks of other datasets
 
 
 def has_dates(stream: Path) -> bool:
@@ -125,7 +123,7 @@ def _parse_document(line: Row, dates: RowDates, *, dated: bool) -> Document:
 
 
 def _parse_prompt(line: Row, dates: RowDates, *, dated: bool) -> Fact:
-    """A `prompt, target, date` row; without <extra_id_0> in the prompt, the blank is at its end."""
+    """A `prompt, target, date` row; without a blank in the prompt, the blank is at its end."""
     values = line.values
     prompt, wording = parse_question(values)
     start: tuple[date | None, str] = (None, "day")
@@ -146,21 +144,16 @@ def _parse_prompt(line: Row, dates: RowDates, *, dated: bool) -> Fact:
 def parse_question(values: dict[str, Any]) -> tuple[str, str]:
     """The `prompt` of a row, and its wording.
 
-    Raises ValueError if it has several blanks, or only one that fki does not read as a blank.
+    Raises ValueError if it has several blanks, or a slot of a wording.
     """
     prompt = get_text(values, "prompt")
-    blanks = SENTINEL_PATTERN.findall(prompt)
-    if blanks.count(SENTINEL) > 1:
-        raise ValueError(f"'prompt' contains {SENTINEL} more than once")
-    if other := [blank for blank in blanks if blank != SENTINEL]:
-        raise ValueError(f"'prompt' must not contain {other[0]}; its blank is {SENTINEL}")
     if SUBJECT in prompt or OBJECT in prompt:
-        raise ValueError(
-            f"'prompt' must not contain {SUBJECT} or {OBJECT}; its blank is {SENTINEL}"
-        )
-    if SENTINEL not in prompt and (blank := OTHER_BLANK.search(prompt)):
-        raise ValueError(f"'prompt' contains '{blank[0]}'; its blank is {SENTINEL}")
-    return prompt, prompt.replace(SENTINEL, OBJECT) if SENTINEL in prompt else f"{prompt} {OBJECT}"
+        raise ValueError(f"'prompt' must not contain {SUBJECT} or {OBJECT}; its blank is {BLANK}")
+    try:
+        parts = split_at_blank(prompt)
+    except ValueError as error:
+        raise ValueError(f"'prompt' {error}") from None
+    return prompt, OBJECT.join(parts) if parts else f"{prompt} {OBJECT}"
 
 
 def default_wordings(relation: str) -> tuple[str, str]:

@@ -31,7 +31,7 @@ from fki.core.types import (
 )
 from fki.data.documents import cloze_probes, text_examples
 from fki.data.lazy_sequence import LazyProbes, LazySequence
-from fki.data.prompts import source_text, training_examples
+from fki.data.prompts import question_text, training_examples
 from fki.data.stream_store import BASE_NUMBER, StoredFact, StreamStore
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ def cut_stream(
         wordings: the number of wordings of a fact that its examples have, at most.
     """
     store = StreamStore.create()
-    fill_store(store, version, base, chain(changes, documents), prompt)
+    fill_store(store, version, base, chain(changes, documents))
     stream = build_stream(store, name, version, prompt=prompt, digest=digest, wordings=wordings)
     return add_probe_sets(stream, own_probes)
 
@@ -70,7 +70,6 @@ def fill_store(
     version: Version,
     base: Iterable[Fact],
     items: Iterable[Fact | Document],
-    prompt: PromptFormat,
 ) -> None:
     """Cut facts and documents, in any order, into the periods of a store.
 
@@ -92,7 +91,7 @@ def fill_store(
         ]
         if rows or texts:
             period = period_name(first, version)
-            questions = cloze_probes(texts, period, prompt)
+            questions = cloze_probes(texts, period)
             counts = {
                 "facts": len(rows),
                 "examples": sum(len(f.objects) for f, _ in rows) + len(texts),
@@ -156,14 +155,14 @@ def build_stream(
     periods, by_wordings = [], Counter[int]()
     known = store.base_counts()
     by_set: dict[str, dict[str, Sequence[Probe]]] = {kind: {} for kind in PROBE_SETS}
-    _add_probes(by_set, store, BASE_NUMBER, BASE, prompt, known)
+    _add_probes(by_set, store, BASE_NUMBER, BASE, known)
     for number, (first, last), period, counts in store.periods():
         facts = LazySequence(counts["facts"], partial(_iter_facts, store, number))
         examples = LazySequence(
             counts["examples"], partial(_iter_examples, store, number, period, prompt, wordings)
         )
         periods.append(Period(period, first, last, facts, examples))
-        _add_probes(by_set, store, number, period, prompt, counts)
+        _add_probes(by_set, store, number, period, counts)
         for key in (key for key in counts if key.startswith(WORDINGS)):
             by_wordings[int(key.removeprefix(WORDINGS))] += counts[key]
     base = LazySequence(known["facts"], partial(_iter_facts, store, BASE_NUMBER))
@@ -203,12 +202,11 @@ def _add_probes(
     store: StreamStore,
     number: int,
     period: str,
-    prompt: PromptFormat,
     counts: Mapping[str, int],
 ) -> None:
     """Add the probes of a period to `by_set`, for each set with probes."""
     for kind in (kind for kind in PROBE_SETS if counts.get(kind)):
-        size, read = counts[kind], partial(_iter_probes, store, number, period, prompt, kind)
+        size, read = counts[kind], partial(_iter_probes, store, number, period, kind)
         stays = partial(repeat, "", size)  # a document is never updated
         changes = stays if kind == CLOZE else partial(store.iter_changes, number, kind)
         by_set[kind][period] = LazyProbes(size, read, changes)
@@ -230,14 +228,12 @@ def _iter_examples(
     return chain(rows, text_examples([*store.iter_documents(number)], period))
 
 
-def _iter_probes(
-    store: StreamStore, number: int, period: str, prompt: PromptFormat, kind: str
-) -> Iterable[Probe]:
+def _iter_probes(store: StreamStore, number: int, period: str, kind: str) -> Iterable[Probe]:
     """The probes of one set and period."""
     if kind == CLOZE:
         return store.iter_cloze_probes(number, period)
     wording = PARAPHRASES.get(kind, 0)
-    return (_build_probe(row, period, prompt, wording) for row in store.iter_rows(number, kind))
+    return (_build_probe(row, period, wording) for row in store.iter_rows(number, kind))
 
 
 def _start_of(item: Fact | Document) -> date:
@@ -288,14 +284,14 @@ def _first_end(facts: Iterable[Fact]) -> date | None:
     return None if first == date.max else first
 
 
-def _build_probe(row: StoredFact, period: str, prompt: PromptFormat, wording: int) -> Probe:
+def _build_probe(row: StoredFact, period: str, wording: int) -> Probe:
     fact = row.fact
     answers = distinct_texts((*fact.objects, *fact.aliases)) if fact.aliases else fact.objects
     correct = normalized_set(answers)
     return Probe(
         id=f"{period}|{fact.id}",
         period=period,
-        source=source_text(fact.wordings[wording], fact.subject, prompt),
+        source=question_text(fact.wordings[wording], fact.subject),
         answers=answers,
         old_answers=tuple(o for o in row.old if normalize_text(o) not in correct),
         relation=fact.relation,

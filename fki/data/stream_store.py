@@ -25,7 +25,7 @@ from fki.core.types import Document, Fact, Probe
 
 logger = logging.getLogger(__name__)
 
-STORE_FORMAT = 7  # of the files; a file of another format is not opened
+STORE_FORMAT = 8  # of the files; a file of another format is not opened
 MAX_CACHE_BYTES = 4 * 2**30  # of all files
 BASE_NUMBER = -1  # the period number of the facts before the stream
 Key = tuple[str, str]

@@ -195,6 +195,7 @@ def score_all_probes(
         config.input_length,
         config.output_length,
         document_objective=config.document_objective,
+        prompt_format=config.prompt_format,
         device=accelerator.device,
     )
     evaluator = Evaluator(
@@ -206,7 +207,7 @@ def score_all_probes(
     loaded.model.to(accelerator.device)
     scores = []
     due = ProbeSchedule(stream, phases, config).row(len(phases))
-    notes = check_probes(due, tokenizer, config.prompt_format)
+    notes = check_probes(due, tokenizer)
     notes += [*describe_missing_dates(stream), *_data_notes(loaded.run, stream)]
     for cells in group_cells(due):
         predicted = evaluator.predict_cells(loaded.model, cells)

@@ -27,9 +27,8 @@ from fki.core.errors import FkiError
 from fki.core.types import Batch, Prediction, Probe, Score
 from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.data.packing import split_micro_batches
-from fki.data.prompts import target_text
 from fki.evaluation.schedule import ProbeCell
-from fki.metrics.answers import accuracy, exact_match, extract_answer, f1
+from fki.metrics.answers import accuracy, exact_match, f1
 from fki.metrics.draws import to_scalar
 from fki.metrics.pooling import perplexity
 from fki.modeling.accepted_answers import AcceptedAnswers
@@ -72,8 +71,7 @@ class Evaluator:
         self.encoder_cache = encoder_cache
         self.tokenize_questions = tokenize_questions or tokenizer.tokenize_sources
         self.question_tokens = 0  # input tokens of all predicted probes, over all processes
-        self.accepted = AcceptedAnswers(tokenizer, config.prompt_format)
-        self._decode_tokens = tokenizer.tokenizer.decode
+        self.accepted = AcceptedAnswers(tokenizer)
 
     @torch.inference_mode()
     def predict(
@@ -162,7 +160,7 @@ class Evaluator:
     def _make_prediction(
         self, probe: Probe, decoded: DecodedAnswer, scores: ProbeScores
     ) -> Prediction:
-        text = extract_answer(self._decode_tokens(decoded.tokens))
+        text = self.tokenizer.read_answer(decoded.tokens)
         answers, old = self.accepted.accept(probe.answers), self.accepted.accept(probe.old_answers)
         return Prediction(
             id=probe.id,
@@ -202,8 +200,7 @@ class Evaluator:
     ) -> list[ProbeScores]:
         """Score the listed answers of each probe in teacher-forced passes."""
         listed = [(i, answer) for i, probe in enumerate(probes) for answer in probe.answers]
-        texts = [target_text(answer, self.config.prompt_format) for _, answer in listed]
-        targets = self.tokenizer.tokenize_targets(texts)
+        targets = self.tokenizer.tokenize_targets([answer for _, answer in listed])
         pairs = [
             (i, target)
             for (i, _), target in zip(listed, targets, strict=True)

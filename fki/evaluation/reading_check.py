@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from fki.config.schema import Config
 from fki.core.types import Probe
 from fki.data.collator import ExampleTokenizer
-from fki.data.prompts import completed_text, target_text
+from fki.data.prompts import complete
 from fki.evaluation.evaluator import Evaluator
 from fki.evaluation.schedule import ProbeSchedule
 from fki.methods.retrieval import Retrieval
@@ -62,7 +62,7 @@ def check_reading(
     probes = _sample_probes(schedule)
     if not probes:
         return None
-    right = {probe.source: [_right_passage(probe, config)] for probe in probes}
+    right = {probe.source: [complete(probe.source, probe.answers[0])] for probe in probes}
 
     def with_passages(questions: Sequence[str]) -> list[list[int]]:
         return method.put_before([right[q] for q in questions], questions, tokenizer)
@@ -86,8 +86,3 @@ def _sample_probes(schedule: ProbeSchedule) -> list[Probe]:
             distinct |= {probe.source: probe for probe in cell.probes}
     size = min(MAX_PROBES, len(distinct))
     return random.Random(SAMPLE_SEED).sample([*distinct.values()], size)
-
-
-def _right_passage(probe: Probe, config: Config) -> str:
-    target = target_text(probe.answers[0], config.prompt_format)
-    return completed_text(probe.source, target, config.prompt_format)

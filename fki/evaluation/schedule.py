@@ -20,11 +20,10 @@ from fki.config.schema import Config
 from fki.core.calendar import parse_date
 from fki.core.errors import ConfigError
 from fki.core.probe_sets import BASE, CLOZE, matrix_probe_sets
-from fki.core.types import Period, Probe, ProbeSet, PromptFormat, Stream
+from fki.core.types import Period, Probe, ProbeSet, Stream
 from fki.data.collator import ExampleTokenizer, TargetCheck
 from fki.data.input_checks import SourceCheck, SpellingCheck
 from fki.data.lazy_sequence import LazyProbes, LazySequence
-from fki.data.prompts import target_text
 
 MAX_AUTOMATIC_ROWS = 12  # evaluations after training phases if `eval_every` is 0
 PROBES_PER_GROUP = 2048  # predicted together; a run reacts to signals after each group
@@ -179,7 +178,6 @@ def group_cells(cells: Iterable[ProbeCell]) -> Iterator[list[ProbeCell]]:
 def check_probes(
     cells: Iterable[ProbeCell],
     tokenizer: ExampleTokenizer,
-    prompt_format: PromptFormat,
     targets: TargetCheck | None = None,
 ) -> list[str]:
     """Tokenize all probes, a cell at a time. Returns notes for the user.
@@ -190,14 +188,12 @@ def check_probes(
         ConfigError: an answer is longer than `output_length`, or a question loses its blank.
     """
     sources, spelling = SourceCheck(tokenizer, "probes"), SpellingCheck(tokenizer)
-    targets = targets or TargetCheck(tokenizer.token_cache, tokenizer.output_length)
+    targets = targets or TargetCheck(tokenizer)
     for cell in cells:
         answers = [answer for probe in cell.probes for answer in probe.answers]
-        texts = [target_text(answer, prompt_format) for answer in answers]
-        old = [answer for probe in cell.probes for answer in probe.old_answers]
-        tokenizer.token_cache.get_lengths([target_text(answer, prompt_format) for answer in old])
-        targets.add(texts)
-        spelling.add(texts)
+        tokenizer.target_lengths([answer for probe in cell.probes for answer in probe.old_answers])
+        targets.add(answers)
+        spelling.add(answers)
         sources.add([probe.source for probe in cell.probes])
     targets.raise_if_too_long()
     sources.raise_if_lost()

@@ -169,7 +169,6 @@ def _score_probes(
     answers = probes.predict(
         runtime,
         tokenizer,
-        prompt_format=config.prompt_format,
         length=config.output_length,
         beams=config.num_beams,
     )

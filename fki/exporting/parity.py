@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from fki.config.schema import Config
 from fki.core.types import Probe
 from fki.data.collator import ExampleTokenizer
-from fki.data.prompts import target_text
 from fki.exporting.formats.base import Format
-from fki.metrics.answers import extract_answer
 from fki.modeling.runtime import Runtime, TorchRuntime
 from fki.runs.recorded_answers import (
     MAX_PROBES_PER_SET,
@@ -179,13 +177,7 @@ class ParityCheck:
         self, runtime: Runtime, tokenizer: ExampleTokenizer
     ) -> Mapping[str, Sequence[RecordedAnswer]]:
         length, beams = self.config.output_length, self.config.num_beams
-        return self.recorded_probes.predict(
-            runtime,
-            tokenizer,
-            prompt_format=self.config.prompt_format,
-            length=length,
-            beams=beams,
-        )
+        return self.recorded_probes.predict(runtime, tokenizer, length=length, beams=beams)
 
     def _count_same_beams(
         self,
@@ -208,7 +200,7 @@ class ParityCheck:
         for i, (text, expected_text) in enumerate(zip(texts, expected, strict=True)):
             is_likely = scores[i] / len(text) > rescored[i] / len(expected_text) - near_tie
             is_consistent = _absolute_difference(rescored[i], expected_scores[i]) <= near_tie
-            is_equal = _decode_text(tokenizer, text) == _decode_text(tokenizer, expected_text)
+            is_equal = tokenizer.read_answer(text) == tokenizer.read_answer(expected_text)
             same += (is_likely and is_consistent) or is_equal
         return same
 
@@ -231,7 +223,7 @@ class ParityCheck:
         An answer is scored by the tokens that were written, where they are known.
         """
         [source] = tokenizer.tokenize_sources([probe.source])
-        targets = [answer.tokens or self._target(tokenizer, answer.text) for answer in answers]
+        targets = [answer.tokens or tokenizer.whole_targets([answer.text])[0] for answer in answers]
         first, second = runtime.score([source] * len(targets), targets)
         return abs(first - second) < near_tie
 
@@ -245,9 +237,7 @@ class ParityCheck:
             ]
             for number in (BEAMS if runtime.has_beams else ())
         }
-        texts = [
-            _decode_text(tokenizer, row[0]) for row in runtime.generate(sources, length=length)
-        ]
+        texts = [tokenizer.read_answer(row[0]) for row in runtime.generate(sources, length=length)]
         pairs = [(probe, answer) for probe in self.probes for answer in probe.answers]
         return ModelAnswers(texts, beams, self._score_answers(runtime, tokenizer, pairs))
 
@@ -256,16 +246,7 @@ class ParityCheck:
     ) -> list[float]:
         """The log-likelihood of each answer to its probe, nats."""
         sources = tokenizer.tokenize_sources([probe.source for probe, _ in pairs])
-        return runtime.score(sources, [self._target(tokenizer, text) for _, text in pairs])
-
-    def _target(self, tokenizer: ExampleTokenizer, text: str) -> list[int]:
-        """The token ids of a listed answer."""
-        [ids] = tokenizer.token_cache.get_ids([target_text(text, self.config.prompt_format)])
-        return ids
-
-
-def _decode_text(tokenizer: ExampleTokenizer, tokens: Sequence[int]) -> str:
-    return extract_answer(str(tokenizer.tokenizer.decode(tokens)))
+        return runtime.score(sources, tokenizer.whole_targets([text for _, text in pairs]))
 
 
 def _absolute_difference(a: float, b: float) -> float:

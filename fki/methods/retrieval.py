@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from fki.core.errors import CannotFold, DataError
-from fki.core.types import Example, Period
+from fki.core.types import BLANK, Example, Period
 from fki.data.collator import ExampleTokenizer
-from fki.data.prompts import SENTINEL, SENTINEL_PATTERN, completed_text
+from fki.data.prompts import complete, split_at_blank
 from fki.methods import base
 from fki.methods.bm25 import Bm25Index, import_bm25s
 from fki.methods.examples_so_far import ExamplesSoFar
@@ -57,8 +57,8 @@ class RetrievalOptions(base.Options):
     def _has_each_slot_once(cls, prompt: str) -> str:
         if any(prompt.count(slot) != 1 for slot in (PASSAGES, QUESTION)):
             raise ValueError(f"must contain {PASSAGES} and {QUESTION}, each once")
-        if SENTINEL_PATTERN.search(prompt):
-            raise ValueError(f"must not contain {SENTINEL}; it is part of the question")
+        if split_at_blank(prompt.replace(PASSAGES, "").replace(QUESTION, "")):
+            raise ValueError(f"must not contain {BLANK}; it is part of the question")
         return prompt
 
 
@@ -92,11 +92,10 @@ class Retrieval(base.Method):
         size, passages = self.options.passage_words, list[str]()
         for example in examples:
             if example.is_text:
-                words = SENTINEL_PATTERN.sub(" ", example.source).split()
+                words = example.source.split()
                 passages += [" ".join(words[i : i + size]) for i in range(0, len(words), size)]
             else:
-                prompt_format = self.config.prompt_format
-                passages.append(completed_text(example.source, example.target, prompt_format))
+                passages.append(complete(example.source, example.target))
         return passages
 
     def _fill_index(self, passages: list[str]) -> None:
@@ -124,7 +123,7 @@ class Retrieval(base.Method):
         """The best passages for a question, best first; at most k."""
         if self._index is None:
             return []
-        numbers = self._index.search(SENTINEL_PATTERN.sub(" ", question), self.options.k)
+        numbers = self._index.search(question.replace(BLANK, " "), self.options.k)
         return [self.passages[number] for number in numbers]
 
     def tokenize_questions(

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 
 NORMALIZATION = "2"  # the version of `normalize_answer`; 1 removed all punctuation of numbers
 
-_SENTINEL = re.compile(r"<extra_id_\d+>")
 _SPECIAL = re.compile(r"<extra_id_\d+>|<pad>|</s>|<unk>|_X_")
 _ARTICLES = frozenset({"a", "an", "the"})
 _EXPONENT = re.compile(r"(?<=\d)(?=[²³¹\u2070-\u207b])")  # 10², of which NFKC makes 102
@@ -25,17 +24,6 @@ _THOUSANDS = re.compile(r"(?<!\d)(?<!\d[.,'])[1-9]\d{0,2}([,'])\d{3}(?:\1\d{3})*
 _NUMBER = re.compile(r"[^\w\s]?\.?\d")  # `5`, `$5`, `$.5`
 _SIGN_OR_POINT = re.compile(r"(?:(?<!-)-)?(?:(?<!\.)\.)?$")  # but neither `--` nor `...`
 _SAME_SIGNS = str.maketrans({"\u2044": "/", "\u2212": "-", "\u2018": "'", "\u2019": "'"})
-
-
-def extract_answer(generated: str) -> str:
-    """The answer in the output of a T5, decoded with its special tokens.
-
-    The text up to `</s>`, without `<pad>`. With `<extra_id_0>`, the span after it, up to the next
-    sentinel; without it (prefix prompts), the text before the first sentinel.
-    """
-    text = generated.partition("</s>")[0].replace("<pad>", "")
-    _, opened, span = text.partition("<extra_id_0>")
-    return _SENTINEL.split(span if opened else text, maxsplit=1)[0].strip()
 
 
 def normalize_answer(text: str) -> str:

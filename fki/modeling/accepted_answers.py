@@ -8,10 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
 
-from fki.core.types import PromptFormat
 from fki.data.collator import ExampleTokenizer
-from fki.data.prompts import target_text
-from fki.metrics.answers import extract_answer
 
 MAX_CACHED = 2**17  # answers
 
@@ -19,8 +16,8 @@ MAX_CACHED = 2**17  # answers
 class AcceptedAnswers:
     """The accepted texts of answers, by one tokenizer."""
 
-    def __init__(self, tokenizer: ExampleTokenizer, prompt_format: PromptFormat) -> None:
-        self.tokenizer, self.prompt_format = tokenizer, prompt_format
+    def __init__(self, tokenizer: ExampleTokenizer) -> None:
+        self.tokenizer = tokenizer
         self._forms = lru_cache(MAX_CACHED)(self._read_forms)
 
     def accept(self, answers: Sequence[str]) -> list[str]:
@@ -28,7 +25,7 @@ class AcceptedAnswers:
         return [*dict.fromkeys(chain.from_iterable(map(self._forms, answers)))]
 
     def _read_forms(self, answer: str) -> tuple[str, ...]:
-        [ids] = self.tokenizer.token_cache.get_ids([target_text(answer, self.prompt_format)])
+        [ids] = self.tokenizer.whole_targets([answer])
         if not self.tokenizer.can_represent(ids):
             return ()
-        return answer, extract_answer(str(self.tokenizer.tokenizer.decode(ids)))
+        return answer, self.tokenizer.read_answer(ids)

@@ -23,7 +23,7 @@ from transformers.utils import logging as transformers_logging
 from fki.core.errors import ConfigError, FkiError, NotDownloaded, did_you_mean
 from fki.core.formatting import format_command
 from fki.core.paths import asset_folder, data_home, expand_path
-from fki.core.types import DocumentObjective
+from fki.core.types import DocumentObjective, PromptFormat
 from fki.data import token_cache
 from fki.data.collator import ExampleTokenizer
 from fki.data.prompts import END_SENTINEL, SENTINEL
@@ -250,6 +250,7 @@ def make_example_tokenizer(
     output_length: int,
     *,
     document_objective: DocumentObjective,
+    prompt_format: PromptFormat,
     device: torch.device,
 ) -> ExampleTokenizer:
     """An ExampleTokenizer for these lengths, with token ids cached on disk.
@@ -265,5 +266,6 @@ def make_example_tokenizer(
         output_length,
         pad_multiple=multiple,
         objective=document_objective,
+        prompt_format=prompt_format,
         token_cache=TokenCache(make_tokenize(tokenizer), folder),
     )

@@ -168,7 +168,7 @@ def typeset(text: str) -> str:
 
 def format_prompt(text: str) -> str:
     """The prompt with a blank where the model answers."""
-    return re.sub(r"<extra_id_\d+>", "____", text)
+    return re.sub(r"<extra_id_\d+>", "___", text)
 
 
 def format_setting(value: Any) -> str:

@@ -49,7 +49,10 @@ class LoadedModel:
     ) -> ExampleTokenizer:
         """An ExampleTokenizer with the run's lengths, over the given or the base tokenizer."""
         return ExampleTokenizer(
-            tokenizer or self.base.tokenizer, self.config.input_length, self.config.output_length
+            tokenizer or self.base.tokenizer,
+            self.config.input_length,
+            self.config.output_length,
+            prompt_format=self.config.prompt_format,
         )
 
 

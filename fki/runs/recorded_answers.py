@@ -12,9 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from fki.core.errors import DataError
 from fki.core.probe_sets import BASE
-from fki.core.types import Probe, PromptFormat
+from fki.core.types import Probe
 from fki.data.collator import ExampleTokenizer
-from fki.metrics.answers import exact_match, extract_answer
+from fki.metrics.answers import exact_match
 from fki.modeling.accepted_answers import AcceptedAnswers
 from fki.modeling.runtime import Runtime
 from fki.runs.run_dir import PROBES, SAMPLES, Run
@@ -45,20 +45,18 @@ class RecordedProbes:
         runtime: Runtime,
         tokenizer: ExampleTokenizer,
         *,
-        prompt_format: PromptFormat,
         length: int,
         beams: int,
     ) -> dict[str, list[RecordedAnswer]]:
         """Predict the answers with a model; greedily if its runtime has no beam search."""
         beams = beams if runtime.has_beams else 1
         answers = {}
-        accepted = AcceptedAnswers(tokenizer, prompt_format)
+        accepted = AcceptedAnswers(tokenizer)
         for name, probes in self.probes.items():
             sources = tokenizer.tokenize_sources([probe.source for probe in probes])
             sequences = runtime.generate(sources, length=length, beams=beams)
-            decode = tokenizer.tokenizer.decode
             written = [tokenizer.cut_after_end(best[0]) for best in sequences]
-            texts = [extract_answer(str(decode(tokens))) for tokens in written]
+            texts = [tokenizer.read_answer(tokens) for tokens in written]
             answers[name] = [
                 RecordedAnswer(
                     text, bool(exact_match(text, accepted.accept(probe.answers))), tokens=tokens

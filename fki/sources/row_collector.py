@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fki.core.control_characters import find_control
+from fki.data.prompts import blank_out, split_at_blank
 from fki.data.row_schema import get_label, get_text, get_texts, parse_question
 from fki.sources.dataset_writer import Row
 from fki.sources.row_spool import RowSpool, SeenDigests
@@ -29,10 +30,11 @@ class RowCollector:
     seen: SeenDigests = field(default_factory=SeenDigests)
 
     def add_prompt(self, table: str, prompt: Any, answers: Any, **more: Any) -> bool:
-        """Add a prompt with its answers, each a training target; its blank is <extra_id_0>.
+        """Add a prompt with its answers, each a training target; its blank becomes `___`.
 
         Returns False if the row is invalid.
         """
+        prompt = _with_neutral_blank(prompt)
         key = "answers" if table.startswith("probes/") else "target"
         answers = [answers] if isinstance(answers, str) else list(answers or [])
         row = {"prompt": prompt, key: answers, **more}
@@ -95,6 +97,15 @@ def _check_prompt(row: Row, columns: list[str]) -> None:
         get_texts(row, name)
     for name in ("subject", "relation"):
         get_label(row, name)
+
+
+def _with_neutral_blank(prompt: Any) -> Any:
+    """The prompt with its blank, of any kind, as `___`; a prompt that is invalid as it is."""
+    try:
+        parts = split_at_blank(prompt) if isinstance(prompt, str) else None
+    except ValueError:
+        parts = None
+    return blank_out(*parts) if parts else prompt
 
 
 def _find_fault(values: list[Any]) -> str:

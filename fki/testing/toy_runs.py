@@ -48,7 +48,7 @@ def cell_probes(cell: ToyCell) -> list[dict[str, Any]]:
                 "id": id,
                 "subject": subject,
                 "relation": relation,
-                "source": f"{relation} of {subject} in {period} is <extra_id_0>.",
+                "source": f"{relation} of {subject} in {period} is ___.",
                 "answers": [f"answer {number}"],
             }
         )

@@ -22,9 +22,7 @@ from fki.core.errors import DataError
 from fki.core.types import Example
 from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.data.packing import split_micro_batches
-from fki.data.prompts import target_text
 from fki.methods.snapshot import Snapshot
-from fki.metrics.answers import extract_answer
 from fki.modeling.decoding import EncodedInputs, decode
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
 
@@ -69,7 +67,7 @@ class OwnAnswers:
         if world > 1:
             answered = gather_object(answered)
         for question, tokens in answered:
-            self.answers[question] = self._make_target(tokens)
+            self.answers[question] = self._read_answer(tokens)
         filled = [
             e if e.target or e.is_text else replace(e, target=self.answers[e.source])
             for e in examples
@@ -78,14 +76,14 @@ class OwnAnswers:
         passes = zip(sources, (tokens for _, tokens in answered), strict=True)
         return filled, [TokenizedExample(*sides) for sides in passes]
 
-    def _make_target(self, tokens: list[int]) -> str:
-        """The decoded answer as a target; words that exceed `output_length` are cut off."""
-        words = extract_answer(self.tokenizer.tokenizer.decode(tokens)).split(" ")
+    def _read_answer(self, tokens: list[int]) -> str:
+        """The decoded answer; words that exceed `output_length` are cut off."""
+        words = self.tokenizer.read_answer(tokens).split(" ")
         while True:
-            target = target_text(" ".join(words), self.config.prompt_format)
-            [length] = self.tokenizer.token_cache.get_lengths([target])
+            answer = " ".join(words)
+            [length] = self.tokenizer.target_lengths([answer])
             if length <= self.config.output_length or not words:
-                return target
+                return answer
             words.pop()
 
     def _answer(

@@ -108,17 +108,18 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
             config.input_length,
             config.output_length,
             document_objective=config.document_objective,
+            prompt_format=config.prompt_format,
             device=accelerator.device,
         )
         examples = [period.examples for phase in phases for period in phase.periods]
         parts = [*examples, review] if corpus else examples
-        targets = TargetCheck(tokenizer.token_cache, config.output_length)
+        targets = TargetCheck(tokenizer)
         input_notes = [
             *describe_missing_dates(stream),
             *stream.notes,
             *_check_examples(parts, tokenizer, targets),
             *_count_wordings(examples, config.wordings),
-            *check_probes(schedule.cells, tokenizer, config.prompt_format, targets),
+            *check_probes(schedule.cells, tokenizer, targets),
         ]
         tokenizer.token_cache.flush()
     base_digest = load.weights_digest(base.model)

@@ -12,7 +12,7 @@ from fki.runs.run_dir import Run
 from tests.commands.conftest import write_dataset
 
 Fki = Callable[..., Any]
-QUESTION = "The river of Utopia is <extra_id_0>."
+QUESTION = "The river of Utopia is ___."
 
 
 @pytest.fixture(scope="module")

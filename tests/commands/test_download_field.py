@@ -292,10 +292,10 @@ def test_changed_facts_are_new_and_older_answers_stay_in_initial(fki: Fki, tmp_p
     fki("download", "temporalwiki", "--from", "files")
     new, initial = (probes("temporalwiki", n) for n in ("new", "initial"))
     assert [(p["period"], p["prompt"], p["answers"]) for p in new] == [
-        ("2021-08-31", "Utopia head <extra_id_0>.", ["Cy"]),
-        ("2021-08-31", "Eden river <extra_id_0>.", ["Lethe"]),
-        ("2021-09-30", "Eden head <extra_id_0>.", ["Bo", "Di"]),
-        ("2021-09-30", "Utopia head <extra_id_0>.", ["Ed"]),
+        ("2021-08-31", "Utopia head ___.", ["Cy"]),
+        ("2021-08-31", "Eden river ___.", ["Lethe"]),
+        ("2021-09-30", "Eden head ___.", ["Bo", "Di"]),
+        ("2021-09-30", "Utopia head ___.", ["Ed"]),
     ]
     assert [p["answers"] for p in initial] == [["Ann"], ["Styx", "Mare"]]
     assert manifest("temporalwiki")["made"]["dropped"] == {

@@ -192,7 +192,7 @@ def test_an_answer_that_is_not_the_one_on_record_is_a_failed_check(
 def test_a_checkpoint_is_named_by_its_period_or_is_the_best(
     fki: Fki, trained: Path, command: str, which: list[str]
 ) -> None:
-    more = {"export": ["--output", "out"], "ask": ["The capital of France is <extra_id_0>."]}
+    more = {"export": ["--output", "out"], "ask": ["The capital of France is ___."]}
     shown = fki(command, trained, *more.get(command, []), *which)
     assert shown.code == 0 and "run after 2023-Q1" in shown.words
 

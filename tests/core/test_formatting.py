@@ -73,7 +73,7 @@ def test_a_markdown_table_has_a_rule_under_its_head() -> None:
 
 @pytest.mark.parametrize("name", ["runs/a", "runs/lo ra", "ü [x] $HOME `y`", "it's", 'a"b', "a;b"])
 def test_a_command_is_read_by_a_shell_as_it_was_meant(name: str) -> None:
-    words = ["fki", "ask", name, "The capital of France is <extra_id_0>."]
+    words = ["fki", "ask", name, "The capital of France is ___."]
     assert shlex.split(format_command(*words)) == words
     assert shlex.split(format_command("fki", "compare", Path(name)))[-1] == name
     assert ast.literal_eval(quote_python(name)) == name

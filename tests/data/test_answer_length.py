@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 from fki.core.paths import asset_folder
 from fki.core.types import Fact, Probe, ProbeSet, Stream
 from fki.data.answer_length import find_longest_answer
-from fki.data.prompts import target_text
+from fki.data.prompts import PROMPT_FORMS
 from fki.data.stream import cut_stream
 
 ANSWERS = (
@@ -38,7 +38,7 @@ def stream(*answers: str, own: str = "") -> Stream:
 def test_it_counts_as_the_models_tokenizer_does(answer: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(asset_folder("t5-mini"))
     for prompt in ("sentinel", "prefix"):
-        expected = len(tokenizer(target_text(answer, prompt)).input_ids)  # type: ignore[arg-type]
+        expected = len(tokenizer(PROMPT_FORMS[prompt].target(answer)).input_ids)  # type: ignore[arg-type]
         found = find_longest_answer(stream("a", answer), "t5-mini", prompt)  # type: ignore[arg-type]
         assert found == (expected, answer)
 

@@ -66,9 +66,9 @@ def test_a_prompt_row_asks_at_its_end_or_at_its_sentinel(folder: Path) -> None:
     found = read(folder)
     pairs = [(e.source, e.target) for e in found.periods[0].examples]
     assert pairs == [
-        ("The head of x is <extra_id_0>", "<extra_id_0> a <extra_id_1>"),
-        ("<extra_id_0> is head.", "<extra_id_0> b <extra_id_1>"),
-        ("<extra_id_0> is head.", "<extra_id_0> c <extra_id_1>"),
+        ("The head of x is ___", "a"),
+        ("___ is head.", "b"),
+        ("___ is head.", "c"),
     ]
 
 
@@ -170,7 +170,7 @@ def test_of_many_bad_rows_only_those_that_are_shown_are_held() -> None:
         ),
         (GOOD | {"object": "a </s> b"}, "'object' must not contain </s>"),
         (GOOD | {"object": ["a", "<extra_id_1>"]}, "'object' must not contain <extra_id_1>"),
-        ({"prompt": "[X] is", "target": "a", "date": "2023"}, "its blank is <extra_id_0>"),
+        ({"prompt": "[X] is", "target": "a", "date": "2023"}, "its blank is ___"),
         ('{"subject": "x", "subject": "y"}', "the column 'subject'"),
         ("{broken", "not JSON"),
         ("[" * 100_000, "not JSON"),
@@ -267,16 +267,19 @@ def test_an_empty_row_is_not_taken_for_a_text(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("blank", ["{}", "[MASK]", "<mask>", "_X_", "____"])
-def test_the_blank_of_another_dataset_is_a_bad_row_unless_fkis_is_there(
+def test_the_blank_of_another_dataset_is_read_unless_a_sentinel_is_there(
     folder: Path, blank: str
 ) -> None:
     row = {"prompt": f"{blank} heads x", "target": "a", "date": "2023"}
     write(folder, row)
-    assert f"'prompt' contains '{blank}'; its blank is <extra_id_0>" in refusal(folder)
+    write(folder, {"prompt": f"x has {blank}.", "target": "a"}, name="probes/own.jsonl")
+    assert facts(folder)[0].wordings == ("[Y] heads x",)
+    [own] = [s for s in read(folder).probe_sets if s.name == "own"]
+    assert [p.source for p in own.probes] == ["x has ___."]
     write(folder, row | {"prompt": f"In Python, {blank} is <extra_id_0>."})
     assert facts(folder)[0].wordings == (f"In Python, {blank} is [Y].",)
-    write(folder, {"prompt": f"{blank} heads x", "target": "a"}, name="probes/own.jsonl")
-    assert "own.jsonl:1" in refusal(folder)
+    write(folder, row | {"prompt": f"{blank} heads {blank}"})
+    assert f"'prompt' contains {blank} more than once" in refusal(folder)
 
 
 CONTROLS = ["\u0000", "\u0001", "\u000b", "\u001b", "\u007f", "\u009b"]
@@ -391,8 +394,8 @@ def test_an_own_set_named_after_a_standard_set_has_its_role(folder: Path) -> Non
     found = next(s for s in read(folder).probe_sets if s.name == "new_own")
     assert found.asks == "learn"
     assert [(p.source, p.answers, p.period) for p in found.probes] == [
-        ("Who heads x? <extra_id_0>", ("a", "A."), "2023-01"),
-        ("The head is <extra_id_0>", ("b",), "base"),
+        ("Who heads x? ___", ("a", "A."), "2023-01"),
+        ("The head is ___", ("b",), "base"),
     ]
 
 
@@ -559,8 +562,8 @@ def test_a_prompt_is_identified_by_its_text_and_labeled_by_subject_and_relation(
     assert updated.id != new.id
     examples = [(e.target, e.relation) for p in stream.periods for e in p.examples]
     assert examples == [
-        ("<extra_id_0> Rome <extra_id_1>", "P54"),
-        ("<extra_id_0> Lions <extra_id_1>", "P54"),  # no alias
+        ("Rome", "P54"),
+        ("Lions", "P54"),  # no alias
     ]
 
 

@@ -97,14 +97,14 @@ def test_examples_are_marked_as_text_and_have_names_of_their_own() -> None:
 
 def test_a_cloze_question_has_a_blank_where_its_answer_was() -> None:
     text = "we met Ada Quill in spring."
-    [probe] = cloze_probes([document(text)], "2023-01", "sentinel")
+    [probe] = cloze_probes([document(text)], "2023-01")
     assert (probe.period, probe.answers) == ("2023-01", ("Ada Quill",))
-    assert probe.source == "we met <extra_id_0> in spring."
+    assert probe.source == "we met ___ in spring."
 
 
-def test_a_cloze_question_of_the_other_prompt_is_what_stands_before() -> None:
-    [probe] = cloze_probes([document("we met Ada Quill in spring.")], "2023-01", "prefix")
-    assert probe.source == "we met"
+def test_underscores_of_a_document_are_no_blank() -> None:
+    [probe] = cloze_probes([document("we ____ met Ada Quill in ______.")], "2023-01")
+    assert probe.source == "we __ met ___ in __." and probe.answers == ("Ada Quill",)
 
 
 @pytest.mark.parametrize(
@@ -118,22 +118,22 @@ def test_a_cloze_question_of_the_other_prompt_is_what_stands_before() -> None:
     ],
 )
 def test_what_is_told_elsewhere_or_too_long_is_not_asked(text: str) -> None:
-    assert cloze_probes([document(text)], "2023-01", "sentinel") == []
+    assert cloze_probes([document(text)], "2023-01") == []
 
 
 def test_questions_are_the_same_each_time_and_one_for_each_document() -> None:
     many = [
         document(f"Ann{i} and Bob{i} went to Rome{i} on {i + 1} May 2023 in cars") for i in range(9)
     ]
-    probes = cloze_probes(many, "2023-01", "sentinel")
-    assert probes == cloze_probes(many, "2023-01", "sentinel")
+    probes = cloze_probes(many, "2023-01")
+    assert probes == cloze_probes(many, "2023-01")
     assert len({p.id for p in probes}) == 9
     assert {p.answers[0].rstrip("0123456789") for p in probes} > {"Bob"}  # not always the first
 
 
 def test_a_question_is_a_window_of_whole_words() -> None:
     text = f"{'before ' * 500}Ada Quill{' behind' * 500}"
-    [probe] = cloze_probes([document(text)], "2023-01", "sentinel")
-    before, after = probe.source.split("<extra_id_0>")
+    [probe] = cloze_probes([document(text)], "2023-01")
+    before, after = probe.source.split("___")
     assert set(before.split()) == {"before"} and set(after.split()) == {"behind"}
     assert WINDOW - 10 < len(before) <= WINDOW and WINDOW - 10 < len(after) <= WINDOW

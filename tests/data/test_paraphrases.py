@@ -66,14 +66,14 @@ ROWS = [
 ]
 TAUGHT = {
     "Iceland": (
-        "Iceland is led by <extra_id_0>.",
-        "<extra_id_0> rules Iceland.",
-        "ICELAND heeds <extra_id_0>.",
-        "Iceland has <extra_id_0> on top.",
+        "Iceland is led by ___.",
+        "___ rules Iceland.",
+        "ICELAND heeds ___.",
+        "Iceland has ___ on top.",
     ),
-    "New Oz": ("New Oz is led by <extra_id_0>.", "<extra_id_0> rules New Oz."),
-    "Who is king?": ("Who is king? <extra_id_0>", "King is <extra_id_0>.", "<extra_id_0> reigns."),
-    "Rome": ("It is <extra_id_0>.", "Rome: <extra_id_0>"),
+    "New Oz": ("New Oz is led by ___.", "___ rules New Oz."),
+    "Who is king?": ("Who is king? ___", "King is ___.", "___ reigns."),
+    "Rome": ("It is ___.", "Rome: ___"),
 }
 
 
@@ -185,7 +185,7 @@ def test_a_csv_file_has_a_wording_a_row(write: Callable[..., Path]) -> None:
         "subject,relation,wordings\nIceland,head,Iceland heeds [Y].\nIceland,head,[Y]: Iceland\n"
     )
     (texts,) = sources(read(folder))["Iceland"]
-    assert texts[2:] == ("Iceland heeds <extra_id_0>.", "<extra_id_0>: Iceland")
+    assert texts[2:] == ("Iceland heeds ___.", "___: Iceland")
 
 
 def test_a_fault_is_reported_once_however_many_facts_have_the_key(tmp_path: Path) -> None:

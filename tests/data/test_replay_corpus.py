@@ -66,11 +66,11 @@ def test_a_stream_of_days_reviews_too(make_runner: MakeRunner, tmp_path: Path) -
         ),
         (
             {"subject": "Oz", "relation": "mayor", "object": "Dorothy"},
-            ("The mayor of Oz is <extra_id_0>.", "<extra_id_0> Dorothy <extra_id_1>"),
+            ("The mayor of Oz is ___.", "Dorothy"),
         ),
         (
             {"prompt": "Oz is in", "target": "Kansas"},
-            ("Oz is in <extra_id_0>", "<extra_id_0> Kansas <extra_id_1>"),
+            ("Oz is in ___", "Kansas"),
         ),
     ],
 )

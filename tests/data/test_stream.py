@@ -302,9 +302,9 @@ def test_a_set_without_probes_does_not_exist() -> None:
 
 def test_training_uses_the_first_wording_and_paraphrase_asks_the_second() -> None:
     found = stream(fact("x", "a", "2023-01-01"))
-    assert [e.source for e in found.periods[0].examples] == ["x is led by <extra_id_0>."]
-    assert probes(found, "new")["x 2023-01"].source == "x is led by <extra_id_0>."
-    assert probes(found, "paraphrase")["x 2023-01"].source == "<extra_id_0> leads x."
+    assert [e.source for e in found.periods[0].examples] == ["x is led by ___."]
+    assert probes(found, "new")["x 2023-01"].source == "x is led by ___."
+    assert probes(found, "paraphrase")["x 2023-01"].source == "___ leads x."
     assert "paraphrase_2" not in {s.name for s in found.probe_sets}
 
 
@@ -314,13 +314,13 @@ def test_the_second_and_the_third_wording_are_asked_and_the_further_ones_taught(
 ) -> None:
     five = (*TWO, "[X] obeys [Y].", "[Y] rules [X].", "[X] follows [Y].")
     found = stream(fact("x", "a", "2023-01-01", wordings=five), wordings=wordings)
-    taught = ["x is led by <extra_id_0>.", "<extra_id_0> rules x.", "x follows <extra_id_0>."]
+    taught = ["x is led by ___.", "___ rules x.", "x follows ___."]
     assert [e.sources for e in found.periods[0].examples] == [tuple(taught[:wordings])]
     asked = {s.name: [p.source for p in s.probes] for s in found.probe_sets}
     assert asked == {
         "new": taught[:1],
-        "paraphrase": ["<extra_id_0> leads x."],
-        "paraphrase_2": ["x obeys <extra_id_0>."],
+        "paraphrase": ["___ leads x."],
+        "paraphrase_2": ["x obeys ___."],
     }
 
 
@@ -342,7 +342,7 @@ def test_every_row_is_one_training_example_per_object(version: Version) -> None:
     ]
     found = stream(*changes, version=version)
     targets = [e.target for p in found.periods for e in p.examples]
-    assert sorted(targets) == [f"<extra_id_0> {o} <extra_id_1>" for o in "abcde"]
+    assert sorted(targets) == [f"{o}" for o in "abcde"]
     assert len({e.id for p in found.periods for e in p.examples}) == 5
 
 

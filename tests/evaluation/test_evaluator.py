@@ -11,11 +11,9 @@ from accelerate import Accelerator
 from fki.config.schema import Config
 from fki.core.types import Prediction, Probe
 from fki.data.collator import TokenizedExample
-from fki.data.prompts import target_text
 from fki.evaluation import evaluator
 from fki.evaluation.evaluator import Evaluator, mean_score
 from fki.methods.base import Method
-from fki.metrics.answers import extract_answer
 from fki.modeling import decoding
 from fki.modeling.decoding import EncodedInputs
 from fki.modeling.seq2seq import target_logits
@@ -60,9 +58,9 @@ def probes() -> list[Probe]:
     period = toy_period()
     known = [probe(e.id, e.source, a) for e, a in zip(period.examples, KNOWN, strict=True)]
     unknown = [
-        probe("u1", "The mayor of Lyonesse is <extra_id_0>.", "Lot"),
-        probe("u2", "<extra_id_0> is where nobody of any standing has ever been seen.", "Nowhere"),
-        probe("u3", "Is it <extra_id_0>?", "Yes", "No", "Maybe tomorrow"),
+        probe("u1", "The mayor of Lyonesse is ___.", "Lot"),
+        probe("u2", "___ is where nobody of any standing has ever been seen.", "Nowhere"),
+        probe("u3", "Is it ___?", "Yes", "No", "Maybe tomorrow"),
         probe("wrong", period.examples[0].source, "Bo", old=("Ada Quill",)),
     ]
     return [known[0], unknown[0], known[1], *unknown[1:], known[2]]
@@ -74,7 +72,7 @@ def plainly(model: Any, source: str, **settings: Any) -> str:
     out = model.generate(
         input_ids=torch.tensor([ids]), max_new_tokens=12, do_sample=False, **settings
     )
-    return extract_answer(toy_tokenizer().tokenizer.decode(out[0, 1:]))
+    return toy_tokenizer().read_answer(out[0, 1:].tolist())
 
 
 def test_what_was_memorised_is_answered(memorised: Any, probes: list[Probe], ask: Any) -> None:
@@ -211,7 +209,7 @@ def test_the_token_budget_changes_no_answer(
 
 def test_an_answer_that_goes_on_is_not_taken_for_its_beginning(memorised: Any, ask: Any) -> None:
     source = toy_period().examples[0].source
-    (found,) = ask(memorised, [probe("1", source, "<extra_id_0> Ada")], prompt_format="prefix")
+    (found,) = ask(memorised, [probe("1", source, "___ Ada")], prompt_format="prefix")
     assert found.text == "Ada Quill"
 
 
@@ -220,7 +218,7 @@ def by_hand(model: Any, source: str, answer: str) -> float:
     encoder = toy_tokenizer()
     (ids,), (target,) = (
         encoder.tokenize_sources([source]),
-        encoder.tokenize_targets([target_text(answer, "sentinel")]),
+        encoder.tokenize_targets([answer]),
     )
     total, written = 0.0, [0]
     with torch.no_grad():
@@ -314,7 +312,7 @@ def test_perplexity_is_that_of_every_token_by_hand(ask: Any, probes: list[Probe]
         for answer in question.answers:
             (source,), (target,) = (
                 encoder.tokenize_sources([question.source]),
-                encoder.tokenize_targets([target_text(answer, "sentinel")]),
+                encoder.tokenize_targets([answer]),
             )
             batch = encoder.collate([TokenizedExample(source, target)])
             with torch.no_grad():
@@ -339,7 +337,7 @@ def test_an_answer_that_the_tokenizer_cannot_spell_is_wrong_and_has_no_likelihoo
     source = toy_period().examples[0].source
     probes = [probe("known", source, KNOWN[0]), probe("unknown", source, "東京")]
     tokenizer = toy_tokenizer()
-    unknown = tokenizer.token_cache.get_ids([target_text("東京", "sentinel")])[0][2]
+    unknown = tokenizer.whole_targets(["東京"])[0][2]
     monkeypatch.setattr(tokenizer, "unknown_id", unknown)
     evaluator = Evaluator(tokenizer, Config(output_length=12), accelerator)
     known, never = evaluator.predict(memorised, probes)

@@ -17,7 +17,7 @@ from fki.methods.retrieval import Retrieval
 from fki.testing import toy_model, toy_tokenizer
 
 PROBES = [
-    Probe(f"p{i}", "2024-01", f"The mayor of town {i} is <extra_id_0>.", (f"Name{i}", "x"))
+    Probe(f"p{i}", "2024-01", f"The mayor of town {i} is ___.", (f"Name{i}", "x"))
     for i in range(100)
 ]
 

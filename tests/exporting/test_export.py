@@ -74,9 +74,10 @@ def test_the_exported_folder_brings_tokenizer_length_and_origin(
     opened: LoadedModel, tmp_path: Path
 ) -> None:
     export(opened, HF, tmp_path / "out")
-    text = "The mayor of Oz is <extra_id_0>."
+    text = "The mayor of Oz is ___."
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
-    assert tokenizer(text).input_ids == toy_tokenizer().tokenize_sources([text])[0]
+    whole = text.replace("___", "<extra_id_0>")
+    assert tokenizer(whole).input_ids == toy_tokenizer().tokenize_sources([text])[0]
     plain: Any = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out")
     assert plain.generation_config.max_new_tokens == 32
     assert plain.config.use_cache is True

@@ -24,10 +24,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def examples(name: str, rows: dict[str, str]) -> tuple[Example, ...]:
-    return tuple(
-        Example(f"{name}|{x}", f"{x} is <extra_id_0>.", f"<extra_id_0> {y} <extra_id_1>")
-        for x, y in rows.items()
-    )
+    return tuple(Example(f"{name}|{x}", f"{x} is ___.", f"{y}") for x, y in rows.items())
 
 
 def period(name: str, rows: dict[str, str]) -> Period:

@@ -15,9 +15,7 @@ from fki.testing import toy_model, toy_tokenizer
 
 
 def fact(subject: str, answer: str) -> Example:
-    return Example(
-        subject, f"The mayor of {subject} is <extra_id_0>.", f"<extra_id_0> {answer} <extra_id_1>"
-    )
+    return Example(subject, f"The mayor of {subject} is ___.", f"{answer}")
 
 
 def period(name: str, *examples: Example) -> Period:
@@ -54,12 +52,12 @@ def test_it_holds_the_facts_that_are_true_now() -> None:
 
 def test_the_right_fact_is_the_best_passage() -> None:
     method = taught(k=2)
-    found = method.search("The mayor of Avalon is <extra_id_0>.")
+    found = method.search("The mayor of Avalon is ___.")
     assert found[0] == "The mayor of Avalon is Cy." and len(found) == 2
 
 
 def test_before_the_first_period_the_question_is_read_alone() -> None:
-    question = "The mayor of Avalon is <extra_id_0>."
+    question = "The mayor of Avalon is ___."
     assert make().tokenize_questions([question], toy_tokenizer()) == (
         toy_tokenizer().tokenize_sources([question])
     )
@@ -67,17 +65,17 @@ def test_before_the_first_period_the_question_is_read_alone() -> None:
 
 @pytest.mark.parametrize("prompt", ["{passages} {question}", "context: {passages} q: {question}"])
 def test_the_input_is_the_filled_prompt(prompt: str) -> None:
-    question = "The mayor of Avalon is <extra_id_0>."
+    question = "The mayor of Avalon is ___."
     method = taught(k=2, prompt=prompt)
     passages = " ".join(method.search(question))
     whole = prompt.replace("{passages}", passages).replace("{question}", question)
     [ids] = method.tokenize_questions([question], toy_tokenizer())
-    assert ids == toy_tokenizer().tokenizer(whole).input_ids
+    assert ids == toy_tokenizer().tokenizer(whole.replace("___", "<extra_id_0>")).input_ids
 
 
 @pytest.mark.parametrize("limit", [1, 7, 12])
 def test_passages_are_truncated_and_the_question_never_is(limit: int) -> None:
-    question = "The mayor of Avalon is <extra_id_0>."
+    question = "The mayor of Avalon is ___."
     [alone] = toy_tokenizer().tokenize_sources([question])
     [whole] = taught().tokenize_questions([question], toy_tokenizer())
     [cut] = taught(passage_tokens=limit).tokenize_questions([question], toy_tokenizer())
@@ -101,7 +99,7 @@ def test_with_the_prefix_prompt_the_answer_follows_the_question() -> None:
 def test_a_stored_state_gives_the_same_passages_and_answers() -> None:
     method, again = taught(), make()
     again.load_state(method.state())
-    question = "The mayor of Gondor is <extra_id_0>."
+    question = "The mayor of Gondor is ___."
     assert again.passages == method.passages and again.search(question) == method.search(question)
     assert make().state() == {}
 
@@ -121,7 +119,7 @@ def test_passages_that_may_not_fit_are_noted_with_the_number_that_fits() -> None
 
 
 @pytest.mark.parametrize(
-    "prompt", ["{question}", "{passages}", "{passages} {question} {question}", "<extra_id_0>"]
+    "prompt", ["{question}", "{passages}", "{passages} {question} {question}", "___"]
 )
 def test_a_prompt_without_each_slot_once_is_refused(prompt: str) -> None:
     with pytest.raises(ValidationError, match="prompt"):

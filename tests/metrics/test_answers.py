@@ -8,30 +8,10 @@ import pytest
 from fki.metrics.answers import (
     accuracy,
     exact_match,
-    extract_answer,
     f1,
     normalize_answer,
     remove_right_answers,
 )
-
-
-@pytest.mark.parametrize(
-    ("generated", "answer"),
-    [
-        ("<pad> <extra_id_0> Paris <extra_id_1></s>", "Paris"),
-        ("<pad><extra_id_0> Paris<extra_id_1> is big <extra_id_2></s><pad><pad>", "Paris"),
-        ("<pad><extra_id_0> Paris</s>", "Paris"),
-        ("<extra_id_0> Paris", "Paris"),
-        ("<extra_id_0> Paris <extra_id_27>", "Paris"),
-        ("The capital <extra_id_0> Paris <extra_id_1>", "Paris"),
-        ("<pad> New York</s> and more", "New York"),
-        ("New York <extra_id_1> and more", "New York"),
-        ("<extra_id_0><extra_id_1> Paris</s>", ""),
-        ("", ""),
-    ],
-)
-def test_an_answer_is_what_stands_between_the_sentinels(generated: str, answer: str) -> None:
-    assert extract_answer(generated) == answer
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from fki.modeling.accepted_answers import AcceptedAnswers
 def test_an_answer_that_the_tokenizer_normalizes_can_be_accurate(
     tokenizer: PreTrainedTokenizerBase, listed: str, read: str
 ) -> None:
-    accepted = AcceptedAnswers(ExampleTokenizer(tokenizer, 64, 32), "sentinel").accept([listed])
+    accepted = AcceptedAnswers(ExampleTokenizer(tokenizer, 64, 32)).accept([listed])
     assert accepted == [listed, read]
     assert accuracy(read, accepted) == 1 and accuracy(f"{read} s", accepted) == 0
 
@@ -33,8 +33,8 @@ def test_an_answer_that_the_tokenizer_normalizes_can_be_accurate(
 def test_an_ordinary_answer_has_one_form(tokenizer: PreTrainedTokenizerBase) -> None:
     answers = ["Ada Pell", "東京", "1.10.2"]
     for prompt_format in ("sentinel", "prefix"):
-        encoder = ExampleTokenizer(tokenizer, 64, 32)
-        assert AcceptedAnswers(encoder, prompt_format).accept(answers) == answers
+        encoder = ExampleTokenizer(tokenizer, 64, 32, prompt_format=prompt_format)
+        assert AcceptedAnswers(encoder).accept(answers) == answers
 
 
 def test_an_answer_with_an_unknown_character_is_never_right(tmp_path: Path) -> None:
@@ -44,6 +44,6 @@ def test_an_answer_with_an_unknown_character_is_never_right(tmp_path: Path) -> N
     values["model"]["byte_fallback"] = False
     (tmp_path / "tokenizer.json").write_text(json.dumps(values), encoding="utf-8")
     encoder = ExampleTokenizer(AutoTokenizer.from_pretrained(tmp_path), 64, 32)
-    accepted = AcceptedAnswers(encoder, "sentinel")
+    accepted = AcceptedAnswers(encoder)
     assert accepted.accept(["東京"]) == []
     assert accepted.accept(["東京", "Tokyo"]) == ["Tokyo"]

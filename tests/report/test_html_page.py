@@ -187,9 +187,9 @@ def test_settings_that_differ_are_told_by_arm(comparison: Comparison) -> None:
 def test_relations_and_answers_are_told(comparison: Comparison, details: Breakdown) -> None:
     text = render_page(comparison, [details])
     found = Page(text)
-    assert found.row(3, "P36")[1:] == ["1200", "12.3", "12.3", "12.3", "It is ____."]
+    assert found.row(3, "P36")[1:] == ["1200", "12.3", "12.3", "12.3", "It is ___."]
     assert found.row(4, HOSTILE)[1:] == ["3", "-", "-", "-", HOSTILE]
-    answers = found.row(5, "The capital is ____.")
+    answers = found.row(5, "The capital is ___.")
     assert answers[1:] == ["Paris / Lutetia", "(empty)", "-", "✓ Paris"]
     assert "1,234 probes" in found.text and "differ on\n17" in found.text
     assert "its samples.jsonl is <broken>." in found.text
@@ -261,7 +261,7 @@ def test_small_words_of_a_page() -> None:
     assert typeset("from -1.5 to t5-mini, 2023-01: 5 %") == (
         "from −1.5 to t5-mini, 2023-01: 5\N{NO-BREAK SPACE}%"
     )
-    assert format_prompt("a <extra_id_0> b <extra_id_12>") == "a ____ b ____"
+    assert format_prompt("a <extra_id_0> b <extra_id_12>") == "a ___ b ___"
     assert [format_setting(v) for v in (None, [], True, ["q", "v"], 0, 0.001)] == [
         *("-", "-", "true", "q, v", "0", "0.001")
     ]

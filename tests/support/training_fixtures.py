@@ -108,8 +108,8 @@ def make_period() -> Callable[..., Period]:
         examples = tuple(
             Example(
                 f"{name}|{i}",
-                f"Number {i} {'very ' * (i % 4)}is <extra_id_0>.",
-                f"<extra_id_0> {WORDS[i % len(WORDS)]} <extra_id_1>",
+                f"Number {i} {'very ' * (i % 4)}is ___.",
+                f"{WORDS[i % len(WORDS)]}",
             )
             for i in range(n)
         )

@@ -375,7 +375,7 @@ def test_answers_are_scored_in_fp32_while_training_is_in_bf16(
 ) -> None:
     from fki.core.types import Probe
 
-    probe = Probe("1", "base", "The mayor of Oz is <extra_id_0>.", ("Dorothy Gale",))
+    probe = Probe("1", "base", "The mayor of Oz is ___.", ("Dorothy Gale",))
     lesson = make_lesson(with_accelerator=bf16, mixed_precision="bf16")
     evaluator = Evaluator(toy_tokenizer(), Config(output_length=32), bf16)
     found = evaluator.predict(lesson.model, [probe])[0].log_likelihood

@@ -12,8 +12,8 @@ from fki.core.atomic_io import file_digest
 from fki.core.calendar import parse_date
 from fki.core.errors import ConfigError, DataError, did_you_mean
 from fki.core.normalization import distinct_texts, normalize_text
+from fki.core.types import BLANK
 from fki.data.known_datasets import KNOWN_DATASETS, KnownDataset
-from fki.data.prompts import SENTINEL
 from fki.data.row_files import read_table
 from fki.net.resolve_source import SourceRecord
 from fki.sources.dataset_writer import DatasetDraft, Row
@@ -181,7 +181,7 @@ class BenchmarkCollector(RowCollector):
         if question.strip() and question.count(sign) != 1:
             self.drop(table, f"a prompt with {question.count(sign)} blanks ({sign})")
             return False
-        return self.add_prompt(table, question.replace(sign, SENTINEL), answers, **more)
+        return self.add_prompt(table, question.replace(sign, BLANK), answers, **more)
 
     def merge_rows(self) -> None:
         """Merge the rows of one table that ask the same question on the same date.

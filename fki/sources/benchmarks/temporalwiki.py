@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from fki.core.errors import DataError
+from fki.core.types import BLANK
 from fki.data.known_datasets import KNOWN_DATASETS
-from fki.data.prompts import SENTINEL
 from fki.sources.benchmarks.base import Benchmark, BenchmarkCollector, read_csv
 
 YEAR = 2021
@@ -156,7 +156,7 @@ def _key(row: dict[str, str]) -> Key:
 
 
 def _question(subject: str, relation: str) -> str:
-    return f"{subject} {relation} {SENTINEL}." if subject and relation else ""
+    return f"{subject} {relation} {BLANK}." if subject and relation else ""
 
 
 def _object(row: dict[str, str]) -> str:

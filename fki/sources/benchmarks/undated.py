@@ -10,7 +10,7 @@ from typing import Any
 
 from fki.core.types import OBJECT, SUBJECT
 from fki.data.known_datasets import KNOWN_DATASETS
-from fki.data.prompts import SENTINEL
+from fki.data.prompts import question_text
 from fki.data.row_files import read_table
 from fki.data.row_schema import default_wordings
 from fki.sources.benchmarks.base import (
@@ -95,7 +95,7 @@ def _add_popqa_row(collector: BenchmarkCollector, row: dict[str, str]) -> None:
     more = {"period": collector.date, "relation": relation, "subject": subject}
     own = collector.wordings.get(relation, {}).get("wordings")
     wording = (own or default_wordings(relation))[0]
-    question = wording.replace(SUBJECT, subject).replace(OBJECT, SENTINEL)
+    question = question_text(wording, subject)
     collector.add_prompt("probes/new", question, aliases, **more)
     collector.add_prompt("probes/paraphrase", row["question"], aliases, **more)
 

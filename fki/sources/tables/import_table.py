@@ -7,7 +7,6 @@ of the column `answers`. The subject of a prompt replaces its `{}`. A relation t
 number of Wikidata, P6, has the wordings of fki's table.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import partial
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 from fki.core.atomic_io import file_digest
 from fki.core.calendar import last_day, parse_date
 from fki.core.errors import ConfigError, DataError, did_you_mean
-from fki.data.prompts import SENTINEL
+from fki.data.prompts import blank_out, split_at_blank
 from fki.data.row_dates import NO_DATE, DayOrder, normalize_date
 from fki.data.row_files import Cells, read_columns, read_table
 from fki.net import hub
@@ -41,9 +40,6 @@ ROLES = (
     *("prompt", "target", "text", "title", "id"),
 )
 LIST_COLUMNS = ("object", "target", "old")  # roles with one answer or several
-BLANKS = re.compile(  # of other datasets
-    r"\[MASK\]|\[mask\]|<mask>|<MASK>|_X_|(?<!\w)_{3,}(?!\w)"
-)
 SLOT = "{}"  # of the subject, in the prompts of CounterFact and others
 NO_SUBJECT, SEVERAL_BLANKS = "a prompt with {} and no subject", "a prompt with several blanks"
 RAGGED = "more cells than the header"
@@ -310,7 +306,8 @@ def _fill_prompt(text: str, subject: str) -> str:
     if SLOT in text and not subject:
         raise ValueError(NO_SUBJECT)
     text = text.replace(SLOT, subject) if subject else text
-    blanks = BLANKS.findall(text) if SENTINEL not in text else []
-    if len(blanks) > 1:
-        raise ValueError(SEVERAL_BLANKS)
-    return text.replace(blanks[0], SENTINEL) if blanks else text
+    try:
+        parts = split_at_blank(text)
+    except ValueError:
+        raise ValueError(SEVERAL_BLANKS) from None
+    return blank_out(*parts) if parts else text

@@ -17,7 +17,7 @@ from fki.core.errors import DataError
 from fki.core.paths import data_home, expand_path
 from fki.core.types import Fact
 from fki.data.dataset_folder import find_row_file, read_wordings
-from fki.data.prompts import source_text
+from fki.data.prompts import question_text
 from fki.data.row_files import RowProblems, parse_rows, raise_for_problems
 from fki.data.row_schema import fact_reader, stream_reader
 from fki.sources.dataset_writer import Row
@@ -152,7 +152,7 @@ def _make_probe(
     answers = [a for a in answers if len(a.split()) <= MAX_ANSWER_WORDS]
     if not answers:
         return f"facts: an object longer than {MAX_ANSWER_WORDS} words", None
-    row: Row = {"prompt": source_text(facts[-1].wordings[0], subject, "sentinel")}
+    row: Row = {"prompt": question_text(facts[-1].wordings[0], subject)}
     row |= {"answers": answers, "subject": subject, "relation": facts[0].relation}
     if name != "initial":
         row["period"] = mentions.day

@@ -132,6 +132,6 @@ def _make_cloze(page: Page, unchanged: list[str]) -> Row | None:
         document = Document(text, date.min, title=page.title)  # the date has no effect
         if SENTINEL in text or SUBJECT in text or OBJECT in text:
             continue
-        for probe in cloze_probes([document], str(page.id), "sentinel"):
+        for probe in cloze_probes([document], str(page.id)):
             return {"prompt": probe.source, "answers": [*probe.answers], "title": page.title}
     return None

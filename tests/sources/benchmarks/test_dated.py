@@ -56,7 +56,7 @@ def test_aliases_subject_and_relation_are_in_the_rows(tmp_path: Path) -> None:
     rows = [row("2011", club(["Lions", "L."])), row("2012", club("Owls"))]
     draft = read("templama", tmp_path, "test_with_aliases.json", *rows)
     labels = {"subject": "Q1", "relation": "P54"}
-    question = {"prompt": "Ann plays for <extra_id_0>.", **labels}
+    question = {"prompt": "Ann plays for ___.", **labels}
     assert [*draft.tables["base"]] == [
         question | {"target": ["Lions"], "date": "2011", "aliases": ["L."]}
     ]

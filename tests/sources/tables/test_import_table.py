@@ -44,7 +44,7 @@ def test_prompts_get_our_blank_and_old_answers_become_base_facts(tmp_path: Path)
     ]
     found = make(tmp_path / "t", rows, "prompt=q,target=a,old=b", "2021-03-05")
     assert list(found.tables["base"]) == [
-        {"prompt": "<extra_id_0> leads Eden.", "target": ["Bo"], "date": "2021-03-04"}
+        {"prompt": "___ leads Eden.", "target": ["Bo"], "date": "2021-03-04"}
     ]
     assert [row["target"] for row in found.tables["stream"]] == [["Ann"], ["7"]]
     assert "2021-03-05" in found.notes[0]
@@ -295,13 +295,14 @@ def test_property_numbers_have_the_wordings_of_the_relations(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("prompt", "asked"),
     [
-        ("[MASK] leads Eden.", "<extra_id_0> leads Eden."),
-        ("Eden is led by ____.", "Eden is led by <extra_id_0>."),
-        ("Eden is led by <MASK>.", "Eden is led by <extra_id_0>."),
-        ("[MASK] leads <extra_id_0>.", "[MASK] leads <extra_id_0>."),
+        ("[MASK] leads Eden.", "___ leads Eden."),
+        ("Eden is led by ____.", "Eden is led by ___."),
+        ("Eden is led by <MASK>.", "Eden is led by ___."),
+        ("[MASK] leads <extra_id_0>.", "[MASK] leads ___."),
         ("snake_case and __init__ of", "snake_case and __init__ of"),
         ("[MASK] leads [MASK].", ""),
-        ("_X_ leads ____.", ""),
+        ("_X_ leads ____.", "_X_ leads ___."),
+        ("____ leads ____.", ""),
         ("{} is led by", ""),
     ],
 )

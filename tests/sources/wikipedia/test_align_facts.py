@@ -43,7 +43,7 @@ def test_an_updated_fact_has_its_old_answer() -> None:
     assert aligned.tables == {
         "probes/updated": [
             {
-                "prompt": "The mayor of Avalon is <extra_id_0>.",
+                "prompt": "The mayor of Avalon is ___.",
                 "answers": ["Bo Quill"],
                 "subject": "Avalon",
                 "relation": "mayor",
@@ -80,7 +80,7 @@ def test_a_fact_valid_at_both_dates_is_aligned_with_unchanged_text(start: str) -
     assert aligned.tables == {
         "probes/initial": [
             {
-                "prompt": "The country of Avalon is <extra_id_0>.",
+                "prompt": "The country of Avalon is ___.",
                 "answers": ["Eden"],
                 "subject": "Avalon",
                 "relation": "country",

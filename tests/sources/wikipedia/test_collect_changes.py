@@ -17,8 +17,7 @@ def test_control_probes_are_about_unchanged_text_only(tmp_path: Path) -> None:
     control_rows = rows(build(save_two(tmp_path)), "probes/unchanged")
     assert [row["title"] for row in control_rows] == ["Avalon", "Quill"]
     assert (
-        control_rows[0]["prompt"].replace("<extra_id_0>", *control_rows[0]["answers"])
-        == f"Avalon\n{STAYS}"
+        control_rows[0]["prompt"].replace("___", *control_rows[0]["answers"]) == f"Avalon\n{STAYS}"
     )
 
 
