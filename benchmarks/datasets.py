@@ -18,7 +18,7 @@ from benchmarks.grid import GridRun, load_scores, run_all
 
 Row = dict[str, Any]
 
-METHODS = ("vanilla", "mixreview", "prioritized")
+METHODS = ("vanilla", "prioritized")
 WIKI = {
     "wiki, month": ("--version", "month"),
     "wiki, day": ("--version", "day", "--set", "max_periods=100"),

@@ -93,7 +93,8 @@ def describe_preset(name: str) -> str:
 def _prefer_method_presets(presets: Sequence[str], given: Mapping[str, Any]) -> list[str]:
     """Replace a preset by that of the method: `t5` with `recadam` is `t5_recadam`, if it exists."""
     method = str(given.get("method", ""))
-    suffix = "_" + registry.ALIASES.get(method, method)
+    is_peft = method.startswith(registry.PEFT_PREFIX)
+    suffix = "_" + (registry.PEFT_TABLE if is_peft else registry.ALIASES.get(method, method))
     ours = preset_names()
     return [name + suffix if name + suffix in ours else name for name in presets]
 

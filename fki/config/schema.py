@@ -92,8 +92,9 @@ class Config(BaseModel):
     model: NonEmptyText = setting("t5-mini", affects="results")
     """Model to train: the embedded t5-mini, a folder, or a name on the Hugging Face Hub."""
     method: NonEmptyText = setting("vanilla", affects="results")
-    """Training method: a built-in method or the name of an installed plug-in. `initial` is read as
-    vanilla with check_validation = true: the untouched model."""
+    """Training method: a built-in method, `peft:NAME` for a method of the library peft, or the name
+    of an installed plug-in. `initial` is read as vanilla with check_validation = true: the
+    untouched model."""
     replay: Literal["auto", "none", "uniform", "prioritized"] = setting("auto", affects="results")
     """Older examples that train beside the new ones. uniform: a sample. prioritized: the examples
     with the largest losses. auto: uniform with mixreview, none with the other methods."""
@@ -259,6 +260,11 @@ def name_arm(settings: Mapping[str, Any]) -> str:
     is_initial = settings.get("check_validation") is True and not starts
     method = str(settings["method"])
     return INITIAL if is_initial and method == "vanilla" else method
+
+
+def folder_name(arm: str) -> str:
+    """An arm's name as a part of a folder's name: some file systems refuse colons."""
+    return arm.replace(":", "_")
 
 
 def effect_of(name: str) -> Effect:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fki.config.renamed_settings import ADDED, with_old_names
 from fki.config.resolve import Layer, ResolvedConfig, resolve
-from fki.config.schema import Config, location_settings, to_dict
+from fki.config.schema import Config, folder_name, location_settings, to_dict
 from fki.core import registry
 from fki.core.errors import ConfigError
 from fki.core.paths import expand_path
@@ -97,7 +97,7 @@ def plan_sweep(
 
 def _plan_cell(layers_of: ReadLayers, folder: Path, seed: int, method: dict[str, str]) -> SweepCell:
     resolved = resolve(layers_of(**method, seed=seed), options_of=registry.options_of)
-    name = f"{resolved.config.arm}-s{seed}"
+    name = f"{folder_name(resolved.config.arm)}-s{seed}"
     places = {
         "output_dir": str(folder / name),
         "output_log": _cell_log(resolved.config.output_log, name),

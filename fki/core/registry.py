@@ -74,6 +74,8 @@ BUILTIN = {
         is_bound=True,
     ),
 }
+PEFT_PREFIX = "peft:"  # of the methods of the library peft, such as peft:dora
+PEFT_TABLE = "peft"
 INITIAL = "initial"  # the untouched model: vanilla that is only evaluated
 REPLAY = {  # policies by name
     "none": Builtin("fki.replay.base:Replay", "", "New examples only."),
@@ -117,10 +119,15 @@ def canonical_name(name: str) -> tuple[str, str | None]:
     """
     if name in ALIASES:
         return ALIASES[name], f"method '{name}' is read as '{ALIASES[name]}'."
+    if name.startswith(PEFT_PREFIX):
+        return name.lower(), None  # importing its class checks the rest
     names = method_names()
     if name not in names:
         suggestion = did_you_mean(name, names) or did_you_mean(name, [*ALIASES, INITIAL])
-        raise ConfigError(f"method must be one of {', '.join(names)}, not '{name}'.{suggestion}")
+        raise ConfigError(
+            f"method must be one of {', '.join(names)} or {PEFT_PREFIX}NAME, not '{name}'."
+            f"{suggestion}"
+        )
     return name, None
 
 
@@ -132,6 +139,10 @@ def method_class(name: str) -> type[Any]:
         FkiError: a plug-in failed to import, or its class is not a method.
     """
     name, _ = canonical_name(name)
+    if name.startswith(PEFT_PREFIX):
+        make_class = import_module("fki.methods.peft_method").peft_class
+        found: type[Any] = make_class(name.removeprefix(PEFT_PREFIX))
+        return found
     return _import(BUILTIN[name]) if name in BUILTIN else _plugin_class(_plugins()[name])
 
 
@@ -148,8 +159,8 @@ def replay_of(setting: str, method: str) -> str:
     if setting != "auto":
         return setting
     name, _ = canonical_name(method)
-    if name in BUILTIN:
-        return BUILTIN[name].replay
+    if name in BUILTIN or name.startswith(PEFT_PREFIX):
+        return BUILTIN[name].replay if name in BUILTIN else "none"
     return str(getattr(method_class(name), "replay", "none"))
 
 
@@ -194,6 +205,8 @@ def table_of(name: str) -> str:
     name, _ = canonical_name(name)
     if name in BUILTIN:
         return BUILTIN[name].table
+    if name.startswith(PEFT_PREFIX):
+        return PEFT_TABLE
     table = getattr(method_class(name), "table", "vanilla")
     return name if table == "vanilla" else str(table)  # "vanilla" is inherited from Method
 
@@ -214,6 +227,7 @@ def table_names() -> list[str]:
 def _tables() -> Iterator[tuple[str, str]]:
     """Yield (owner, table) for each method and replay policy with a table, built-in ones first."""
     yield from ((name, entry.table) for name, entry in (BUILTIN | REPLAY).items() if entry.table)
+    yield f"{PEFT_PREFIX}lora", PEFT_TABLE
     for name in _plugins():
         try:
             table = table_of(name)
@@ -229,5 +243,7 @@ def summary_of(name: str) -> str:
     name, _ = canonical_name(name)
     if name in BUILTIN:
         return BUILTIN[name].summary
+    if name.startswith(PEFT_PREFIX):
+        return f"{name.removeprefix(PEFT_PREFIX)} of the library peft."
     dist = _plugins()[name].dist
     return f"Plug-in from {dist.name}." if dist else "Plug-in."

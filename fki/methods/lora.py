@@ -78,23 +78,39 @@ class Lora(base.Method):
 def check_targets(model: PreTrainedModel, targets: Sequence[str], name: str) -> None:
     """Check that each target names maps of a model, by their names or the ends of their paths.
 
-    Raises ConfigError if a target matches nothing, a module that is no map, or a map that shares
-    its weights with another module: an addition to a tied head alone is lost in a saved model.
+    Raises ConfigError if a target matches nothing, a module that is no map, or as `check_ties`.
     """
-    modules = [(path, m) for path, m in model.named_modules(remove_duplicate=False) if path]
-    linear = [path for path, m in modules if isinstance(m, nn.Linear)]
+    modules = dict(model.named_modules(remove_duplicate=False))
+    linear = [path for path, module in modules.items() if isinstance(module, nn.Linear)]
     maps = dict.fromkeys(path.rpartition(".")[2] for path in linear)
-    users = Counter(id(m.weight) for _, m in modules if isinstance(m, MAPS))
     for target in targets:
-        found = [m for path, m in modules if path == target or path.endswith(f".{target}")]
-        if not found or not all(isinstance(m, MAPS) for m in found):
+        found = find_modules(model, target)
+        if not found or not all(isinstance(module, MAPS) for module in found):
             raise ConfigError(
                 f"lora.target_modules: '{name}' has no linear map '{target}'; it has "
                 f"{', '.join(maps)}."
             )
+    check_ties(model, targets, name, "lora.target_modules")
+
+
+def check_ties(model: PreTrainedModel, targets: Sequence[str], name: str, key: str) -> None:
+    """Raises ConfigError if a target shares its weights with another module.
+
+    An addition to a tied head alone is lost in a saved model. `key` is the setting in messages.
+    """
+    modules = model.named_modules(remove_duplicate=False)
+    users = Counter(id(m.weight) for path, m in modules if path and isinstance(m, MAPS))
+    for target in targets:
+        found = find_modules(model, target)
         if any(users[id(m.weight)] > 1 for m in found if isinstance(m, MAPS)):
             raise ConfigError(
-                f"lora.target_modules: '{target}' of '{name}' shares its weights with another "
+                f"{key}: '{target}' of '{name}' shares its weights with another "
                 "module (tied embeddings), so an addition to it cannot be folded or exported.",
                 hint=f"Leave out '{target}', or train a model whose weights are not tied.",
             )
+
+
+def find_modules(model: PreTrainedModel, target: str) -> list[nn.Module]:
+    """The modules with this path, or with a path that ends in this name."""
+    modules = model.named_modules(remove_duplicate=False)
+    return [m for path, m in modules if path == target or path.endswith(f".{target}")]

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from fki import __version__
 from fki.config.resolve import ResolvedConfig
-from fki.config.schema import Config, to_dict, to_toml
+from fki.config.schema import Config, folder_name, to_dict, to_toml
 from fki.core.atomic_io import write_lines, write_text
 from fki.core.errors import FkiError, RunDone, RunLocked
 from fki.core.formatting import format_command
@@ -115,7 +115,9 @@ def _check_not_done(run: Run) -> None:
 def _create_locked(config: Config) -> tuple[Run, FileLock]:
     """Create and lock a new run folder. Raises RunLocked if another process was faster."""
     try:
-        run = Run.create(config.output_dir, f"{config.arm}-{config.dataset_version}-s{config.seed}")
+        run = Run.create(
+            config.output_dir, f"{folder_name(config.arm)}-{config.dataset_version}-s{config.seed}"
+        )
     except FkiError:
         folder = expand_path(config.output_dir)
         if config.output_dir and has_run(folder):

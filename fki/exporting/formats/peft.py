@@ -1,4 +1,4 @@
-"""`peft`: the LoRA weights as an adapter folder for peft.
+"""`peft`: the weights of LoRA or of another method of peft, as an adapter folder.
 
 The base model is in the subfolder `base`, unless it is a model of the Hub that the run has not
 changed. At freeze levels 0 and 1 a run trains base weights too, which an adapter cannot hold.
@@ -28,7 +28,7 @@ def write(loaded: LoadedModel, folder: Path) -> None:
     model = loaded.model
     if not isinstance(model, PeftModel):
         raise ConfigError(
-            f"--to peft exports LoRA weights; method '{loaded.config.method}' has none.",
+            f"--to peft exports adapters of peft; method '{loaded.config.method}' has none.",
             hint="Try: --to hf",
         )
     ships_base = loaded.config.freeze_level < 2 or Path(locate_model(loaded.config.model)).is_dir()
