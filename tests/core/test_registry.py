@@ -83,7 +83,7 @@ def test_a_plugins_table_is_its_name_unless_its_class_states_one(plugins: None) 
     assert registry.table_of("other") == "other_table"
     assert registry.owner_of_table("other_table") == "other"
     ours = ["kadapter", "lora", "mixreview", "modular", "recadam", "kd", "kilm"]
-    ours += ["retrieval", "prioritized"]
+    ours += ["retrieval", "prioritized", "peft"]
     assert registry.table_names() == [*ours, "other_table", "zeta"]
 
 
