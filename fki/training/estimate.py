@@ -174,7 +174,8 @@ def describe_encoder_use(ready: Session) -> str:
         return "trainable; runs in each epoch"
     if ready.trainer.encoder_cache is None:
         return "frozen; runs in each epoch"
-    return "frozen; outputs cached on disk once per period (no dropout)"
+    often = "once per question" if ready.trainer.adaptive else "once per period"
+    return f"frozen; outputs cached on disk {often} (no dropout)"
 
 
 def _encoder_cache_bytes(ready: Session) -> int:

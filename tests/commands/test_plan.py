@@ -39,6 +39,7 @@ def test_a_plan_starts_nothing(fki: Fki, dataset: Path, short: list[str], tmp_pa
     [
         (("--preset", "t5_vanilla"), "trainable; runs in each epoch"),
         (("--preset", "t5_kadapter_2"), "frozen; outputs cached on disk once per period"),
+        (("--preset", "t5_prioritized"), "frozen; outputs cached on disk once per question"),
         (("--preset", "t5_kadapter_2", "--set=encoder_cache=off"), "frozen; runs in each epoch"),
     ],
 )
