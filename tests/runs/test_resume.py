@@ -1,5 +1,6 @@
 """A run that was killed anywhere ends, when gone on with, as the run that never was."""
 
+import json
 import os
 import shutil
 import signal
@@ -737,3 +738,38 @@ def test_the_extent_of_a_log_ends_at_a_malformed_line(line: str, tmp_path: Path)
     text = f'{{"step": 3}}\n{{"after": "base"}}\n{line}\n{{"step": 9}}\n'
     (tmp_path / "metrics.jsonl").write_text(text, encoding="utf-8")
     assert resume.read_log_extent(Run(tmp_path)) == (3, 1)
+
+
+def test_prioritized_replay_of_documents_goes_on(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the end of the first period and in the second, when the pool has old pieces."""
+    text = "The mayor of Avalon met Ada Quill of Ys on 3 March 2023 with 45% of the votes. " * 3
+    rows = [
+        {"text": f"Report {month}. {text}", "date": f"2024-{month:02}-11"} for month in (1, 2, 4, 5)
+    ]
+    (tmp_path / "texts").mkdir()
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "texts" / "stream.jsonl").write_text(lines, encoding="utf-8")
+    settings = {
+        **PRIORITIZED,
+        "dataset": str(tmp_path / "texts"),
+        "save_every_steps": 1,
+        "train_batch_size": 2,
+        "prioritized": {"noise": 2.0, "ratio": 1.0},
+    }
+    whole = make("whole", **settings)
+    steps = [e for e in whole.events() if isinstance(e, Step)]
+    periods = [step.period for step in steps]
+    middle = periods.index("2024-Q2") + 1
+    assert {*periods} == {"2024-Q1", "2024-Q2"} and len(steps) > middle + 3
+    for stop in (middle - 1, middle, len(steps) - 1):
+        with monkeypatch.context() as patch:
+            kill_at(Trainer, "backward", stop + 1, patch)
+            with pytest.raises(Killed):
+                list(make(f"stopped {stop}", **settings).events())
+        again = make(f"stopped {stop}", again=True, **settings)
+        assert again.totals.steps == stop
+        list(again.events())
+        assert ending(again) == ending(whole)
+        assert again.totals.flops == whole.totals.flops
