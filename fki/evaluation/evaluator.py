@@ -20,7 +20,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from fki.config.schema import Config
 from fki.core.errors import FkiError
@@ -124,17 +123,14 @@ class Evaluator:
             patched = self._patch_encoder(batch, [groups.get(i) for i in chosen])
             batch = batch.to(self.accelerator.device)
             with patched:
-                states = model.get_encoder()(
-                    input_ids=batch.input_ids, attention_mask=batch.attention_mask
-                ).last_hidden_state
-            inputs = EncodedInputs(states, batch.attention_mask)
+                inputs = EncodedInputs.encode(model, batch)
             batch_scores = self._score_answers(model, inputs, [probes[i] for i in chosen])
             for row, (i, score) in enumerate(zip(chosen, batch_scores, strict=True)):
                 scores[i] = score
                 if score.greedy and self.config.num_beams == 1:
                     decoded[i] = score.greedy
                 else:
-                    undecoded[i] = states[row, : len(examples[i].source)].clone()
+                    undecoded[i] = inputs.unpadded(row, len(examples[i].source))
             if len(undecoded) >= self.config.eval_batch_size:
                 decoded |= self._decode(model, undecoded, examples)
                 undecoded = {}
@@ -149,9 +145,7 @@ class Evaluator:
         numbers = [*undecoded]
         for part in self._iter_batches([examples[i] for i in numbers]):
             chosen = [numbers[row] for row in part]
-            states = pad_sequence([undecoded[i] for i in chosen], batch_first=True)
-            mask = self.tokenizer.collate([examples[i] for i in chosen]).attention_mask
-            inputs = EncodedInputs(states, mask.to(states.device))
+            inputs = EncodedInputs.stack([undecoded[i] for i in chosen])
             length, beams = self.config.output_length, self.config.num_beams
             answers = decode(model, inputs, length=length, beams=beams)
             decoded.update(zip(chosen, answers, strict=True))

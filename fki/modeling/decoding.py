@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers.modeling_outputs import BaseModelOutput
 
 from fki.core.types import Batch
@@ -25,6 +26,23 @@ class EncodedInputs(NamedTuple):
 
     states: Tensor  # [B, T, D], the last hidden states
     mask: Tensor  # [B, T], 1 where a token is real
+
+    @staticmethod
+    def encode(model: Any, batch: Batch) -> "EncodedInputs":
+        """Run the model's encoder on a batch of sources."""
+        out = model.get_encoder()(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
+        return EncodedInputs(out.last_hidden_state, batch.attention_mask)
+
+    @staticmethod
+    def stack(rows: Sequence[Tensor]) -> "EncodedInputs":
+        """A batch of rows of any lengths, as `unpadded` returns them."""
+        mask = [torch.ones(len(row), dtype=torch.long, device=row.device) for row in rows]
+        states = pad_sequence([*rows], batch_first=True)
+        return EncodedInputs(states, pad_sequence(mask, batch_first=True))
+
+    def unpadded(self, row: int, length: int) -> Tensor:
+        """A copy of the states of one source with this number of tokens, [length, D]."""
+        return self.states[row, :length].clone()
 
     def select(self, rows: Sequence[int] | Tensor) -> "EncodedInputs":
         """The given rows, in any order and number."""

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
 from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.modeling.decoding import EncodedInputs, beam_search, decode, score_targets
@@ -71,11 +70,7 @@ class TorchRuntime:
 
     def _encode(self, sources: Sequence[list[int]]) -> EncodedInputs:
         batch = self.tokenizer.collate([TokenizedExample(source, [0]) for source in sources])
-        ids, mask = batch.input_ids.to(self.device), batch.attention_mask.to(self.device)
-        states: Tensor = self.model.get_encoder()(
-            input_ids=ids, attention_mask=mask
-        ).last_hidden_state
-        return EncodedInputs(states, mask)
+        return EncodedInputs.encode(self.model, batch.to(self.device))
 
 
 def iter_batches(rows: Sequence[list[int]]) -> Iterator[Sequence[list[int]]]:

@@ -103,10 +103,7 @@ class OwnAnswers:
                 patched = cache.patch_encoder(batch, [cached] * len(chosen)) if cache else None
                 batch = batch.to(self.accelerator.device)
                 with patched or nullcontext():
-                    states = self.model.get_encoder()(
-                        input_ids=batch.input_ids, attention_mask=batch.attention_mask
-                    ).last_hidden_state
-                inputs = EncodedInputs(states, batch.attention_mask)
+                    inputs = EncodedInputs.encode(self.model, batch)
                 decoded = decode(self.model, inputs, length=self.config.output_length)
                 answered += [
                     (questions[i], answer.tokens) for i, answer in zip(chosen, decoded, strict=True)
