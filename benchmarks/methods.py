@@ -1,6 +1,7 @@
 """Compare methods and replay policies on the whole stream, several seeds each.
 
     python -m benchmarks.methods runs/methods [--seeds 3] [--jobs 2] [--since 2024] [--only ARM ...]
+    python -m benchmarks.methods runs/methods --finished    # the table of the finished runs
 
 The presets were tuned on 2023 (`benchmarks.tuning`), so the table covers 2024 and 2025. The cost of
 a step is not measured here, since several runs share the CPU; `benchmarks.run` measures it.
@@ -31,6 +32,7 @@ ARMS: dict[str, tuple[str, ...]] = {  # name: options of `fki train`
 RETAINED, LEARNED = ("invariant", "initial"), ("updated", "new", "paraphrase", "paraphrase_2")
 HEADER = (
     "method",
+    "seeds",
     *RETAINED,
     *(f"{name}, {when}" for name in LEARNED for when in ("learned", "at the end")),
     "learning gain",
@@ -57,10 +59,14 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--only", nargs="+", default=[*ARMS], choices=[*ARMS], help="arms")
     parser.add_argument("--since", default="2024", help="first period of the table")
+    parser.add_argument("--finished", action="store_true", help="execute nothing")
     options = parser.parse_args()
     arms = {a: make_runs(options.folder, a, options.version, options.seeds) for a in options.only}
-    # seed by seed, so that compared runs are executed at about the same time
-    run_all([arms[m][s] for s in range(options.seeds) for m in arms], options.jobs)
+    if options.finished:
+        finished = {arm: [run for run in runs if run.is_done] for arm, runs in arms.items()}
+        arms = {arm: runs for arm, runs in finished.items() if runs}
+    else:  # seed by seed, so that compared runs are executed at about the same time
+        run_all([arms[m][s] for s in range(options.seeds) for m in arms], options.jobs)
     results = {m: [load_scores(run, options.since) for run in arms[m]] for m in arms}
     print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}")
     print(format_untouched(next(iter(results.values()))))
@@ -74,7 +80,7 @@ def format_untouched(runs: list[dict[str, Any]]) -> str:
     em = {name: runs[0]["probe_sets"][name]["em"]["before"] for name in (*RETAINED, *LEARNED)}
     cells = [f"{em[name]:.1f}" for name in RETAINED]
     cells += [text for name in LEARNED for text in ("", f"{em[name]:.1f}")]
-    return f"| untouched | {' | '.join(cells)} | | | | 0 | 0 |"
+    return f"| untouched | | {' | '.join(cells)} | | | | 0 | 0 |"
 
 
 def format_arm(arm: str, runs: list[dict[str, Any]], vanilla: float) -> str:
@@ -96,7 +102,7 @@ def format_arm(arm: str, runs: list[dict[str, Any]], vanilla: float) -> str:
     flops = fmean(run["spent"]["flops"] for run in runs)
     cells.append(f"{flops / vanilla:.2f}" if vanilla else f"{flops:.3g}")
     cells.append(f"{runs[0]['parameters']['trainable']:,}")
-    return f"| {' | '.join([arm, *cells])} |"
+    return f"| {' | '.join([arm, str(len(runs)), *cells])} |"
 
 
 def format_mean(values: list[float], digits: int) -> str:
