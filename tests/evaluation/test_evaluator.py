@@ -10,7 +10,7 @@ from accelerate import Accelerator
 
 from fki.config.schema import Config
 from fki.core.types import Prediction, Probe
-from fki.data.collator import TokenizedExample
+from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.evaluation import evaluator
 from fki.evaluation.evaluator import Evaluator, mean_score
 from fki.methods.base import Method
@@ -101,6 +101,17 @@ def test_the_batch_size_changes_no_prediction(
     assert [(p.id, p.text, p.em) for p in found] == [(p.id, p.text, p.em) for p in one_by_one]
     for a, b in zip(found, one_by_one, strict=True):
         assert a.log_likelihood == pytest.approx(b.log_likelihood, abs=1e-4)
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_lengths_that_are_padded_as_on_a_gpu_change_no_prediction(
+    beams: int, probes: list[Probe], ask: Any, accelerator: Accelerator
+) -> None:
+    plain = ask(toy_model(), probes, num_beams=beams)
+    padded = ExampleTokenizer(toy_tokenizer().tokenizer, 64, 32, pad_multiple=8)
+    config = Config(output_length=12, num_beams=beams)
+    found = Evaluator(padded, config, accelerator).predict(toy_model(), probes)
+    assert [(p.id, p.text) for p in found] == [(p.id, p.text) for p in plain]
 
 
 def test_the_order_changes_no_prediction(memorised: Any, probes: list[Probe], ask: Any) -> None:
