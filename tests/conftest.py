@@ -1,4 +1,7 @@
-"""No network but loopback, no threads to fight over, and a data folder of the tests' own."""
+"""No network but loopback, no threads to fight over, and a data folder of the tests' own.
+
+Folders of tests are in memory where there is room: many tests write files through to the disk.
+"""
 
 import atexit
 import os
@@ -6,7 +9,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
+MEMORY, ROOM = Path("/dev/shm"), 4 << 30  # bytes
+
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", COLUMNS="160")
+os.environ.update(OMP_NUM_THREADS="1")  # for the processes that tests start
+if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK | os.X_OK):
+    if shutil.disk_usage(MEMORY).free > ROOM:
+        os.environ.update(TMPDIR=str(MEMORY))
+        tempfile.tempdir = None  # look it up again
 os.environ.update(FKI_HOME=tempfile.mkdtemp())  # for what is made before a test has its own
 
 import pytest

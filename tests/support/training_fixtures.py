@@ -187,6 +187,7 @@ def resolved(toy_folder: Path, dataset: Path) -> Callable[..., ResolvedConfig]:
             "dataset": str(dataset),
             "num_train_epochs": 1,
             "optimizer": "adamw",
+            "output_length": 10,  # the toy model never ends its answers
             **settings,
         }
         return resolve([Layer(values, {})], options_of=registry.options_of)
