@@ -63,8 +63,10 @@ class Walk:
 
     def profile(self, frame: FrameType, event: str, _: object) -> None:
         """Record a call that receives a settings value; end the walk at the loop."""
+        if event != "call":
+            return
         module = str(frame.f_globals.get("__name__"))
-        if event != "call" or not module.startswith("fki."):
+        if not module.startswith("fki."):
             return
         if module.endswith(".trainer") and frame.f_code.co_name in LOOPS:
             raise LoopReached
@@ -106,17 +108,22 @@ def layer_of(module: str) -> int:
     return next(i for i, packages in enumerate(LAYERS) if package in packages)
 
 
-def follow(arguments: list[str]) -> Walk:
-    """The walk of the settings of one command line."""
+def run_command(arguments: list[str]) -> None:
+    """Run one command line until it ends or the trainer's loop begins."""
     try:
         from fki.commands.app import main
     except ImportError:
         from fki.cli import main  # type: ignore[import-not-found, no-redef] # version 0.1
+    with suppress(LoopReached, SystemExit):
+        main(arguments)
+
+
+def follow(arguments: list[str]) -> Walk:
+    """The walk of the settings of one command line."""
     walk = Walk()
     sys.setprofile(walk.profile)
     try:
-        with suppress(LoopReached, SystemExit):
-            main(arguments)
+        run_command(arguments)
     finally:
         sys.setprofile(None)
     return walk
@@ -128,7 +135,7 @@ def measure() -> Walk:
         os.environ |= {"FKI_HOME": f"{folder}/home", "HF_HUB_OFFLINE": "1"}
         os.chdir(folder)
         arguments = ["--preset", "t5_vanilla", "--set", "max_periods=1"]
-        follow(["download", "wiki"])
+        run_command(["download", "wiki"])
         walk = follow(["train", *arguments])
         os.chdir("/")
         return walk

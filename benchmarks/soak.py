@@ -21,7 +21,6 @@ import random
 import re
 import shutil
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -306,13 +305,12 @@ def prepare(root: Path) -> None:
     for method in ("vanilla", "lora"):
         more = ("--method", method, "--output-dir", f"runs/{method}")
         arguments = train_arguments(inputs, str(inputs / "toy"), *more)
-        subprocess.run(
-            [sys.executable, "-m", "fki", *arguments],
-            cwd=inputs,
-            env=os.environ | killed_commands.ENVIRONMENT | {"FKI_HOME": str(root / "home")},
-            check=True,
-            capture_output=True,
-        )
+        command = Command(arguments, inputs, {"FKI_HOME": str(root / "home")})
+        [pid] = killed_commands.start(command, root / method)
+        while (code := killed_commands.poll(pid)) is None:
+            time.sleep(killed_commands.POLL)
+        if code:
+            raise ChildProcessError((root / f"{method}.0.log").read_text(encoding="utf-8"))
     (root / "prepared").touch()
 
 
@@ -346,8 +344,8 @@ def soak(root: Path, kills: int, jobs: int, seed: int, only: str, seconds: float
     """Run all kinds whose name matches a pattern, several at a time."""
     os.environ.update(killed_commands.ENVIRONMENT)
     root.mkdir(parents=True, exist_ok=True)
-    prepare(root)
     killed_commands.import_everything()
+    prepare(root)
     kinds = {name: work for name, work in all_work().items() if re.search(only, name)}
     total = sum(work.share for work in kinds.values())
     with (

@@ -9,15 +9,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-MEMORY, ROOM = Path("/dev/shm"), 4 << 30  # bytes
-
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", COLUMNS="160")
 os.environ.update(OMP_NUM_THREADS="1")  # for the processes that tests start
-if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK | os.X_OK):
-    if shutil.disk_usage(MEMORY).free > ROOM:
-        os.environ.update(TMPDIR=str(MEMORY))
-        tempfile.tempdir = None  # look it up again
-os.environ.update(FKI_HOME=tempfile.mkdtemp())  # for what is made before a test has its own
 
 import pytest
 import pytest_socket
@@ -29,6 +22,15 @@ from fki.testing import toy_model
 
 pytest_plugins = ["tests.support.training_fixtures", "tests.support.command_line"]
 torch.set_num_threads(1)
+MEMORY, ROOM = Path("/dev/shm"), 4 << 30  # bytes
+if (
+    "TMPDIR" not in os.environ
+    and os.access(MEMORY, os.W_OK | os.X_OK)
+    and shutil.disk_usage(MEMORY).free > ROOM
+):
+    os.environ.update(TMPDIR=str(MEMORY))
+    tempfile.tempdir = None  # to be looked up again
+os.environ.update(FKI_HOME=tempfile.mkdtemp())  # for what is made before a test has its own
 atexit.register(shutil.rmtree, os.environ["FKI_HOME"], ignore_errors=True)
 
 

@@ -157,7 +157,7 @@ def test_commands_that_are_killed_and_repeated_end_like_undisturbed_ones(tmp_pat
     kinds = "^(train lora|download of tables|export)$"
     soak = [*(sys.executable, "-m", "benchmarks.soak", tmp_path / "soak", "--only", kinds)]
     done = subprocess.run(
-        [*soak, "--kills", "12", "--seconds", "30"], cwd=ROOT, capture_output=True, text=True
+        [*soak, "--kills", "6", "--seconds", "30"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
     kills, starts, compared, *wrong = done.stdout.splitlines()[-1].split("|")[2:-1]

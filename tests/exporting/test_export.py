@@ -79,7 +79,7 @@ def test_the_exported_folder_brings_tokenizer_length_and_origin(
     whole = text.replace("___", "<extra_id_0>")
     assert tokenizer(whole).input_ids == toy_tokenizer().tokenize_sources([text])[0]
     plain: Any = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out")
-    assert plain.generation_config.max_new_tokens == 32
+    assert plain.generation_config.max_new_tokens == 10
     assert plain.config.use_cache is True
     assert {f.name for f in (tmp_path / "out").iterdir()} >= {
         "model.safetensors",

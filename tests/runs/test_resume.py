@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,31 @@ def make(resolved: Callable[..., ResolvedConfig], tmp_path: Path) -> Make:
     """A function of a folder's name and settings: a runner that begins or goes on."""
 
     def make(name: str, *, again: bool = False, **settings: Any) -> Runner:
-        small = {"num_train_epochs": 2, "train_batch_size": 1, "learning_rate": 1e-2}
-        found = resolved(output_dir=str(tmp_path / name), **{**small, **settings})
-        return Runner.start(session.build_session(found.config), found, allow_resume=again)
+        return start(resolved, tmp_path / name, again=again, **settings)
+
+    return make
+
+
+def start(resolved: Any, folder: Path, *, again: bool = False, **settings: Any) -> Runner:
+    """A runner of a small run that begins or goes on."""
+    small = {"num_train_epochs": 2, "train_batch_size": 1, "learning_rate": 1e-2}
+    found = resolved(output_dir=str(folder), **{**small, **settings})
+    return Runner.start(session.build_session(found.config), found, allow_resume=again)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    resolved: Callable[..., ResolvedConfig], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Runner]:
+    """A function of settings: a runner whose run has ended, made once."""
+    made: dict[str, Runner] = {}
+
+    def make(key: str = "", **settings: Any) -> Runner:
+        name = f"{key} {settings}"
+        if name not in made:
+            made[name] = start(resolved, tmp_path_factory.mktemp("whole") / "run", **settings)
+            list(made[name].events())
+        return made[name]
 
     return make
 
@@ -105,12 +128,11 @@ class Pulled(Method):
 
 @pytest.mark.parametrize("call", [1, 3, 7, 8])
 def test_a_methods_own_state_is_resumed(
-    call: int, make: Make, monkeypatch: pytest.MonkeyPatch
+    call: int, make: Make, undisturbed: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pulled = Builtin(f"{__name__}:Pulled", "", "")
     monkeypatch.setitem(registry.BUILTIN, "vanilla", pulled)
-    whole, cut = make("whole", save_every_steps=1), make("cut", save_every_steps=1)
-    list(whole.events())
+    whole, cut = undisturbed("pulled", save_every_steps=1), make("cut", save_every_steps=1)
     with monkeypatch.context() as patch, pytest.raises(Killed):
         kill_at(Trainer, "backward", call, patch)
         list(cut.events())
@@ -118,8 +140,7 @@ def test_a_methods_own_state_is_resumed(
     list(resumed.events())
     assert ending(resumed) == ending(whole)
     monkeypatch.undo()
-    plain = make("plain", save_every_steps=1)
-    list(plain.events())
+    plain = undisturbed("plain", save_every_steps=1)
     assert ending(plain)["weights"] != ending(whole)["weights"]
 
 
@@ -138,11 +159,16 @@ POINTS: list[tuple[str, Any, str, int]] = [
 
 @pytest.mark.parametrize(("point", "target", "name", "call"), POINTS, ids=[p[0] for p in POINTS])
 def test_killed_anywhere_it_ends_as_if_it_had_not_been(
-    point: str, target: Any, name: str, call: int, make: Make, monkeypatch: pytest.MonkeyPatch
+    point: str,
+    target: Any,
+    name: str,
+    call: int,
+    make: Make,
+    undisturbed: Make,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = {"save_every_steps": 2, "keep_last": 1}
-    whole = make("whole", **settings)
-    list(whole.events())
+    whole = undisturbed(**settings)
     with monkeypatch.context() as patch:
         runner = make("stopped", **settings)
         kill_at(target, name, call, patch)
@@ -155,10 +181,9 @@ def test_killed_anywhere_it_ends_as_if_it_had_not_been(
 
 @pytest.mark.parametrize("call", [1, 2, 3])
 def test_a_method_that_does_not_train_is_resumed_with_its_facts(
-    call: int, make: Make, monkeypatch: pytest.MonkeyPatch
+    call: int, make: Make, undisturbed: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = make("whole", method="retrieval", keep_last=1)
-    list(whole.events())
+    whole = undisturbed(method="retrieval", keep_last=1)
     with monkeypatch.context() as patch:
         runner = make("stopped", method="retrieval", keep_last=1)
         kill_at(Evaluator, "predict", call, patch)
@@ -178,7 +203,7 @@ PRIORITIZED: dict[str, Any] = {"replay": "prioritized"}
 def test_prioritized_replay_goes_on_at_any_step(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also at the first and last step of an epoch and of a period, without stored answers."""
+    """In an epoch and at the first and last step of each, without stored answers."""
     settings = {
         **PRIORITIZED,
         "save_every_steps": 1,
@@ -187,9 +212,11 @@ def test_prioritized_replay_goes_on_at_any_step(
         "prioritized": {"answers": "model", "noise": 2.0},
     }
     whole = make("whole", **settings)
-    list(whole.events())
+    events = [*whole.events()]
     assert whole.totals.steps == 14  # 2 epochs of 6 and of 7 examples
-    for stop in range(14):
+    epochs = Counter((e.period, e.epoch) for e in events if isinstance(e, Step))
+    assert [*epochs.values()] == [3, 3, 4, 4]
+    for stop in (0, 1, 2, 3, 5, 6, 8, 10, 13):
         with monkeypatch.context() as patch:
             kill_at(Trainer, "backward", stop + 1, patch)
             with pytest.raises(Killed):

@@ -393,10 +393,35 @@ def weights_of(runner: Any) -> dict[str, Tensor]:
     return {n: p.detach().clone() for n, p in runner.session.model.named_parameters()}
 
 
+@pytest.fixture(scope="module")
+def undisturbed(make_runner: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A function of settings: a runner whose run has ended, made once."""
+    made: dict[str, Any] = {}
+
+    def make(**settings: Any) -> Any:
+        if str(settings) not in made:
+            runner = make_runner(tmp_path_factory.mktemp("whole") / "run", **settings)
+            list(runner.events())
+            made[str(settings)] = runner
+        return made[str(settings)]
+
+    return make
+
+
+def stop_after(runner: Any, steps: int) -> None:
+    """Take so many steps, and no more."""
+    events, taken = runner.events(), 0
+    for event in events:
+        taken += hasattr(event, "loss")
+        if taken == steps:
+            break
+    events.close()
+
+
 @pytest.mark.parametrize("stop", [1, 2, 3, 4, 6, 7])
 @pytest.mark.parametrize("kind", ["none", *KINDS])
 def test_a_run_resumes_within_repeated_steps_with_the_same_bits(
-    kind: str, stop: int, make_runner: Any, tmp_path: Path
+    kind: str, stop: int, make_runner: Any, undisturbed: Any, tmp_path: Path
 ) -> None:
     settings = {
         "coreset": kind,
@@ -405,15 +430,8 @@ def test_a_run_resumes_within_repeated_steps_with_the_same_bits(
         "learning_rate": 1e-2,
         "save_every_steps": 1,
     }
-    whole, cut = (make_runner(tmp_path / name, **settings) for name in ("whole", "cut"))
-    list(whole.events())
-    events = cut.events()
-    taken = 0
-    for event in events:
-        taken += hasattr(event, "loss")
-        if taken == stop:
-            break
-    events.close()
+    whole = undisturbed(**settings)
+    stop_after(make_runner(tmp_path / "cut", **settings), stop)
     resumed = make_runner(tmp_path / "cut", **settings)
     list(resumed.events())
     ours = weights_of(resumed)
@@ -430,7 +448,7 @@ def test_a_run_resumes_within_repeated_steps_with_the_same_bits(
 @pytest.mark.parametrize("stop", [1, 3, 4, 6])
 @pytest.mark.parametrize("kind", ["k_center", "loss_net"])
 def test_a_run_resumes_with_prioritized_replay_too(
-    kind: str, stop: int, make_runner: Any, tmp_path: Path
+    kind: str, stop: int, make_runner: Any, undisturbed: Any, tmp_path: Path
 ) -> None:
     settings = {
         "coreset": kind,
@@ -441,14 +459,8 @@ def test_a_run_resumes_with_prioritized_replay_too(
         "learning_rate": 1e-2,
         "save_every_steps": 1,
     }
-    whole, cut = (make_runner(tmp_path / name, **settings) for name in ("whole", "cut"))
-    list(whole.events())
-    events, taken = cut.events(), 0
-    for event in events:
-        taken += hasattr(event, "loss")
-        if taken == stop:
-            break
-    events.close()
+    whole = undisturbed(**settings)
+    stop_after(make_runner(tmp_path / "cut", **settings), stop)
     resumed = make_runner(tmp_path / "cut", **settings)
     list(resumed.events())
     ours = weights_of(resumed)
