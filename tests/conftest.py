@@ -20,7 +20,11 @@ from transformers import PreTrainedTokenizerBase, T5ForConditionalGeneration
 from fki.modeling.load import load_base_model
 from fki.testing import toy_model
 
-pytest_plugins = ["tests.support.training_fixtures", "tests.support.command_line"]
+pytest_plugins = [
+    "tests.support.training_fixtures",
+    "tests.support.command_line",
+    "tests.support.installed_wiki",
+]
 torch.set_num_threads(1)
 MEMORY, ROOM = Path("/dev/shm"), 4 << 30  # bytes
 if (

@@ -24,29 +24,29 @@ def test_download_shows_every_version_and_where_it_is(fki: Fki, tmp_path: Path) 
 
 
 def test_a_second_download_says_that_it_is_there(fki: Fki) -> None:
-    assert "is now in" in fki("download", "wiki").words
+    now = fki("download", "wiki").words
+    assert "is now in" in now and "another edition" not in now
     assert "is already in" in fki("download", "wiki").words
 
 
 def test_an_earlier_edition_of_the_embedded_dataset_stays_in_use_and_is_reported(
-    fki: Fki, tmp_path: Path
+    fki: Fki, wiki: Path
 ) -> None:
     assert "another edition" not in fki("download", "wiki").words
-    assert "another edition" not in fki("download", "wiki").words
-    folder = tmp_path / "home" / "datasets" / "wiki"
-    relations = json.loads((folder / "relations.json").read_text(encoding="utf-8"))
+    relations = json.loads((wiki / "relations.json").read_text(encoding="utf-8"))
     for relation in relations.values():
         relation["wordings"] = relation["wordings"][:2]
-    (folder / "relations.json").write_text(json.dumps(relations), encoding="utf-8")
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    manifest["files"]["relations.json"]["sha256"] = file_digest(folder / "relations.json")
-    manifest["digest"] = folder_digest(folder)
-    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    (wiki / "relations.json").write_text(json.dumps(relations), encoding="utf-8")
+    manifest = json.loads((wiki / "manifest.json").read_text(encoding="utf-8"))
+    manifest["files"]["relations.json"]["sha256"] = file_digest(wiki / "relations.json")
+    manifest["digest"] = folder_digest(wiki)
+    (wiki / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     again = fki("download", "wiki")
     assert again.code == 0 and "another edition of wiki" in again.words
     assert "paraphrase_2" not in again.out and "Wordings for training" not in again.words
 
 
+@pytest.mark.usefixtures("wiki")
 def test_the_wordings_for_training_are_shown(fki: Fki) -> None:
     assert "Wordings for training (setting wordings): 4 for " in fki("download", "wiki").words
     *versions, _ = fki("download", "wiki", "--json").rows
@@ -60,18 +60,19 @@ def test_json_says_the_same_for_programs(fki: Fki) -> None:
     assert Path(dataset["card"]).is_file() and dataset["was_here"] is False
 
 
-def test_list_names_the_datasets_and_which_are_here(fki: Fki) -> None:
+def test_list_names_the_datasets_and_which_are_here(
+    fki: Fki, request: pytest.FixtureRequest
+) -> None:
     first, *others = fki("download", "--list", "--json").rows
     assert (first["dataset"], first["here"]) == ("wiki", False)
     assert {"ckl", "templama", "counterfact"} <= {row["dataset"] for row in others}
     assert not any(row["here"] for row in others)
-    fki("download", "wiki")
+    request.getfixturevalue("wiki")
     assert [r["dataset"] for r in fki("download", "--list", "--json").rows if r["here"]] == ["wiki"]
 
 
-def test_an_altered_dataset_exits_with_3_and_stays(fki: Fki, tmp_path: Path) -> None:
-    fki("download", "wiki")
-    file = tmp_path / "home" / "datasets" / "wiki" / "stream.jsonl"
+def test_an_altered_dataset_exits_with_3_and_stays(fki: Fki, wiki: Path) -> None:
+    file = wiki / "stream.jsonl"
     file.write_text("altered", encoding="utf-8")
     shown = fki("download", "wiki")
     assert shown.code == 3 and "was altered" in shown.words

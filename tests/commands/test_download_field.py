@@ -503,8 +503,8 @@ def test_what_a_desktop_puts_beside_the_files_is_not_read(fki: Fki, tmp_path: Pa
     assert fki("download", "lama", "--from", "files").code == 0
 
 
+@pytest.mark.usefixtures("wiki")
 def test_verify_finds_what_was_altered(fki: Fki, tmp_path: Path) -> None:
-    fki("download", "wiki")
     counterfact(tmp_path / "files")
     fki("download", "counterfact", "--from", "files")
     assert fki("download", "--verify").code == 0

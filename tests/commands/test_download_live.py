@@ -73,18 +73,18 @@ def test_the_facts_of_a_quarter_are_downloaded_and_trained_in_two_commands(
     assert trained.rows[-1]["summary"]["learning_gain"] is not None
 
 
-def test_a_live_dataset_has_the_columns_of_the_embedded_one(fki: Fki, world: World) -> None:
+def test_a_live_dataset_has_the_columns_of_the_embedded_one(
+    fki: Fki, world: World, wiki: Path
+) -> None:
     from datasets import load_dataset
 
     with sparql(world) as site:
         fki(*LIVE, *QUARTER, *WHO, "--endpoint", site.url, "--relations", "P6")
     folder = open_dataset.dataset_folder("wiki-2025-Q4")
-    fki("download", "wiki")
-    embedded = open_dataset.dataset_folder("wiki")
     stream = open_dataset.open_stream("wiki-2025-Q4", "month", "sentinel")
     assert {s.name for s in stream.probe_sets} >= {"initial", "updated", "paraphrase"}
     ours = load_dataset(str(folder), "stream", split="train", cache_dir=str(folder.parent / "c"))
-    assert set(rows(embedded, "stream")[0]) <= set(ours.column_names)
+    assert set(rows(wiki, "stream")[0]) <= set(ours.column_names)
     assert ours.num_rows == 19
 
 

@@ -12,12 +12,6 @@ from fki.sources import build
 from fki.sources.place_dataset import lock_folder, place_dataset, place_embedded
 
 
-@pytest.fixture
-def wiki() -> Path:
-    """The fetched dataset."""
-    return place_embedded("wiki")[0]
-
-
 class Silent:
     """A progress reporter that shows nothing."""
 
@@ -34,14 +28,13 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
 
 
-def test_fetch_puts_a_verified_dataset_into_the_data_folder(tmp_path: Path) -> None:
+def test_fetch_puts_a_verified_dataset_into_the_data_folder_and_leaves_nothing_else(
+    tmp_path: Path,
+) -> None:
     folder, was_here = place_embedded("wiki")
     assert folder == tmp_path / "home" / "datasets" / "wiki" and not was_here
     assert open_dataset.verify_dataset(folder) == open_dataset.read_manifest(folder)["digest"]
-
-
-def test_fetch_leaves_nothing_else_behind(wiki: Path) -> None:
-    assert [f.name for f in wiki.parent.iterdir()] == ["wiki"]
+    assert [f.name for f in folder.parent.iterdir()] == ["wiki"]
 
 
 def test_a_second_fetch_says_that_it_is_there_and_changes_nothing(wiki: Path) -> None:
