@@ -40,6 +40,7 @@ def make(toy_folder: Path, dataset: Path, tmp_path: Path) -> Make:
             "num_train_epochs": 1,
             "train_batch_size": 1,
             "optimizer": "adamw",
+            "output_length": 10,
             "output_dir": str(tmp_path / "grid"),
             **settings,
         }
