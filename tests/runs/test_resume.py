@@ -200,7 +200,7 @@ def test_a_method_that_does_not_train_is_resumed_with_its_facts(
 PRIORITIZED: dict[str, Any] = {"replay": "prioritized"}
 
 
-def test_prioritized_replay_goes_on_at_any_step(
+def test_prioritized_replay_goes_on_after_a_kill(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In an epoch and at the first and last step of each, without stored answers."""

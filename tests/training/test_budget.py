@@ -251,7 +251,7 @@ def telling_stops(steps: list[Step]) -> list[int]:
 
 
 @pytest.mark.parametrize(("settings", "method", "level"), CASES, ids=str)
-def test_a_run_stopped_at_any_step_spends_and_ends_as_the_one_that_was_not(
+def test_a_run_stopped_anywhere_spends_and_ends_as_the_one_that_was_not(
     settings: dict[str, Any], method: str, level: int, resolved: Any, tmp_path: Path
 ) -> None:
     settings = {**settings, "method": method, "freeze_level": level, "save_every_steps": 1}
