@@ -144,7 +144,10 @@ def describe(streams: "list[Stream]", show: Show) -> None:
     runs = f"The stream runs from {first} to {last}; p" if streams[0].is_dated else "P"
     show.note(f"{runs}robes are counted by set.")
     if max(stream.wordings, default=1) > 1:
-        each = (f"{number} for {count:,} facts" for number, count in stream.wordings.items())
+        each = (
+            f"{number} for {count:,} fact{'s' * (count != 1)}"
+            for number, count in stream.wordings.items()
+        )
         show.note(f"Wordings for training (setting wordings): {', '.join(each)}.")
 
 

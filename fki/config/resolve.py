@@ -281,6 +281,9 @@ def _options_classes(
     try:
         if isinstance(method, str) and (table := registry.table_of(method)):
             classes[table] = options_of(method)
+    except FkiError as error:
+        problems.add("method", f"{error}{f' {error.hint}.' if error.hint else ''}")
+    try:
         if isinstance(replay, str) and replay in registry.REPLAY:
             table = registry.REPLAY[replay].table
             classes |= {table: options_of(replay)} if table and table not in classes else {}

@@ -325,7 +325,11 @@ def find_conflicts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "checkpoint_path", text
     replay, method = settings.get("replay", "auto"), settings.get("method")
     if method in ("joint", "retrieval") and replay not in ("auto", "none"):
-        yield "replay", f"= '{replay}' does not fit method = '{method}', which has all examples."
+        yield (
+            "replay",
+            f"= '{replay}' does not fit method = '{method}', which has all examples. "
+            + (f"Add: --set replay=none, or --preset t5_{method}"),
+        )
     if method == "mixreview" and replay not in ("auto", "uniform"):
         text = (
             f"= '{replay}' contradicts method = 'mixreview', which is vanilla with uniform replay."

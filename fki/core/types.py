@@ -109,6 +109,11 @@ class Example:
     other_sources: tuple[str, ...] = ()  # the same question in the other wordings that are taught
     piece: int = -1  # of a document: the number of the chunk that is meant; -1: all of them
     infilling: Infilling | None = None  # further spans are hidden, others in each epoch
+    end: date | None = None  # the first day on which the answer no longer holds
+
+    def holds_after(self, period: "Period") -> bool:
+        """Does the answer still hold on the day after a period?"""
+        return self.end is None or self.end > period.end
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -32,8 +32,14 @@ from fki.core.types import (
     Stream,
     Version,
 )
-from fki.data.paraphrases import PARAPHRASE_FILE, Paraphrases, fold_question
-from fki.data.prompts import PROMPT_FORMS, SENTINEL_PATTERN, UNDERSCORES, question_text
+from fki.data.paraphrases import PARAPHRASE_FILE, Paraphrases
+from fki.data.prompts import (
+    PROMPT_FORMS,
+    SENTINEL_PATTERN,
+    UNDERSCORES,
+    fold_question,
+    question_text,
+)
 from fki.data.row_dates import RowDates
 from fki.data.row_files import ROW_SUFFIXES, Row, RowProblems, parse_rows, raise_for_problems
 from fki.data.row_schema import (

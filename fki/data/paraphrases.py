@@ -15,7 +15,7 @@ from typing import Any
 
 from fki.core.normalization import distinct_texts, normalize_text
 from fki.core.types import BLANK, OBJECT, SUBJECT, Fact, PromptFormat
-from fki.data.prompts import PROMPT_FORMS, question_text, split_at_blank
+from fki.data.prompts import PROMPT_FORMS, fold_question, question_text, split_at_blank
 from fki.data.row_files import Row, RowProblems, parse_rows
 from fki.data.row_schema import check_characters, get_text, parse_question
 
@@ -90,7 +90,7 @@ class Paraphrases:
             return f"does not mention the subject, '{subject}'"
         rest = fold_question(wording)
         for part in filter(None, (subject, SUBJECT, OBJECT)):  # may contain the answer
-            rest = rest.replace(fold_question(part), "\0")
+            rest = re.sub(_whole(fold_question(part)), "\0", rest)
         for answer in (*fact.objects, *fact.aliases):
             if _contains_word(rest, fold_question(answer)):
                 return f"contains the answer, '{answer}'"
@@ -123,11 +123,6 @@ class Paraphrases:
         ]
 
 
-def fold_question(text: str) -> str:
-    """The form in which questions are compared: normalized, without case."""
-    return normalize_text(text).casefold()
-
-
 def check_wording(text: str, subject: str) -> str:
     """The wording with `[Y]` as its blank.
 
@@ -155,13 +150,27 @@ def check_wording(text: str, subject: str) -> str:
     return wording
 
 
+# of a script with spaces between its words: not Thai to Myanmar, Khmer, kana and Han
+LETTER = r"[^\W\u0e00-\u109f\u1780-\u17ff\u3040-\u9fff]"
+
+
 def _mentions(wording: str, subject: str) -> bool:
-    return SUBJECT in wording or fold_question(subject) in fold_question(wording)
+    return SUBJECT in wording or _contains_word(fold_question(wording), fold_question(subject))
 
 
 def _contains_word(text: str, word: str) -> bool:
     """Does the text contain the word, or words, not as a part of a longer word?"""
-    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
+    return re.search(_whole(word), text) is not None
+
+
+def _whole(word: str) -> str:
+    """A pattern for the word, or words, not as a part of a longer word.
+
+    Scripts that write words without spaces between them have no such boundary.
+    """
+    before = f"(?<!{LETTER})" if re.match(r"\w", word) else ""
+    after = f"(?!{LETTER})" if re.search(r"\w$", word) else ""
+    return f"{before}{re.escape(word)}{after}"
 
 
 def _get_wordings(values: dict[str, Any]) -> list[str]:

@@ -12,12 +12,13 @@ import re
 import unicodedata
 from typing import Protocol
 
+from fki.core.normalization import normalize_text
 from fki.core.types import BLANK, OBJECT, SUBJECT, Example, Fact, PromptFormat
 
 SENTINEL, END_SENTINEL = "<extra_id_0>", "<extra_id_1>"
 SENTINEL_PATTERN = re.compile(r"<extra_id_\d+>")
 SPECIAL_TOKEN = re.compile(r"<extra_id_\d+>|</s>|<pad>|<unk>")  # not allowed in answers
-UNDERSCORES = re.compile(r"_{3,}")
+UNDERSCORES = re.compile(r"[_\uff3f]{3,}")  # also fullwidth, which NFKC folds
 # by precedence: a text with a blank of one kind has none of the kinds after it
 BLANK_KINDS = (
     re.compile(SENTINEL),
@@ -140,6 +141,7 @@ def training_examples(
             target=answer,
             relation=fact.relation,
             is_invariant=fact.is_invariant,
+            end=fact.end,
             other_sources=tuple(others),
         )
         for o, answer in enumerate(fact.objects)
@@ -151,10 +153,18 @@ def taught_questions(fact: Fact, prompt: PromptFormat, wordings: int) -> list[st
     first, *others = (question_text(w, fact.subject) for w in fact.taught_wordings)
     if wordings == 1:
         return [first]
-    read = PROMPT_FORMS[prompt].source
+
+    def read(question: str) -> str:
+        return fold_question(PROMPT_FORMS[prompt].source(question))
+
     taken = {read(question_text(w, fact.subject)) for w in fact.held_out_wordings} | {read(first)}
     distinct: dict[str, str] = {}
     for question in others:
         if read(question) not in taken:
             distinct.setdefault(read(question), question)
     return [first, *distinct.values()][:wordings]
+
+
+def fold_question(text: str) -> str:
+    """The form in which questions are compared: normalized, without case."""
+    return normalize_text(text).casefold()

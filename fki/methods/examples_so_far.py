@@ -1,7 +1,7 @@
 """All examples of a stream so far, without outdated ones.
 
-An example is outdated once a later period answers its question anew: its normalized source is then
-that of a new example, as in the buffer of Mix-review.
+An example is outdated once a later period answers its question anew, so that its normalized source
+is that of a new example, or once its answer has ended, as in the buffer of Mix-review.
 """
 
 from collections.abc import Iterable
@@ -28,6 +28,8 @@ class ExamplesSoFar:
         if period is self.period:
             return False
         self.add(review if self.period is None else ())
+        for source, same in self.by_source.items():
+            self.by_source[source] = [e for e in same if e.holds_after(period)]
         self.add(period.examples)
         self.period = period
         return True

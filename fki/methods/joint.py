@@ -3,14 +3,16 @@
 The usual upper bound of continual learning: what training from scratch on all data reaches, and
 what it costs. Each period starts from the base model's weights, with a fresh optimizer, and trains
 on the base knowledge, all earlier periods and the new period. Examples whose question a later
-period answers anew are left out, so that no outdated answer is trained.
+period answers anew, or whose answer ends, are left out, so that no outdated answer is trained.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
 
+from fki.config.schema import Config
 from fki.core.errors import ConfigError
 from fki.core.types import Example, Period
 from fki.methods import base
@@ -21,6 +23,10 @@ from fki.methods.snapshot import Snapshot
 class Joint(base.Method):
     """Fine-tuning of the base model on all examples so far, anew in each period."""
 
+    def __init__(self, config: Config, options: Any = None) -> None:
+        super().__init__(config, options)
+        self._examples = ExamplesSoFar()
+
     def prepare(self, model: PreTrainedModel) -> nn.Module:
         """As vanilla, with a copy of the base model's trainable weights in memory.
 
@@ -30,7 +36,6 @@ class Joint(base.Method):
         self._check_settings()
         prepared = super().prepare(model)
         self._base = Snapshot.take(prepared)
-        self._examples = ExamplesSoFar()
         return prepared
 
     def _check_settings(self) -> None:

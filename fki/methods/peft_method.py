@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args, get_type_hints
 
 import torch
 from peft import (
@@ -26,7 +26,7 @@ from peft import (
     PromptLearningConfig,
     get_peft_model,
 )
-from pydantic import create_model, model_validator
+from pydantic import FiniteFloat, StrictBool, StrictInt, StrictStr, create_model, model_validator
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -149,7 +149,8 @@ def peft_class(kind: str) -> type[Peft]:
         raise _refusal(kind, "adds tokens to the input, which questions and caches do not have")
     if reason := UNFIT.get(kind):
         raise _refusal(kind, reason)
-    fields: dict[str, Any] = {name: (Any, None) for name in option_names(kind)}
+    types = get_type_hints(_config_class(kind))
+    fields: dict[str, Any] = {n: (_option_type(types[n]), None) for n in option_names(kind)}
     options = create_model(f"Peft{kind.title()}Options", __base__=PeftOptions, **fields)
     options.kind = kind
     return type(f"Peft{kind.title()}", (Peft,), {"Options": options, "__doc__": Peft.__doc__})
@@ -165,6 +166,15 @@ def option_names(kind: str) -> list[str]:
     fields = dataclasses.fields(_config_class(kind))
     taken = {*RESERVED, *VARIANTS.get(kind, ())}
     return [field.name for field in fields if field.name not in taken and field.init]
+
+
+def _option_type(hint: Any) -> Any:
+    """The type of an option for validation: a plain one is checked here, any other one by peft."""
+    parts = [part for part in get_args(hint) or (hint,) if part is not type(None)]
+    strict = {bool: StrictBool, int: StrictInt, str: StrictStr}
+    if len(parts) == 1 and parts[0] in (*strict, float):
+        return strict.get(parts[0], FiniteFloat) | None
+    return Any
 
 
 def make_config(kind: str, options: Mapping[str, Any]) -> PeftConfig:
@@ -184,14 +194,23 @@ def _add_modules(model: PreTrainedModel, settings: PeftConfig, kind: str) -> nn.
         return get_peft_model(model, settings)
     except ValueError as error:
         if "target_modules" not in str(error) or getattr(settings, "target_modules", None):
-            raise _refusal(kind, f"is refused by peft: {error}") from error
+            raise _peft_error(kind, error) from error
     except Exception as error:  # peft raises many types
-        raise _refusal(kind, f"is refused by peft: {type(error).__name__}: {error}") from error
+        raise _peft_error(kind, error) from error
     settings.target_modules = {"q", "v"}
     try:
         return get_peft_model(model, settings)
     except Exception as error:
-        raise _refusal(kind, f"is refused by peft: {type(error).__name__}: {error}") from error
+        raise _peft_error(kind, error) from error
+
+
+def _peft_error(kind: str, error: Exception) -> ConfigError:
+    cause = str(error).rstrip(".")
+    return _refusal(
+        kind,
+        f"is refused by peft: {cause if isinstance(error, ValueError) else repr(error)}",
+        hint=f"Options of the table [peft]: {', '.join(option_names(kind))}",
+    )
 
 
 def _refusal(

@@ -165,7 +165,7 @@ class Retrieval(base.Method):
         if k * longest <= limit:
             return []
         return [
-            f"The longest passage has {longest} tokens: {k} passages may exceed "
+            f"The longest passage has {longest} tokens: {k} passage{'s' * (k != 1)} may exceed "
             f"retrieval.passage_tokens = {limit}, and the last ones are then truncated. To read "
             f"them whole: --set retrieval.passage_tokens={k * longest}"
         ]

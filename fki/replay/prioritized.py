@@ -13,8 +13,8 @@ decoding produces the token. The training step itself computes the need, so it c
 - The least need over several right answers counts; a place trains them all.
 - With several wordings, each has its own need. A place goes to the first wording until greedy
   decoding answers it, then to the neediest one.
-- The need of a piece of a document is the mean over its target tokens, which are other ones in
-  each epoch: the least likely of them is never certain.
+- The need of a piece of a document, or of a fact with hidden spans (KILM), is the mean over its
+  target tokens, which are other ones in each epoch: the least likely of them is never certain.
 """
 
 import math
@@ -35,19 +35,19 @@ KNOWN = math.log(2)  # nats: greedy decoding produces a token whose need is belo
 class PrioritizedOptions(Options):
     """The table `[prioritized]`."""
 
-    ratio: float = Field(2.5, ge=0)
+    ratio: float = Field(2.5, ge=0, le=1000)
     """Places of an epoch beyond the number of new examples, as a multiple of that number."""
     answers: Literal["stored", "model"] = "stored"
     """Answers to old questions: stored ones, or those of the model before the period."""
     capacity: int = Field(10_000, ge=1)
     """Maximum number of old questions in the pool, which then is a uniform sample."""
-    growth: float = Field(1.08, ge=1)
+    growth: float = Field(1.08, ge=1, le=100)
     """Factor of a need for each epoch without a pass."""
-    noise: float = Field(0.5, ge=0)
+    noise: float = Field(0.5, ge=0, le=10)
     """Standard deviation of the noise on the logarithm of a need."""
-    floor: float = Field(0.003, gt=0)
+    floor: float = Field(0.003, gt=0, le=100)
     """Smallest need, in nats."""
-    base_need: float = Field(0.01, gt=0)
+    base_need: float = Field(0.01, gt=0, le=100)
     """Need of the base knowledge before its first pass, in nats."""
     lead_every: int = Field(3, ge=0)
     """In every epoch with a multiple of this number, all new questions come first. 0: never."""
@@ -58,6 +58,7 @@ class Place(NamedTuple):
 
     question: Question
     wording: int
+    is_masked: bool = False  # are its target tokens random spans, others in each epoch?
 
 
 class PrioritizedReplay(AdaptiveReplay):
@@ -114,7 +115,7 @@ class PrioritizedReplay(AdaptiveReplay):
         losses = zip(worst, mean, strict=True)
         for place in self._chosen:
             pairs = [next(losses) for _ in place.question.examples]
-            nats = [m if place.question.examples[0].is_text else w for w, m in pairs]
+            nats = [m if place.is_masked else w for w, m in pairs]
             trained = [n for n in nats if not math.isnan(n)]
             if trained:
                 found[id(place.question), place.wording] = min(trained)
@@ -150,8 +151,10 @@ class PrioritizedReplay(AdaptiveReplay):
             answers = place.question.examples
             if len(answers) <= left:
                 left -= len(answers)
-                self._chosen.append(place)
-                chosen += [forms.get((e.id, e.piece), e).in_wording(place.wording) for e in answers]
+                found = [forms.get((e.id, e.piece), e).in_wording(place.wording) for e in answers]
+                is_masked = found[0].is_text or found[0].infilling is not None
+                self._chosen.append(place._replace(is_masked=is_masked))
+                chosen += found
             if left == 0:
                 break
         return chosen

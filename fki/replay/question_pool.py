@@ -51,7 +51,7 @@ class QuestionPool:
     def begin_period(
         self, period: Period, examples: Sequence[Example], review: Iterable[Example], seed: int
     ) -> None:
-        """Add the preceding questions, and remove those that the period answers anew.
+        """Add the preceding questions, and remove those that the period answers anew or that end.
 
         A repeated call with the same period has no effect.
         """
@@ -67,7 +67,9 @@ class QuestionPool:
         self.reservoir.add(preceding, random.Random(f"{seed}|pool|{period.name}"))
         self.new = group_questions(examples, math.inf)
         answered = {question.key for question in self.new}
-        self.reservoir.remove(lambda old: old.key in answered)
+        self.reservoir.remove(
+            lambda old: old.key in answered or not any(e.holds_after(period) for e in old.examples)
+        )
         self._period = period
 
     def old_examples(self) -> list[Example]:

@@ -101,7 +101,7 @@ class UniformReplay(Replay):
         return round(self._carry + self.options.ratio * factors * examples, 9)
 
     def _start_period(self, period: Period, review: Sequence[Example], seed: int) -> None:
-        """Buffer the preceding examples, and remove those whose question this period answers."""
+        """Buffer the preceding examples, and remove those that this period answers or ends."""
         previous = self._current
         if previous is not None:
             self._carry = self._allowance(len(previous.examples), self._epochs) % 1
@@ -110,7 +110,9 @@ class UniformReplay(Replay):
             preceding = review if previous is None else previous.examples
             self.reservoir.add(self._select(preceding), rng)
             answered = {normalize_text(e.source) for e in period.examples}
-            self.reservoir.remove(lambda old: normalize_text(old.source) in answered)
+            self.reservoir.remove(
+                lambda old: normalize_text(old.source) in answered or not old.holds_after(period)
+            )
         self._current, self._epochs = period, 0
 
     def _select(self, examples: Sequence[Example]) -> Sequence[Example]:

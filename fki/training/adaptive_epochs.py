@@ -131,6 +131,11 @@ class AdaptiveEpochs:
             flops = 0.0
             self.close_epoch(used.steps)
 
+    def begin_step(self, examples: Sequence[TokenizedExample]) -> None:
+        """The losses of these examples are recorded anew: those of a batch, over all processes."""
+        if self.record is not None:
+            self.record.restart(examples)
+
     def add_losses(self, members: Sequence[TokenizedExample], nats: Tensor) -> None:
         """Record a forward pass of the open epoch; `nats` [scored tokens]."""
         assert self.record is not None

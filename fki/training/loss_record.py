@@ -10,7 +10,7 @@ from fki.data.collator import TokenizedExample
 
 
 class LossRecord:
-    """The nats of each example at its training pass, by the example's number in the epoch."""
+    """The nats of each example at its last training pass, by the example's number in the epoch."""
 
     def __init__(self, sums: Tensor) -> None:
         """
@@ -23,6 +23,11 @@ class LossRecord:
     def of_size(cls, examples: int, device: torch.device) -> "LossRecord":
         """An empty record of this many examples."""
         return cls(torch.zeros(3, examples, device=device))
+
+    def restart(self, examples: Sequence[TokenizedExample]) -> None:
+        """Forget an earlier pass over these examples: a step that is repeated or tried again."""
+        numbers = [e.number for e in examples]
+        self.sums[:, torch.tensor(numbers, dtype=torch.long, device=self.sums.device)] = 0.0
 
     def add(self, members: Sequence[TokenizedExample], nats: Tensor) -> None:
         """Add a forward pass.

@@ -227,13 +227,16 @@ def free_memory() -> None:
 def _load_review(stream: Stream, corpus: str, config: Config) -> Sequence[Example]:
     """Examples for methods that replay: their corpus, or else the stream's base knowledge.
 
-    Base knowledge is read lazily, whenever it is iterated.
+    Base knowledge is read lazily, whenever it is iterated. A base fact that begins after the first
+    period is not known yet.
     """
+    last = stream.periods[0].end
 
     def read() -> Iterator[Example]:
         return (
             example
             for fact in stream.base
+            if fact.start is None or fact.start <= last
             for example in training_examples(
                 fact, config.prompt_format, period=BASE, wordings=config.wordings
             )

@@ -356,6 +356,8 @@ class Trainer:
         tokens = sum(len(example.target) for example in batch.examples)
         world = self.accelerator.num_processes
         self.coreset.begin_step(batch.examples)
+        if self.adaptive:
+            self.adaptive.begin_step(batch.examples)
         self.unwrapped.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.accelerator.device)
         parts = zip(batch.micro_batches, batch.members, strict=True)

@@ -11,6 +11,7 @@ from fki.core.errors import DataError
 from fki.core.types import Fact, PromptFormat, Stream
 from fki.data import paraphrases
 from fki.data.dataset_folder import folder_digest, read_folder
+from fki.data.paraphrases import _contains_word
 from fki.data.row_files import RowProblems
 
 WORDINGS = ["[X] is led by [Y].", "[Y] leads [X].", "[X] obeys [Y].", "[Y] rules [X]."]
@@ -118,6 +119,7 @@ FAULTS = [
     (iceland("[Y] or <extra_id_0>: Iceland."), "once, not 2 times"),
     (iceland("<extra_id_1> leads Iceland."), "<extra_id_1>"),
     (iceland("[Y] leads it."), "does not mention the subject, 'Iceland'"),
+    (iceland("Icelandic: [Y]."), "does not mention the subject, 'Iceland'"),
     (iceland("Iceland is led by Ada, or [Y]."), "contains the answer, 'Ada'"),
     (iceland("Iceland is led by bo, or [Y]."), "contains the answer, 'Bo'"),
     (iceland("[Y]  leads iceland."), "never trained on"),
@@ -195,3 +197,18 @@ def test_a_fault_is_reported_once_however_many_facts_have_the_key(tmp_path: Path
     fact = Fact("Iceland", "head", ("Ada",), tuple(WORDINGS))
     assert table.add_to(fact).paraphrases == table.add_to(fact).paraphrases
     assert problems.count == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "is_there"),
+    [
+        ("russia, the rival of us", "us", True),
+        ("russia, the rival", "us", False),
+        ("us-led", "us", True),
+        ("the u.s. leads", "u.s.", True),
+        ("c++ is", "c++", True),
+        ("日本の首都は東京です", "東京", True),
+    ],
+)
+def test_a_word_is_no_part_of_a_longer_one(text: str, word: str, is_there: bool) -> None:
+    assert _contains_word(text, word) is is_there

@@ -124,3 +124,15 @@ def test_a_wording_that_asks_what_another_or_a_probe_asks_is_taught_once_or_not_
     assert prefix.sources == ("x is ___ now.", "x wants ___.")
     [sentinel] = training_examples(fact, "sentinel", period="2023", wordings=9)
     assert len(sentinel.sources) == 5
+
+
+def test_a_wording_that_differs_in_spaces_and_case_is_the_same_question() -> None:
+    wordings = ("[X] is [Y].", "[X] has [Y].", "[Y] of [X].")  # the last two are held out
+    more = ("[X]  has [Y].", "[Y] OF [X].", "[X] IS [Y].", "[X] wants [Y].")
+    fact = Fact("x", "r", ("a",), wordings + more)
+    [example] = training_examples(fact, "sentinel", period="2023", wordings=9)
+    assert example.sources == ("x is ___.", "x wants ___.")
+
+
+def test_fullwidth_underscores_are_a_blank() -> None:
+    assert split_at_blank("首相是\uff3f\uff3f\uff3f。") == ("首相是", "。")

@@ -1,9 +1,11 @@
 """Of each question, the newest answers remain."""
 
 import random
+from dataclasses import replace
+from datetime import date
 
 from fki.core.normalization import normalize_text
-from fki.core.types import Example
+from fki.core.types import Example, Period
 from fki.methods.examples_so_far import ExamplesSoFar
 
 
@@ -36,3 +38,17 @@ def test_it_equals_a_search_through_all_later_periods() -> None:
     }
     assert {e.id for e in so_far.list()} == current
     assert len(so_far.list()) == len(current)
+
+
+def test_an_answer_leaves_in_the_period_in_which_it_ends() -> None:
+    def month(number: int, *rows: Example) -> Period:
+        first, last = date(2024, number, 1), date(2024, number, 28)
+        return Period(f"2024-{number:02}", first, last, (), rows)
+
+    base = [replace(example("a?", "1"), end=date(2010, 1, 1)), example("b?", "2")]
+    brief = replace(example("c?", "3"), end=date(2024, 1, 20))
+    so_far = ExamplesSoFar()
+    so_far.begin_period(month(1, brief, replace(example("d?", "4"), end=date(2024, 2, 9))), base)
+    assert [e.target for e in so_far.list()] == ["2", "3", "4"]  # new ones are trained once
+    so_far.begin_period(month(2, example("e?", "5")), base)
+    assert [e.target for e in so_far.list()] == ["2", "5"]

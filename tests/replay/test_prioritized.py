@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from fki.config.schema import Config
 from fki.core.errors import DataError
-from fki.core.types import Example, Period
+from fki.core.types import Example, Infilling, Period
 from fki.replay.base import Epoch
 from fki.replay.prioritized import PrioritizedOptions, PrioritizedReplay
 
@@ -308,3 +309,33 @@ def test_it_chooses_as_a_plain_twin_does() -> None:
             losses = {name: rng.expovariate(1.0) for name in needs}
             assert sorted(epoch(replay, now, number, losses)) == sorted(wanted)
             needs = {k: losses[k] if k in wanted else v * 1.08 for k, v in needs.items()}
+
+
+def test_an_answer_that_has_ended_is_not_trained_any_more() -> None:
+    base = [example("gone", end=date(2010, 1, 1)), example("ends", end=date(2023, 2, 28))]
+    base.append(example("stays", end=date(2023, 3, 1)))
+    months = [
+        Period(f"2023-{m:02}", date(2023, m, 1), date(2023, m, 28), (), (example(f"n{m}"),))
+        for m in (1, 2)
+    ]
+    replay = policy(ratio=9.0)
+    left = []
+    for month in months:
+        replay.begin_period(month, month.examples, base, 0)
+        left.append([question.examples[0].id for question in replay.pool.old])
+    assert left == [["ends=yes", "stays=yes"], ["stays=yes", "n1=yes"]]
+
+
+def test_the_need_of_a_fact_with_hidden_spans_is_its_mean() -> None:
+    replay, now = policy(ratio=0.0), period("a", example("x"), example("y"))
+    begin(replay, now)
+    hidden = replace(now.examples[1], infilling=Infilling(0.3, 3.0))
+    replay.choose(Epoch(now, 0, (now.examples[0], hidden), (), 0))
+    replay.hear([1.0, 9.0], [0.8, 0.4])
+    assert replay.state()["needs"] == [1.0, 0.4]
+
+
+@pytest.mark.parametrize("name", ["ratio", "growth", "noise", "floor", "base_need"])
+def test_options_are_bounded(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        PrioritizedOptions(**{name: 1e308})

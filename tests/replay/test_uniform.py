@@ -1,6 +1,7 @@
 """Uniform replay draws what it says: from the past, in the share it says, anew each epoch."""
 
 import random
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -183,3 +184,13 @@ def test_mixreview_is_vanilla_with_this_policy() -> None:
         policy = make_replay(config)
         assert type(policy) is UniformReplay and policy.options.ratio == 0.5
     assert type(make_replay(Config(method="vanilla", options=options))) is not UniformReplay
+
+
+def test_an_answer_that_has_ended_leaves_the_buffer() -> None:
+    mix = method(1)
+    gone, ends = (
+        replace(examples(name, 1)[0], end=end)
+        for name, end in (("gone", date(2010, 1, 1)), ("ends", date(9999, 1, 1)))
+    )
+    mix.mix(period("1", examples("a", 1)), [gone, ends], 0, 0)
+    assert [e.id for e in mix.reservoir.items] == [ends.id]

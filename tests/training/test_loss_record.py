@@ -42,3 +42,12 @@ def test_gradients_do_not_reach_the_record() -> None:
     record = LossRecord.of_size(1, CPU)
     record.add([member(0, 1)], torch.tensor([1.0], requires_grad=True))
     assert not record.sums.requires_grad
+
+
+def test_only_the_last_pass_of_a_repeated_step_counts() -> None:
+    record = LossRecord.of_size(2, CPU)
+    record.add([member(0, 2), member(1, 1)], torch.tensor([5.0, 3.0, 2.0]))
+    record.restart([member(0, 2)])
+    record.add([member(0, 2)], torch.tensor([0.5, 0.25]))
+    worst, mean = record.losses()
+    assert worst.tolist() == [0.5, 2.0] and mean.tolist() == [0.375, 2.0]

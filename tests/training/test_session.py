@@ -70,3 +70,17 @@ def test_a_cached_encoder_reads_the_wording_of_each_epoch(
         assert (ready.trainer.encoder_cache is None) == (cache == "off")
         losses.append([s.loss for s in ready.trainer.train_period(ready.periods[0])])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_base_fact_that_begins_within_the_stream_is_not_reviewed(
+    resolved: Callable[..., Any], dataset: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(dataset, tmp_path / "later")
+    row = {"subject": "Pluto", "relation": "mayor", "object": "Nix", "start": "2999-01-01"}
+    with (folder / "base.jsonl").open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(row) + "\n")
+    before, after = (
+        session.build_session(resolved(dataset=str(place)).config) for place in (dataset, folder)
+    )
+    assert "Pluto" in {fact.subject for fact in after.stream.base}
+    assert [e.id for e in after.trainer.review] == [e.id for e in before.trainer.review]

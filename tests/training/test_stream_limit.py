@@ -1,6 +1,7 @@
 """The time-limited stream: the share follows from a trial, and a resumed run keeps it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,30 +10,42 @@ import pytest
 import torch
 
 from fki.config.schema import Config
+from fki.core.types import Example
 from fki.evaluation.schedule import Phase
 from fki.training.stream_limit import StreamLimit, choose_limit, thin_phases
 from fki.training.trainer import Trainer
 
 
 class FakeTrainer:
-    """Steps take 2 seconds, the first trial 5; a period has a step for each two examples."""
+    """Steps take 2 seconds, the first trial 5; an epoch has a step for each two examples."""
 
-    def __init__(self) -> None:
+    def __init__(self, review: Sequence[Example] = ()) -> None:
         self.times, self.timed, self.planner = iter([5.0, 2.0]), list[Any](), self
         self.accelerator = SimpleNamespace(num_processes=1)
+        self.batcher = self.tokenizer = self
+        self.review, self.count_examples = review, len
 
     def time_step(self, period: Any) -> float:
         self.timed.append(period)
         return next(self.times)
 
-    def expected_steps(self, period: Any) -> int:
-        return len(period.examples) // 2
+    def steps_per_epoch(self, examples: int) -> int:
+        return examples // 2
+
+    def split_into_pieces(self, examples: Sequence[Example]) -> Sequence[Example]:
+        return examples
 
 
-def choose(make_period: Any, recorded: StreamLimit | None = None, **settings: Any) -> Any:
-    trainer: Any = FakeTrainer()
+def choose(
+    make_period: Any,
+    recorded: StreamLimit | None = None,
+    review: Sequence[Example] = (),
+    **settings: Any,
+) -> Any:
+    trainer: Any = FakeTrainer(review)
     periods = [make_period(4, "2024-01"), make_period(12, "2024-02")]
-    limit = choose_limit(Config.model_validate(settings), trainer, periods, recorded)
+    config = Config.model_validate({"num_train_epochs": 1, **settings})
+    limit = choose_limit(config, trainer, periods, recorded)
     return limit, [period.name for period in trainer.timed]
 
 
@@ -45,6 +58,32 @@ def test_the_share_is_the_limit_by_the_mean_seconds_of_a_period(make_period: Any
 
 def test_a_fast_method_trains_on_everything(make_period: Any) -> None:
     assert choose(make_period, stream_seconds=9.0)[0] == StreamLimit(1.0, 8.0)
+
+
+BASE = [Example(f"b{i}", f"base {i}?", "yes") for i in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit"),
+    [
+        # of each epoch, 4 and 12 new examples and 1.5 times as many old ones: 40 in all
+        ({"replay": "prioritized", "prioritized": {"ratio": 1.5}}, StreamLimit(0.25, 20.0)),
+        ({"replay": "uniform", "mixreview": {"ratio": 1.5}}, StreamLimit(0.25, 20.0)),
+        # 104 and then 112 examples (the same questions return), 100 of them whatever the share
+        ({"method": "joint"}, StreamLimit(1e-9, 108.0)),
+        ({"method": "joint", "stream_seconds": 104.0}, StreamLimit(0.5, 108.0)),
+    ],
+    ids=str,
+)
+def test_replayed_examples_take_their_time(
+    settings: dict[str, Any], limit: StreamLimit, make_period: Any
+) -> None:
+    tables = {key: value for key, value in settings.items() if isinstance(value, dict)}
+    plain = {key: value for key, value in settings.items() if key not in tables}
+    values = {"stream_seconds": 5.0, **plain}
+    found, _ = choose(make_period, review=BASE, options=tables, **values)
+    assert found.seconds == limit.seconds
+    assert found.share == pytest.approx(limit.share)
 
 
 def test_a_stated_share_is_not_measured(make_period: Any) -> None:
@@ -126,6 +165,6 @@ def test_the_measured_share_is_in_run_json_and_a_resumed_run_keeps_it(
 
 def test_a_run_says_on_what_it_trains() -> None:
     assert StreamLimit().describe() == ""
-    assert StreamLimit(0.5).describe() == "0.5 of each period's rows, drawn at random"
+    assert StreamLimit(0.5).describe() == "0.5 of each period's rows, drawn at random, at least one"
     measured = StreamLimit(0.125, 64.0).describe()
     assert measured.endswith("training on a whole period takes 64.0 s, by a short trial")

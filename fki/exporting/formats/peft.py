@@ -33,6 +33,11 @@ def write(loaded: LoadedModel, folder: Path) -> None:
         )
     ships_base = loaded.config.freeze_level < 2 or Path(locate_model(loaded.config.model)).is_dir()
     for settings in model.peft_config.values():
+        if isinstance(getattr(settings, "init_lora_weights", True), str):
+            # such as PiSSA: the base was split once, and loading must not split it again
+            settings.init_lora_weights = True
+            ships_base = True
+    for settings in model.peft_config.values():
         settings.base_model_name_or_path = BASE if ships_base else loaded.config.model
     model.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # an empty form of peft

@@ -1,4 +1,4 @@
-"""An adapter of peft is LoRA's, brings its base where that was changed, and is checked."""
+"""An adapter is that of a method of peft, brings its base where that was changed, and is checked."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from fki.runs.run_dir import Run
 
 
 @pytest.mark.parametrize("method", ["vanilla", "kadapter_2"])
-def test_only_lora_is_an_adapter_of_peft(
+def test_a_method_that_is_not_of_peft_has_no_adapter(
     run_of: Callable[..., Run], tmp_path: Path, method: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"method '{method}'") as caught:
@@ -36,6 +36,16 @@ def test_an_adapter_without_its_base_weights_would_be_another_model(
     assert not torch.equal(base["shared.weight"], start["shared.weight"])
     settings = json.loads((tmp_path / "out" / "adapter_config.json").read_text(encoding="utf-8"))
     assert settings["base_model_name_or_path"] == "base"
+
+
+@pytest.mark.parametrize("kind", ["pissa", "olora", "dora", "ia3"])
+def test_the_modules_of_other_methods_of_peft_are_adapters(
+    run_of: Callable[..., Run], tmp_path: Path, kind: str
+) -> None:
+    """PiSSA and OLoRA split the base weights, which loading must not do again."""
+    run = run_of(f"peft:{kind}", freeze_level=2)
+    export(open_run(run), load_format("peft"), tmp_path / "out")  # raises if an answer differs
+    assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
 
 
 def test_an_adapter_with_one_altered_tensor_is_caught(
