@@ -182,7 +182,10 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_a_plug_in_is_listed_and_suggested_among_the_methods(shown: dict[str, Any]) -> None:
     found = shown["unknown method"]
     assert found["code"] == 2
-    assert "absent_bottleneck, blind_bottleneck, bottleneck, not 'botleneck'" in found["err"]
+    assert (
+        "absent_bottleneck, blind_bottleneck, bottleneck or peft:NAME, not 'botleneck'"
+        in found["err"]
+    )
     assert "Did you mean 'bottleneck'?" in found["err"]
 
 

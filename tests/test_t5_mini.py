@@ -36,6 +36,7 @@ def exact_match(stream: Stream, name: str) -> float:
             config.input_length,
             config.output_length,
             document_objective=config.document_objective,
+            prompt_format=config.prompt_format,
             device=accelerator.device,
         ),
         config,

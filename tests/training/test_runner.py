@@ -43,7 +43,7 @@ def test_the_folder_explains_the_run_before_it_starts(
     assert info["protocol"] == {
         "prompt_format": "sentinel",
         "input_length": 64,
-        "output_length": 32,
+        "output_length": 10,
         "eval_every": 0,
         "max_probes_per_set": 500,
         "num_beams": 1,

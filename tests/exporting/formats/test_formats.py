@@ -1,4 +1,4 @@
-"""An adapter is that of a method of peft, brings its base where that was changed, and is checked."""
+"""An adapter is of a method of peft, brings its base where that was changed, and is checked."""
 
 import json
 from collections.abc import Callable
