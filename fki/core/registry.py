@@ -159,8 +159,10 @@ def replay_of(setting: str, method: str) -> str:
     if setting != "auto":
         return setting
     name, _ = canonical_name(method)
-    if name in BUILTIN or name.startswith(PEFT_PREFIX):
-        return BUILTIN[name].replay if name in BUILTIN else "none"
+    if name in BUILTIN:
+        return BUILTIN[name].replay
+    if name.startswith(PEFT_PREFIX):
+        return "none"
     return str(getattr(method_class(name), "replay", "none"))
 
 

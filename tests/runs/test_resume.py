@@ -200,6 +200,21 @@ def test_a_method_that_does_not_train_is_resumed_with_its_facts(
 PRIORITIZED: dict[str, Any] = {"replay": "prioritized"}
 
 
+def assert_goes_on(
+    make: Make, stop: int, whole: Runner, settings: dict[str, Any], patch: pytest.MonkeyPatch
+) -> None:
+    """A run that is killed after `stop` steps ends as the whole one, at the same cost."""
+    with patch.context() as killing:
+        kill_at(Trainer, "backward", stop + 1, killing)
+        with pytest.raises(Killed):
+            list(make(f"stopped {stop}", **settings).events())
+    again = make(f"stopped {stop}", again=True, **settings)
+    assert again.totals.steps == stop
+    list(again.events())
+    assert ending(again) == ending(whole)
+    assert again.totals.flops == whole.totals.flops
+
+
 def test_prioritized_replay_goes_on_after_a_kill(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,15 +232,7 @@ def test_prioritized_replay_goes_on_after_a_kill(
     epochs = Counter((e.period, e.epoch) for e in events if isinstance(e, Step))
     assert [*epochs.values()] == [3, 3, 4, 4]
     for stop in (0, 1, 2, 3, 5, 6, 8, 10, 13):
-        with monkeypatch.context() as patch:
-            kill_at(Trainer, "backward", stop + 1, patch)
-            with pytest.raises(Killed):
-                list(make(f"stopped {stop}", **settings).events())
-        again = make(f"stopped {stop}", again=True, **settings)
-        assert again.totals.steps == stop
-        list(again.events())
-        assert ending(again) == ending(whole)
-        assert again.totals.flops == whole.totals.flops
+        assert_goes_on(make, stop, whole, settings, monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -791,12 +798,4 @@ def test_prioritized_replay_of_documents_goes_on(
     middle = periods.index("2024-Q2") + 1
     assert {*periods} == {"2024-Q1", "2024-Q2"} and len(steps) > middle + 3
     for stop in (middle - 1, middle, len(steps) - 1):
-        with monkeypatch.context() as patch:
-            kill_at(Trainer, "backward", stop + 1, patch)
-            with pytest.raises(Killed):
-                list(make(f"stopped {stop}", **settings).events())
-        again = make(f"stopped {stop}", again=True, **settings)
-        assert again.totals.steps == stop
-        list(again.events())
-        assert ending(again) == ending(whole)
-        assert again.totals.flops == whole.totals.flops
+        assert_goes_on(make, stop, whole, settings, monkeypatch)
