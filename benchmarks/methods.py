@@ -1,6 +1,7 @@
 """Compare methods and replay policies on the whole stream, several seeds each.
 
     python -m benchmarks.methods runs/methods [--seeds 3] [--jobs 2] [--since 2024] [--only ARM ...]
+    python -m benchmarks.methods runs/decoder --family causal    # llama-mini instead of t5-mini
     python -m benchmarks.methods runs/methods --finished    # the table of the finished runs
 
 The presets were tuned on 2023 (`benchmarks.tuning`), so the table covers 2024 and 2025. The cost of
@@ -18,6 +19,11 @@ from fki.core.registry import BUILTIN
 from fki.core.types import Version
 
 PRIORITIZED = ("--preset", "t5_prioritized")
+DECODER_ARMS: dict[str, tuple[str, ...]] = {
+    **{n: ("--preset", f"causal_{n}") for n, m in BUILTIN.items() if not m.needs_encoder},
+    "prioritized": ("--preset", "causal_prioritized"),
+    "lora+prioritized": ("--preset", "causal_prioritized", "--method", "lora"),
+}
 ARMS: dict[str, tuple[str, ...]] = {  # name: options of `fki train`
     **{name: ("--preset", f"t5_{name}") for name in BUILTIN},
     "prioritized": PRIORITIZED,
@@ -29,6 +35,7 @@ ARMS: dict[str, tuple[str, ...]] = {  # name: options of `fki train`
     "joint, 6 epochs": ("--preset", "t5_joint", "--set", "num_train_epochs=6"),
     "recadam+prioritized": ("--preset", "t5_recadam", "--set", "replay=prioritized"),
 }
+FAMILIES = {"t5": ARMS, "causal": DECODER_ARMS}
 RETAINED, LEARNED = ("invariant", "initial"), ("updated", "new", "paraphrase", "paraphrase_2")
 HEADER = (
     "method",
@@ -43,9 +50,11 @@ HEADER = (
 )
 
 
-def make_runs(folder: Path, arm: str, version: str, seeds: int) -> list[GridRun]:
+def make_runs(
+    folder: Path, arm: str, preset: tuple[str, ...], version: str, seeds: int
+) -> list[GridRun]:
     """The runs of an arm, one per seed."""
-    arguments = (*ARMS[arm], "--version", version)
+    arguments = (*preset, "--version", version)
     name = arm.replace(", ", "-").replace(" ", "_")
     return [GridRun(folder / f"{name}-s{s}", (*arguments, "--seed", str(s))) for s in range(seeds)]
 
@@ -57,11 +66,16 @@ def main() -> None:
     parser.add_argument("--version", default="quarter", choices=get_args(Version))
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
-    parser.add_argument("--only", nargs="+", default=[*ARMS], choices=[*ARMS], help="arms")
+    parser.add_argument("--only", nargs="+", choices=[*ARMS], help="arms; default: all")
+    parser.add_argument("--family", default="t5", choices=[*FAMILIES], help="of the model")
     parser.add_argument("--since", default="2024", help="first period of the table")
     parser.add_argument("--finished", action="store_true", help="execute nothing")
     options = parser.parse_args()
-    arms = {a: make_runs(options.folder, a, options.version, options.seeds) for a in options.only}
+    presets = FAMILIES[options.family]
+    arms = {
+        arm: make_runs(options.folder, arm, presets[arm], options.version, options.seeds)
+        for arm in options.only or presets
+    }
     if options.finished:
         finished = {arm: [run for run in runs if run.is_done] for arm, runs in arms.items()}
         arms = {arm: runs for arm, runs in finished.items() if runs}

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fki.core.types import RowScored, Score, Step, Stream, Version
+from fki.config.model_family import general_preset
+from fki.core.types import PromptFormat, RowScored, Score, Step, Stream, Version
 from fki.results import Answers, ComparisonResult, EvalResult, ExportResult, TrainResult
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 Target = str | os.PathLike[str]
 OnEvent = Callable[[Step | RowScored], None]
 Format = Literal["hf", "peft", "onnx", "ctranslate2", "ctranslate2_int8", "gguf"]
-DEFAULT_PRESET = "t5_recadam"
+DEFAULT_METHOD = "recadam"
+DEFAULT_PRESET = f"t5_{DEFAULT_METHOD}"
 logger = logging.getLogger("fki")
 
 
@@ -50,9 +52,11 @@ def train(
 
     Args:
         preset: A preset's name, a .toml file or a .json config of the original research code;
-            of several, each is laid over the one before. With `method` alone: "t5_<method>".
+            of several, each is laid over the one before. With `method` alone: "t5_<method>". With
+            a decoder as `model`: "causal_..." instead of "t5_...".
         dataset: A known dataset's name, or a folder.
-        model: "t5-mini", a model folder, or a name on the Hugging Face Hub.
+        model: "t5-mini", "llama-mini", a model folder, a name on the Hugging Face Hub, or
+            "gguf:FILE".
         method: A training method, such as "vanilla", "lora" or "recadam".
         version: Length of a period.
         seed: Random seed.
@@ -95,8 +99,9 @@ def train(
         output_dir=output_dir,
     )
     presets = _as_names(preset)
-    if method is not None and presets == [DEFAULT_PRESET]:
-        presets = ["t5"]
+    if presets == [DEFAULT_PRESET]:
+        family = general_preset(None if model is None else os.fspath(model))
+        presets = [family if method is not None else f"{family}_{DEFAULT_METHOD}"]
     resolved = _resolve(_layers("fki.train(...)", presets, settings | flags))
     check_trackers(track)
     session = build_session(resolved.config, allow_resume=resume)
@@ -219,7 +224,7 @@ def evaluate(
     found = evaluation.evaluate(
         os.fspath(target),
         checkpoint or "",
-        _layers("", ["t5"], {}),
+        _layers("", [general_preset(os.fspath(target))], {}),
         _layers("fki.evaluate(...)", [], settings | flags),
         folder,
     )
@@ -388,7 +393,7 @@ def ask(
     """
     from fki.inference import open_predictor
 
-    config = _resolve(_layers("", ["t5"], {})).config
+    config = _resolve(_layers("", [general_preset(os.fspath(target))], {})).config
     predictor = open_predictor(os.fspath(target), checkpoint or "", config)
     requested = [questions] if isinstance(questions, str) else [*questions]
     _log_notes(predictor.check(requested))
@@ -399,7 +404,7 @@ def load_dataset(
     name_or_folder: Target,
     version: Version = "quarter",
     *,
-    prompt_format: Literal["sentinel", "prefix"] = "sentinel",
+    prompt_format: PromptFormat = "sentinel",
 ) -> Stream:
     """Load a dataset as a stream of periods with its probe sets. Downloads nothing.
 
@@ -408,8 +413,8 @@ def load_dataset(
     Args:
         name_or_folder: A known dataset's name, such as "wiki", or a folder.
         version: Length of a period.
-        prompt_format: Form of the inputs: with a sentinel in place of the answer, or the text
-            before the answer.
+        prompt_format: Form of the inputs, as the setting. It decides which wordings are the same
+            question.
 
     Returns:
         The stream: `periods` in order, each with `facts` and `examples`; `probe_sets`; and `base`,

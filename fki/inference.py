@@ -23,12 +23,13 @@ from fki.exporting.formats.registry import load_format
 from fki.methods.base import Method
 from fki.metrics.answers import normalize_answer
 from fki.modeling.device import select_device
-from fki.modeling.load import describe_cause, load_tokenizer
+from fki.modeling.load import describe_cause, load_tokenizer, make_example_tokenizer
 from fki.modeling.runtime import Runtime, TorchRuntime
 from fki.runs.open_run import find_run, open_model, open_run
 
 MAX_RUNNERS_UP = 50  # the beam search keeps about twice as many texts in memory
 EXPORTED_SETTINGS = ("prompt_format", "input_length", "output_length", "num_beams")
+LATER_SETTINGS = ("start_token",)  # that exports of the first version do not state
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,16 +191,12 @@ def _open_export(target: str) -> Predictor:
     folder = expand_path(target)
     try:
         info = with_new_names(json.loads((folder / EXPORT_INFO).read_text(encoding="utf-8")))
-        config = Config.model_validate({name: info[name] for name in EXPORTED_SETTINGS})
+        stated = [*EXPORTED_SETTINGS, *(name for name in LATER_SETTINGS if name in info)]
+        config = Config.model_validate({name: info[name] for name in stated})
         label, export_format = info["label"], load_format(info["format"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"Cannot read {folder / EXPORT_INFO}: {error!r}.") from None
-    tokenizer = ExampleTokenizer(
-        load_tokenizer(str(folder)),
-        config.input_length,
-        config.output_length,
-        prompt_format=config.prompt_format,
-    )
+    tokenizer = make_example_tokenizer(load_tokenizer(str(folder)), config)
     try:
         runtime = export_format.load(folder, tokenizer)
     except FkiError:

@@ -24,7 +24,7 @@ Presets = Annotated[
         help="Preset name, .toml file, or .json config of the original research code. Repeat to "
         "layer presets; later ones override earlier ones.",
         metavar="NAME",
-        show_default="t5",
+        show_default="t5, or causal for a decoder",
     ),
 ]
 Method = Annotated[str | None, typer.Option(help="Training method: vanilla, lora, recadam ...")]
@@ -32,7 +32,10 @@ Methods = Annotated[
     str | None,
     typer.Option(help="Sweep: comma-separated methods, all, or all,bounds.", metavar="A,B"),
 ]
-Model = Annotated[str | None, typer.Option(help="Base model: t5-mini, a folder, or a Hub name.")]
+Model = Annotated[
+    str | None,
+    typer.Option(help="Base model: t5-mini, llama-mini, a folder, a Hub name, or gguf:FILE."),
+]
 Dataset = Annotated[str | None, typer.Option(help="Dataset: a known name or a folder.")]
 Version = Annotated[
     str | None,
@@ -114,6 +117,14 @@ def checkpoint_name(name: str, best: bool) -> str:
     return "best" if best else name
 
 
+def default_preset(model: str | None, sets: Sequence[str] | None = None) -> str:
+    """The preset of the model that `--model`, `--set` or the environment states, if none is."""
+    from fki.config.model_family import general_preset
+
+    stated = [text.partition("=")[2] for text in sets or () if text.startswith("model=")]
+    return general_preset(model or next(reversed(stated), os.environ.get("FKI_MODEL")))
+
+
 def read_layers(preset: list[str], sets: list[str] | None, **flags: Any) -> "list[Layer]":
     """The layers of settings that these options state, lowest first."""
     from fki.config import presets
@@ -183,7 +194,7 @@ def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
             "continue_from": continue_from,
             "on_nan": on_nan,
         }
-        request = RunRequest(preset or ["t5"], sets, flags, methods, seeds)
+        request = RunRequest(preset or [default_preset(model, sets)], sets, flags, methods, seeds)
         command(request, Show(as_json=as_json), **own)
 
     *shared, _ = signature(with_options).parameters.values()

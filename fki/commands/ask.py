@@ -39,7 +39,8 @@ def ask(
     from fki.inference import open_predictor
 
     show = Show(as_json=as_json)
-    config = resolve(o.read_layers(["t5"], []), options_of=registry.options_of).config
+    layers = o.read_layers([o.default_preset(target)], [])
+    config = resolve(layers, options_of=registry.options_of).config
     predictor = open_predictor(target, o.checkpoint_name(checkpoint, best), config)
     show.note(f"{predictor.name}:")
     for batch in read_batches(questions):

@@ -39,7 +39,7 @@ def evaluate(
     if html:
         check_page_path(html)
         about = compare_run(target)
-    below = o.read_layers(["t5"], [])
+    below = o.read_layers([o.default_preset(target)], [])
     above = o.read_layers([], sets, dataset=dataset, dataset_version=version)
     result = evaluate.evaluate(target, o.checkpoint_name(checkpoint, best), below, above, output)
     show.notes(result.notes)

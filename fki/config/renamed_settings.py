@@ -19,6 +19,7 @@ RENAMED = {  # dotted old name: dotted new name; the table of an option never ch
 ADDED = {  # settings that the first version did not have
     *("coreset", "coreset_ratio", "repeat_num", "stream_seconds", "stream_share"),
     *("replay", "wordings"),
+    *("start_token", "loss_on", "known_only", "gradient_checkpointing"),
 }
 _OLD = {new: old for old, new in RENAMED.items()}
 

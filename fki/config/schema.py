@@ -90,7 +90,8 @@ class Config(BaseModel):
     )
 
     model: NonEmptyText = setting("t5-mini", affects="results")
-    """Model to train: the embedded t5-mini, a folder, or a name on the Hugging Face Hub."""
+    """Model to train, an encoder-decoder or a decoder: the embedded t5-mini, a folder, or a name on
+    the Hugging Face Hub."""
     method: NonEmptyText = setting("vanilla", affects="results")
     """Training method: a built-in method, `peft:NAME` for a method of the library peft, or the name
     of an installed plug-in. `initial` is read as vanilla with check_validation = true: the
@@ -115,14 +116,21 @@ class Config(BaseModel):
     resumed run keeps its share. 0: no limit."""
 
     prompt_format: PromptFormat = setting("sentinel", affects="scoring")
-    """Prompt of a fact: `sentinel` puts a sentinel token in place of the object; `prefix` ends
-    before the object."""
+    """Prompt of a fact. Encoder-decoders: `sentinel` puts a sentinel token in place of the object;
+    `prefix` ends before the object. Decoders: `completion` ends before the object; `question` is a
+    question and "Answer:"; `chat` is a message in the tokenizer's own template."""
+    start_token: NonEmptyText = setting("auto", affects="scoring")
+    """Token before each prompt and document of a decoder. `auto`: the one that the tokenizer adds
+    itself, if any. `none`: no token. Otherwise a token, such as `<|endoftext|>`."""
+    loss_on: Literal["answer", "all"] = setting("answer", affects="results")
+    """Tokens of a fact on which a decoder's loss is: the answer and its end token, or the prompt
+    too. Documents are predicted whole."""
     wordings: PositiveInt = setting(1, affects="results")
     """Number of wordings in which a fact is taught in turn: epoch e uses number e modulo this, or
     modulo the fact's taught wordings if it has fewer. The number of examples stays the same."""
     document_objective: DocumentObjective = setting("span_corruption", affects="results")
-    """Training objective of documents: span corruption of random spans, or of salient spans (names,
-    dates and numbers)."""
+    """Training objective of documents. Encoder-decoders: span corruption of random spans, or of
+    salient spans (names, dates and numbers). Decoders: next_token."""
     input_length: Annotated[int, Field(ge=2)] = setting(64, affects="scoring")
     """Maximum number of input tokens. Longer prompts are truncated; longer documents are split."""
     output_length: PositiveInt = setting(32, affects="scoring")
@@ -148,7 +156,8 @@ class Config(BaseModel):
     train_batch_size."""
     pack_length: NonNegativeInt = setting(128, affects="results")
     """Sequence packing with block-diagonal attention: maximum number of input tokens of a row.
-    The loss equals that of unpacked rows. 0: no packing, as models other than T5 and mT5 need."""
+    The loss equals that of unpacked rows. A model whose attention cannot be restricted so is not
+    packed. 0: no packing."""
     encoder_cache: Literal["auto", "off", "fp32", "bf16"] = setting("auto", affects="results")
     """Disk cache for the outputs of a frozen encoder, which then runs once per period, without
     dropout. auto: fp32 with several epochs. bf16: half the space; not used for scoring."""
@@ -170,7 +179,8 @@ class Config(BaseModel):
     reset_optimizer_per_period: bool = setting(True, affects="results")
     """Reset the optimizer's state at the start of each period."""
     freeze_level: Literal[0, 1, 2] = setting(0, affects="results")
-    """Frozen parameters. 0: none. 1: encoder and embeddings. 2: all that the base model has."""
+    """Frozen parameters. 0: none. 1: embeddings and encoder, or the lower half of a decoder's
+    blocks. 2: all that the base model has."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = setting(0, affects="results")
     """Random seed."""
 
@@ -182,6 +192,9 @@ class Config(BaseModel):
     """Precision of the forward pass in training; weights and optimizer stay fp32. auto: bf16
     if a short measurement at the start finds it faster on this device; a resumed run keeps its
     precision. Scoring is always fp32."""
+    gradient_checkpointing: bool = setting(False, affects="results")
+    """Compute activations again in the backward pass: less memory, a longer step, equal gradients
+    apart from rounding."""
     use_deepspeed: bool = setting(False, affects="results")
     """DeepSpeed. Not supported yet: only false is accepted."""
 
@@ -196,6 +209,10 @@ class Config(BaseModel):
     max_probes_per_set: NonNegativeInt = setting(500, affects="scoring")
     """Maximum number of probes of a keep-set, and of cloze per phase, sampled with a fixed seed.
     0: all."""
+    known_only: bool = setting(False, affects="scoring")
+    """Ask only those facts to keep that the model answers right before training, so that forgetting
+    is measured on what it knew. Decoders that were pretrained elsewhere know a part of them.
+    `fki eval` asks all."""
     num_beams: PositiveInt = setting(1, affects="scoring")
     """Beams in answer generation. 1: greedy decoding."""
     check_validation: bool = setting(False, affects="results")

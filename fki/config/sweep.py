@@ -17,6 +17,7 @@ from fki.config.schema import Config, folder_name, location_settings, to_dict
 from fki.core import registry
 from fki.core.errors import ConfigError
 from fki.core.paths import expand_path
+from fki.core.types import CAUSAL_FORMATS
 
 ALL, BOUNDS = "all", "bounds"  # in place of methods
 MAX_CELLS = 1000  # a higher number is usually a seed that was given as a count
@@ -81,7 +82,9 @@ def plan_sweep(
         ConfigError: an unknown method, an invalid seed, or invalid settings.
     """
     base = resolve(layers_of(), options_of=registry.options_of).config
-    chosen = [{"method": name} for name in _parse_methods(methods)] if methods is not None else [{}]
+    is_decoder = base.prompt_format in CAUSAL_FORMATS
+    names = None if methods is None else _parse_methods(methods, is_decoder=is_decoder)
+    chosen = [{}] if names is None else [{"method": name} for name in names]
     numbers = _parse_seeds(seeds) if seeds is not None else [base.seed]
     if len(chosen) * len(numbers) > MAX_CELLS:
         raise ConfigError(
@@ -116,9 +119,10 @@ def _cell_log(output_log: str, name: str) -> str:
     return str(path.with_name(f"{path.stem}-{name}{path.suffix}"))
 
 
-def _parse_methods(text: str) -> list[str]:
+def _parse_methods(text: str, *, is_decoder: bool) -> list[str]:
     bounds = registry.bound_names()
-    others = [name for name in registry.method_names() if name not in bounds]
+    unfit = registry.encoder_methods() if is_decoder else []
+    others = [name for name in registry.method_names() if name not in (*bounds, *unfit)]
     groups = {ALL: others, BOUNDS: bounds}
     names = [name for part in _split_list(text) for name in groups.get(part, [part])]
     if not names:

@@ -28,15 +28,18 @@ class Builtin:
     summary: str
     is_bound: bool = False  # a bound that other methods are compared with; see `bound_names`
     replay: str = "none"  # of a method: the policy of `replay = "auto"`
+    needs_encoder: bool = False  # does the method refuse decoders?
 
 
 BUILTIN = {
     "vanilla": Builtin("fki.methods.base:Method", "", "Plain fine-tuning on the new facts."),
     "kadapter_2": Builtin(
-        "fki.methods.kadapter:KAdapter2", "kadapter", "Two new blocks parallel to the encoder."
+        "fki.methods.kadapter:KAdapter2", "kadapter", "Two new blocks parallel to the model's own."
     ),
     "kadapter_3": Builtin(
-        "fki.methods.kadapter:KAdapter3", "kadapter", "Three new blocks parallel to the encoder."
+        "fki.methods.kadapter:KAdapter3",
+        "kadapter",
+        "Three new blocks parallel to the model's own.",
     ),
     "lora": Builtin(
         "fki.methods.lora:Lora", "lora", "Low-rank updates of the query and value projections."
@@ -48,7 +51,10 @@ BUILTIN = {
         replay="uniform",
     ),
     "modular": Builtin(
-        "fki.methods.modular:Modular", "modular", "A second, small encoder parallel to the first."
+        "fki.methods.modular:Modular",
+        "modular",
+        "A second, small encoder parallel to the first.",
+        needs_encoder=True,
     ),
     "recadam": Builtin(
         "fki.methods.recadam:RecAdam", "recadam", "Adam with a pull towards the initial weights."
@@ -59,7 +65,10 @@ BUILTIN = {
         "Distillation: the model before the period is the teacher.",
     ),
     "kilm": Builtin(
-        "fki.methods.kilm:Kilm", "kilm", "Text infilling: random spans are hidden with the object."
+        "fki.methods.kilm:Kilm",
+        "kilm",
+        "Text infilling: random spans are hidden with the object.",
+        needs_encoder=True,
     ),
     "joint": Builtin(
         "fki.methods.joint:Joint",
@@ -100,6 +109,11 @@ def _plugins() -> dict[str, EntryPoint]:
 def method_names() -> list[str]:
     """Built-in methods in their order, then plug-ins, sorted."""
     return [*BUILTIN, *_plugins()]
+
+
+def encoder_methods() -> list[str]:
+    """The built-in methods that need an encoder, so that decoders cannot have them."""
+    return [name for name, method in BUILTIN.items() if method.needs_encoder]
 
 
 def bound_names() -> list[str]:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 Version = Literal["day", "week", "month", "quarter", "year", "all"]
 ProbeRole = Literal["keep", "change", "learn"]
-PromptFormat = Literal["sentinel", "prefix"]
-DocumentObjective = Literal["span_corruption", "salient_spans"]
+PromptFormat = Literal["sentinel", "prefix", "completion", "question", "chat"]
+CAUSAL_FORMATS: tuple[PromptFormat, ...] = ("completion", "question", "chat")  # of decoders
+DocumentObjective = Literal["span_corruption", "salient_spans", "next_token"]
 
 UNDATED = date.max  # of the rows of a stream without dates; dated base facts begin before it
 SUBJECT, OBJECT = "[X]", "[Y]"  # the slots of a wording, as in LAMA (Petroni et al., 2019)
@@ -229,7 +230,11 @@ class SegmentIds(NamedTuple):
 
 class Batch(NamedTuple):
     """Padded examples, one per row; with `segment_ids`, several per row, which are packed with
-    block-diagonal attention."""
+    block-diagonal attention.
+
+    A label belongs to the position at which the model predicts it. Those of an encoder-decoder are
+    the decoder's positions, [B, U]; those of a decoder are the input's, and U equals T.
+    """
 
     input_ids: "Tensor"  # [B, T]
     attention_mask: "Tensor"  # [B, T], 1 where a token is real

@@ -4,7 +4,7 @@ import random
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from fki.core.errors import ConfigError
 from fki.core.types import DocumentObjective, Example
@@ -35,6 +35,18 @@ class Chunk(NamedTuple):
 
     ids: "array[int]"
     salient: list[Span]
+
+
+class Chunker(Protocol):
+    """Splits documents into chunks, and makes training pairs of them."""
+
+    def chunk(self, texts: Sequence[str]) -> list[list[Any]]:
+        """The chunks of each document. Raises ConfigError if the lengths are too short."""
+        ...
+
+    def make_pairs(self, example: Example, seed: int) -> list[tuple[list[int], list[int]]]:
+        """(source, target) token ids of each chunk of a document, or of one if it is a piece."""
+        ...
 
 
 class TextChunker:
@@ -97,7 +109,7 @@ class TextChunker:
             marked.append((ids, token_spans(text, ranges)))
         return marked
 
-    def corrupt(self, example: Example, seed: int) -> list[tuple[list[int], list[int]]]:
+    def make_pairs(self, example: Example, seed: int) -> list[tuple[list[int], list[int]]]:
         """(source, target) token ids of each chunk of a document, both ending in EOS.
 
         Only those of one chunk if the example is a piece. The masked spans depend on the seed, the

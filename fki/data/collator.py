@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from fki.core.errors import ConfigError
 from fki.core.formatting import quote_text
 from fki.core.types import Batch, DocumentObjective, Example, PromptFormat, SegmentIds
-from fki.data.chunking import TextChunker
+from fki.data.chunking import Chunker, TextChunker
 from fki.data.prompts import PROMPT_FORMS, SENTINEL
 from fki.data.span_corruption import SENTINELS
 from fki.data.text_infilling import hide_more_spans
@@ -25,7 +25,11 @@ IGNORE_INDEX = -100  # the label of a position that is not scored
 
 
 class TokenizedExample(NamedTuple):
-    """The token ids of an example, or of one chunk of a document; both sides end in EOS."""
+    """The token ids of an example, or of one chunk of a document.
+
+    Both sides end in EOS. The source of a decoder contains the target without its last token, and
+    the target belongs to the source's last positions.
+    """
 
     source: list[int]
     target: list[int]
@@ -95,9 +99,9 @@ class ExampleTokenizer:
         self.blank_ids = frozenset(blanks) - {tokenizer.unk_token_id}
         self.unknown_id = tokenizer.unk_token_id
         self.pad_id = tokenizer.pad_token_id
+        self.ends = frozenset({tokenizer.eos_token_id})  # tokens that end an answer
         self.token_cache = token_cache or TokenCache(make_tokenize(tokenizer))
-        get_ids = self.token_cache.get_ids
-        self.chunker = TextChunker(tokenizer, input_length, output_length, objective, get_ids)
+        self.chunker = self._make_chunker(objective)
 
     def tokenize_sources(self, questions: Sequence[str]) -> list[list[int]]:
         """Token ids of each question, at most `input_length` long, EOS included."""
@@ -118,6 +122,18 @@ class ExampleTokenizer:
         check.add(answers)
         check.raise_if_too_long()
         return self.whole_targets(answers)
+
+    def plain_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of parts of a source, without EOS."""
+        return [ids[:-1] for ids in self.token_cache.get_ids(texts)]
+
+    def unwrap(self, source: list[int]) -> list[int]:
+        """The token ids of a source's text, without EOS."""
+        return source[:-1]
+
+    def wrap(self, body: Sequence[int]) -> list[int]:
+        """The source whose text has these token ids."""
+        return [*body, self.tokenizer.eos_token_id]
 
     def whole_targets(self, answers: Sequence[str]) -> list[list[int]]:
         """Token ids of each answer, of any length, EOS included."""
@@ -143,14 +159,14 @@ class ExampleTokenizer:
         sources = self.tokenize_sources([e.source for _, e in questions])
         targets = self.tokenize_targets([e.target for _, e in questions])
         answered = [
-            (*self._hide(e, source, target, seed), e.id, i)
+            (*self._pair(e, source, target, seed), e.id, i)
             for source, target, (i, e) in zip(sources, targets, questions, strict=True)
         ]
         self.chunker.chunk([e.source for _, e in documents])  # tokenizes all of them in one call
         chunks = [
             (*pair, document.id, i)
             for i, document in documents
-            for pair in self.chunker.corrupt(document, seed)
+            for pair in self.chunker.make_pairs(document, seed)
         ]
         return [TokenizedExample(*parts) for parts in (*answered, *chunks)]
 
@@ -205,7 +221,11 @@ class ExampleTokenizer:
         end = self.tokenizer.eos_token_id
         return ids[: ids.index(end) + 1] if end in ids else ids
 
-    def _hide(
+    def _make_chunker(self, objective: DocumentObjective) -> Chunker:
+        lengths = self.input_length, self.output_length
+        return TextChunker(self.tokenizer, *lengths, objective, self.token_cache.get_ids)
+
+    def _pair(
         self, example: Example, source: list[int], target: list[int], seed: int
     ) -> tuple[list[int], list[int]]:
         """Source and target, with further hidden spans if the example has `infilling`."""

@@ -5,7 +5,9 @@ questions and answers into a model's texts, and the model's output into an answe
 probes are neutral; the tokenization of examples (`collator.py`) applies the form.
 
 `sentinel` is T5's pretraining task (Raffel et al., 2020): `<extra_id_0>` is the blank.
-`prefix` is closed-book completion: the text before the blank, then the answer.
+`prefix` is closed-book completion by an encoder-decoder: the text before the blank, then the
+answer. A decoder reads one of three forms: `completion`, the text before the blank; `question`, a
+question and "Answer:"; `chat`, the question as a user's message in the tokenizer's own template.
 """
 
 import re
@@ -18,6 +20,8 @@ from fki.core.types import BLANK, OBJECT, SUBJECT, Example, Fact, PromptFormat
 SENTINEL, END_SENTINEL = "<extra_id_0>", "<extra_id_1>"
 SENTINEL_PATTERN = re.compile(r"<extra_id_\d+>")
 SPECIAL_TOKEN = re.compile(r"<extra_id_\d+>|</s>|<pad>|<unk>")  # not allowed in answers
+WORD = re.compile(r"\w")
+SENTENCE_END = re.compile(r"[.!?](?=[\s\"'\u201d)]|$)|[\u3002\uff01\uff1f]")
 UNDERSCORES = re.compile(r"[_\uff3f]{3,}")  # also fullwidth, which NFKC folds
 # by precedence: a text with a blank of one kind has none of the kinds after it
 BLANK_KINDS = (
@@ -79,7 +83,69 @@ class PrefixForm(SentinelForm):
         return answer
 
 
-PROMPT_FORMS: dict[PromptFormat, PromptForm] = {"sentinel": SentinelForm(), "prefix": PrefixForm()}
+class ChatForm:
+    """A user's message; `CausalTokenizer` adds the tokenizer's template around it."""
+
+    def source(self, question: str) -> str:
+        """The question, if it is one; else the request to fill in its blank."""
+        before, blank, after = _part_at_blank(question)
+        if before.rstrip().endswith("?") and not WORD.search(after):
+            return before.strip()
+        return f"Fill in the blank: {before}{blank}{after}".strip()
+
+    def target(self, answer: str) -> str:
+        """The answer alone."""
+        return answer
+
+    def read_answer(self, generated: str) -> str:
+        """The text up to the end of its first line, or else of its first sentence."""
+        return SENTENCE_END.split(first_line(generated), maxsplit=1)[0].strip()
+
+
+class QuestionForm(ChatForm):
+    """A question, and "Answer:" on the next line."""
+
+    def source(self, question: str) -> str:
+        """The question of a chat, in the form of a quiz."""
+        return f"Question: {super().source(question)}\nAnswer:"
+
+    def target(self, answer: str) -> str:
+        """The answer behind a space, which belongs to its first token."""
+        return f" {answer}"
+
+
+class CompletionForm(QuestionForm):
+    """The text before the blank.
+
+    A blank with words after it, with no text before it, or without a space before it cannot be
+    completed; the form of such a question is that of `QuestionForm`.
+    """
+
+    def source(self, question: str) -> str:
+        """The text up to the space before the blank."""
+        before, _, after = _part_at_blank(question)
+        is_last = not WORD.search(after) and before[-1:].isspace()
+        return before.rstrip() if is_last and before.strip() else super().source(question)
+
+
+def first_line(text: str) -> str:
+    """The first line that is not empty."""
+    return text.strip().partition("\n")[0].strip()
+
+
+def _part_at_blank(question: str) -> tuple[str, str, str]:
+    """The text before the blank, the blank, and the text after it; a blank at the end if none."""
+    before, blank, after = UNDERSCORES.sub(BLANK, question, count=1).partition(BLANK)
+    return (before, blank, after) if blank else (f"{question} ", BLANK, "")
+
+
+PROMPT_FORMS: dict[PromptFormat, PromptForm] = {
+    "sentinel": SentinelForm(),
+    "prefix": PrefixForm(),
+    "completion": CompletionForm(),
+    "question": QuestionForm(),
+    "chat": ChatForm(),
+}
 
 
 def find_special_token(text: str) -> str:

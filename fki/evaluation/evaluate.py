@@ -190,14 +190,7 @@ def score_all_probes(
     stream = open_stream(config.dataset, config.dataset_version, config.prompt_format)
     phases = make_phases(stream, config)
     accelerator = make_accelerator()
-    tokenizer = make_example_tokenizer(
-        loaded.base.tokenizer,
-        config.input_length,
-        config.output_length,
-        document_objective=config.document_objective,
-        prompt_format=config.prompt_format,
-        device=accelerator.device,
-    )
+    tokenizer = make_example_tokenizer(loaded.base.tokenizer, config, accelerator.device)
     evaluator = Evaluator(
         tokenizer,
         config,

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from torch import Tensor
 
 from fki.config.schema import Config
 from fki.core.errors import FkiError
@@ -31,7 +30,8 @@ from fki.metrics.answers import accuracy, exact_match, f1
 from fki.metrics.draws import to_scalar
 from fki.metrics.pooling import perplexity
 from fki.modeling.accepted_answers import AcceptedAnswers
-from fki.modeling.decoding import DecodedAnswer, EncodedInputs, decode, score_targets
+from fki.modeling.architecture import Architecture, architecture_of
+from fki.modeling.decoding import DecodedAnswer, EncodedInputs
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
 
 NEAR_TIE = 1e-4  # logits: rounding decides between two tokens that are closer than this
@@ -117,13 +117,14 @@ class Evaluator:
         groups = self._fetch_groups(names, examples)
         scores: dict[int, ProbeScores] = {}
         decoded: dict[int, DecodedAnswer] = {}
-        undecoded: dict[int, Tensor] = {}  # [T, D], the encoder's output
+        undecoded: dict[int, Any] = {}  # sources, as `EncodedInputs.unpadded` returns them
+        architecture = architecture_of(model)
         for chosen in self._iter_batches(examples):
             batch = self.tokenizer.collate([examples[i] for i in chosen])
             patched = self._patch_encoder(batch, [groups.get(i) for i in chosen])
             batch = batch.to(self.accelerator.device)
             with patched:
-                inputs = EncodedInputs.encode(model, batch)
+                inputs = architecture.encode(model, batch)
             batch_scores = self._score_answers(model, inputs, [probes[i] for i in chosen])
             for row, (i, score) in enumerate(zip(chosen, batch_scores, strict=True)):
                 scores[i] = score
@@ -138,18 +139,26 @@ class Evaluator:
         return [self._make_prediction(probes[i], decoded[i], scores[i]) for i in range(len(probes))]
 
     def _decode(
-        self, model: Any, undecoded: dict[int, Tensor], examples: Sequence[TokenizedExample]
+        self, model: Any, undecoded: dict[int, Any], examples: Sequence[TokenizedExample]
     ) -> dict[int, DecodedAnswer]:
         """Decode the remaining probes, regrouped into full batches."""
         decoded: dict[int, DecodedAnswer] = {}
-        numbers = [*undecoded]
+        numbers, architecture = [*undecoded], architecture_of(model)
         for part in self._iter_batches([examples[i] for i in numbers]):
             chosen = [numbers[row] for row in part]
-            inputs = EncodedInputs.stack([undecoded[i] for i in chosen])
-            length, beams = self.config.output_length, self.config.num_beams
-            answers = decode(model, inputs, length=length, beams=beams)
+            inputs = architecture.stack([undecoded[i] for i in chosen])
+            answers = self._decode_batch(architecture, model, inputs)
             decoded.update(zip(chosen, answers, strict=True))
         return decoded
+
+    def _decode_batch(
+        self, architecture: Architecture, model: Any, inputs: EncodedInputs
+    ) -> list[DecodedAnswer]:
+        length, beams = self.config.output_length, self.config.num_beams
+        if beams == 1:
+            return architecture.decode(model, inputs, self.tokenizer, length=length)
+        best = architecture.beam_search(model, inputs, self.tokenizer, length=length, beams=beams)
+        return [DecodedAnswer(tokens, None) for [tokens] in best]
 
     def _make_prediction(
         self, probe: Probe, decoded: DecodedAnswer, scores: ProbeScores
@@ -201,14 +210,14 @@ class Evaluator:
             if self.tokenizer.can_represent(target)
         ]
         best = [ProbeScores(float("-inf"), 0, None)] * len(probes)
-        forced_answers = score_targets(model, inputs, pairs, self.tokenizer)
+        forced_answers = architecture_of(model).score_targets(model, inputs, pairs, self.tokenizer)
         for (i, target), forced in zip(pairs, forced_answers, strict=True):
             if not math.isfinite(forced.log_likelihood):
                 raise FkiError(
                     "The model produced NaN or infinite logits: training has diverged.",
                     hint=f"Try a learning rate below {self.config.learning_rate:g}.",
                 )
-            greedy = DecodedAnswer(target, forced.margin) if forced.is_greedy else best[i].greedy
+            greedy = forced.greedy or best[i].greedy
             candidate = ProbeScores(forced.log_likelihood, len(target), greedy)
             likeliest = max(candidate, best[i], key=lambda scores: scores.log_likelihood)
             best[i] = likeliest._replace(greedy=greedy)

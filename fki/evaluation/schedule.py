@@ -11,7 +11,7 @@ its answer is no longer correct, and losing it is not forgetting.
 import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import partial
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from fki.config.schema import Config
 from fki.core.calendar import parse_date
 from fki.core.errors import ConfigError
 from fki.core.probe_sets import BASE, CLOZE, matrix_probe_sets
-from fki.core.types import Period, Probe, ProbeSet, Stream
+from fki.core.types import Period, Prediction, Probe, ProbeSet, Stream
 from fki.data.collator import ExampleTokenizer, TargetCheck
 from fki.data.input_checks import SourceCheck, SpellingCheck
 from fki.data.lazy_sequence import LazyProbes, LazySequence
@@ -104,6 +104,31 @@ class ProbeSchedule:
             for cell in valid
             if cell.column in (in_matrix if cell.probe_set in self.matrix_sets else just_learned)
         ]
+
+    def keep_known(
+        self, keep_sets: Collection[str], predict: Callable[[Sequence[Probe]], list[Prediction]]
+    ) -> list[str]:
+        """Ask from now on only the facts to keep that are answered right. Returns notes.
+
+        Args:
+            keep_sets: the names of the sets to keep.
+            predict: by the model before training.
+        """
+        counts: dict[str, list[int]] = {}
+        cells = list[ProbeCell]()
+        for cell in self.cells:
+            if cell.probe_set not in keep_sets:
+                cells.append(cell)
+                continue
+            probes = [*cell.probes]
+            known = [p for p, answer in zip(probes, predict(probes), strict=True) if answer.em]
+            total = counts.setdefault(cell.probe_set, [0, 0])
+            total[0], total[1] = total[0] + len(known), total[1] + len(probes)
+            if known:
+                cells.append(cell._replace(probes=known))
+        self.cells = cells
+        listed = ", ".join(f"{known:,} of {n:,} in {name}" for name, (known, n) in counts.items())
+        return [f"known_only: the model knows {listed}; only these are asked."] if counts else []
 
     def row_name(self, t: int) -> str:
         """The name of row t: "base", or the phase before the evaluation."""

@@ -183,6 +183,7 @@ def _write_export_info(
             "base_model": display_name(config.model),
             "method": config.method,
             "prompt_format": config.prompt_format,
+            "start_token": config.start_token,
             "input_length": config.input_length,
             "output_length": config.output_length,
             "num_beams": config.num_beams,

@@ -119,7 +119,7 @@ def build_metadata(
         license=base.license or None,
         language="en",
         library_name=exported.format.library,
-        tags=["t5", "knowledge-injection", "fki", method],
+        tags=[exported.loaded.base.model.config.model_type, "knowledge-injection", "fki", method],
         model_name=Path(name).name,
         eval_results=results or None,
         **extra,

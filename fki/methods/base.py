@@ -29,7 +29,8 @@ from fki.core.errors import ConfigError
 from fki.core.types import Example, Period
 from fki.data.collator import ExampleTokenizer
 from fki.methods.adafactor import Adafactor, adafactor_bytes
-from fki.modeling.encoder_cache import FrozenEncoder, detect_frozen_encoder
+from fki.modeling.architecture import architecture_of
+from fki.modeling.encoder_cache import FrozenEncoder
 
 
 class OptimizerBytes(NamedTuple):
@@ -242,7 +243,7 @@ class Method:
 
     def frozen_encoder(self, model: nn.Module) -> FrozenEncoder | None:
         """The part of the encoder that does not change in a run, for the encoder cache; or None."""
-        return detect_frozen_encoder(model.get_encoder())  # type: ignore[operator]
+        return architecture_of(model).frozen_encoder(model)
 
     def notes(self, steps: int) -> dict[str, float]:
         """Resolved values that `fki plan` shows, for a period of `steps` optimizer steps."""
@@ -252,16 +253,26 @@ class Method:
 def unfrozen_parameters(model: PreTrainedModel, freeze_level: int) -> list[nn.Parameter]:
     """The base model's parameters that train at a freeze level.
 
-    0: all. 1: all except the encoder and the input embeddings. A head that is tied to the
-    embeddings is then frozen too; an untied head belongs to the decoder and trains. 2: none.
+    0: all. 1: of an encoder-decoder all except the encoder and the input embeddings; of a decoder
+    all except the embeddings and the lower half of the blocks. A head that is tied to the
+    embeddings is then frozen too; an untied one trains. 2: none.
     """
     if freeze_level == 2:
         return []
     frozen: set[int] = set()
     if freeze_level == 1:
-        frozen.update(map(id, model.get_encoder().parameters()))
-        frozen.update(map(id, model.get_input_embeddings().parameters()))
+        frozen.update(map(id, architecture_of(model).lower_parameters(model)))
     return [p for p in model.parameters() if id(p) not in frozen]
+
+
+def require_encoder(model: Any, config: Config, why: str) -> None:
+    """Raises ConfigError if the model is a decoder; `why` completes the sentence about it."""
+    if not architecture_of(model).has_encoder:
+        raise ConfigError(
+            f"method = '{config.method}' {why}; '{config.model}' is a decoder.",
+            hint="Methods for decoders: vanilla, lora, recadam, mixreview, kadapter_2, kd, "
+            "joint, retrieval, peft:NAME",
+        )
 
 
 def train_only(model: nn.Module, parameters: Iterable[nn.Parameter]) -> None:

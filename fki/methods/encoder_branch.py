@@ -5,7 +5,7 @@ encoder; an export contains the code of that module. In the original code the br
 model's forward pass, and `generate` did not use it.
 """
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -32,6 +32,7 @@ class BranchMethod(base.Method):
     """A method with a branch beside the encoder; subclasses define the branch."""
 
     options: BranchOptions
+    requirement: ClassVar[str] = "adds a branch beside the encoder"
 
     def default_scale(self) -> float:
         """The scale if the options do not set one."""
@@ -48,8 +49,20 @@ class BranchMethod(base.Method):
     def prepare(self, model: PreTrainedModel) -> nn.Module:
         """Add the branch, which trains beside the unfrozen parameters of the base model.
 
-        Raises ConfigError if the model is not a T5, or if the options do not fit it.
+        Raises ConfigError if the method cannot add it to the model.
         """
+        unfrozen = base.unfrozen_parameters(model, self.config.freeze_level)
+        base_ids = set(map(id, model.parameters()))
+        scale = self.default_scale() if self.options.scale is None else self.options.scale
+        with torch.device(model.device):
+            self.add_branch(model, scale)
+        added = [p for p in model.parameters() if id(p) not in base_ids]
+        base.train_only(model, [*unfrozen, *added])
+        return model
+
+    def add_branch(self, model: Any, scale: float) -> None:
+        """Replace the encoder by one with the branch. Raises ConfigError unless it is a T5's."""
+        base.require_encoder(model, self.config, self.requirement)
         inner: Any = model.get_encoder()
         if not hasattr(inner, "final_layer_norm"):
             raise ConfigError(
@@ -57,28 +70,32 @@ class BranchMethod(base.Method):
                 f"'{model.config.model_type}'.",
                 hint="Use vanilla, lora, mixreview or recadam with this model.",
             )
-        unfrozen = base.unfrozen_parameters(model, self.config.freeze_level)
-        base_ids = set(map(id, model.parameters()))
-        scale = self.default_scale() if self.options.scale is None else self.options.scale
-        with torch.device(inner.device):
-            encoder = self.build_encoder(inner, scale)
+        encoder = self.build_encoder(inner, scale)
         if self.options.branch_init == "base":
             self.zero_branch(encoder)
         model.encoder = encoder
-        added = [p for p in encoder.parameters() if id(p) not in base_ids]
-        base.train_only(model, [*unfrozen, *added])
-        return model
 
     def frozen_encoder(self, model: nn.Module) -> FrozenEncoder | None:
         """The inner encoder, with the hidden states that the branch reads."""
-        encoder = model.get_encoder()  # type: ignore[operator]
+        encoder = getattr(model, "encoder", None)
+        if not isinstance(encoder, EncoderWithBranch):
+            return super().frozen_encoder(model)
         return detect_frozen_encoder(encoder.inner, encoder.taps)
 
     def fold(self, model: nn.Module) -> PreTrainedModel:
-        """Raises CannotFold: the encoder of a plain T5 has no branch."""
+        """Raises CannotFold: a plain model has no branch."""
+        if not isinstance(getattr(model, "encoder", None), EncoderWithBranch):
+            raise self._no_such_decoder()
         raise CannotFold(
             f"{self.config.method} adds a branch beside the encoder; a plain model has none.",
             hint="Try: --to hf, which exports the code of the model too.",
+        )
+
+    def _no_such_decoder(self) -> CannotFold:
+        return CannotFold(
+            f"{self.config.method} adds blocks beside the decoder's own; transformers has no such "
+            "model.",
+            hint="Ask the run itself: fki ask RUN ...",
         )
 
     def bundle(self, model: nn.Module) -> PreTrainedModel:
@@ -87,6 +104,8 @@ class BranchMethod(base.Method):
         Raises CannotFold if the base model is neither a T5 nor an mT5.
         """
         assert isinstance(model, PreTrainedModel)
+        if not isinstance(getattr(model, "encoder", None), EncoderWithBranch):
+            raise self._no_such_decoder()
         if model.config.model_type not in ("t5", "mt5"):
             raise CannotFold(
                 f"{self.config.method} can be exported only with a T5 or mT5 as its base; "

@@ -1,14 +1,16 @@
-"""K-Adapter for T5: k transformer blocks that read the encoder's layers and add to its output.
+"""K-Adapter: k transformer blocks that read a model's layers and add to their output.
 
 K-Adapter (Wang et al., 2021) trains small adapters beside a frozen model. This is the variant of
-Jang et al. (2022): k of T5's own encoder blocks, without a bottleneck. With H[i] the encoder's
-hidden states (0: embeddings, i: output of block i - 1) and H its final output:
+Jang et al. (2022): k of the model's own blocks, without a bottleneck, beside the encoder of a T5
+or beside the blocks of a decoder. With H[i] the hidden states (0: embeddings, i: output of block
+i - 1) and H the final output:
 
     x_0 = 0;   x_{j+1} = Block_j(H[tap_j] + x_j);   output = H + scale * Norm(x_k)
 
-The blocks receive the padding mask and share the position bias of the first one, as T5's own
-blocks do. `mode = "parallel"` is the kadapter2 and kadapter3 of CFInjectBench: the mean of k
-modules of two blocks each, which differ only in their random initialization.
+T5's blocks receive the padding mask and share the position bias of the first one. A decoder's
+blocks are causal and receive what the model's own blocks receive. `mode = "parallel"` is the
+kadapter2 and kadapter3 of CFInjectBench: the mean of k modules of two blocks each, which differ
+only in their random initialization.
 """
 
 from typing import Any, ClassVar, Literal
@@ -20,6 +22,8 @@ from transformers import PreTrainedModel
 from fki.core.errors import ConfigError
 from fki.methods import base
 from fki.methods.encoder_branch import BranchMethod, BranchOptions
+from fki.modeling.architecture import architecture_of
+from fki.modeling.causal_adapter import add_decoder_adapters, decoder_depth
 from fki.modeling.modeling_fki import KAdapterEncoder
 
 
@@ -27,7 +31,8 @@ class KAdapterOptions(BranchOptions):
     """The table `[kadapter]`, which kadapter_2 and kadapter_3 share."""
 
     layers: list[int] = Field([])
-    """Hidden state that each block reads, 0 to the encoder's depth; empty: chosen by the depth."""
+    """Hidden state that each block reads, 0 to the model's depth; empty: chosen by the depth. The
+    last one that a decoder's block can read is the input of its last block."""
     mode: Literal["stacked", "parallel"] = "stacked"
     """One module of k blocks, or k modules of two blocks each."""
 
@@ -40,12 +45,25 @@ class KAdapter(BranchMethod):
     options: KAdapterOptions
     k: ClassVar[int]
 
+    def add_branch(self, model: Any, scale: float) -> None:
+        """Add the adapters. Raises ConfigError if the model has no place for them."""
+        if architecture_of(model).has_encoder:
+            super().add_branch(model, scale)
+            return
+        adapters = add_decoder_adapters(model, scale, self.all_taps(decoder_depth(model) - 1))
+        if self.options.branch_init == "base":
+            for adapter in adapters:
+                nn.init.zeros_(adapter.norm.weight)
+
+    def all_taps(self, depth: int) -> list[list[int]]:
+        """The hidden states that the blocks of each adapter read; `depth` is the last one."""
+        is_stacked = self.options.mode == "stacked"
+        taps = self.taps(self.k if is_stacked else 2, depth)
+        return [taps] * (1 if is_stacked else self.k)
+
     def build_encoder(self, inner: PreTrainedModel, scale: float) -> KAdapterEncoder:
         """Add the adapters to the encoder. Raises ConfigError if a tap is outside of the model."""
-        is_stacked = self.options.mode == "stacked"
-        taps = self.taps(self.k if is_stacked else 2, inner.config.num_layers)
-        modules = 1 if is_stacked else self.k
-        return KAdapterEncoder(inner, scale, [taps] * modules)
+        return KAdapterEncoder(inner, scale, self.all_taps(inner.config.num_layers))
 
     def zero_branch(self, encoder: Any) -> None:
         """Set the weights of the adapters' norms to 0."""
@@ -53,7 +71,7 @@ class KAdapter(BranchMethod):
             nn.init.zeros_(adapter.norm.weight)
 
     def taps(self, blocks: int, depth: int) -> list[int]:
-        """The hidden state that each block reads, in an encoder of `depth` blocks.
+        """The hidden state that each block reads, from 0 to `depth`.
 
         The default is the published 1 and 11, limited to the depth; a third block in the middle
         reads the state half way. Raises ConfigError if a stated one is outside of the model.
@@ -64,7 +82,7 @@ class KAdapter(BranchMethod):
             return [1, min(11, last)] if blocks == 2 else [1, max(1, depth // 2), last]
         if len(chosen) != blocks or not all(0 <= tap <= depth for tap in chosen):
             raise ConfigError(
-                f"kadapter.layers must be {blocks} numbers from 0 to {depth}, the encoder's depth, "
+                f"kadapter.layers must be {blocks} numbers from 0 to {depth}, the model's depth, "
                 f"not {chosen}.",
                 hint="Leave it out to choose them by the depth.",
             )

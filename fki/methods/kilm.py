@@ -42,7 +42,8 @@ class Kilm(base.Method):
     options: KilmOptions
 
     def prepare(self, model: PreTrainedModel) -> nn.Module:
-        """As vanilla. Raises ConfigError for a prompt without a blank."""
+        """As vanilla. Raises ConfigError for a decoder, and for a prompt without a blank."""
+        base.require_encoder(model, self.config, "hides spans and lets the decoder fill them in")
         if self.config.prompt_format != "sentinel":
             raise ConfigError(
                 "kilm trains the model to fill blanks; the probes of prompt_format = "

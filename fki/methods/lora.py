@@ -14,13 +14,15 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from pydantic import Field
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from fki.core.errors import ConfigError
 from fki.methods import base
+from fki.modeling.architecture import architecture_of
 
 # peft warns of ties by the config; `check_targets` looks at the weights
 TIE_WARNING = "Model (has|with) `tie_word_embeddings"
-MAPS = (nn.Linear, nn.Embedding)  # modules that peft can add to
+MAPS = (nn.Linear, nn.Embedding, Conv1D)  # modules that peft can add to
 
 
 class LoraOptions(base.Options):
@@ -33,7 +35,8 @@ class LoraOptions(base.Options):
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout on the input of A."""
     target_modules: list[str] = Field(["q", "v"], min_length=1)
-    """Names of the linear maps that receive an addition; a map must have weights of its own."""
+    """Names of the linear maps that receive an addition; a map must have weights of its own. `q`
+    and `v` are the query and value maps, by the names that the model has for them."""
 
 
 class Lora(base.Method):
@@ -48,15 +51,18 @@ class Lora(base.Method):
 
         Raises ConfigError if a target is not a map of its own in the model.
         """
-        check_targets(model, self.options.target_modules, self.config.model)
+        architecture = architecture_of(model)
+        targets = architecture.find_maps(model, self.options.target_modules)
+        check_targets(model, targets, self.config.model)
         unfrozen = base.unfrozen_parameters(model, self.config.freeze_level)
         settings = LoraConfig(
             r=self.options.r,
             lora_alpha=self.options.alpha,
             lora_dropout=self.options.dropout,
-            target_modules=list(self.options.target_modules),
+            target_modules=targets,
             bias="none",
-            task_type="SEQ_2_SEQ_LM",
+            fan_in_fan_out=has_turned_maps(model, targets),
+            task_type=architecture.task_type,
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # peft uses an old transformers API
@@ -81,7 +87,7 @@ def check_targets(model: PreTrainedModel, targets: Sequence[str], name: str) -> 
     Raises ConfigError if a target matches nothing, a module that is no map, or as `check_ties`.
     """
     modules = dict(model.named_modules(remove_duplicate=False))
-    linear = [path for path, module in modules.items() if isinstance(module, nn.Linear)]
+    linear = [path for path, module in modules.items() if isinstance(module, nn.Linear | Conv1D)]
     maps = dict.fromkeys(path.rpartition(".")[2] for path in linear)
     for target in targets:
         found = find_modules(model, target)
@@ -108,6 +114,11 @@ def check_ties(model: PreTrainedModel, targets: Sequence[str], name: str, key: s
                 "module (tied embeddings), so an addition to it cannot be folded or exported.",
                 hint=f"Leave out '{target}', or train a model whose weights are not tied.",
             )
+
+
+def has_turned_maps(model: PreTrainedModel, targets: Sequence[str]) -> bool:
+    """Are the targets' weights stored as [inputs, outputs], as GPT-2's?"""
+    return any(isinstance(m, Conv1D) for name in targets for m in find_modules(model, name))
 
 
 def find_modules(model: PreTrainedModel, target: str) -> list[nn.Module]:

@@ -33,6 +33,7 @@ class Modular(BranchMethod):
     table: ClassVar[str] = "modular"
     Options: ClassVar[type[base.Options]] = ModularOptions
     options: ModularOptions
+    requirement: ClassVar[str] = "adds a second encoder beside the first"
 
     def default_scale(self) -> float:
         """0.05 for a small second encoder, 0.1 for one of the same size."""

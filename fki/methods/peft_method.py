@@ -34,6 +34,7 @@ from fki.core.errors import CannotFold, ConfigError, did_you_mean
 from fki.core.registry import PEFT_PREFIX
 from fki.methods import base
 from fki.methods.lora import check_ties
+from fki.modeling.architecture import architecture_of
 
 TOLERANCE = 1e-4  # of logits in fp32, relative to the largest; the order of summation may differ
 PROBE_TOKENS = 8  # of the input on which a prepared model is compared with its base
@@ -83,6 +84,7 @@ class Peft(base.Method):
         """
         kind = self.options.kind
         settings = make_config(kind, self.options.model_dump(exclude_none=True))
+        settings.task_type = architecture_of(model).task_type
         if isinstance(targets := getattr(settings, "target_modules", None), list | set):
             check_ties(model, sorted(targets), self.config.model, "peft.target_modules")
         unfrozen = base.unfrozen_parameters(model, self.config.freeze_level)
@@ -180,7 +182,7 @@ def _option_type(hint: Any) -> Any:
 
 def make_config(kind: str, options: Mapping[str, Any]) -> PeftConfig:
     """peft's configuration of a kind, with these options. Raises what its class raises."""
-    return _config_class(kind)(**{**VARIANTS.get(kind, {}), **options}, task_type="SEQ_2_SEQ_LM")
+    return _config_class(kind)(**{**VARIANTS.get(kind, {}), **options})
 
 
 def _config_class(kind: str) -> type[PeftConfig]:
@@ -198,7 +200,7 @@ def _add_modules(model: PreTrainedModel, settings: PeftConfig, kind: str) -> nn.
             raise _peft_error(kind, error) from error
     except Exception as error:  # peft raises many types
         raise _peft_error(kind, error) from error
-    settings.target_modules = {"q", "v"}
+    settings.target_modules = {*architecture_of(model).find_maps(model, ["q", "v"])}
     try:
         return get_peft_model(model, settings)
     except Exception as error:
@@ -240,10 +242,8 @@ def _probe(model: nn.Module) -> Tensor:
 
 
 def _run(model: nn.Module) -> Tensor:
-    ids = torch.arange(1, PROBE_TOKENS + 1, device=next(model.parameters()).device)[None]
-    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "decoder_input_ids": ids}
-    logits: Tensor = model(**inputs).logits
-    return logits
+    architecture = architecture_of(model)
+    return architecture.logits(model, architecture.trial_batch(model, PROBE_TOKENS, PROBE_TOKENS))
 
 
 @contextmanager

@@ -145,13 +145,15 @@ class Retrieval(base.Method):
         """
         parts = [part.strip() for part in SLOTS.split(self.options.prompt) if part.strip()]
         texts = [*dict.fromkeys([*chain.from_iterable(passages), *parts])]
-        known = dict(zip(texts, tokenizer.token_cache.get_ids(texts), strict=True))
+        known = dict(zip(texts, tokenizer.plain_ids(texts), strict=True))
         rows = []
         for found, question in zip(passages, tokenizer.tokenize_sources(questions), strict=True):
-            read = [id for passage in found for id in known[passage][:-1]]  # without EOS
-            slots = {PASSAGES: read[: self.options.passage_tokens], QUESTION: question[:-1]}
-            filled = [slots.get(part, known[part][:-1]) for part in parts]
-            rows.append([*chain.from_iterable(filled), question[-1]] if found else question)
+            read = [id for passage in found for id in known[passage]]
+            asked = tokenizer.unwrap(question)
+            slots = {PASSAGES: read[: self.options.passage_tokens], QUESTION: asked}
+            filled = [slots[part] if part in slots else known[part] for part in parts]
+            body = [*chain.from_iterable(filled)]
+            rows.append(tokenizer.wrap(body) if found else question)
         return rows
 
     def check_inputs(
@@ -160,8 +162,7 @@ class Retrieval(base.Method):
         """A note if k passages may exceed `passage_tokens`, with the number that holds them."""
         k, limit, longest = self.options.k, self.options.passage_tokens, 0
         for part in examples:
-            lengths = tokenizer.token_cache.get_lengths(self.split_passages(part))
-            longest = max(longest, int(lengths.max(initial=1)) - 1)  # without EOS
+            longest = max(longest, *map(len, tokenizer.plain_ids(self.split_passages(part))), 0)
         if k * longest <= limit:
             return []
         return [

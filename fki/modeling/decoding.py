@@ -1,4 +1,4 @@
-"""Log-likelihoods of given answers and decoded answers, from the encoder's output.
+"""What the decoding of all architectures shares: scored and decoded answers, the greedy loop.
 
 Greedy decoding is a loop of its own for two reasons. It reports the margin: the smallest distance
 between the likeliest token and the second likeliest. And it drops finished rows from the batch,
@@ -6,86 +6,62 @@ where `generate` computes every row until the longest one ends. Beam search is `
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
-from transformers.modeling_outputs import BaseModelOutput
 
 from fki.core.types import Batch
-from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.metrics.likelihood import token_nll
-from fki.modeling.seq2seq import scored_logits
 
 MAX_TARGET_TOKENS = 2048  # of a forward pass; each token needs a row of logits over the vocabulary
 
-
-class EncodedInputs(NamedTuple):
-    """The encoder's output for a batch of sources, as the decoder reads it."""
-
-    states: Tensor  # [B, T, D], the last hidden states
-    mask: Tensor  # [B, T], 1 where a token is real
-
-    @staticmethod
-    def encode(model: Any, batch: Batch) -> "EncodedInputs":
-        """Run the model's encoder on a batch of sources."""
-        out = model.get_encoder()(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
-        return EncodedInputs(out.last_hidden_state, batch.attention_mask)
-
-    @staticmethod
-    def stack(rows: Sequence[Tensor]) -> "EncodedInputs":
-        """A batch of rows of any lengths, as `unpadded` returns them."""
-        mask = [torch.ones(len(row), dtype=torch.long, device=row.device) for row in rows]
-        states = pad_sequence([*rows], batch_first=True)
-        return EncodedInputs(states, pad_sequence(mask, batch_first=True))
-
-    def unpadded(self, row: int, length: int) -> Tensor:
-        """A copy of the states of one source with this number of tokens, [length, D]."""
-        return self.states[row, :length].clone()
-
-    def select(self, rows: Sequence[int] | Tensor) -> "EncodedInputs":
-        """The given rows, in any order and number."""
-        index = torch.as_tensor(rows, device=self.mask.device)
-        return EncodedInputs(self.states.index_select(0, index), self.mask.index_select(0, index))
-
-
-class ForcedAnswer(NamedTuple):
-    """A given target, scored in a teacher-forced pass."""
-
-    log_likelihood: float  # nats
-    margin: float  # logits: the smallest distance between the two likeliest tokens
-    is_greedy: bool  # does greedy decoding produce exactly this target?
+Pairs = Sequence[tuple[int, list[int]]]  # the row of a source in its batch, and a target
 
 
 class DecodedAnswer(NamedTuple):
     """The output of greedy decoding or the best beam."""
 
     tokens: list[int]
-    margin: float | None  # as in ForcedAnswer; None for beam search
+    margin: float | None  # logits: the smallest distance between the two likeliest tokens, greedy
 
 
-def score_targets(
-    model: Any,
-    inputs: EncodedInputs,
-    pairs: Sequence[tuple[int, list[int]]],
-    tokenizer: ExampleTokenizer,
-) -> list[ForcedAnswer]:
-    """Score (row of `inputs`, target) pairs in teacher-forced passes; results in the same order."""
-    scored: list[ForcedAnswer] = []
-    for part in _batch_by_tokens(pairs):
-        rows = inputs.select([row for row, _ in part])
-        examples = [TokenizedExample([0], target) for _, target in part]
-        batch = tokenizer.collate(examples).to(rows.mask.device)
-        batch = batch._replace(attention_mask=rows.mask)
-        outputs = BaseModelOutput(last_hidden_state=rows.states)
-        scored += _score_logits(scored_logits(model, batch, model, encoder_outputs=outputs), batch)
-    return scored
+class ForcedAnswer(NamedTuple):
+    """A given target, scored in a teacher-forced pass."""
+
+    log_likelihood: float  # nats
+    greedy: DecodedAnswer | None  # the output of greedy decoding, if it is this target
 
 
-def _batch_by_tokens(
-    pairs: Sequence[tuple[int, list[int]]],
-) -> Iterator[list[tuple[int, list[int]]]]:
+class EncodedInputs(Protocol):
+    """A batch of sources, in the form that scoring and decoding continue from."""
+
+    def unpadded(self, row: int, length: int) -> Any:
+        """A copy of one source with this number of tokens, for `stack`."""
+        ...
+
+
+class ForcedTokens(NamedTuple):
+    """The tokens of a target in a teacher-forced pass."""
+
+    log_likelihood: float  # nats
+    margin: float  # as in DecodedAnswer
+    likeliest: list[int]  # at each position, after the target's tokens before it
+
+
+class GreedySteps(Protocol):
+    """The steps of greedy decoding for a batch of sources."""
+
+    def advance(self, tokens: Tensor) -> Tensor:
+        """Append a token [B, 1] to each row. Returns the logits [B, V] of the next one."""
+        ...
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop all other rows of the batch."""
+        ...
+
+
+def batch_by_tokens(pairs: Pairs) -> Iterator[Pairs]:
     """The pairs in order, in batches of at most MAX_TARGET_TOKENS."""
     batch: list[tuple[int, list[int]]] = []
     tokens = 0
@@ -99,19 +75,20 @@ def _batch_by_tokens(
         yield batch
 
 
-def _score_logits(logits: Tensor, batch: Batch) -> list[ForcedAnswer]:
-    """One ForcedAnswer for each row; `logits` [N, V] belong to the batch's scored positions."""
+def score_logits(logits: Tensor, batch: Batch) -> list[ForcedTokens]:
+    """The scores of each row; `logits` [N, V] belong to the batch's scored positions."""
     labels = batch.labels.flatten()[batch.scored_positions]
     nll = token_nll(logits, labels)
     top, margin = top_token_and_margin(logits)
     size, row = len(batch.labels), batch.scored_positions // batch.labels.shape[1]
     log_likelihood = -torch.zeros(size, device=nll.device, dtype=nll.dtype).index_add_(0, row, nll)
-    misses = torch.zeros(size, device=nll.device).index_add_(0, row, (top != labels).float())
     smallest = torch.full((size,), torch.inf, device=nll.device).scatter_reduce_(
         0, row, margin.float(), "amin"
     )
-    fields = zip(log_likelihood.tolist(), smallest.tolist(), (misses == 0).tolist(), strict=True)
-    return [ForcedAnswer(*values) for values in fields]
+    ends, tokens = row.bincount(minlength=size).cumsum(0).tolist(), top.tolist()
+    likeliest = [tokens[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    fields = zip(log_likelihood.tolist(), smallest.tolist(), likeliest, strict=True)
+    return [ForcedTokens(*values) for values in fields]
 
 
 def top_token_and_margin(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,51 +101,20 @@ def top_token_and_margin(logits: Tensor) -> tuple[Tensor, Tensor]:
     return top, first - second
 
 
-def decode(
-    model: Any, inputs: EncodedInputs, *, length: int, beams: int = 1
+def decode_greedily(
+    steps: GreedySteps, last: Tensor, *, ends: Tensor, length: int
 ) -> list[DecodedAnswer]:
-    """Decode one answer of at most `length` tokens for each source; greedily if `beams` is 1."""
-    if beams == 1:
-        return _decode_greedily(model, inputs, length)
-    best = beam_search(model, inputs, length=length, beams=beams)
-    return [DecodedAnswer(tokens, None) for [tokens] in best]
+    """At most `length` tokens for each source; the batch shrinks when half of its rows have ended.
 
-
-def beam_search(
-    model: Any, inputs: EncodedInputs, *, length: int, beams: int, best: int = 1
-) -> list[list[list[int]]]:
-    """The `best` sequences of each source, the likeliest first."""
-    out = model.generate(
-        encoder_outputs=BaseModelOutput(last_hidden_state=inputs.states),
-        attention_mask=inputs.mask,
-        max_new_tokens=length,
-        num_beams=beams,
-        num_return_sequences=best,
-        do_sample=False,
-    )
-    rows = out[:, 1:].tolist()  # without the start token
-    return [rows[i : i + best] for i in range(0, len(rows), best)]
-
-
-def _decode_greedily(model: Any, inputs: EncodedInputs, length: int) -> list[DecodedAnswer]:
-    """Greedy decoding; the batch shrinks whenever half of its rows have ended."""
-    ends = torch.as_tensor(model.generation_config.eos_token_id, device=inputs.mask.device)
-    alive = list(range(len(inputs.mask)))  # of each row of the batch: its source, -1 once it ended
+    Args:
+        last: [B, 1], the tokens before the first ones.
+        ends: the tokens that end an answer, and belong to it.
+    """
+    alive = list(range(len(last)))  # of each row of the batch: its source, -1 once it ended
     tokens: list[list[int]] = [[] for _ in alive]
     margins = [float("inf")] * len(alive)
-    start = model.config.decoder_start_token_id
-    last = torch.full((len(alive), 1), start, device=inputs.mask.device)
-    past = None
     for _ in range(length):
-        out = model(
-            encoder_outputs=BaseModelOutput(last_hidden_state=inputs.states),
-            attention_mask=inputs.mask,
-            decoder_input_ids=last,
-            past_key_values=past,
-            use_cache=True,
-        )
-        past = out.past_key_values
-        top, margin = top_token_and_margin(out.logits[:, -1].float())
+        top, margin = top_token_and_margin(steps.advance(last).float())
         has_ended = torch.isin(top, ends)
         for i, token, distance in zip(alive, top.tolist(), margin.tolist(), strict=True):
             if i >= 0:
@@ -181,6 +127,6 @@ def _decode_greedily(model: Any, inputs: EncodedInputs, length: int) -> list[Dec
         last = top[:, None]
         if 2 * len(running) <= len(alive):
             rows = torch.as_tensor(running, device=last.device)
-            past.batch_select_indices(rows)
-            inputs, last, alive = inputs.select(rows), last[rows], [alive[row] for row in running]
+            steps.keep(rows)
+            last, alive = last[rows], [alive[row] for row in running]
     return [DecodedAnswer(*pair) for pair in zip(tokens, margins, strict=True)]

@@ -19,10 +19,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fki.core.types import Batch
 from fki.data.collator import TokenizedExample
+from fki.modeling.architecture import architecture_of
 from fki.modeling.encoder_cache import EncoderCache, source_key
-from fki.modeling.seq2seq import target_logits
 
 SOURCE_TOKENS, TARGET_TOKENS = 64, 1  # of the forward pass: a layer sees a * 64 + b * 1 tokens
 
@@ -192,12 +191,10 @@ def _record_layer_calls(model: nn.Module) -> Iterator[list[LayerCall]]:
 
 def _run_forward(model: nn.Module) -> None:
     """Run one forward pass with gradients, as in training, but without dropout."""
-    device = next(model.parameters()).device
-    ids = torch.ones(1, SOURCE_TOKENS, dtype=torch.long, device=device)
-    labels = torch.ones(1, TARGET_TOKENS, dtype=torch.long, device=device)
-    places = torch.zeros(1, dtype=torch.long, device=device)
+    architecture = architecture_of(model)
+    batch = architecture.trial_batch(model, SOURCE_TOKENS, TARGET_TOKENS)
     was_training = model.training
     model.eval()
     with torch.enable_grad():
-        target_logits(model, Batch(ids, torch.ones_like(ids), labels, places), model.config)
+        architecture.scored_logits(model, batch, model)
     model.train(was_training)

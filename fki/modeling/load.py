@@ -5,33 +5,42 @@ A folder takes precedence over the Hub. Code that comes with a model is never ru
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from huggingface_hub import constants, get_session, try_to_load_from_cache
 from torch import nn
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
     GenerationConfig,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
 from transformers.utils import logging as transformers_logging
 
+from fki.config.schema import Config
 from fki.core.errors import ConfigError, FkiError, NotDownloaded, did_you_mean
 from fki.core.formatting import format_command
 from fki.core.paths import asset_folder, data_home, expand_path
-from fki.core.types import DocumentObjective, PromptFormat
+from fki.core.types import CAUSAL_FORMATS
 from fki.data import token_cache
+from fki.data.causal_tokenizer import CausalTokenizer, PlainText
 from fki.data.collator import ExampleTokenizer
 from fki.data.prompts import END_SENTINEL, SENTINEL
 from fki.data.token_cache import TokenCache
 from fki.data.tokenization import make_tokenize
+from fki.modeling.gguf_model import is_gguf, locate_gguf
 from fki.modeling.modeling_fki import FkiT5Config, FkiT5ForConditionalGeneration
 
-EMBEDDED_MODELS = ("t5-mini",)
+EMBEDDED_MODELS = ("t5-mini", "llama-mini")
 DEFAULT_RUNS = "runs"  # the folder of runs where none is named
 TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
 HUB_TIMEOUT = 5  # seconds to wait for the Hub's first response
@@ -54,35 +63,59 @@ def load_base_model(name: str) -> BaseModel:
 
     Raises:
         NotDownloaded: the model is not on this machine and cannot be fetched.
-        ConfigError: the model is not a text-to-text model that fki can train.
+        ConfigError: the model is not a language model that fki can train.
     """
     source = locate_model(name)
     _check_reachable(name, source)
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         if not config.is_encoder_decoder:
-            raise ConfigError(
-                f"model must be an encoder-decoder such as T5; '{name}' is '{config.model_type}'."
-            )
+            _check_decoder(config, name)
         tokenizer = load_tokenizer(source)
-        model = AutoModelForSeq2SeqLM.from_pretrained(
-            source, dtype=torch.float32, trust_remote_code=False
-        )
+        model = load_model(source, torch.float32)
     except FkiError:
         raise
     except Exception as error:  # the libraries raise many types for a malformed file
         raise _loading_error(name, source, error) from error
+    if config.is_encoder_decoder:
+        _check_sentinels(tokenizer, name)
+    _check_vocabulary(tokenizer, model, name)
+    _check_finite(model, name)
+    check_special_tokens(model, name)
+    model.generation_config = strip_generation_config(model.generation_config)
+    return BaseModel(model, tokenizer, source)
+
+
+def load_model(source: str | Path, dtype: torch.dtype | str) -> PreTrainedModel:
+    """The model of a folder or of the Hub, by transformers' class for its architecture."""
+    config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    is_seq2seq = config.is_encoder_decoder
+    loader: Any = AutoModelForSeq2SeqLM if is_seq2seq else AutoModelForCausalLM
+    return loader.from_pretrained(source, dtype=dtype, trust_remote_code=False)
+
+
+def _check_decoder(config: PreTrainedConfig, name: str) -> None:
+    """Raises ConfigError unless the config is that of a decoder with a language model's head."""
+    kind = config.model_type
+    is_encoder = kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(
+        config, "is_decoder", False
+    )
+    if is_encoder or kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        what = "an encoder without a decoder" if is_encoder else "no language model"
+        raise ConfigError(
+            f"'{name}' is a '{kind}', {what}: it cannot write answers.",
+            hint="Use a decoder such as GPT-2, Llama or Qwen, or an encoder-decoder such as T5.",
+        )
+
+
+def _check_sentinels(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Raises ConfigError if the tokenizer of an encoder-decoder has no sentinels."""
     for sentinel in (SENTINEL, END_SENTINEL):
         if tokenizer.convert_tokens_to_ids(sentinel) in (None, tokenizer.unk_token_id):
             raise ConfigError(
                 f"The tokenizer of '{name}' has no token {sentinel}.",
                 hint="Use a T5 model and tokenizer.",
             )
-    _check_vocabulary(tokenizer, model, name)
-    _check_finite(model, name)
-    check_special_tokens(model, name)
-    model.generation_config = strip_generation_config(model.generation_config)
-    return BaseModel(model, tokenizer, source)
 
 
 def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
@@ -125,7 +158,10 @@ def _missing_tokenizer(source: str) -> ConfigError:
 def _check_vocabulary(
     tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, name: str
 ) -> None:
-    """Raises ConfigError if the tokenizer has ids that the model has not, or another EOS or pad."""
+    """Raises ConfigError if the tokenizer has ids that the model has not, or another EOS or pad.
+
+    A decoder needs no padding token: padding is masked.
+    """
     tokens = max(tokenizer.get_vocab().values()) + 1
     embeddings = model.get_input_embeddings().num_embeddings
     if tokens > embeddings:
@@ -134,7 +170,7 @@ def _check_vocabulary(
             hint="Use the model's own tokenizer, or add the missing embeddings: "
             f"model.resize_token_embeddings({tokens})",
         )
-    for token in ("eos_token_id", "pad_token_id"):
+    for token in _needed_tokens(model.config):
         own, expected = getattr(tokenizer, token), getattr(model.config, token, None)
         if own is None or (isinstance(expected, int) and own != expected):
             raise ConfigError(
@@ -143,11 +179,17 @@ def _check_vocabulary(
             )
 
 
+def _needed_tokens(config: PreTrainedConfig) -> tuple[str, ...]:
+    """The special tokens that decoding needs, beside the start token of an encoder-decoder."""
+    return ("eos_token_id", "pad_token_id") if config.is_encoder_decoder else ("eos_token_id",)
+
+
 def check_special_tokens(model: PreTrainedModel, name: str) -> None:
     """Raises ConfigError if decoding cannot start, pad or end with the tokens of a config."""
     tokens = range(model.get_input_embeddings().num_embeddings)
+    start = ("decoder_start_token_id",) if model.config.is_encoder_decoder else ()
     for config in (model.config, model.generation_config):
-        for key in ("decoder_start_token_id", "eos_token_id", "pad_token_id"):
+        for key in (*start, *_needed_tokens(model.config)):
             value = getattr(config, key, None)
             ids = value if key == "eos_token_id" and isinstance(value, list) else [value]
             if not all(isinstance(i, int) and i in tokens for i in ids):
@@ -155,9 +197,11 @@ def check_special_tokens(model: PreTrainedModel, name: str) -> None:
 
 
 def locate_model(name: str) -> str:
-    """The folder of an embedded or local model; for a Hub model the name itself."""
+    """The folder of an embedded, local or converted model; for a Hub model the name itself."""
     if name in EMBEDDED_MODELS:
         return str(asset_folder(name))
+    if is_gguf(name):
+        return str(locate_gguf(name))
     folder = expand_path(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -201,7 +245,7 @@ def _loading_error(name: str, source: str, error: Exception) -> FkiError:
         f"Model '{name}' is not on this machine and cannot be fetched."
         f"{did_you_mean(name, EMBEDDED_MODELS)} ({cause})",
         hint=f"With a network: {format_command('hf', 'download', name)}   "
-        "Offline: use t5-mini, which is part of fki",
+        "Offline: use t5-mini or llama-mini, which are part of fki",
     )
 
 
@@ -245,27 +289,34 @@ def count_parameters(model: nn.Module) -> tuple[int, int]:
 
 
 def make_example_tokenizer(
-    tokenizer: PreTrainedTokenizerBase,
-    input_length: int,
-    output_length: int,
-    *,
-    document_objective: DocumentObjective,
-    prompt_format: PromptFormat,
-    device: torch.device,
+    tokenizer: PreTrainedTokenizerBase, config: Config, device: torch.device | None = None
 ) -> ExampleTokenizer:
-    """An ExampleTokenizer for these lengths, with token ids cached on disk.
+    """The ExampleTokenizer of a config, for a decoder if its prompt format is a decoder's.
 
-    On a GPU, lengths are padded to a multiple of 8.
+    Args:
+        device: of training or scoring: token ids are then cached on disk, and on a GPU lengths are
+            padded to a multiple of 8. None: token ids are cached in memory.
     """
-    multiple = 8 if device.type == "cuda" else 1
-    digest = token_cache.tokenizer_digest(tokenizer)
-    folder = data_home() / "tokens" / digest if digest else None
+    is_causal = config.prompt_format in CAUSAL_FORMATS
+    digest = token_cache.tokenizer_digest(tokenizer) if device else ""
+    folder = data_home() / "tokens" / f"{digest}{'-plain' * is_causal}" if digest else None
+    lengths = config.input_length, config.output_length
+    pad_multiple = 8 if device and device.type == "cuda" else 1
+    if is_causal:
+        return CausalTokenizer(
+            tokenizer,
+            *lengths,
+            pad_multiple=pad_multiple,
+            prompt_format=config.prompt_format,
+            start_token=config.start_token,
+            loss_on=config.loss_on,
+            token_cache=TokenCache(PlainText(tokenizer), folder),
+        )
     return ExampleTokenizer(
         tokenizer,
-        input_length,
-        output_length,
-        pad_multiple=multiple,
-        objective=document_objective,
-        prompt_format=prompt_format,
+        *lengths,
+        pad_multiple=pad_multiple,
+        objective=config.document_objective,
+        prompt_format=config.prompt_format,
         token_cache=TokenCache(make_tokenize(tokenizer), folder),
     )

@@ -6,7 +6,8 @@ from typing import Any, Protocol
 import torch
 
 from fki.data.collator import ExampleTokenizer, TokenizedExample
-from fki.modeling.decoding import EncodedInputs, beam_search, decode, score_targets
+from fki.modeling.architecture import architecture_of
+from fki.modeling.decoding import DecodedAnswer, EncodedInputs
 
 BATCH_SIZE = 64  # sources
 
@@ -34,6 +35,7 @@ class TorchRuntime:
 
     def __init__(self, model: Any, tokenizer: ExampleTokenizer) -> None:
         self.model, self.tokenizer = model.eval(), tokenizer
+        self.architecture = architecture_of(model)
         self.device = next(model.parameters()).device
 
     @torch.inference_mode()
@@ -45,17 +47,18 @@ class TorchRuntime:
         for batch in iter_batches(sources):
             inputs = self._encode(batch)
             if beams == 1:
-                answers = decode(self.model, inputs, length=length)
-                sequences += [[answer.tokens] for answer in answers]
+                sequences += [[answer.tokens] for answer in self._decode(inputs, length)]
             else:
-                sequences += beam_search(self.model, inputs, length=length, beams=beams, best=best)
+                sequences += self.architecture.beam_search(
+                    self.model, inputs, self.tokenizer, length=length, beams=beams, best=best
+                )
         return sequences
 
     @torch.inference_mode()
     def greedy_margins(self, sources: Sequence[list[int]], *, length: int) -> list[float]:
         """The smallest distance, in logits, between the two likeliest tokens of greedy decoding."""
         inputs = map(self._encode, iter_batches(sources))
-        answers = (answer for part in inputs for answer in decode(self.model, part, length=length))
+        answers = (answer for part in inputs for answer in self._decode(part, length))
         return [float("inf") if answer.margin is None else answer.margin for answer in answers]
 
     @torch.inference_mode()
@@ -64,13 +67,18 @@ class TorchRuntime:
         scores: list[float] = []
         for batch, answers in zip(iter_batches(sources), iter_batches(targets), strict=True):
             pairs = [*enumerate(answers)]
-            forced = score_targets(self.model, self._encode(batch), pairs, self.tokenizer)
+            forced = self.architecture.score_targets(
+                self.model, self._encode(batch), pairs, self.tokenizer
+            )
             scores += [answer.log_likelihood for answer in forced]
         return scores
 
     def _encode(self, sources: Sequence[list[int]]) -> EncodedInputs:
         batch = self.tokenizer.collate([TokenizedExample(source, [0]) for source in sources])
-        return EncodedInputs.encode(self.model, batch.to(self.device))
+        return self.architecture.encode(self.model, batch.to(self.device))
+
+    def _decode(self, inputs: EncodedInputs, length: int) -> list[DecodedAnswer]:
+        return self.architecture.decode(self.model, inputs, self.tokenizer, length=length)
 
 
 def iter_batches(rows: Sequence[list[int]]) -> Iterator[Sequence[list[int]]]:

@@ -1,8 +1,7 @@
 """The teacher-forced forward pass of an encoder-decoder; the head runs at scored positions only.
 
 Two hooks change one forward pass and leave the model's own code in use. The first hook reduces the
-head's input to the scored positions: gradients stay the same, and the head of a T5, 32,128 words
-wide, is a fifth of a training step. The second hook gives the encoder a block-diagonal mask, so
+head's input to the scored positions. The second hook gives the encoder a block-diagonal mask, so
 that packed examples do not attend to each other.
 """
 
@@ -17,6 +16,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from fki.core.types import Batch
 from fki.data.collator import shift_right
+from fki.modeling.gather_head import gather_positions
 
 PACKABLE_MODELS = {"t5", "mt5", "umt5"}  # relative positions only: an offset in the row is harmless
 
@@ -46,7 +46,7 @@ def scored_logits(
         encoder_outputs: the encoder's output for the batch, if it is known already.
     """
     head = unwrapped.get_output_embeddings()
-    with _gather_positions(head, batch.scored_positions), _separate_segments(unwrapped, batch):
+    with gather_positions(head, batch.scored_positions), _separate_segments(unwrapped, batch):
         arguments = forward_arguments(batch, unwrapped.config, encoder_outputs)
         return model(**arguments).logits[:, 0]
 
@@ -94,20 +94,6 @@ def _attention_mask(allowed: Tensor, config: PretrainedConfig) -> Tensor:
     return torch.zeros_like(allowed, dtype=torch.float32).masked_fill(
         ~allowed, torch.finfo(torch.float32).min
     )
-
-
-@contextmanager
-def _gather_positions(head: nn.Module, positions: Tensor) -> Iterator[None]:
-    """Within the context the head receives [N, 1, D]: these positions of its input [B, U, D]."""
-
-    def gather(module: nn.Module, arguments: tuple[Tensor, ...]) -> Tensor:
-        return arguments[0].flatten(0, 1).index_select(0, positions)[:, None]
-
-    handle = head.register_forward_pre_hook(gather)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 @contextmanager

@@ -48,12 +48,7 @@ class LoadedModel:
         self, tokenizer: PreTrainedTokenizerBase | None = None
     ) -> ExampleTokenizer:
         """An ExampleTokenizer with the run's lengths, over the given or the base tokenizer."""
-        return ExampleTokenizer(
-            tokenizer or self.base.tokenizer,
-            self.config.input_length,
-            self.config.output_length,
-            prompt_format=self.config.prompt_format,
-        )
+        return load.make_example_tokenizer(tokenizer or self.base.tokenizer, self.config)
 
 
 def find_run(target: str, named: str = "") -> tuple[Run | None, str]:

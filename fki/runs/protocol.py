@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fki.config.renamed_settings import ADDED
 from fki.config.schema import Config, settings_affecting
 from fki.metrics.answers import NORMALIZATION
 
@@ -23,12 +24,15 @@ def describe_protocol(config: Config) -> dict[str, Any]:
 def read_protocol(info: Mapping[str, Any]) -> dict[str, Any]:
     """The protocol of a run.json of any version; its config states what the protocol leaves out.
 
-    Raises KeyError where neither states a setting that affects scoring.
+    A setting that its version did not have is at its default. Raises KeyError where neither states
+    another setting that affects scoring.
     """
     stored = {FIRST_NAMES.get(key, key): value for key, value in info["protocol"].items()}
     names = settings_affecting("scoring")
+    later = {name: getattr(Config(), name) for name in names if name in ADDED}
+    stated = {**later, **info["config"], **stored}
     return (
-        {name: stored[name] if name in stored else info["config"][name] for name in names}
+        {name: stated[name] for name in names}
         | {"normalization": FIRST_NORMALIZATION}
         | {key: value for key, value in stored.items() if key not in names}
     )

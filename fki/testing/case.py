@@ -13,9 +13,11 @@ from transformers import PreTrainedModel
 from fki.config.schema import Config
 from fki.core import registry
 from fki.methods.base import Method, trainable_parameters
-from fki.modeling.seq2seq import target_logits
+from fki.modeling.architecture import architecture_of
+from fki.testing.toy_decoders import FROZEN_HALF, toy_decoder
 from fki.testing.toy_models import toy_batch, toy_model
 
+T5 = "t5"
 STEPS = 4  # optimizer steps of `learn`
 
 
@@ -29,22 +31,31 @@ class PreparedMethod(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """A registered method on a toy T5, or on copies of another T5."""
+    """A registered method on a toy model, or on copies of another model."""
 
     name: str
     untied: bool = False  # as T5 v1.1: gated, with an untied head; else as T5 v1.0
     options: Mapping[str, Any] = field(default_factory=dict)
-    model: PreTrainedModel | None = None  # its vocabulary must contain that of t5-mini
+    model: PreTrainedModel | None = None  # its vocabulary must contain that of the embedded model
+    family: str = T5  # or one of DECODERS
 
     def copy_base(self) -> PreTrainedModel:
         """A copy of the base model, in evaluation mode."""
-        model = toy_model(untied=self.untied) if self.model is None else copy.deepcopy(self.model)
-        return model.eval()
+        if self.model is not None:
+            return copy.deepcopy(self.model).eval()
+        return toy_model(untied=self.untied) if self.family == T5 else toy_decoder(self.family)
+
+    @property
+    def frozen_names(self) -> tuple[str, ...]:
+        """The beginnings of the names of the base parameters that freeze_level = 1 freezes."""
+        return ("encoder.", "shared.") if self.family == T5 else FROZEN_HALF[self.family]
 
     def prepare(self, level: int, *, seed: int = 0) -> PreparedMethod:
         """Prepare the method at a freeze level. Raises ConfigError if the method rejects it."""
         base = self.copy_base()
         settings = {"freeze_level": level, "optimizer": "adamw", "learning_rate": 1e-2}
+        if self.family != T5:
+            settings |= {"prompt_format": "completion", "document_objective": "next_token"}
         config = Config.model_validate({"method": self.name, "seed": seed, **settings})
         cls = registry.method_class(self.name)
         method = cls(config, cls.Options(**self.options))
@@ -74,12 +85,12 @@ class Case:
 def learn(ready: PreparedMethod) -> set[str]:
     """Take a few optimizer steps on the toy batch. Returns the names that received a gradient."""
     method, model, _ = ready
-    optimizer, batch, reached = method.optimizer(model, STEPS), toy_batch(), set()
+    optimizer, batch, reached = method.optimizer(model, STEPS), toy_batch(model=model), set()
     torch.manual_seed(method.config.seed)
     model.train()
     for _ in range(STEPS):
         optimizer.zero_grad()
-        outputs = target_logits(model, batch, model.config)
+        outputs = architecture_of(model).logits(model, batch)
         loss = functional.cross_entropy(outputs.flatten(0, 1), batch.labels.flatten())
         loss.backward()  # type: ignore[no-untyped-call]
         reached |= {

@@ -9,12 +9,12 @@ or with one test for each check:
     def test_my_method(name):
         CHECKS[name](Case("my_method"))
 
-A failed check raises AssertionError with its name and cause. All checks run on the CPU, on T5s of
-two layers.
+A failed check raises AssertionError with its name and cause. All checks run on the CPU, on models
+of two layers: T5s and, if they are named, decoders.
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,23 +23,27 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional
-from transformers import PreTrainedModel, T5ForConditionalGeneration
+from transformers import PreTrainedModel
 
 from fki.core import registry
 from fki.core.errors import CannotFold, ConfigError
 from fki.data.collator import IGNORE_INDEX
 from fki.methods.base import trainable_parameters
+from fki.modeling.architecture import architecture_of
 from fki.modeling.encoder_cache import EncoderCache
 from fki.runs import checkpoint
-from fki.testing.case import STEPS, Case, learn
+from fki.testing.case import STEPS, T5, Case, learn
 from fki.testing.toy_models import (
+    answer_start,
+    forced_logits,
     generate,
     logits,
     scored_logits,
+    tokenizer_for,
     toy_batch,
+    toy_inputs,
     toy_period,
     toy_review,
-    toy_tokenizer,
     write,
 )
 
@@ -51,19 +55,30 @@ CHECKS: dict[str, Check] = {}  # by name; each raises AssertionError on failure
 
 
 def check_method(
-    name: str, *, model: PreTrainedModel | None = None, options: Mapping[str, Any] | None = None
+    name: str,
+    *,
+    model: PreTrainedModel | None = None,
+    options: Mapping[str, Any] | None = None,
+    families: Sequence[str] = (T5,),
 ) -> None:
     """Run all checks on a registered method.
 
     Args:
-        model: a T5 to use instead of the two toy models (tied and untied); it is copied first.
+        model: a T5 to use instead of the toy models; it is copied first.
         options: the method's options, if not the defaults.
+        families: of the toy models: "t5" (tied and untied), "gpt2", "llama", "qwen3" and
+            "gemma3_text".
     Raises:
         AssertionError: the first check that fails, and its cause.
     """
-    for untied in (False, True) if model is None else (False,):
+    kinds = [(family, untied) for family in families for untied in (False, True)[: _ties(family)]]
+    for family, untied in [(T5, False)] if model is not None else kinds:
         for check in CHECKS.values():
-            check(Case(name, untied, options or {}, model))
+            check(Case(name, untied, options or {}, model, family))
+
+
+def _ties(family: str) -> int:
+    return 2 if family == T5 else 1
 
 
 def _check(find_failures: Callable[[Case], Iterator[str]]) -> Check:
@@ -112,7 +127,7 @@ def only_trainable_parameters_change(case: Case) -> Iterator[str]:
 
 @_check
 def freeze_level_decides_the_base(case: Case) -> Iterator[str]:
-    """Base parameters train by level: 0 all, 1 not encoder and embeddings (or a tied head), 2 none.
+    """Base parameters train by level: 0 all, 1 not embeddings and encoder or lower half, 2 none.
 
     Added parameters always train. A method that adds none raises ConfigError at level 2.
     """
@@ -126,7 +141,7 @@ def freeze_level_decides_the_base(case: Case) -> Iterator[str]:
         if level not in case.freeze_levels():
             yield f"freeze_level {level} leaves nothing to train but raises no ConfigError"
         for name, p in ready.base.items():
-            frozen = level == 2 or (level == 1 and name.startswith(("encoder.", "shared.")))
+            frozen = level == 2 or (level == 1 and name.startswith(case.frozen_names))
             if p.requires_grad == frozen:
                 yield f"at freeze_level {level} {name} {'trains' if frozen else 'is frozen'}"
         base = set(map(id, ready.base.values()))
@@ -160,7 +175,7 @@ def a_checkpoint_restores_the_logits(case: Case) -> Iterator[str]:
 
 @_check
 def folding_keeps_the_logits(case: Case) -> Iterator[str]:
-    """`fold` (a plain T5) and `bundle` (any model) keep the logits, or raise CannotFold."""
+    """`fold` (a plain model) and `bundle` (any model) keep the logits, or raise CannotFold."""
     for level in case.freeze_levels():
         for name in ("fold", "bundle"):
             ready = case.train(level)
@@ -169,7 +184,7 @@ def folding_keeps_the_logits(case: Case) -> Iterator[str]:
                 result = getattr(ready.method, name)(ready.model)
             except CannotFold:
                 continue
-            if name == "fold" and not isinstance(result, T5ForConditionalGeneration):
+            if name == "fold" and type(result) is not type(case.copy_base()):
                 yield f"`fold` returns a {type(result).__name__}"
             if not _alike(logits(result), before):
                 yield f"`{name}` changes them at freeze_level {level}"
@@ -178,12 +193,14 @@ def folding_keeps_the_logits(case: Case) -> Iterator[str]:
 @_check
 def padding_keeps_the_logits(case: Case) -> Iterator[str]:
     """Longer padding of inputs and labels keeps the logits of the real positions."""
-    ready, batch = case.train(), toy_batch()
+    ready = case.train()
+    batch = toy_batch(model=ready.model)
     ids, mask = (
         functional.pad(batch.input_ids, (0, 5)),
         functional.pad(batch.attention_mask, (0, 5)),
     )
-    labels = functional.pad(batch.labels, (0, 3), value=IGNORE_INDEX)
+    further = 3 if architecture_of(ready.model).has_encoder else 5
+    labels = functional.pad(batch.labels, (0, further), value=IGNORE_INDEX)
     wider = batch._replace(input_ids=ids, attention_mask=mask, labels=labels)
     real = batch.labels != IGNORE_INDEX
     padded = logits(ready.model, wider)[:, : batch.labels.shape[1]]
@@ -218,7 +235,8 @@ def batching_keeps_the_answers(case: Case) -> Iterator[str]:
 @_check
 def packing_keeps_the_logits(case: Case) -> Iterator[str]:
     """Packed examples keep their own logits, unless `supports_packing` is False."""
-    ready, tokenizer = case.train(), toy_tokenizer()
+    ready = case.train()
+    tokenizer = tokenizer_for(ready.model)
     encoded = tokenizer.encode(toy_period().examples)
     if ready.method.supports_packing:
         packed = scored_logits(ready.model, tokenizer.collate_packed([encoded]))
@@ -231,13 +249,14 @@ def packing_keeps_the_logits(case: Case) -> Iterator[str]:
 def a_frozen_encoder_can_be_cached(case: Case) -> Iterator[str]:
     """The model has the same logits if the outputs of its `frozen_encoder` come from the cache."""
     for level in case.freeze_levels():
-        ready, tokenizer = case.train(level), toy_tokenizer()
+        ready = case.train(level)
+        tokenizer, batch = tokenizer_for(ready.model), toy_batch(model=ready.model)
         frozen = ready.method.frozen_encoder(ready.model)
         if frozen is not None:
             cache = EncoderCache(frozen, tokenizer, dtype="fp32", max_bytes=2**20, folder=Path())
-            plain = scored_logits(ready.model, toy_batch())
-            with cache.patch_encoder(toy_batch(), [None] * len(toy_batch().labels)):
-                if not _alike(scored_logits(ready.model, toy_batch()), plain):
+            plain = scored_logits(ready.model, batch)
+            with cache.patch_encoder(batch, [None] * len(batch.labels)):
+                if not _alike(scored_logits(ready.model, batch), plain):
                     yield f"they differ at freeze_level {level}"
 
 
@@ -246,9 +265,11 @@ def generation_uses_the_trained_modules(case: Case) -> Iterator[str]:
     """Greedy decoding and a teacher-forced pass over its output have the same logits."""
     ready = case.train()
     found = generate(ready.model, return_dict_in_generate=True, output_logits=True)
-    tokens, at_each_step = found.sequences[:, 1:], torch.stack(found.logits, dim=1)
-    real = (tokens == toy_tokenizer().pad_id).cumsum(1) == 0
-    forced = logits(ready.model, toy_batch()._replace(labels=tokens))
+    width = toy_inputs(None, ready.model)["input_ids"].shape[1]
+    tokens = found.sequences[:, answer_start(ready.model, width) :]
+    at_each_step = torch.stack(found.logits, dim=1)
+    real = (tokens == tokenizer_for(ready.model).pad_id).cumsum(1) == 0
+    forced = forced_logits(ready.model, tokens)
     if not _alike(forced[real], at_each_step[real]):
         yield "they differ; does generate skip an added module?"
 

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from transformers import T5Config, T5ForConditionalGeneration
 
 from fki.core.types import Batch, Example, Fact, Period
-from fki.data.collator import ExampleTokenizer
+from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.data.prompts import training_examples
-from fki.modeling import load, seq2seq
+from fki.modeling import load
+from fki.modeling.architecture import CAUSAL, architecture_of
+from fki.testing.toy_decoders import toy_causal_tokenizer
 
 NEW_TOKENS = 6
 
@@ -64,33 +66,74 @@ def toy_review() -> tuple[Example, ...]:
     return tuple(e for f in facts for e in training_examples(f, "sentinel", period="base"))
 
 
-def toy_batch(chosen: list[int] | None = None) -> Batch:
-    """The period's examples, all or the chosen ones, as one batch."""
-    encoded = toy_tokenizer().encode(toy_period().examples)
-    return toy_tokenizer().collate([encoded[i] for i in chosen] if chosen else encoded)
+def tokenizer_for(model: Any) -> ExampleTokenizer:
+    """The toy tokenizer of a model's architecture; by default, of T5."""
+    is_decoder = model is not None and architecture_of(model) is CAUSAL
+    return toy_causal_tokenizer() if is_decoder else toy_tokenizer()
+
+
+def toy_batch(chosen: list[int] | None = None, model: Any = None) -> Batch:
+    """The period's examples, all or the chosen ones, as one batch for a model; by default, T5."""
+    tokenizer = tokenizer_for(model)
+    encoded = tokenizer.encode(toy_period().examples)
+    return tokenizer.collate([encoded[i] for i in chosen] if chosen else encoded)
+
+
+def toy_inputs(chosen: list[int] | None, model: Any) -> dict[str, Tensor]:
+    """The arguments of `generate`: the period's questions; those of a decoder padded before."""
+    if tokenizer_for(model) is toy_tokenizer():
+        batch = toy_batch(chosen)
+        return {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+    examples = toy_period().examples
+    questions = [examples[i].source for i in chosen or range(len(examples))]
+    sources = toy_causal_tokenizer().tokenize_sources(questions)
+    width = max(map(len, sources))
+    ids = [[0] * (width - len(source)) + source for source in sources]
+    mask = [[0] * (width - len(source)) + [1] * len(source) for source in sources]
+    return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
 
 
 @torch.no_grad()
 def logits(model: nn.Module, batch: Batch | None = None) -> Tensor:
     """Teacher-forced logits [B, U, V] of a batch; default: the toy batch."""
-    return seq2seq.target_logits(model, batch or toy_batch(), model.config)
+    return architecture_of(model).logits(model, batch or toy_batch(model=model))
 
 
 @torch.no_grad()
 def scored_logits(model: nn.Module, batch: Batch) -> Tensor:
     """Teacher-forced logits [N, V] of the scored positions of a batch."""
-    return seq2seq.scored_logits(model, batch, model)
+    return architecture_of(model).scored_logits(model, batch, model)
 
 
 @torch.no_grad()
 def generate(model: nn.Module, chosen: list[int] | None = None, **settings: Any) -> Any:
     """Call `model.generate` on the toy examples, all or the chosen ones."""
-    ids, mask = toy_batch(chosen)[:2]
     defaults: dict[str, Any] = {"max_new_tokens": NEW_TOKENS, "do_sample": False, "num_beams": 1}
-    return model.generate(input_ids=ids, attention_mask=mask, **defaults | settings)  # type: ignore[operator]
+    return model.generate(**toy_inputs(chosen, model), **defaults | settings)  # type: ignore[operator]
+
+
+def answer_start(model: nn.Module, width: int) -> int:
+    """The first new token in a row of `generate`, for inputs of this width."""
+    return 1 if tokenizer_for(model) is toy_tokenizer() else width
+
+
+def forced_logits(model: nn.Module, tokens: Tensor) -> Tensor:
+    """Teacher-forced logits [B, U, V] of new tokens [B, U] for the toy examples."""
+    tokenizer = tokenizer_for(model)
+    if tokenizer is toy_tokenizer():
+        return logits(model, toy_batch()._replace(labels=tokens))
+    sources = tokenizer.tokenize_sources([e.source for e in toy_period().examples])
+    whole = [source + new for source, new in zip(sources, tokens.tolist(), strict=True)]
+    rows = [TokenizedExample(ids[:-1], ids[1:]) for ids in whole]
+    found = logits(model, tokenizer.collate(rows))
+    starts = [len(source) - 1 for source in sources]
+    size = tokens.shape[1]
+    return torch.stack([row[at : at + size] for row, at in zip(found, starts, strict=True)])
 
 
 def write(model: nn.Module, chosen: list[int] | None = None, **settings: Any) -> list[list[int]]:
-    """Generated tokens for the toy examples, without start and padding."""
-    rows = generate(model, chosen, **settings)[:, 1:].tolist()
-    return [[t for t in row if t != toy_tokenizer().pad_id] for row in rows]
+    """Generated tokens for the toy examples, without start and padding, up to EOS."""
+    width = toy_inputs(chosen, model)["input_ids"].shape[1]
+    rows = generate(model, chosen, **settings)[:, answer_start(model, width) :].tolist()
+    tokenizer = tokenizer_for(model)
+    return [[t for t in tokenizer.cut_after_end(row) if t != tokenizer.pad_id] for row in rows]

@@ -23,7 +23,7 @@ from fki.core.types import Example
 from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.data.packing import split_micro_batches
 from fki.methods.snapshot import Snapshot
-from fki.modeling.decoding import EncodedInputs, decode
+from fki.modeling.architecture import architecture_of
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
 
 WEIGHTS, ANSWERS = "weights.", "answers"  # names of the stored tensors
@@ -95,6 +95,7 @@ class OwnAnswers:
         rows = [[i] for i in range(len(examples))]
         most, budget = self.config.eval_batch_size, self.config.eval_batch_tokens or math.inf
         answered: list[tuple[str, list[int]]] = []
+        architecture = architecture_of(self.model)
         with self.snapshot.applied(self.model):
             for part in split_micro_batches(examples, rows, most=most, budget=budget):
                 chosen = [*chain.from_iterable(part)]
@@ -103,8 +104,10 @@ class OwnAnswers:
                 patched = cache.patch_encoder(batch, [cached] * len(chosen)) if cache else None
                 batch = batch.to(self.accelerator.device)
                 with patched or nullcontext():
-                    inputs = EncodedInputs.encode(self.model, batch)
-                decoded = decode(self.model, inputs, length=self.config.output_length)
+                    inputs = architecture.encode(self.model, batch)
+                decoded = architecture.decode(
+                    self.model, inputs, self.tokenizer, length=self.config.output_length
+                )
                 answered += [
                     (questions[i], answer.tokens) for i, answer in zip(chosen, decoded, strict=True)
                 ]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from accelerate import Accelerator
 from torch import nn
+from transformers import PreTrainedModel
 
 from fki.config.schema import Config
 from fki.core.errors import ConfigError
@@ -30,6 +31,7 @@ from fki.evaluation.evaluator import Evaluator
 from fki.evaluation.schedule import Phase, ProbeSchedule, check_probes, make_phases
 from fki.methods.base import Method, make_method
 from fki.modeling import load
+from fki.modeling.architecture import check_fits_model
 from fki.modeling.device import make_accelerator, select_device
 from fki.modeling.encoder_cache import EncoderCache, FrozenEncoder
 from fki.modeling.load import BaseModel, make_example_tokenizer
@@ -94,6 +96,7 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
     )
     _check_no_run(config.model)
     base = load.load_base_model(config.model)
+    check_fits_model(config, base.model)
     _check_trainable(base.model, config.model, config.use_deepspeed)
     precision = _choose_precision(config, base.model, allow_resume=allow_resume)
     accelerator = make_accelerator(precision.name)
@@ -103,14 +106,7 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
     corpus = replay.corpus or method.corpus
     review = _load_review(stream, corpus, config)
     with accelerator.main_process_first():  # the first process tokenizes, the others read its cache
-        tokenizer = make_example_tokenizer(
-            base.tokenizer,
-            config.input_length,
-            config.output_length,
-            document_objective=config.document_objective,
-            prompt_format=config.prompt_format,
-            device=accelerator.device,
-        )
+        tokenizer = make_example_tokenizer(base.tokenizer, config, accelerator.device)
         examples = [period.examples for phase in phases for period in phase.periods]
         parts = [*examples, review] if corpus else examples
         targets = TargetCheck(tokenizer)
@@ -124,6 +120,8 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
         tokenizer.token_cache.flush()
     base_digest = load.weights_digest(base.model)
     base_parameters, _ = load.count_parameters(base.model)
+    if config.gradient_checkpointing:
+        _checkpoint_activations(base.model)
     torch.manual_seed(config.seed)  # for parameters that the method adds
     model = method.prepare(base.model)
     parameters, _ = load.count_parameters(model)
@@ -135,7 +133,18 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
     training_cache = cache if trains_from_cache(dtype, config.num_train_epochs) else None
     evaluation_cache = cache if dtype != "bf16" else None  # scores are fp32
     trainer = Trainer(model, method, config, tokenizer, accelerator, review, training_cache, replay)
+    input_notes += _note_packing(config, trainer)
     limit = _limit_stream(config, trainer, phases, allow_resume=allow_resume)
+    evaluator = Evaluator(
+        tokenizer,
+        config,
+        accelerator,
+        evaluation_cache,
+        lambda questions: method.tokenize_questions(questions, tokenizer),
+    )
+    if config.known_only:
+        keep_sets = [s.name for s in stream.probe_sets if s.asks == "keep"]
+        input_notes += schedule.keep_known(keep_sets, lambda asked: evaluator.predict(model, asked))
     return Session(
         config=config,
         stream=stream,
@@ -144,13 +153,7 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
         method=method,
         tokenizer=tokenizer,
         trainer=trainer,
-        evaluator=Evaluator(
-            tokenizer,
-            config,
-            accelerator,
-            evaluation_cache,
-            lambda questions: method.tokenize_questions(questions, tokenizer),
-        ),
+        evaluator=evaluator,
         accelerator=accelerator,
         precision=precision,
         phases=thin_phases(phases, limit.share, config.seed),
@@ -167,6 +170,23 @@ def _choose_precision(config: Config, model: nn.Module, *, allow_resume: bool) -
     is_measured = config.mixed_precision == "auto"
     recorded = resume.recorded_precision(config, allow_resume=allow_resume) if is_measured else ""
     return choose_precision(config.mixed_precision, model, select_device(), recorded)
+
+
+def _checkpoint_activations(model: PreTrainedModel) -> None:
+    """Let the backward pass compute activations again."""
+    own = "activation_checkpointing_enable"  # since transformers 5.20; the older name warns
+    enable = getattr(model, own, None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+
+
+def _note_packing(config: Config, trainer: Trainer) -> list[str]:
+    """A note if rows are not packed although they should be."""
+    if not (config.pack_length and trainer.method.trains) or trainer.batcher.pack_length:
+        return []
+    return [
+        f"Rows are not packed: '{config.model}' with {config.method} cannot keep the examples of a "
+        "row apart."
+    ]
 
 
 def _limit_stream(

@@ -28,9 +28,9 @@ from fki.core.types import Batch, Example, Period, Step
 from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.methods.base import Method, trainable_parameters
 from fki.methods.snapshot import Snapshot
+from fki.modeling.architecture import architecture_of
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
 from fki.modeling.flops import FlopEstimator, FlopMeter
-from fki.modeling.seq2seq import can_pack, scored_logits
 from fki.replay.base import AdaptiveReplay, Epoch, Replay, make_replay
 from fki.training.adaptive_epochs import AdaptiveEpochs
 from fki.training.batching import Batcher, OptimizerBatch, TrainingBatch, derive_seed
@@ -80,7 +80,8 @@ class Trainer:
         self.model = accelerator.prepare_model(model, evaluation_mode=not method.trains)
         # prepare_model leaves autocast in the model's forward; scoring has to be fp32
         accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
-        is_packed = method.supports_packing and can_pack(model)
+        self.architecture = architecture_of(model)
+        is_packed = method.supports_packing and self.architecture.can_pack(model)
         self.batcher = Batcher(tokenizer, config, accelerator, is_packed=is_packed)
         estimator = FlopEstimator(model, encoder_cache, method.extra_forward_passes)
         self.coreset = Coreset(model, config, tokenizer, accelerator, estimator)
@@ -384,10 +385,11 @@ class Trainer:
         batch = micro_batch.to(self.accelerator.device)
         cache, groups = self.encoder_cache, [self.cached_states] * len(micro_batch.input_ids)
         with cache.patch_encoder(micro_batch, groups) if cache else nullcontext():
-            logits = scored_logits(self.model, batch, self.unwrapped).float()
+            run = self.architecture.scored_logits
+            logits = run(self.model, batch, self.unwrapped).float()
             labels = batch.labels.flatten()[batch.scored_positions]
             extra = self.method.extra_loss(
-                logits, labels, lambda: scored_logits(self.unwrapped, batch, self.unwrapped).float()
+                logits, labels, lambda: run(self.unwrapped, batch, self.unwrapped).float()
             )
         is_recorded = self.adaptive is not None and self.adaptive.record is not None
         if is_recorded or self.coreset.learns:

@@ -141,7 +141,8 @@ def test_all_problems_are_reported_at_once() -> None:
         (
             "prompt_format",
             "prefixes",
-            "prompt_format must be 'sentinel' or 'prefix', not 'prefixes'. Did you mean 'prefix'?",
+            "prompt_format must be 'sentinel', 'prefix', 'completion', 'question' or 'chat', not "
+            "'prefixes'. Did you mean 'prefix'?",
         ),
         ("method", 3, "method must be non-empty text, not 3."),
         ("lora", 3, "lora must be a table, [lora], not 3."),

@@ -137,3 +137,12 @@ def test_a_part_that_there_is_not_is_an_error(make: Make, part: str) -> None:
 def test_what_is_no_grid_is_an_error(make: Make, methods: str, seeds: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         make(methods, seeds)
+
+
+def test_all_methods_of_a_decoder_leave_out_those_that_need_an_encoder() -> None:
+    found = {p: plan_sweep(layers_of(p), "all", None, [p]).cells for p in ("t5", "causal")}
+    names = {preset: {cell.config.method for cell in cells} for preset, cells in found.items()}
+    assert names["t5"] - names["causal"] == {"modular", "kilm"}
+    assert names["causal"] < names["t5"]
+    # the preset of each method is the decoder's
+    assert {cell.config.prompt_format for cell in found["causal"]} == {"completion"}

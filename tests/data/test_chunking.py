@@ -198,7 +198,7 @@ def test_a_text_is_tokenised_once_whatever_the_epoch(tokenizer: Any) -> None:
 
     pieces = TextChunker(Counting(), 64, 32, "salient_spans", list)  # type: ignore[arg-type]
     for seed in range(3):
-        pieces.corrupt(text(50), seed)
+        pieces.make_pairs(text(50), seed)
     assert calls == [1]
 
 

@@ -11,10 +11,9 @@ from accelerate import Accelerator
 from fki.config.schema import Config
 from fki.core.types import Prediction, Probe
 from fki.data.collator import ExampleTokenizer, TokenizedExample
-from fki.evaluation import evaluator
 from fki.evaluation.evaluator import Evaluator, mean_score
 from fki.methods.base import Method
-from fki.modeling import decoding
+from fki.modeling.architecture import SEQ2SEQ, Seq2Seq
 from fki.modeling.decoding import EncodedInputs
 from fki.modeling.seq2seq import target_logits
 from fki.testing import toy_model, toy_period, toy_tokenizer
@@ -126,14 +125,18 @@ def test_no_probes_have_no_predictions(ask: Any) -> None:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[EncodedInputs, dict[str, Any]]]:
-    """What decoding is given, beside the model."""
+    """What decoding is given, beside model and tokenizer."""
     given: list[tuple[EncodedInputs, dict[str, Any]]] = []
+    for name in ("decode", "beam_search"):
+        original = getattr(SEQ2SEQ, name)
 
-    def write(model: Any, read: EncodedInputs, **settings: Any) -> Any:
-        given.append((read, settings))
-        return decoding.decode(model, read, **settings)
+        def write(
+            _: Any, model: Any, read: Any, words: Any, *, original: Any = original, **settings: Any
+        ) -> Any:
+            given.append((read, settings))
+            return original(model, read, words, **settings)
 
-    monkeypatch.setattr(evaluator, "decode", write)
+        monkeypatch.setattr(Seq2Seq, name, write)
     return given
 
 
@@ -146,7 +149,8 @@ def test_decoding_is_given_the_question_and_a_length_and_nothing_else(
     plain = model.generate
     monkeypatch.setattr(model, "generate", lambda **kw: (passed.append(kw), plain(**kw))[1])
     ask(model, probes, num_beams=beams)
-    assert [settings for _, settings in decoded] == [{"length": 12, "beams": beams}]
+    expected = {"length": 12} if beams == 1 else {"length": 12, "beams": beams}
+    assert [settings for _, settings in decoded] == [expected]
     fixed = {"max_new_tokens": 12, "num_beams": beams, "do_sample": False}
     fixed["num_return_sequences"] = 1  # the best
     for kwargs in passed:

@@ -1,9 +1,12 @@
-"""Every registered method keeps every promise, on a tied and on an untied T5."""
+"""Every registered method keeps every promise, on a tied and on an untied T5, and on decoders."""
 
 import pytest
 
-from fki.core.registry import method_names
-from fki.testing import CHECKS, Case
+from fki.core.errors import ConfigError
+from fki.core.registry import encoder_methods, method_names
+from fki.testing import CHECKS, DECODERS, Case
+
+CAUSAL_METHODS = [name for name in method_names() if name not in encoder_methods()]
 
 
 @pytest.mark.parametrize("untied", [False, True], ids=["tied", "untied-gated"])
@@ -11,3 +14,16 @@ from fki.testing import CHECKS, Case
 @pytest.mark.parametrize("name", method_names())
 def test_a_method_keeps_its_promises(name: str, promise: str, untied: bool) -> None:
     CHECKS[promise](Case(name, untied))
+
+
+@pytest.mark.parametrize("family", DECODERS)
+@pytest.mark.parametrize("promise", CHECKS)
+@pytest.mark.parametrize("name", CAUSAL_METHODS)
+def test_a_method_keeps_its_promises_with_a_decoder(name: str, promise: str, family: str) -> None:
+    CHECKS[promise](Case(name, family=family))
+
+
+@pytest.mark.parametrize("name", encoder_methods())
+def test_a_method_that_needs_an_encoder_refuses_a_decoder(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"method = '{name}' .* is a decoder"):
+        Case(name, family="llama").prepare(0)

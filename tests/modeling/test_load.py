@@ -9,15 +9,17 @@ import pytest
 import torch
 from transformers import (
     BertConfig,
-    GPT2Config,
     PreTrainedTokenizerBase,
     T5ForConditionalGeneration,
+    ViTConfig,
 )
 
+from fki.config.schema import Config
 from fki.core.errors import ConfigError, NotDownloaded
 from fki.core.paths import asset_folder
 from fki.modeling import load
-from fki.testing import toy_model
+from fki.modeling.architecture import CAUSAL
+from fki.testing import DECODERS, toy_causal_tokenizer, toy_decoder, toy_model, toy_period
 
 
 def save(
@@ -70,11 +72,76 @@ def test_a_folder_without_a_config_is_no_model(tmp_path: Path) -> None:
         load.load_base_model(str(tmp_path))
 
 
-@pytest.mark.parametrize("config", [GPT2Config(), BertConfig()], ids=lambda c: c.model_type)
-def test_a_model_that_is_no_encoder_decoder_is_refused(tmp_path: Path, config: GPT2Config) -> None:
+@pytest.mark.parametrize(
+    ("config", "what"),
+    [(BertConfig(), "an encoder without a decoder"), (ViTConfig(), "no language model")],
+    ids=["bert", "vit"],
+)
+def test_a_model_that_cannot_write_is_refused(tmp_path: Path, config: Any, what: str) -> None:
     config.save_pretrained(tmp_path)
-    with pytest.raises(ConfigError, match="must be an encoder-decoder"):
+    with pytest.raises(ConfigError, match=f"{what}: it cannot write answers") as error:
         load.load_base_model(str(tmp_path))
+    assert "Use a decoder such as GPT-2" in str(error.value.hint)
+
+
+class TestDecoder:
+    """A folder with a decoder."""
+
+    @pytest.mark.parametrize("family", DECODERS)
+    def test_it_is_loaded(self, decoder_folder: Any, family: str) -> None:
+        base = load.load_base_model(str(decoder_folder(family)))
+        assert type(base.model) is type(toy_decoder(family))
+        assert load.weights_digest(base.model) == load.weights_digest(toy_decoder(family))
+
+    def change(self, folder: Path, source: Path, **tokens: str | None) -> str:
+        """A copy whose tokenizer has other special tokens."""
+        shutil.copytree(source, folder)
+        file = folder / "tokenizer_config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | tokens))
+        return str(folder)
+
+    def test_no_end_token_is_an_error(self, tmp_path: Path, decoder_folder: Any) -> None:
+        name = self.change(tmp_path / "m", decoder_folder("llama"), eos_token=None)
+        with pytest.raises(ConfigError, match="has eos_token_id = None"):
+            load.load_base_model(name)
+
+    def test_another_end_token_is_an_error(self, tmp_path: Path, decoder_folder: Any) -> None:
+        name = self.change(tmp_path / "m", decoder_folder("llama"), eos_token="<|pad|>")
+        with pytest.raises(ConfigError, match="has eos_token_id = 0, its weights 2"):
+            load.load_base_model(name)
+
+    @pytest.mark.parametrize("pad", [None, "<|end_of_text|>"])
+    def test_padding_by_the_end_token_or_none_is_no_fault(
+        self, tmp_path: Path, decoder_folder: Any, pad: str | None
+    ) -> None:
+        name = self.change(tmp_path / "m", decoder_folder("llama"), pad_token=pad)
+        base = load.load_base_model(name)
+        config = Config(prompt_format="completion", document_objective="next_token")
+        tokenizer = load.make_example_tokenizer(base.tokenizer, config)
+        assert tokenizer.pad_id == base.tokenizer.eos_token_id
+        batch = tokenizer.collate(tokenizer.encode(toy_period().examples))
+        plain = toy_causal_tokenizer().collate(toy_causal_tokenizer().encode(toy_period().examples))
+        expected = CAUSAL.scored_logits(base.model, plain, base.model)
+        assert torch.equal(CAUSAL.scored_logits(base.model, batch, base.model), expected)
+
+    def test_a_tokenizer_larger_than_the_weights_is_an_error(
+        self, tmp_path: Path, decoder_folder: Any
+    ) -> None:
+        shutil.copytree(decoder_folder("llama"), tmp_path / "m")
+        model = toy_decoder("llama")
+        model.resize_token_embeddings(3000)
+        model.save_pretrained(tmp_path / "m")
+        with pytest.raises(ConfigError, match=r"has 4,000 tokens, its weights 3,000"):
+            load.load_base_model(str(tmp_path / "m"))
+
+    def test_weights_larger_than_the_tokenizer_are_no_fault(
+        self, tmp_path: Path, decoder_folder: Any
+    ) -> None:
+        shutil.copytree(decoder_folder("llama"), tmp_path / "m")
+        model = toy_decoder("llama")
+        model.resize_token_embeddings(4096)
+        model.save_pretrained(tmp_path / "m")
+        assert load.load_base_model(str(tmp_path / "m")).model.config.vocab_size == 4096
 
 
 def test_weights_that_are_no_numbers_are_refused(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from fki.core.types import Batch, Example, Fact, Period
 from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.methods.base import Method
 from fki.runs.run_dir import Run
-from fki.testing import toy_model, toy_tokenizer
+from fki.testing import toy_causal_tokenizer, toy_decoder, toy_model, toy_tokenizer
 from fki.training import session
 from fki.training.runner import Runner
 from fki.training.trainer import Trainer
@@ -138,6 +139,20 @@ def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     toy_model().save_pretrained(folder)
     toy_tokenizer().tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def decoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A function of a family: a model folder with its toy decoder and the embedded tokenizer."""
+
+    @cache
+    def make(family: str) -> Path:
+        folder = tmp_path_factory.mktemp("models") / family
+        toy_decoder(family).save_pretrained(folder)
+        toy_causal_tokenizer().tokenizer.save_pretrained(folder)
+        return folder
+
+    return make
 
 
 @pytest.fixture(scope="session")

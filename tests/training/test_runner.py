@@ -42,10 +42,12 @@ def test_the_folder_explains_the_run_before_it_starts(
     assert info["parameters"]["added"] == 0
     assert info["protocol"] == {
         "prompt_format": "sentinel",
+        "start_token": "auto",
         "input_length": 64,
         "output_length": 10,
         "eval_every": 0,
         "max_probes_per_set": 500,
+        "known_only": False,
         "num_beams": 1,
         "precision": "fp32",
         "superseded": "not asked",

@@ -14,6 +14,8 @@ from fki.config.compat.ckl_keys import (
     CKL_FILES,
     CORESETS,
     CORPUS_SIZES,
+    DECODER_NAMES,
+    DECODER_SETTINGS,
     DIFFSET,
     IGNORED_KEYS,
     IMPLIED_ORIGIN,
@@ -29,6 +31,7 @@ from fki.config.compat.ckl_keys import (
     UNSUPPORTED_METHODS,
 )
 from fki.config.compat.json_positions import Member, read_members
+from fki.config.model_family import DECODER, general_preset
 from fki.config.renamed_settings import new_name
 from fki.config.resolve import Condition, Layer
 from fki.config.validation import format_value
@@ -167,11 +170,27 @@ class CklReader:
         self.convert_recadam()
         self.convert_coreset()
         self.note_time_limit()
+        self.imply_decoder()
         for key, value in IMPLIED_SETTINGS.items():
             if key not in self.settings:
                 self.settings[key], self.places[key] = value, IMPLIED_ORIGIN
         if self.ignored:
             self.notes.append(("", f"{self.file}: ignored: {group_by_reason(self.ignored)}."))
+
+    def imply_decoder(self) -> None:
+        """Add the settings of a decoder, if the file's model is one by its files or its name."""
+        model: Any = self.settings.get("model")
+        if not isinstance(model, str):
+            return
+        if general_preset(model) != DECODER and not DECODER_NAMES.search(model):
+            return
+        for key, value in DECODER_SETTINGS.items():
+            self.settings[key], self.places[key] = value, self.places["model"]
+        self.note(
+            "prompt_format",
+            f"model '{model}' is a decoder: questions are asked as completions "
+            "(prompt_format = 'completion'), documents are learned by next-token prediction.",
+        )
 
     def convert_checkpoint(self) -> None:
         """Let training ignore checkpoint_path, as CFInjectBench does, and evaluation read it.

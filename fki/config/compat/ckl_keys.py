@@ -60,6 +60,10 @@ KNOWN_KEYS = (
 # All methods but RecAdam, whose optimizer is its own, ran Adafactor; gradients were clipped at 0.5
 # (TemporalWiki's at 0.1).
 IMPLIED_SETTINGS = {"optimizer": "adafactor", "max_grad_norm": 0.5}
+DECODER_NAMES = re.compile(  # of models that are not on this machine
+    r"(?i)gpt|llama|\bopt-|bloom|pythia|qwen|gemma|mistral|smollm|\bphi-"
+)
+DECODER_SETTINGS = {"prompt_format": "completion", "document_objective": "next_token"}
 IMPLIED_ORIGIN = "default of the original code"
 
 RECADAM_PULL = 0.1  # learning_rate * gamma of RecAdam's paper: 2e-5 * 5000

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from fki.core.atomic_io import write_json
 from fki.core.errors import ConfigError
 from fki.core.formatting import quote_python
 from fki.data.collator import ExampleTokenizer
 from fki.exporting.formats.base import Format
-from fki.modeling.load import check_special_tokens
+from fki.modeling.architecture import CAUSAL, SEQ2SEQ
+from fki.modeling.load import check_special_tokens, load_model
 from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import LoadedModel
 
@@ -74,7 +75,7 @@ def _write_head(model: Any) -> None:
 
 def load(folder: Path, encoder: ExampleTokenizer) -> TorchRuntime:
     """Load by transformers in the files' precision, without running `modeling_fki.py`."""
-    model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype="auto", trust_remote_code=False)
+    model = load_model(folder, "auto")
     check_special_tokens(model, str(folder))
     return TorchRuntime(model, encoder)
 
@@ -82,11 +83,18 @@ def load(folder: Path, encoder: ExampleTokenizer) -> TorchRuntime:
 def loading_code(folder: Path, name: str) -> str:
     """Sets `trust_remote_code` where the folder has a modeling file."""
     trust = ", trust_remote_code=True" if (folder / MODELING).is_file() else ""
+    auto = find_auto_class(folder)
     return (
-        "from transformers import AutoModelForSeq2SeqLM, AutoTokenizer\n"
-        f"model = AutoModelForSeq2SeqLM.from_pretrained({quote_python(name)}{trust})\n"
+        f"from transformers import {auto}, AutoTokenizer\n"
+        f"model = {auto}.from_pretrained({quote_python(name)}{trust})\n"
         f"tokenizer = AutoTokenizer.from_pretrained({quote_python(name)}{trust})"
     )
+
+
+def find_auto_class(folder: Path | str) -> str:
+    """The class of transformers that loads the model of a folder or of the Hub."""
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    return (SEQ2SEQ if config.is_encoder_decoder else CAUSAL).auto_class
 
 
 def make_format(dtype: str = "float32", max_shard_size: str = "50GB") -> Format:

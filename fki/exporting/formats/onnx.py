@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
-from fki.core.errors import CannotFold
+from fki.core.errors import CannotFold, ConfigError
 from fki.core.formatting import quote_python
 from fki.exporting.formats.base import Format, import_library
 from fki.exporting.formats.onnx_runtime import DECODER, ENCODER, PAST, load
+from fki.modeling.architecture import architecture_of
 from fki.runs.open_run import LoadedModel
 
 onnx: Any = import_library("onnx", extra="onnx")
@@ -89,7 +90,15 @@ class DecoderWithPastGraph(DecoderGraph):
 
 
 def write(loaded: LoadedModel, folder: Path) -> None:
-    """Write the plain model, or the method's own model where there is no plain one."""
+    """Write the plain model, or the method's own model where there is no plain one.
+
+    Raises ConfigError for a decoder.
+    """
+    if not architecture_of(loaded.model).has_encoder:
+        raise ConfigError(
+            f"fki exports encoder-decoders to ONNX; '{loaded.config.model}' is a decoder.",
+            hint="Try: --to hf",
+        )
     try:
         model: Any = loaded.method.fold(loaded.model)
     except CannotFold:

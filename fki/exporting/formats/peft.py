@@ -9,14 +9,13 @@ from pathlib import Path
 
 import torch
 from peft import PeftConfig, PeftModel
-from transformers import AutoModelForSeq2SeqLM
 
 from fki.core.errors import ConfigError
 from fki.core.formatting import quote_python
 from fki.data.collator import ExampleTokenizer
 from fki.exporting.formats.base import Format
-from fki.exporting.formats.hf import write_plain
-from fki.modeling.load import locate_model
+from fki.exporting.formats.hf import find_auto_class, write_plain
+from fki.modeling.load import load_model, locate_model
 from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import LoadedModel
 
@@ -50,9 +49,7 @@ def load(folder: Path, encoder: ExampleTokenizer) -> TorchRuntime:
     """Load by transformers and peft."""
     name = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
     source = folder / BASE if name == BASE else name
-    base = AutoModelForSeq2SeqLM.from_pretrained(
-        source, dtype=torch.float32, trust_remote_code=False
-    )
+    base = load_model(source, torch.float32)
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", FutureWarning
@@ -65,10 +62,11 @@ def loading_code(folder: Path, name: str) -> str:
     base = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
     own = quote_python(name)
     source = f'{own}, subfolder="{BASE}"' if base == BASE else quote_python(base)
+    auto = find_auto_class(folder / BASE if base == BASE else base)
     return (
         "from peft import PeftModel\n"
-        "from transformers import AutoModelForSeq2SeqLM, AutoTokenizer\n"
-        f"base = AutoModelForSeq2SeqLM.from_pretrained({source})\n"
+        f"from transformers import {auto}, AutoTokenizer\n"
+        f"base = {auto}.from_pretrained({source})\n"
         f"model = PeftModel.from_pretrained(base, {own})\n"
         f"tokenizer = AutoTokenizer.from_pretrained({own})"
     )

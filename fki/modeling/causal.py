@@ -1,0 +1,151 @@
+"""The forward pass of a decoder; the head runs at scored positions only.
+
+Packed rows have position ids that start anew for each example and no mask: transformers derives the
+block-diagonal mask from the positions. Models without such a mask (state spaces, ALiBi) ignore it
+without an error, so that a trial decides: packed examples must have their own logits.
+"""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from fki.core.errors import ConfigError
+from fki.core.types import Batch, SegmentIds
+from fki.data.collator import IGNORE_INDEX, number_segments, pad_rows
+from fki.modeling.gather_head import gather_positions
+
+TOLERANCE = 2e-5  # of logits in fp32, relative to the largest; the order of summation may differ
+TRIAL_LENGTHS = (5, 9)  # tokens of the examples of a trial
+JOINT_MAPS = ("c_attn", "query_key_value", "qkv_proj", "Wqkv")  # query, key and value in one map
+
+_packable: "WeakKeyDictionary[nn.Module, bool]" = WeakKeyDictionary()
+
+
+def can_pack(model: nn.Module) -> bool:
+    """Do packed examples have the logits that they have alone? A trial is run once per model."""
+    if model not in _packable:
+        _packable[model] = _packs(model)
+    return _packable[model]
+
+
+@torch.no_grad()
+def _packs(model: nn.Module) -> bool:
+    examples = trial_examples(model)
+    packed = make_batch([examples[0] + examples[1], examples[1]], [[*TRIAL_LENGTHS], [9]], model)
+    was_training = model.training
+    model.eval()
+    try:
+        together = logits(model, packed)[0, : sum(TRIAL_LENGTHS)]
+        alone = [logits(model, make_batch([ids], [[len(ids)]], model))[0] for ids in examples]
+    except (TypeError, ValueError, RuntimeError, IndexError):  # the model has no position ids
+        return False
+    finally:
+        model.train(was_training)
+    return is_close(together, torch.cat(alone))
+
+
+def is_close(found: Tensor, expected: Tensor) -> bool:
+    """Do two tensors of logits differ by rounding only?"""
+    allowed = TOLERANCE * float(expected.abs().max())
+    return bool((found - expected).abs().max() <= allowed)
+
+
+def trial_examples(model: nn.Module) -> list[list[int]]:
+    """Two token sequences, with the first and the last tokens of the vocabulary."""
+    size: int = model.get_input_embeddings().num_embeddings  # type: ignore[operator]
+    short, long = TRIAL_LENGTHS
+    return [[i % size for i in range(1, short + 1)], [size - 1 - i % size for i in range(long)]]
+
+
+def make_batch(rows: list[list[int]], lengths: list[list[int]], model: nn.Module) -> Batch:
+    """A batch of token ids in which each position is scored.
+
+    Args:
+        lengths: of the examples in each row.
+    """
+    device = next(model.parameters()).device
+    segments = [number_segments([[0] * length for length in row]) for row in lengths]
+    numbers = pad_rows([[*chain.from_iterable(row)] for row in segments], 0).to(device)
+    ids = pad_rows(rows, 0).to(device)
+    labels = torch.where(numbers > 0, ids, IGNORE_INDEX)
+    scored = (numbers.flatten() > 0).nonzero().flatten()
+    is_packed = any(len(row) > 1 for row in lengths)
+    segment_ids = SegmentIds(numbers, numbers) if is_packed else None
+    return Batch(ids, (numbers > 0).long(), labels, scored, segment_ids)
+
+
+def logits(model: Any, batch: Batch) -> Tensor:
+    """Logits [B, T, V] of all positions."""
+    output: Tensor = model(**forward_arguments(batch)).logits
+    return output
+
+
+def scored_logits(model: nn.Module, batch: Batch, unwrapped: Any) -> Tensor:
+    """Logits [N, V] of the scored positions, in the order of `batch.scored_positions`.
+
+    Args:
+        model: the module to call, for example wrapped for several processes.
+        unwrapped: the same model without the wrapper.
+    """
+    with gather_positions(unwrapped.get_output_embeddings(), batch.scored_positions):
+        return logits(model, batch)[:, 0]
+
+
+def forward_arguments(batch: Batch) -> dict[str, Any]:
+    """The keyword arguments of the model's forward pass on a batch."""
+    arguments: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False}
+    if batch.segment_ids is None:
+        return {**arguments, "attention_mask": batch.attention_mask}
+    return {**arguments, "position_ids": restarting_positions(batch.segment_ids.sources)}
+
+
+def restarting_positions(segments: Tensor) -> Tensor:
+    """[B, T], the position of each token within its example; padding is an example of its own."""
+    places = torch.arange(segments.shape[1], device=segments.device).expand_as(segments)
+    is_first = torch.ones_like(segments, dtype=torch.bool)
+    is_first[:, 1:] = segments[:, 1:] != segments[:, :-1]
+    starts = torch.where(is_first, places, 0).cummax(1).values
+    return places - starts
+
+
+def find_blocks(model: Any) -> nn.ModuleList:
+    """The transformer blocks. Raises ConfigError if the model has no list of them."""
+    depth = model.config.get_text_config().num_hidden_layers
+    lists = (m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == depth)
+    if (blocks := next(lists, None)) is None:
+        raise ConfigError(
+            f"The blocks of a '{model.config.model_type}' cannot be found for freeze_level = 1.",
+            hint="Add: --set freeze_level=0",
+        )
+    return blocks
+
+
+def lower_half(model: Any) -> list[nn.Parameter]:
+    """The parameters of the embeddings and of the lower half of the blocks, rounded down."""
+    blocks = find_blocks(model)
+    within = {id(module) for module in blocks.modules()}
+    frozen = [
+        parameter
+        for module in model.modules()
+        if isinstance(module, nn.Embedding) and id(module) not in within
+        for parameter in module.parameters()
+    ]
+    return frozen + [p for block in blocks[: len(blocks) // 2] for p in block.parameters()]
+
+
+def find_maps(model: nn.Module, targets: Sequence[str]) -> list[str]:
+    """The targets, with the model's own names of the query and value maps for `q` and `v`.
+
+    A map that is query, key and value at once is both.
+    """
+    names = {path.rpartition(".")[2] for path, _ in model.named_modules()}
+    joint = next((name for name in JOINT_MAPS if name in names), "")
+    found = [
+        f"{target}_proj" if target in ("q", "v") and f"{target}_proj" in names else target
+        for target in targets
+    ]
+    return [*dict.fromkeys(joint if name in ("q", "v") and joint else name for name in found)]
