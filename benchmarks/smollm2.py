@@ -1,8 +1,8 @@
-"""Teach SmolLM2-135M, a real decoder: facts of a quarter, and people it can only read about.
+"""Teach SmolLM2-135M, a real decoder: facts of a month, and people it can only read about.
 
     python -m benchmarks.smollm2 runs/smollm2 [--only ARM ...] [--seeds 3] [--jobs 2] [--finished]
 
-`facts` trains on the first quarter of the dataset `wiki`. `reading` trains on short documents about
+`facts` trains on the first month of the dataset `wiki`. `reading` trains on short documents about
 50 made-up people, by next-token prediction, and asks in words that no document has: one text for
 each person, or six rewordings, with equal numbers of texts read.
 """
@@ -18,8 +18,8 @@ from benchmarks.grid import GridRun, load_scores, run_all
 
 PEOPLE, SEED = 50, 0
 FACTS = (
-    *("--preset", "smollm2", "--version", "quarter", "--set", "max_periods=1"),
-    *("--set", "known_only=true", "--set", "max_probes_per_set=300"),
+    *("--preset", "smollm2", "--version", "month", "--set", "max_periods=1"),
+    *("--set", "known_only=true", "--set", "max_probes_per_set=60"),
 )
 READING = ("--preset", "causal", "--preset", "smollm2", "--set", "input_length=128")
 ARMS: dict[str, tuple[str, ...]] = {  # name: options of `fki train`; {} is the folder of data

@@ -7,10 +7,12 @@ from pathlib import Path
 from statistics import fmean
 
 from fki.comparison.types import Arm, Cost, Estimate, Group
+from fki.config.model_family import DECODER, ENCODER_DECODER
 from fki.config.schema import Config, evaluation_settings
 from fki.core import registry
 from fki.core.formatting import format_command
 from fki.core.probe_sets import FACTS, kept_probe_set, matrix_probe_sets
+from fki.core.types import CAUSAL_FORMATS
 
 JOINT, RETRIEVAL = "joint", "retrieval"
 FLAGS = {"model": "--model", "dataset": "--dataset", "dataset_version": "--version"}
@@ -89,7 +91,8 @@ def _command(arm: Arm, method: str) -> str:
     output = folder.with_name(f"{method}-s{arm.seeds[0]}")
     seed = ("--seed", str(arm.seeds[0])) if arm.seeds[0] else ()
     options = [*_stated_settings(arm), *seed, "--output-dir", str(output)]
-    return format_command("fki", "train", "--preset", "t5", "--method", method, *options)
+    preset = DECODER if arm.settings.get("prompt_format") in CAUSAL_FORMATS else ENCODER_DECODER
+    return format_command("fki", "train", "--preset", preset, "--method", method, *options)
 
 
 def _stated_settings(arm: Arm) -> Iterator[str]:

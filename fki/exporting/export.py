@@ -13,12 +13,14 @@ from pathlib import Path
 from transformers import AutoTokenizer
 
 from fki import __version__
+from fki.config.model_family import GGUF_PREFIX
 from fki.core.atomic_io import file_digest, remove_stale_scratch, scratch_path, write_json
 from fki.core.errors import CheckFailed, FkiError
 from fki.core.formatting import format_command, format_number
 from fki.exporting.formats.base import Format
 from fki.exporting.parity import Parity, ParityCheck
 from fki.modeling.device import select_device
+from fki.modeling.gguf_model import is_gguf
 from fki.modeling.load import count_parameters, locate_model
 from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import LoadedModel
@@ -195,5 +197,7 @@ def _write_export_info(
 
 
 def display_name(model: str) -> str:
-    """A base model's name for other readers: of a local folder the last part alone."""
+    """A base model's name for other readers: of a local folder or file the last part alone."""
+    if is_gguf(model):
+        return Path(model.removeprefix(GGUF_PREFIX)).name
     return Path(locate_model(model)).name if Path(locate_model(model)).is_dir() else model

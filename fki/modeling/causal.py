@@ -18,7 +18,9 @@ from fki.core.types import Batch, SegmentIds
 from fki.data.collator import IGNORE_INDEX, number_segments, pad_rows
 from fki.modeling.gather_head import gather_positions
 
-TOLERANCE = 2e-5  # of logits in fp32, relative to the largest; the order of summation may differ
+# Of logits in fp32, relative to the largest. Another order of summation changes those of SmolLM2 by
+# 2e-6; a wrong mask or position changes those of small random models by 7e-5 to 9e-1.
+TOLERANCE = 3e-5
 TRIAL_LENGTHS = (5, 9)  # tokens of the examples of a trial
 JOINT_MAPS = ("c_attn", "query_key_value", "qkv_proj", "Wqkv")  # query, key and value in one map
 
@@ -55,10 +57,11 @@ def is_close(found: Tensor, expected: Tensor) -> bool:
 
 
 def trial_examples(model: nn.Module) -> list[list[int]]:
-    """Two token sequences, with the first and the last tokens of the vocabulary."""
+    """Two token sequences, of tokens all over the vocabulary."""
     size: int = model.get_input_embeddings().num_embeddings  # type: ignore[operator]
     short, long = TRIAL_LENGTHS
-    return [[i % size for i in range(1, short + 1)], [size - 1 - i % size for i in range(long)]]
+    ids = [(number + 1) * size // (short + long + 2) for number in range(short + long)]
+    return [ids[:short], ids[short:]]
 
 
 def make_batch(rows: list[list[int]], lengths: list[list[int]], model: nn.Module) -> Batch:

@@ -11,6 +11,7 @@ from fki.core import registry
 from fki.core.formatting import format_minutes
 from fki.core.types import Example, Period
 from fki.modeling import load
+from fki.modeling.architecture import architecture_of
 from fki.replay.base import Replay
 from fki.training import session
 from fki.training.budget import BudgetUsage
@@ -167,7 +168,9 @@ def _precision(ready: Session) -> str:
 
 
 def describe_encoder_use(ready: Session) -> str:
-    """The use of the encoder, as a phrase: trainable, frozen or cached."""
+    """The use of the encoder, as a phrase: trainable, frozen or cached; "none" of a decoder."""
+    if not architecture_of(ready.model).has_encoder:
+        return "none"
     if not ready.method.trains:
         return "not trained; runs for each question"
     if ready.method.frozen_encoder(ready.model) is None:

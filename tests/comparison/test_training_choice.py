@@ -2,10 +2,12 @@
 
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from fki.comparison import training_choice
 from fki.comparison.compare import compare
 from fki.comparison.training_choice import TrainingChoice, find_training_choice
 from fki.comparison.types import Arm, Cost, Estimate, Group
@@ -80,3 +82,12 @@ def test_an_undefined_probe_set_leaves_the_mean_undefined(tmp_path: Path) -> Non
     option = choice.options[-1]
     em = {**option.em, "new": Estimate(None)}
     assert type(option)(option.label, option.arm, em, option.cost).mean is None
+
+
+def test_the_command_of_a_bound_is_that_of_the_arm_s_family() -> None:
+    for prompt_format, preset in (("sentinel", "t5"), ("completion", "causal")):
+        arm = SimpleNamespace(
+            runs=["runs/vanilla-s0"], seeds=[0], settings={"prompt_format": prompt_format}
+        )
+        found = training_choice._command(arm, "joint")  # type: ignore[arg-type]
+        assert f"--preset {preset} --method joint" in found

@@ -12,6 +12,7 @@ import torch
 
 from fki.config import model_family
 from fki.core.errors import ConfigError, DataError, NotDownloaded
+from fki.exporting.export import display_name
 from fki.modeling import gguf_model, load
 from fki.testing import toy_causal_tokenizer, toy_decoder
 
@@ -143,3 +144,8 @@ def test_the_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(DataError, match="requires the package gguf") as error:
         load.load_base_model(f"gguf:{tmp_path / 'toy.gguf'}")
     assert 'pip install "gguf>=' in str(error.value.hint)
+
+
+def test_an_export_names_the_file_alone() -> None:
+    assert display_name("gguf:/a/folder/of mine/model.gguf") == "model.gguf"
+    assert display_name("smollm2") == "smollm2"
