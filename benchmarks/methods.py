@@ -68,12 +68,19 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--only", nargs="+", choices=[*ARMS], help="arms; default: all")
     parser.add_argument("--family", default="t5", choices=[*FAMILIES], help="of the model")
+    parser.add_argument("--periods", type=int, default=0, help="train on this many; 0: all")
     parser.add_argument("--since", default="2024", help="first period of the table")
     parser.add_argument("--finished", action="store_true", help="execute nothing")
     options = parser.parse_args()
     presets = FAMILIES[options.family]
     arms = {
-        arm: make_runs(options.folder, arm, presets[arm], options.version, options.seeds)
+        arm: make_runs(
+            options.folder,
+            arm,
+            (*presets[arm], *(("--set", f"max_periods={options.periods}") * bool(options.periods))),
+            options.version,
+            options.seeds,
+        )
         for arm in options.only or presets
     }
     if options.finished:

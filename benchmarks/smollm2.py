@@ -11,10 +11,11 @@ import argparse
 import json
 import random
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from benchmarks.grid import GridRun, load_scores, run_all
+from fki.metrics.answers import normalize_answer
 
 PEOPLE, SEED = 50, 0
 FACTS = (
@@ -94,20 +95,48 @@ def make_runs(folder: Path, arm: str, seeds: int) -> list[GridRun]:
 
 
 def describe(arm: str, runs: list[GridRun]) -> str:
-    """The row of an arm: for each probe set, exact match before, learned and at the end, in %."""
+    """The row of an arm: for each probe set, exact match before and at the end, in %.
+
+    Of the questions about people: the share of predictions that contain the answer. The model goes
+    on in the words of its documents, as in "a dentist in Seoul".
+    """
     results: list[dict[str, Any]] = [load_scores(run) for run in runs]
     cells = []
     for name in results[0]["probe_sets"]:
-        row = [result["probe_sets"][name]["em"] for result in results]
-        values = [
-            "-" if any(r[when] is None for r in row) else f"{fmean(r[when] for r in row):.1f}"
-            for when in ("before", "after")
-        ]
+        if name in QUESTIONS:
+            shares = [count_contained(run, name) for run in runs]
+            values = [spread([share[when] for share in shares]) for when in (0, 1)]
+        else:
+            row = [result["probe_sets"][name]["em"] for result in results]
+            values = [spread([r[when] for r in row]) for when in ("before", "after")]
         cells.append(f"{name} ({results[0]['probe_sets'][name]['n']}): {' → '.join(values)}")
     manifests = [json.loads((run.folder / "run.json").read_text()) for run in runs]
     seconds = fmean(m["spent"]["train_seconds"] for m in manifests)
     peak = max(m["peak_mib"] for m in manifests)
     return f"| {arm} | {len(runs)} | {'; '.join(cells)} | {seconds:,.0f} | {peak:,.0f} |"
+
+
+def spread(values: list[float]) -> str:
+    """The mean and, for several values, the sample standard deviation."""
+    more = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{fmean(values):.1f}{more}"
+
+
+def count_contained(run: GridRun, name: str) -> tuple[float, float]:
+    """The share of predictions that contain an answer, in %: before training, and at the end."""
+
+    def read(file: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (run.folder / file).read_text().splitlines()]
+
+    answers = {row["id"]: row["answers"] for row in read("probes.jsonl")}
+    rows = [row for row in read("samples.jsonl") if row["probe_set"] == name]
+    hits = [
+        (row["after"], any(normalize_answer(a) in normalize_answer(row["text"]) for a in answer))
+        for row in rows
+        for answer in [answers[row["id"]]]
+    ]
+    before = [hit for after, hit in hits if after == "base"]
+    return 100 * fmean(before), 100 * fmean(hit for after, hit in hits if after != "base")
 
 
 def main() -> None:
