@@ -161,7 +161,7 @@ WRONG = {
     "taps outside of the model": (
         ("--preset", "t5_kadapter_2", "--set", "kadapter.layers=[1, 5]"),
         2,
-        "must be 2 numbers from 0 to 2, the encoder's depth, not [1, 5]",
+        "must be 2 numbers from 0 to 2, the model's depth, not [1, 5]",
     ),
     "a corpus that is missing": (
         ("--preset", "t5_mixreview", "--set=mixreview.source=corpus", "--set=mixreview.corpus=old"),
