@@ -276,6 +276,11 @@ def check_fits_model(config: Config, model: Any) -> None:
                 f"it must be {' or '.join(map(repr, values))}.",
                 hint=f"Presets for such models: --preset {_suggest_preset(config, architecture)}",
             )
+    if config.coreset == "loss_net" and not architecture.has_encoder:
+        raise ConfigError(
+            f"coreset = 'loss_net' reads an encoder's states; '{config.model}' is a decoder.",
+            hint="Add: --set coreset=k_center",
+        )
 
 
 def _suggest_preset(config: Config, architecture: Architecture) -> str:

@@ -62,3 +62,11 @@ def test_frozen_lower_blocks_cost_two() -> None:
     costs = FlopEstimator(model, None).costs
     # the norm before its first maps trains, so each map of the second block needs both gradients
     assert costs.source == 2 * blocks[0] + 6 * blocks[1]
+
+
+def test_a_coreset_by_an_encoder_s_states_is_refused() -> None:
+    config = Config(prompt_format="completion", document_objective="next_token", coreset="loss_net")
+    with pytest.raises(ConfigError, match="'loss_net' reads an encoder's states") as error:
+        check_fits_model(config, toy_decoder("llama"))
+    assert "coreset=k_center" in str(error.value.hint)
+    check_fits_model(Config(coreset="loss_net"), toy_model())
