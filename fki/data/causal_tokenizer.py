@@ -27,7 +27,6 @@ ANCHOR = "\n"  # the text before an answer, so that its first token is that with
 PLACEHOLDER = "\ue000"  # in place of the message in a chat template; of the private use area
 # a newline in the names of tokens: plain, of a byte-level BPE, of a byte
 NEWLINES = ("\n", "\u010a", "<0x0A>")
-LossOn = Literal["answer", "all"]
 
 
 class CausalTokenizer(ExampleTokenizer):
@@ -42,7 +41,7 @@ class CausalTokenizer(ExampleTokenizer):
         pad_multiple: int = 1,
         prompt_format: PromptFormat = "completion",
         start_token: str = "auto",
-        loss_on: LossOn = "answer",
+        loss_on: Literal["answer", "all"] = "answer",
         token_cache: TokenCache | None = None,
     ) -> None:
         """

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from fki.config.model_family import DECODER, ENCODER_DECODER
 from fki.config.presets import preset_names
 from fki.config.schema import Config
 from fki.core.errors import ConfigError
@@ -23,7 +24,6 @@ from fki.modeling.encoder_cache import FrozenEncoder, detect_frozen_encoder
 class Architecture(Protocol):
     """What training, scoring and decoding call; `model` may be prepared by a method."""
 
-    name: str
     description: str  # in messages
     preset: str  # the general preset of its models
     task_type: str  # in peft
@@ -102,7 +102,7 @@ class Architecture(Protocol):
 class Seq2Seq:
     """An encoder-decoder."""
 
-    name, preset, task_type = "seq2seq", "t5", "SEQ_2_SEQ_LM"
+    preset, task_type = ENCODER_DECODER, "SEQ_2_SEQ_LM"
     description, has_encoder = "an encoder-decoder", True
     auto_class = "AutoModelForSeq2SeqLM"
     prompt_formats: tuple[PromptFormat, ...] = ("sentinel", "prefix")
@@ -179,7 +179,7 @@ class Seq2Seq:
 class Causal:
     """A decoder."""
 
-    name, preset, task_type = "causal", "causal", "CAUSAL_LM"
+    preset, task_type = DECODER, "CAUSAL_LM"
     description, has_encoder = "a decoder", False
     auto_class = "AutoModelForCausalLM"
     prompt_formats = CAUSAL_FORMATS
@@ -254,7 +254,6 @@ class Causal:
 
 
 SEQ2SEQ, CAUSAL = Seq2Seq(), Causal()
-ARCHITECTURES: tuple[Architecture, ...] = (SEQ2SEQ, CAUSAL)
 
 
 def architecture_of(model: Any) -> Architecture:

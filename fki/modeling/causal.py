@@ -5,7 +5,8 @@ block-diagonal mask from the positions. Models without such a mask (state spaces
 without an error, so that a trial decides: packed examples must have their own logits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -24,36 +25,46 @@ TOLERANCE = 3e-5
 TRIAL_LENGTHS = (5, 9)  # tokens of the examples of a trial
 JOINT_MAPS = ("c_attn", "query_key_value", "qkv_proj", "Wqkv")  # query, key and value in one map
 
-_packable: "WeakKeyDictionary[nn.Module, bool]" = WeakKeyDictionary()
+Trial = Callable[[nn.Module], tuple[Tensor, Tensor]]
 
 
-def can_pack(model: nn.Module) -> bool:
-    """Do packed examples have the logits that they have alone? A trial is run once per model."""
-    if model not in _packable:
-        _packable[model] = _packs(model)
-    return _packable[model]
+def tried_once(trial: Trial) -> Callable[[nn.Module], bool]:
+    """The question if the two tensors of logits that a trial returns differ by rounding only.
+
+    The trial runs once per model, in evaluation mode. No, if it raises an exception.
+    """
+    answers: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+
+    @wraps(trial)
+    def ask(model: nn.Module) -> bool:
+        if model not in answers:
+            answers[model] = _are_close(trial, model)
+        return answers[model]
+
+    return ask
 
 
 @torch.no_grad()
-def _packs(model: nn.Module) -> bool:
-    examples = trial_examples(model)
-    packed = make_batch([examples[0] + examples[1], examples[1]], [[*TRIAL_LENGTHS], [9]], model)
+def _are_close(trial: Trial, model: nn.Module) -> bool:
     was_training = model.training
     model.eval()
     try:
-        together = logits(model, packed)[0, : sum(TRIAL_LENGTHS)]
-        alone = [logits(model, make_batch([ids], [[len(ids)]], model))[0] for ids in examples]
-    except (TypeError, ValueError, RuntimeError, IndexError):  # the model has no position ids
+        found, expected = trial(model)
+    except Exception:  # a model that lacks position ids or a key-value cache fails in its own way
         return False
     finally:
         model.train(was_training)
-    return is_close(together, torch.cat(alone))
-
-
-def is_close(found: Tensor, expected: Tensor) -> bool:
-    """Do two tensors of logits differ by rounding only?"""
     allowed = TOLERANCE * float(expected.abs().max())
     return bool((found - expected).abs().max() <= allowed)
+
+
+@tried_once
+def can_pack(model: nn.Module) -> tuple[Tensor, Tensor]:
+    """Do packed examples have the logits that they have alone?"""
+    short, long = examples = trial_examples(model)
+    packed = make_batch([short + long, long], [[*TRIAL_LENGTHS], [len(long)]], model)
+    alone = [logits(model, make_batch([ids], [[len(ids)]], model))[0] for ids in examples]
+    return logits(model, packed)[0, : sum(TRIAL_LENGTHS)], torch.cat(alone)
 
 
 def trial_examples(model: nn.Module) -> list[list[int]]:

@@ -10,7 +10,6 @@ An answer ends with the end token or a newline, and contains it.
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,7 @@ from transformers import DynamicCache
 
 from fki.core.types import Batch
 from fki.data.collator import IGNORE_INDEX, ExampleTokenizer, TokenizedExample, pad_rows
-from fki.modeling.causal import is_close, logits, make_batch, scored_logits, trial_examples
+from fki.modeling.causal import logits, make_batch, scored_logits, trial_examples, tried_once
 from fki.modeling.decoding import (
     DecodedAnswer,
     ForcedAnswer,
@@ -32,8 +31,6 @@ from fki.modeling.decoding import (
 from fki.modeling.gather_head import gather_positions
 
 KeysAndValues = list[tuple[Tensor, Tensor]]  # of each layer, [B, heads, T, D / heads]
-
-_reusable: "WeakKeyDictionary[nn.Module, bool]" = WeakKeyDictionary()
 
 
 class Prompt(NamedTuple):
@@ -76,32 +73,19 @@ class PromptStates(NamedTuple):
         return [row[-size:] for row, size in zip(self.ids.tolist(), sizes, strict=True)]
 
 
-def reuses_prompts(model: nn.Module) -> bool:
-    """Are logits after a cached, padded prompt those of the whole text? Tried once per model."""
-    if model not in _reusable:
-        _reusable[model] = _tries_reuse(model)
-    return _reusable[model]
-
-
-@torch.no_grad()
-def _tries_reuse(model: nn.Module) -> bool:
+@tried_once
+def reuses_prompts(model: nn.Module) -> tuple[Tensor, Tensor]:
+    """Are logits after a cached, padded prompt those of the whole text?"""
     examples = trial_examples(model)
     prompts = [ids[: len(ids) // 2 + 1] for ids in examples]
     rests = [ids[len(ids) // 2 : -1] for ids in examples]
-    was_training = model.training
-    model.eval()
-    try:
-        states = _run_prompts(model, *_pad_left(prompts, model))
-        steps = [
-            PromptSteps(model, states.select([row])).advance(states.ids.new_tensor([rest]))
-            for row, rest in enumerate(rests)
-        ]
-        whole = [logits(model, make_batch([ids[:-1]], [[len(ids) - 1]], model)) for ids in examples]
-    except Exception:  # a model without a key-value cache fails in its own way
-        return False
-    finally:
-        model.train(was_training)
-    return is_close(torch.cat(steps), torch.cat([row[:, -1] for row in whole]))
+    states = _run_prompts(model, *_pad_left(prompts, model))
+    steps = [
+        PromptSteps(model, states.select([row])).advance(states.ids.new_tensor([rest]))
+        for row, rest in enumerate(rests)
+    ]
+    whole = [logits(model, make_batch([ids[:-1]], [[len(ids) - 1]], model)) for ids in examples]
+    return torch.cat(steps), torch.cat([row[:, -1] for row in whole])
 
 
 def encode(model: Any, batch: Batch) -> PromptStates:
@@ -154,10 +138,7 @@ def _score_whole(
     model: Any, inputs: PromptStates, pairs: Pairs, tokenizer: ExampleTokenizer
 ) -> list[ForcedTokens]:
     prompts = inputs.token_rows()
-    examples = [
-        TokenizedExample(prompts[row] + target[:-1], target, "", number)
-        for number, (row, target) in enumerate(pairs)
-    ]
+    examples = [TokenizedExample(prompts[row] + target[:-1], target) for row, target in pairs]
     batch = tokenizer.collate(examples).to(inputs.mask.device)
     return score_logits(scored_logits(model, batch, model), batch)
 
