@@ -19,7 +19,7 @@ RENAMED = {  # dotted old name: dotted new name; the table of an option never ch
 ADDED = {  # settings that the first version did not have
     *("coreset", "coreset_ratio", "repeat_num", "stream_seconds", "stream_share"),
     *("replay", "wordings"),
-    *("start_token", "loss_on", "known_only", "gradient_checkpointing"),
+    *("start_token", "loss_on", "known_only", "gradient_checkpointing", "load_in", "shots"),
 }
 _OLD = {new: old for old, new in RENAMED.items()}
 

@@ -14,7 +14,7 @@ from pydantic import (
 
 from fki.core.calendar import parse_date
 from fki.core.registry import INITIAL
-from fki.core.types import DocumentObjective, PromptFormat, Version
+from fki.core.types import DocumentObjective, LoadIn, PromptFormat, Version
 
 PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
@@ -122,6 +122,9 @@ class Config(BaseModel):
     start_token: NonEmptyText = setting("auto", affects="scoring")
     """Token before each prompt and document of a decoder. `auto`: the one that the tokenizer adds
     itself, if any. `none`: no token. Otherwise a token, such as `<|endoftext|>`."""
+    shots: NonNegativeInt = setting(0, affects="scoring")
+    """Solved questions before each probe of a decoder, from the base knowledge. They show an
+    untaught model the form of answers. Training has none."""
     loss_on: Literal["answer", "all"] = setting("answer", affects="results")
     """Tokens of a fact on which a decoder's loss is: the answer and its end token, or the prompt
     too. Documents are predicted whole."""
@@ -178,6 +181,10 @@ class Config(BaseModel):
     """On a NaN or infinite loss: stop, or skip the step (at most 10 in a row)."""
     reset_optimizer_per_period: bool = setting(True, affects="results")
     """Reset the optimizer's state at the start of each period."""
+    load_in: LoadIn = setting("fp32", affects="results")
+    """Storage of the base model's linear maps: fp32, or quantized by bitsandbytes (8bit: LLM.int8;
+    4bit: NF4, on a GPU alone), which takes a quarter or an eighth of the memory. Quantized maps do
+    not train: freeze_level = 2, with a method that adds parameters, such as lora."""
     freeze_level: Literal[0, 1, 2] = setting(0, affects="results")
     """Frozen parameters. 0: none. 1: embeddings and encoder, or the lower half of a decoder's
     blocks. 2: all that the base model has."""
@@ -347,10 +354,17 @@ def find_conflicts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             f"= '{replay}' does not fit method = '{method}', which has all examples. "
             + (f"Add: --set replay=none, or --preset t5_{method}"),
         )
+    if settings.get("shots") and method == "retrieval":
+        yield "shots", "does not fit method = 'retrieval', which has passages before each question."
+    if settings.get("shots") and settings.get("prompt_format") == "chat":
+        yield "shots", "does not fit prompt_format = 'chat'. Add: --set prompt_format=question"
     if method == "mixreview" and replay not in ("auto", "uniform"):
         text = (
             f"= '{replay}' contradicts method = 'mixreview', which is vanilla with uniform replay."
         )
         yield "replay", f"{text} Add: --method vanilla"
+    if settings.get("load_in", "fp32") != "fp32" and settings.get("freeze_level") != 2:
+        text = "requires freeze_level = 2: quantized weights do not train. Add: --set "
+        yield "load_in", f"= '{settings['load_in']}' {text}freeze_level=2"
     if settings.get("stream_seconds") and settings.get("stream_share", 1.0) != 1.0:
         yield "stream_seconds", "measures the share that stream_share states: set one of both."

@@ -21,6 +21,7 @@ ProbeRole = Literal["keep", "change", "learn"]
 PromptFormat = Literal["sentinel", "prefix", "completion", "question", "chat"]
 CAUSAL_FORMATS: tuple[PromptFormat, ...] = ("completion", "question", "chat")  # of decoders
 DocumentObjective = Literal["span_corruption", "salient_spans", "next_token"]
+LoadIn = Literal["fp32", "8bit", "4bit"]  # the storage of a base model's linear maps
 
 UNDATED = date.max  # of the rows of a stream without dates; dated base facts begin before it
 SUBJECT, OBJECT = "[X]", "[Y]"  # the slots of a wording, as in LAMA (Petroni et al., 2019)

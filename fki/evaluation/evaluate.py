@@ -25,9 +25,11 @@ from fki.data.open_dataset import open_stream
 from fki.data.stream import describe_missing_dates
 from fki.evaluation.evaluator import Evaluator, mean_score
 from fki.evaluation.schedule import ProbeSchedule, check_probes, group_cells, make_phases
+from fki.evaluation.shots import question_tokenizer
 from fki.evaluation.summary import summarize_scores
 from fki.modeling.device import make_accelerator
 from fki.modeling.load import make_example_tokenizer
+from fki.modeling.architecture import check_fits_model
 from fki.runs.open_run import LoadedModel, find_run, open_model, open_run, read_config
 from fki.runs.run_dir import SAMPLES, SCORES, Run
 
@@ -73,6 +75,7 @@ def evaluate(
     if output is not None:
         _check_output_folder(output)
     loaded = open_run(run, checkpoint) if run else open_model(target, config)
+    check_fits_model(config, loaded.base.model)
     with _write_into(output) as scratch:
         result = _evaluate(loaded, config, scratch, idle)
     return result
@@ -191,15 +194,11 @@ def score_all_probes(
     phases = make_phases(stream, config)
     accelerator = make_accelerator()
     tokenizer = make_example_tokenizer(loaded.base.tokenizer, config, accelerator.device)
-    evaluator = Evaluator(
-        tokenizer,
-        config,
-        accelerator,
-        tokenize_questions=lambda texts: loaded.method.tokenize_questions(texts, tokenizer),
-    )
+    due = ProbeSchedule(stream, phases, config).row(len(phases))
+    questions = question_tokenizer(loaded.method, tokenizer, stream, due, config.shots)
+    evaluator = Evaluator(tokenizer, config, accelerator, tokenize_questions=questions)
     loaded.model.to(accelerator.device)
     scores = []
-    due = ProbeSchedule(stream, phases, config).row(len(phases))
     notes = check_probes(due, tokenizer)
     notes += [*describe_missing_dates(stream), *_data_notes(loaded.run, stream)]
     for cells in group_cells(due):

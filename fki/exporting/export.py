@@ -6,7 +6,7 @@ A folder that fails the check is kept under a name that ends in `.failed-check`;
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -24,7 +24,11 @@ from fki.modeling.gguf_model import is_gguf
 from fki.modeling.load import count_parameters, locate_model
 from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import LoadedModel
-from fki.runs.recorded_answers import MAX_PROBES_PER_SET, RecordedProbes
+from fki.runs.recorded_answers import (
+    MAX_PROBES_PER_SET,
+    RecordedProbes,
+    read_recorded_probes,
+)
 from fki.training.run_lifecycle import check_disk_space
 
 EXPORT_INFO = "fki_export.json"  # the origin of an exported folder
@@ -72,6 +76,10 @@ def export(
     if not loaded.method.trains:
         loaded.method.fold(loaded.model)  # raises before the model answers any probe
     model = loaded.model.float().to(select_device())
+    # LLM.int8 rounds the inputs of its maps too; the formats have no shots
+    if loaded.config.load_in == "8bit" or loaded.config.shots:
+        known = recorded_probes or read_recorded_probes(loaded.run, loaded.checkpoint, max_probes)
+        recorded_probes = replace(known, recorded=None)
     _check_space(output, count_parameters(model)[0] * export_format.bytes_per_parameter)
     check = ParityCheck(
         loaded.run,

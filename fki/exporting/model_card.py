@@ -224,6 +224,8 @@ def _training_rows(exported: "ExportedFolder", base: BaseModelInfo) -> Iterator[
     for name in SETTINGS:
         yield name, str(getattr(config, name))
     yield from _option_rows(registry.table_of(config.method), loaded.method.options)
+    if config.load_in != "fp32":
+        yield "base model in training", f"{config.load_in}; here the values of its weights"
     replay = registry.replay_of(config.replay, config.method)
     if replay != "none":
         yield "replay", replay

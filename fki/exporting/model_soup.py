@@ -84,7 +84,7 @@ def average_checkpoints(runs: Sequence[Run], names: Sequence[str], max_probes: i
     first, ingredients = None, []
     total: dict[str, Tensor] = {}
     for run, name in chosen:  # one after the other: only two models are in memory
-        loaded = open_run(run, name)
+        loaded = open_run(run, name, is_plain=True)
         ingredients.append(_score_probes(loaded, probes)[0])
         model, method = _fold_or_keep(loaded)
         _check_shapes(total, model, loaded)

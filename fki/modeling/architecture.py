@@ -275,6 +275,12 @@ def check_fits_model(config: Config, model: Any) -> None:
                 f"it must be {' or '.join(map(repr, values))}.",
                 hint=f"Presets for such models: --preset {_suggest_preset(config, architecture)}",
             )
+    if config.shots and architecture.has_encoder:
+        raise ConfigError(
+            f"shots = {config.shots} is for decoders; '{config.model}' is "
+            f"{architecture.description}.",
+            hint="Add: --set shots=0",
+        )
     if config.coreset == "loss_net" and not architecture.has_encoder:
         raise ConfigError(
             f"coreset = 'loss_net' reads an encoder's states; '{config.model}' is a decoder.",

@@ -30,15 +30,17 @@ from fki.config.schema import Config
 from fki.core.errors import ConfigError, FkiError, NotDownloaded, did_you_mean
 from fki.core.formatting import format_command
 from fki.core.paths import asset_folder, data_home, expand_path
-from fki.core.types import CAUSAL_FORMATS
+from fki.core.types import CAUSAL_FORMATS, LoadIn
 from fki.data import token_cache
 from fki.data.causal_tokenizer import CausalTokenizer, PlainText
 from fki.data.collator import ExampleTokenizer
 from fki.data.prompts import END_SENTINEL, SENTINEL
 from fki.data.token_cache import TokenCache
 from fki.data.tokenization import make_tokenize
+from fki.modeling.device import select_device
 from fki.modeling.gguf_model import is_gguf, locate_gguf
 from fki.modeling.modeling_fki import FkiT5Config, FkiT5ForConditionalGeneration
+from fki.modeling.quantized import count_weights, loading_options
 
 EMBEDDED_MODELS = ("t5-mini", "llama-mini")
 DEFAULT_RUNS = "runs"  # the folder of runs where none is named
@@ -58,12 +60,15 @@ class BaseModel(NamedTuple):
     source: str  # a folder, or a name on the Hub
 
 
-def load_base_model(name: str) -> BaseModel:
+def load_base_model(name: str, load_in: LoadIn = "fp32") -> BaseModel:
     """Load the model and tokenizer of this name.
 
+    Args:
+        load_in: the storage of linear maps; quantized ones are on the device of this process.
     Raises:
         NotDownloaded: the model is not on this machine and cannot be fetched.
         ConfigError: the model is not a language model that fki can train.
+        DataError: a quantized model needs bitsandbytes, which is not installed.
     """
     source = locate_model(name)
     _check_reachable(name, source)
@@ -72,7 +77,7 @@ def load_base_model(name: str) -> BaseModel:
         if not config.is_encoder_decoder:
             _check_decoder(config, name)
         tokenizer = load_tokenizer(source)
-        model = load_model(source, torch.float32)
+        model = load_model(source, torch.float32, **loading_options(load_in, select_device()))
     except FkiError:
         raise
     except Exception as error:  # the libraries raise many types for a malformed file
@@ -86,12 +91,18 @@ def load_base_model(name: str) -> BaseModel:
     return BaseModel(model, tokenizer, source)
 
 
-def load_model(source: str | Path, dtype: torch.dtype | str) -> PreTrainedModel:
-    """The model of a folder or of the Hub, by transformers' class for its architecture."""
+def load_model(
+    source: str | Path, dtype: torch.dtype | str, **options: Any
+) -> PreTrainedModel:
+    """The model of a folder or of the Hub, by transformers' class for its architecture.
+
+    Args:
+        options: further arguments of `from_pretrained`.
+    """
     config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     is_seq2seq = config.is_encoder_decoder
     loader: Any = AutoModelForSeq2SeqLM if is_seq2seq else AutoModelForCausalLM
-    return loader.from_pretrained(source, dtype=dtype, trust_remote_code=False)
+    return loader.from_pretrained(source, dtype=dtype, trust_remote_code=False, **options)
 
 
 def _check_decoder(config: PreTrainedConfig, name: str) -> None:
@@ -272,9 +283,12 @@ def _check_finite(model: PreTrainedModel, name: str) -> None:
 
 
 def weights_digest(model: nn.Module) -> str:
-    """SHA-256 over the names and bytes of all parameters."""
+    """SHA-256 over the names and bytes of all parameters, apart from quantized ones, whose bits
+    depend on the device."""
     total = hashlib.sha256()
     for name, parameter in sorted(model.named_parameters()):
+        if not parameter.is_floating_point():
+            continue
         total.update(name.encode())
         total.update(
             parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
@@ -285,7 +299,8 @@ def weights_digest(model: nn.Module) -> str:
 def count_parameters(model: nn.Module) -> tuple[int, int]:
     """The numbers of all and of trainable parameters."""
     parameters = list(model.parameters())
-    return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
+    trainable = (p for p in parameters if p.requires_grad)
+    return sum(map(count_weights, parameters)), sum(map(count_weights, trainable))
 
 
 def make_example_tokenizer(

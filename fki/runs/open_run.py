@@ -16,6 +16,7 @@ from fki.data.collator import ExampleTokenizer
 from fki.methods.base import Method, make_method
 from fki.modeling import load
 from fki.modeling.load import BaseModel
+from fki.modeling.quantized import dequantize
 from fki.runs import checkpoint
 from fki.runs.outcomes import best_rows
 from fki.runs.run_dir import RUN, SCORES, Run, find_runs
@@ -117,20 +118,24 @@ def select_checkpoint(run: Run, name: str = "") -> Path:
     return checkpoint.choose(run.folder, "" if name == NEWEST else name)
 
 
-def open_run(run: Run, name: str = "") -> LoadedModel:
+def open_run(run: Run, name: str = "", *, is_plain: bool = False) -> LoadedModel:
     """Load a run's model with the weights of a checkpoint, as in `select_checkpoint`.
 
+    Args:
+        is_plain: are quantized weights of the base model loaded as their values in fp32?
     Raises DataError if the base model has changed since training, or if the weights do not fit.
     """
     config = read_config(run)
     folder = select_checkpoint(run, name)
-    base = load.load_base_model(config.model)
+    base = load.load_base_model(config.model, config.load_in)
     expected = run.info.get("model", {}).get("digest")
     if expected and load.weights_digest(base.model) != expected:
         raise DataError(
             f"The weights of '{config.model}' have changed since the training of {run.folder}.",
             hint="Restore the model's weights, or train again.",
         )
+    if is_plain:
+        base = base._replace(model=dequantize(base.model))
     method = make_method(config)
     model = method.prepare(base.model)
     checkpoint.load(folder, model)

@@ -29,6 +29,7 @@ from fki.data.replay_corpus import read_corpus
 from fki.data.stream import describe_missing_dates
 from fki.evaluation.evaluator import Evaluator
 from fki.evaluation.schedule import Phase, ProbeSchedule, check_probes, make_phases
+from fki.evaluation.shots import question_tokenizer
 from fki.methods.base import Method, make_method
 from fki.modeling import load
 from fki.modeling.architecture import check_fits_model
@@ -37,6 +38,7 @@ from fki.modeling.encoder_cache import EncoderCache, FrozenEncoder
 from fki.modeling.load import BaseModel, make_example_tokenizer
 from fki.modeling.modeling_fki import FkiT5ForConditionalGeneration
 from fki.modeling.precision import Precision, choose_precision
+from fki.modeling.quantized import check_trainable
 from fki.replay.base import make_replay
 from fki.runs import checkpoint, resume
 from fki.runs.run_dir import RUN
@@ -95,7 +97,8 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
         config.dataset, config.dataset_version, config.prompt_format, config.wordings
     )
     _check_no_run(config.model)
-    base = load.load_base_model(config.model)
+    check_trainable(config.load_in, select_device())
+    base = load.load_base_model(config.model, config.load_in)
     check_fits_model(config, base.model)
     _check_trainable(base.model, config.model, config.use_deepspeed)
     precision = _choose_precision(config, base.model, allow_resume=allow_resume)
@@ -140,7 +143,7 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
         config,
         accelerator,
         evaluation_cache,
-        lambda questions: method.tokenize_questions(questions, tokenizer),
+        question_tokenizer(method, tokenizer, stream, schedule.cells, config.shots),
     )
     if config.known_only:
         keep_sets = [s.name for s in stream.probe_sets if s.asks == "keep"]

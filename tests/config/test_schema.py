@@ -32,7 +32,7 @@ PROTOCOL = {
     "input_length",
     "eval_every",
     "max_probes_per_set",
-    *("start_token", "known_only"),  # of decoders
+    *("start_token", "known_only", "shots"),  # of decoders
 }
 
 

@@ -1,7 +1,7 @@
 """`peft`: the weights of LoRA or of another method of peft, as an adapter folder.
 
-The base model is in the subfolder `base`, unless it is a model of the Hub that the run has not
-changed. At freeze levels 0 and 1 a run trains base weights too, which an adapter cannot hold.
+The base model is in the subfolder `base`, unless it is a model of the Hub that the run has neither
+changed nor quantized. At freeze levels 0 and 1 a run trains base weights too, which an adapter cannot hold.
 """
 
 import warnings
@@ -30,18 +30,19 @@ def write(loaded: LoadedModel, folder: Path) -> None:
             f"--to peft exports adapters of peft; method '{loaded.config.method}' has none.",
             hint="Try: --to hf",
         )
-    ships_base = loaded.config.freeze_level < 2 or Path(locate_model(loaded.config.model)).is_dir()
+    config = loaded.config
+    is_changed = config.freeze_level < 2 or config.load_in != "fp32"
+    ships_base = is_changed or Path(locate_model(config.model)).is_dir()
     for settings in model.peft_config.values():
         if isinstance(getattr(settings, "init_lora_weights", True), str):
             # such as PiSSA: the base was split once, and loading must not split it again
             settings.init_lora_weights = True
             ships_base = True
     for settings in model.peft_config.values():
-        settings.base_model_name_or_path = BASE if ships_base else loaded.config.model
+        settings.base_model_name_or_path = BASE if ships_base else config.model
     model.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # an empty form of peft
     if ships_base:
-        config = loaded.config
         write_plain(model.unload(), folder / BASE, config.output_length, config.num_beams)
 
 
