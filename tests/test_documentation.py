@@ -120,6 +120,10 @@ def test_what_a_run_writes_and_prints_is_as_its_schemas_say(
     manifests = [json.loads(f.read_text()) for f in (run / "checkpoints").glob("*/manifest.json")]
     assert manifests and problems("checkpoint.schema.json", manifests) == []
     assert problems("eval.schema.json", lines(capsys, "eval", str(run))) == []
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text('{"text": "Ada is the mayor of Avalon."}\n', encoding="utf-8")
+    scored = lines(capsys, "eval", "llama-mini", "--texts", str(texts))
+    assert scored and problems("eval.schema.json", scored) == []
     main_exit(*training, "--seed", "1", "--output-dir", str(run.with_name("second")))
     compared = lines(capsys, "compare", str(run.parent))
     assert compared and problems("compare.schema.json", compared) == []

@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from fki.commands._console import make_table
 
 if TYPE_CHECKING:
     from fki.core.types import Score
+    from fki.evaluation.text_perplexity import TextScore
     from fki.report.tables import Table as TextTable
 
 
@@ -24,6 +26,17 @@ def stream_table(summary: dict[str, Any], spent: dict[str, float]) -> Table:
     from fki.report import summary_tables
 
     return _draw(summary_tables.stream_table(summary, spent))
+
+
+def text_table(scores: Iterable["TextScore"]) -> Table:
+    """The perplexity of the documents of each file."""
+    table = make_table(
+        "texts", "documents", "tokens", "perplexity", numbers=["documents", "tokens", "perplexity"]
+    )
+    for score in scores:
+        numbers = f"{score.documents:,}", f"{score.tokens:,}", f"{score.perplexity:,.2f}"
+        table.add_row(escape(score.texts), *numbers)
+    return table
 
 
 def _draw(table: "TextTable") -> Table:

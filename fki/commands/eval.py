@@ -9,7 +9,8 @@ import typer
 from fki.commands import _options as o
 from fki.commands._console import Show
 from fki.commands._html import check_page_path, compare_run
-from fki.commands._result_tables import near_tie_notes, probe_table
+from fki.commands._result_tables import near_tie_notes, probe_table, text_table
+from fki.core.errors import ConfigError
 
 
 def evaluate(
@@ -21,6 +22,14 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option(help="New folder for the scores and all answers.")
     ] = None,
+    texts: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Perplexity of the documents of this .jsonl or .csv file, instead of the probes. "
+            "For decoders; repeat it for further files.",
+        ),
+    ] = None,
     html: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Also write an HTML page about the finished run."),
@@ -31,7 +40,8 @@ def evaluate(
     """Evaluate a run, one of its checkpoints, or any model on a dataset.
 
     A run is evaluated with its own dataset and settings, unless
-    options override them.
+    options override them. With --texts, the perplexity of documents
+    is computed instead.
     """
     from fki.evaluation import evaluate
 
@@ -41,6 +51,16 @@ def evaluate(
         about = compare_run(target)
     below = o.read_layers([o.default_preset(target)], [])
     above = o.read_layers([], sets, dataset=dataset, dataset_version=version)
+    if texts:
+        if output or html:
+            raise ConfigError("--texts has no --output and no --html.", hint="Add: --json > FILE")
+        scores = evaluate.evaluate_texts(
+            target, o.checkpoint_name(checkpoint, best), below, above, texts
+        )
+        show.table(text_table(scores))
+        for text_score in scores:
+            show.data(target=target, **asdict(text_score))
+        return
     result = evaluate.evaluate(target, o.checkpoint_name(checkpoint, best), below, above, output)
     show.notes(result.notes)
     show.note(f"{result.name}, evaluated on {result.dataset}, version {result.version}:")

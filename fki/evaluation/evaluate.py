@@ -27,9 +27,10 @@ from fki.evaluation.evaluator import Evaluator, mean_score
 from fki.evaluation.schedule import ProbeSchedule, check_probes, group_cells, make_phases
 from fki.evaluation.shots import question_tokenizer
 from fki.evaluation.summary import summarize_scores
+from fki.evaluation.text_perplexity import TextScore, score_texts
+from fki.modeling.architecture import check_fits_model
 from fki.modeling.device import make_accelerator
 from fki.modeling.load import make_example_tokenizer
-from fki.modeling.architecture import check_fits_model
 from fki.runs.open_run import LoadedModel, find_run, open_model, open_run, read_config
 from fki.runs.run_dir import SAMPLES, SCORES, Run
 
@@ -67,11 +68,7 @@ def evaluate(
             cannot be used. ConfigError: the user states a setting of training that differs from
             the run's.
     """
-    run, checkpoint = find_run(target, checkpoint)
-    layers = [Layer(to_dict(read_config(run)), {})] if run else defaults
-    resolved = resolve([*layers, *overrides], options_of=registry.options_of)
-    config = resolved.config
-    idle = _check_overrides(resolved, overrides, read_config(run) if run else None)
+    run, checkpoint, config, idle = _resolve(target, checkpoint, defaults, overrides)
     if output is not None:
         _check_output_folder(output)
     loaded = open_run(run, checkpoint) if run else open_model(target, config)
@@ -79,6 +76,34 @@ def evaluate(
     with _write_into(output) as scratch:
         result = _evaluate(loaded, config, scratch, idle)
     return result
+
+
+def _resolve(
+    target: str, checkpoint: str, defaults: Sequence[Layer], overrides: Sequence[Layer]
+) -> tuple[Run | None, str, Config, list[str]]:
+    """The run of a target, if it is one, its checkpoint, the settings, and notes on idle ones."""
+    run, checkpoint = find_run(target, checkpoint)
+    layers = [Layer(to_dict(read_config(run)), {})] if run else defaults
+    resolved = resolve([*layers, *overrides], options_of=registry.options_of)
+    idle = _check_overrides(resolved, overrides, read_config(run) if run else None)
+    return run, checkpoint, resolved.config, idle
+
+
+def evaluate_texts(
+    target: str,
+    checkpoint: str,
+    defaults: Sequence[Layer],
+    overrides: Sequence[Layer],
+    files: Sequence[Path],
+) -> list[TextScore]:
+    """Compute the perplexity of the documents of files under a decoder.
+
+    The arguments are those of `evaluate`. Raises what `evaluate` and `score_texts` raise.
+    """
+    run, checkpoint, config, _ = _resolve(target, checkpoint, defaults, overrides)
+    loaded = open_run(run, checkpoint) if run else open_model(target, config)
+    check_fits_model(config, loaded.base.model)
+    return score_texts(loaded, config, files)
 
 
 def _evaluate(

@@ -79,8 +79,10 @@ def export_runs(
         runs = [Run.open(run) for run in request.runs]
         soup = average_checkpoints(runs, request.average, request.probes)
         on_average(soup)
-    loaded = soup.loaded if soup else open_run(
-        Run.open(request.runs[0]), request.checkpoint, is_plain=True
+    loaded = (
+        soup.loaded
+        if soup
+        else open_run(Run.open(request.runs[0]), request.checkpoint, is_plain=True)
     )
     parity = export(
         loaded,

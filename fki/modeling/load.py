@@ -91,9 +91,7 @@ def load_base_model(name: str, load_in: LoadIn = "fp32") -> BaseModel:
     return BaseModel(model, tokenizer, source)
 
 
-def load_model(
-    source: str | Path, dtype: torch.dtype | str, **options: Any
-) -> PreTrainedModel:
+def load_model(source: str | Path, dtype: torch.dtype | str, **options: Any) -> PreTrainedModel:
     """The model of a folder or of the Hub, by transformers' class for its architecture.
 
     Args:

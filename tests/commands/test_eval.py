@@ -223,3 +223,16 @@ def test_an_export_leaves_nothing_but_the_folder(fki: Fki, trained: Path, tmp_pa
 def test_a_format_that_there_is_not_is_refused(fki: Fki, trained: Path) -> None:
     shown = fki("export", trained, "--to", "tflite")
     assert shown.code == 2 and "onnx" in shown.words
+
+
+def test_the_perplexity_of_documents_is_shown(fki: Fki, tmp_path: Path) -> None:
+    file = tmp_path / "changed.jsonl"
+    file.write_text('{"text": "Ada is the mayor of Avalon."}\n')
+    assert fki("eval", "llama-mini", "--texts", file).out.split()[-4:-1] == [str(file), "1", "13"]
+    [row] = fki("eval", "llama-mini", "--texts", file, "--json").rows
+    assert row["perplexity"] > 1
+
+
+def test_the_perplexity_of_documents_is_written_nowhere(fki: Fki, tmp_path: Path) -> None:
+    shown = fki("eval", "llama-mini", "--texts", "x.jsonl", "--output", tmp_path / "out")
+    assert shown.code == 2 and "--texts has no --output" in shown.words

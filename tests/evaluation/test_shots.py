@@ -83,7 +83,7 @@ class TestRefusals:
 
     def test_too_few_base_facts_are_an_error(self) -> None:
         method = make_method(Config(prompt_format="completion"))
-        with pytest.raises(ConfigError, match="needs 3 base facts .* 'toy' has 1") as caught:
+        with pytest.raises(ConfigError, match=r"needs 3 base facts .* 'toy' has 1") as caught:
             question_tokenizer(
                 method, toy_causal_tokenizer(), stream_of(fact("France", "Paris")), (), 2
             )
@@ -91,7 +91,9 @@ class TestRefusals:
 
     def test_prompts_that_do_not_fit_are_an_error(self) -> None:
         prompts = ShotPrompts(toy_causal_tokenizer(), SHOTS)
-        probe = Probe("p", "base", "The capital of Peru " + "and so on " * 20 + "is ___.", ("Lima",))
+        probe = Probe(
+            "p", "base", "The capital of Peru " + "and so on " * 20 + "is ___.", ("Lima",)
+        )
         cell = ProbeCell("initial", "base", (probe,), True)
         with pytest.raises(ConfigError, match="input_length is 64") as caught:
             prompts.check_lengths([cell])

@@ -32,6 +32,13 @@ def test_a_setting_for_another_architecture_names_the_preset(
     assert named in f"{error.value} {error.value.hint}"
 
 
+def test_shots_are_for_decoders() -> None:
+    with pytest.raises(ConfigError, match="shots = 2 is for decoders"):
+        check_fits_model(Config(shots=2), toy_model())
+    settings = {"prompt_format": "completion", "document_objective": "next_token", "shots": 2}
+    check_fits_model(Config.model_validate(settings), toy_decoder("llama"))
+
+
 def test_a_decoder_s_setting_does_not_fit_a_t5() -> None:
     config = Config(prompt_format="chat")
     with pytest.raises(ConfigError, match="must be 'sentinel' or 'prefix'") as error:

@@ -1,6 +1,5 @@
 """Quantized base models: values by hand, gradients beside fp32, and a whole run."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest

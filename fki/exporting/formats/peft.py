@@ -1,7 +1,8 @@
 """`peft`: the weights of LoRA or of another method of peft, as an adapter folder.
 
 The base model is in the subfolder `base`, unless it is a model of the Hub that the run has neither
-changed nor quantized. At freeze levels 0 and 1 a run trains base weights too, which an adapter cannot hold.
+changed nor quantized. At freeze levels 0 and 1 a run trains base weights too, which an adapter
+cannot hold.
 """
 
 import warnings
