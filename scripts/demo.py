@@ -1,4 +1,5 @@
-"""Run all commands once, offline: download, train two methods, eval, compare, export.
+"""Run the commands once, offline: download, train two methods on a T5 and one on a decoder, eval,
+compare, export, ask.
 
     python scripts/demo.py [folder]
 
@@ -29,20 +30,16 @@ def main() -> None:
         sys.exit(f"{names[0]} already exists; give a new folder.")
     folder.mkdir(parents=True)
     run(folder, "download", "wiki")
-    for method in ("vanilla", "recadam"):
-        run(
-            folder,
-            "train",
-            "--preset",
-            f"t5_{method}",
-            "--version",
-            "quarter",
-            "--output-dir",
-            f"runs/{method}",
-        )
-    run(folder, "eval", "runs/recadam")
+    train = ("train", "--version", "quarter", "--output-dir")
+    for method in ("prioritized", "recadam"):
+        run(folder, *train, f"runs/{method}", "--preset", f"t5_{method}")
+    run(folder, "eval", "runs/prioritized")
     run(folder, "compare", "runs/")
-    run(folder, "export", "runs/recadam", "--to", "hf", "--output", "out/")
+    run(folder, "export", "runs/prioritized", "--to", "hf", "--output", "out/")
+    run(folder, "ask", "out/", "The head of government of France is ___.")
+    decoder = ("--model", "llama-mini", "--method", "vanilla", "--set", "max_periods=2")
+    run(folder, *train, "decoders/vanilla", *decoder)
+    run(folder, "ask", "decoders/vanilla", "The head of government of France is ___.")
     print(f"\nAll files are in {folder}.")
 
 

@@ -64,7 +64,7 @@ def dequantize(model: PreTrainedModel) -> PreTrainedModel:
     if not getattr(model, "is_quantized", False):
         return model
     logging.getLogger(DEQUANTIZING_LOGGER).setLevel(logging.ERROR)
-    plain: PreTrainedModel = model.dequantize(dtype=torch.float32)  # type: ignore[no-untyped-call]
+    plain: PreTrainedModel = model.dequantize(dtype=torch.float32)
     return plain
 
 

@@ -45,6 +45,22 @@ def test_an_adapter_is_exported_with_its_base(
     assert "AutoModelForCausalLM" in (out / "README.md").read_text()
 
 
+def test_a_quantized_base_is_exported_by_its_values(
+    fki: Fki, short: list[str], decoder_folder: Any, tmp_path: Path
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    model, options = decoder_folder("llama"), ("--set", "load_in=8bit")
+    shown = fki("train", "--model", model, *options, *short)
+    assert shown.code == 2 and "load_in = '8bit' requires freeze_level = 2" in shown.words
+    options += ("--set", "freeze_level=2")
+    assert fki("train", "--model", model, "--method", "lora", *options, *short).code == 0
+    assert fki("ask", tmp_path / "run", "The mayor of Oz is ___.").code == 0
+    for name in ("hf", "peft"):
+        out = tmp_path / name
+        assert fki("export", tmp_path / "run", "--to", name, "--output", out).code == 0
+        assert "8bit; here the values of its weights" in (out / "README.md").read_text()
+
+
 @pytest.mark.parametrize("name", ["onnx", "ctranslate2"])
 def test_a_format_for_encoder_decoders_names_another(
     fki: Fki, short: list[str], decoder_folder: Any, tmp_path: Path, name: str
