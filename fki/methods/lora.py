@@ -22,6 +22,7 @@ from fki.modeling.architecture import architecture_of
 
 # peft warns of ties by the config; `check_targets` looks at the weights
 TIE_WARNING = "Model (has|with) `tie_word_embeddings"
+ALL = "all-linear"  # peft's name for every linear map but the head
 MAPS = (nn.Linear, nn.Embedding, Conv1D)  # modules that peft can add to
 
 
@@ -36,7 +37,8 @@ class LoraOptions(base.Options):
     """Dropout on the input of A."""
     target_modules: list[str] = Field(["q", "v"], min_length=1)
     """Names of the linear maps that receive an addition; a map must have weights of its own. `q`
-    and `v` are the query and value maps, by the names that the model has for them."""
+    and `v` are the query and value maps, by the names that the model has for them. `all-linear`:
+    every linear map but the head."""
 
 
 class Lora(base.Method):
@@ -52,7 +54,7 @@ class Lora(base.Method):
         Raises ConfigError if a target is not a map of its own in the model.
         """
         architecture = architecture_of(model)
-        targets = architecture.find_maps(model, self.options.target_modules)
+        targets = architecture.find_maps(model, self._named_targets(model))
         check_targets(model, targets, self.config.model)
         unfrozen = base.unfrozen_parameters(model, self.config.freeze_level)
         settings = LoraConfig(
@@ -72,6 +74,11 @@ class Lora(base.Method):
             parameter.requires_grad_(True)
         return wrapped
 
+    def _named_targets(self, model: PreTrainedModel) -> list[str]:
+        names = self.options.target_modules
+        own = [n for name in names for n in (linear_maps(model) if name == ALL else [name])]
+        return [*dict.fromkeys(own)]
+
     def fold(self, model: nn.Module) -> PreTrainedModel:
         """Add the products B A to the weights of the base model, in fp32."""
         assert isinstance(model, PeftModel)
@@ -79,6 +86,16 @@ class Lora(base.Method):
             warnings.filterwarnings("ignore", TIE_WARNING, UserWarning)
             warnings.filterwarnings("ignore", "Input and output embeddings are no longer tied")
             return model.float().merge_and_unload()
+
+
+def linear_maps(model: PreTrainedModel) -> list[str]:
+    """The names of the linear maps, apart from the head."""
+    head = model.get_output_embeddings()
+    return [
+        path.rpartition(".")[2]
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Linear | Conv1D) and module is not head
+    ]
 
 
 def check_targets(model: PreTrainedModel, targets: Sequence[str], name: str) -> None:

@@ -12,9 +12,9 @@ from transformers import T5ForConditionalGeneration
 
 from fki.config.schema import Config
 from fki.core.errors import ConfigError
-from fki.methods.base import trainable_parameters
+from fki.methods.base import make_method, trainable_parameters
 from fki.methods.lora import Lora, LoraOptions
-from fki.testing import Case, logits, toy_model
+from fki.testing import Case, logits, toy_decoder, toy_model
 
 Published = Callable[[str], T5ForConditionalGeneration]
 ADDED = {"t5-small": (36, 147_456), "t5-base": (72, 442_368), "t5-large": (144, 1_179_648)}
@@ -103,6 +103,24 @@ def test_level_1_trains_the_whole_decoder_beside_the_additions(published: Publis
 def test_other_targets_can_be_chosen() -> None:
     model = Case("lora", options={"target_modules": ["wo"], "r": 3}).prepare(2).model
     assert {name.rpartition(".")[2] for name, _ in sites(model)} == {"wo"}
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (toy_model(), {"q", "k", "v", "o", "wi", "wo"}),
+        (toy_decoder("gpt2"), {"c_attn", "c_proj", "c_fc"}),
+        (
+            toy_decoder("llama"),
+            {*(f"{n}_proj" for n in "qkvo"), *(f"{n}_proj" for n in ("gate", "up", "down"))},
+        ),
+    ],
+    ids=["t5", "gpt2", "llama"],
+)
+def test_all_linear_is_every_map_but_the_head(model: Any, expected: set[str]) -> None:
+    config = Config(method="lora", options={"lora": {"target_modules": ["all-linear"]}})
+    adapter = make_method(config).prepare(model)
+    assert set(adapter.peft_config["default"].target_modules) == expected
 
 
 @pytest.mark.parametrize("target", ["zzz", "layer_norm", "SelfAttention", "block"])
