@@ -95,34 +95,52 @@ def test_a_plain_decoder_answers_and_is_evaluated(
     assert shown.code == 0
 
 
-def test_a_config_of_the_original_code_for_gpt2_runs_with_a_tiny_model(
-    fki: Fki, dataset: Path, decoder_folder: Any, tmp_path: Path
+@pytest.mark.parametrize(
+    ("family", "method"),
+    [
+        ("gpt2", "lora"),
+        *(
+            ("llama", n)
+            for n in ("initial", "kadapter2", "lora", "mixreview", "recadam", "baseline")
+        ),
+    ],
+)
+def test_a_config_of_the_original_code_runs_with_a_tiny_model(
+    fki: Fki, dataset: Path, decoder_folder: Any, tmp_path: Path, family: str, method: str
 ) -> None:
-    old = {  # the keys of CFInjectBench's configs/gpt2
+    name, rate, devices = {
+        "gpt2": ("gpt2-large", 1e-4, 1),
+        "llama": ("someone/llama-7b-hf", 3e-4, 8),
+    }[family]
+    old = {  # the keys of CFInjectBench's configs/gpt2 and configs/llama
         "input_length": 18,
         "output_length": 18,
         "num_train_epochs": 1,
-        "output_dir": "outputs/wiki/quarter/gpt2_baseline",
+        "output_dir": "outputs/wiki/quarter/run",
         "dataset": "wiki",
         "dataset_version": "quarter",
         "train_batch_size": 8,
         "eval_batch_size": 512,
-        "learning_rate": 1e-4,
-        "model": "gpt2-large",
-        "method": "lora",
-        "freeze_level": 1,
+        "learning_rate": rate,
+        "model": name,
+        "method": method,
+        "coreset": "none",
+        "coreset_ratio": 1.0,
+        "freeze_level": int(method in ("initial", "kadapter2", "lora")),
         "gradient_accumulation_steps": 3,
-        "ngpu": 1,
+        "ngpu": devices,
+        "use_deepspeed": False,
         "use_lr_scheduling": False,
         "check_validation": False,
+        "repeat_num": 1,
     }
-    (tmp_path / "gpt2.json").write_text(json.dumps(old))
+    (tmp_path / "old.json").write_text(json.dumps(old))
     shown = fki(
-        *("train", "--config", "gpt2.json", "--model", decoder_folder("gpt2")),
+        *("train", "--config", "old.json", "--model", decoder_folder(family)),
         *("--dataset", dataset, "--output-dir", tmp_path / "run"),
     )
-    assert shown.code == 0
-    assert "model 'gpt2-large' is a decoder" in shown.words
+    assert shown.code == 0, shown.words
+    assert f"model '{name}' is a decoder" in shown.words
     info = json.loads((tmp_path / "run" / "run.json").read_text())
     assert info["config"]["prompt_format"] == "completion"
-    assert info["parameters"]["added"] > 0
+    assert (info["parameters"]["added"] > 0) == (method in ("kadapter2", "lora"))
