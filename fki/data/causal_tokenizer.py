@@ -32,6 +32,8 @@ NEWLINES = ("\n", "\u010a", "<0x0A>")
 class CausalTokenizer(ExampleTokenizer):
     """An ExampleTokenizer for decoders."""
 
+    kept = "their end"
+
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerBase,

@@ -74,6 +74,8 @@ class ExampleTokenizer:
     lose the answer: a longer one is an error. Running text is split into chunks that fit.
     """
 
+    kept = "a window around the blank"  # of a source that exceeds `input_length`
+
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerBase,

@@ -1,7 +1,8 @@
 """Checks that questions and answers fit the model's input and output, before the first step.
 
-A question that exceeds `input_length` is cut to a window around its blank. The window keeps the
-blank, but two long questions can have the same window; both are counted.
+A question that exceeds `input_length` is cut to a window around its blank, or to its end where a
+decoder reads it. The window keeps the blank, but two long questions can have the same window; both
+are counted.
 """
 
 from collections.abc import Sequence
@@ -67,7 +68,7 @@ class SourceCheck:
         same = f" {merged:,} of them then equal another question." if merged else ""
         return [
             f"{self.cut:,} of {self.total:,} {self.kind} exceed input_length = "
-            f"{self.tokenizer.input_length} tokens and are cut to a window around the blank; the "
+            f"{self.tokenizer.input_length} tokens and are cut to {self.tokenizer.kept}; the "
             f"first is '{quote_text(self.first_cut)}'.{same} To keep them whole, add: "
             f"--set input_length={self.needed}"
         ]

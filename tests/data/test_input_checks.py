@@ -6,6 +6,7 @@ from transformers import PreTrainedTokenizerBase
 from fki.core.errors import ConfigError
 from fki.data.collator import ExampleTokenizer
 from fki.data.input_checks import SourceCheck, SpellingCheck
+from fki.testing import toy_causal_tokenizer
 
 
 def check(tokenizer: PreTrainedTokenizerBase, texts: list[str], *, length: int = 8) -> SourceCheck:
@@ -35,6 +36,12 @@ def test_questions_that_become_one_are_counted(tokenizer: PreTrainedTokenizerBas
     found = check(tokenizer, [f"Utopia{end}", f"Laputa{end}", f"Utopia{end}", "And <extra_id_0>?"])
     assert found.merged == 2  # the same question twice is one question
     assert "2 of them then equal another" in found.notes()[0]
+
+
+def test_a_decoder_keeps_the_end_of_a_question() -> None:
+    found = SourceCheck(toy_causal_tokenizer(), "probes")
+    found.add(["The mayor of Oz " + "and of Ys " * 40 + "is ___."])
+    assert "are cut to their end" in found.notes()[0]
 
 
 def test_a_question_that_loses_a_blank_is_an_error(tokenizer: PreTrainedTokenizerBase) -> None:
