@@ -38,7 +38,8 @@ class PrioritizedOptions(Options):
     ratio: float = Field(2.5, ge=0, le=1000)
     """Places of an epoch beyond the number of new examples, as a multiple of that number."""
     answers: Literal["stored", "model"] = "stored"
-    """Answers to old questions: stored ones, or those of the model before the period."""
+    """Answers to old questions: stored ones, or the model's own, as it gave them before the first
+    period that trains the question as an old one."""
     capacity: int = Field(10_000, ge=1)
     """Maximum number of old questions in the pool, which then is a uniform sample."""
     growth: float = Field(1.08, ge=1, le=100)

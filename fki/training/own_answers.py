@@ -1,12 +1,14 @@
-"""The answers of the model itself to old questions, as it gave them before the period.
+"""The answers of the model itself to old questions.
 
-Replay without stored answers trains on them (pseudo-rehearsal, Robins, 1995). They are decoded
-greedily with a copy of the weights, when a question first gets a place in the period.
+Replay without stored answers trains on them (pseudo-rehearsal, Robins, 1995). A question is
+answered when it first gets a place as an old one: greedily, with a copy of the weights from before
+the period. The answer is kept until a period answers the question anew. If each period asked again,
+errors would add up: a question that is forgotten once would be trained with its wrong answer.
 """
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import chain
@@ -30,7 +32,7 @@ WEIGHTS, ANSWERS = "weights.", "answers"  # names of the stored tensors
 
 
 class OwnAnswers:
-    """Answers to questions, with the weights of one moment."""
+    """Answers to questions, each with the weights before a period."""
 
     def __init__(
         self,
@@ -45,9 +47,15 @@ class OwnAnswers:
         self.snapshot = Snapshot({})
         self.answers: dict[str, str] = {}  # by question
 
-    def begin_period(self) -> None:
-        """Answer with the current weights from now on."""
-        self.snapshot, self.answers = Snapshot.take(self.model), {}
+    def begin_period(self, examples: Iterable[Example]) -> None:
+        """Answer with the current weights from now on, and drop the answers to new questions.
+
+        Args:
+            examples: of the period.
+        """
+        self.snapshot = Snapshot.take(self.model)
+        for question in chain.from_iterable(example.sources for example in examples):
+            self.answers.pop(question, None)
 
     def fill(
         self, examples: Sequence[Example], cached: CachedStates | None
@@ -113,14 +121,12 @@ class OwnAnswers:
                 ]
         return answered
 
-    def state(self) -> Mapping[str, Tensor]:
-        """The weights and the answers so far, for a checkpoint within a period."""
+    def state(self, *, is_within_period: bool) -> Mapping[str, Tensor]:
+        """The answers so far and, for a checkpoint within a period, the weights before it."""
         encoded = json.dumps(self.answers).encode()
         answers = torch.frombuffer(bytearray(encoded), dtype=torch.uint8)
-        return {
-            ANSWERS: answers,
-            **{f"{WEIGHTS}{n}": t for n, t in self.snapshot.weights.items()},
-        }
+        weights = self.snapshot.weights if is_within_period else {}
+        return {ANSWERS: answers, **{f"{WEIGHTS}{n}": t for n, t in weights.items()}}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over a stored state. Raises DataError if it is malformed."""

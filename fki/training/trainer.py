@@ -174,7 +174,7 @@ class Trainer:
             self.method.begin_period(self.unwrapped, period)
             self.coreset.begin_period()
             if self.adaptive and self.adaptive.answers:
-                self.adaptive.answers.begin_period()
+                self.adaptive.answers.begin_period(period.examples)
         self.is_within_period = True
         continues = start > 0 or not self.config.reset_optimizer_per_period
         optimizer = self._prepare_optimizer(plan.steps, optimizer_state if continues else None)
@@ -230,8 +230,8 @@ class Trainer:
             parts["method"] = self.method.state()
         if self.adaptive:
             parts["replay"] = self.adaptive.state()
-            if self.adaptive.answers and self.is_within_period:
-                parts["answers"] = self.adaptive.answers.state()
+            if answers := self.adaptive.answers:
+                parts["answers"] = answers.state(is_within_period=self.is_within_period)
         parts["coreset"] = self.coreset.state()
         return {f"{part}.{n}": t for part, state in parts.items() for n, t in state.items()}
 
