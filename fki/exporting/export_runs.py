@@ -80,6 +80,7 @@ def export_runs(
         soup = average_checkpoints(runs, request.average, request.probes)
         on_average(soup)
     loaded = soup.loaded if soup else open_run(Run.open(request.runs[0]), request.checkpoint)
+    export_format = export_format.for_tokenizer(loaded.example_tokenizer())
     parity = export(
         loaded,
         export_format,
