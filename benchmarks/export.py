@@ -1,6 +1,7 @@
 """Measure whether every export answers like its run, and how large it is.
 
     python -m benchmarks.export runs/export [--epochs 4] [--jobs 1]
+    python -m benchmarks.export runs/decoders --family causal    # llama-mini instead of t5-mini
 
 Each method trains with its preset on the first quarter of the dataset `wiki`, from the embedded
 t5-mini. The run is exported to each format that supports it and passes the parity check; then the
@@ -46,12 +47,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--family", default="t5", choices=["t5", "causal"], help="of the model")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     options = parser.parse_args()
     short = ("max_periods=1", "max_probes_per_set=200", f"num_train_epochs={options.epochs}")
     arguments = ("--version", "quarter", *(part for text in short for part in ("--set", text)))
-    methods = [name for name, method in BUILTIN.items() if not method.is_bound]
-    runs = {m: GridRun(options.folder / m, ("--preset", f"t5_{m}", *arguments)) for m in methods}
+    runs = {
+        name: GridRun(options.folder / name, ("--preset", f"{options.family}_{name}", *arguments))
+        for name, method in BUILTIN.items()
+        if not method.is_bound and not (method.needs_encoder and options.family == "causal")
+    }
     run_all([*runs.values()], options.jobs)
     torch.set_num_threads(1)
     print(f"| {' | '.join(HEADER)} |\n|{'---|' * len(HEADER)}")
@@ -66,7 +71,8 @@ def rows(run: Run) -> Iterator[list[str]]:
     encoder = opened.example_tokenizer()
     expected = generate_answers(run, TorchRuntime(opened.model, encoder), encoder)
     for name in FORMATS:
-        form = replace(load_format(name), tolerance=TOLERANCE, least_same=0.0, em_tolerance=100.0)
+        form = load_format(name).for_tokenizer(encoder)
+        form = replace(form, tolerance=TOLERANCE, least_same=0.0, em_tolerance=100.0)
         with TemporaryDirectory() as home:
             try:
                 parity = export(open_run(run), form, Path(home, "out"))

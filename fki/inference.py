@@ -197,6 +197,7 @@ def _open_export(target: str) -> Predictor:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"Cannot read {folder / EXPORT_INFO}: {error!r}.") from None
     tokenizer = make_example_tokenizer(load_tokenizer(str(folder)), config)
+    export_format = export_format.for_tokenizer(tokenizer)
     try:
         runtime = export_format.load(folder, tokenizer)
     except FkiError:

@@ -257,8 +257,16 @@ REASONS = {  # modules without a test file of their name: the file that tests th
         "exporting/formats/test_foreign_runtimes.py",
         "one matrix for all runtimes",
     ),
+    "exporting/formats/gguf_file": (
+        "exporting/formats/test_gguf_decoder.py",
+        "the file of the format",
+    ),
     "exporting/formats/llama_cpp_runtime": (
         "exporting/formats/test_gguf.py",
+        "the runtime of the format",
+    ),
+    "exporting/formats/onnx_decoder_runtime": (
+        "exporting/formats/test_onnx_decoder.py",
         "the runtime of the format",
     ),
     "exporting/formats/onnx_runtime": (
@@ -266,6 +274,10 @@ REASONS = {  # modules without a test file of their name: the file that tests th
         "the runtime of the format",
     ),
     "exporting/formats/peft": ("exporting/formats/test_hf.py", "both are folders of transformers"),
+    "exporting/formats/plain_decoder": (
+        "exporting/test_model_card.py",
+        "what every format of a decoder has",
+    ),
     "exporting/formats/plain_t5": (
         "exporting/formats/test_foreign_runtimes.py",
         "the model that these formats convert",
@@ -274,11 +286,14 @@ REASONS = {  # modules without a test file of their name: the file that tests th
         "exporting/formats/test_formats.py",
         "a table that the test goes through",
     ),
+    "exporting/formats/trace_graph": (
+        "exporting/formats/test_onnx.py",
+        "writes the graphs of the format",
+    ),
     "exporting/hub_upload": (
         "commands/test_push.py",
         "uploads through the command to a local server",
     ),
-    "exporting/model_card": ("exporting/test_export.py", "a card is part of an export"),
     "exporting/provenance": ("exporting/test_export.py", "provenance is part of an export"),
     "inference": ("commands/test_ask.py", "answers through the command"),
     "methods/encoder_branch": (

@@ -73,6 +73,9 @@ def export(
     """
     check_output_dir(output)
     assert loaded.run is not None
+    export_format = export_format.for_tokenizer(loaded.example_tokenizer())
+    if export_format.check is not None:
+        export_format.check(loaded)
     if not loaded.method.trains:
         loaded.method.fold(loaded.model)  # raises before the model answers any probe
     model = loaded.model.float().to(select_device())

@@ -84,6 +84,7 @@ def export_runs(
         if soup
         else open_run(Run.open(request.runs[0]), request.checkpoint, is_plain=True)
     )
+    export_format = export_format.for_tokenizer(loaded.example_tokenizer())
     parity = export(
         loaded,
         export_format,

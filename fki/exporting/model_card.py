@@ -22,6 +22,9 @@ from fki.core.atomic_io import write_text
 from fki.core.errors import DataError
 from fki.core.formatting import format_command, format_list, format_number
 from fki.core.probe_sets import PROBE_SETS, matrix_probe_sets
+from fki.core.types import CAUSAL_FORMATS
+from fki.data.causal_tokenizer import CausalTokenizer
+from fki.exporting.formats.plain_decoder import prompt_text
 from fki.exporting.provenance import (
     BaseModelInfo,
     TrainingData,
@@ -64,7 +67,6 @@ def render_card(exported: "ExportedFolder", name: str, soup: "ModelSoup | None" 
     """Markdown with the front matter that the Hub reads."""
     loaded, export_format = exported.loaded, exported.format
     base, data, retention, labels = _collect_facts(loaded)
-    code = export_format.loading_code
     text = _load_template().render(
         title=Path(name).name,
         base=base,
@@ -73,7 +75,8 @@ def render_card(exported: "ExportedFolder", name: str, soup: "ModelSoup | None" 
         idea=_method_summary(loaded.config.method),
         averaged=loaded.label if loaded.averaged else "",
         relations=_list_relations(data),
-        loading=code(exported.folder, name) if code else "",
+        loading=_render_code(exported, name),
+        is_decoder=loaded.config.prompt_format in CAUSAL_FORMATS,
         has_code=(exported.folder / "modeling_fki.py").is_file(),
         prompt_format=loaded.config.prompt_format,
         command=format_command("fki", "ask", name, _first_question(exported)),
@@ -163,6 +166,20 @@ def _first_question(exported: "ExportedFolder") -> str:
     assert exported.loaded.run is not None
     row = next(exported.loaded.run.read_lines("probes.jsonl"))
     return str(row["source"])
+
+
+def _render_code(exported: "ExportedFolder", name: str) -> str:
+    """Lines of Python that load the folder, and print a decoder's answer to the first probe."""
+    loaded, export_format = exported.loaded, exported.format
+    if export_format.loading_code is None:
+        return ""
+    code = export_format.loading_code(exported.folder, name)
+    tokenizer = loaded.example_tokenizer()
+    if export_format.asking_code is None or not isinstance(tokenizer, CausalTokenizer):
+        return code
+    prompt = prompt_text(tokenizer, _first_question(exported))
+    length = loaded.config.output_length
+    return f"{code}\n{export_format.asking_code(name, prompt, length)}" if prompt else code
 
 
 def _list_taught(retention: Retention) -> str:

@@ -10,6 +10,7 @@ import os
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from fki.config.model_family import GGUF_PREFIX, PACKAGED_MODELS
 from fki.core.atomic_io import remove_stale_scratch, scratch_path
@@ -67,23 +68,32 @@ def _drop_added_tokens(file: Path, vocabulary: int) -> None:
     file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
 
+def load_gguf(file: Path) -> Any:
+    """The decoder of a GGUF file in fp32, loaded by transformers."""
+    import torch
+    from transformers import AutoModelForCausalLM, GgufConfig
+
+    return AutoModelForCausalLM.from_pretrained(
+        str(file.parent),
+        gguf_file=file.name,
+        quantization_config=GgufConfig(dequantize=True),
+        dtype=torch.float32,
+    )
+
+
 def _convert(file: Path, folder: Path) -> None:
     """Write the model and the tokenizer of a GGUF file to a new folder."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import AutoTokenizer
 
     if find_spec("gguf") is None:
         raise DataError(
             f"Reading {file.name} requires the package gguf.", hint='Run: pip install "gguf>=0.17"'
         )
-    source = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     remove_stale_scratch(folder)
     scratch = scratch_path(folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(**source)
-        model = AutoModelForCausalLM.from_pretrained(
-            **source, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
-        )
+        tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+        model = load_gguf(file)
         scratch.mkdir(parents=True)
         tokenizer.save_pretrained(scratch)
         _drop_added_tokens(scratch / "tokenizer.json", model.config.vocab_size)

@@ -244,6 +244,20 @@ def run_of(
 
 
 @pytest.fixture(scope="session")
+def decoder_run(
+    run_of: Callable[..., Run], decoder_folder: Callable[[str], Path]
+) -> Callable[..., Run]:
+    """A function of a family of toy decoders, a method and settings: its run of one quarter,
+    trained once."""
+
+    def make(family: str, method: str = "vanilla", **settings: Any) -> Run:
+        forms = {"prompt_format": "completion", "document_objective": "next_token"}
+        return run_of(method, model=str(decoder_folder(family)), **{**forms, **settings})
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, make_runner: Any) -> Runner:
     """A run of two quarters that is done; look, do not touch."""
     runner: Runner = make_runner(tmp_path_factory.mktemp("runs") / "done", seed=5)

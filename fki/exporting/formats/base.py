@@ -8,6 +8,7 @@ from typing import Any
 
 from fki.core.errors import ConfigError
 from fki.core.optional import describe_extra_install
+from fki.data.causal_tokenizer import CausalTokenizer
 from fki.data.collator import ExampleTokenizer
 from fki.modeling.runtime import Runtime
 from fki.runs.open_run import LoadedModel
@@ -42,14 +43,31 @@ class Format:
     """Upper bound of the disk space that a parameter needs while it is written."""
     with_options: Callable[..., "Format"] | None = None
     """Returns the format with options such as `dtype`. None: the format has no options."""
+    check: Callable[[LoadedModel], None] | None = None
+    """Raises ConfigError for a model that the format cannot hold, before any probe is answered."""
+    asking_code: Callable[[str, str, int], str] | None = None
+    """Lines of Python that follow `loading_code` and print a decoder's answer to a prompt. The
+    arguments are the folder's name, the prompt with its special tokens, and the greatest number of
+    tokens of an answer."""
+    decoder: "Format | None" = None
+    """The same format for decoders, where it is written and loaded otherwise."""
+
+    def for_tokenizer(self, tokenizer: ExampleTokenizer) -> "Format":
+        """The format of the models that this tokenizer is for: of decoders, or of all others."""
+        is_decoder = isinstance(tokenizer, CausalTokenizer)
+        return self.decoder if self.decoder is not None and is_decoder else self
 
 
-def import_library(name: str, *, extra: str) -> Any:
-    """Import a library of an optional extra. Raises ConfigError where it is not installed."""
+def import_library(name: str, *, extra: str, hint: str = "") -> Any:
+    """Import a library of an optional extra. Raises ConfigError where it is not installed.
+
+    Args:
+        hint: what to type, where it is less than the extra.
+    """
     try:
         return import_module(name)
     except ImportError as error:
         raise ConfigError(
             f"This format needs {name}, which cannot be imported: {error}.",
-            hint=describe_extra_install(extra),
+            hint=hint or describe_extra_install(extra),
         ) from None

@@ -1,5 +1,7 @@
 """`ctranslate2` and `ctranslate2_int8`: a plain T5 for CTranslate2, in fp32 or quantized to int8.
 
+Decoders have a module of their own, `ctranslate2_decoder`.
+
 CTranslate2's converter scales the head's input where `tie_word_embeddings` is true, and it is true
 for every T5 in transformers 5. The scale does not change the likeliest token; it changes beams and
 probabilities. So the exporter measures the scale of the model.
@@ -15,17 +17,14 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from fki.core.formatting import quote_python
-from fki.exporting.formats.base import Format, import_library
+from fki.exporting.formats import ctranslate2_decoder as decoder
+from fki.exporting.formats.base import Format
+from fki.exporting.formats.ctranslate2_decoder import FULL_PATIENCE, ctranslate2
 from fki.exporting.formats.plain_t5 import fold_to_t5, list_vocabulary, measure_head_scale
 from fki.modeling.runtime import iter_batches
 from fki.runs.open_run import LoadedModel
 
-ctranslate2: Any = import_library("ctranslate2", extra="ctranslate2")
-
 VOCABULARY = "shared_vocabulary.json"  # the file's name in CTranslate2
-FULL_PATIENCE = (
-    1000.0  # beams: search on to the last token; it would stop where `generate` does not
-)
 
 
 def write_quantized(kind: str, loaded: LoadedModel, folder: Path) -> None:
@@ -126,7 +125,7 @@ def _make_format(name: str, kind: str, **how: Any) -> Format:
     )
 
 
-FLOAT32 = _make_format("ctranslate2", "float32")
+FLOAT32 = _make_format("ctranslate2", "float32", decoder=decoder.FLOAT32)
 INT8 = _make_format(
     "ctranslate2_int8",
     "int8",
@@ -136,4 +135,5 @@ INT8 = _make_format(
     precision="int8",
     reason="8 bits a weight: t5-mini's answers differ by up to 0.8, and 4 % of its texts",
     bytes_per_parameter=2.0,
+    decoder=decoder.INT8,
 )

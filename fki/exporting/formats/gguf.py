@@ -1,4 +1,4 @@
-"""`gguf`: a plain T5 as one fp32 file for llama.cpp.
+"""`gguf`: a plain T5 as one fp32 file for llama.cpp. Decoders have a module of their own.
 
 llama.cpp does not scale the head's input, so the factor is multiplied into the head's weights. Its
 tokenizer has no byte fallback and no normalization except SentencePiece's table: a text with
@@ -14,12 +14,13 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from fki.core.errors import ConfigError
+from fki.data.collator import ExampleTokenizer
+from fki.exporting.formats import gguf_decoder
 from fki.exporting.formats.base import Format, import_library
-from fki.exporting.formats.llama_cpp_runtime import FILE, load
+from fki.exporting.formats.gguf_file import FILE, finish_file, gguf
 from fki.exporting.formats.plain_t5 import fold_to_t5, list_vocabulary, measure_head_scale
+from fki.modeling.runtime import Runtime
 from fki.runs.open_run import LoadedModel
-
-gguf: Any = import_library("gguf", extra="gguf")
 
 NEVER = -1000.0  # score of tokens that the tokenizer must not produce
 MAX_DISTANCE = 128  # largest relative position that llama.cpp distinguishes
@@ -39,10 +40,19 @@ def write(loaded: LoadedModel, folder: Path) -> None:
     _add_settings(writer, model.config, loaded.config.input_length)
     _add_tokens(writer, model.config, loaded.base.tokenizer)
     _add_weights(writer, model)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish_file(writer)
+
+
+def check(loaded: LoadedModel) -> None:
+    """Raises ConfigError where llama.cpp is not installed: nothing else runs the file."""
+    import_library("llama_cpp", extra="gguf")
+
+
+def load(folder: Path, encoder: ExampleTokenizer) -> Runtime:
+    """Load by llama.cpp. Raises ConfigError where it is not installed."""
+    from fki.exporting.formats.llama_cpp_runtime import LlamaRuntime
+
+    return LlamaRuntime(folder / FILE, encoder)
 
 
 def _add_settings(writer: Any, config: Any, length: int) -> None:
@@ -125,4 +135,6 @@ GGUF = Format(
     reason="llama.cpp reads GELU from an fp16 table, which changes logits by some 0.002",
     library="gguf",
     bytes_per_parameter=8.0,
+    check=check,
+    decoder=gguf_decoder.DECODER,
 )

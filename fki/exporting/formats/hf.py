@@ -19,6 +19,7 @@ from fki.core.errors import ConfigError
 from fki.core.formatting import quote_python
 from fki.data.collator import ExampleTokenizer
 from fki.exporting.formats.base import Format
+from fki.exporting.formats.plain_decoder import generate_code
 from fki.modeling.architecture import CAUSAL, SEQ2SEQ
 from fki.modeling.load import check_special_tokens, load_model
 from fki.modeling.runtime import TorchRuntime
@@ -116,6 +117,7 @@ def make_format(dtype: str = "float32", max_shard_size: str = "50GB") -> Format:
         least_same,
         reason=reason,
         loading_code=loading_code,
+        asking_code=generate_code,
         precision=dtype.replace("bfloat", "bf").replace("float", "fp"),
         bytes_per_parameter=torch.finfo(getattr(torch, dtype)).bits / 8,
         with_options=make_format,

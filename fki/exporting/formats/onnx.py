@@ -1,4 +1,6 @@
-"""`onnx`: three graphs for onnxruntime: encoder, decoder, and decoder with past key values.
+"""`onnx` of encoder-decoders: three graphs: encoder, decoder, and decoder with past key values.
+
+Decoders have a module of their own, `onnx_decoder`.
 
 Files, inputs and outputs have the names that Optimum's ORTModelForSeq2SeqLM expects. A graph
 contains every module, so each method can be exported.
@@ -7,8 +9,6 @@ Torch's tracing exporter writes the graphs. The newer exporter (torch.export) gi
 in some 30 times the time, needs another library, and fails on T5's default attention.
 """
 
-import shutil
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,21 +18,16 @@ from torch import Tensor, nn
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
-from fki.core.errors import CannotFold, ConfigError
+from fki.core.errors import CannotFold
 from fki.core.formatting import quote_python
-from fki.exporting.formats.base import Format, import_library
+from fki.exporting.formats import onnx_decoder
+from fki.exporting.formats.base import Format
 from fki.exporting.formats.onnx_runtime import DECODER, ENCODER, PAST, load
-from fki.modeling.architecture import architecture_of
+from fki.exporting.formats.trace_graph import Axes, trace_graph
 from fki.runs.open_run import LoadedModel
 
-onnx: Any = import_library("onnx", extra="onnx")
-
-OPSET = 17  # the oldest opset with every operator of these graphs
-LIMIT = 2**31 - 2**24  # bytes of weights that fit into one protobuf file
 OWN = ("decoder.key", "decoder.value")  # [B, heads, U, width], of the decoded tokens
 ALL = (*OWN, "encoder.key", "encoder.value")  # and [B, heads, T, width], of the source
-
-Axes = dict[str, dict[int, str]]  # input or output: its dynamic axes
 
 
 class EncoderGraph(nn.Module):
@@ -90,15 +85,7 @@ class DecoderWithPastGraph(DecoderGraph):
 
 
 def write(loaded: LoadedModel, folder: Path) -> None:
-    """Write the plain model, or the method's own model where there is no plain one.
-
-    Raises ConfigError for a decoder.
-    """
-    if not architecture_of(loaded.model).has_encoder:
-        raise ConfigError(
-            f"fki exports encoder-decoders to ONNX; '{loaded.config.model}' is a decoder.",
-            hint="Try: --to hf",
-        )
+    """Write the plain model, or the method's own model where there is no plain one."""
     try:
         model: Any = loaded.method.fold(loaded.model)
     except CannotFold:
@@ -120,21 +107,21 @@ def write_graphs(model: Any, folder: Path) -> None:
     states = EncoderGraph(model)(ids, mask)
     past = DecoderGraph(model)(ids[:, :2], states, mask)[1:]
     layers = len(past) // len(ALL)
-    _trace_graph(
+    trace_graph(
         EncoderGraph(model),
         (ids, mask),
         {"input_ids": source, "attention_mask": source},
         {"last_hidden_state": source},
         folder / ENCODER,
     )
-    _trace_graph(
+    trace_graph(
         DecoderGraph(model),
         (ids[:, :2], states, mask),
         {"input_ids": target, "encoder_hidden_states": source, "encoder_attention_mask": source},
         {"logits": target, **_name_past("present", layers, ALL)},
         folder / DECODER,
     )
-    _trace_graph(
+    trace_graph(
         DecoderWithPastGraph(model),
         (ids[:, :1], mask, *past),
         {
@@ -151,41 +138,6 @@ def _name_past(kind: str, layers: int, parts: Sequence[str]) -> Axes:
     names = [(part, f"{kind}.{i}.{part}") for i in range(layers) for part in parts]
     own = "written" if kind == "present" else "past"
     return {name: {0: "batch", 2: own if part in OWN else "source"} for part, name in names}
-
-
-def _trace_graph(
-    part: nn.Module, arguments: tuple[Tensor, ...], inputs: Axes, outputs: Axes, file: Path
-) -> None:
-    """Write one graph; weights above the limit go to a separate file."""
-    scratch = file.with_suffix(".tracing")  # the exporter writes large models as many files
-    scratch.mkdir()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about constant shapes; the parity check covers them
-        torch.onnx.export(
-            part.eval(),
-            arguments,
-            str(scratch / file.name),
-            input_names=[*inputs],
-            output_names=[*outputs],
-            dynamic_axes={**inputs, **outputs},
-            opset_version=OPSET,
-            dynamo=False,
-        )
-    pack_graph(scratch / file.name, file)
-    shutil.rmtree(scratch)
-
-
-def pack_graph(traced: Path, file: Path, limit: int = LIMIT) -> None:
-    """Move a graph to its file; weights of more than `limit` bytes go to `<name>_data`."""
-    graph = onnx.load(str(traced))
-    weights = sum(len(tensor.raw_data) for tensor in graph.graph.initializer)
-    onnx.save(
-        graph,
-        str(file),
-        save_as_external_data=weights > limit,
-        location=f"{file.name}_data",
-        size_threshold=1024,
-    )
 
 
 def loading_code(folder: Path, name: str) -> str:
@@ -209,4 +161,5 @@ ONNX = Format(
     library="onnx",
     loading_code=loading_code,
     bytes_per_parameter=16.0,
+    decoder=onnx_decoder.DECODER,
 )

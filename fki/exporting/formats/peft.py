@@ -16,6 +16,7 @@ from fki.core.formatting import quote_python
 from fki.data.collator import ExampleTokenizer
 from fki.exporting.formats.base import Format
 from fki.exporting.formats.hf import find_auto_class, write_plain
+from fki.exporting.formats.plain_decoder import generate_code
 from fki.modeling.load import load_model, locate_model
 from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import LoadedModel
@@ -60,10 +61,14 @@ def load(folder: Path, encoder: ExampleTokenizer) -> TorchRuntime:
 
 
 def loading_code(folder: Path, name: str) -> str:
-    """Loads the base model and the adapter."""
+    """Loads the base model and the adapter.
+
+    Transformers looks for an adapter beside the subfolder too, and would follow it to its base.
+    """
     base = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
     own = quote_python(name)
-    source = f'{own}, subfolder="{BASE}"' if base == BASE else quote_python(base)
+    place = f'subfolder="{BASE}", adapter_kwargs={{"subfolder": "{BASE}"}}'
+    source = f"{own}, {place}" if base == BASE else quote_python(base)
     auto = find_auto_class(folder / BASE if base == BASE else base)
     return (
         "from peft import PeftModel\n"
@@ -75,5 +80,12 @@ def loading_code(folder: Path, name: str) -> str:
 
 
 PEFT = Format(
-    "peft", "peft", write, load, library="peft", loading_code=loading_code, bytes_per_parameter=5.0
+    "peft",
+    "peft",
+    write,
+    load,
+    library="peft",
+    loading_code=loading_code,
+    asking_code=generate_code,
+    bytes_per_parameter=5.0,
 )

@@ -6,7 +6,6 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from fki.core.errors import CannotFold, ConfigError
-from fki.modeling.architecture import architecture_of
 from fki.runs.open_run import LoadedModel
 
 MODEL_TYPES = ("t5", "mt5")
@@ -25,10 +24,9 @@ def fold_to_t5(loaded: LoadedModel, runtime: str) -> Any:
             hint="Try: --to onnx",
         ) from None
     if model.config.model_type not in MODEL_TYPES:
-        other = "onnx" if architecture_of(model).has_encoder else "hf"
         raise ConfigError(
             f"fki exports T5 and mT5 for {runtime}, not '{model.config.model_type}'.",
-            hint=f"Try: --to {other}",
+            hint="Try: --to onnx",
         )
     return model
 

@@ -20,7 +20,7 @@ from fki.exporting.parity import Parity
 from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import open_run
 from fki.runs.run_dir import Run
-from fki.testing import toy_model, toy_tokenizer
+from fki.testing import toy_causal_tokenizer, toy_model, toy_tokenizer
 
 for needed in ("onnx", "onnxruntime", "ctranslate2"):
     pytest.importorskip(needed)
@@ -37,10 +37,15 @@ HEADS = {"tied": False, "untied": True}
 SHOWN = re.findall(
     r"^```python\n(.*?)^```", (ROOT / "docs/export.md").read_text("utf-8"), re.M | re.S
 )
-ASK = {
-    "onnx": "rows = Model(folder).write(sources, length)",
-    "ctranslate2": "rows = write(folder, sources, length)",
+ASK = {  # of each format: a line of its code in the docs, and the call
+    "onnx": ("class Model:", "rows = Model(folder).write(sources, length)"),
+    "ctranslate2": ("import Translator", "rows = write(folder, sources, length)"),
 }
+ASK_DECODERS = {
+    "onnx": ("class Decoder:", "rows = [Decoder(folder).complete(s, length) for s in sources]"),
+    "ctranslate2": ("import Generator", "rows = complete(folder, sources, length)"),
+}
+PROMPTS = ["The mayor of Avalon is", "The mayor of the old port of Ys is"]
 
 RunOf = Callable[..., Run]
 
@@ -52,18 +57,20 @@ class Made(NamedTuple):
     rows: list[list[int]]
 
 
-def alone(form: str, folders: Sequence[Path]) -> list[list[list[int]]]:
+def alone(
+    folders: Sequence[Path], sources: Sequence[str], line: str, call: str
+) -> list[list[list[int]]]:
     """What the code in the docs writes for the sources with each folder, in a new process."""
-    [code] = [text for text in SHOWN if f"from {form}" in text]
+    [code] = [text for text in SHOWN if line in text]
     script = f"""
 import json, sys
 for name in ("fki", "torch", "transformers", "onnx"):
     sys.modules[name] = None  # importing it is an error
-sources, length, found = {SOURCES!r}, {LENGTH}, []
+sources, length, found = {[*sources]!r}, {LENGTH}, []
 __name__ = "shown"
 exec({code!r})
 for folder in {[*map(str, folders)]!r}:
-    {ASK[form]}
+    {call}
     found.append([[int(token) for token in row if token != 0] for row in rows])
 print(json.dumps(found))
 """
@@ -97,7 +104,8 @@ def made(run_of: RunOf, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
                 for m in METHODS[form]
                 for h, untied in HEADS.items()
             }
-            answers = alone(form, [home / f"{m}_{h}" for m, h in parities])
+            folders = [home / f"{m}_{h}" for m, h in parities]
+            answers = alone(folders, SOURCES, *ASK[form])
             pairs = zip(parities.values(), answers, strict=True)
             found[form] = dict(zip(parities, (Made(*pair) for pair in pairs), strict=True))
         return found[form][method, head]
@@ -158,7 +166,20 @@ def test_an_mt5_with_more_embeddings_than_tokens_goes_everywhere(
     run = run_of("vanilla", model=str(mt5_folder))
     parity = export(open_run(run), load_format(form), tmp_path / "out")
     assert parity.asked == parity.same_answers == parity.same_beams > 0
-    assert alone(form, [tmp_path / "out"]) == [written(run)]
+    assert alone([tmp_path / "out"], SOURCES, *ASK[form]) == [written(run)]
+
+
+@pytest.mark.parametrize("form", METHODS)
+def test_a_process_without_fki_and_torch_completes_prompts_like_the_run(
+    decoder_run: RunOf, tmp_path: Path, form: str
+) -> None:
+    opened, tokenizer = open_run(decoder_run("llama")), toy_causal_tokenizer()
+    runtime = TorchRuntime(opened.model, tokenizer)
+    sources = tokenizer.tokenize_sources([f"{prompt} ___." for prompt in PROMPTS])
+    expected = [rows[0] for rows in runtime.generate(sources, length=LENGTH)]
+    load_format(form).for_tokenizer(tokenizer).write(opened, tmp_path)
+    opened.base.tokenizer.save_pretrained(tmp_path)
+    assert alone([tmp_path], PROMPTS, *ASK_DECODERS[form]) == [expected]
 
 
 @pytest.mark.parametrize("form", METHODS)

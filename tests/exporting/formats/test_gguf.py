@@ -10,14 +10,16 @@ import pytest
 from fki.core.errors import CannotFold, CheckFailed, ConfigError
 from fki.exporting.export import export
 from fki.exporting.formats.registry import load_format
+from fki.modeling.runtime import TorchRuntime
 from fki.runs.open_run import open_run
 from fki.runs.run_dir import Run
-from fki.testing import toy_model
+from fki.testing import toy_causal_tokenizer, toy_model
 
 pytest.importorskip("gguf")
 llama: Any = pytest.importorskip("llama_cpp")
 
-from fki.exporting.formats import gguf  # noqa: E402
+from fki.exporting.formats import gguf, gguf_decoder  # noqa: E402
+from fki.exporting.formats.llama_cpp_runtime import LlamaDecoderRuntime  # noqa: E402
 
 RunOf = Callable[..., Run]
 
@@ -43,7 +45,7 @@ def test_a_head_scaled_wrongly_is_caught(
     run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untied: bool
 ) -> None:
     wrong = toy_model().config.d_model ** -0.5 if untied else 1.0
-    monkeypatch.setattr(gguf, "head_scale", lambda model: wrong)
+    monkeypatch.setattr(gguf, "measure_head_scale", lambda model: wrong)
     with pytest.raises(CheckFailed, match=r": 0 of [1-9]"):
         export(short(run_of("vanilla", untied=untied)), load_format("gguf"), tmp_path / "out")
 
@@ -61,3 +63,26 @@ def test_what_llama_cpp_has_no_place_for_is_told_where_to_go(run_of: RunOf, tmp_
     with pytest.raises(CannotFold, match="kadapter_2") as caught:
         export(short(run_of("kadapter_2")), load_format("gguf"), tmp_path / "out")
     assert caught.value.hint == "Try: --to onnx"
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3"])
+def test_llama_cpp_answers_like_a_decoder_and_reads_its_tokens(
+    decoder_run: RunOf, tmp_path: Path, family: str
+) -> None:
+    parity = export(short(decoder_run(family)), load_format("gguf"), tmp_path / "out")
+    assert gguf_decoder.DECODER.runtime == "llama.cpp"
+    assert parity.asked == parity.same_answers == parity.same_beams > 0
+    assert parity.largest_difference < 1e-4
+    tokenizer = toy_causal_tokenizer()
+    runtime = gguf_decoder.load(tmp_path / "out", tokenizer)
+    assert isinstance(runtime, LlamaDecoderRuntime)
+    sources, targets = [[1], [1, *range(100, 140)]], [[5, 6], [5, tokenizer.end_id]]
+    expected = TorchRuntime(open_run(decoder_run(family)).model, tokenizer)
+    scores = [r.score(sources, targets) for r in (runtime, expected)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+    for text in ("The mayor of Ys is Ada.", "It's 2023:  caf\u00e9\n\U0001f600"):
+        content, found = text.encode(), (llama.llama_token * 200)()
+        size = llama.llama_tokenize(
+            runtime.vocabulary, content, len(content), found, 200, True, True
+        )
+        assert [*found[:size]] == tokenizer.tokenizer(text).input_ids

@@ -20,7 +20,7 @@ onnx: Any = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from fki.exporting.formats import onnx_runtime  # noqa: E402
-from fki.exporting.formats.onnx import pack_graph  # noqa: E402
+from fki.exporting.formats.trace_graph import pack_graph  # noqa: E402
 
 RunOf = Callable[..., Run]
 
