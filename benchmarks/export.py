@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--family", default="t5", choices=["t5", "causal"], help="of the model")
+    parser.add_argument("--only", nargs="+", choices=[*BUILTIN], help="methods; default: all")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     options = parser.parse_args()
     short = ("max_periods=1", "max_probes_per_set=200", f"num_train_epochs={options.epochs}")
@@ -55,7 +56,9 @@ def main() -> None:
     runs = {
         name: GridRun(options.folder / name, ("--preset", f"{options.family}_{name}", *arguments))
         for name, method in BUILTIN.items()
-        if not method.is_bound and not (method.needs_encoder and options.family == "causal")
+        if name in (options.only or BUILTIN)
+        and not method.is_bound
+        and not (method.needs_encoder and options.family == "causal")
     }
     run_all([*runs.values()], options.jobs)
     torch.set_num_threads(1)

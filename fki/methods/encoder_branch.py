@@ -95,7 +95,7 @@ class BranchMethod(base.Method):
         return CannotFold(
             f"{self.config.method} adds blocks beside the decoder's own; transformers has no such "
             "model.",
-            hint="Ask the run itself: fki ask RUN ...",
+            hint="Try: --to onnx   or ask the run itself: fki ask RUN ...",
         )
 
     def bundle(self, model: nn.Module) -> PreTrainedModel:
