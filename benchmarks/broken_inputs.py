@@ -147,7 +147,7 @@ class Sound:
         from fki.modeling import load
         from fki.testing import toy_model
 
-        def load_toy(name: str) -> Any:
+        def load_toy(name: str, *how: Any) -> Any:
             return load.BaseModel(toy_model(), copy.deepcopy(self.tokenizer), name)
 
         with mock.patch.object(load, "load_base_model", load_toy):

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from fki.commands._console import make_table
@@ -35,7 +34,7 @@ def text_table(scores: Iterable["TextScore"]) -> Table:
     )
     for score in scores:
         numbers = f"{score.documents:,}", f"{score.tokens:,}", f"{score.perplexity:,.2f}"
-        table.add_row(escape(score.texts), *numbers)
+        table.add_row(score.texts, *numbers)
     return table
 
 

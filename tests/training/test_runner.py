@@ -43,6 +43,7 @@ def test_the_folder_explains_the_run_before_it_starts(
     assert info["protocol"] == {
         "prompt_format": "sentinel",
         "start_token": "auto",
+        "shots": 0,
         "input_length": 64,
         "output_length": 10,
         "eval_every": 0,
