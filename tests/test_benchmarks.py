@@ -85,7 +85,7 @@ def test_a_month_has_at_most_so_many_words(factbook: Any, source: Path, tmp_path
 TINY = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 2}
 
 
-@pytest.mark.parametrize("name", ["full", "kadapter passages"])
+@pytest.mark.parametrize("name", ["kadapter passages"])
 def test_the_engine_is_measured_beside_its_peers(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
