@@ -88,7 +88,8 @@ def estimate_run(config: Config) -> RunEstimate:
         trainable=trainable,
         added=ready.added_parameters,
         # weights, gradients, optimizer state and the method's copies
-        memory=4 * (total + trainable * (1 + ready.trainer.answers_itself))
+        memory=sum(p.nbytes for p in ready.model.parameters())
+        + 4 * trainable * (1 + ready.trainer.answers_itself)
         + optimizer
         + ready.method.copied_bytes(ready.model),
         disk=peak_run_bytes(ready),
