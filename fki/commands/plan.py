@@ -48,8 +48,10 @@ def plan(request: "RunRequest", show: Show, to_toml: ToToml = False) -> None:
     show.notes(resolved.notes)
     show.data(notes=resolved.notes)
 
+    from fki.training.allocator import keep_freed_memory
     from fki.training.estimate import estimate_run
 
+    keep_freed_memory()  # as in `fki train`, whose peak memory is estimated
     _show_estimate(estimate_run(resolved.config), show)
     show.note("This is a plan: no run was started.")
 
@@ -92,11 +94,7 @@ def _show_estimate(work: "RunEstimate", show: Show) -> None:
         f"{format_number(work.total, 0)}, of them {format_number(work.trainable, 0)} trainable and "
         f"{format_number(work.added, 0)} added by the method",
     )
-    table.add_row(
-        "memory",
-        f"about {format_number(work.memory / 2**20, 0)} MiB for weights, gradients and optimizer "
-        "state",
-    )
+    table.add_row("memory", _describe_memory(work))
     table.add_row(
         "disk", f"up to {format_number(work.disk / 2**20, 0)} MiB for checkpoints and logs"
     )
@@ -115,3 +113,11 @@ def _show_estimate(work: "RunEstimate", show: Show) -> None:
     show.table(table)
     show.notes(work.input_notes)
     show.data(plan=work.as_dict())
+
+
+def _describe_memory(work: "RunEstimate") -> str:
+    kept = f"{format_number(work.memory / 2**20, 0)} MiB for weights, gradients and optimizer state"
+    if work.peak is None:
+        return f"about {kept}"
+    peak = format_number(work.peak / 2**20, 0)
+    return f"about {peak} MiB at the peak, by a trial of the largest batches, with {kept}"

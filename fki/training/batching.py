@@ -125,6 +125,22 @@ class Batcher:
             micro_batches, members = [mask_all_labels(self.tokenizer.collate(examples[:1]))], [[]]
         return OptimizerBatch(examples, local, micro_batches, members, self.max_examples)
 
+    def largest_pass(
+        self, examples: Sequence[TokenizedExample], batch: Sequence[int]
+    ) -> tuple[int, int]:
+        """The most padded input tokens, and the most targets, of a forward pass of this process.
+
+        Args:
+            batch: indices of the examples of an optimizer batch.
+        """
+        share = batch[self.accelerator.process_index :: self.accelerator.num_processes]
+        tokens, targets = [0], [0]
+        for rows in self._split(examples, share):
+            widths = [sum(len(examples[i].source) for i in row) for row in rows]
+            tokens.append(len(rows) * max(widths))
+            targets.append(sum(len(examples[i].target) for row in rows for i in row))
+        return max(tokens), max(targets)
+
     def halve_micro_batches(self) -> None:
         """Halve the examples of a micro-batch and stop packing, from now on."""
         self.max_examples, self.pack_length = max(1, self.max_examples // 2), 0

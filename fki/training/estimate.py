@@ -15,8 +15,10 @@ from fki.modeling.architecture import architecture_of
 from fki.replay.base import Replay
 from fki.training import session
 from fki.training.budget import BudgetUsage
+from fki.training.memory_trial import LargestBatches, measure_peak
 from fki.training.run_lifecycle import peak_run_bytes
 from fki.training.session import Session
+from fki.training.trainer import Trainer
 
 TIMED_PROBES = 64  # probes of the timed trial
 
@@ -39,7 +41,8 @@ class RunEstimate:
     total: int
     trainable: int
     added: int
-    memory: int
+    memory: int  # weights, gradients, optimizer state and the method's copies
+    peak: int | None  # of memory: of the GPU, or else of the process; None: not reported
     disk: int
     precision: str
     precision_trial: str  # both speeds, as a phrase; "" if fp32 was set
@@ -67,9 +70,13 @@ def estimate_run(config: Config) -> RunEstimate:
     periods = [p for phase in ready.phases for p in phase.periods]
     rows = 1 if config.check_validation else len(ready.phases) + 1
     probes = sum(len(c.probes) for t in range(rows) for c in ready.schedule.row(t))
-    uses = _estimate_usage(ready)
+    largest = LargestBatches(ready.trainer)
+    uses = _estimate_usage(ready, largest)
     total, trainable = load.count_parameters(ready.model)
     optimizer = ready.method.optimizer_bytes(ready.model).memory
+    peak, states = measure_peak(ready, largest), _encoder_cache_bytes(ready)
+    if peak is not None and ready.accelerator.device.type == "cpu":
+        peak += states  # pages of a mapped file count as memory of the process
     seconds = set_up + _estimate_seconds(ready, probes, sum(used.steps for used in uses))
     minutes = round(seconds / 60, 2)
     return RunEstimate(
@@ -87,17 +94,17 @@ def estimate_run(config: Config) -> RunEstimate:
         total=total,
         trainable=trainable,
         added=ready.added_parameters,
-        # weights, gradients, optimizer state and the method's copies
         memory=sum(p.nbytes for p in ready.model.parameters())
         + 4 * trainable * (1 + ready.trainer.answers_itself)
         + optimizer
         + ready.method.copied_bytes(ready.model),
+        peak=peak,
         disk=peak_run_bytes(ready),
         precision=_precision(ready),
         precision_trial=ready.precision.trial.describe() if ready.precision.trial else "",
         encoder=describe_encoder_use(ready),
         replay=registry.replay_of(config.replay, config.method),
-        states=_encoder_cache_bytes(ready),
+        states=states,
         time=f"roughly {format_minutes(minutes)} on this machine, by a short trial",
         minutes=minutes,
         notes=ready.method.notes(max((used.steps for used in uses), default=0)),
@@ -105,8 +112,10 @@ def estimate_run(config: Config) -> RunEstimate:
     )
 
 
-def _estimate_usage(ready: Session) -> list[BudgetUsage]:
+def _estimate_usage(ready: Session, largest: LargestBatches) -> list[BudgetUsage]:
     """The usage of each period, with the examples that method and replay mix in.
+
+    Their largest batches are found on the way.
 
     It is counted batch by batch with a budget, with replay, with several wordings, with a coreset,
     and with repeated steps.
@@ -119,17 +128,26 @@ def _estimate_usage(ready: Session) -> list[BudgetUsage]:
     # with several wordings, an epoch's sources differ from those of the next
     is_changed |= ready.config.wordings > 1
     if is_limited or is_changed or type(trainer.replay) is not Replay:
-        return [trainer.plan(period, count_usage=True).usage for period in ready.periods]
-    return [_estimate_period(ready, period) for period in ready.periods]
+        return [_count_period(trainer, period, largest) for period in ready.periods]
+    return [_estimate_period(ready, period, largest) for period in ready.periods]
 
 
-def _estimate_period(ready: Session, period: Period) -> BudgetUsage:
+def _count_period(trainer: Trainer, period: Period, largest: LargestBatches) -> BudgetUsage:
+    """The usage of all epochs, batch by batch."""
+    plan = trainer.plan(period, count_usage=True)
+    largest.look_at(period, plan.epochs[0] if plan.epochs else ())
+    return plan.usage
+
+
+def _estimate_period(ready: Session, period: Period, largest: LargestBatches) -> BudgetUsage:
     """The usage of all epochs; those with the same examples are counted once."""
     trainer, planner, seed = ready.trainer, ready.trainer.planner, ready.config.seed
     meter, usage = planner.flop_estimator.new_meter(), BudgetUsage()
     steps, tokens, flops, before = 0, 0, 0.0, None
     for epoch in range(ready.config.num_train_epochs):
         examples = trainer.method.mix(period, trainer.review, epoch, seed)
+        if epoch == 0:
+            largest.look_at(period, examples)
         if examples is not before:
             encoded = ready.tokenizer.encode(examples)
             steps = planner.batcher.steps_per_epoch(len(encoded))

@@ -12,8 +12,8 @@ step is computed again.
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -468,31 +468,53 @@ class Trainer:
 
         The step is taken on the period's first batch; then the weights are what they were.
         """
-        weights = Snapshot.take(self.unwrapped)
-        selection = {name: tensor.clone() for name, tensor in self.coreset.state().items()}
         tokenized = self.tokenizer.encode(period.examples)
         batch = next(self.batcher.iter_batches(tokenized, period.name, 0))
+        with self.trial(period) as take_step:
+            return take_step(batch)
+
+    @contextmanager
+    def trial(self, period: Period) -> Iterator[Callable[[OptimizerBatch], float]]:
+        """Within the context, a function takes an optimizer step on a batch.
+
+        It returns the seconds of the step, with its share of filling the encoder cache. Afterwards
+        the weights are what they were.
+        """
+        weights = Snapshot.take(self.unwrapped)
+        selection = {name: tensor.clone() for name, tensor in self.coreset.state().items()}
         self.method.begin_period(self.unwrapped, period)
         optimizer, schedule = self._prepare_optimizer(1, None), LinearWarmupDecay(0)
         self.model.train()
+        try:
+            yield lambda batch: self._try_step(batch, optimizer, schedule, period.name)
+        finally:
+            weights.restore(self.unwrapped)
+            self.unwrapped.zero_grad(set_to_none=True)
+            self.coreset.begin_period()
+            self.coreset.load_state(selection)
+            self.optimizer = None
+            self._extra_seconds = 0.0
+
+    def _try_step(
+        self,
+        batch: OptimizerBatch,
+        optimizer: torch.optim.Optimizer,
+        schedule: LinearWarmupDecay,
+        period: str,
+    ) -> float:
         began = time.perf_counter()
         if self.encoder_cache:
             sources = [example.source for example in batch.examples]
             self.cached_states = self.encoder_cache.fetch(TRAINING_GROUP, sources)
         filled = time.perf_counter()
         meter = self.planner.flop_estimator.new_meter()
-        chosen = self._select(batch, period.name, 0, 0, meter).batch
-        self._take_step(chosen, optimizer, schedule, period.name, 1).loss_and_norm.tolist()
+        chosen = self._select(batch, period, 0, 0, meter).batch
+        self._take_step(chosen, optimizer, schedule, period, 1).loss_and_norm.tolist()
         if self.accelerator.device.type == "cuda":
             torch.cuda.synchronize()
         ended = time.perf_counter()
         if self.encoder_cache:
             self.encoder_cache.drop(TRAINING_GROUP)
-        weights.restore(self.unwrapped)
-        self.unwrapped.zero_grad(set_to_none=True)
-        self.coreset.begin_period()
-        self.coreset.load_state(selection)
-        self.optimizer = self.cached_states = None
-        self._extra_seconds = 0.0
+        self.cached_states = None
         passes = self.config.num_train_epochs * self.config.repeat_num
         return ended - filled + (filled - began) / passes
