@@ -4,6 +4,7 @@ The functions do what the commands of their names do; `import fki` alone imports
 libraries that they use.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     )
     from fki.core.types import RowScored, Step, Stream
     from fki.results import Answers, ComparisonResult, EvalResult, ExportResult, TrainResult
+
+# on processors with bf16 instructions, it warns on import that an optional kernel is missing
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 __version__ = "0.1.0"
 __all__ = [
