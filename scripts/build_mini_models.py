@@ -10,16 +10,26 @@ by next-token prediction. The stream is not used.
 
 import argparse
 import json
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from accelerate import Accelerator
-from mini_recipes import CORRUPTED, PIECES, RECIPES, Recipe, make_sentences
+from mini_recipes import (
+    CORRUPTED,
+    PIECES,
+    PRETRAINED_WORDINGS,
+    RECIPES,
+    Recipe,
+    make_sentences,
+)
 from transformers import PreTrainedModel
 
 from fki.config.schema import Config
+from fki.core.atomic_io import write_text
 from fki.core.types import Period, ProbeSet, Stream
 from fki.data.collator import ExampleTokenizer
-from fki.data.dataset_folder import read_folder
+from fki.data.dataset_folder import folder_digest, read_folder
 from fki.evaluation.evaluator import Evaluator, mean_score
 from fki.modeling.load import count_parameters, load_base_model, make_example_tokenizer
 from fki.training.trainer import Trainer
@@ -80,6 +90,18 @@ def floor(probe_set: ProbeSet, stream: Stream) -> float:
     return 100 * right / len(probe_set.probes)
 
 
+def digest_as_pretrained(dataset: Path) -> str:
+    """The digest of the dataset with those wordings alone that pretraining uses."""
+    with TemporaryDirectory() as root:
+        folder = shutil.copytree(dataset, Path(root, "dataset"))
+        file = folder / "relations.json"
+        relations = json.loads(file.read_text(encoding="utf-8"))
+        for relation in relations.values():
+            relation["wordings"] = relation["wordings"][:PRETRAINED_WORDINGS]
+        write_text(file, json.dumps(relations, ensure_ascii=False, indent=2) + "\n")
+        return folder_digest(folder)
+
+
 def write_card(name: str, folder: Path) -> None:
     """Write README.md of the model folder, from pretraining.json."""
     result = json.loads((folder / "pretraining.json").read_text())
@@ -132,7 +154,7 @@ def main() -> None:
     tokenizer.save_pretrained(output)
     result = {
         "loss": loss,
-        "data": stream.digest,
+        "data": digest_as_pretrained(options.dataset),
         "epochs": config.num_train_epochs,
         "seed": SEED,
         "scores": evaluate(model, encoder, stream, config),

@@ -64,8 +64,9 @@ def test_it_knows_the_stream_hardly_better_than_guessing(
     assert exact_match(model, wiki, name) <= result(model)["scores"][name]["floor"] + 8
 
 
-def test_t5_mini_was_pretrained_on_the_embedded_dataset_in_its_first_two_wordings(
-    tmp_path: Path,
+@each_model
+def test_it_was_pretrained_on_the_embedded_dataset_in_its_first_two_wordings(
+    model: str, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(asset_folder("wiki"), tmp_path / "wiki")
     file = folder / "relations.json"
@@ -74,11 +75,7 @@ def test_t5_mini_was_pretrained_on_the_embedded_dataset_in_its_first_two_wording
         relation["wordings"] = relation["wordings"][:2]
     text = json.dumps(relations, ensure_ascii=False, indent=2) + "\n"
     file.write_text(text, encoding="utf-8", newline="\n")
-    assert result("t5-mini")["data"] == folder_digest(folder)
-
-
-def test_llama_mini_was_pretrained_on_the_embedded_dataset() -> None:
-    assert result("llama-mini")["data"] == folder_digest(asset_folder("wiki"))
+    assert result(model)["data"] == folder_digest(folder)
 
 
 @each_model

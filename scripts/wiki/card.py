@@ -56,9 +56,10 @@ Digest of the four data files (SHA-256 over their sorted "name sha256" lines): `
 day on which the source changed, up to weeks after the event; `month`; `year`, in the base only),
 `source`, `subject_id` (of Wikidata if it is Q and a number, else of the source).
 
-A relation has six wordings, each with the slots `[X]` and `[Y]` of LAMA. Training uses the first,
-which ends in its object, and, with `wordings` above 1, the fourth to the sixth. The second (probe
-set `paraphrase`) and the third (`paraphrase_2`) are for evaluation only.
+A dated relation has ten wordings and an invariant one has six, with the slots `[X]` and `[Y]` of
+LAMA. Training uses the first, which ends in its object, and, with `wordings` above 1, those from
+the fourth on. The second (probe set `paraphrase`) and the third (`paraphrase_2`) are for evaluation
+only; beside the name of their relation, they share at most one word with another wording.
 
 ## Sources
 

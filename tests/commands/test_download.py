@@ -48,9 +48,9 @@ def test_an_earlier_edition_of_the_embedded_dataset_stays_in_use_and_is_reported
 
 @pytest.mark.usefixtures("wiki")
 def test_the_wordings_for_training_are_shown(fki: Fki) -> None:
-    assert "Wordings for training (setting wordings): 4 for " in fki("download", "wiki").words
+    assert "Wordings for training (setting wordings): 8 for " in fki("download", "wiki").words
     *versions, _ = fki("download", "wiki", "--json").rows
-    assert [row["wordings"] for row in versions] == [{"4": row["facts"]} for row in versions]
+    assert [row["wordings"] for row in versions] == [{"8": row["facts"]} for row in versions]
 
 
 def test_json_says_the_same_for_programs(fki: Fki) -> None:
