@@ -23,7 +23,10 @@ SETTINGS = {"num_train_epochs": 2, "save_every_steps": 2, "train_batch_size": 8}
 WINDOW = ("--since", "2015-01-01", "--until", "2020-01-01", "--relations", "P6,P35,P39,P54,P19")
 COLUMNS = "subject=s,relation=r,object=o,date=d"
 VOLATILE = {"seconds", "time", "examples_per_second", "tokens_per_second"}  # of metrics.jsonl
-MADE_AT = re.compile(rb'"at": "[^"]*"')  # the time in a dataset's manifest
+# the time in a dataset's manifest, the day in its card, and the digest of the card
+MADE_AT = re.compile(
+    rb'"at": "[^"]*"|on \d{4}-\d\d-\d\d \(UTC\)|"README.md": \{\s*"sha256": "[^"]*"'
+)
 Digests = dict[str, Any]
 
 

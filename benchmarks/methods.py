@@ -28,7 +28,7 @@ ARMS: dict[str, tuple[str, ...]] = {  # name: options of `fki train`
     **{name: ("--preset", f"t5_{name}") for name in BUILTIN},
     "prioritized": PRIORITIZED,
     "prioritized, own answers": (*PRIORITIZED, "--set", "prioritized.answers=model"),
-    "prioritized, 4 wordings": ("--preset", "t5_prioritized_wordings"),
+    "prioritized, 8 wordings": ("--preset", "t5_prioritized_wordings"),
     "vanilla, 4 wordings": ("--preset", "t5_vanilla", "--set", "wordings=4"),
     "lora+prioritized": (*PRIORITIZED, "--method", "lora"),
     "kadapter_2+prioritized": (*PRIORITIZED, "--method", "kadapter_2"),

@@ -13,7 +13,16 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import flops, measure, reference_runs, run, scoring, setting_walk, workloads
+from benchmarks import (
+    flops,
+    killed_work,
+    measure,
+    reference_runs,
+    run,
+    scoring,
+    setting_walk,
+    workloads,
+)
 from fki.data.dataset_folder import read_folder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -152,12 +161,26 @@ def test_digests_that_differ_or_are_missing_are_named() -> None:
     assert len(reference_runs.find_differences(actual, {"vanilla": same})) == 3
 
 
+def test_a_dataset_of_another_day_has_the_same_digests(tmp_path: Path) -> None:
+    digests = []
+    for day, card in (("2026-11-30", "1f"), ("2026-12-01", "2e")):
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out" / "README.md").write_text(f"By fki 0.1.0 on {day} (UTC):")
+        entry = {"README.md": {"sha256": card, "bytes": 9}}
+        text = json.dumps({"files": entry, "at": f"{day}T00:00:00"}, indent=2)
+        (tmp_path / "out" / "manifest.json").write_text(text)
+        digests.append(killed_work.digest_files(tmp_path / "out"))
+    assert digests[0] == digests[1]
+    (tmp_path / "out" / "README.md").write_text("By another program on 2026-12-01 (UTC):")
+    assert killed_work.digest_files(tmp_path / "out") != digests[1]
+
+
 @pytest.mark.slow
 def test_commands_that_are_killed_and_repeated_end_like_undisturbed_ones(tmp_path: Path) -> None:
     kinds = "^(train lora|download of tables|export)$"
     soak = [*(sys.executable, "-m", "benchmarks.soak", tmp_path / "soak", "--only", kinds)]
     done = subprocess.run(
-        [*soak, "--kills", "6", "--seconds", "30"], cwd=ROOT, capture_output=True, text=True
+        [*soak, "--kills", "3", "--seconds", "20"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
     kills, starts, compared, *wrong = done.stdout.splitlines()[-1].split("|")[2:-1]

@@ -126,14 +126,22 @@ def restarting_positions(segments: Tensor) -> Tensor:
     return places - starts
 
 
-def find_blocks(model: Any) -> nn.ModuleList:
-    """The transformer blocks. Raises ConfigError if the model has no list of them."""
+def find_blocks(
+    model: Any, reader: str = "freeze_level = 1", hint: str = "Add: --set freeze_level=0"
+) -> nn.ModuleList:
+    """The transformer blocks.
+
+    Args:
+        reader: what needs them, for the error, with a hint at what does not.
+    Raises:
+        ConfigError: the model has no list of them.
+    """
     depth = model.config.get_text_config().num_hidden_layers
     lists = (m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == depth)
     if (blocks := next(lists, None)) is None:
         raise ConfigError(
-            f"The blocks of a '{model.config.model_type}' cannot be found for freeze_level = 1.",
-            hint="Add: --set freeze_level=0",
+            f"The blocks of a '{model.config.model_type}' cannot be found for {reader}.",
+            hint=hint,
         )
     return blocks
 

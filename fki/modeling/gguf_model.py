@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,11 @@ def _drop_added_tokens(file: Path, vocabulary: int) -> None:
 def load_gguf(file: Path) -> Any:
     """The decoder of a GGUF file in fp32, loaded by transformers."""
     import torch
-    from transformers import AutoModelForCausalLM, GgufConfig
+    from tqdm.auto import tqdm
+    from transformers import AutoModelForCausalLM, GgufConfig, modeling_gguf_pytorch_utils
 
+    # transformers has no switch for this bar; the command line draws its own
+    modeling_gguf_pytorch_utils.tqdm = partial(tqdm, disable=True)
     return AutoModelForCausalLM.from_pretrained(
         str(file.parent),
         gguf_file=file.name,

@@ -17,6 +17,7 @@ from fki.core.errors import ConfigError
 from fki.data.collator import IGNORE_INDEX
 from fki.modeling import causal
 from fki.modeling.architecture import CAUSAL
+from fki.modeling.causal_adapter import decoder_depth
 from fki.modeling.causal_decoding import reuses_prompts
 from fki.testing import DECODERS, toy_causal_tokenizer, toy_decoder, toy_period
 
@@ -109,6 +110,9 @@ def test_the_blocks_of_a_model_without_a_list_are_an_error() -> None:
     with pytest.raises(ConfigError, match="blocks of a 'llama' cannot be found") as error:
         causal.find_blocks(model)
     assert "freeze_level=0" in str(error.value.hint)
+    with pytest.raises(ConfigError, match="cannot be found for K-Adapter") as error:
+        decoder_depth(model)
+    assert "freeze_level" not in str(error.value.hint)
 
 
 @pytest.mark.parametrize(
