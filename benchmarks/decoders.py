@@ -38,7 +38,7 @@ from fki.evaluation.evaluator import Evaluator
 from fki.modeling import load
 from fki.training.trainer import Trainer
 
-FACTS, DOCUMENTS, PROBES = 256, 64, 256
+FACTS, DOCUMENTS, PROBES = 256, 32, 256
 EXAMPLES_PER_STEP = {"facts": 32, "documents": 8}
 LENGTHS = (30, 350)  # tokens of a document
 LARGE = {"hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 8}
