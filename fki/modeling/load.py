@@ -40,7 +40,7 @@ from fki.data.tokenization import make_tokenize
 from fki.modeling.device import select_device
 from fki.modeling.gguf_model import is_gguf, locate_gguf
 from fki.modeling.modeling_fki import FkiT5Config, FkiT5ForConditionalGeneration
-from fki.modeling.quantized import count_weights, loading_options
+from fki.modeling.quantized import count_weights, keep_stored_values, loading_options
 
 EMBEDDED_MODELS = ("t5-mini", "llama-mini")
 DEFAULT_RUNS = "runs"  # the folder of runs where none is named
@@ -82,6 +82,7 @@ def load_base_model(name: str, load_in: LoadIn = "fp32") -> BaseModel:
         raise
     except Exception as error:  # the libraries raise many types for a malformed file
         raise _loading_error(name, source, error) from error
+    keep_stored_values(model)
     if config.is_encoder_decoder:
         _check_sentinels(tokenizer, name)
     _check_vocabulary(tokenizer, model, name)

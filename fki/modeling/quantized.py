@@ -21,6 +21,7 @@ from fki.core.types import LoadIn
 
 # it warns at each product that LLM.int8 is defined on fp16 inputs
 CASTING_LOGGER = "bitsandbytes.autograd._functions"
+REPACKS = "support_avx512bf16_for_cpu"  # of bitsandbytes' Linear4bit
 DEQUANTIZING_LOGGER = "transformers.integrations.bitsandbytes"  # it warns of the data type
 
 
@@ -43,6 +44,17 @@ def loading_options(load_in: LoadIn, device: torch.device) -> dict[str, Any]:
             bnb_4bit_compute_dtype=torch.float32,
         )
     return {"quantization_config": settings, "device_map": {"": device}}
+
+
+def keep_stored_values(model: nn.Module) -> None:
+    """Let 4-bit maps compute with the values they store, on every processor.
+
+    In evaluation mode, on processors with bf16 instructions, bitsandbytes would repack them for a
+    kernel in bf16, which refuses maps whose width is no multiple of 32.
+    """
+    for module in model.modules():
+        if hasattr(module, REPACKS):
+            setattr(module, REPACKS, False)
 
 
 def check_trainable(load_in: LoadIn, device: torch.device) -> None:

@@ -62,6 +62,16 @@ class TestValues:
             after = CAUSAL.logits(quantized.dequantize(model), batch)
         assert torch.allclose(before, after, atol=1e-6)
 
+    def test_4_bit_maps_are_not_repacked(self, folder: str) -> None:
+        model = load.load_base_model(folder, "4bit").model
+        maps = [m for m in model.modules() if hasattr(m, quantized.REPACKS)]
+        assert len(maps) == len(linear_weights(model))
+        assert not any(getattr(m, quantized.REPACKS) for m in maps)
+        before = {n: p.detach().clone() for n, p in linear_weights(model).items()}
+        with torch.no_grad():
+            CAUSAL.logits(model.eval(), toy_batch(model=model))
+        assert all(torch.equal(p, before[n]) for n, p in linear_weights(model).items())
+
     @pytest.mark.parametrize("load_in", ["8bit", "4bit"])
     def test_weights_are_counted_once_each(self, folder: str, load_in: Any) -> None:
         model = load.load_base_model(folder, load_in).model
