@@ -3,8 +3,8 @@
     python -m benchmarks.memory [--only MODEL ...]
 
 The larger models have random weights, since memory depends on shapes alone, and the tokenizers of
-the embedded models. Each command is a process of its own; a run trains a fifth of one
-period for two epochs.
+the embedded models. Each command is a process of its own; a run trains a fifth of one period for
+two epochs.
 """
 
 import argparse

@@ -17,7 +17,6 @@ from fki.core.errors import ConfigError
 from fki.modeling.causal import find_blocks
 
 FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f")
-READER = ("K-Adapter", "Use another method, such as: --method lora")  # of the blocks
 
 
 class DecoderAdapter(nn.Module):
@@ -30,7 +29,7 @@ class DecoderAdapter(nn.Module):
             first_place: of the blocks in the key-value cache.
         """
         super().__init__()
-        blocks = find_blocks(model, *READER)
+        blocks = _find_blocks(model)
         config = model.config.get_text_config()
         self.taps = tuple(taps)
         self.blocks = nn.ModuleList(type(blocks[tap])(config, layer_idx=tap) for tap in taps)
@@ -75,9 +74,13 @@ class AdapterBranch(nn.Module):
         return output + self.scale * added
 
 
+def _find_blocks(model: Any) -> nn.ModuleList:
+    return find_blocks(model, "K-Adapter", "Use another method, such as: --method lora")
+
+
 def decoder_depth(model: Any) -> int:
     """The number of the model's blocks."""
-    return len(find_blocks(model, *READER))
+    return len(_find_blocks(model))
 
 
 def add_decoder_adapters(
@@ -87,7 +90,7 @@ def add_decoder_adapters(
 
     Raises ConfigError if the model has no final norm behind a list of blocks.
     """
-    blocks = find_blocks(model, *READER)
+    blocks = _find_blocks(model)
     owner = next(m for m in model.modules() if any(child is blocks for child in m.children()))
     norm = next((getattr(owner, name) for name in FINAL_NORMS if hasattr(owner, name)), None)
     if norm is None:

@@ -70,11 +70,11 @@ def estimate_run(config: Config) -> RunEstimate:
     periods = [p for phase in ready.phases for p in phase.periods]
     rows = 1 if config.check_validation else len(ready.phases) + 1
     probes = sum(len(c.probes) for t in range(rows) for c in ready.schedule.row(t))
-    largest = LargestBatches(ready.trainer)
+    largest = LargestBatches(ready.trainer.batcher)
     uses = _estimate_usage(ready, largest)
     total, trainable = load.count_parameters(ready.model)
     optimizer = ready.method.optimizer_bytes(ready.model).memory
-    peak, states = measure_peak(ready, largest), _encoder_cache_bytes(ready)
+    peak, states = measure_peak(ready, largest, rows - 1), _encoder_cache_bytes(ready)
     if peak is not None and ready.accelerator.device.type == "cpu":
         peak += states  # pages of a mapped file count as memory of the process
     seconds = set_up + _estimate_seconds(ready, probes, sum(used.steps for used in uses))
@@ -135,7 +135,8 @@ def _estimate_usage(ready: Session, largest: LargestBatches) -> list[BudgetUsage
 def _count_period(trainer: Trainer, period: Period, largest: LargestBatches) -> BudgetUsage:
     """The usage of all epochs, batch by batch."""
     plan = trainer.plan(period, count_usage=True)
-    largest.look_at(period, plan.epochs[0] if plan.epochs else ())
+    for first in plan.epochs[:1]:
+        largest.look_at(period, trainer.planner.tokenize(period, 0, first))
     return plan.usage
 
 
@@ -146,10 +147,10 @@ def _estimate_period(ready: Session, period: Period, largest: LargestBatches) ->
     steps, tokens, flops, before = 0, 0, 0.0, None
     for epoch in range(ready.config.num_train_epochs):
         examples = trainer.method.mix(period, trainer.review, epoch, seed)
-        if epoch == 0:
-            largest.look_at(period, examples)
         if examples is not before:
             encoded = ready.tokenizer.encode(examples)
+            if epoch == 0:
+                largest.look_at(period, encoded)
             steps = planner.batcher.steps_per_epoch(len(encoded))
             tokens, flops = (
                 sum(len(e.source) + len(e.target) for e in encoded),

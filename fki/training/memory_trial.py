@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from itertools import islice
 
-from fki.core.types import Example, Period, Probe
+from fki.core.types import Period, Probe
 from fki.data.collator import TokenizedExample
 from fki.methods.base import trainable_parameters
 from fki.training import peak_memory
+from fki.training.batching import Batcher
 from fki.training.session import Session
-from fki.training.trainer import Trainer
 
 ROUNDS = 2  # of steps: the first allocates the optimizer state, the next comes on top of it
 
@@ -20,18 +20,16 @@ class LargestBatches:
     of the blocks, the latter about that of the logits.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
+    def __init__(self, batcher: Batcher) -> None:
+        self.batcher = batcher
         self.period: Period | None = None  # of the batch with the most input tokens
         self._sizes = [0, 0]
         self._batches: list[list[TokenizedExample]] = [[], []]
 
-    def look_at(self, period: Period, examples: Sequence[Example]) -> None:
+    def look_at(self, period: Period, tokenized: Sequence[TokenizedExample]) -> None:
         """Compare the batches of a period's first epoch with those found before."""
-        batcher = self.trainer.batcher
-        tokenized = self.trainer.planner.tokenize(period, 0, examples)
-        for indices in batcher.iter_indices(len(tokenized), period.name, 0):
-            for kind, size in enumerate(batcher.largest_pass(tokenized, indices)):
+        for indices in self.batcher.iter_indices(len(tokenized), period.name, 0):
+            for kind, size in enumerate(self.batcher.largest_pass(tokenized, indices)):
                 if size > self._sizes[kind]:
                     self._sizes[kind] = size
                     self._batches[kind] = [tokenized[i] for i in indices]
@@ -44,20 +42,22 @@ class LargestBatches:
         return [batch for batch in (tokens, targets if targets != tokens else []) if batch]
 
 
-def measure_peak(ready: Session, largest: LargestBatches) -> int | None:
+def measure_peak(ready: Session, largest: LargestBatches, row: int) -> int | None:
     """The peak memory of training and scoring in bytes: of a GPU, or else of this process.
 
     The trial takes two steps on each of the largest batches. It then predicts the answers of the
     longest questions while gradients and optimizer state are in memory, as in a run. Afterwards the
     weights are what they were.
 
+    Args:
+        row: of the last evaluation, which has the most probes.
     Returns:
         None if the system does not report it.
     Raises:
         FkiError: a single example does not fit into the memory of the GPU.
     """
     trainer = ready.trainer
-    probes = _longest_probes(ready)
+    probes = _longest_probes(ready, row)
     peak_memory.reset_peak_memory()
     if largest.period is None:  # nothing is trained
         ready.evaluator.predict(ready.model, probes)
@@ -77,13 +77,12 @@ def _peak_bytes() -> int | None:
     return None if mib is None else round(mib * 2**20)
 
 
-def _longest_probes(ready: Session) -> list[Probe]:
-    """The probes of the two largest batches of the last evaluation.
+def _longest_probes(ready: Session, row: int) -> list[Probe]:
+    """The probes of the two largest batches of an evaluation.
 
     Answers that no listed answer proves are collected up to a full batch beside the next one.
     """
-    rows = 1 if ready.config.check_validation else len(ready.phases) + 1
-    probes = [p for cell in ready.schedule.row(rows - 1) for p in cell.probes]
+    probes = [p for cell in ready.schedule.row(row) for p in cell.probes]
     lengths = map(len, ready.evaluator.tokenize_questions([p.source for p in probes]))
     ranked = sorted(zip(lengths, range(len(probes)), strict=True), reverse=True)
     most = 2 * ready.config.eval_batch_size

@@ -17,9 +17,9 @@ Resolved = Callable[..., ResolvedConfig]
 
 
 def find_largest(ready: Session) -> LargestBatches:
-    largest = LargestBatches(ready.trainer)
+    largest = LargestBatches(ready.trainer.batcher)
     for period in ready.periods:
-        largest.look_at(period, period.examples)
+        largest.look_at(period, ready.tokenizer.encode(period.examples))
     return largest
 
 
@@ -63,7 +63,7 @@ def test_the_peak_is_read_while_gradients_and_optimizer_state_are_in_memory(
     monkeypatch.setattr(peak_memory, "reset_peak_memory", lambda: events.append("reset"))
     monkeypatch.setattr(peak_memory, "peak_memory_mib", read_peak)
     monkeypatch.setattr(ready.evaluator, "predict", predict)
-    peak = measure_peak(ready, find_largest(ready))
+    peak = measure_peak(ready, find_largest(ready), len(ready.phases))
     copied = sum(tensor.nbytes for tensor in before.values())  # by the trial, not by a run
     assert peak == 100 * 2**20 - copied
     assert events == ["reset", "4 longest probes", "read"]
@@ -74,9 +74,10 @@ def test_the_peak_is_read_while_gradients_and_optimizer_state_are_in_memory(
 
 def test_the_longest_probes_are_scored(resolved: Resolved) -> None:
     ready = build_session(resolved(**SHORT).config)
-    last = ready.schedule.row(len(ready.phases))
-    lengths = sorted(len(ids) for cell in last for ids in tokenize(ready, cell.probes))
-    found = sorted(map(len, tokenize(ready, memory_trial._longest_probes(ready))))
+    last = len(ready.phases)
+    row = ready.schedule.row(last)
+    lengths = sorted(len(ids) for cell in row for ids in tokenize(ready, cell.probes))
+    found = sorted(map(len, tokenize(ready, memory_trial._longest_probes(ready, last))))
     assert found == lengths[-2 * ready.config.eval_batch_size :]
 
 
