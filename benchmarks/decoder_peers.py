@@ -5,7 +5,7 @@ They need `pip install -r benchmarks/peers.txt`.
 
 import tempfile
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from datasets import Dataset
@@ -38,25 +38,24 @@ def whole_texts(examples: Sequence[TokenizedExample]) -> list[dict[str, list[int
     """Each text with labels of its own positions, as transformers shifts them."""
     rows = []
     for example in examples:
-        text = [example.source[0], *example.source[1:], example.target[-1]]
         labels = [IGNORE_INDEX, *align_labels(example)]
-        rows.append({"input_ids": text, "labels": labels})
+        rows.append({"input_ids": [*example.source, example.target[-1]], "labels": labels})
     return rows
+
+
+class Task(NamedTuple):
+    """What the peers train on."""
+
+    tokenizer: PreTrainedTokenizerBase
+    rows: list[dict[str, list[int]]]  # as `whole_texts` returns them
+    examples_per_step: int
 
 
 class StockTrainer:
     """transformers' Trainer with one dynamic batch per step; `more` are its arguments."""
 
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: PreTrainedTokenizerBase,
-        examples: Sequence[TokenizedExample],
-        examples_per_step: int,
-        **more: Any,
-    ) -> None:
-        self.model, self.tokenizer, self.more = model, tokenizer, more
-        self.rows, self.examples_per_step = whole_texts(examples), examples_per_step
+    def __init__(self, model: Any, task: Task, **more: Any) -> None:
+        self.model, self.task, self.more = model, task, more
 
     def train(self) -> float:
         """Train on all examples once. Returns their number."""
@@ -65,16 +64,16 @@ class StockTrainer:
                 model=self.model,
                 args=TrainingArguments(
                     output_dir=folder,
-                    per_device_train_batch_size=self.examples_per_step,
+                    per_device_train_batch_size=self.task.examples_per_step,
                     **ARGUMENTS,
                     **self.more,
                 ),
-                train_dataset=Dataset.from_list(self.rows),
-                data_collator=DataCollatorForSeq2Seq(self.tokenizer, padding=True),
+                train_dataset=Dataset.from_list(self.task.rows),
+                data_collator=DataCollatorForSeq2Seq(self.task.tokenizer, padding=True),
             )
             trainer.pop_callback(PrinterCallback)
             trainer.train()
-        return float(len(self.rows))
+        return float(len(self.task.rows))
 
 
 class Sft:
@@ -84,37 +83,26 @@ class Sft:
     packing the data are left out of the measured time, in its favor.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: PreTrainedTokenizerBase,
-        examples: Sequence[TokenizedExample],
-        examples_per_step: int,
-        *,
-        packing: bool,
-        **more: Any,
-    ) -> None:
+    def __init__(self, model: Any, task: Task, *, packing: bool) -> None:
         from trl import SFTConfig, SFTTrainer
 
-        rows = whole_texts(examples)
-        self.number = float(len(rows))
-        mean = sum(len(row["input_ids"]) for row in rows) / len(rows)
-        longest = max(len(row["input_ids"]) for row in rows)
+        self.number = float(len(task.rows))
+        lengths = [len(row["input_ids"]) for row in task.rows]
+        longest, step = max(lengths), round(sum(lengths) / len(lengths) * task.examples_per_step)
         self.folder = tempfile.TemporaryDirectory()
         self.trainer = SFTTrainer(
             model=model,
             args=SFTConfig(
                 output_dir=self.folder.name,
-                per_device_train_batch_size=1 if packing else examples_per_step,
-                max_length=max(longest, round(mean * examples_per_step)) if packing else longest,
+                per_device_train_batch_size=1 if packing else task.examples_per_step,
+                max_length=max(longest, step) if packing else longest,
                 packing=packing,
                 gradient_checkpointing=False,
                 bf16=False,
                 **ARGUMENTS,
-                **more,
             ),
-            train_dataset=Dataset.from_list(rows),
-            processing_class=tokenizer,
+            train_dataset=Dataset.from_list(task.rows),
+            processing_class=task.tokenizer,
         )
         self.trainer.pop_callback(PrinterCallback)
 
@@ -128,8 +116,13 @@ class Harness:
     """The likelihoods of lm-evaluation-harness's HFLM: of each answer, and if it is greedy."""
 
     def __init__(
-        self, model: Any, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]]
+        self,
+        model: Any,
+        tokenizer: PreTrainedTokenizerBase,
+        pairs: Sequence[tuple[str, str]],
+        length: int,
     ) -> None:
+        """`length`: tokens of a decoded answer, at most."""
         from lm_eval.api.instance import Instance
         from lm_eval.models.huggingface import HFLM
 
@@ -137,7 +130,11 @@ class Harness:
         self.requests = [
             Instance("loglikelihood", {}, pair, number) for number, pair in enumerate(pairs)
         ]
-        self.instance = Instance
+        rule = {"until": ["\n"], "max_gen_toks": length, "do_sample": False}
+        self.questions = [
+            Instance("generate_until", {}, (question, rule), number)
+            for number, (question, _) in enumerate(pairs)
+        ]
 
     @torch.inference_mode()
     def score(self) -> list[tuple[float, bool]]:
@@ -145,13 +142,6 @@ class Harness:
         return self.scorer.loglikelihood(self.requests, disable_tqdm=True)
 
     @torch.inference_mode()
-    def answer(self, length: int) -> list[str]:
-        """The greedy answer to each question, up to a newline and at most `length` tokens."""
-        rule = {"until": ["\n"], "max_gen_toks": length, "do_sample": False}
-        return self.scorer.generate_until(
-            [
-                self.instance("generate_until", {}, (request.args[0], rule), number)
-                for number, request in enumerate(self.requests)
-            ],
-            disable_tqdm=True,
-        )
+    def answer(self) -> list[str]:
+        """The greedy answer to each question, up to a newline."""
+        return self.scorer.generate_until(self.questions, disable_tqdm=True)

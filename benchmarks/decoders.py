@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from benchmarks.decoder_peers import Harness, Sft, StockTrainer
+from benchmarks.decoder_peers import Harness, Sft, StockTrainer, Task, whole_texts
 from benchmarks.measure import Clock, Variant
 from benchmarks.run import Block, Row, mean_tokens, table
 from benchmarks.workloads import accelerator
@@ -114,14 +114,14 @@ def training(kind: str, size: str) -> Block:
     config = read_config().model_copy(update={"input_length": 512})
     fki = FkiTraining(make_model(size), config, kind)
     tokenizer = load.load_base_model("llama-mini").tokenizer
-    shared = tokenizer, fki.tokenized, EXAMPLES_PER_STEP[kind]
+    task = Task(tokenizer, whole_texts(fki.tokenized), EXAMPLES_PER_STEP[kind])
     variants: dict[str, Variant] = {
-        "Trainer": StockTrainer(make_model(size), *shared).train,
+        "Trainer": StockTrainer(make_model(size), task).train,
         "Trainer, grouped by length": StockTrainer(
-            make_model(size), *shared, train_sampling_strategy="group_by_length"
+            make_model(size), task, train_sampling_strategy="group_by_length"
         ).train,
-        "trl, padded": Sft(make_model(size), *shared, packing=False).train,
-        "trl, packed": Sft(make_model(size), *shared, packing=True).train,
+        "trl, padded": Sft(make_model(size), task, packing=False).train,
+        "trl, packed": Sft(make_model(size), task, packing=True).train,
         "fki": fki.train,
     }
     tokens = mean_tokens([e._replace(target=[]) for e in fki.tokenized])
@@ -150,13 +150,13 @@ def scoring(known: bool) -> Block:
     form = PROMPT_FORMS["completion"]
     pairs = [(form.source(p.source), form.target(p.answers[0])) for p in probes]
     base = load.load_base_model("llama-mini").tokenizer
-    harness = Harness(copy.deepcopy(model), base, pairs)
+    harness = Harness(copy.deepcopy(model), base, pairs, config.output_length)
     evaluator = Evaluator(tokenizer, config, accelerator())
     check_agreement(harness, evaluator, model, probes)
     return {
         "lm-evaluation-harness, likelihoods": Row(lambda: float(len(harness.score()))),
         "lm-evaluation-harness, likelihoods and answers": Row(
-            lambda: float(min(len(harness.score()), len(harness.answer(config.output_length))))
+            lambda: float(min(len(harness.score()), len(harness.answer())))
         ),
         "fki, likelihoods and answers": Row(lambda: float(len(evaluator.predict(model, probes)))),
     }
