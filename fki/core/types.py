@@ -48,6 +48,7 @@ class Fact:
     aliases: tuple[str, ...] = ()  # further correct answers, never trained on
     prompt: str = ""  # of a prompt row; its subject is the prompt if the row names none
     paraphrases: tuple[str, ...] = ()  # further wordings of this fact alone, for training
+    case: str = ""  # the edit that the fact is, as its own probes name it
 
     @property
     def taught_wordings(self) -> tuple[str, ...]:
@@ -156,6 +157,8 @@ class Probe:
     relation: str = ""
     subject: str = ""
     until: str = ""  # the period in which the answer changes or ends, "" for none
+    distractors: tuple[str, ...] = ()  # wrong answers, less likely than a right one in a success
+    case: str = ""  # the edit that the probe belongs to
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +293,14 @@ class Prediction:
     old_em: float | None = None  # 1 if the answer is the old one
     tokens: int = 0  # of the answer that log_likelihood is of, with EOS; 0: none is representable
     margin: float | None = None  # smallest difference of the two largest logits in decoding
+    contains: float = 0.0  # 1 if a right answer occurs in the text
+    token_accuracy: float = 0.0  # of the first answer's tokens, after those before them: 0 to 1
+    success: float | None = None  # 1 if a right answer is likelier than each distractor
+    magnitude: float | None = None  # probability of the right answer less that of the distractor
+    distractor_log_likelihood: float | None = None  # nats, of the likeliest distractor
+    likeliest: tuple[int, ...] = ()  # tokens, in place of the first answer's own ones
+    unchanged: float | None = None  # 1 if the text is that of the untrained model
+    unchanged_tokens: float | None = None  # of the first answer's likeliest tokens: 0 to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +321,14 @@ class Score:
     lasts: bool = True  # no later period of the run changes the answers
     near_ties: int = 0  # answers that rounding may change
     unscored: int = 0  # probes without an answer that the tokenizer can represent
+    contains: float | None = None
+    token_accuracy: float | None = None
+    success: float | None = None  # over the contrast_n probes that have distractors
+    magnitude: float | None = None
+    contrast_n: int = 0
+    unchanged: float | None = None  # over the unchanged_n probes with an answer before training
+    unchanged_tokens: float | None = None
+    unchanged_n: int = 0
 
 
 @dataclass(frozen=True, slots=True)

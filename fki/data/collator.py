@@ -214,6 +214,12 @@ class ExampleTokenizer:
         """The number of sentinels among token ids."""
         return sum(token in self.blank_ids for token in ids)
 
+    def answer_part(self, target: Sequence[int]) -> slice:
+        """The tokens of a target that spell its answer: without sentinels and end tokens."""
+        marks = self.blank_ids | self.ends
+        own = [place for place, token in enumerate(target) if token not in marks]
+        return slice(own[0], own[-1] + 1) if own else slice(0, len(target))
+
     def can_represent(self, ids: Sequence[int]) -> bool:
         """Do the ids of a text contain no unknown token?"""
         return self.unknown_id is None or self.unknown_id not in ids

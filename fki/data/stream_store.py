@@ -25,7 +25,7 @@ from fki.core.types import Document, Fact, Probe
 
 logger = logging.getLogger(__name__)
 
-STORE_FORMAT = 8  # of the files; a file of another format is not opened
+STORE_FORMAT = 9  # of the files; a file of another format is not opened
 MAX_CACHE_BYTES = 4 * 2**30  # of all files
 BASE_NUMBER = -1  # the period number of the facts before the stream
 Key = tuple[str, str]
@@ -356,8 +356,8 @@ def _dump_item(item: Fact | Document) -> str:
 def _load_fact(content: str) -> Fact:
     subject, relation, objects, wordings, start, end, *texts = json.loads(content)
     said = tuple(objects), tuple(wordings), _from_iso(start), _from_iso(end)
-    precision, source, aliases, prompt, paraphrases = texts
-    further = tuple(aliases), prompt, tuple(paraphrases)
+    precision, source, aliases, prompt, paraphrases, case = texts
+    further = tuple(aliases), prompt, tuple(paraphrases), case
     return Fact(subject, relation, *said, precision, source, *further)
 
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,17 @@ from fki.core.atomic_io import (
     scratch_path,
     write_json,
 )
-from fki.core.errors import ConfigError, FkiError
+from fki.core.errors import ConfigError, DataError, FkiError
 from fki.core.formatting import format_command
 from fki.core.types import Score, Stream
 from fki.data.open_dataset import open_stream
 from fki.data.stream import describe_missing_dates
-from fki.evaluation.evaluator import Evaluator, mean_score
+from fki.evaluation.evaluator import Evaluator, mean_score, sample_row
 from fki.evaluation.schedule import ProbeSchedule, check_probes, group_cells, make_phases
 from fki.evaluation.shots import question_tokenizer
 from fki.evaluation.summary import summarize_scores
 from fki.evaluation.text_perplexity import TextScore, score_texts
+from fki.evaluation.untouched import UntouchedAnswers
 from fki.modeling.architecture import check_fits_model
 from fki.modeling.device import make_accelerator
 from fki.modeling.load import make_example_tokenizer
@@ -208,6 +209,15 @@ def _data_notes(run: Run | None, stream: Stream) -> list[str]:
     ]
 
 
+def _read_untouched(run: Run | None, stream: Stream) -> UntouchedAnswers:
+    """The run's answers before training, if it has answered the probes of this dataset."""
+    untouched = UntouchedAnswers()
+    if run and run.info.get("dataset", {}).get("digest") == stream.digest:
+        with suppress(DataError):
+            untouched.read(run)
+    return untouched
+
+
 def score_all_probes(
     loaded: LoadedModel, config: Config, output: Path | None
 ) -> tuple[list[Score], list[str], list[str]]:
@@ -223,15 +233,16 @@ def score_all_probes(
     questions = question_tokenizer(loaded.method, tokenizer, stream, due, config.shots)
     evaluator = Evaluator(tokenizer, config, accelerator, tokenize_questions=questions)
     loaded.model.to(accelerator.device)
-    scores = []
+    scores, untouched = [], _read_untouched(loaded.run, stream)
     notes = check_probes(due, tokenizer)
     notes += [*describe_missing_dates(stream), *_data_notes(loaded.run, stream)]
     for cells in group_cells(due):
         predicted = evaluator.predict_cells(loaded.model, cells)
-        for cell, predictions in zip(cells, predicted, strict=True):
+        for cell, answers in zip(cells, predicted, strict=True):
+            predictions = untouched.compare(cell.probe_set, answers) if cell.is_kept else answers
             scores.append(mean_score(cell.probe_set, cell.column, predictions))
             if output is not None:
-                samples = ({"probe_set": cell.probe_set, **asdict(p)} for p in predictions)
+                samples = (sample_row(cell, p) for p in predictions)
                 append_lines(output / SAMPLES, samples)
     tokenizer.token_cache.flush()
     return scores, [phase.name for phase in phases], notes

@@ -14,39 +14,36 @@ from dataclasses import asdict
 from itertools import islice
 from math import fsum
 from statistics import fmean
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from fki.config.schema import Config
-from fki.core.errors import FkiError
 from fki.core.types import Batch, Prediction, Probe, Score
 from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.data.packing import split_micro_batches
+from fki.evaluation.answer_scores import (
+    ProbeScores,
+    check_finite,
+    list_targets,
+    summarize_passes,
+)
 from fki.evaluation.schedule import ProbeCell
-from fki.metrics.answers import accuracy, exact_match, f1
+from fki.metrics.answers import accuracy, contains_answer, exact_match, f1
 from fki.metrics.draws import to_scalar
-from fki.metrics.pooling import perplexity
+from fki.metrics.pooling import percentage, perplexity
+from fki.metrics.registry import ANSWER_METRICS
 from fki.modeling.accepted_answers import AcceptedAnswers
 from fki.modeling.architecture import Architecture, architecture_of
-from fki.modeling.decoding import DecodedAnswer, EncodedInputs
+from fki.modeling.decoding import DecodedAnswer, EncodedInputs, ForcedAnswer
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
 
 NEAR_TIE = 1e-4  # logits: rounding decides between two tokens that are closer than this
 
 
-class ProbeScores(NamedTuple):
-    """The results of the teacher-forced passes for one probe."""
-
-    log_likelihood: float  # of the likeliest listed answer, nats
-    tokens: int  # of that answer; the likelihood is the sum over them
-    greedy: DecodedAnswer | None  # the listed answer that greedy decoding produces, if any
-
-
 TokenizeQuestions: TypeAlias = Callable[[Sequence[str]], list[list[int]]]
-UNSCORED = ProbeScores(0.0, 0, None)  # the tokenizer can represent none of the listed answers
 
 
 class Evaluator:
@@ -165,6 +162,7 @@ class Evaluator:
     ) -> Prediction:
         text = self.tokenizer.read_answer(decoded.tokens)
         answers, old = self.accepted.accept(probe.answers), self.accepted.accept(probe.old_answers)
+        contrast = scores.contrast
         return Prediction(
             id=probe.id,
             text=text,
@@ -175,6 +173,12 @@ class Evaluator:
             old_em=exact_match(text, old) if probe.old_answers else None,
             tokens=scores.tokens,
             margin=decoded.margin,
+            contains=contains_answer(text, answers),
+            token_accuracy=scores.token_accuracy,
+            success=contrast and contrast.success,
+            magnitude=contrast and contrast.magnitude,
+            distractor_log_likelihood=contrast and contrast.log_likelihood,
+            likeliest=scores.likeliest,
         )
 
     def _fetch_groups(
@@ -201,27 +205,16 @@ class Evaluator:
     def _score_answers(
         self, model: Any, inputs: EncodedInputs, probes: Sequence[Probe]
     ) -> list[ProbeScores]:
-        """Score the listed answers of each probe in teacher-forced passes."""
-        listed = [(i, answer) for i, probe in enumerate(probes) for answer in probe.answers]
-        targets = self.tokenizer.tokenize_targets([answer for _, answer in listed])
-        pairs = [
-            (i, target)
-            for (i, _), target in zip(listed, targets, strict=True)
-            if self.tokenizer.can_represent(target)
-        ]
-        best = [ProbeScores(float("-inf"), 0, None)] * len(probes)
-        forced_answers = architecture_of(model).score_targets(model, inputs, pairs, self.tokenizer)
-        for (i, target), forced in zip(pairs, forced_answers, strict=True):
-            if not math.isfinite(forced.log_likelihood):
-                raise FkiError(
-                    "The model produced NaN or infinite logits: training has diverged.",
-                    hint=f"Try a learning rate below {self.config.learning_rate:g}.",
-                )
-            greedy = forced.greedy or best[i].greedy
-            candidate = ProbeScores(forced.log_likelihood, len(target), greedy)
-            likeliest = max(candidate, best[i], key=lambda scores: scores.log_likelihood)
-            best[i] = likeliest._replace(greedy=greedy)
-        return [scores if scores.tokens else UNSCORED for scores in best]
+        """Score the answers and distractors of each probe in teacher-forced passes."""
+        listed = list_targets(probes, self.tokenizer)
+        pairs = [(i, target) for i, _, target in listed]
+        found = architecture_of(model).score_targets(model, inputs, pairs, self.tokenizer)
+        passes: list[dict[int, tuple[list[int], ForcedAnswer]]] = [{} for _ in probes]
+        for (i, number, target), forced in zip(listed, found, strict=True):
+            check_finite(forced, self.config.learning_rate)
+            passes[i][number] = target, forced
+        both = zip(probes, passes, strict=True)
+        return [summarize_passes(probe, done, self.tokenizer) for probe, done in both]
 
     def _iter_batches(self, examples: Sequence[TokenizedExample]) -> Iterator[list[int]]:
         """Indices of examples of similar length."""
@@ -229,6 +222,12 @@ class Evaluator:
         most, budget = self.config.eval_batch_size, self.config.eval_batch_tokens or math.inf
         for batch in split_micro_batches(examples, rows, most=most, budget=budget):
             yield [i for row in batch for i in row]
+
+
+def sample_row(cell: ProbeCell, prediction: Prediction) -> dict[str, Any]:
+    """A prediction as samples.jsonl stores it. Only facts to keep have the likeliest tokens."""
+    row = {"probe_set": cell.probe_set, **asdict(prediction)}
+    return row | {"likeliest": row["likeliest"] if cell.is_kept else None}
 
 
 def mean_score(
@@ -240,23 +239,25 @@ def mean_score(
     counts as wrong, but not in log-likelihood and perplexity.
     """
     rows = [asdict(p) for p in predictions]
-    old = [row["old_em"] for row in rows if row["old_em"] is not None]
-    mean = {key: fmean(row[key] for row in rows) for key in ("em", "f1", "accuracy")}
     nats, tokens = -fsum(row["log_likelihood"] for row in rows), sum(row["tokens"] for row in rows)
     scored = sum(row["tokens"] > 0 or row["log_likelihood"] != 0 for row in rows)
+    means: dict[str, Any] = {}
+    counts: dict[str, Any] = {}
+    for metric in ANSWER_METRICS:
+        if metric.pool is percentage:
+            values = [row[metric.total] for row in rows if row[metric.total] is not None]
+            means[metric.key] = 100 * fmean(values) if values else None
+            counts |= {metric.per: len(values)} if metric.per else {}
     return Score(
         probe_set=probe_set,
         period=period,
         n=len(rows),
-        em=100 * mean["em"],
-        f1=100 * mean["f1"],
-        accuracy=100 * mean["accuracy"],
         log_likelihood=-nats / max(1, scored),
-        old_em=100 * fmean(old) if old else None,
-        old_n=len(old),
         tokens=tokens,
         perplexity=to_scalar(perplexity(-nats, tokens)),
         lasts=lasts,
         unscored=len(rows) - scored,
         near_ties=sum(row["margin"] is not None and row["margin"] < NEAR_TIE for row in rows),
+        **means,
+        **counts,
     )

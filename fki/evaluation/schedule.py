@@ -44,6 +44,7 @@ class ProbeCell(NamedTuple):
     column: str
     probes: Sequence[Probe]
     lasts: bool = True  # do the answers hold to the end of the run?
+    is_kept: bool = False  # are the answers to stay as they are before training?
 
 
 def make_phases(stream: Stream, config: Config) -> list[Phase]:
@@ -177,7 +178,7 @@ def _make_cells(
             probes: Sequence[Probe] = LazySequence(counts[lasts], partial(read, periods, lasts))
             if is_sampled and len(probes) > max_probes:
                 probes = _sample_probes(probes, max_probes)
-            yield ProbeCell(probe_set.name, column, probes, lasts)
+            yield ProbeCell(probe_set.name, column, probes, lasts, probe_set.asks == "keep")
 
 
 def _sample_probes(probes: Sequence[Probe], size: int) -> list[Probe]:
@@ -215,7 +216,7 @@ def check_probes(
     sources, spelling = SourceCheck(tokenizer, "probes"), SpellingCheck(tokenizer)
     targets = targets or TargetCheck(tokenizer)
     for cell in cells:
-        answers = [answer for probe in cell.probes for answer in probe.answers]
+        answers = [text for probe in cell.probes for text in (*probe.answers, *probe.distractors)]
         tokenizer.target_lengths([answer for probe in cell.probes for answer in probe.old_answers])
         targets.add(answers)
         spelling.add(answers)

@@ -10,7 +10,7 @@ from fki.core.types import Score
 from fki.metrics.continual import StreamScores
 from fki.metrics.draws import to_draws, to_scalar
 from fki.metrics.pooling import perplexity
-from fki.metrics.registry import ANSWER_METRICS, STREAM_METRICS
+from fki.metrics.registry import ANSWER_METRICS, BY_FIELD, STREAM_METRICS
 
 Row: TypeAlias = tuple[str, Sequence[Score]]  # the name of the row, "base" or a phase, and scores
 ByMoment: TypeAlias = dict[str, float | None]  # "before", "learned", "after"
@@ -35,7 +35,7 @@ def pooled_mean(
 ) -> float | None:
     """The mean over all probes of these sets (in one column), None where there are none."""
     cells = [
-        (s.old_n if field == "old_em" else s.n, value)
+        (getattr(s, BY_FIELD[field].per or "n"), value)
         for s in scores
         if s.probe_set in names
         and column in (None, s.period)

@@ -73,6 +73,17 @@ def f1(prediction: str, answers: Sequence[str]) -> float:
     return max((_overlap(prediction, answer) for answer in answers), default=0.0)
 
 
+def contains_answer(prediction: str, answers: Sequence[str]) -> float:
+    """1 where a normalized answer occurs in the normalized prediction, as whole words, else 0.
+
+    As PopQA counts answers (Mallen et al., 2023), who compare raw and lower-cased text and so also
+    count parts of words.
+    """
+    text = f" {normalize_answer(prediction)} "
+    found = (f" {normalized} " in text for a in answers if (normalized := normalize_answer(a)))
+    return float(any(found) or exact_match(prediction, answers) > 0)
+
+
 def remove_right_answers(old_answers: Sequence[str], answers: Sequence[str]) -> list[str]:
     """The old answers that do not match an answer that is right now."""
     return [old for old in old_answers if not exact_match(old, answers)]

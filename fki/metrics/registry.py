@@ -80,6 +80,45 @@ ANSWER_METRICS = (
         digits=2,
         bounds=(1.0, inf),
     ),
+    AnswerMetric(
+        "contains", "answer contained", "contains", percentage, "contains", is_binary=True
+    ),
+    AnswerMetric("token_accuracy", "token accuracy", "token acc.", percentage, "token_accuracy"),
+    AnswerMetric(
+        "success",
+        "success",
+        "success",
+        percentage,
+        "success",
+        per="contrast_n",
+        is_binary=True,
+    ),
+    AnswerMetric(
+        "magnitude",
+        "magnitude",
+        "magnitude",
+        percentage,
+        "magnitude",
+        per="contrast_n",
+        bounds=POINTS,
+    ),
+    AnswerMetric(
+        "unchanged",
+        "unchanged",
+        "unchanged",
+        percentage,
+        "unchanged",
+        per="unchanged_n",
+        is_binary=True,
+    ),
+    AnswerMetric(
+        "unchanged_tokens",
+        "unchanged tokens",
+        "unch. tok.",
+        percentage,
+        "unchanged_tokens",
+        per="unchanged_n",
+    ),
 )
 BY_FIELD = {metric.key: metric for metric in ANSWER_METRICS}
 

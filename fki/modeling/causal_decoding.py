@@ -130,7 +130,7 @@ def score_targets(
             likeliest = forced.likeliest
             is_proved = likeliest[:-1] == target[:-1] and likeliest[-1] in ends
             greedy = DecodedAnswer(likeliest, forced.margin) if is_proved else None
-            scored.append(ForcedAnswer(forced.log_likelihood, greedy))
+            scored.append(ForcedAnswer(forced.log_likelihood, greedy, forced.nats, likeliest))
     return scored
 
 

@@ -31,6 +31,8 @@ class ForcedAnswer(NamedTuple):
 
     log_likelihood: float  # nats
     greedy: DecodedAnswer | None  # the output of greedy decoding, if it is this target
+    nats: list[float]  # of each of its tokens, negative log-likelihoods
+    likeliest: list[int]  # in place of each of its tokens, after the tokens before it
 
 
 class EncodedInputs(Protocol):
@@ -46,6 +48,7 @@ class ForcedTokens(NamedTuple):
 
     log_likelihood: float  # nats
     margin: float  # as in DecodedAnswer
+    nats: list[float]  # of each token
     likeliest: list[int]  # at each position, after the target's tokens before it
 
 
@@ -85,10 +88,10 @@ def score_logits(logits: Tensor, batch: Batch) -> list[ForcedTokens]:
     smallest = torch.full((size,), torch.inf, device=nll.device).scatter_reduce_(
         0, row, margin.float(), "amin"
     )
-    ends, tokens = row.bincount(minlength=size).cumsum(0).tolist(), top.tolist()
-    likeliest = [tokens[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-    fields = zip(log_likelihood.tolist(), smallest.tolist(), likeliest, strict=True)
-    return [ForcedTokens(*values) for values in fields]
+    ends, tokens, nats = row.bincount(minlength=size).cumsum(0).tolist(), top.tolist(), nll.tolist()
+    rows = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+    fields = zip(log_likelihood.tolist(), smallest.tolist(), rows, strict=True)
+    return [ForcedTokens(total, least, nats[own], tokens[own]) for total, least, own in fields]
 
 
 def top_token_and_margin(logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -62,9 +62,9 @@ def score_targets(
         batch = batch._replace(attention_mask=rows.mask)
         outputs = BaseModelOutput(last_hidden_state=rows.states)
         forced = score_logits(scored_logits(model, batch, model, encoder_outputs=outputs), batch)
-        for (_, target), (log_likelihood, margin, likeliest) in zip(part, forced, strict=True):
+        for (_, target), (total, margin, nats, likeliest) in zip(part, forced, strict=True):
             greedy = DecodedAnswer(target, margin) if likeliest == target else None
-            scored.append(ForcedAnswer(log_likelihood, greedy))
+            scored.append(ForcedAnswer(total, greedy, nats, likeliest))
     return scored
 
 

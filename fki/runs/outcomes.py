@@ -38,9 +38,25 @@ FIELDS: dict[str, type[np.generic]] = {  # of an answer, beside exact match
     "accuracy": np.uint8,
     "log_likelihood": np.float32,
     "tokens": np.int32,
-    "old_em": np.uint8,  # 0 where the probe has no old answer
-    "old_n": np.uint8,  # 1 where the probe has an old answer
+    "old_em": np.uint8,
+    "contains": np.uint8,
+    "token_accuracy": np.float32,
+    "success": np.uint8,
+    "magnitude": np.float32,
+    "unchanged": np.uint8,
+    "unchanged_tokens": np.float32,
+    "old_n": np.uint8,
+    "contrast_n": np.uint8,
+    "unchanged_n": np.uint8,
 }
+PARTIAL = {  # fields that some probes lack, which then are 0: the field that counts the others
+    "old_em": "old_n",
+    "success": "contrast_n",
+    "magnitude": "contrast_n",
+    "unchanged": "unchanged_n",
+    "unchanged_tokens": "unchanged_n",
+}
+COUNTED = {counts: name for name, counts in PARTIAL.items()}
 MALFORMED = (AttributeError, ArithmeticError, KeyError, TypeError, ValueError)
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error)
 
@@ -235,10 +251,9 @@ def _read_answers(run: Run) -> Outcomes:
 
 def _field(sample: Mapping[str, Any], name: str) -> Any:
     """A field of an answer, None where the version that wrote it did not have it."""
-    old = sample.get("old_em")
-    if name == "old_em":
-        return old or 0
-    return int(old is not None) if name == "old_n" else sample.get(name)
+    if name in PARTIAL:
+        return sample.get(name) or 0
+    return int(sample.get(COUNTED[name]) is not None) if name in COUNTED else sample.get(name)
 
 
 def _to_array(values: list[Any], kind: type[np.generic]) -> Values | None:

@@ -70,6 +70,7 @@ def write_run(
     """
     rng = np.random.default_rng([seed, *method.encode()])
     others = np.random.default_rng([seed, *method.encode(), 1])
+    further = np.random.default_rng([seed, *method.encode(), 2])
     chances = SHARES | dict(shares or {})
     rows: list[dict[str, Any]] = []
     samples: list[dict[str, Any]] = []
@@ -80,7 +81,7 @@ def write_run(
             right = [float(rng.random() < chances[cell.probe_set][t]) for _ in probes]
             for probe, em in zip(probes, right, strict=True):
                 head = {"after": after, "probe_set": cell.probe_set, "id": probe["id"]}
-                samples.append(head | _answer(em, cell, others))
+                samples.append(head | _answer(em, cell, others) | _contrast(em, cell, further))
             em = 100 * sum(right) / len(right)
             scores.append({**cell._asdict(), "n": len(right), "em": em})
         rows.append({"after": after, "scores": scores})
@@ -104,6 +105,19 @@ def _answer(em: float, cell: ToyCell, rng: np.random.Generator) -> dict[str, Any
         "log_likelihood": -tokens * float(rng.random()) * (0.5 if em else 2.0),
         "old_em": float(is_stale) if cell.probe_set == "updated" else None,
         "tokens": tokens,
+    }
+
+
+def _contrast(em: float, cell: ToyCell, rng: np.random.Generator) -> dict[str, Any]:
+    """What an editing benchmark reports of an answer; updates have distractors."""
+    is_updated, is_kept = cell.probe_set == "updated", cell.probe_set == "initial"
+    return {
+        "contains": em or float(rng.random() < 0.1),
+        "token_accuracy": em or round(float(rng.random()), 3),
+        "success": float(rng.random() < 0.6) if is_updated else None,
+        "magnitude": round(float(rng.uniform(-1, 1)), 3) if is_updated else None,
+        "unchanged": float(rng.random() < 0.8) if is_kept else None,
+        "unchanged_tokens": round(float(rng.random()), 3) if is_kept else None,
     }
 
 

@@ -19,11 +19,12 @@ from filelock import FileLock
 from fki.config.resolve import ResolvedConfig
 from fki.core.atomic_io import append_lines, write_json
 from fki.core.errors import FkiError, Interrupted
-from fki.core.types import Period, RowScored, Score, Step
-from fki.evaluation.evaluator import mean_score
+from fki.core.types import Period, Prediction, RowScored, Score, Step
+from fki.evaluation.evaluator import mean_score, sample_row
 from fki.evaluation.reading_check import check_reading
-from fki.evaluation.schedule import group_cells
+from fki.evaluation.schedule import ProbeCell, group_cells
 from fki.evaluation.summary import summarize_scores
+from fki.evaluation.untouched import UntouchedAnswers
 from fki.methods.retrieval import Retrieval
 from fki.runs import checkpoint, outcomes, output_log, resume
 from fki.runs.outcomes import best_rows
@@ -48,6 +49,7 @@ class Runner:
     steps_at_last_check: int = 0  # optimizer steps when signals were last checked
     optimizer_state: dict[int, Any] | None = None  # loaded by the next period
     lock: FileLock | None = None  # held while the run goes on
+    untouched: UntouchedAnswers = field(default_factory=UntouchedAnswers)
 
     @classmethod
     def start(
@@ -101,6 +103,7 @@ class Runner:
         self.session.trainer.load_state(checkpoint.load_training(saved))
         if self.session.is_main:
             resume.truncate_logs(self.run, sizes)
+        self.untouched.read(self.run)
 
     def _trained_periods(self) -> list[Period]:
         """The periods that are trained already, in order."""
@@ -237,13 +240,12 @@ class Runner:
         for cells in group_cells(schedule.row(t)):
             samples = []
             predicted = evaluator.predict_cells(self.session.model, cells)
-            for cell, predictions in zip(cells, predicted, strict=True):
+            for cell, answers in zip(cells, predicted, strict=True):
+                predictions = self._compare_to_untouched(t, cell, answers)
                 scores.append(
                     mean_score(cell.probe_set, cell.column, predictions, lasts=cell.lasts)
                 )
-                samples += [
-                    {"after": after, "probe_set": cell.probe_set, **asdict(p)} for p in predictions
-                ]
+                samples += [{"after": after, **sample_row(cell, p)} for p in predictions]
             if self.session.is_main:
                 append_lines(self.run.folder / SAMPLES, samples)
             if self._is_requested("stop"):
@@ -259,6 +261,16 @@ class Runner:
             append_lines(self.run.folder / METRICS, [{"after": after, **asdict(s)} for s in scores])
             write_json(self.run.folder / SCORES, self.scores())
         return RowScored(after, t, len(self.session.phases) + 1, scores, seconds)
+
+    def _compare_to_untouched(
+        self, t: int, cell: ProbeCell, predictions: list[Prediction]
+    ) -> list[Prediction]:
+        """The predictions of row t, with the shares that are those of row 0 if they are kept."""
+        if not cell.is_kept:
+            return predictions
+        if t == 0:
+            self.untouched.add(cell.probe_set, predictions)
+        return self.untouched.compare(cell.probe_set, predictions)
 
     def _log(self, step: Step) -> None:
         self.totals.add(step)

@@ -7,6 +7,7 @@ import pytest
 
 from fki.metrics.answers import (
     accuracy,
+    contains_answer,
     exact_match,
     f1,
     normalize_answer,
@@ -215,3 +216,22 @@ def test_normalising_twice_changes_nothing() -> None:
         "1½ (-.5) 1,000 A",
     ):
         assert normalize_answer(normalize_answer(text)) == normalize_answer(text)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answers", "expected"),
+    [
+        ("in Prague, they say", ["Prague"], 1.0),
+        ("the dentist in Seoul", ["a dentist"], 1.0),
+        ("Pragueish", ["Prague"], 0.0),  # no whole word
+        ("Paris", ["Prague", "paris"], 1.0),
+        ("Rome", ["New Rome"], 0.0),
+        ("", ["Rome"], 0.0),
+        ("!!!", ["!!!"], 1.0),
+        ("oh !!! no", ["!!!"], 0.0),
+    ],
+)
+def test_an_answer_is_contained_as_whole_words(
+    prediction: str, answers: list[str], expected: float
+) -> None:
+    assert contains_answer(prediction, answers) == expected

@@ -18,6 +18,7 @@ from fki.metrics.registry import (
     metric_key,
     probe_set_metrics,
 )
+from fki.runs.outcomes import COUNTED, PARTIAL
 
 OWN = ("capitals", "fuar", "updated.learned")
 
@@ -48,7 +49,8 @@ def test_answer_metrics_are_fields_of_scores_and_of_predictions() -> None:
     for metric in ANSWER_METRICS:
         assert metric.key in Score.__dataclass_fields__
         assert metric.total in Prediction.__dataclass_fields__
-        assert metric.per in ("", "tokens", "old_n")
+        assert metric.per in ("", "tokens", PARTIAL.get(metric.key))
+        assert COUNTED.keys() == set(PARTIAL.values())
 
 
 def test_what_is_shown_by_default_is_exact_match_at_the_end_and_three_stream_metrics() -> None:
