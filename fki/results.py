@@ -83,12 +83,19 @@ class TrainResult(Shown):
     """Remarks on the settings and on how the run began."""
 
     def _tables(self) -> "Iterator[Table]":
-        from fki.report.summary_tables import has_learned, probe_set_table, stream_table
+        from fki.report.summary_tables import (
+            editing_table,
+            has_learned,
+            probe_set_table,
+            stream_table,
+        )
 
         is_trained = has_learned(self.spent)
         table = probe_set_table(self.summary, trained=is_trained)
         name = f"{self.settings['method']} on {self.settings['dataset']}, run {self.run_dir}"
         yield replace(table, title=f"{name}: exact match, %" if is_trained else name)
+        if editing := editing_table(self.summary):
+            yield editing
         if is_trained:
             yield stream_table(self.summary, self.spent)
 

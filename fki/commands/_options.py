@@ -39,7 +39,9 @@ Model = Annotated[
 Dataset = Annotated[str | None, typer.Option(help="Dataset: a known name or a folder.")]
 Version = Annotated[
     str | None,
-    typer.Option(help="Length of a period: day, week, month, quarter, year, or all (one period)."),
+    typer.Option(
+        help="Length of a period: day, week, month, quarter, year, all (one period), or edits:N."
+    ),
 ]
 Seed = Annotated[int | None, typer.Option(help="Random seed.")]
 Seeds = Annotated[

@@ -20,6 +20,14 @@ def probe_table(summary: dict[str, Any], *, trained: bool) -> Table:
     return _draw(probe_set_table(summary, trained=trained))
 
 
+def editing_table(summary: dict[str, Any]) -> Table | None:
+    """The scores of editing benchmarks, if the dataset is one."""
+    from fki.report import summary_tables
+
+    table = summary_tables.editing_table(summary)
+    return _draw(table) if table else None
+
+
 def stream_table(summary: dict[str, Any], spent: dict[str, float]) -> Table:
     """The stream metrics, and the time that training and evaluation took."""
     from fki.report import summary_tables

@@ -9,7 +9,7 @@ import typer
 from fki.commands import _options as o
 from fki.commands._console import Show
 from fki.commands._html import check_page_path, compare_run
-from fki.commands._result_tables import near_tie_notes, probe_table, text_table
+from fki.commands._result_tables import editing_table, near_tie_notes, probe_table, text_table
 from fki.core.errors import ConfigError
 
 
@@ -65,6 +65,8 @@ def evaluate(
     show.notes(result.notes)
     show.note(f"{result.name}, evaluated on {result.dataset}, version {result.version}:")
     show.table(probe_table(result.summary, trained=False))
+    if editing := editing_table(result.summary):
+        show.table(editing)
     show.notes(near_tie_notes(result.scores))
     for score in result.scores:
         show.data(**asdict(score))

@@ -10,7 +10,12 @@ import typer
 from fki.commands._console import Show, is_main_process
 from fki.commands._html import write_report
 from fki.commands._options import with_run_options
-from fki.commands._result_tables import near_tie_notes, probe_table, stream_table
+from fki.commands._result_tables import (
+    editing_table,
+    near_tie_notes,
+    probe_table,
+    stream_table,
+)
 from fki.commands._sweep_view import train_sweep
 from fki.core.calendar import ALL
 from fki.core.formatting import format_command, format_count
@@ -177,6 +182,8 @@ def _show_tables(summary: dict[str, Any], spent: dict[str, float], show: Show) -
 
     has_trained = has_learned(spent)
     show.table(probe_table(summary, trained=has_trained))
+    if editing := editing_table(summary):
+        show.table(editing)
     if has_trained:
         show.out.print()
         show.table(stream_table(summary, spent))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fki.core.probe_sets import BASE, Moment, matrix_probe_sets
+from fki.core.probe_sets import BASE, UNEDITED, Moment, matrix_probe_sets
 from fki.metrics.bootstrap import add_prior, draw_weights, effective_clusters
 from fki.metrics.continual import StreamScores
 from fki.metrics.draws import Draws
@@ -193,8 +193,14 @@ class ResampledRun:
         if arm is not None:
             matrix = self._matrix_with_prior(arm)
             pairs = {name: self._pair_with_prior(name, pair, arm) for name, pair in pairs.items()}
-        scores = StreamScores(matrix, self.counts(), pairs, tokens, seconds)
+        success = self._success() if set(UNEDITED) & set(self.sets) else {}
+        scores = StreamScores(matrix, self.counts(), pairs, tokens, seconds, success)
         return {m.key: m.compute(scores) for m in STREAM_METRICS if m.compute}
+
+    def _success(self) -> dict[str, Draws]:
+        """Success at the end of each probe set with distractors."""
+        values = {name: self.of_set(name, BY_FIELD["success"]).after for name in self.sets}
+        return {name: drawn for name, drawn in values.items() if np.isfinite(drawn[0])}
 
     def _matrix_with_prior(self, arm: int) -> Draws:
         """R, whose cells have Jeffreys' prior for a mean over periods.

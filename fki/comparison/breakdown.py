@@ -8,6 +8,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -17,6 +18,7 @@ from zlib import crc32
 
 from fki.comparison.types import Arm, Comparison, Group
 from fki.core.errors import DataError
+from fki.core.probe_sets import BASE
 from fki.runs.run_dir import PROBES, SAMPLES, Run
 
 Key = tuple[str, str]  # probe set and id
@@ -149,10 +151,20 @@ class _AnswerCounts:
 
 
 def read_last_row(run: Run) -> Iterator[dict[str, Any]]:
-    """The samples of the last row of R. Raises DataError where the file cannot be read."""
+    """The samples of the last row of R; of a run that resets its weights, of each row right after
+    training. Raises DataError where the file cannot be read."""
+    if _resets(run):
+        return (row for row in run.read_lines(SAMPLES) if row.get("after") != BASE)
     last = _last_after(run.folder / SAMPLES)
     rows = run.read_lines(SAMPLES, containing=json.dumps(last, ensure_ascii=False))
     return (row for row in rows if row.get("after") == last)
+
+
+def _resets(run: Run) -> bool:
+    """Does the run reset its weights before each period? False if it cannot be read."""
+    with suppress(DataError):
+        return bool(run.info.get("config", {}).get("reset") == "base")
+    return False
 
 
 def _last_after(file: Path) -> str:

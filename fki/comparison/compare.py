@@ -35,6 +35,7 @@ from fki.metrics.bootstrap import DRAWS, difference_of_means
 from fki.metrics.registry import BY_FIELD, EM, STREAM_METRICS, Metric, all_metrics, is_default
 from fki.metrics.significance import cohens_h, holm, mcnemar
 from fki.runs.outcomes import Outcomes, read_outcomes
+from fki.runs.reset_outcomes import join_outcomes
 
 FEWER_DRAWS = 500  # with so many runs that DRAWS would take long
 MANY_RUNS = 100
@@ -70,7 +71,7 @@ def compare(
     outcomes: dict[Path, Outcomes] = {}
     for run in runs:
         try:
-            outcomes[run.folder] = read_outcomes(run.run)
+            outcomes[run.folder] = _read_outcomes(run)
         except DataError as error:
             left_out[str(run.folder)] = str(error)
         except (AttributeError, KeyError, TypeError, ValueError):
@@ -101,6 +102,12 @@ def compare(
     environments = dict.fromkeys(_describe_environment(run.info) for run in usable)
     apart = () if force else tuple(differences)
     return Comparison(tuple(groups), left_out, apart, tuple(environments))
+
+
+def _read_outcomes(run: FinishedRun) -> Outcomes:
+    """The outcomes of a run; of one that resets its weights, all periods as one."""
+    outcomes = read_outcomes(run.run)
+    return join_outcomes(outcomes) if run.settings["reset"] == "base" else outcomes
 
 
 def _describe_environment(info: Mapping[str, Any]) -> str:

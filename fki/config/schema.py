@@ -13,8 +13,9 @@ from pydantic import (
 )
 
 from fki.core.calendar import parse_date
+from fki.core.edit_version import check_version
 from fki.core.registry import INITIAL
-from fki.core.types import DocumentObjective, LoadIn, PromptFormat, Version
+from fki.core.types import DocumentObjective, LoadIn, PromptFormat
 
 PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
@@ -101,8 +102,12 @@ class Config(BaseModel):
     with the largest losses. auto: uniform with mixreview, none with the other methods."""
     dataset: NonEmptyText = setting("wiki", affects="results", in_evaluation=True)
     """Dataset: a known name or a folder."""
-    dataset_version: Version = setting("quarter", affects="results", in_evaluation=True)
-    """Length of a period. `week` is a week of ISO 8601; `all` makes the stream a single period."""
+    dataset_version: str = setting("quarter", affects="results", in_evaluation=True)
+    """Length of a period: day, week (of ISO 8601), month, quarter, year, or all (a single period).
+    `edits:N` makes N edits a period, in the order of the file; `edits:N:SEED` in a random one."""
+    reset: Literal["none", "base"] = setting("none", affects="results")
+    """Weights at the start of a period. none: those of the period before. base: those of the base
+    model, so that each period is learned alone. Its probes are then evaluated right after it."""
     since: str = setting("", affects="results", in_evaluation=True)
     """Train only on periods that start on or after this date, such as 2024, 2024-05 or 2024-Q2.
     Empty: all periods."""
@@ -264,6 +269,11 @@ class Config(BaseModel):
             )
         return value
 
+    @field_validator("dataset_version")
+    @classmethod
+    def _is_version(cls, value: str) -> str:
+        return check_version(value)
+
     @field_validator("since")
     @classmethod
     def _is_date(cls, value: str) -> str:
@@ -366,5 +376,21 @@ def find_conflicts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if settings.get("load_in", "fp32") != "fp32" and settings.get("freeze_level") != 2:
         text = "requires freeze_level = 2: quantized weights do not train. Add: --set "
         yield "load_in", f"= '{settings['load_in']}' {text}freeze_level=2"
+    if settings.get("reset") == "base":
+        yield from _find_reset_conflicts(settings)
     if settings.get("stream_seconds") and settings.get("stream_share", 1.0) != 1.0:
         yield "stream_seconds", "measures the share that stream_share states: set one of both."
+
+
+def _find_reset_conflicts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What does not fit reset = "base": whatever carries over from one period to the next."""
+    if settings.get("replay") == "prioritized":
+        text = "replays earlier periods, which reset = 'base' unlearns. Add: --set replay=none"
+        yield "replay", f"= 'prioritized' {text}"
+    if settings.get("method") in ("joint", "retrieval"):
+        text = f"= '{settings['method']}' has all periods so far. Add: --set reset=none"
+        yield "method", text
+    if settings.get("eval_every", 0) > 1:
+        yield "eval_every", "must be 0 or 1 with reset = 'base': each period is evaluated alone."
+    if settings.get("reset_optimizer_per_period") is False:
+        yield "reset_optimizer_per_period", "= false does not fit reset = 'base'."

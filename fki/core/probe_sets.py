@@ -6,7 +6,10 @@ from typing import Literal, NamedTuple
 from fki.core.types import HELD_OUT_WORDINGS, ProbeRole
 
 BASE, CLOZE = "base", "cloze"
+ALONE = "each period alone"  # the only column of a run whose weights are reset before each
 FACTS = ("updated", "new")  # the probe sets of the facts that a period brings
+EDITED = ("efficacy", "updated", "new")  # the edits themselves; the first that a run has counts
+UNEDITED = ("neighborhood", "locality")  # facts that an edit must not change, likewise
 PARAPHRASES = dict(zip(("paraphrase", "paraphrase_2"), HELD_OUT_WORDINGS, strict=True))
 """The probe sets of both in other words, each with the index of its wording."""
 

@@ -199,7 +199,7 @@ class Stream:
     """A dataset at one granularity: base facts, periods and probe sets."""
 
     name: str
-    version: Version
+    version: str  # a `Version`, or one of edits
     periods: tuple[Period, ...]
     base: Sequence[Fact]
     probe_sets: tuple[ProbeSet, ...]

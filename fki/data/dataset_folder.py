@@ -8,14 +8,16 @@ All faulty rows are reported before training starts. A `relations.json` may cont
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import cast
 
 from fki.core.atomic_io import file_digest
 from fki.core.calendar import ALL, last_day
 from fki.core.control_characters import escape_controls, find_control
+from fki.core.edit_version import parse_edit_version
 from fki.core.errors import DataError
 from fki.core.normalization import normalize_text
 from fki.core.paths import data_home
@@ -32,6 +34,7 @@ from fki.core.types import (
     Stream,
     Version,
 )
+from fki.data.edit_stream import fill_store_with_edits, find_edits
 from fki.data.paraphrases import PARAPHRASE_FILE, Paraphrases
 from fki.data.prompts import (
     PROMPT_FORMS,
@@ -57,10 +60,11 @@ from fki.data.stream_store import STORE_FORMAT, StreamStore, open_or_fill
 
 MANIFEST = "manifest.json"  # the checksums of a dataset that fki made
 OLD_ANSWERS = "old_answers"  # the field of a probe whose answer has changed
+DISTRACTORS = "distractors"  # the field of a probe with wrong answers to compare
 
 
 def read_folder(
-    folder: Path, version: Version, prompt: PromptFormat, *, name: str, wordings: int = 1
+    folder: Path, version: str, prompt: PromptFormat, *, name: str, wordings: int = 1
 ) -> Stream:
     """The stream of a dataset folder. Raises DataError for a missing file or any bad row.
 
@@ -81,8 +85,8 @@ def read_folder(
         if f is not None
     ]
     relations = read_wordings(folder / "relations.json")
-    told, asked = folder_digest(folder), RowProblems()
-    own = [_read_probe_set(file, version, asked) for file in probe_files(folder)]
+    told, asked, edits = folder_digest(folder), RowProblems(), parse_edit_version(version)
+    own = [_read_probe_set(file, asked) for file in probe_files(folder)]
 
     def cut(store: StreamStore) -> None:
         """Raises DataError for any bad row of any file, or if a file changes meanwhile."""
@@ -98,7 +102,10 @@ def read_folder(
             reword(row) if isinstance(row, Fact) else row
             for row in parse_rows(stream, read_row, problems)
         )
-        fill_store(store, version, base, rows)
+        if edits:
+            fill_store_with_edits(store, edits, base, rows)
+        else:
+            fill_store(store, cast(Version, version), base, rows)
         store.save_notes(paraphrases.notes() if paraphrases else ())
         problems.extend(asked)
         raise_for_problems(problems, folder)
@@ -107,7 +114,8 @@ def read_folder(
                 f"{folder} changed while it was read.", hint="Run the same command again."
             )
 
-    file = data_home() / "streams" / f"{told[:32]}-{version}-{prompt}-{STORE_FORMAT}.sqlite"
+    named = version.replace(":", "_")
+    file = data_home() / "streams" / f"{told[:32]}-{named}-{prompt}-{STORE_FORMAT}.sqlite"
     store = open_or_fill(file, cut)
     found = build_stream(store, name, version, prompt=prompt, digest=told, wordings=wordings)
     if not found.periods:
@@ -122,7 +130,8 @@ def read_folder(
         )
     if not (folder / MANIFEST).is_file():  # a source of fki may replace a set, with aliases
         _check_names(found, probe_files(folder))
-    return add_probe_sets(found, [_place_probes(probes, found.periods, folder) for probes in own])
+    cases = find_edits(store) if edits else {}
+    return add_probe_sets(found, [_place_probes(s, found.periods, folder, cases) for s in own])
 
 
 def _open_paraphrases(
@@ -244,7 +253,7 @@ def read_wordings(file: Path) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _read_probe_set(file: Path, version: Version, problems: RowProblems) -> ProbeSet:
+def _read_probe_set(file: Path, problems: RowProblems) -> ProbeSet:
     """A probe set from a file. A file name that is, or starts with, a standard set's name has that
     set's role, as in new_easy; any other set has the role of `invariant`."""
     dates = RowDates()
@@ -266,6 +275,8 @@ def _read_probe_set(file: Path, version: Version, problems: RowProblems) -> Prob
             old_answers=get_texts(line.values, OLD_ANSWERS) if line.values.get(OLD_ANSWERS) else (),
             relation=check_characters("relation", str(line.values.get("relation") or "")),
             subject=get_label(line.values, "subject"),
+            distractors=get_texts(line.values, DISTRACTORS) if line.values.get(DISTRACTORS) else (),
+            case=get_label(line.values, "case_id"),
         )
 
     role = standard_set_like(file.stem).role
@@ -277,16 +288,24 @@ def standard_set_like(name: str) -> StandardProbeSet:
     return PROBE_SETS.get(name.partition("_")[0], PROBE_SETS["invariant"])
 
 
-def _place_probes(probes: ProbeSet, periods: Sequence[Period], folder: Path) -> ProbeSet:
+def _place_probes(
+    probes: ProbeSet, periods: Sequence[Period], folder: Path, cases: Mapping[str, str]
+) -> ProbeSet:
     """Assign each probe to the last period that starts within its days, or before them.
 
-    Raises DataError if its days are outside of the stream.
+    Args:
+        cases: the period of each edit by its case. A probe of an edit belongs to that period, and
+            is left out if there is no such edit.
+    Raises:
+        DataError: its days are outside of the stream.
     """
     starts, ends = [p.start for p in periods], periods[-1].end
     is_dated = starts[0] != UNDATED
     runs = f"runs from {starts[0]} to {ends}" if is_dated else "has no dates"
 
     def place(probe: Probe) -> Probe:
+        if cases and probe.case:
+            return replace(probe, period=cases[probe.case])
         if probe.period == BASE:
             return probe
         first, last = map(date.fromisoformat, probe.period.split(" to "))
@@ -300,4 +319,5 @@ def _place_probes(probes: ProbeSet, periods: Sequence[Period], folder: Path) -> 
             )
         return replace(probe, period=periods[bisect_right(starts, last) - 1].name)
 
-    return ProbeSet.of(probes.name, probes.asks, map(place, probes.probes))
+    asked = (p for p in probes.probes if not (cases and p.case) or p.case in cases)
+    return ProbeSet.of(probes.name, probes.asks, map(place, asked))

@@ -9,7 +9,7 @@ from fki.core.atomic_io import file_digest
 from fki.core.errors import DataError, NotDownloaded, did_you_mean
 from fki.core.formatting import format_command
 from fki.core.paths import data_home, expand_path
-from fki.core.types import PromptFormat, Stream, Version
+from fki.core.types import PromptFormat, Stream
 from fki.data.dataset_folder import MANIFEST, data_files, folder_digest, read_folder
 from fki.data.known_datasets import KNOWN_DATASETS
 
@@ -85,7 +85,7 @@ def find_faults(folder: Path) -> list[str]:
     return faults
 
 
-def open_stream(dataset: str, version: Version, prompt: PromptFormat, wordings: int = 1) -> Stream:
+def open_stream(dataset: str, version: str, prompt: PromptFormat, wordings: int = 1) -> Stream:
     """Open a dataset, by name or folder, as a stream of periods.
 
     The examples of facts have at most `wordings` wordings, which are taught in turn.

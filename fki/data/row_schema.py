@@ -102,6 +102,8 @@ def fact_reader(wordings: dict[str, tuple[str, ...]], *, dated: bool) -> Callabl
             end,
             precision,
             str(values.get("source") or ""),
+            aliases=get_texts(values, "aliases") if values.get("aliases") else (),
+            case=get_label(values, "case_id"),
         )
 
     return read
@@ -138,6 +140,7 @@ def _parse_prompt(line: Row, dates: RowDates, *, dated: bool) -> Fact:
         precision=start[1],
         aliases=get_texts(values, "aliases") if values.get("aliases") else (),
         prompt=prompt,
+        case=get_label(values, "case_id"),
     )
 
 

@@ -15,6 +15,7 @@ from itertools import chain, repeat
 from typing import TypeVar
 
 from fki.core.calendar import ALL, period_bounds, period_name
+from fki.core.edit_version import parse_edit_version
 from fki.core.normalization import distinct_texts, normalize_text, normalized_set
 from fki.core.probe_sets import BASE, CLOZE, PARAPHRASES, PROBE_SETS
 from fki.core.types import (
@@ -35,6 +36,7 @@ from fki.data.prompts import question_text, training_examples
 from fki.data.stream_store import BASE_NUMBER, StoredFact, StreamStore
 
 T = TypeVar("T")
+HELD_OUT = tuple(PARAPHRASES.items())
 WORDINGS = "wordings "  # of a count of facts: followed by the number of wordings for training
 
 
@@ -75,10 +77,8 @@ def fill_store(
 
     Items with the start UNDATED are one period, whatever the version.
     """
-    store.add_base(base)
-    store.add_items((period_bounds(_start_of(item), version)[0], item) for item in items)
-    whole = store.days()
-    store.set_known((_state_before(same, whole[0]) for same in store.iter_base()), whole[0])
+    store.add_items((period_bounds(start_of(item), version)[0], item) for item in items)
+    whole = set_base(store, base)
     version = ALL if whole[0] == UNDATED else version
     number = 0
     for start in store.period_starts():
@@ -87,27 +87,51 @@ def fill_store(
         rows = [
             (f, old)
             for f in _last_states_by_date(facts)
-            if (old := _find_old_answers(store, f, first)) is not None
+            if (old := find_old_answers(store, f, first)) is not None
         ]
         if rows or texts:
-            period = period_name(first, version)
-            questions = cloze_probes(texts, period)
-            counts = {
-                "facts": len(rows),
-                "examples": sum(len(f.objects) for f, _ in rows) + len(texts),
-                "updated": sum(bool(old) for _, old in rows),
-                "new": sum(not old for _, old in rows),
-                **{
-                    name: sum(len(f.wordings) > index for f, _ in rows)
-                    for name, index in PARAPHRASES.items()
-                },
-                CLOZE: len(questions),
-                **{f"{WORDINGS}{n}": size for n, size in _count_wordings(f for f, _ in rows)},
-            }
-            store.save_period(number, (first, last), period, rows, texts, questions, counts)
-            store.end_facts(period, last)
+            save_facts(store, number, (first, last), period_name(first, version), rows, texts)
             number += 1
     store.finish()
+
+
+def set_base(store: StreamStore, base: Iterable[Fact]) -> tuple[date, date]:
+    """Store the facts that hold before the stream, whose items are added already.
+
+    Returns its first and its last day.
+    """
+    store.add_base(base)
+    whole = store.days()
+    store.set_known((_state_before(same, whole[0]) for same in store.iter_base()), whole[0])
+    return whole
+
+
+def save_facts(
+    store: StreamStore,
+    number: int,
+    days: tuple[date, date],
+    period: str,
+    rows: Sequence[tuple[Fact, tuple[str, ...]]],
+    texts: Sequence[Document],
+) -> None:
+    """Store a period with its probes, and end the facts that end in it.
+
+    Args:
+        days: the first and the last.
+        rows: facts that change an answer, with the answers before.
+    """
+    questions = cloze_probes(texts, period)
+    counts = {
+        "facts": len(rows),
+        "examples": sum(len(f.objects) for f, _ in rows) + len(texts),
+        "updated": sum(bool(old) for _, old in rows),
+        "new": sum(not old for _, old in rows),
+        **{name: sum(len(f.wordings) > index for f, _ in rows) for name, index in HELD_OUT},
+        CLOZE: len(questions),
+        **{f"{WORDINGS}{n}": size for n, size in _count_wordings(f for f, _ in rows)},
+    }
+    store.save_period(number, days, period, rows, texts, questions, counts)
+    store.end_facts(period, days[1])
 
 
 def _count_wordings(facts: Iterable[Fact]) -> Iterable[tuple[int, int]]:
@@ -115,7 +139,7 @@ def _count_wordings(facts: Iterable[Fact]) -> Iterable[tuple[int, int]]:
     return sorted(Counter(len(fact.taught_wordings) for fact in facts).items())
 
 
-def _find_old_answers(store: StreamStore, fact: Fact, start: date) -> tuple[str, ...] | None:
+def find_old_answers(store: StreamStore, fact: Fact, start: date) -> tuple[str, ...] | None:
     """The answers before a fact of the period that begins on `start`; None if it changes nothing.
 
     The same answer again changes something only if it had ended before the period. A fact that
@@ -127,7 +151,7 @@ def _find_old_answers(store: StreamStore, fact: Fact, start: date) -> tuple[str,
     if normalized_set(known.objects) != normalized_set(fact.objects):
         return known.objects
     holds = known.end is None or known.end >= start
-    if holds or (known.end and _start_of(fact) <= known.end + timedelta(days=1)):
+    if holds or (known.end and start_of(fact) <= known.end + timedelta(days=1)):
         store.continue_fact(fact)
         return None
     return ()
@@ -137,7 +161,7 @@ def _state_before(facts: list[Fact], first: date) -> Fact:
     """The state of a key on the first day of the stream, else the state that begins next."""
     known = [f for f in facts if f.start is None or f.start <= first]
     if not known:
-        earliest = min(_start_of(f) for f in facts)
+        earliest = min(start_of(f) for f in facts)
         known = [f for f in facts if f.start == earliest]
     return last_state(known)
 
@@ -145,24 +169,28 @@ def _state_before(facts: list[Fact], first: date) -> Fact:
 def build_stream(
     store: StreamStore,
     name: str,
-    version: Version,
+    version: str,
     *,
     prompt: PromptFormat,
     digest: str,
     wordings: int = 1,
 ) -> Stream:
-    """The stream of a filled store. Examples have at most `wordings` wordings, taught in turn."""
+    """The stream of a filled store. Examples have at most `wordings` wordings, taught in turn.
+
+    In a version of edits, the old answers of a probe are its distractors.
+    """
+    is_edited = parse_edit_version(version) is not None
     periods, by_wordings = [], Counter[int]()
     known = store.base_counts()
     by_set: dict[str, dict[str, Sequence[Probe]]] = {kind: {} for kind in PROBE_SETS}
-    _add_probes(by_set, store, BASE_NUMBER, BASE, known)
+    _add_probes(by_set, store, BASE_NUMBER, BASE, known, is_edited=is_edited)
     for number, (first, last), period, counts in store.periods():
         facts = LazySequence(counts["facts"], partial(_iter_facts, store, number))
         examples = LazySequence(
             counts["examples"], partial(_iter_examples, store, number, period, prompt, wordings)
         )
         periods.append(Period(period, first, last, facts, examples))
-        _add_probes(by_set, store, number, period, counts)
+        _add_probes(by_set, store, number, period, counts, is_edited=is_edited)
         for key in (key for key in counts if key.startswith(WORDINGS)):
             by_wordings[int(key.removeprefix(WORDINGS))] += counts[key]
     base = LazySequence(known["facts"], partial(_iter_facts, store, BASE_NUMBER))
@@ -183,7 +211,7 @@ def build_stream(
 
 def describe_missing_dates(stream: Stream) -> list[str]:
     """A note if the rows of the stream have no dates."""
-    if stream.is_dated:
+    if stream.is_dated or parse_edit_version(stream.version):
         return []
     return [
         f"The rows of {stream.name} have no dates: they are a single period, '{ALL}', whatever "
@@ -203,10 +231,12 @@ def _add_probes(
     number: int,
     period: str,
     counts: Mapping[str, int],
+    *,
+    is_edited: bool,
 ) -> None:
     """Add the probes of a period to `by_set`, for each set with probes."""
     for kind in (kind for kind in PROBE_SETS if counts.get(kind)):
-        size, read = counts[kind], partial(_iter_probes, store, number, period, kind)
+        size, read = counts[kind], partial(_iter_probes, store, number, period, kind, is_edited)
         stays = partial(repeat, "", size)  # a document is never updated
         changes = stays if kind == CLOZE else partial(store.iter_changes, number, kind)
         by_set[kind][period] = LazyProbes(size, read, changes)
@@ -228,22 +258,25 @@ def _iter_examples(
     return chain(rows, text_examples([*store.iter_documents(number)], period))
 
 
-def _iter_probes(store: StreamStore, number: int, period: str, kind: str) -> Iterable[Probe]:
+def _iter_probes(
+    store: StreamStore, number: int, period: str, kind: str, is_edited: bool
+) -> Iterable[Probe]:
     """The probes of one set and period."""
     if kind == CLOZE:
         return store.iter_cloze_probes(number, period)
     wording = PARAPHRASES.get(kind, 0)
-    return (_build_probe(row, period, wording) for row in store.iter_rows(number, kind))
+    probes = (_build_probe(row, period, wording) for row in store.iter_rows(number, kind))
+    return (replace(p, distractors=p.old_answers) for p in probes) if is_edited else probes
 
 
-def _start_of(item: Fact | Document) -> date:
+def start_of(item: Fact | Document) -> date:
     assert item.start is not None, item
     return item.start
 
 
 def _date_order(fact: Fact) -> tuple[date, str, str]:
     asked = ("", fact.prompt) if fact.prompt else (fact.relation, fact.subject)
-    return _start_of(fact), *asked
+    return start_of(fact), *asked
 
 
 def _last_states_by_date(facts: Iterable[Fact]) -> list[Fact]:
@@ -297,4 +330,5 @@ def _build_probe(row: StoredFact, period: str, wording: int) -> Probe:
         relation=fact.relation,
         subject=fact.subject,
         until=row.until,
+        case=fact.case,
     )

@@ -35,6 +35,7 @@ CREATE TABLE sorting.base (place INTEGER PRIMARY KEY, subject TEXT, relation TEX
 CREATE INDEX sorting.of_base ON base (subject, relation);
 CREATE TABLE sorting.item (period TEXT, place INTEGER, kind TEXT, start TEXT, content TEXT);
 CREATE INDEX sorting.of_item ON item (period, place);
+CREATE INDEX sorting.of_place ON item (place);
 CREATE TABLE sorting.known (subject TEXT, relation TEXT, objects TEXT, period INTEGER,
     place INTEGER, end TEXT, ended INTEGER, PRIMARY KEY (subject, relation)) WITHOUT ROWID;
 CREATE INDEX sorting.of_known ON known (end) WHERE end IS NOT NULL AND NOT ended;
@@ -125,6 +126,20 @@ class StreamStore:
         none."""
         first, last = self.db.execute("SELECT MIN(start), MAX(start) FROM item").fetchone()
         return _from_iso(first) or date.max, _from_iso(last) or date.max
+
+    def item_count(self) -> int:
+        """The number of items."""
+        return int(self.db.execute("SELECT COUNT(*) FROM item").fetchone()[0])
+
+    def item_places(self) -> list[int]:
+        """The places of all items, by date and then in order."""
+        query = "SELECT place FROM item ORDER BY start, place"
+        return [place for (place,) in self.db.execute(query)]
+
+    def get_fact(self, place: int) -> Fact:
+        """The fact at a place."""
+        query = "SELECT content FROM item WHERE place = ?"
+        return _load_fact(self.db.execute(query, (place,)).fetchone()[0])
 
     def period_starts(self) -> list[date]:
         """The first day of each period with items, in order."""

@@ -61,6 +61,7 @@ def make_phases(stream: Stream, config: Config) -> list[Phase]:
             hint=f"Set since to {stream.periods[-1].start} or earlier.",
         )
     size = config.eval_every or math.ceil(len(periods) / MAX_AUTOMATIC_ROWS)
+    size = 1 if config.reset == "base" else size
     return [_make_phase(periods[i : i + size]) for i in range(0, len(periods), size)]
 
 
@@ -74,7 +75,7 @@ class ProbeSchedule:
 
     def __init__(self, stream: Stream, phases: Sequence[Phase], config: Config) -> None:
         self.phase_names = [phase.name for phase in phases]
-        self.lookback = config.eval_lookback
+        self.lookback, self.resets = config.eval_lookback, config.reset == "base"
         columns = {BASE: BASE} | {p.name: phase.name for phase in phases for p in phase.periods}
         self.cells = [
             cell
@@ -89,10 +90,13 @@ class ProbeSchedule:
         The first row evaluates all cells, the last row all whose answers still hold. A row between
         them evaluates the sets to keep; of the learned sets, the past phases within the lookback
         and the next phase (what the model knows before it is taught); and of other sets, such as
-        paraphrase (or cloze beside facts), only the phase just learned.
+        paraphrase (or cloze beside facts), only the phase just learned. If the weights are reset
+        before each phase, each row after the first evaluates the phase just learned alone.
         """
         if t == 0:
             return self.cells
+        if self.resets:
+            return [cell for cell in self.cells if cell.column == self.phase_names[t - 1]]
         over = set(self.phase_names[: t - 1])
         valid = [cell for cell in self.cells if cell.lasts or cell.column not in over]
         if t == len(self.phase_names):

@@ -77,6 +77,11 @@ def summarize_scores(
             {name: _ends(sets[name]["em"]) for name in sets},
             tokens,
             seconds,
+            {
+                name: np.array([success])
+                for name, by_key in sets.items()
+                if (success := by_key["success"]["after"]) is not None
+            },
         )
         stream = {m.key: to_scalar(m.compute(scores)) for m in STREAM_METRICS if m.compute}
     return {

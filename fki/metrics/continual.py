@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fki.core.probe_sets import CLOZE, kept_probe_set, matrix_probe_sets
+from fki.core.probe_sets import CLOZE, EDITED, UNEDITED, kept_probe_set, matrix_probe_sets
 from fki.metrics.draws import Draws, mean, total
 
 
@@ -27,6 +27,29 @@ class StreamScores(NamedTuple):
     ends: Mapping[str, Draws]  # by probe set: exact match (%) before and after, [2, draws]
     tokens: float = 0.0  # of the stream, each period's counted once
     seconds: float = 0.0  # of the optimizer loop alone
+    success: Mapping[str, Draws] = {}  # by probe set with distractors: success (%) at the end
+
+
+def edit_score(success: Mapping[str, Draws], draws: int) -> Draws:
+    """The score S of edits: the harmonic mean of efficacy, paraphrase and neighborhood success.
+
+    Meng et al. (2022), section 3.2. 0 where one of them is 0.
+
+    Args:
+        success: by probe set, [draws] in percent.
+        draws: the number of draws of the result.
+    Returns:
+        [draws], in percent; NaN where one of the three has no probes.
+    """
+    names = (EDITED, ("paraphrase",), UNEDITED)
+    parts = [next((success[n] for n in group if n in success), None) for group in names]
+    defined = [part for part in parts if part is not None]
+    if len(defined) < len(parts):
+        return np.full(draws, np.nan)
+    with np.errstate(divide="ignore"):
+        inverse = mean([1 / part for part in defined], draws)
+    score: Draws = 1 / inverse
+    return score
 
 
 def acc(r: Draws) -> Draws:

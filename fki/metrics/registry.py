@@ -240,6 +240,14 @@ STREAM_METRICS = (
         bounds=(0.0, 1.0),
         compute=lambda scores: continual.kg(scores.matrix, scores.counts),
     ),
+    Metric(
+        "edit_score",
+        "edit score S",
+        "S",
+        "harmonic mean of the successes of edits, paraphrases and unedited neighbors",
+        bounds=PERCENT,
+        compute=lambda scores: continual.edit_score(scores.success, scores.matrix.shape[-1]),
+    ),
 )
 DEFAULT_STREAM = ("learning_gain", "forgetting", "fuar")  # shown unless others are requested
 

@@ -9,6 +9,8 @@ from fki.metrics.continual import explain_undefined
 from fki.metrics.registry import BY_FIELD, EM, STREAM_METRICS
 from fki.report.tables import Table
 
+EDIT_SCORE, UNCHANGED = "edit_score", ("unchanged", "unchanged_tokens")
+
 
 def probe_set_table(summary: Mapping[str, Any], *, trained: bool) -> Table:
     """The scores of each probe set.
@@ -37,6 +39,29 @@ def probe_set_table(summary: Mapping[str, Any], *, trained: bool) -> Table:
     return Table.plain(title, head, rows, "l".ljust(len(head), "r"))
 
 
+def editing_table(summary: Mapping[str, Any]) -> Table | None:
+    """The scores of editing benchmarks; None for a dataset without distractors."""
+    sets = summary["probe_sets"]
+    shown = {name: row for name, row in sets.items() if _is_defined(row, "success")}
+    if not shown:
+        return None
+    shown |= {name: row for name, row in sets.items() if _is_defined(row, "unchanged")}
+    metrics = [BY_FIELD[key] for key in ("magnitude", "token_accuracy", *UNCHANGED)]
+    rows = []
+    for name in (name for name in sets if name in shown):
+        row = sets[name]
+        cells = [format_number(row["success"][moment]) for moment in ("before", "after")]
+        cells += [format_number(row[m.key]["after"], m.digits) for m in metrics]
+        rows.append((name, format_number(row["n"], 0), *cells))
+    head = ("probe set", "probes", "success before", "after", *(m.label for m in metrics))
+    title = "Likelihood of the answer against the distractor, and answers that stay, %"
+    return Table.plain(title, head, rows, "l".ljust(len(head), "r"))
+
+
+def _is_defined(row: Mapping[str, Any], key: str) -> bool:
+    return row.get(key, {}).get("after") is not None
+
+
 def _change(by_moment: Mapping[str, float | None]) -> str:
     before, after = by_moment["before"], by_moment["after"]
     if before is None or after is None:
@@ -50,7 +75,9 @@ def stream_table(summary: Mapping[str, Any], spent: Mapping[str, float]) -> Tabl
     before = _known_before(summary["probe_sets"])
     periods = len(summary.get("columns", ("",)))  # older summaries lack it; one was trained on
     for metric in STREAM_METRICS:
-        value = format_number(summary[metric.key], metric.digits)
+        value = format_number(summary.get(metric.key), metric.digits)  # older runs lack some
+        if metric.key == EDIT_SCORE and value == UNDEFINED:
+            continue  # of editing benchmarks alone
         if value == UNDEFINED:
             reason = explain_undefined(metric.key, before, periods)
             value = reason or UNDEFINED

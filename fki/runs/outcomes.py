@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -68,7 +68,7 @@ class AnsweredCell(NamedTuple):
     period: str
     lasts: bool  # do the answers hold to the end of the run?
     ids: tuple[str, ...]
-    subjects: tuple[str, ...]  # normalized: spellings that are one text to the data are one subject
+    subjects: tuple[str, ...]  # normalized; of a probe of an edit, its case; else its subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,7 @@ class Outcomes:
     em: Answers  # 0 or 1
     run: Run = field(compare=False)
     loaded: dict[str, Values | None] = field(default_factory=dict, compare=False)  # flat, by field
+    read: Callable[[str], Answers] | None = field(default=None, compare=False)  # of joined cells
 
     def up_to(self, after: str) -> "Outcomes":
         """The outcomes as they were after the row of this phase."""
@@ -97,6 +98,8 @@ class Outcomes:
         """A field of every answer, read at first use; NaN where the run does not have it."""
         if name == EM:
             return self.em
+        if self.read:
+            return self.read(name)
         if name not in self.loaded:
             self._load(name)
         sizes = [[(number, len(cell)) for number, cell in row.items()] for row in self.em]
@@ -212,7 +215,7 @@ def _collect(run: Run) -> Outcomes:
 def _read_answers(run: Run) -> Outcomes:
     scores = run.read(SCORES)
     subjects = {
-        (probe["probe_set"], probe["id"]): probe.get("subject") or probe["id"]
+        (probe["probe_set"], probe["id"]): probe.get("case") or probe.get("subject") or probe["id"]
         for probe in run.read_lines(PROBES)
     }
     samples = run.read_lines(SAMPLES)
@@ -240,13 +243,18 @@ def _read_answers(run: Run) -> Outcomes:
             for name, values in fields.items():
                 values += [_field(sample, name) for sample in answers]
         rows.append(em)
-    layout = json.dumps([cells, [[*row] for row in rows]])
-    digest = hashlib.sha256(layout.encode()).hexdigest()[:32]
+    digest = digest_cells(cells, rows)
     names = tuple(row["after"] for row in scores["rows"])
     columns = tuple(scores["summary"]["columns"])
     loaded = {name: _to_array(values, FIELDS[name]) for name, values in fields.items()}
     normalized = tuple(map(_to_cell, cells))  # the digest is that of the texts as written
     return Outcomes(normalized, digest, names, columns, tuple(rows), run, loaded)
+
+
+def digest_cells(cells: Sequence[AnsweredCell], rows: Iterable[Iterable[int]]) -> str:
+    """The digest of probes and of the cells of each row."""
+    layout = json.dumps([cells, [[*row] for row in rows]])
+    return hashlib.sha256(layout.encode()).hexdigest()[:32]
 
 
 def _field(sample: Mapping[str, Any], name: str) -> Any:

@@ -7,7 +7,7 @@ resumes from its newest checkpoint and ends with the same bits. Only the main pr
 
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ from filelock import FileLock
 from fki.config.resolve import ResolvedConfig
 from fki.core.atomic_io import append_lines, write_json
 from fki.core.errors import FkiError, Interrupted
+from fki.core.probe_sets import ALONE
 from fki.core.types import Period, Prediction, RowScored, Score, Step
 from fki.evaluation.evaluator import mean_score, sample_row
 from fki.evaluation.reading_check import check_reading
+from fki.evaluation.reset_rows import join_rows
 from fki.evaluation.schedule import ProbeCell, group_cells
-from fki.evaluation.summary import summarize_scores
+from fki.evaluation.summary import Row, summarize_scores
 from fki.evaluation.untouched import UntouchedAnswers
 from fki.methods.retrieval import Retrieval
 from fki.runs import checkpoint, outcomes, output_log, resume
@@ -34,6 +36,8 @@ from fki.training import peak_memory
 from fki.training.run_lifecycle import create_or_reopen, mark_finished
 from fki.training.session import Session
 from fki.training.signals import SignalRequests
+
+RESETS_PER_SAVE = 50  # periods between two checkpoints, and two scores.json, if weights are reset
 
 
 @dataclass(slots=True)
@@ -156,8 +160,14 @@ class Runner:
         for t in range(self.state.position.phase + 1, len(phases) + 1):
             if self.state.position.period < len(phases[t - 1].periods):
                 yield from self._train(phases[t - 1].periods)
-                self._save(phases[t - 1].name)
+                if self._is_saved(t):
+                    self._save(phases[t - 1].name)
             yield self._evaluate_row(t)
+
+    def _is_saved(self, t: int) -> bool:
+        """Is a checkpoint saved after phase t? Weights that are reset next are saved seldom."""
+        resets = self.session.config.reset == "base"
+        return not resets or t % RESETS_PER_SAVE == 0 or t == len(self.session.phases)
 
     def _train(self, periods: tuple[Period, ...]) -> Generator[Step, None, None]:
         """Train on the rest of a phase's periods; check signals after each step."""
@@ -259,7 +269,8 @@ class Runner:
         self.totals.question_tokens += evaluator.question_tokens - tokens
         if self.session.is_main:
             append_lines(self.run.folder / METRICS, [{"after": after, **asdict(s)} for s in scores])
-            write_json(self.run.folder / SCORES, self.scores())
+            if t == 0 or self._is_saved(t):
+                write_json(self.run.folder / SCORES, self.scores())
         return RowScored(after, t, len(self.session.phases) + 1, scores, seconds)
 
     def _compare_to_untouched(
@@ -294,12 +305,15 @@ class Runner:
         done = len(self.rows) - 1
         columns = [phase.name for phase in self.session.phases]
         reached = columns[:done] if done else columns
+        rows: Sequence[Row] = self.rows
+        if self.session.config.reset == "base":
+            rows, reached = join_rows(self.rows), [ALONE]
         return {
             "rows": [
                 {"after": after, "scores": [asdict(s) for s in row]} for after, row in self.rows
             ],
             "summary": summarize_scores(
-                self.rows,
+                rows,
                 reached,
                 tokens=self.totals.stream_tokens,
                 seconds=self.totals.train_seconds,

@@ -86,6 +86,7 @@ class Trainer:
         estimator = FlopEstimator(model, encoder_cache, method.extra_forward_passes)
         self.coreset = Coreset(model, config, tokenizer, accelerator, estimator)
         self.planner = PeriodPlanner(config, tokenizer, self.batcher, estimator, self.coreset)
+        self.base = Snapshot.take(model) if config.reset == "base" else None
         self.optimizer: torch.optim.Optimizer | None = None
         self.cached_states: CachedStates | None = None  # of the current period
         self.adaptive: AdaptiveEpochs | None = None  # of an adaptive replay policy
@@ -171,6 +172,8 @@ class Trainer:
         if not self.method.trains:
             return
         if start == 0:
+            if self.base:
+                self.base.restore(self.unwrapped)
             self.method.begin_period(self.unwrapped, period)
             self.coreset.begin_period()
             if self.adaptive and self.adaptive.answers:

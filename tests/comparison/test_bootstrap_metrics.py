@@ -97,7 +97,7 @@ def test_a_draw_is_the_metric_of_probes_that_weigh_so_much(one: Outcomes, draw: 
     sample = BootstrapSample([one], DRAWS)
     found = ResampledRun(one, sample).stream(TOKENS, SECONDS)
     expected = by_hand(one, weights_of(sample, draw))
-    assert expected.keys() == {metric.key for metric in STREAM_METRICS}
+    assert expected.keys() == {metric.key for metric in STREAM_METRICS} - {"edit_score"}
     for key, value in expected.items():
         assert found[key][draw] == pytest.approx(value, rel=1e-5), key
 
@@ -171,6 +171,7 @@ def test_stream_metrics_at_their_extremes_have_an_interval_with_a_width(tmp_path
     run = ResampledRun(one, BootstrapSample([one], 2000))
     ours, theirs = (run.stream(TOKENS, SECONDS, arm=arm) for arm in (0, 1))
     assert ours["acc"][0] == 100 and ours["forgetting"][0] == ours["fuar"][0] == 0
+    assert np.isnan(ours.pop("edit_score")).all()  # toy runs have no neighbors
     for key, drawn in ours.items():
         arm = mean_over_seeds(drawn[None]).interval() or (0, 0)
         off = difference_of_means(drawn[None], theirs[key][None], is_paired=True)

@@ -108,8 +108,8 @@ def test_all_problems_are_reported_at_once() -> None:
     for line in (
         "0.toml:1: unknown key 'lerning_rate'. Did you mean 'learning_rate'?",
         "0.toml:1: seed must be an integer of at least 0 and less than 4294967296, not -1.",
-        "0.toml:1: dataset_version must be 'day', 'week', 'month', 'quarter', 'year' or 'all', not "
-        "'decade'.",
+        "0.toml:1: dataset_version must be 'day', 'week', 'month', 'quarter', 'year', 'all' or "
+        "edits:N (N edits a period; edits:N:SEED in random order), not 'decade'.",
         "1.toml:1: recadam.gamma must be a number greater than 0, not 0.",
         "1.toml:1: unknown key 'recadam.k'.",
         "1.toml:1: unknown key 'recadm'. Did you mean 'recadam'?",

@@ -11,7 +11,6 @@ from accelerate import Accelerator
 from fki.config.schema import Config
 from fki.core.types import Prediction, Probe
 from fki.evaluation.evaluator import Evaluator, mean_score
-from fki.evaluation.untouched import UntouchedAnswers
 from fki.testing import toy_causal_tokenizer, toy_decoder, toy_model, toy_tokenizer
 
 QUESTION = "The mayor of Avalon is ___."
@@ -95,30 +94,6 @@ def test_distractors_change_nothing_else(model_and_tokenizer: tuple[Any, Any]) -
     for name in ("text", "em", "f1", "tokens", "likeliest"):
         assert getattr(plain, name) == getattr(both, name)
     assert both.log_likelihood == pytest.approx(plain.log_likelihood, abs=1e-4)
-
-
-def answer(text: str, likeliest: tuple[int, ...], id: str = "a") -> Prediction:
-    return Prediction(id, text, 0.0, 0.0, 0.0, -1.0, likeliest=likeliest)
-
-
-@pytest.mark.parametrize(
-    ("text", "tokens", "unchanged", "share"),
-    [
-        ("Bo", (1, 2), 1.0, 1.0),
-        ("the bo!", (1, 2), 1.0, 1.0),  # the same answer to exact match
-        ("Ada", (1, 3), 0.0, 0.5),
-        ("Ada", (4, 3), 0.0, 0.0),
-    ],
-)
-def test_unchanged_is_the_same_as_before_right_or_wrong(
-    text: str, tokens: tuple[int, ...], unchanged: float, share: float
-) -> None:
-    known = UntouchedAnswers()
-    known.add("locality", [answer("Bo", (1, 2))])
-    found, unknown = known.compare("locality", [answer(text, tokens), answer(text, tokens, id="b")])
-    assert (found.unchanged, found.unchanged_tokens) == (unchanged, share)
-    assert unknown.unchanged is None
-    assert known.compare("other", [answer(text, tokens)])[0].unchanged is None
 
 
 def test_a_mean_is_over_the_probes_that_have_the_score() -> None:
