@@ -53,7 +53,7 @@ ROWS = {
     "stream.csv": "subject,relation,object,start\nX,head,A,2023-01-01\nY,head,B,2023-02\n",
     "base.jsonl": '{"subject": "X", "relation": "head", "object": "Z", "start": "2019"}\n',
     "relations.json": '{"head": {"wordings": ["The head of [X] is [Y].", "[X]: [Y]."]}}',
-    "probes/other.jsonl": '{"prompt": "The lake of X is", "target": ["Lethe", "L."]}\n'
+    "probes/keep_other.jsonl": '{"prompt": "The lake of X is", "target": ["Lethe", "L."]}\n'
     '{"id": "p2", "prompt": "X borders", "target": "Y", "date": "2023-02-01"}\n',
 }
 OLD_CONFIG = {

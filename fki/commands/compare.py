@@ -49,7 +49,7 @@ def compare(
             metavar="NAME",
             help="A metric to show: learning_gain, forgetting, bwt, fwt, acc, fuar, kar, kg, f1, "
             "accuracy, log_likelihood, perplexity, old_em, contains, token_accuracy, success, "
-            "magnitude, unchanged, unchanged_tokens, or a probe set as in updated, "
+            "magnitude, same_answer, same_tokens, or a probe set as in updated, "
             "updated.learned, updated.before, updated.f1.learned. Repeatable.",
         ),
     ] = None,

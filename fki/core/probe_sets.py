@@ -38,6 +38,30 @@ PROBE_SETS = {
     )
 }
 
+OWN_SETS = {  # names of probe files beside those of the sets above; a further word may follow
+    probe_set.name: probe_set
+    for probe_set in (
+        StandardProbeSet("efficacy", "change", "eff", "the edits themselves"),
+        StandardProbeSet("portability", "learn", "port", "facts that follow from learned ones"),
+        StandardProbeSet("multi_hop", "learn", "hop", "questions that combine several facts"),
+        StandardProbeSet("locality", "keep", "loc", "facts that an edit must not change"),
+        StandardProbeSet("neighborhood", "keep", "neigh", "facts about an edit's neighbors"),
+        StandardProbeSet("unchanged", "keep", "unch", "facts that a Wikipedia did not change"),
+        StandardProbeSet("keep", "keep", "keep", "your own facts to keep"),
+        StandardProbeSet("learn", "learn", "learn", "your own facts to learn"),
+    )
+}
+
+
+def find_like(name: str) -> StandardProbeSet | None:
+    """The set whose name begins this name of a probe file, and whose role it has; None if none.
+
+    `new_easy` is like `new`, `multi_hop_2` like `multi_hop`.
+    """
+    known = PROBE_SETS | OWN_SETS
+    fitting = [known[n] for n in known if name == n or name.startswith(f"{n}_")]
+    return max(fitting, key=lambda probe_set: len(probe_set.name), default=None)
+
 
 Moment = Literal["after", "learned", "before"]
 MOMENTS: dict[Moment, str] = {  # at which a probe set's scores are compared
@@ -59,4 +83,5 @@ def kept_probe_set(names: Collection[str]) -> str:
 
 def describe(name: str) -> str:
     """The meaning of a probe set, of the user's own ones too."""
-    return PROBE_SETS[name].meaning if name in PROBE_SETS else "your own probes"
+    known = PROBE_SETS | OWN_SETS
+    return known[name].meaning if name in known else "your own probes"

@@ -299,8 +299,8 @@ class Prediction:
     magnitude: float | None = None  # probability of the right answer less that of the distractor
     distractor_log_likelihood: float | None = None  # nats, of the likeliest distractor
     likeliest: tuple[int, ...] = ()  # tokens, in place of the first answer's own ones
-    unchanged: float | None = None  # 1 if the text is that of the untrained model
-    unchanged_tokens: float | None = None  # of the first answer's likeliest tokens: 0 to 1
+    same_answer: float | None = None  # 1 if the text is that of the untrained model
+    same_tokens: float | None = None  # of the first answer's likeliest tokens: 0 to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,9 +326,9 @@ class Score:
     success: float | None = None  # over the contrast_n probes that have distractors
     magnitude: float | None = None
     contrast_n: int = 0
-    unchanged: float | None = None  # over the unchanged_n probes with an answer before training
-    unchanged_tokens: float | None = None
-    unchanged_n: int = 0
+    same_answer: float | None = None  # over the same_n probes with an answer before training
+    same_tokens: float | None = None
+    same_n: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,14 @@ from fki.core.edit_version import parse_edit_version
 from fki.core.errors import DataError
 from fki.core.normalization import normalize_text
 from fki.core.paths import data_home
-from fki.core.probe_sets import BASE, PARAPHRASES, PROBE_SETS, StandardProbeSet
+from fki.core.probe_sets import (
+    BASE,
+    OWN_SETS,
+    PARAPHRASES,
+    PROBE_SETS,
+    StandardProbeSet,
+    find_like,
+)
 from fki.core.types import (
     OBJECT,
     SUBJECT,
@@ -145,10 +152,15 @@ def _open_paraphrases(
     held_out = {
         fold_question(read(probe.source))
         for probe_set in own
-        if standard_set_like(probe_set.name).name in PARAPHRASES
+        if _is_paraphrase(probe_set.name)
         for probe in probe_set.probes
     }
     return Paraphrases(file, prompt, held_out, problems)
+
+
+def _is_paraphrase(name: str) -> bool:
+    like = find_like(name)
+    return like is not None and like.name in PARAPHRASES
 
 
 def _check_names(stream: Stream, files: Iterable[Path]) -> None:
@@ -254,8 +266,7 @@ def read_wordings(file: Path) -> dict[str, tuple[str, ...]]:
 
 
 def _read_probe_set(file: Path, problems: RowProblems) -> ProbeSet:
-    """A probe set from a file. A file name that is, or starts with, a standard set's name has that
-    set's role, as in new_easy; any other set has the role of `invariant`."""
+    """A probe set from a file, whose name states its role."""
     dates = RowDates()
 
     def read(line: Row) -> Probe:
@@ -279,13 +290,18 @@ def _read_probe_set(file: Path, problems: RowProblems) -> ProbeSet:
             case=get_label(line.values, "case_id"),
         )
 
-    role = standard_set_like(file.stem).role
-    return ProbeSet.of(file.stem, role, parse_rows(file, read, problems))
+    return ProbeSet.of(file.stem, set_like(file).role, parse_rows(file, read, problems))
 
 
-def standard_set_like(name: str) -> StandardProbeSet:
-    """The standard set whose role an own probe set has."""
-    return PROBE_SETS.get(name.partition("_")[0], PROBE_SETS["invariant"])
+def set_like(file: Path) -> StandardProbeSet:
+    """The set whose role a probe file has. Raises DataError if its name states no role."""
+    if found := find_like(file.stem):
+        return found
+    raise DataError(
+        f"The name of {file} states no role: should its answers stay, or are they learned?",
+        hint=f"Rename it keep_{file.name} if they should stay, or learn_{file.name} if the stream "
+        f"teaches them. Other first words: {', '.join(PROBE_SETS | OWN_SETS)}",
+    )
 
 
 def _place_probes(

@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 from fki.core.calendar import ALL
 from fki.core.normalization import normalize_text, normalized_set
-from fki.core.probe_sets import FACTS, PROBE_SETS
+from fki.core.probe_sets import FACTS
 from fki.core.types import Document, Fact, Stream
 from fki.data.dataset_folder import (
     MANIFEST,
     find_row_file,
     probe_files,
     read_wordings,
-    standard_set_like,
+    set_like,
 )
 from fki.data.paraphrases import PARAPHRASE_FILE, Paraphrases
 from fki.data.prompts import question_text
@@ -198,14 +198,12 @@ def _describe_own_sets(folder: Path, stream: Stream) -> Iterator[Finding]:
     """The role of each set in a folder of your own; a dataset that fki made names its sets."""
     if (folder / MANIFEST).is_file():
         return
-    names = {file.stem for file in probe_files(folder)}
-    # a role is named up to the first underscore, so that `paraphrase_2` selects `paraphrase`
-    prefixes = ", ".join(f"{name}_" for name in PROBE_SETS if "_" not in name)
+    files = {file.stem: file for file in probe_files(folder)}
     for probe_set in stream.probe_sets:
-        if probe_set.name in names:
-            like = standard_set_like(probe_set.name).name
+        if probe_set.name in files:
+            like = set_like(files[probe_set.name]).name
             text = (
                 f"Own probe set '{probe_set.name}' has the role of '{like}' ({probe_set.asks}); "
-                f"another prefix selects another role ({prefixes}); probes"
+                "another first word of its name selects another role; probes"
             )
             yield Finding("own_probe_set", text, len(probe_set))

@@ -55,6 +55,6 @@ class UntouchedAnswers:
             return now
         return replace(
             now,
-            unchanged=float(normalize_answer(now.text) == before.text),
-            unchanged_tokens=share_of_equal(before.likeliest, now.likeliest),
+            same_answer=float(normalize_answer(now.text) == before.text),
+            same_tokens=share_of_equal(before.likeliest, now.likeliest),
         )

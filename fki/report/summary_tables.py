@@ -9,7 +9,7 @@ from fki.metrics.continual import explain_undefined
 from fki.metrics.registry import BY_FIELD, EM, STREAM_METRICS
 from fki.report.tables import Table
 
-EDIT_SCORE, UNCHANGED = "edit_score", ("unchanged", "unchanged_tokens")
+EDIT_SCORE, SAME = "edit_score", ("same_answer", "same_tokens")
 
 
 def probe_set_table(summary: Mapping[str, Any], *, trained: bool) -> Table:
@@ -45,8 +45,8 @@ def editing_table(summary: Mapping[str, Any]) -> Table | None:
     shown = {name: row for name, row in sets.items() if _is_defined(row, "success")}
     if not shown:
         return None
-    shown |= {name: row for name, row in sets.items() if _is_defined(row, "unchanged")}
-    metrics = [BY_FIELD[key] for key in ("magnitude", "token_accuracy", *UNCHANGED)]
+    shown |= {name: row for name, row in sets.items() if _is_defined(row, "same_answer")}
+    metrics = [BY_FIELD[key] for key in ("magnitude", "token_accuracy", *SAME)]
     rows = []
     for name in (name for name in sets if name in shown):
         row = sets[name]

@@ -43,18 +43,18 @@ FIELDS: dict[str, type[np.generic]] = {  # of an answer, beside exact match
     "token_accuracy": np.float32,
     "success": np.uint8,
     "magnitude": np.float32,
-    "unchanged": np.uint8,
-    "unchanged_tokens": np.float32,
+    "same_answer": np.uint8,
+    "same_tokens": np.float32,
     "old_n": np.uint8,
     "contrast_n": np.uint8,
-    "unchanged_n": np.uint8,
+    "same_n": np.uint8,
 }
 PARTIAL = {  # fields that some probes lack, which then are 0: the field that counts the others
     "old_em": "old_n",
     "success": "contrast_n",
     "magnitude": "contrast_n",
-    "unchanged": "unchanged_n",
-    "unchanged_tokens": "unchanged_n",
+    "same_answer": "same_n",
+    "same_tokens": "same_n",
 }
 COUNTED = {counts: name for name, counts in PARTIAL.items()}
 MALFORMED = (AttributeError, ArithmeticError, KeyError, TypeError, ValueError)

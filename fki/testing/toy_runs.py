@@ -116,8 +116,8 @@ def _contrast(em: float, cell: ToyCell, rng: np.random.Generator) -> dict[str, A
         "token_accuracy": em or round(float(rng.random()), 3),
         "success": float(rng.random() < 0.6) if is_updated else None,
         "magnitude": round(float(rng.uniform(-1, 1)), 3) if is_updated else None,
-        "unchanged": float(rng.random() < 0.8) if is_kept else None,
-        "unchanged_tokens": round(float(rng.random()), 3) if is_kept else None,
+        "same_answer": float(rng.random() < 0.8) if is_kept else None,
+        "same_tokens": round(float(rng.random()), 3) if is_kept else None,
     }
 
 

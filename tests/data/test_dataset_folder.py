@@ -272,9 +272,9 @@ def test_the_blank_of_another_dataset_is_read_unless_a_sentinel_is_there(
 ) -> None:
     row = {"prompt": f"{blank} heads x", "target": "a", "date": "2023"}
     write(folder, row)
-    write(folder, {"prompt": f"x has {blank}.", "target": "a"}, name="probes/own.jsonl")
+    write(folder, {"prompt": f"x has {blank}.", "target": "a"}, name="probes/keep_own.jsonl")
     assert facts(folder)[0].wordings == ("[Y] heads x",)
-    [own] = [s for s in read(folder).probe_sets if s.name == "own"]
+    [own] = [s for s in read(folder).probe_sets if s.name == "keep_own"]
     assert [p.source for p in own.probes] == ["x has ___."]
     write(folder, row | {"prompt": f"In Python, {blank} is <extra_id_0>."})
     assert facts(folder)[0].wordings == (f"In Python, {blank} is [Y].",)
@@ -419,16 +419,16 @@ def test_a_probe_belongs_to_the_period_that_its_date_falls_in(folder: Path, writ
 def test_a_probe_of_a_quarter_is_asked_after_all_of_its_days(folder: Path) -> None:
     later = GOOD | {"object": "c", "start": "2023-03-05"}
     write(folder, GOOD, later, GOOD | {"object": "d", "start": "2023-07-01"})
-    write(folder, {"prompt": "x is", "target": "a", "period": "2023-Q1"}, name="probes/own.jsonl")
+    write(folder, {"prompt": "x is", "target": "a", "period": "2023-Q1"}, name="probes/keep_own.jsonl")
     found = read_folder(folder, "day", "sentinel", name="mine")
-    periods = [p.period for s in found.probe_sets if s.name == "own" for p in s.probes]
+    periods = [p.period for s in found.probe_sets if s.name == "keep_own" for p in s.probes]
     assert periods == ["2023-03-05"]
 
 
 @pytest.mark.parametrize("period", ["2022", "2031-01"])
 def test_a_probe_of_a_time_outside_the_stream_is_named(folder: Path, period: str) -> None:
     write(folder, GOOD)
-    write(folder, {"prompt": "x is", "target": "a", "period": period}, name="probes/own.jsonl")
+    write(folder, {"prompt": "x is", "target": "a", "period": period}, name="probes/keep_own.jsonl")
     assert "own, line 1" in refusal(folder) and "not within the stream" in refusal(folder)
 
 
@@ -444,11 +444,33 @@ def test_a_probe_s_period_that_is_no_date_is_a_bad_row(folder: Path) -> None:
     assert "new.jsonl:1: 'soon' is not a date" in refusal(folder)
 
 
-def test_own_probes_of_another_name_ask_to_keep(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        ("keep_colors", "keep"),
+        ("locality", "keep"),
+        ("neighborhood_2", "keep"),
+        ("invariant_own", "keep"),
+        ("efficacy", "change"),
+        ("portability", "learn"),
+        ("multi_hop_easy", "learn"),
+        ("learn_colors", "learn"),
+        ("paraphrase_2", "learn"),
+    ],
+)
+def test_the_name_of_own_probes_states_their_role(folder: Path, name: str, role: str) -> None:
     write(folder, GOOD)
-    write(folder, "prompt,target", "The sky is,blue", name="probes/colours.csv")
-    found = next(s for s in read(folder).probe_sets if s.name == "colours")
-    assert found.asks == "keep" and len(found.probes) == 1
+    write(folder, "prompt,target", "The sky is,blue", name=f"probes/{name}.csv")
+    found = next(s for s in read(folder).probe_sets if s.name == name)
+    assert found.asks == role and len(found.probes) == 1
+
+
+@pytest.mark.parametrize("name", ["colors", "multi", "newish", "keeper"])
+def test_own_probes_of_another_name_are_asked_about(folder: Path, name: str) -> None:
+    write(folder, GOOD)
+    write(folder, "prompt,target", "The sky is,blue", name=f"probes/{name}.csv")
+    told = refusal(folder)
+    assert "should its answers stay, or are they learned?" in told and f"{name}.csv" in told
 
 
 @pytest.mark.parametrize(
@@ -456,7 +478,7 @@ def test_own_probes_of_another_name_ask_to_keep(folder: Path) -> None:
 )
 def test_a_bad_probe_row_is_named_too(folder: Path, row: dict[str, Any]) -> None:
     write(folder, GOOD)
-    write(folder, row, name="probes/mine.jsonl")
+    write(folder, row, name="probes/keep_mine.jsonl")
     assert "mine.jsonl:1: " in refusal(folder)
 
 
@@ -528,19 +550,19 @@ def test_an_own_set_may_have_the_name_of_a_set_that_the_rows_do_not_make(folder:
 
 def test_hidden_files_and_folders_are_no_probe_sets(folder: Path) -> None:
     write(folder, GOOD)
-    write(folder, QUESTION, name="probes/x.jsonl")
+    write(folder, QUESTION, name="probes/keep_x.jsonl")
     before = folder_digest(folder)
     (folder / "probes" / "._x.jsonl").write_bytes(b"\0\5\26\7")
     (folder / "probes" / "part.jsonl").mkdir()
-    assert {s.name for s in read(folder).probe_sets} >= {"x"}
+    assert {s.name for s in read(folder).probe_sets} >= {"keep_x"}
     assert folder_digest(folder) == before
 
 
 def test_two_files_of_one_probe_set_are_not_guessed_between(folder: Path) -> None:
     write(folder, GOOD)
-    write(folder, QUESTION, name="probes/x.jsonl")
-    write(folder, "prompt,target", "The sky is,red", name="probes/x.csv")
-    assert "x.csv and x.jsonl" in refusal(folder)
+    write(folder, QUESTION, name="probes/keep_x.jsonl")
+    write(folder, "prompt,target", "The sky is,red", name="probes/keep_x.csv")
+    assert "x.csv and keep_x.jsonl" in refusal(folder)
 
 
 def test_a_prompt_is_identified_by_its_text_and_labeled_by_subject_and_relation(

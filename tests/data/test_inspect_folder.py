@@ -118,7 +118,7 @@ def test_own_sets_have_their_roles_and_other_files_are_named(folder: Path) -> No
     findings = inspect_folder(folder, [read_folder(folder, "day", "sentinel", name="mine")])
     texts = {f.text.split("; ")[0]: (f.kind, f.total) for f in findings if f.kind != "unread_files"}
     assert texts == {
-        "Own probe set 'portability' has the role of 'invariant' (keep)": ("own_probe_set", 2),
+        "Own probe set 'portability' has the role of 'portability' (learn)": ("own_probe_set", 2),
         "Own probe set 'new_easy' has the role of 'new' (learn)": ("own_probe_set", 2),
     }
     assert found(folder)["unread_files"] == (1, ("x.json",))

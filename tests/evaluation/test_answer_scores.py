@@ -100,10 +100,10 @@ def test_a_mean_is_over_the_probes_that_have_the_score() -> None:
     rows = [
         Prediction("a", "x", 1.0, 1.0, 1.0, -1.0, success=1.0, magnitude=0.5, contains=1.0),
         Prediction("b", "x", 0.0, 0.0, 0.0, -1.0, success=0.0, magnitude=-0.25),
-        Prediction("c", "x", 0.0, 0.0, 0.0, -1.0, unchanged=1.0, unchanged_tokens=0.5),
+        Prediction("c", "x", 0.0, 0.0, 0.0, -1.0, same_answer=1.0, same_tokens=0.5),
     ]
     score = mean_score("new", "2024", rows)
     assert (score.success, score.magnitude, score.contrast_n) == (50.0, 12.5, 2)
-    assert (score.unchanged, score.unchanged_tokens, score.unchanged_n) == (100.0, 50.0, 1)
+    assert (score.same_answer, score.same_tokens, score.same_n) == (100.0, 50.0, 1)
     assert score.contains == pytest.approx(100 / 3)
     assert (score.old_em, score.old_n) == (None, 0)

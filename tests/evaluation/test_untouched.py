@@ -15,7 +15,7 @@ def answer(text: str, likeliest: tuple[int, ...], id: str = "a") -> Prediction:
 
 
 @pytest.mark.parametrize(
-    ("text", "tokens", "unchanged", "share"),
+    ("text", "tokens", "same", "share"),
     [
         ("Bo", (1, 2), 1.0, 1.0),
         ("the bo!", (1, 2), 1.0, 1.0),  # the same answer to exact match
@@ -24,14 +24,14 @@ def answer(text: str, likeliest: tuple[int, ...], id: str = "a") -> Prediction:
     ],
 )
 def test_unchanged_is_the_same_as_before_right_or_wrong(
-    text: str, tokens: tuple[int, ...], unchanged: float, share: float
+    text: str, tokens: tuple[int, ...], same: float, share: float
 ) -> None:
     known = UntouchedAnswers()
     known.add("locality", [answer("Bo", (1, 2))])
     found, unknown = known.compare("locality", [answer(text, tokens), answer(text, tokens, id="b")])
-    assert (found.unchanged, found.unchanged_tokens) == (unchanged, share)
-    assert unknown.unchanged is None
-    assert known.compare("other", [answer(text, tokens)])[0].unchanged is None
+    assert (found.same_answer, found.same_tokens) == (same, share)
+    assert unknown.same_answer is None
+    assert known.compare("other", [answer(text, tokens)])[0].same_answer is None
 
 
 def test_the_answers_of_a_run_are_read_from_its_first_row(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_the_answers_of_a_run_are_read_from_its_first_row(tmp_path: Path) -> Non
     known = UntouchedAnswers()
     known.read(Run(tmp_path))
     [found] = known.compare("locality", [answer("Bo", (1, 9))])
-    assert (found.unchanged, found.unchanged_tokens) == (1.0, 0.5)
+    assert (found.same_answer, found.same_tokens) == (1.0, 0.5)
 
 
 def test_answers_without_tokens_are_of_an_earlier_version(tmp_path: Path) -> None:
@@ -52,4 +52,4 @@ def test_answers_without_tokens_are_of_an_earlier_version(tmp_path: Path) -> Non
     (tmp_path / SAMPLES).write_text(json.dumps(row) + "\n", encoding="utf-8")
     known = UntouchedAnswers()
     known.read(Run(tmp_path))
-    assert known.compare("locality", [answer("Bo", (1, 2))])[0].unchanged is None
+    assert known.compare("locality", [answer("Bo", (1, 2))])[0].same_answer is None

@@ -68,7 +68,7 @@ def test_each_row_evaluates_its_own_edit_alone(runner: Runner) -> None:
     for number in range(4):
         own = [s for s in samples if s["after"] == f"edit-{number + 1}"]
         assert {cases[s["id"]] for s in own} == {str(number)} and len(own) == 2
-    assert all(s["unchanged"] == 1 for s in samples if s["after"] == "base" and s["likeliest"])
+    assert all(s["same_answer"] == 1 for s in samples if s["after"] == "base" and s["likeliest"])
 
 
 def test_probes_are_resampled_by_edit(runner: Runner) -> None:

@@ -99,7 +99,7 @@ def test_a_stopped_run_ends_with_the_same_answers(
     assert answers(resumed) == answers(whole)
     assert resumed.scores()["summary"] | {"kar": 0} == whole.scores()["summary"] | {"kar": 0}
     first = [s for s in resumed.run.read_lines("samples.jsonl") if s["probe_set"] != "updated"]
-    assert all(s["unchanged"] is not None for s in first if s["probe_set"] == "neighborhood")
+    assert all(s["same_answer"] is not None for s in first if s["probe_set"] == "neighborhood")
 
 
 @pytest.mark.parametrize(
