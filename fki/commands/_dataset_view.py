@@ -1,6 +1,7 @@
 """Tables and progress bars of `fki download`: known datasets, their contents, their checksums."""
 
 import os
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 PRESET = "t5_recadam"  # of the suggested command
 MAX_QUOTED = 80  # characters of an answer in a note
+SHOWN_QUESTIONS = 10  # of a checked dataset
 VERSIONS: tuple[Version, ...] = ("day", "month", "quarter")  # shown; others cut the same facts
 
 
@@ -85,9 +87,28 @@ def check_folder(folder: Path, show: Show) -> None:
         )
     if faults:
         raise DataError("\n".join(faults))
+    show_questions(streams[-1], show)
     show.data(folder=str(folder), ok=True)
     show.note(f"{folder}: no faults found.")
     suggest_training(str(folder), streams, show)
+
+
+def show_questions(stream: "Stream", show: Show) -> None:
+    """Show some probes of each set as they are asked, at most SHOWN_QUESTIONS."""
+    per_set = max(1, SHOWN_QUESTIONS // max(1, len(stream.probe_sets)))
+    table = make_table("probe set", "question", "answers")
+    for probe_set in stream.probe_sets[:SHOWN_QUESTIONS]:
+        probes = chain.from_iterable(probe_set.by_period.values())
+        for probe in islice(probes, per_set):
+            answers = " | ".join(probe.answers)
+            table.add_row(probe_set.name, shorten(probe.source), shorten(answers))
+            show.data(probe_set=probe_set.name, question=probe.source, answers=[*probe.answers])
+    show.table(table)
+
+
+def shorten(text: str) -> str:
+    """The text, cut to MAX_QUOTED characters."""
+    return text if len(text) <= MAX_QUOTED else f"{text[: MAX_QUOTED - 1]}…"
 
 
 def suggest_training(dataset: str, streams: "list[Stream]", show: Show) -> None:

@@ -8,6 +8,7 @@ All faulty rows are reported before training starts. A `relations.json` may cont
 import hashlib
 import json
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
@@ -336,4 +337,28 @@ def _place_probes(
         return replace(probe, period=periods[bisect_right(starts, last) - 1].name)
 
     asked = (p for p in probes.probes if not (cases and p.case) or p.case in cases)
-    return ProbeSet.of(probes.name, probes.asks, map(place, asked))
+    order = {period.name: number for number, period in enumerate(periods)}
+    return ProbeSet.of(probes.name, probes.asks, _end_probes([*map(place, asked)], order))
+
+
+def _end_probes(probes: Sequence[Probe], order: Mapping[str, int]) -> Iterable[Probe]:
+    """The probes; one of an edit ends where a later edit answers the same question anew.
+
+    Args:
+        order: the number of each period, by name.
+    """
+    later: dict[str, list[Probe]] = defaultdict(list)
+    for probe in probes:
+        if probe.case and probe.period != BASE:
+            later[normalize_text(probe.source)].append(probe)
+    for probe in probes:
+        same = later[normalize_text(probe.source)] if probe.case else []
+        ends = [
+            order[other.period]
+            for other in same
+            if probe.period != BASE
+            and order[other.period] > order[probe.period]
+            and other.answers != probe.answers
+        ]
+        names = [*order]
+        yield replace(probe, until=names[min(ends)]) if ends else probe

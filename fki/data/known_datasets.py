@@ -91,5 +91,60 @@ KNOWN_DATASETS = {
             "apache-2.0",
             "hub:Yova/templama",
         ),
+        KnownDataset(
+            "knowedit",
+            "edits with locality and portability, in the files of EasyEdit (Zhang et al., 2024)",
+            "https://github.com/zjunlp/EasyEdit",
+            "mit",
+        ),
+        KnownDataset(
+            "mquake",
+            "edits and the multi-hop questions that they change (Zhong et al., 2023)",
+            "https://github.com/princeton-nlp/MQuAKE",
+            "mit",
+        ),
+        KnownDataset(
+            "rippleedits",
+            "edits, what follows from them and what stays (Cohen et al., 2024)",
+            "https://github.com/edenbiran/RippleEdits",
+            "mit",
+        ),
+        KnownDataset(
+            "wikibigedit",
+            "half a million changes of Wikidata in eight steps of 2024 (Thede et al., 2025)",
+            "https://github.com/ExplainableML/WikiBigEdit",
+            "apache-2.0",
+            "hub:lukasthede/WikiBigEdit",
+        ),
+        KnownDataset(
+            "pat_questions",
+            "questions about the present with answers of three dates (Meem et al., 2024)",
+            "https://github.com/jannatmeem95/PAT-Questions",
+            "unknown",
+        ),
+        KnownDataset(
+            "realtimeqa",
+            "weekly multiple-choice questions on the news since 2020 (Kasai et al., 2022)",
+            "https://github.com/realtimeqa/realtimeqa_public",
+            "unknown",
+        ),
+        KnownDataset(
+            "freshqa",
+            "questions with changing answers and false premises (Vu et al., 2023)",
+            "https://github.com/freshllms/freshqa",
+            "apache-2.0",
+        ),
+        KnownDataset(
+            "situatedqa",
+            "questions whose answers depend on the date (Zhang and Choi, 2021)",
+            "https://github.com/mikejqzhang/SituatedQA",
+            "unknown",
+        ),
+        KnownDataset(
+            "streamingqa",
+            "questions on fourteen years of news (Liska et al., 2022)",
+            "https://github.com/google-deepmind/streamingqa",
+            "cc-by-4.0",
+        ),
     )
 }

@@ -38,7 +38,7 @@ class RowCollector:
         key = "answers" if table.startswith("probes/") else "target"
         answers = [answers] if isinstance(answers, str) else list(answers or [])
         row = {"prompt": prompt, key: answers, **more}
-        columns = [name for name in (key, "aliases", "old_answers") if name in row]
+        columns = [name for name in (key, "aliases", "old_answers", "distractors") if name in row]
         return self._add(table, row, lambda: _check_prompt(row, columns))
 
     def check_prompt(self, table: str, prompt: str, target: str) -> bool:

@@ -160,9 +160,162 @@ def counterfact(folder: Path) -> None:
     whole_json(folder / "counterfact.json", [row])
 
 
+def knowedit(folder: Path) -> None:
+    row = {
+        "subject": "Ann Lee",
+        "prompt": "The home of Ann Lee is",
+        "target_new": ["Zeta", "Z."],
+        "ground_truth": [["Alpha"]],
+        "rephrase_prompt": "Where does Ann Lee live?",
+        "portability": {
+            "Reasoning": [{"prompt": "The land of Ann Lee's home is", "ground_truth": [["Eden"]]}],
+            "Subject_Aliasing": [{"prompt": "The home of A. Lee is", "ground_truth": ["Zeta"]}],
+        },
+        "locality": {
+            "Relation_Specificity": [
+                {"prompt": "The gender of Ann Lee is", "ground_truth": [["female", "woman"]]}
+            ]
+        },
+    }
+    same = row | {"target_new": "Alpha"}
+    whole_json(folder / "benchmark" / "recent_test.json", [row, same])
+
+
+def mquake(folder: Path) -> None:
+    def rewrite(subject: str, new: str, old: str) -> dict[str, Any]:
+        return {
+            "prompt": "{} is led by",
+            "subject": subject,
+            "relation_id": "P6",
+            "question": f"Who leads {subject}?",
+            "target_new": {"str": new},
+            "target_true": {"str": old},
+        }
+
+    case = {
+        "case_id": 1,
+        "requested_rewrite": [rewrite("Aland", "Zed", "Ann"), rewrite("Bland", "Yves", "Bo")],
+        "questions": ["Who is the mother of the head of Aland?", "Whose child leads Aland?"],
+        "new_answer": "Dee",
+        "new_answer_alias": ["D."],
+    }
+    other = case | {"case_id": 2, "questions": ["Who is Ed's mother?"], "new_answer": "Flo"}
+    other["requested_rewrite"] = [rewrite("Aland", "Ed", "Ann")]
+    whole_json(folder / "MQuAKE-CF-3k-v2.json", [case, other])
+
+
+def rippleedits(folder: Path) -> None:
+    def test(prompt: str, *answers: str) -> dict[str, Any]:
+        found = [{"value": answers[0], "aliases": [*answers[1:]]}] if answers else []
+        return {"test_queries": [{"prompt": prompt, "answers": found}], "test_condition": "OR"}
+
+    entry = {
+        "example_type": "popular",
+        "edit": {
+            "prompt": "The name of the head of Aland is Zed the Great.",
+            "subject_id": "Q1",
+            "relation": "HEAD",
+            "previous_fact": {"prompt": "The name of the head of Aland is Ann."},
+        },
+        "Relation_Specificity": [test("The name of the capital of Aland is", "Arbor", "Arborton")],
+        "Logical_Generalization": [test("Zed the Great is the head of", "Aland")],
+        "Subject_Aliasing": [],
+        "Compositionality_I": [test("The mother of the head of Aland is", "Eve"), test("Who is")],
+        "Compositionality_II": [],
+        "Forgetfulness": [],
+    }
+    whole_json(folder / "popular.json", [entry])
+    new = {"prompt": "The name of the child of Bo is Cy.", "subject_id": "Q2", "relation": "CHILD"}
+    whole_json(folder / "recent.json", [{"example_type": "recent", "edit": new}])
+
+
+def wikibigedit(folder: Path) -> None:
+    row = {
+        "tag": "new",
+        "subject": "Aland",
+        "update": "Who leads Aland?",
+        "ans": "Zed",
+        "rephrase": "Aland is led by whom?",
+        "personas": "Pray tell, who leads Aland?",
+        "loc": "Who leads Bland?",
+        "loc_ans": "Bo",
+    }
+    hop = {"mhop": "Who is the mother of the head of Aland?", "mhop_ans": "Eve"}
+    whole_json(folder / "wiki_big_edit_20240201_20240220.json", [row | hop])
+    eden = {"update": "Who leads Eden?", "rephrase": "Eden, led by?", "personas": "Eden's head?"}
+    later = [row | {"tag": "update", "ans": "Yves"}, row | eden]
+    whole_json(folder / "wiki_big_edit_20240220_20240301.json", later)
+
+
+def pat_questions(folder: Path) -> None:
+    def asked(answer: str, question: str = "Who is the head of Aland currently?") -> dict[str, Any]:
+        subject = {"subject": "Q1", "subLabel": "Aland"}
+        row = {"question": question, "subject": subject, "text answers": [answer]}
+        return {question: row | {"relations": ["P6"]}}
+
+    unlabeled = asked("http://www.wikidata.org/.well-known/genid/1", "Who is x currently?")
+    for month, answer in (("Dec2021", "Ann"), ("Dec2023", "Bo"), ("March2024", "Bo")):
+        whole_json(folder / month / "PAT-singlehop.json", asked(answer) | unlabeled)
+        hop = asked(f"mother of {answer}", "Who is the mother of the head of Aland?")
+        whole_json(folder / month / "PAT-multihop.json", hop)
+
+
+def realtimeqa(folder: Path) -> None:
+    row = {
+        "question_id": "20200103_0",
+        "question_date": "2020/01/03",
+        "question_sentence": "Who won the prize?",
+        "choices": ["Ann", "Bo", "Cy", "Dee"],
+        "answer": ["1"],
+    }
+    lines(folder / "2020" / "20200103_qa.jsonl", [row, row | {"answer": ["9"]}])
+    later = row | {"question_date": "2020/02/07", "question_sentence": "Who lost?"}
+    lines(folder / "2020" / "20200207_qa.jsonl", [later])
+    lines(folder / "2020" / "20200207_qa_nota.jsonl", [later])
+
+
+def freshqa(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    head = "Warning: do not click,,,,\n,,,,\n"
+    names = "id,split,question,effective_year,false_premise,fact_type,answer_0,answer_1,note\n"
+    for date, leader in (("05062024", "Ann"), ("05132024", "Bo")):
+        rows = (
+            f"0,TEST,Who leads Aland?,2024,FALSE,fast-changing,{leader},{leader} Lee,\n"
+            "1,TEST,Who was first on Mars?,before 2022,TRUE,never-changing,Nobody was there.,,\n"
+            ",,,,,,,,\n"
+        )
+        (folder / f"FreshQA_v{date}.csv").write_text(head + names + rows, encoding="utf-8")
+
+
+def situatedqa(folder: Path) -> None:
+    def asked(answer: str, date: str) -> dict[str, Any]:
+        more = {"edited_question": f"who leads aland as of {date}", "date_type": "start"}
+        return {"question": "who leads aland", "date": date, "answer": [answer, answer], **more}
+
+    lines(folder / "temp.train.jsonl", [asked("Ann", "2018"), asked("Ann", "2019")])
+    lines(folder / "temp.test.jsonl", [asked("Bo", "December 13, 2020"), asked("Bo", "soon")])
+
+
+def streamingqa(folder: Path) -> None:
+    row = {
+        "question": "Who won the prize?",
+        "answers": ["Ann", "A. Lee"],
+        "answers_additional": "",
+        "evidence_ts": 1578009600,
+        "recent_or_past": "recent",
+    }
+    lines(folder / "streaminqa_train.jsonl", [row])
+    lines(folder / "streaminqa_valid.jsonl", [row | {"question": "Who lost?", "answers": ["Bo"]}])
+    lines(folder / "streaminqa_eval.jsonl", [row | {"question": "Who was there?"}])
+
+
 WRITERS = {
     f.__name__: f
-    for f in (ckl, temporalwiki, cfinjectbench, lama, zsre, counterfact, popqa, templama)
+    for f in (
+        *(ckl, temporalwiki, cfinjectbench, lama, zsre, counterfact, popqa, templama),
+        *(knowedit, mquake, rippleedits, wikibigedit),
+        *(pat_questions, realtimeqa, freshqa, situatedqa, streamingqa),
+    )
 }
 SETS = {  # periods, and probes by set
     "ckl": (1, {"invariant": 1, "updated": 1, "new": 1, "new_easy": 1}),
@@ -173,6 +326,22 @@ SETS = {  # periods, and probes by set
     "counterfact": (1, {"updated": 1, "paraphrase": 1, "neighborhood": 1}),
     "popqa": (1, {"new": 2, "paraphrase": 2}),
     "templama": (2, {"initial": 1, "updated": 2}),
+    "knowedit": (1, {"updated": 1, "paraphrase": 1, "portability": 2, "locality": 1}),
+    "mquake": (1, {"updated": 2, "paraphrase": 2, "multi_hop": 2}),
+    "rippleedits": (
+        1,
+        {"updated": 1, "new": 1, "portability": 1, "multi_hop": 1, "locality": 1},
+    ),
+    "wikibigedit": (
+        2,
+        {"updated": 1, "new": 2, "paraphrase": 3, "paraphrase_personas": 3, "multi_hop": 1}
+        | {"locality": 3},
+    ),
+    "pat_questions": (1, {"updated": 1, "multi_hop": 1}),
+    "realtimeqa": (2, {"new": 2}),
+    "freshqa": (1, {"updated": 1, "keep_false_premise": 1}),
+    "situatedqa": (2, {"new": 1, "updated": 1}),
+    "streamingqa": (1, {"new": 2, "learn_recent": 1}),
 }
 DROPPED = {
     "ckl": {"stream: an empty prompt, answer or text": 1, "probes/invariant: a duplicate": 1},
@@ -183,6 +352,25 @@ DROPPED = {
     "counterfact": {},
     "popqa": {},
     "templama": {"stream: an empty prompt, answer or text": 1},
+    "knowedit": {"stream: the new answer is the old one": 1},
+    "mquake": {
+        "stream: an edit that contradicts an earlier edit": 1,
+    },
+    "rippleedits": {"probes/multi_hop: an empty prompt, answer or text": 1},
+    "wikibigedit": {},
+    "pat_questions": {
+        "stream: an empty prompt, answer or text": 3,
+        "stream: the answer of the snapshot before": 1,
+        "probes/multi_hop: of the first snapshot, before the stream": 1,
+        "probes/multi_hop: a duplicate": 1,
+    },
+    "realtimeqa": {
+        "stream: an answer that is the number of no choice": 1,
+        "20200207_qa_nota.jsonl: a file of another setting, not read": 1,
+    },
+    "freshqa": {"probes/keep_false_premise: a duplicate": 1},
+    "situatedqa": {"stream: an unreadable date": 1},
+    "streamingqa": {},
 }
 
 

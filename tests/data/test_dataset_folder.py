@@ -419,7 +419,9 @@ def test_a_probe_belongs_to_the_period_that_its_date_falls_in(folder: Path, writ
 def test_a_probe_of_a_quarter_is_asked_after_all_of_its_days(folder: Path) -> None:
     later = GOOD | {"object": "c", "start": "2023-03-05"}
     write(folder, GOOD, later, GOOD | {"object": "d", "start": "2023-07-01"})
-    write(folder, {"prompt": "x is", "target": "a", "period": "2023-Q1"}, name="probes/keep_own.jsonl")
+    write(
+        folder, {"prompt": "x is", "target": "a", "period": "2023-Q1"}, name="probes/keep_own.jsonl"
+    )
     found = read_folder(folder, "day", "sentinel", name="mine")
     periods = [p.period for s in found.probe_sets if s.name == "keep_own" for p in s.probes]
     assert periods == ["2023-03-05"]

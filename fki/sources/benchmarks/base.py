@@ -186,21 +186,26 @@ class BenchmarkCollector(RowCollector):
     def merge_rows(self) -> None:
         """Merge the rows of one table that ask the same question on the same date.
 
-        Each of their answers counts: otherwise, one of two probes would always be wrong.
+        Each of their answers counts: otherwise, one of two probes would always be wrong. The probes
+        of different edits stay, each with all answers.
         """
         for table, rows in self.tables.items():
             if "text" in next(iter(rows), {}):
                 continue  # documents
+            asked: dict[tuple[str, ...], Row] = {}  # with the answers of all edits
             merged: dict[tuple[str, ...], Row] = {}
             for row in rows:
-                first = merged.setdefault(_question_key(row), row)
-                if first is not row:
-                    is_new = _add_answers(first, row)
+                key = _question_key(row)
+                case = str(row.get("case_id", "")) if table.startswith("probes/") else ""
+                is_first = (*key, case) not in merged
+                merged.setdefault((*key, case), row)
+                first = asked.setdefault(key, dict(row))
+                is_new = _add_answers(first, row)
+                if not is_first:
                     self.drop(table, MERGED if is_new else DUPLICATE)
-            if len(merged) < len(rows):
-                self.tables[table] = RowSpool()
-                for row in merged.values():
-                    self.tables[table].append(row)
+            self.tables[table] = RowSpool()
+            for (*question, _), row in merged.items():
+                self.tables[table].append(_with_answers(row, asked[tuple(question)]))
 
     def note_unread(self, *patterns: str) -> None:
         """Note and count the files that match a pattern and that the reader has not used."""
@@ -251,6 +256,17 @@ def _add_answers(row: Row, other: Row) -> bool:
     if left := [answer for answer in old if answer not in row[key]]:
         row["old_answers"] = left
     return len(row[key]) > len(before)
+
+
+def _with_answers(row: Row, all_of: Row) -> Row:
+    """The row with the answers of all rows with its question; a right answer is no distractor."""
+    names = ("answers", "target", "object", "aliases", "old_answers")
+    own = {name: all_of[name] for name in names if name in all_of}
+    row = {n: own.pop(n, v) for n, v in row.items() if n not in names or n in own} | own
+    if wrong := row.pop("distractors", []):
+        key = next(name for name in ("answers", "target", "object") if name in row)
+        wrong = [text for text in wrong if text not in _as_list(row[key])]
+    return row | ({"distractors": wrong} if wrong else {})
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -1,37 +1,20 @@
-"""ZsRE and CounterFact: edits of facts, without dates, in one period.
-
-The old answer of an edit is a base fact, so that its probe is `updated`. All edits are learned
-together, so those that contradict each other are skipped (`consistent_edits`).
+"""ZsRE and CounterFact: edits of facts, without dates.
 
 Checked against `dsets/zsre.py` and `dsets/counterfact.py` of kmeng01/rome (59b466e), MEND's
 `data_classes/zsre.py` in it (448f8fe), and rows that others quote.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
-from datetime import timedelta
 from typing import Any
 
-from fki.core.calendar import parse_date
 from fki.data.known_datasets import KNOWN_DATASETS
 from fki.data.row_files import read_table
+from fki.sources.benchmarks.add_edits import RULE, add_edits, case_name, usable_edits
 from fki.sources.benchmarks.base import Benchmark, BenchmarkCollector, text_at, value_at
-from fki.sources.benchmarks.consistent_edits import (
-    Edit,
-    distinct_edits,
-    fold_text,
-    select_edits,
-    select_kept,
-    select_rewordings,
-)
+from fki.sources.benchmarks.consistent_edits import Edit
 
 LOCALITY_PREFIX = "nq question: "  # before the unrelated questions of ZsRE
 NO_ANSWERS = ("attribute_prompts", "generation_prompts")  # prompts of CounterFact
-RULE = (
-    "The benchmark applies one edit at a time; here, all edits are learned together. An edit is "
-    "skipped if an earlier edit has another target for the same prompt, or for {fact}. A probe is "
-    "skipped if a kept edit changes its answer."
-)
 
 
 def read_zsre(collector: BenchmarkCollector) -> None:
@@ -44,10 +27,11 @@ def read_zsre(collector: BenchmarkCollector) -> None:
     edits: list[Edit] = []
     for file in collector.find_files("*zsre*.json*", "structured_zeroshot*.jsonl"):
         required = ["input"] if "structured" in file.name.casefold() else ["src"]
-        for row in read_table(file, require=required):
-            edits += _usable(collector, _parse_zsre(collector, row))
+        for number, row in enumerate(read_table(file, require=required)):
+            case = case_name(row, number)
+            edits += usable_edits(collector, _parse_zsre(collector, row, case))
     collector.note_unread("structured_zeroshot*.jsonl")
-    _add_edits(collector, edits, "locality", {})
+    add_edits(collector, edits, "locality", {})
     collector.notes += [
         "The target of an edit is the first of `answers`, as in ROME, MEMIT and AlphaEdit "
         "(`--target answers`); no base fact has another answer."
@@ -60,7 +44,7 @@ def read_zsre(collector: BenchmarkCollector) -> None:
     ]
 
 
-def _parse_zsre(collector: BenchmarkCollector, row: dict[str, Any]) -> Edit:
+def _parse_zsre(collector: BenchmarkCollector, row: dict[str, Any], case: str) -> Edit:
     outputs = value_at(row, "output")
     answers = collector.texts("base", row.get("answers")) or [
         text for output in (outputs if isinstance(outputs, list) else [])
@@ -76,12 +60,13 @@ def _parse_zsre(collector: BenchmarkCollector, row: dict[str, Any]) -> Edit:
         next(iter(answers if is_rome else others), ""),
         () if is_rome else tuple(answers),
         subject,
+        case=case,
         fact=(subject, answers[0]) if subject and answers and not is_rome else (),
         rewordings=tuple(
             text for name in rewordings
             for text in collector.texts("probes/paraphrase", row.get(name))
         ),
-        kept=tuple((asked, answer) for answer in kept) if row.get("loc") else (),
+        kept=((asked, *kept),) if row.get("loc") else (),
     )  # fmt: skip
 
 
@@ -93,12 +78,12 @@ def read_counterfact(collector: BenchmarkCollector) -> None:
         for row in read_table(file, require=["requested_rewrite"]):
             if relation := text_at(row, "requested_rewrite", "relation_id"):
                 templates[relation].add(text_at(row, "requested_rewrite", "prompt"))
-            edits += _usable(collector, _parse_counterfact(collector, row))
+            edits += usable_edits(collector, _parse_counterfact(collector, row))
             for name in NO_ANSWERS:
                 prompts = collector.texts(name, row.get(name))
                 collector.dropped[f"{name}: a prompt without an answer"] += len(prompts)
     collector.note_unread("multi_counterfact*.json")
-    _add_edits(collector, edits, "neighborhood", templates)
+    add_edits(collector, edits, "neighborhood", templates)
     collector.notes += [
         "The edits are made up. `neighborhood` probes facts that an edit must not change.",
         RULE.format(fact="the same subject and relation"),
@@ -113,7 +98,6 @@ def _parse_counterfact(collector: BenchmarkCollector, row: dict[str, Any]) -> Ed
         text_at(rewrite, name, "str") or text_at(rewrite, name)
         for name in ("target_true", "target_new")
     )
-    case = row.get("case_id")
     neighbors = collector.texts("probes/neighborhood", row.get("neighborhood_prompts"))
     return Edit(
         text_at(rewrite, "prompt").replace("{}", subject),
@@ -121,67 +105,11 @@ def _parse_counterfact(collector: BenchmarkCollector, row: dict[str, Any]) -> Ed
         (true,),
         subject,
         relation,
-        str(case) if isinstance(case, int | str) else "",
+        case_name(row),
         (subject, relation) if subject and relation else (),
         tuple(collector.texts("probes/paraphrase", row.get("paraphrase_prompts"))),
         tuple((question, true) for question in neighbors),
     )
-
-
-def _usable(collector: BenchmarkCollector, edit: Edit) -> Iterator[Edit]:
-    """The edit, if it has a prompt and a target and changes an answer; any other is counted."""
-    if not collector.check_prompt("stream", edit.prompt, edit.target):
-        return
-    if fold_text(edit.target) in map(fold_text, edit.old):
-        collector.drop("stream", "the new answer is the old one")
-    else:
-        yield edit
-
-
-def _add_edits(
-    collector: BenchmarkCollector,
-    edits: list[Edit],
-    kept_set: str,
-    templates: Mapping[str, Collection[str]],
-) -> None:
-    """Add the edits that can be learned together, their previous answers and their probes.
-
-    Args:
-        kept_set: the probe set of the questions that an edit must not change.
-        templates: the prompts of a relation, with {} for the subject.
-    """
-    dropped, before = collector.dropped, _day_before(collector.date)
-    selected = select_edits(edits, dropped)
-    for edit in distinct_edits(selected, dropped):
-        for answer in edit.old[:1]:
-            collector.add_prompt("base", edit.prompt, answer, date=before, **_labels(edit))
-        collector.add_prompt(
-            "stream", edit.prompt, edit.target, date=collector.date, **_labels(edit)
-        )
-    for edit, question in select_rewordings(selected, dropped):
-        more = {"period": collector.date, **_labels(edit)}
-        collector.add_prompt("probes/paraphrase", question, edit.target, **more)
-    same_facts = [
-        template.replace("{}", edit.subject)
-        for edit in selected
-        for template in templates.get(edit.relation, ())
-    ]
-    reason = f"probes/{kept_set}: an edit changes its answer"
-    for edit, question, answer in select_kept(selected, same_facts, reason, dropped):
-        collector.add_prompt(f"probes/{kept_set}", question, answer, **_labels(edit))
-    if collector.tables["base"]:
-        collector.notes.append(f"Base facts are the answers before the edits, dated {before}.")
-
-
-def _labels(edit: Edit) -> dict[str, str]:
-    """The columns that name the edit of a row; `fki compare` resamples by `subject`."""
-    labels = {"subject": edit.subject, "relation": edit.relation, "case_id": edit.case}
-    return {name: text for name, text in labels.items() if text}
-
-
-def _day_before(day: str) -> str:
-    """The day before, the date of the old answers."""
-    return (parse_date(day)[0] - timedelta(days=1)).isoformat()
 
 
 ZSRE = Benchmark(

@@ -1,6 +1,7 @@
 """Reads the cells of other people's tables as texts and answers."""
 
 import math
+import re
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -8,18 +9,47 @@ from typing import Any
 from fki.data.row_files import Cells
 
 PLAIN_RANGE = (1e-7, 1e21)  # of numbers without an exponent, as in JavaScript
+INDEXED = re.compile(r"(.+)\[(.+)\]")  # choices[answer]
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SEVERAL, OBJECT, NO_TEXT = "several values", "an object, not a text", "no text"
 
 
 def get_cell(cells: Cells, path: str) -> Any:
-    """The value of a column, or of a field within it: `answers.text`; None if it is missing."""
+    """The value of a column; None if it is missing.
+
+    `answers.text` is a field within a column. `a|b` has the values of several columns, without the
+    empty ones. `choices[answer]` is the element of a list whose number is in another column: from
+    0, or a letter from A.
+    """
     if path in cells:
         return cells[path]
+    if "|" in path:
+        found = [get_cell(cells, part) for part in path.split("|")]
+        return [value for value in found if value not in (None, "", [])]
+    if indexed := INDEXED.fullmatch(path):
+        return _get_element(get_cell(cells, indexed[1]), unwrap(get_cell(cells, indexed[2])))
     column, *inner = path.split(".")
     value = cells.get(column)
     for part in inner:
         value = _get_field(value, part)
     return value
+
+
+def columns_of(path: str) -> list[str]:
+    """The columns that a path reads."""
+    parts: list[str] = []
+    for part in path.split("|"):
+        indexed = INDEXED.fullmatch(part)
+        parts += indexed.groups() if indexed else [part]
+    return parts
+
+
+def _get_element(values: Any, number: Any) -> Any:
+    """The element of a list by its number, from 0, or by a letter; None if there is none."""
+    text = str(number).strip()
+    place = int(text) if text.isdecimal() else LETTERS.find(text.upper()) if len(text) == 1 else -1
+    is_there = isinstance(values, list) and 0 <= place < len(values)
+    return values[place] if is_there else None
 
 
 def _get_field(value: Any, part: str) -> Any:

@@ -4,7 +4,8 @@ Facts have subject, relation, object, date (or start) and optionally end; prompt
 target, date; documents have text, date and optionally title, id. `old` is the answer before; it
 becomes a base fact, so that the probe is `updated`. The column `answers.text` is the field `text`
 of the column `answers`. The subject of a prompt replaces its `{}`. A relation that is a property
-number of Wikidata, P6, has the wordings of fki's table.
+number of Wikidata, P6, has the wordings of fki's table. `paraphrase`, `locality` and `portability`
+have questions of their own for probe sets, `distractors` the wrong choices of a question.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,20 +27,36 @@ from fki.net.hub import card_license, read_card
 from fki.net.resolve_source import SourceRecord
 from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.row_collector import RowCollector
-from fki.sources.tables.cells import NO_TEXT, get_cell, read_answers, read_text, unwrap
+from fki.sources.tables.cells import (
+    NO_TEXT,
+    columns_of,
+    get_cell,
+    read_answers,
+    read_text,
+    unwrap,
+)
 from fki.sources.tables.hub_layout import TableSelection, select_files
 from fki.sources.wikidata.relations import load_relations
 
+PROBES = {  # the answers of a probe set's questions: those of the row, or of a role
+    "paraphrase": "",
+    "locality": "locality_answer",
+    "portability": "portability_answer",
+}
+PROBE_ROLES = (*PROBES, *filter(None, PROBES.values()))
+MORE = ("old", "aliases", "distractors", "case", *PROBE_ROLES)
 ROW_KINDS = {  # required columns of each kind of row, beside its date, and optional ones
     "text": (("text",), ("title", "id")),
-    "prompt": (("prompt", "target"), ("old", "subject")),
-    "subject": (("subject", "relation", "object"), ("end", "old")),
+    "prompt": (("prompt", "target"), ("subject", "relation", *MORE)),
+    "subject": (("subject", "relation", "object"), ("end", *MORE)),
 }
 ROLES = (
-    *("subject", "relation", "object", "date", "start", "end", "old"),
+    *("subject", "relation", "object", "date", "start", "end"),
     *("prompt", "target", "text", "title", "id"),
+    *MORE,
 )
-LIST_COLUMNS = ("object", "target", "old")  # roles with one answer or several
+LIST_COLUMNS = ("object", "target", "aliases", "distractors")  # with one answer or several
+OPTIONAL = ("title", "id", "aliases", "distractors", "case")
 SLOT = "{}"  # of the subject, in the prompts of CounterFact and others
 NO_SUBJECT, SEVERAL_BLANKS = "a prompt with {} and no subject", "a prompt with several blanks"
 RAGGED = "more cells than the header"
@@ -131,13 +148,14 @@ def draft_dataset(
         table = table or {("date" if o == "start" else o): o for o in ROLES if o in present}
         _check_columns(table, present, file, date)
         order = DayOrder(partial(_iter_dates, source.files[file], file, table, expected))
-        for cells in read_table(
+        rows = read_table(
             source.files[file],
             file,
             expect=expected,
             on_ragged=lambda: collector.drop("stream", RAGGED),
-        ):
-            _add_row(collector, table, cells, date, order)
+        )
+        for number, cells in enumerate(rows):
+            _add_rows(collector, table, cells, number, date, order)
     if "stream" not in collector.tables:
         raise DataError(
             f"'{source.title}' contains no usable row"
@@ -172,7 +190,8 @@ def _check_columns(table: ColumnMapping, present: list[str], name: str, date: st
     """Raises DataError for a missing column, ConfigError for an incomplete mapping."""
     listed = f"{name} has the columns {', '.join(present) or '(none)'}."
     for column in table.values():
-        if column not in present and column.partition(".")[0] not in present:
+        paths = [] if column in present else columns_of(column)
+        if any(p not in present and p.partition(".")[0] not in present for p in paths):
             raise DataError(
                 f"Column '{column}' not found.{did_you_mean(column, present)} {listed}",
                 hint="Give --columns with existing columns.",
@@ -219,37 +238,140 @@ def _iter_dates(
         yield from (unwrap(get_cell(cells, column)) for column in columns)
 
 
-def _add_row(
-    collector: RowCollector, table: ColumnMapping, cells: Cells, date: str, order: DayOrder
+def _add_rows(
+    collector: RowCollector,
+    table: ColumnMapping,
+    cells: Cells,
+    number: int,
+    date: str,
+    order: DayOrder,
 ) -> None:
-    """Add a row, or count it with the reason why it is skipped."""
+    """Add the rows of a table's row: one, or as many as its question has elements."""
     raw = {role: get_cell(cells, column) for role, column in table.items()}
-    try:
-        day = _get_date(raw.pop("date", None), date, order)
-        end = _get_end(raw.pop("end", None), day, order)
-        old = _get_old(collector, table, raw.pop("old", None))
-        row = {role: _read_cell(value, role, table[role]) for role, value in raw.items()}
-        if "prompt" in row:
-            row["prompt"] = _fill_prompt(row["prompt"], row.pop("subject", ""))
-    except ValueError as error:
-        return collector.drop("stream", str(error))
+    for one in expand_lists(raw):
+        try:
+            row = _parse_row(collector, table, one, date, order)
+        except ValueError as error:
+            collector.drop("stream", str(error))
+            continue
+        _add_row(collector, row, number)
+
+
+def expand_lists(raw: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of lists in parallel: one for each element of a prompt, or of a fact's subject.
+
+    Each other list of that length has an element for each row. The objects of subjects must be
+    such a list; the target of several prompts may be one.
+    """
+    lists = {role: unwrap(value) for role, value in raw.items()}
+    asked = lists.get("prompt", lists.get("subject"))
+    if not isinstance(asked, list) or len(asked) < 2:
+        return [raw]
+    size = len(asked)
+    is_parallel = {r: isinstance(v, list) and len(v) == size for r, v in lists.items()}
+    if "prompt" not in raw and not is_parallel.get("object"):
+        return [raw]
+    return [
+        {role: lists[role][i] if is_parallel[role] else value for role, value in raw.items()}
+        for i in range(size)
+    ]
+
+
+class TableRow(NamedTuple):
+    """A row of a table, as texts."""
+
+    texts: dict[str, Any]  # by role
+    day: str
+    end: dict[str, str]
+    old: list[str]
+    probes: dict[str, list[tuple[str, list[str]]]]  # questions with answers, by probe set
+
+
+def _parse_row(
+    collector: RowCollector, table: ColumnMapping, raw: dict[str, Any], date: str, order: DayOrder
+) -> TableRow:
+    """Raises ValueError with the reason why the row cannot be used."""
+    raw = dict(raw)
+    day = _get_date(raw.pop("date", None), date, order)
+    end = _get_end(raw.pop("end", None), day, order)
+    old = _get_old(collector, table, raw.pop("old", None))
+    asked = {role: raw.pop(role) for role in PROBE_ROLES if role in raw}
+    is_label = {"subject", "relation"} if "prompt" in table else set()
+    row = {
+        role: _read_cell(value, role, table[role], is_optional=role in {*OPTIONAL, *is_label})
+        for role, value in raw.items()
+    }
+    if "prompt" in row:
+        row["prompt"] = _fill_prompt(row["prompt"], row.get("subject", ""))
+    right = [*row.get("target", row.get("object", ())), *(row.get("aliases") or ())]
+    probes = {name: list(_iter_questions(asked, name, right)) for name in PROBES if name in asked}
+    return TableRow(row, day, end, old, probes)
+
+
+def _iter_questions(
+    asked: Mapping[str, Any], name: str, right: list[str]
+) -> Iterator[tuple[str, list[str]]]:
+    """The questions of a probe set, each with its answers: the row's own, or those of a role."""
+    questions = read_answers(asked[name])
+    answers = unwrap(asked.get(PROBES[name])) if PROBES[name] else right
+    is_parallel = isinstance(answers, list) and len(answers) == len(questions) > 1
+    for number, question in enumerate(questions):
+        own = answers[number] if is_parallel and PROBES[name] else answers
+        yield question, read_answers(own)
+
+
+def _add_row(collector: RowCollector, parsed: TableRow, number: int) -> None:
+    """Add a row and its probes, whose case is that of the row, or its number."""
+    row, day = parsed.texts, parsed.day
     if "text" in row:
         more = {role: text for role in ("title", "id") if (text := row.get(role))}
-        return collector.add_document(row["text"], day, **more)
-    if "prompt" in row:
-        if old:
-            collector.add_prompt("base", row["prompt"], old, date=_day_before(day))
-        collector.add_prompt("stream", row["prompt"], row["target"], date=day)
+        collector.add_document(row["text"], day, **more)
         return
-    _add_wordings(collector, row["relation"])
-    if old:
-        collector.add_fact("base", row["subject"], row["relation"], old, start=_day_before(day))
-    collector.add_fact("stream", row["subject"], row["relation"], row["object"], start=day, **end)
+    labels = {"case_id": row.get("case") or str(number)} if parsed.probes or "case" in row else {}
+    aliases = {"aliases": row["aliases"]} if row.get("aliases") else {}
+    before = _day_before(day)
+    if "prompt" in row:
+        named = {role: text for role in ("subject", "relation") if (text := row.get(role))}
+        if parsed.old:
+            collector.add_prompt("base", row["prompt"], parsed.old, date=before, **named)
+        labels |= named
+        more = {**aliases, **labels}
+        collector.add_prompt("stream", row["prompt"], row["target"], date=day, **more)
+    else:
+        fact = row["subject"], row["relation"]
+        _add_wordings(collector, row["relation"])
+        if parsed.old:
+            collector.add_fact("base", *fact, parsed.old, start=before)
+        more = {**parsed.end, **aliases, **labels}
+        collector.add_fact("stream", *fact, row["object"], start=day, **more)
+        labels |= {"subject": row["subject"], "relation": row["relation"]}
+    _add_probes(collector, parsed, labels)
 
 
-def _read_cell(value: Any, role: str, column: str) -> Any:
+def _add_probes(collector: RowCollector, parsed: TableRow, labels: Mapping[str, str]) -> None:
+    row = parsed.texts
+    taught, choices = row.get("target", row.get("object", [])), row.get("distractors") or []
+    if choices and "prompt" in row:  # multiple choice, about the question itself
+        right = [*taught, *(row.get("aliases") or ())]
+        wrong = [text for text in choices if text not in right]
+        extra: dict[str, Any] = {"distractors": wrong} if wrong else {}
+        asked = "updated" if parsed.old else "new"
+        more = {"old_answers": parsed.old} if parsed.old else {}
+        collector.add_prompt(
+            f"probes/{asked}", row["prompt"], right, period=parsed.day, **extra, **more, **labels
+        )
+    for name, questions in parsed.probes.items():
+        is_kept = name == "locality"
+        rivals = taught if is_kept else parsed.old if name == "paraphrase" else []
+        for question, answers in questions:
+            wrong = [text for text in rivals if text not in answers]
+            extra = {"distractors": wrong} if wrong else {}
+            extra |= {} if is_kept else {"period": parsed.day}
+            collector.add_prompt(f"probes/{name}", question, answers, **extra, **labels)
+
+
+def _read_cell(value: Any, role: str, column: str, *, is_optional: bool) -> Any:
     """The text or answers of a cell. Raises ValueError with the column if it has none."""
-    is_optional = role in ("title", "id")
     try:
         found = read_answers(value) if role in LIST_COLUMNS else read_text(value)
     except ValueError as error:

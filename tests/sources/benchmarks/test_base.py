@@ -52,6 +52,15 @@ DATED = {
     "id": "Q1_P54_2020-2",
     "relation": "P54",
 }
+REWRITE = {
+    "prompt": "{} is led by",
+    "subject": "Aland",
+    "relation_id": "P6",
+    "question": "Who leads Aland?",
+    "target_new": {"str": "Zed", "id": "Q1"},
+    "target_true": {"str": "Ann", "id": "Q2"},
+}
+TEST = {"prompt": "The mother of Aland is", "answers": [{"value": "Eve", "aliases": ["E."]}]}
 FILES: dict[str, dict[str, dict[str, Any]]] = {  # reader -> file -> a sound row
     "counterfact": {"counterfact.json": EDIT},
     "zsre": {"zsre_mend_eval.json": QA},
@@ -82,6 +91,121 @@ FILES: dict[str, dict[str, dict[str, Any]]] = {  # reader -> file -> a sound row
         "0801-0901_unchanged.csv": {"subject": "Eden", "relation": "sea", "objective": "Styx"},
         "IL.csv": {"subject": "Eden", "relation": "is", "object": "old"},
     },
+    "knowedit": {
+        "recent_test.json": {
+            "subject": "Ann Lee",
+            "prompt": "The home of Ann Lee is",
+            "target_new": ["Zeta", "Z."],
+            "ground_truth": [["Alpha"]],
+            "rephrase_prompt": "Where does Ann Lee live?",
+            "portability": {"Reasoning": [{"prompt": "Her land is", "ground_truth": [["Eden"]]}]},
+            "locality": {
+                "Relation_Specificity": [
+                    {"prompt": ["Her sister is", "Her pet is"], "ground_truth": [["Bo"], ["Cy"]]}
+                ]
+            },
+        }
+    },
+    "knowedit ": {
+        "ZsRE-test-all.json": {
+            **QA,
+            "portability": {"New Question": "Where is he from?", "New Answer": "Eden"},
+        }
+    },
+    "mquake": {
+        "MQuAKE-CF.json": {
+            "case_id": 7,
+            "requested_rewrite": [REWRITE, REWRITE | {"subject": "Bland"}],
+            "questions": ["Who is the mother of the head of Aland?", "Whose child leads Aland?"],
+            "answer": "Eve",
+            "new_answer": "Dee",
+            "new_answer_alias": ["D."],
+        }
+    },
+    "rippleedits": {
+        "popular.json": {
+            "example_type": "popular",
+            "edit": {
+                "prompt": "The name of the head of Aland is Zed.",
+                "subject_id": "Q1",
+                "relation": "HEAD",
+                "previous_fact": {"prompt": "The name of the head of Aland is Ann."},
+            },
+            "Relation_Specificity": [{"test_queries": [TEST]}],
+            "Logical_Generalization": [{"test_queries": [TEST | {"prompt": "Zed leads"}]}],
+            "Compositionality_I": [{"test_queries": [TEST | {"prompt": "Their dog is"}]}],
+        }
+    },
+    "wikibigedit": {
+        "wiki_big_edit_20240201_20240220.json": {
+            "tag": "update",
+            "subject": "Aland",
+            "update": "Who leads Aland?",
+            "ans": "Zed",
+            "rephrase": "Aland is led by whom?",
+            "personas": "Pray tell, who leads Aland?",
+            "loc": "Who leads Bland?",
+            "loc_ans": "Bo",
+            "mhop": "Who is the mother of the head of Aland?",
+            "mhop_ans": "Eve",
+        }
+    },
+    "pat_questions": {
+        "PAT-singlehop-Dec2023.json": {
+            "q": {
+                "question": "Who is the head of Aland currently?",
+                "subject": {"subject": "Q1", "subLabel": "Aland"},
+                "text answers": ["Ann"],
+                "relations": ["P6"],
+            }
+        },
+        "PAT-multihop-Dec2023.json": {
+            "q": {"question": "Who is the mother of its head?", "text answers": ["Eve"]}
+        },
+    },
+    "realtimeqa": {
+        "20200103_qa.jsonl": {
+            "question_id": "20200103_0",
+            "question_date": "2020/01/03",
+            "question_sentence": "Who won the prize?",
+            "choices": ["Ann", "Bo", "Cy"],
+            "answer": ["1"],
+        }
+    },
+    "freshqa": {
+        "FreshQA_v05132024.csv": {
+            "id": "0",
+            "question": "Who leads Aland?",
+            "false_premise": "FALSE",
+            "fact_type": "fast-changing",
+            "answer_0": "Ann",
+            "answer_1": "A. Lee",
+        }
+    },
+    "situatedqa": {
+        "temp.train.jsonl": {
+            "question": "who leads aland",
+            "edited_question": "who leads aland as of 2018",
+            "date": "December 13, 2018",
+            "date_type": "start",
+            "answer": ["Ann", "Ann"],
+        }
+    },
+    "streamingqa": {
+        "streaminqa_train.jsonl": {
+            "question": "Who won the prize?",
+            "answers": ["Ann"],
+            "evidence_ts": 1578009600,
+            "recent_or_past": "recent",
+        },
+        "streaminqa_eval.jsonl": {
+            "question": "Who lost the prize?",
+            "answers": ["Bo", "B."],
+            "answers_additional": ["Bob"],
+            "evidence_ts": 1578009600,
+            "recent_or_past": "past",
+        },
+    },
     "ckl": {
         "recent_news_full.csv": {
             "input": "<extra_id_0> leads Avalon.",
@@ -98,7 +222,7 @@ FILES: dict[str, dict[str, dict[str, Any]]] = {  # reader -> file -> a sound row
 
 
 def write(file: Path, rows: list[dict[str, Any]]) -> None:
-    if file.name.endswith("_answers.json"):
+    if file.name.endswith("_answers.json") or file.name.startswith("PAT"):
         file.write_text(json.dumps(rows[-1]), encoding="utf-8")
     elif file.suffix == ".json" and file.name != "test.json":
         file.write_text(json.dumps(rows), encoding="utf-8")

@@ -67,7 +67,7 @@ def test_each_probe_is_judged_against_each_edit(edits: list[Edit]) -> None:
     kept, dropped = selected_by_pairs(edits), Counter[str]()
     asked = [*select_rewordings(kept, dropped)]
     assert asked == [
-        (edit, question)
+        ("paraphrase", edit, question)
         for edit in kept
         for question in edit.rewordings
         if not any(same(question, other.prompt) for other in kept)
@@ -79,7 +79,7 @@ def test_each_probe_is_judged_against_each_edit(edits: list[Edit]) -> None:
     ]
     stays = [*select_kept(kept, ["C"], "changed", dropped)]
     assert stays == [
-        (edit, question, answer)
+        (edit, question, (answer,))
         for edit in kept
         for question, answer in edit.kept
         if not same(question, "C")
@@ -115,5 +115,5 @@ def test_a_rewording_with_two_targets_or_a_trained_one_is_no_probe() -> None:
         replace(A, rewordings=("Where is it?", "Bland is in", "Aland, in", A.prompt)),
         Edit("Bland is in", "Theta", (), rewordings=("Where is it?",)),
     ]
-    assert [q for _, q in select_rewordings(edits, dropped)] == ["Aland, in"]
+    assert [q for _, _, q in select_rewordings(edits, dropped)] == ["Aland, in"]
     assert dropped == {AMBIGUOUS: 2, IS_A_PROMPT: 1}

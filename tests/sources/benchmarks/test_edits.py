@@ -48,13 +48,14 @@ def test_a_neighbor_that_an_edit_changes_is_no_neighbor(tmp_path: Path) -> None:
     draft = counterfact(tmp_path, NEIGHBORS)
     assert asked(draft, "probes/neighborhood") == [
         ("Cland is located in", ["Alpha", "Beta"]),  # both are true
+        ("Cland is located in", ["Alpha", "Beta"]),  # each edit has its own neighbors
         ("Bland lies in", ["Alpha"]),
+        ("Cland is located in", ["Alpha", "Beta"]),
     ]
-    assert draft.dropped == {
-        "probes/neighborhood: an edit changes its answer": 1,
-        "probes/neighborhood: a duplicate": 1,
-        "probes/neighborhood: asked again with another answer; each of the answers counts": 1,
-    }
+    rows = [*draft.tables["probes/neighborhood"]]
+    assert [row["case_id"] for row in rows] == ["Aland", "Bland", "Bland", "Dland"]
+    assert [row["distractors"] for row in rows] == [["Zeta"], ["Zeta"], ["Zeta"], ["Theta"]]
+    assert draft.dropped == {"probes/neighborhood: an edit changes its answer": 1}
 
 
 def test_a_fact_is_recognized_in_every_template_of_its_relation(tmp_path: Path) -> None:
@@ -130,11 +131,9 @@ def test_zsre_teaches_the_answer_as_rome_does(tmp_path: Path) -> None:
     assert asked(draft, "stream") == [(prompt, ["Zoe"]) for prompt in prompts]
     assert asked(draft, "base") == []
     assert asked(draft, "probes/paraphrase") == [("Which person?", ["Zoe"])]
-    assert asked(draft, "probes/locality") == [("who sang", ["Kim"])]
-    assert draft.dropped == {
-        "probes/paraphrase: itself the prompt of an edit": 1,
-        "probes/locality: a duplicate": 1,
-    }
+    assert asked(draft, "probes/locality") == [("who sang", ["Kim"])] * 2
+    assert [row["case_id"] for row in draft.tables["probes/locality"]] == ["0", "1"]
+    assert draft.dropped == {"probes/paraphrase: itself the prompt of an edit": 1}
     assert any("--target answers" in note for note in draft.notes)
 
 

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from fki.data.row_files import UNREADABLE
-from fki.sources.tables.cells import NO_TEXT, OBJECT, SEVERAL, get_cell, read_answers, read_text
+from fki.sources.tables.cells import (
+    NO_TEXT,
+    OBJECT,
+    SEVERAL,
+    columns_of,
+    get_cell,
+    read_answers,
+    read_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -106,3 +114,48 @@ def test_an_object_among_answers_is_an_error() -> None:
 def test_a_dot_reaches_a_field_unless_a_column_has_that_name(path: str, value: Any) -> None:
     cells = {"a": {"b": 1, "c": "x"}, "a.b": "the column itself", "l": [{"t": "x"}, {}]}
     assert get_cell(cells, path) == value
+
+
+CELLS = {
+    "a": "x",
+    "b": "",
+    "c": ["y", "z"],
+    "choices": ["Ann", "Bo", "Cy"],
+    "answer": "1",
+    "n": 2,
+    "letter": "c",
+    "list": ["0"],
+    "far": 9,
+    "deep": {"choices": ["Dee"], "at": 0},
+    "odd|name": 1,
+    "odd[name]": 2,
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("a|b|c", ["x", ["y", "z"]]),
+        ("b|none", []),
+        ("choices[answer]", "Bo"),
+        ("choices[n]", "Cy"),
+        ("choices[letter]", "Cy"),
+        ("choices[list]", "Ann"),
+        ("choices[far]", None),
+        ("choices[a]", None),
+        ("a[n]", None),
+        ("deep.choices[deep.at]", "Dee"),
+        ("odd|name", 1),  # a column of this name
+        ("odd[name]", 2),
+    ],
+)
+def test_a_path_joins_columns_and_chooses_from_lists(path: str, value: Any) -> None:
+    assert get_cell(CELLS, path) == value
+
+
+@pytest.mark.parametrize(
+    ("path", "columns"),
+    [("a", ["a"]), ("a|b.c", ["a", "b.c"]), ("x[y]", ["x", "y"]), ("a|x[y.z]", ["a", "x", "y.z"])],
+)
+def test_a_path_reads_these_columns(path: str, columns: list[str]) -> None:
+    assert columns_of(path) == columns

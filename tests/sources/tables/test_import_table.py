@@ -434,3 +434,92 @@ def test_rows_with_a_control_character_are_counted(control: str, tmp_path: Path)
     found = make(tmp_path / "t", [row, *broken], FACTS)
     assert [row["object"] for row in found.tables["stream"]] == [["Ada\tPell"]]
     assert found.dropped == {"stream: a control character": 3}
+
+
+EDIT = {
+    "q": "Who leads {}?",
+    "s": "Aland",
+    "new": "Zed",
+    "true": "Ann",
+    "re": ["Aland is led by", "Who heads Aland?"],
+    "loc": ["Who leads Bland?", "Who leads Cland?"],
+    "loc_a": [["Bo", "B."], "Cy"],
+    "port": "Who is the wife of the head of Aland?",
+    "port_a": "Eve",
+    "also": ["Z."],
+}
+EDIT_COLUMNS = (
+    "prompt=q,subject=s,target=new,old=true,aliases=also,paraphrase=re,locality=loc,"
+    "locality_answer=loc_a,portability=port,portability_answer=port_a"
+)
+NESTED = {
+    "rewrite": {"prompt": ["{} is led by", "{} is in"], "subject": ["A", "B"], "new": ["x", "y"]},
+    "questions": ["one?", "two?"],
+    "answer": ["Dee"],
+}
+DATE = "2024-01-05"
+
+
+def rows(draft: DatasetDraft, table: str, *columns: str) -> list[tuple[Any, ...]]:
+    return [tuple(row.get(c) for c in columns) for row in draft.tables.get(table, ())]
+
+
+def test_an_edit_with_all_of_its_probes_is_read_by_its_columns(tmp_path: Path) -> None:
+    draft = make(tmp_path / "t", [EDIT], EDIT_COLUMNS, DATE)
+    prompt = "Who leads Aland?"
+    assert rows(draft, "base", "prompt", "target") == [(prompt, ["Ann"])]
+    taught = ("prompt", "target", "aliases", "subject", "case_id")
+    assert rows(draft, "stream", *taught) == [(prompt, ["Zed"], ["Z."], "Aland", "0")]
+    asked = ("prompt", "answers", "distractors", "case_id")
+    assert rows(draft, "probes/paraphrase", *asked) == [
+        (question, ["Zed", "Z."], ["Ann"], "0") for question in EDIT["re"]
+    ]
+    assert rows(draft, "probes/locality", *asked) == [
+        ("Who leads Bland?", ["Bo", "B."], ["Zed"], "0"),
+        ("Who leads Cland?", ["Cy"], ["Zed"], "0"),
+    ]
+    assert rows(draft, "probes/portability", *asked) == [(EDIT["port"], ["Eve"], None, "0")]
+
+
+def test_several_columns_of_answers_are_one_list(tmp_path: Path) -> None:
+    row = {"q": "Who?", "answer_0": "Ann", "answer_1": "Bo", "answer_2": ""}
+    draft = make(tmp_path / "t", [row], "prompt=q,target=answer_0,aliases=answer_1|answer_2", DATE)
+    assert rows(draft, "stream", "target", "aliases") == [(["Ann"], ["Bo"])]
+
+
+@pytest.mark.parametrize("answer", [1, "1", "B", ["1"]])
+def test_multiple_choice_has_the_other_choices_as_distractors(answer: Any, tmp_path: Path) -> None:
+    row = {"q": "Who?", "choices": ["Ann", "Bo", "Cy"], "a": answer}
+    columns = "prompt=q,target=choices[a],distractors=choices"
+    draft = make(tmp_path / "t", [row], columns, DATE)
+    assert rows(draft, "stream", "target") == [(["Bo"],)]
+    assert rows(draft, "probes/new", "answers", "distractors") == [(["Bo"], ["Ann", "Cy"])]
+
+
+def test_lists_in_parallel_are_rows(tmp_path: Path) -> None:
+    columns = "prompt=rewrite.prompt,subject=rewrite.subject,target=rewrite.new"
+    draft = make(tmp_path / "t", [NESTED], columns, DATE)
+    assert rows(draft, "stream", "prompt", "target", "subject") == [
+        ("A is led by", ["x"], "A"),
+        ("B is in", ["y"], "B"),
+    ]
+
+
+def test_several_phrasings_have_one_answer(tmp_path: Path) -> None:
+    draft = make(tmp_path / "u", [NESTED], "prompt=questions,target=answer", DATE)
+    assert rows(draft, "stream", "prompt", "target") == [("one?", ["Dee"]), ("two?", ["Dee"])]
+
+
+def test_facts_may_have_aliases_a_case_and_probes(tmp_path: Path) -> None:
+    row = {"s": "A", "r": "P6", "o": "Ann", "d": DATE, "al": "A. L.", "id": 7, "re": "A's head is"}
+    columns = FACTS + ",aliases=al,case=id,paraphrase=re"
+    draft = make(tmp_path / "t", [row], columns)
+    assert rows(draft, "stream", "object", "aliases", "case_id") == [(["Ann"], ["A. L."], "7")]
+    asked = rows(draft, "probes/paraphrase", "answers", "case_id", "subject", "relation")
+    assert asked == [(["Ann", "A. L."], "7", "A", "P6")]
+    assert "P6" in draft.wordings
+
+
+def test_a_missing_column_of_a_path_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="'choices\\[b\\]' not found"):
+        make(tmp_path / "t", [{"q": "x", "choices": ["a"]}], "prompt=q,target=choices[b]", DATE)
