@@ -105,6 +105,17 @@ def download(
         str,
         _option("zsre: what an edit teaches. Default: alt.", BENCHMARKS, "alt|answers"),
     ] = "",
+    as_: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            help="ckl: full|small|phases. templama: plain|dated. cfinjectbench: base|stream, of "
+            "the first period.",
+            rich_help_panel=BENCHMARKS,
+            metavar="FORM",
+            show_default=False,
+        ),
+    ] = "",
     revision: Annotated[
         str, _option("Branch, tag or commit on the Hub. Default: main.", BENCHMARKS, "TEXT")
     ] = "",
@@ -155,6 +166,7 @@ def download(
     options = {
         "date": date,
         "target": target,
+        "as_": as_,
         "columns": columns,
         "subset": subset or config,
         "split": split,

@@ -224,7 +224,7 @@ def _draft_benchmark(
     """A benchmark's dataset, read from its authors' files."""
     benchmark = BENCHMARKS[request.name]
     benchmark.check_date(request.date)
-    benchmark.check_target(request.target)
+    benchmark.check_choices(request.target, request.as_)
     with open_source(
         request.source,
         benchmark.dataset.license,
@@ -233,7 +233,12 @@ def _draft_benchmark(
         revision=request.revision,
     ) as files:
         draft = benchmark.draft(
-            files.folder, request.command, request.date, request.target, request.source
+            files.folder,
+            request.command,
+            request.date,
+            request.target,
+            request.source,
+            request.as_,
         )
         draft.origins += files.origins
         yield draft

@@ -82,7 +82,7 @@ class DownloadRequest:
             word
             for option in options
             if (value := getattr(self, option))
-            for word in ("--from" if option == "source" else f"--{option}", str(value))
+            for word in ("--from" if option == "source" else f"--{option.rstrip('_')}", str(value))
         ]
         return format_command("fki", "download", self.name, *self.places, *words)
 
@@ -95,6 +95,7 @@ class BenchmarkRequest(DownloadRequest):
 
     date: str = ""
     target: str = ""
+    as_: str = ""  # `as` is a word of Python
     revision: str = ""
 
 
@@ -210,7 +211,7 @@ def require_contact(contact: str) -> str:
 def _unread_error(typed: str, option: str) -> ConfigError:
     readers = [kind.usage for kind in REQUEST_TYPES if option in {f.name for f in fields(kind)}]
     return ConfigError(
-        f"'{typed}' does not read --{option}.",
+        f"'{typed}' does not read --{option.rstrip('_')}.",
         hint=f"Leave it out, or run: fki download {' | '.join(readers)}",
     )
 

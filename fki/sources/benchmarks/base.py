@@ -35,6 +35,7 @@ class Benchmark:
     patterns: tuple[str, ...] = ("*",)  # the files to fetch from the Hub
     gap: str = ""  # what is missing on the authors' page
     targets: tuple[str, ...] = ()  # the values of --target, the first by default
+    forms: tuple[str, ...] = ()  # the values of --as, the first by default
 
     @property
     def name(self) -> str:
@@ -59,30 +60,38 @@ class Benchmark:
         except (ValueError, OverflowError) as error:
             raise ConfigError(f"--date: {error}.") from None
 
-    def check_target(self, target: str) -> None:
-        """Raises ConfigError for a value of --target that this benchmark does not have."""
-        if target and not self.targets:
-            raise ConfigError(f"'{self.name}' does not read --target.", hint="Leave it out.")
-        if target and target not in self.targets:
-            raise ConfigError(
-                f"--target must be {' or '.join(self.targets)}, not '{target}'."
-                f"{did_you_mean(target, self.targets)}"
-            )
+    def check_choices(self, target: str, form: str) -> None:
+        """Raises ConfigError for a value of --target or --as that this benchmark does not have."""
+        for option, value, known in (("target", target, self.targets), ("as", form, self.forms)):
+            if value and not known:
+                raise ConfigError(f"'{self.name}' does not read --{option}.", hint="Leave it out.")
+            if value and value not in known:
+                raise ConfigError(
+                    f"--{option} must be {' or '.join(known)}, not '{value}'."
+                    f"{did_you_mean(value, known)}"
+                )
 
     def draft(
-        self, folder: Path, command: str, date: str = "", target: str = "", place: str = ""
+        self,
+        folder: Path,
+        command: str,
+        date: str = "",
+        target: str = "",
+        place: str = "",
+        form: str = "",
     ) -> DatasetDraft:
         """The dataset of the files in a folder. Raises DataError if the files are others.
 
         `place` is the folder's name in errors: the archive that it was unpacked from.
         """
         self.check_date(date)
-        self.check_target(target)
+        self.check_choices(target, form)
         collector = BenchmarkCollector(
             name=self.name,
             folder=folder,
             date=date or self.date,
             target=target or next(iter(self.targets), ""),
+            form=form or next(iter(self.forms), ""),
             place=place or str(folder),
         )
         try:
@@ -125,6 +134,7 @@ class BenchmarkCollector(RowCollector):
     folder: Path = Path()
     date: str = ""
     target: str = ""
+    form: str = ""
     place: str = ""  # the name of the folder in errors
     used: list[Path] = field(default_factory=list)
 

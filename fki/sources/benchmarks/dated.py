@@ -50,7 +50,8 @@ def read_cfinjectbench(collector: BenchmarkCollector) -> None:
         f"{other:,} training sentences of the originals have another wording.",
         "Every answer is used; the original loader uses the first.",
     ]
-    collector.split_first()
+    if collector.form == "base":
+        collector.split_first()
 
 
 def read_templama(collector: BenchmarkCollector) -> None:
@@ -59,8 +60,15 @@ def read_templama(collector: BenchmarkCollector) -> None:
     for split in ("train", "val", "test"):
         names = (f"{split}.json*", f"{split}_with_aliases.json*", f"templama_{split}.json*")
         files += collector.find_files(*names, needed=split == "test")
-    _add_questions(collector, files)
-    collector.split_first()
+    is_dated = collector.form == "dated"
+    _add_questions(collector, files, prefix="In {year}, " if is_dated else "")
+    if is_dated:
+        collector.notes.append(
+            "Each question begins with its year, as in the authors' experiments. It is another "
+            "question in each year, and its answer stays."
+        )
+    else:
+        collector.split_first()
     for split in ("train", "val", "test"):
         collector.note_unread(f"{split}_with_aliases.json*", f"templama_{split}.json*")
     collector.notes.append(
@@ -68,8 +76,14 @@ def read_templama(collector: BenchmarkCollector) -> None:
     )
 
 
-def _add_questions(collector: BenchmarkCollector, files: list[Path]) -> list[dict[str, Any]]:
-    """Add the rows to the stream, oldest first. Returns them in the order of the files."""
+def _add_questions(
+    collector: BenchmarkCollector, files: list[Path], prefix: str = ""
+) -> list[dict[str, Any]]:
+    """Add the rows to the stream, oldest first. Returns them in the order of the files.
+
+    Args:
+        prefix: of each question, with {year} for that of its date.
+    """
     rows = [row for file in files for row in read_table(file, require=COLUMNS)]
     dated = []
     for row in rows:
@@ -77,11 +91,13 @@ def _add_questions(collector: BenchmarkCollector, files: list[Path]) -> list[dic
             dated.append((parse_date(str(row.get("date")))[0], row))
         except ValueError:
             collector.drop("stream", NO_DATE)
-    for _, row in sorted(dated, key=lambda pair: pair[0]):
+    for day, row in sorted(dated, key=lambda pair: pair[0]):
         names, aliases = answer_names(row)
         more = {"aliases": aliases} if aliases else {}
+        asked = text_at(row, "query")
+        question = prefix.format(year=day.year) + asked if asked else ""
         collector.add_masked(
-            "stream", row.get("query"), BLANK, names, date=str(row["date"]), **more, **_labels(row)
+            "stream", question, BLANK, names, date=str(row["date"]), **more, **_labels(row)
         )
     return rows
 
@@ -122,6 +138,7 @@ CFINJECTBENCH = Benchmark(
     "its repository has none; its facts are Wikidata's, which are CC0",
     "",
     read_cfinjectbench,
+    forms=("base", "stream"),
 )
 TEMPLAMA = Benchmark(
     KNOWN_DATASETS["templama"],
@@ -129,4 +146,5 @@ TEMPLAMA = Benchmark(
     "",
     read_templama,
     patterns=("*_with_aliases.json",),
+    forms=("plain", "dated"),
 )

@@ -93,3 +93,24 @@ def test_a_query_with_two_blanks_is_counted_as_such(tmp_path: Path) -> None:
     odd = row("2011", club("Lions")) | {"query": "_X_ plays for _X_."}
     draft = read("templama", tmp_path, "test.json", odd, row("2012", club("Owls")))
     assert draft.dropped == {"stream: a prompt with 2 blanks (_X_)": 1}
+
+
+def test_dated_questions_of_templama_begin_with_their_year(tmp_path: Path) -> None:
+    rows = [row("2011", club("Lions")), row("2012", club("Owls"))]
+    read("templama", tmp_path, "test.json", *rows)
+    draft = BENCHMARKS["templama"].draft(tmp_path, "", form="dated")
+    assert [(r["prompt"], r["target"]) for r in draft.tables["stream"]] == [
+        ("In 2011, Ann plays for ___.", ["Lions"]),
+        ("In 2012, Ann plays for ___.", ["Owls"]),
+    ]
+    assert not draft.tables.get("base")
+
+
+@pytest.mark.parametrize(("form", "taught"), [("base", 1), ("stream", 2)])
+def test_the_first_month_of_cfinjectbench_is_base_or_taught(
+    form: str, taught: int, tmp_path: Path
+) -> None:
+    rows = [row("2019-1", club("Lions")), row("2019-2", club("Owls"))]
+    read("cfinjectbench", tmp_path, "datesorted_test.jsonl", *rows)
+    draft = BENCHMARKS["cfinjectbench"].draft(tmp_path, "", form=form)
+    assert len(draft.tables["stream"]) == taught
