@@ -314,6 +314,10 @@ REASONS = {  # modules without a test file of their name: the file that tests th
         "exporting/test_parity.py",
         "answers that exports are checked against",
     ),
+    "sources/benchmarks/add_edits": (
+        "sources/benchmarks/test_edits.py",
+        "the readers of edits apply it",
+    ),
     "sources/benchmarks/registry": (
         "commands/test_download_field.py",
         "all benchmarks through the command",
