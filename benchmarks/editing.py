@@ -4,9 +4,9 @@
 
 The edits are made up in the manner of CounterFact (Meng et al., 2022), from base facts of `wiki`:
 the new answer is another one of the same relation, the paraphrase is a wording that no training
-has seen, and the neighbors are facts of the same relation with the same true answer. With
-`--alone`, the single edits are repeated by runs that have one edit each, whose answers must be
-equal.
+has seen, and the neighbors are facts of the same relation with the same true answer. `known facts`
+are base facts that are neither edited nor asked, for replay. With `--alone`, the single edits are
+repeated by runs that have one edit each, whose answers must be equal.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from fki.core.types import Fact
 from fki.data.prompts import question_text
 
 NEIGHBORS = 5  # of an edit, at most
+KNOWN = 500  # base facts to replay
 SEED = 0  # of the choice of edits
 STEPS = ("--set", "num_train_epochs=25", "--set", "train_batch_size=1")
 MODES = {  # what each protocol adds
@@ -34,6 +35,7 @@ METHODS = {  # options of `fki train`
     "lora": ("--method", "lora"),
     "recadam": ("--method", "recadam"),
     "prioritized": ("--set", "replay=prioritized"),
+    "prioritized, known facts": ("--set", "replay=prioritized"),
 }
 
 
@@ -85,6 +87,21 @@ def _make_edit(
             for other in neighbors
         ],
     }
+
+
+def choose_known(edits: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of base facts whose questions no edit and no probe of it asks."""
+    asked = {row["prompt"] for edit in edits for rows in edit.values() for row in rows}
+    facts = [f for f in load_dataset("wiki").base if len(f.objects) == 1]
+    rows = [
+        {
+            "prompt": question_text(fact.wordings[0], fact.subject),
+            "target": fact.objects[0],
+            "date": "2022-01-01",
+        }
+        for fact in random.Random(SEED).sample(facts, len(facts))
+    ]
+    return [row for row in rows if row["prompt"] not in asked][:KNOWN]
 
 
 def write_dataset(folder: Path, edits: list[dict[str, Any]]) -> Path:
@@ -141,14 +158,16 @@ def main() -> None:
     options = parser.parse_args()
     edits = make_edits(options.edits)
     data = write_dataset(options.folder / "data", edits)
+    known = write_dataset(options.folder / "known", [*edits, {"base": choose_known(edits)}])
     shared = ("--preset", options.preset, "--model", options.model, "--seed", "0")
     runs = {
         (mode, method): GridRun(
-            options.folder / f"{mode}-{method}", (*shared, "--dataset", str(data), *more, *how)
+            options.folder / f"{mode}-{method.replace(', ', '-').replace(' ', '_')}",
+            (*shared, "--dataset", str(known if "known" in method else data), *how, *more),
         )
         for mode, how in MODES.items()
         for method, more in METHODS.items()
-        if (mode, method) != ("single", "prioritized")  # nothing to replay after a reset
+        if mode != "single" or "prioritized" not in method  # replay is refused with a reset
     }
     run_all([*runs.values()], options.jobs)
     heads = ["edits", "method", "ES", "EM (magnitude)", "PS", "PM", "NS", "NM", "S"]

@@ -94,7 +94,7 @@ class TrainResult(Shown):
         table = probe_set_table(self.summary, trained=is_trained)
         name = f"{self.settings['method']} on {self.settings['dataset']}, run {self.run_dir}"
         yield replace(table, title=f"{name}: exact match, %" if is_trained else name)
-        if editing := editing_table(self.summary):
+        if editing := editing_table(self.summary, trained=is_trained):
             yield editing
         if is_trained:
             yield stream_table(self.summary, self.spent)

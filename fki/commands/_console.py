@@ -10,11 +10,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
 from fki.core.control_characters import escape_controls
+
+GAPS = (2, 1)  # characters between columns; the second where the first leaves too little space
 
 
 def is_main_process() -> bool:
@@ -84,6 +87,7 @@ class Show:
 
     def table(self, table: Table) -> None:
         """Print a table on stdout, unless JSON was requested."""
+        keep_words_whole(table, self.out.width)
         self.out.print(table)
 
     def next_commands(self, *commands: str) -> None:
@@ -103,7 +107,7 @@ class Show:
 def make_table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) -> Table:
     """An empty table. The columns in `numbers` are right-aligned.
 
-    On a narrow terminal cells fold, the widest columns first, so that no text is lost.
+    On a narrow terminal cells fold, so that no text is lost.
     """
     table = Table(
         title=title,
@@ -112,9 +116,38 @@ def make_table(*columns: str, title: str | None = None, numbers: Sequence[str] =
         header_style="bold",
         box=None,
         pad_edge=False,
-        padding=(0, 2, 0, 0),
+        padding=(0, GAPS[0], 0, 0),
     )
     for column in columns:
         justify: JustifyMethod = "right" if column in numbers else "left"
         table.add_column(column, justify=justify, overflow="fold")
     return table
+
+
+def keep_words_whole(table: Table, width: int) -> None:
+    """Set the columns' widths so that lines break at spaces, if the longest words fit at all.
+
+    The rest of the space goes to the narrowest columns with longer lines.
+    """
+    texts = [[str(text) for text in (c.header, *c.cells)] for c in table.columns]
+    lines = [max(map(cell_len, column), default=0) for column in texts]
+    words = [
+        line
+        if column.no_wrap
+        else max((cell_len(w) for text in own for w in text.split()), default=0)
+        for column, own, line in zip(table.columns, texts, lines, strict=True)
+    ]
+    room = [width - gap * (len(lines) - 1) for gap in GAPS]
+    if sum(lines) <= room[0]:
+        return
+    fitting = [(gap, size) for gap, size in zip(GAPS, room, strict=True) if sum(words) <= size]
+    if not fitting:
+        return
+    gap, size = fitting[0]
+    for _ in range(size - sum(words)):
+        short = [i for i, line in enumerate(lines) if words[i] < line]
+        if short:
+            words[min(short, key=words.__getitem__)] += 1
+    table.padding = (0, gap, 0, 0)
+    for column, chosen in zip(table.columns, words, strict=True):
+        column.width = chosen

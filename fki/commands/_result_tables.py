@@ -20,11 +20,11 @@ def probe_table(summary: dict[str, Any], *, trained: bool) -> Table:
     return _draw(probe_set_table(summary, trained=trained))
 
 
-def editing_table(summary: dict[str, Any]) -> Table | None:
+def editing_table(summary: dict[str, Any], *, trained: bool) -> Table | None:
     """The scores of editing benchmarks, if the dataset is one."""
     from fki.report import summary_tables
 
-    table = summary_tables.editing_table(summary)
+    table = summary_tables.editing_table(summary, trained=trained)
     return _draw(table) if table else None
 
 

@@ -65,7 +65,8 @@ def evaluate(
     show.notes(result.notes)
     show.note(f"{result.name}, evaluated on {result.dataset}, version {result.version}:")
     show.table(probe_table(result.summary, trained=False))
-    if editing := editing_table(result.summary):
+    if editing := editing_table(result.summary, trained=False):
+        show.out.print()
         show.table(editing)
     show.notes(near_tie_notes(result.scores))
     for score in result.scores:

@@ -18,6 +18,7 @@ from fki.commands._result_tables import (
 )
 from fki.commands._sweep_view import train_sweep
 from fki.core.calendar import ALL
+from fki.core.edit_version import describe_periods, parse_edit_version
 from fki.core.formatting import format_command, format_count
 from fki.core.types import RowScored, Step
 
@@ -119,16 +120,22 @@ def _describe_session(ready: "Session") -> str:
     from fki.modeling.load import count_parameters
 
     total, trained = count_parameters(ready.model)
-    periods = sum(len(phase.periods) for phase in ready.phases)
-    version = ready.config.dataset_version
-    length = f"{version} " if ready.stream.is_dated and version != ALL else ""
     is_training = ready.method.trains and not ready.config.check_validation
     return (
         f"{'Training' if is_training else 'Evaluating'} {ready.config.model} with "
-        f"{ready.config.arm} on {ready.stream.name}, "
-        f"{periods} {length}period{'s' * (periods != 1)}; "
+        f"{ready.config.arm} on {ready.stream.name}, {_describe_periods(ready)}; "
         f"{format_count(trained)} of {format_count(total)} parameters are trainable."
     )
+
+
+def _describe_periods(ready: "Session") -> str:
+    """`12 quarter periods`, `50 periods of 1 edit`."""
+    number = sum(len(phase.periods) for phase in ready.phases)
+    version = ready.config.dataset_version
+    if parse_edit_version(version):
+        return describe_periods(number, version)
+    length = f"{version} " if ready.stream.is_dated and version != ALL else ""
+    return f"{number} {length}period{'s' * (number != 1)}"
 
 
 def _show_events(runner: "Runner", track: list[str], show: Show) -> None:
@@ -182,7 +189,8 @@ def _show_tables(summary: dict[str, Any], spent: dict[str, float], show: Show) -
 
     has_trained = has_learned(spent)
     show.table(probe_table(summary, trained=has_trained))
-    if editing := editing_table(summary):
+    if editing := editing_table(summary, trained=has_trained):
+        show.out.print()
         show.table(editing)
     if has_trained:
         show.out.print()

@@ -28,6 +28,7 @@ from fki.comparison.bootstrap_metrics import (
 from fki.comparison.identical_runs import drop_identical_runs
 from fki.comparison.types import Arm, Comparison, Difference, Group, Verdict
 from fki.core.calendar import ALL
+from fki.core.edit_version import describe_periods
 from fki.core.errors import ConfigError, DataError, did_you_mean
 from fki.core.formatting import format_list, format_number
 from fki.core.probe_sets import PROBE_SETS
@@ -320,6 +321,6 @@ def _describe_undefined(metrics: Iterable[Metric], arms: Sequence[Arm]) -> Itera
 
 def _title(info: Mapping[str, Any]) -> str:
     dataset = info["dataset"]
-    number, version = len(dataset["periods"]), dataset["version"]
-    length = "period" if dataset["periods"] == [ALL] else version
-    return f"{dataset['name']}, {number} {length}{'s' * (number != 1)}, {info['model']['name']}"
+    version = ALL if dataset["periods"] == [ALL] else dataset["version"]
+    periods = describe_periods(len(dataset["periods"]), version)
+    return f"{dataset['name']}, {periods}, {info['model']['name']}"

@@ -7,6 +7,7 @@ Single, batch and sequential editing of knowledge are such streams: `edits:1` wi
 import re
 from typing import NamedTuple, get_args
 
+from fki.core.calendar import ALL
 from fki.core.errors import did_you_mean
 from fki.core.types import Version
 
@@ -40,6 +41,16 @@ def parse_edit_version(version: str) -> EditVersion | None:
         return None
     size, seed = match.groups()
     return EditVersion(0 if size == "all" else int(size), None if seed is None else int(seed))
+
+
+def describe_periods(number: int, version: str) -> str:
+    """`12 quarters`, `1 period`, `50 periods of 1 edit`."""
+    edits = parse_edit_version(version)
+    is_named = version != ALL and edits is None
+    periods = f"{number} {version if is_named else 'period'}{'s' * (number != 1)}"
+    if edits is None or not edits.size:
+        return periods
+    return f"{periods} of {edits.size} edit{'s' * (edits.size != 1)}"
 
 
 def check_version(version: str) -> str:

@@ -249,7 +249,8 @@ STREAM_METRICS = (
         compute=lambda scores: continual.edit_score(scores.success, scores.matrix.shape[-1]),
     ),
 )
-DEFAULT_STREAM = ("learning_gain", "forgetting", "fuar")  # shown unless others are requested
+DEFAULT_STREAM = ("learning_gain", "forgetting", "fuar", "edit_score")
+"""Shown unless others are requested; undefined ones are left out."""
 
 
 def probe_set_metrics(name: str, answer: AnswerMetric = EM) -> list[Metric]:

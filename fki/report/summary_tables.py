@@ -39,21 +39,27 @@ def probe_set_table(summary: Mapping[str, Any], *, trained: bool) -> Table:
     return Table.plain(title, head, rows, "l".ljust(len(head), "r"))
 
 
-def editing_table(summary: Mapping[str, Any]) -> Table | None:
-    """The scores of editing benchmarks; None for a dataset without distractors."""
+def editing_table(summary: Mapping[str, Any], *, trained: bool) -> Table | None:
+    """The scores of editing benchmarks; None for a dataset without distractors.
+
+    Args:
+        trained: show success before the stream, too.
+    """
     sets = summary["probe_sets"]
     shown = {name: row for name, row in sets.items() if _is_defined(row, "success")}
     if not shown:
         return None
     shown |= {name: row for name, row in sets.items() if _is_defined(row, "same_answer")}
+    moments = ("before", "after") if trained else ("after",)
     metrics = [BY_FIELD[key] for key in ("magnitude", "token_accuracy", *SAME)]
     rows = []
     for name in (name for name in sets if name in shown):
         row = sets[name]
-        cells = [format_number(row["success"][moment]) for moment in ("before", "after")]
+        cells = [format_number(row["success"][moment]) for moment in moments]
         cells += [format_number(row[m.key]["after"], m.digits) for m in metrics]
         rows.append((name, format_number(row["n"], 0), *cells))
-    head = ("probe set", "probes", "success before", "after", *(m.label for m in metrics))
+    success = ("success before", "after") if trained else ("success",)
+    head = ("probe set", "probes", *success, *(m.label for m in metrics))
     title = "Likelihood of the answer against the distractor, and answers that stay, %"
     return Table.plain(title, head, rows, "l".ljust(len(head), "r"))
 

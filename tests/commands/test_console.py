@@ -1,14 +1,16 @@
 """Output: data on stdout, words on stderr, from the main process only."""
 
 import ast
+import io
 import json
 import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import fki.commands
-from fki.commands._console import Show, is_main_process, make_table, style_text
+from fki.commands._console import Show, is_main_process, keep_words_whole, make_table, style_text
 
 
 def test_words_go_to_stderr_and_tables_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,3 +97,32 @@ def test_no_command_uses_markup() -> None:
                 assert options.get("markup") == "False", f"{file.name}:{node.lineno}"
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".status"):
                 assert "style_text" in ast.unparse(node.args[0]), f"{file.name}:{node.lineno}"
+
+
+@pytest.mark.parametrize(("width", "gap"), [(30, 2), (27, 1)])
+def test_a_table_breaks_lines_at_spaces_where_its_words_fit(width: int, gap: int) -> None:
+    table = make_table("probe set", "same answer", "same tokens")
+    table.add_row("neighborhood", "34.5", "47.6")
+    keep_words_whole(table, width)
+    assert table.padding == (0, gap, 0, 0)
+    console = Console(width=width, file=io.StringIO())
+    console.print(table)
+    words = console.file.getvalue().split()  # type: ignore[attr-defined]
+    assert words.count("neighborhood") == 1 and {"answer", "tokens", "34.5"} <= {*words}
+
+
+def test_a_table_whose_words_do_not_fit_folds_and_loses_nothing() -> None:
+    table = make_table("probe set")
+    table.add_row("neighborhood")
+    keep_words_whole(table, 5)
+    console = Console(width=5, file=io.StringIO())
+    console.print(table)
+    shown = console.file.getvalue().replace("\n", "")  # type: ignore[attr-defined]
+    assert "neighborhood" in shown.replace(" ", "")
+
+
+def test_a_table_that_fits_keeps_its_widths() -> None:
+    table = make_table("a", "b")
+    table.add_row("one two", "three")
+    keep_words_whole(table, 80)
+    assert [column.width for column in table.columns] == [None, None]

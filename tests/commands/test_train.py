@@ -18,7 +18,11 @@ from fki.config.schema import flatten
 
 Fki = Callable[..., Any]
 NUMBERS = ["n", "em", "f1", "accuracy", "log_likelihood", "old_em", "old_n", "tokens", "perplexity"]
-COLUMNS = ["after", "probe_set", "period", *NUMBERS, "lasts", "near_ties", "unscored"]
+EDITING = ("contains", "token_accuracy", "success", "magnitude", "contrast_n")
+COLUMNS = [
+    *("after", "probe_set", "period", *NUMBERS, "lasts", "near_ties", "unscored", *EDITING),
+    *("same_answer", "same_tokens", "same_n"),
+]
 FILES = {
     *("run.json", "config.toml", "metrics.jsonl", "probes.jsonl", "samples.jsonl", "scores.json"),
     *("outcomes.npz", "report.html"),

@@ -2,7 +2,12 @@
 
 import pytest
 
-from fki.core.edit_version import EditVersion, check_version, parse_edit_version
+from fki.core.edit_version import (
+    EditVersion,
+    check_version,
+    describe_periods,
+    parse_edit_version,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,3 +43,17 @@ def test_the_names_of_periods_sort_in_their_order() -> None:
     assert ten.period_name(91, 100, 250) == "edits-091-100"
     assert ten.period_name(241, 241, 250) == "edit-241"
     assert whole.period_name(1, 250, 250) == "all"
+
+
+@pytest.mark.parametrize(
+    ("number", "version", "expected"),
+    [
+        (12, "quarter", "12 quarters"),
+        (1, "all", "1 period"),
+        (50, "edits:1", "50 periods of 1 edit"),
+        (5, "edits:10:3", "5 periods of 10 edits"),
+        (1, "edits:all", "1 period"),
+    ],
+)
+def test_periods_are_described(number: int, version: str, expected: str) -> None:
+    assert describe_periods(number, version) == expected

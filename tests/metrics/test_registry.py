@@ -53,9 +53,9 @@ def test_answer_metrics_are_fields_of_scores_and_of_predictions() -> None:
         assert COUNTED.keys() == set(PARTIAL.values())
 
 
-def test_what_is_shown_by_default_is_exact_match_at_the_end_and_three_stream_metrics() -> None:
+def test_what_is_shown_by_default_is_exact_match_at_the_end_and_four_stream_metrics() -> None:
     shown = [key for key, metric in all_metrics(["own"]).items() if is_default(metric)]
-    assert shown == [*PROBE_SETS, "learning_gain", "forgetting", "fuar", "own"]
+    assert shown == [*PROBE_SETS, "learning_gain", "forgetting", "fuar", "edit_score", "own"]
 
 
 def test_the_roles_are_those_of_learning_keeping_and_forgetting() -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fki.metrics.registry import STREAM_METRICS
-from fki.report.summary_tables import has_learned, probe_set_table, stream_table
+from fki.report.summary_tables import editing_table, has_learned, probe_set_table, stream_table
 
 FIELDS = ("em", "f1", "accuracy", "log_likelihood", "perplexity", "old_em")
 ROW = {field: {"before": 20.0, "learned": None, "after": 15.5} for field in FIELDS}
@@ -56,3 +56,26 @@ def test_an_undefined_fuar_states_its_reason() -> None:
         return rows["FUAR"]
 
     assert value(0.0) == "nothing known before" and value(20.0) == "no gain"
+
+
+def test_the_editing_table_has_sets_with_distractors_and_sets_that_stay() -> None:
+    none = {"before": None, "learned": None, "after": None}
+    new = ("success", "magnitude", "token_accuracy", "same_answer", "same_tokens")
+    values = {"before": 40.0, "learned": None, "after": 62.5}
+
+    def probe_set(**defined: dict[str, float | None]) -> dict[str, Any]:
+        return {"n": 8, **ROW, **dict.fromkeys(new, none), **defined}
+
+    edited = probe_set(success=values, magnitude=values, token_accuracy=values)
+    kept = probe_set(same_answer=values, same_tokens=values)
+    summary = {"probe_sets": {"initial": kept, "updated": edited, "new": probe_set()}}
+    table = editing_table(summary, trained=True)
+    assert table is not None
+    rows = {row[0][0]: [text for text, _ in row[1:]] for row in table.rows}
+    assert rows == {
+        "initial": ["8", "-", "-", "-", "-", "62.5", "62.5"],
+        "updated": ["8", "40.0", "62.5", "62.5", "62.5", "-", "-"],
+    }
+    untrained = editing_table(summary, trained=False)
+    assert untrained is not None and len(untrained.head) == len(table.head) - 1
+    assert editing_table({"probe_sets": {"initial": kept}}, trained=True) is None
