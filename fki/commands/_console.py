@@ -90,6 +90,12 @@ class Show:
         keep_words_whole(table, self.out.width)
         self.out.print(table)
 
+    def findings(self, findings: Iterable[tuple[str, str]]) -> None:
+        """Print each topic and its sentence on stdout, unless JSON was requested."""
+        for topic, text in findings:
+            self.out.print(Text.assemble((f"{topic}:", "bold"), f" {escape_controls(text)}"))
+        self.out.print()
+
     def next_commands(self, *commands: str) -> None:
         """Print suggested next commands on stderr, unbroken, so that they can be pasted."""
         if self.as_json:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fki.config.resolve import Layer
     from fki.config.sweep import SweepPlan
 
+QUESTION = "The capital of France is ___."  # of commands to type next
 Presets = Annotated[
     list[str] | None,
     typer.Option(

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
@@ -11,8 +11,10 @@ import typer
 from rich.table import Table
 
 from fki.commands import _options as o
+from fki.commands._ask_session import hold_session
 from fki.commands._console import Show, make_table
-from fki.core.formatting import UNDEFINED, format_number
+from fki.core.errors import ConfigError
+from fki.core.formatting import UNDEFINED, format_command, format_number
 
 if TYPE_CHECKING:
     from fki.inference import RankedAnswers
@@ -23,9 +25,13 @@ BATCH_SIZE = 64  # lines of a file or pipe
 def ask(
     target: Annotated[str, typer.Argument(help="Run, checkpoint, exported folder, or model name.")],
     questions: Annotated[
-        list[str],
-        typer.Argument(help="Questions with ___ as the blank; - reads lines from stdin."),
-    ],
+        list[str] | None,
+        typer.Argument(
+            help="Questions with ___ as the blank; - reads lines from stdin. Without a question, a "
+            "terminal becomes a session.",
+            show_default=False,
+        ),
+    ] = None,
     checkpoint: o.Checkpoint = "",
     best: o.Best = False,
     runners_up: Annotated[
@@ -39,15 +45,28 @@ def ask(
     from fki.inference import open_predictor
 
     show = Show(as_json=as_json)
+    if not questions and (as_json or sys.stdin is None or not sys.stdin.isatty()):
+        raise ConfigError(
+            "There is no question.",
+            hint=f"{format_command('fki', 'ask', target, o.QUESTION)}   or, for lines of a file: "
+            f"{format_command('fki', 'ask', target, '-')} < FILE",
+        )
     layers = o.read_layers([o.default_preset(target)], [])
     config = resolve(layers, options_of=registry.options_of).config
     predictor = open_predictor(target, o.checkpoint_name(checkpoint, best), config)
     show.note(f"{predictor.name}:")
-    for batch in read_batches(questions):
+
+    def answer(batch: Sequence[str], number: int) -> None:
         show.notes(predictor.check(batch))
-        for ranked in predictor.predict(batch, runners_up):
+        for ranked in predictor.predict(batch, number):
             show.table(build_table(ranked))
             show.data(**asdict(ranked))
+
+    if not questions:
+        hold_session(answer, runners_up, show)
+        return
+    for batch in read_batches(questions):
+        answer(batch, runners_up)
 
 
 def read_batches(questions: list[str]) -> Iterator[list[str]]:

@@ -49,8 +49,8 @@ def compare(
             metavar="NAME",
             help="A metric to show: learning_gain, forgetting, bwt, fwt, acc, fuar, kar, kg, "
             "edit_score, f1, accuracy, log_likelihood, perplexity, old_em, contains, "
-            "token_accuracy, success, magnitude, same_answer, same_tokens, or a probe set as in "
-            "updated, updated.learned, updated.before, updated.f1.learned. Repeatable.",
+            "token_accuracy, success, magnitude, same_answer, same_tokens, case_em, or a probe set "
+            "as in updated, updated.learned, updated.before, updated.f1.learned. Repeatable.",
         ),
     ] = None,
     sort: Annotated[str, typer.Option(metavar="NAME", help="Sort arms by this metric.")] = "",

@@ -109,8 +109,8 @@ def download(
         str,
         typer.Option(
             "--as",
-            help="ckl: full|small|phases. templama: plain|dated. cfinjectbench: base|stream, of "
-            "the first period.",
+            help="ckl: full|small|phases. templama: plain|dated. popqa: plain|popularity. "
+            "cfinjectbench: base|stream, of the first period.",
             rich_help_panel=BENCHMARKS,
             metavar="FORM",
             show_default=False,

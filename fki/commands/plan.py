@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.padding import Padding
+from rich.text import Text
 
 from fki.commands._console import Show, make_table, style_text
 from fki.commands._options import with_run_options
@@ -19,10 +21,13 @@ ToToml = Annotated[
     bool,
     typer.Option("--to-toml", help="Print only the settings, as a preset, on stdout."),
 ]
+Describe = Annotated[bool, typer.Option("--describe", help="Show what each setting means.")]
 
 
 @with_run_options
-def plan(request: "RunRequest", show: Show, to_toml: ToToml = False) -> None:
+def plan(
+    request: "RunRequest", show: Show, to_toml: ToToml = False, describe: Describe = False
+) -> None:
     """Show the settings and the estimated cost of a run, without starting it.
 
     Takes the options of `fki train`.
@@ -33,8 +38,9 @@ def plan(request: "RunRequest", show: Show, to_toml: ToToml = False) -> None:
     from fki.core.errors import ConfigError
 
     if request.is_sweep:
-        if to_toml:
-            raise ConfigError("--to-toml prints the settings of a single run.")
+        if to_toml or describe:
+            option = "--to-toml" if to_toml else "--describe"
+            raise ConfigError(f"{option} prints the settings of a single run.")
         show_sweep_plan(request, show)
         return
     if to_toml:
@@ -44,7 +50,7 @@ def plan(request: "RunRequest", show: Show, to_toml: ToToml = False) -> None:
         return
     resolved = resolve(request.read_layers(), options_of=registry.options_of)
     show.notes(check_effects(resolved))
-    _show_settings(resolved, show)
+    _show_settings(resolved, show, describe=describe)
     show.notes(resolved.notes)
     show.data(notes=resolved.notes)
 
@@ -56,22 +62,28 @@ def plan(request: "RunRequest", show: Show, to_toml: ToToml = False) -> None:
     show.note("This is a plan: no run was started.")
 
 
-def _show_settings(resolved: "ResolvedConfig", show: Show) -> None:
-    from fki.config.schema import to_dict
+def _show_settings(resolved: "ResolvedConfig", show: Show, *, describe: bool) -> None:
+    from fki.config.schema import describe_setting, to_dict
     from fki.config.validation import format_value
+    from fki.core import registry
 
     table = make_table("setting", "value", "origin")
     values = to_dict(resolved.config)
     for key, origin in resolved.origins.items():
         top, _, name = key.partition(".")
         value = values[top][name] if name else values[top]
-        table.add_row(
-            key,
-            format_value(value),
-            style_text(origin, "dim") if origin == "default" else origin,
-        )
-        show.data(setting=key, value=value, origin=origin)
-    show.table(table)
+        text = describe_setting(key, registry.options_of_table) if describe else ""
+        source = style_text(origin, "dim") if origin == "default" else style_text(origin, "")
+        more = {"description": " ".join(text.split())} if describe else {}
+        if describe:
+            line = Text.assemble((f"{key} = {format_value(value)}", "bold"), "  ", source)
+            show.out.print(line)
+            show.out.print(Padding(Text(more["description"]), (0, 0, 0, 4)))
+        else:
+            table.add_row(key, format_value(value), source)
+        show.data(setting=key, value=value, origin=origin, **more)
+    if not describe:
+        show.table(table)
 
 
 def _show_estimate(work: "RunEstimate", show: Show) -> None:

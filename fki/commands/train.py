@@ -9,7 +9,7 @@ import typer
 
 from fki.commands._console import Show, is_main_process
 from fki.commands._html import write_report
-from fki.commands._options import with_run_options
+from fki.commands._options import QUESTION, with_run_options
 from fki.commands._result_tables import (
     editing_table,
     near_tie_notes,
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from fki.training.runner import Runner
     from fki.training.session import Session
 
-QUESTION = "The capital of France is ___."  # of the next command
 
 Track = Annotated[
     list[str] | None,
@@ -185,9 +184,12 @@ def _show_complete(run: "Run", output_log: str, show: Show) -> None:
 
 
 def _show_tables(summary: dict[str, Any], spent: dict[str, float], show: Show) -> None:
+    from fki.report.run_findings import describe_run
     from fki.report.summary_tables import has_learned
 
     has_trained = has_learned(spent)
+    if has_trained:
+        show.findings(describe_run(summary))
     show.table(probe_table(summary, trained=has_trained))
     if editing := editing_table(summary, trained=has_trained):
         show.out.print()

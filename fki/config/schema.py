@@ -1,6 +1,6 @@
 """The settings of a run: name, type, default, meaning and effect of each."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, cast
 
 import tomli_w
@@ -327,6 +327,17 @@ def _metadata(name: str) -> dict[str, Any]:
 
 SETTINGS = tuple(name for name in Config.model_fields if name != "options")
 TABLES: dict[str, type[BaseModel]] = {"budget": Budget}  # settings that are tables
+
+
+def describe_setting(key: str, options_of_table: Callable[[str], type[BaseModel]]) -> str:
+    """The sentences of a setting, or of an option such as `lora.r`.
+
+    Args:
+        options_of_table: the class of the options of a method's table.
+    """
+    table, _, name = key.rpartition(".")
+    model = Config if not table else TABLES.get(table) or options_of_table(table)
+    return model.model_fields[name].description or ""
 
 
 def to_dict(config: Config) -> dict[str, Any]:

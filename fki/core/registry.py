@@ -240,6 +240,11 @@ def table_names() -> list[str]:
     return list(dict.fromkeys(table for _, table in _tables()))
 
 
+def options_of_table(table: str) -> type[Any]:
+    """The pydantic class of a table of options. Imports its owner; raises as `method_class`."""
+    return options_of(next(owner for owner, known in _tables() if known == table))
+
+
 def _tables() -> Iterator[tuple[str, str]]:
     """Yield (owner, table) for each method and replay policy with a table, built-in ones first."""
     yield from ((name, entry.table) for name, entry in (BUILTIN | REPLAY).items() if entry.table)

@@ -301,6 +301,7 @@ class Prediction:
     likeliest: tuple[int, ...] = ()  # tokens, in place of the first answer's own ones
     same_answer: float | None = None  # 1 if the text is that of the untrained model
     same_tokens: float | None = None  # of the first answer's likeliest tokens: 0 to 1
+    case_em: float | None = None  # of the first question of a case: 1 if one of them is answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +330,8 @@ class Score:
     same_answer: float | None = None  # over the same_n probes with an answer before training
     same_tokens: float | None = None
     same_n: int = 0
+    case_em: float | None = None  # over the case_n cases of several questions
+    case_n: int = 0
 
 
 @dataclass(frozen=True, slots=True)

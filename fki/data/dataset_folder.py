@@ -83,7 +83,7 @@ def read_folder(
     stream = find_row_file(folder, "stream")
     if stream is None:
         raise DataError(
-            f"{folder} has no stream.jsonl or stream.csv.",
+            f"{folder} has no stream.jsonl, stream.csv or stream.xlsx.",
             hint="A row is: subject, relation, object, start[, end]  or: prompt, target, date  "
             "or: text, date",
         )
@@ -196,7 +196,7 @@ def data_files(folder: Path) -> list[Path]:
 
 
 def find_row_file(folder: Path, stem: str) -> Path | None:
-    """`stem`.jsonl or `stem`.csv in the folder, or None. Raises DataError if both exist."""
+    """The only row file of this stem in the folder, or None. Raises DataError if there are two."""
     files = [f for s in ROW_SUFFIXES if (f := folder / f"{stem}{s}").is_file()]
     return _only_file(files) if files else None
 

@@ -189,7 +189,7 @@ def _find_unread(folder: Path) -> Finding:
     unread = [f.name for f in sorted((folder / "probes").glob("[!.]*")) if f not in read]
     return _finding(
         "unread_files",
-        "Entries of probes/ that are not read, because they are no .jsonl or .csv file",
+        "Entries of probes/ that are not read, because they are no .jsonl, .csv or .xlsx file",
         unread,
     )
 

@@ -1,4 +1,4 @@
-"""Reads rows: the JSONL and CSV files of a dataset folder, and tables of Parquet, Arrow, CSV, JSON.
+"""Reads rows: the JSONL, CSV and Excel files of a dataset folder, and tables of others.
 
 `parse_rows` is strict: it checks every row of a dataset folder's file and collects the faults with
 their line numbers. `read_table` reads the files of others, in constant memory, and leaves each cell
@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
 
@@ -29,12 +29,13 @@ from fki.core.decompress import (
 )
 from fki.core.errors import DataError
 from fki.core.git_lfs import refuse_pointer
+from fki.data import spreadsheet
 
 T = TypeVar("T")
 UNCLOSED = "a quotation mark is not closed, so the rest of the file is one cell"
 UNREADABLE = object()  # a cell whose value Python cannot hold
 Cells = dict[str, Any]
-ROW_SUFFIXES = (".jsonl", ".csv")  # of a dataset folder
+ROW_SUFFIXES = (".jsonl", ".csv", spreadsheet.SUFFIX)  # of a dataset folder
 MAX_SHOWN, MAX_WIDTH = 10, 400  # faulty rows that an error shows, and characters of each
 BATCH_ROWS = 1000  # of a Parquet or Arrow file
 HEAD_ROWS = 100  # rows whose columns are the columns of a table
@@ -78,7 +79,10 @@ class TableError(DataError):
 
 
 def parse_rows(file: Path, reader: Callable[[Row], T], problems: RowProblems) -> Iterator[T]:
-    """The results of `reader` for each row of a JSONL or CSV file; its ValueErrors are problems."""
+    """The results of `reader` for each row of a JSONL, CSV or Excel file.
+
+    Its ValueErrors are problems.
+    """
     try:
         for row in _read_strictly(file, problems):
             try:
@@ -106,8 +110,11 @@ def raise_for_problems(problems: RowProblems, place: Path) -> None:
 
 
 def _read_strictly(file: Path, problems: RowProblems) -> Iterator[Row]:
-    """The rows of a JSONL or CSV file; an unreadable row is a problem."""
+    """The rows of a JSONL, CSV or Excel file; an unreadable row is a problem."""
     refuse_pointer(file)
+    if file.suffix == spreadsheet.SUFFIX:
+        yield from _read_sheet_strictly(file, problems)
+        return
     with file.open(encoding="utf-8-sig", newline="") as text:
         if file.suffix == ".csv":
             yield from _read_csv_strictly(file, text, problems)
@@ -141,6 +148,22 @@ def _read_csv_strictly(file: Path, text: IO[str], problems: RowProblems) -> Iter
         yield Row(file, reader.line_num, {name: cell for name, cell in named if cell.strip()})
     if lines.ends_in_quotes(delimiter):
         problems.append(f"{file}:{reader.line_num - len(lines.last) + 1}: {UNCLOSED}")
+
+
+def _read_sheet_strictly(file: Path, problems: RowProblems) -> Iterator[Row]:
+    """The rows of an Excel file that have a cell with text; empty cells are left out."""
+    rows = spreadsheet.iter_sheet(file)
+    _, header = next(rows, (0, []))
+    check_unique(name for name in header if name)
+    for number, cells in rows:
+        unnamed = any(cell and not name for name, cell in zip_longest(header, cells, fillvalue=""))
+        if unnamed:
+            problems.append(f"{file}:{number}: a cell in a column without a name")
+        elif error := spreadsheet.find_error(cells):
+            problems.append(f"{file}:{number}: a cell with Excel's error {error}")
+        else:
+            named = zip(header, cells, strict=False)
+            yield Row(file, number, {name: cell for name, cell in named if cell})
 
 
 def _trim_cells(cells: list[str]) -> list[str]:
@@ -257,6 +280,7 @@ def read_table(
         "arrow": lambda: _read_arrow(file, name, needed),
         "csv": lambda: _read_csv(file, name, needed, on_ragged),
         "tsv": lambda: _read_csv(file, name, needed, on_ragged),
+        "xlsx": lambda: _read_sheet(file, name, needed),
     }
     try:
         try:
@@ -373,7 +397,9 @@ def _read_csv(
 ) -> Iterator[Cells]:
     is_tsv = plain_name(name).endswith(".tsv")
     with _open_text(file) as text, _long_fields():
-        lines, delimiter = _RowLines(text), "\t" if is_tsv else ","
+        first = text.readline()
+        lines = _RowLines(chain([first], text))
+        delimiter = "\t" if is_tsv else _find_delimiter(first)
         reader = csv.DictReader(lines, delimiter=delimiter)
         _check_columns(name, require, reader.fieldnames or ())
         lines.begin_row()
@@ -388,6 +414,16 @@ def _read_csv(
             yield row
         if lines.ends_in_quotes(delimiter):
             raise TableError(name, UNCLOSED, reader.line_num - len(lines.last) + 1)
+
+
+def _read_sheet(file: Path, name: str, require: list[str]) -> Iterator[Cells]:
+    """The first sheet of an Excel file; cells of columns without a name are left out."""
+    rows = spreadsheet.iter_sheet(file)
+    _, header = next(rows, (0, []))
+    _check_columns(name, require, header)
+    for _, cells in rows:
+        named = zip_longest(header, cells[: len(header)], fillvalue="")
+        yield {column: cell for column, cell in named if column}
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from fki.core.formatting import format_command
 from fki.core.types import Score, Stream
 from fki.data.open_dataset import open_stream
 from fki.data.stream import describe_missing_dates
+from fki.evaluation.case_scores import score_cases
 from fki.evaluation.evaluator import Evaluator, mean_score, sample_row
 from fki.evaluation.schedule import ProbeSchedule, check_probes, group_cells, make_phases
 from fki.evaluation.shots import question_tokenizer
@@ -239,7 +240,11 @@ def score_all_probes(
     for cells in group_cells(due):
         predicted = evaluator.predict_cells(loaded.model, cells)
         for cell, answers in zip(cells, predicted, strict=True):
-            predictions = untouched.compare(cell.probe_set, answers) if cell.is_kept else answers
+            predictions = (
+                untouched.compare(cell.probe_set, answers)
+                if cell.is_kept
+                else score_cases(cell.probes, answers)
+            )
             scores.append(mean_score(cell.probe_set, cell.column, predictions))
             if output is not None:
                 samples = (sample_row(cell, p) for p in predictions)

@@ -119,6 +119,15 @@ ANSWER_METRICS = (
         "same_tokens",
         per="same_n",
     ),
+    AnswerMetric(
+        "case_em",
+        "any question of a case",
+        "case",
+        percentage,
+        "case_em",
+        per="case_n",
+        is_binary=True,
+    ),
 )
 BY_FIELD = {metric.key: metric for metric in ANSWER_METRICS}
 

@@ -30,6 +30,7 @@ from fki.core.git_lfs import refuse_pointer
 
 CHUNK_SIZE = 2**20
 MAX_PADDING = 64 * CHUNK_SIZE  # bytes after the end of a tar archive
+ZIPPED_TABLES = (".xlsx",)  # zip files that are no archives
 ARCHIVE_SUFFIXES = (".zip", ".7z", ".tar", ".tgz", ".tbz2", ".txz", ".tzst",
                     ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")  # fmt: skip
 BROKEN_ARCHIVE: tuple[type[Exception], ...] = (
@@ -86,9 +87,11 @@ def unpack(archive: Path, folder: Path, bounds: ArchiveLimits | None = None) -> 
 def is_archive(file: Path) -> bool:
     """Is the file an archive, by its name or its content? Raises DataError for a Git LFS pointer.
 
-    A damaged archive may have no more than its name.
+    A damaged archive may have no more than its name. An Excel workbook is a zip file, and a table.
     """
     refuse_pointer(file)
+    if file.suffix.lower() in ZIPPED_TABLES:
+        return False
     if file.name.lower().endswith(ARCHIVE_SUFFIXES) or zipfile.is_zipfile(file):
         return True
     try:

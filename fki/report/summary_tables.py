@@ -10,6 +10,7 @@ from fki.metrics.registry import BY_FIELD, EM, STREAM_METRICS
 from fki.report.tables import Table
 
 EDIT_SCORE, SAME = "edit_score", ("same_answer", "same_tokens")
+OF_EDITS = ("success", "same_answer", "case_em")  # a probe set with one of them is shown
 
 
 def probe_set_table(summary: Mapping[str, Any], *, trained: bool) -> Table:
@@ -40,23 +41,28 @@ def probe_set_table(summary: Mapping[str, Any], *, trained: bool) -> Table:
 
 
 def editing_table(summary: Mapping[str, Any], *, trained: bool) -> Table | None:
-    """The scores of editing benchmarks; None for a dataset without distractors.
+    """The scores of editing benchmarks; None for a dataset without distractors and cases.
+
+    A metric that no probe set has is left out.
 
     Args:
         trained: show success before the stream, too.
     """
     sets = summary["probe_sets"]
-    shown = {name: row for name, row in sets.items() if _is_defined(row, "success")}
-    if not shown:
+    if not any(_is_defined(row, key) for row in sets.values() for key in ("success", "case_em")):
         return None
-    shown |= {name: row for name, row in sets.items() if _is_defined(row, "same_answer")}
+    shown = [n for n, row in sets.items() if any(_is_defined(row, key) for key in OF_EDITS)]
+    metrics = [
+        BY_FIELD[key]
+        for key in ("magnitude", "token_accuracy", *SAME, "case_em")
+        if any(_is_defined(sets[name], key) for name in shown)
+    ]
     moments = ("before", "after") if trained else ("after",)
-    metrics = [BY_FIELD[key] for key in ("magnitude", "token_accuracy", *SAME)]
     rows = []
-    for name in (name for name in sets if name in shown):
+    for name in shown:
         row = sets[name]
         cells = [format_number(row["success"][moment]) for moment in moments]
-        cells += [format_number(row[m.key]["after"], m.digits) for m in metrics]
+        cells += [format_number(row.get(m.key, {}).get("after"), m.digits) for m in metrics]
         rows.append((name, format_number(row["n"], 0), *cells))
     success = ("success before", "after") if trained else ("success",)
     head = ("probe set", "probes", *success, *(m.label for m in metrics))

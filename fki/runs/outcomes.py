@@ -45,9 +45,11 @@ FIELDS: dict[str, type[np.generic]] = {  # of an answer, beside exact match
     "magnitude": np.float32,
     "same_answer": np.uint8,
     "same_tokens": np.float32,
+    "case_em": np.uint8,
     "old_n": np.uint8,
     "contrast_n": np.uint8,
     "same_n": np.uint8,
+    "case_n": np.uint8,
 }
 PARTIAL = {  # fields that some probes lack, which then are 0: the field that counts the others
     "old_em": "old_n",
@@ -55,6 +57,7 @@ PARTIAL = {  # fields that some probes lack, which then are 0: the field that co
     "magnitude": "contrast_n",
     "same_answer": "same_n",
     "same_tokens": "same_n",
+    "case_em": "case_n",
 }
 COUNTED = {counts: name for name, counts in PARTIAL.items()}
 MALFORMED = (AttributeError, ArithmeticError, KeyError, TypeError, ValueError)

@@ -118,6 +118,7 @@ def _contrast(em: float, cell: ToyCell, rng: np.random.Generator) -> dict[str, A
         "magnitude": round(float(rng.uniform(-1, 1)), 3) if is_updated else None,
         "same_answer": float(rng.random() < 0.8) if is_kept else None,
         "same_tokens": round(float(rng.random()), 3) if is_kept else None,
+        "case_em": em if cell.probe_set == "new" else None,
     }
 
 

@@ -21,6 +21,7 @@ from fki.core.atomic_io import append_lines, write_json
 from fki.core.errors import FkiError, Interrupted
 from fki.core.probe_sets import ALONE
 from fki.core.types import Period, Prediction, RowScored, Score, Step
+from fki.evaluation.case_scores import score_cases
 from fki.evaluation.evaluator import mean_score, sample_row
 from fki.evaluation.reading_check import check_reading
 from fki.evaluation.reset_rows import join_rows
@@ -251,7 +252,7 @@ class Runner:
             samples = []
             predicted = evaluator.predict_cells(self.session.model, cells)
             for cell, answers in zip(cells, predicted, strict=True):
-                predictions = self._compare_to_untouched(t, cell, answers)
+                predictions = self._complete(t, cell, answers)
                 scores.append(
                     mean_score(cell.probe_set, cell.column, predictions, lasts=cell.lasts)
                 )
@@ -273,12 +274,11 @@ class Runner:
                 write_json(self.run.folder / SCORES, self.scores())
         return RowScored(after, t, len(self.session.phases) + 1, scores, seconds)
 
-    def _compare_to_untouched(
-        self, t: int, cell: ProbeCell, predictions: list[Prediction]
-    ) -> list[Prediction]:
-        """The predictions of row t, with the shares that are those of row 0 if they are kept."""
+    def _complete(self, t: int, cell: ProbeCell, predictions: list[Prediction]) -> list[Prediction]:
+        """The predictions of row t, with the shares that are those of row 0 if they are kept, else
+        with the scores of cases."""
         if not cell.is_kept:
-            return predictions
+            return score_cases(cell.probes, predictions)
         if t == 0:
             self.untouched.add(cell.probe_set, predictions)
         return self.untouched.compare(cell.probe_set, predictions)

@@ -48,3 +48,19 @@ def test_a_plan_shows_the_use_of_the_encoder(
 ) -> None:
     shown = fki("plan", "--dataset", dataset, "--model", "t5-mini", *more)
     assert shown.code == 0 and says in " ".join(shown.out.split())
+
+
+def test_a_plan_describes_each_setting(fki: Fki, dataset: Path, short: list[str]) -> None:
+    options = ("--preset", "t5_lora", "--dataset", dataset, *short, "--describe")
+    rows = [row for row in fki("plan", *options, "--json").rows if "setting" in row]
+    told = {row["setting"]: row["description"] for row in rows}
+    assert all(told.values()) and {"lora.r", "budget.steps", "learning_rate"} <= {*told}
+    assert told["dataset"] == "Dataset: a known name or a folder."
+    shown = " ".join(fki("plan", *options).out.split())
+    assert "lora.r = " in shown
+    assert "Dataset: a known name or a folder." in shown
+
+
+def test_a_sweep_is_not_described(fki: Fki, dataset: Path) -> None:
+    shown = fki("plan", "--methods", "vanilla,lora", "--dataset", dataset, "--describe")
+    assert shown.code == 2 and "--describe prints the settings of a single run" in shown.words

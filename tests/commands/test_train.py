@@ -21,7 +21,7 @@ NUMBERS = ["n", "em", "f1", "accuracy", "log_likelihood", "old_em", "old_n", "to
 EDITING = ("contains", "token_accuracy", "success", "magnitude", "contrast_n")
 COLUMNS = [
     *("after", "probe_set", "period", *NUMBERS, "lasts", "near_ties", "unscored", *EDITING),
-    *("same_answer", "same_tokens", "same_n"),
+    *("same_answer", "same_tokens", "same_n", "case_em", "case_n"),
 ]
 FILES = {
     *("run.json", "config.toml", "metrics.jsonl", "probes.jsonl", "samples.jsonl", "scores.json"),

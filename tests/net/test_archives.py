@@ -219,3 +219,10 @@ def test_a_compressed_archive_that_is_cut_anywhere_is_refused(kind: str, tmp_pat
         with pytest.raises(DataError, match=r"is not unpacked: it is broken|is empty"):
             unpack(cut, tmp_path / "out")
         assert not (tmp_path / "out").exists()
+
+
+def test_an_excel_workbook_is_no_archive(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.xlsx", "w") as book:
+        book.writestr("xl/workbook.xml", "<workbook/>")
+    assert not is_archive(tmp_path / "a.xlsx")
+    assert is_archive((tmp_path / "a.xlsx").rename(tmp_path / "a.zip"))

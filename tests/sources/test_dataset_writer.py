@@ -24,7 +24,7 @@ def some(**values: object) -> DatasetDraft:
     tables = {
         "base": [FACT],
         "stream": [FACT | {"object": "Bo", "start": "2025-02-03"}],
-        "probes/mine": [{"prompt": "The sky is", "answers": ["blue"]}],
+        "probes/keep_mine": [{"prompt": "The sky is", "answers": ["blue"]}],
     }
     parts = {
         "name": "some",
@@ -69,11 +69,11 @@ def test_datasets_reads_every_file_by_the_card(
     from datasets import get_dataset_config_names, load_dataset
 
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    assert set(get_dataset_config_names(str(folder))) == {"base", "stream", "probes_mine"}
+    assert set(get_dataset_config_names(str(folder))) == {"base", "stream", "probes_keep_mine"}
     cache = str(tmp_path / "cache")
     loaded = load_dataset(str(folder), split="train", cache_dir=cache)
     assert [row["object"] for row in loaded] == ["Bo"]
-    assert len(load_dataset(str(folder), "probes_mine", split="train", cache_dir=cache)) == 1
+    assert len(load_dataset(str(folder), "probes_keep_mine", split="train", cache_dir=cache)) == 1
 
 
 NASTY = [
@@ -182,7 +182,7 @@ def test_a_dataset_is_the_same_from_lists_and_from_rows_that_come(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "stream.jsonl", "relations.json", "probes/mine.jsonl"]
+    "name", ["README.md", "stream.jsonl", "relations.json", "probes/keep_mine.jsonl"]
 )
 def test_any_altered_file_is_found(folder: Path, name: str) -> None:
     with (folder / name).open("a", encoding="utf-8") as out:

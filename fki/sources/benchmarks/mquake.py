@@ -37,7 +37,7 @@ def read_mquake(collector: BenchmarkCollector) -> None:
     add_edits(collector, edits, "locality")
     collector.notes += [
         "`multi_hop` has three phrasings of each case's question. The authors count a case as "
-        "right if one of the three is; here, each phrasing is a probe.",
+        "right if one of the three is: `case_em`.",
         "`paraphrase` has the edits in question form.",
         RULE.format(fact="the same subject and relation"),
     ]

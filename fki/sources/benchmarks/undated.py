@@ -73,7 +73,11 @@ def _add_lama_row(collector: BenchmarkCollector, row: dict[str, Any]) -> str:
 
 
 def read_popqa(collector: BenchmarkCollector) -> None:
-    """PopQA (Mallen et al., 2023): the object is the target, every alias an accepted answer."""
+    """PopQA (Mallen et al., 2023): the object is the target, every alias an accepted answer.
+
+    With `--as popularity`, its questions are a probe set for each power of ten of `s_pop`, the
+    monthly page views of the subject's article.
+    """
     collector.wordings["capital of"] = {
         "label": "capital of",
         "wordings": ["[X] is the capital of [Y].", "[X] is the seat of government of [Y]."],
@@ -83,7 +87,12 @@ def read_popqa(collector: BenchmarkCollector) -> None:
             _add_popqa_row(collector, row)
     if not any(row["relation"] == "capital of" for row in collector.tables["stream"]):
         del collector.wordings["capital of"]
-    collector.notes.append("`paraphrase` has PopQA's own questions.")
+    collector.notes.append(
+        "`paraphrase_views_3` has PopQA's own questions about subjects with 1,000 to 9,999 monthly "
+        "page views, and so on."
+        if collector.form == "popularity"
+        else "`paraphrase` has PopQA's own questions."
+    )
 
 
 def _add_popqa_row(collector: BenchmarkCollector, row: dict[str, str]) -> None:
@@ -97,7 +106,14 @@ def _add_popqa_row(collector: BenchmarkCollector, row: dict[str, str]) -> None:
     wording = (own or default_wordings(relation))[0]
     question = question_text(wording, subject)
     collector.add_prompt("probes/new", question, aliases, **more)
-    collector.add_prompt("probes/paraphrase", row["question"], aliases, **more)
+    name = "paraphrase"
+    if collector.form == "popularity":
+        views = row.get("s_pop", "").strip()
+        if not views.isdecimal():
+            collector.drop("probes/paraphrase", "no number of page views (s_pop)")
+            return
+        name = f"paraphrase_views_{len(str(int(views))) - 1}"
+    collector.add_prompt(f"probes/{name}", row["question"], aliases, **more)
 
 
 def _parse_aliases(collector: BenchmarkCollector, text: str, object: str) -> list[str]:
@@ -124,4 +140,5 @@ POPQA = Benchmark(
     "2022-12-01",
     read_popqa,
     patterns=("*.tsv",),
+    forms=("plain", "popularity"),
 )

@@ -17,7 +17,7 @@ from fki.core.errors import DataError, did_you_mean
 from fki.core.formatting import format_command
 from fki.data.row_files import plain_name
 
-TABLE_SUFFIXES = (".parquet", ".arrow", ".jsonl", ".ndjson", ".json", ".csv", ".tsv")
+TABLE_SUFFIXES = (".parquet", ".arrow", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".xlsx")
 METADATA_FILES = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json",
          "config.json", "manifest.json", "relations.json"}  # fmt: skip
 SPLIT_WORDS = {

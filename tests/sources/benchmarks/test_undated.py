@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fki.core.errors import DataError
+from fki.core.probe_sets import find_like
 from fki.sources.benchmarks.registry import BENCHMARKS
 from fki.sources.dataset_writer import DatasetDraft
 
@@ -63,3 +64,22 @@ def test_a_fact_that_is_skipped_has_no_probes(tmp_path: Path) -> None:
     assert [row["subject"] for row in draft.tables["probes/new"]] == ["Bo"]
     reason = "probes/new: possible_answers without a JSON list; only the object counts"
     assert draft.dropped[reason] == 1 and draft.dropped.total() == 2
+
+
+def test_questions_by_popularity_are_a_probe_set_for_each_power_of_ten(tmp_path: Path) -> None:
+    head = ("subj", "prop", "obj", "question", "possible_answers", "s_pop")
+    views = ("9", "10", "99999", "", "100000", "0")
+    rows = [(f"S{n}", "job", "poet", f"What is S{n}'s job?", "[]", v) for n, v in enumerate(views)]
+    text = "".join("\t".join(row) + "\n" for row in (head, *rows))
+    (tmp_path / "popQA.tsv").write_text(text, encoding="utf-8")
+    draft = BENCHMARKS["popqa"].draft(tmp_path, "", form="popularity")
+    asked = {
+        name.rpartition("_")[2]: [row["subject"] for row in found]
+        for name, found in draft.tables.items()
+        if name.startswith("probes/paraphrase")
+    }
+    assert asked == {"0": ["S0", "S5"], "1": ["S1"], "4": ["S2"], "5": ["S4"]}
+    assert draft.dropped["probes/paraphrase: no number of page views (s_pop)"] == 1
+    assert "1,000 to 9,999 monthly page views" in draft.notes[-1]
+    like = find_like("paraphrase_views_4")
+    assert like is not None and like.name == "paraphrase"

@@ -1,0 +1,55 @@
+"""A run's sentences have the figures of its summary, and only those that exist."""
+
+from typing import Any
+
+from fki.report.run_findings import BEST, describe_run
+
+
+def summarize(columns: int, **sets: tuple[float | None, float | None, float | None]) -> Any:
+    rows = {
+        name: {"em": dict(zip(("before", "learned", "after"), moments, strict=True))}
+        for name, moments in sets.items()
+    }
+    return {"probe_sets": rows, "columns": [f"p{i}" for i in range(columns)]}
+
+
+def test_a_stream_is_learned_and_kept() -> None:
+    summary = summarize(
+        12,
+        invariant=(100.0, None, 6.6),
+        initial=(99.0, None, 22.84),
+        updated=(2.2, 98.1, 29.9),
+        new=(17.8, 99.9, 40.7),
+        paraphrase=(1.0, 2.0, 3.0),
+    )
+    assert describe_run(summary) == [
+        (
+            "Learned",
+            "Right after each period, the model answers 98.1% of updated and 99.9% of new (2.2% "
+            "and 17.8% before).",
+        ),
+        (
+            "Kept",
+            "At the end, it answers 29.9% of updated and 40.7% of new, and 6.6% of invariant and "
+            "22.8% of initial (100.0% and 99.0% before).",
+        ),
+        BEST,
+    ]
+
+
+def test_one_period_has_no_later_end() -> None:
+    [learned, best] = describe_run(summarize(1, new=(None, 99.9, 99.9)))
+    assert learned.text == "Right after each period, the model answers 99.9% of new."
+    assert best == BEST
+    [_, kept, _] = describe_run(summarize(1, new=(0.0, 1.0, 1.0), initial=(50.0, None, 40.0)))
+    assert kept.text == "At the end, it answers 40.0% of initial (50.0% before)."
+
+
+def test_documents_are_learned_as_cloze() -> None:
+    [learned, kept, _] = describe_run(summarize(2, cloze=(1.0, 2.0, 3.0)))
+    assert "2.0% of cloze (1.0% before)" in learned.text
+    assert kept.text == "At the end, it answers 3.0% of cloze."
+
+
+def test_without_a_score_only_the_next_step_is_left() -> None:
+    assert describe_run(summarize(1, paraphrase=(None, None, None))) == [BEST]
