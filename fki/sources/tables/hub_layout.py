@@ -17,7 +17,8 @@ from fki.core.errors import DataError, did_you_mean
 from fki.core.formatting import format_command
 from fki.data.row_files import plain_name
 
-TABLE_SUFFIXES = (".parquet", ".arrow", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".xlsx")
+TABLE_SUFFIXES = (".parquet", ".arrow", ".jsonl", ".ndjson", ".json", ".csv", ".tsv")
+EXCEL = (".xlsx",)  # read where there is no other table, since `datasets` does not read it
 METADATA_FILES = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json",
          "config.json", "manifest.json", "relations.json"}  # fmt: skip
 SPLIT_WORDS = {
@@ -48,10 +49,12 @@ def select_files(
 
     Raises DataError if one is not found, or if there are several and none is the default.
     """
-    data = [name for name in names if _is_data(name)]
+    names = [*names]
+    data = [n for n in names if _is_data(n, TABLE_SUFFIXES)]
+    data = data or [n for n in names if _is_data(n, EXCEL)]
     if not data:
         raise DataError(
-            "No Parquet, JSON, CSV or Arrow file found.",
+            "No Parquet, JSON, CSV, Arrow or Excel file found.",
             hint="Give a folder or file of that kind. The Hub converts many of its datasets to "
             "Parquet: --revision refs/convert/parquet",
         )
@@ -66,11 +69,11 @@ def select_files(
     return TableSelection(files, " and ".join(defaults))
 
 
-def _is_data(name: str) -> bool:
+def _is_data(name: str, suffixes: tuple[str, ...]) -> bool:
     path = PurePosixPath(name)
     is_hidden = any(part.startswith((".", "__")) for part in path.parts)
     return (
-        plain_name(path.name).endswith(TABLE_SUFFIXES)
+        plain_name(path.name).endswith(suffixes)
         and path.name not in METADATA_FILES
         and not is_hidden
     )

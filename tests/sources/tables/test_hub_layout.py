@@ -38,6 +38,8 @@ FILES = ["a/tr.csv", "b/deep/1.csv", "b/2.csv", "c/x.csv", "c/y.csv", "README.md
         (["en/data/own-00000-of-00001.csv", "de/x.csv"], "en", "own",
          ["en/data/own-00000-of-00001.csv"]),
         (["facts.csv.gz", "dataset_info.json"], "", "", ["facts.csv.gz"]),
+        (["facts.csv", "notes.xlsx"], "", "", ["facts.csv"]),
+        (["README.md", "facts.xlsx"], "", "", ["facts.xlsx"]),
         (["en/train.csv", "de/train.csv"], "de", "", ["de/train.csv"]),
         (["en/train/0000.parquet", "de/tiny/0000.parquet"], "de", "tiny", ["de/tiny/0000.parquet"]),
         (["default/partial-train/0000.parquet"], "", "", ["default/partial-train/0000.parquet"]),
