@@ -43,6 +43,8 @@ def plan(
             raise ConfigError(f"{option} prints the settings of a single run.")
         show_sweep_plan(request, show)
         return
+    if to_toml and describe:
+        raise ConfigError("--to-toml prints a preset: leave --describe out.")
     if to_toml:
         brief = resolve_without_imports(request.read_layers(), options_of=registry.options_of)
         show.notes(brief.notes)

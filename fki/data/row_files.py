@@ -417,13 +417,18 @@ def _read_csv(
 
 
 def _read_sheet(file: Path, name: str, require: list[str]) -> Iterator[Cells]:
-    """The first sheet of an Excel file; cells of columns without a name are left out."""
+    """The first sheet of an Excel file, without cells of columns without a name, and with errors
+    of Excel as empty cells."""
     rows = spreadsheet.iter_sheet(file)
     _, header = next(rows, (0, []))
     _check_columns(name, require, header)
     for _, cells in rows:
         named = zip_longest(header, cells[: len(header)], fillvalue="")
-        yield {column: cell for column, cell in named if column}
+        yield {
+            column: "" if spreadsheet.find_error([cell]) else cell
+            for column, cell in named
+            if column
+        }
 
 
 @contextmanager

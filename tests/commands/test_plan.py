@@ -61,6 +61,8 @@ def test_a_plan_describes_each_setting(fki: Fki, dataset: Path, short: list[str]
     assert "Dataset: a known name or a folder." in shown
 
 
-def test_a_sweep_is_not_described(fki: Fki, dataset: Path) -> None:
+def test_a_sweep_or_a_preset_is_not_described(fki: Fki, dataset: Path) -> None:
+    shown = fki("plan", "--to-toml", "--describe")
+    assert shown.code == 2 and "leave --describe out" in shown.words
     shown = fki("plan", "--methods", "vanilla,lora", "--dataset", dataset, "--describe")
     assert shown.code == 2 and "--describe prints the settings of a single run" in shown.words

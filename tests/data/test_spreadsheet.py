@@ -76,6 +76,7 @@ def test_a_faulty_row_is_named_with_its_number(tmp_path: Path) -> None:
         f"{file}:2: a cell with Excel's error #N/A",
         f"{file}:3: a cell in a column without a name",
     ]
+    assert next(read_table(file)) == {"subject": "A", "relation": "x", "object": "", "start": ""}
     _, problems = strict(save(tmp_path / "b.xlsx", ("a", "a"), ("x", "y")))
     assert problems == [f"{tmp_path / 'b.xlsx'} cannot be read: the column 'a' occurs twice"]
 
