@@ -7,16 +7,18 @@ answers appear as they are. Styled text is a `rich.text.Text`; control character
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console, JustifyMethod
+from rich.console import Console, JustifyMethod, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from fki.core.control_characters import escape_controls
 
+LONG_WORD = 24  # characters; a longer word may break within a cell
 GAPS = (2, 1)  # characters between columns; the second where the first leaves too little space
 
 
@@ -86,9 +88,12 @@ class Show:
             sys.stdout.flush()
 
     def table(self, table: Table) -> None:
-        """Print a table on stdout, unless JSON was requested."""
-        keep_words_whole(table, self.out.width)
-        self.out.print(table)
+        """Print a table on stdout, unless JSON was requested; as a list if it is too wide."""
+        if keep_words_whole(table, self.out.width):
+            self.out.print(table)
+            return
+        for line in list_rows(table):
+            self.out.print(line)
 
     def findings(self, findings: Iterable[tuple[str, str]]) -> None:
         """Print each topic and its sentence on stdout, unless JSON was requested."""
@@ -113,7 +118,7 @@ class Show:
 def make_table(*columns: str, title: str | None = None, numbers: Sequence[str] = ()) -> Table:
     """An empty table. The columns in `numbers` are right-aligned.
 
-    On a narrow terminal cells fold, so that no text is lost.
+    Long words fold, so that no text is lost.
     """
     table = Table(
         title=title,
@@ -130,25 +135,24 @@ def make_table(*columns: str, title: str | None = None, numbers: Sequence[str] =
     return table
 
 
-def keep_words_whole(table: Table, width: int) -> None:
-    """Set the columns' widths so that lines break at spaces, if the longest words fit at all.
+def keep_words_whole(table: Table, width: int) -> bool:
+    """Set the columns' widths so that lines break at spaces; False if the words do not fit.
 
-    The rest of the space goes to the narrowest columns with longer lines.
+    The rest of the space goes to the narrowest columns with longer lines. Very long words, such as
+    paths, may break.
     """
     texts = [[str(text) for text in (c.header, *c.cells)] for c in table.columns]
     lines = [max(map(cell_len, column), default=0) for column in texts]
     words = [
-        line
-        if column.no_wrap
-        else max((cell_len(w) for text in own for w in text.split()), default=0)
+        line if column.no_wrap else min(LONG_WORD, _longest_word(own))
         for column, own, line in zip(table.columns, texts, lines, strict=True)
     ]
     room = [width - gap * (len(lines) - 1) for gap in GAPS]
     if sum(lines) <= room[0]:
-        return
+        return True
     fitting = [(gap, size) for gap, size in zip(GAPS, room, strict=True) if sum(words) <= size]
     if not fitting:
-        return
+        return False
     gap, size = fitting[0]
     for _ in range(size - sum(words)):
         short = [i for i, line in enumerate(lines) if words[i] < line]
@@ -157,3 +161,22 @@ def keep_words_whole(table: Table, width: int) -> None:
     table.padding = (0, gap, 0, 0)
     for column, chosen in zip(table.columns, words, strict=True):
         column.width = chosen
+    return True
+
+
+def _longest_word(texts: Iterable[str]) -> int:
+    return max((cell_len(word) for text in texts for word in text.split()), default=0)
+
+
+def list_rows(table: Table) -> Iterator[RenderableType]:
+    """The title, then each row: its first cell, and below it the others with their heads."""
+    if table.title:
+        yield Text(str(table.title), "bold")
+    first, *others = table.columns
+    heads = [" ".join(str(column.header).split()) for column in others]
+    for name, *cells in zip(first.cells, *(c.cells for c in others), strict=True):
+        if str(name):
+            yield Text(str(name), "bold")
+        values = [str(cell).strip() for cell in cells]
+        pairs = [f"{h} {v}" for h, v in zip(heads, values, strict=True) if h and v]
+        yield Padding(Text(", ".join(pairs)), (0, 0, 0, 2))

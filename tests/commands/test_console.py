@@ -111,14 +111,30 @@ def test_a_table_breaks_lines_at_spaces_where_its_words_fit(width: int, gap: int
     assert words.count("neighborhood") == 1 and {"answer", "tokens", "34.5"} <= {*words}
 
 
-def test_a_table_whose_words_do_not_fit_folds_and_loses_nothing() -> None:
-    table = make_table("probe set")
-    table.add_row("neighborhood")
-    keep_words_whole(table, 5)
-    console = Console(width=5, file=io.StringIO())
+def test_a_table_whose_words_do_not_fit_is_a_list(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "24")
+    table = make_table("arm", "exact match", "", "perplexity", title="Scores")
+    table.add_row("kadapter_2", "99.5", "--", "1.01")
+    table.add_row("", "12.5", "--", "")
+    Show().table(table)
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+        "Scores",
+        "kadapter_2",
+        "  exact match 99.5,",
+        "  perplexity 1.01",
+        "  exact match 12.5",
+    ]
+
+
+def test_a_path_folds_in_its_column() -> None:
+    table = make_table("setting", "value")
+    table.add_row("dataset", "/a/" + "b" * 60)
+    assert keep_words_whole(table, 40)
+    console = Console(width=40, file=io.StringIO())
     console.print(table)
-    shown = console.file.getvalue().replace("\n", "")  # type: ignore[attr-defined]
-    assert "neighborhood" in shown.replace(" ", "")
+    assert console.file.getvalue().count("b") == 60  # type: ignore[attr-defined]
 
 
 def test_a_table_that_fits_keeps_its_widths() -> None:
