@@ -528,7 +528,7 @@ def test_a_stream_that_changes_nothing_is_refused(folder: Path) -> None:
 
 
 def test_a_folder_without_a_stream_is_refused(folder: Path) -> None:
-    assert "no stream.jsonl or stream.csv" in refusal(folder)
+    assert "no stream.jsonl, stream.csv or stream.xlsx" in refusal(folder)
 
 
 QUESTION = {"prompt": "The sky is", "target": "blue"}
