@@ -58,6 +58,7 @@ def find_training_choice(group: Group) -> TrainingChoice | None:
     }
     bounds = registry.bound_names()
     trained = [_option(arm, arm.name, sets) for arm in learned if arm.method not in bounds]
+    resets = learned[0].settings.get("reset") == "base"  # which no bound can be compared with
     ranked = sorted(trained, key=lambda option: -(option.mean if option.mean is not None else -1.0))
     return TrainingChoice(
         sets,
@@ -67,7 +68,7 @@ def find_training_choice(group: Group) -> TrainingChoice | None:
             *(_best(ranked[0], len(ranked)) for _ in ranked[:1]),
             *(_option(arm, arm.name, sets) for arm in by_method[JOINT]),
         ),
-        {name: _command(learned[0], name) for name, arms in by_method.items() if not arms},
+        {n: _command(learned[0], n) for n, arms in by_method.items() if not arms and not resets},
     )
 
 

@@ -70,6 +70,11 @@ def test_a_missing_bound_has_the_command_of_a_comparable_run(tmp_path: Path) -> 
     assert stated == {"max_periods=3", "prompt_format=prefix"}
 
 
+def test_no_bound_can_be_compared_with_runs_that_reset_their_weights(tmp_path: Path) -> None:
+    choice = choose(tmp_path, "vanilla", "lora", reset="base")
+    assert choice is not None and choice.missing == {}
+
+
 def test_without_a_trained_period_there_is_nothing_to_choose() -> None:
     cost = Cost(1, 0.0, 0.0, 0.0, 0.0, None)
     arm = Arm("a", "vanilla", (), (0,), {}, cost, {"new": Estimate(1.0)}, [], {"new": [1.0]})
