@@ -395,9 +395,11 @@ def find_conflicts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _find_reset_conflicts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What does not fit reset = "base": whatever carries over from one period to the next."""
-    if settings.get("replay") == "prioritized":
-        text = "replays earlier periods, which reset = 'base' unlearns. Add: --set replay=none"
-        yield "replay", f"= 'prioritized' {text}"
+    text = "replays earlier periods, which reset = 'base' unlearns. Add: "
+    if settings.get("replay") in ("uniform", "prioritized"):
+        yield "replay", f"= '{settings['replay']}' {text}--set replay=none"
+    elif settings.get("method") == "mixreview":
+        yield "method", f"= 'mixreview' {text}--method vanilla"
     if settings.get("method") in ("joint", "retrieval"):
         text = f"= '{settings['method']}' has all periods so far. Add: --set reset=none"
         yield "method", text

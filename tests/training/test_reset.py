@@ -109,6 +109,8 @@ def test_a_stopped_run_ends_with_the_same_answers(
         ({"method": "joint"}, "has all periods so far"),
         ({"eval_every": 3}, "each period is evaluated alone"),
         ({"reset_optimizer_per_period": False}, "does not fit reset"),
+        ({"replay": "uniform"}, "--set replay=none"),
+        ({"method": "mixreview"}, "--method vanilla"),
     ],
 )
 def test_what_carries_over_does_not_fit(
