@@ -75,7 +75,7 @@ def _show_settings(resolved: "ResolvedConfig", show: Show, *, describe: bool) ->
         top, _, name = key.partition(".")
         value = values[top][name] if name else values[top]
         text = describe_setting(key, registry.options_of_table) if describe else ""
-        source = style_text(origin, "dim") if origin == "default" else style_text(origin, "")
+        source = style_text(origin, "dim" if origin == "default" else "")
         more = {"description": " ".join(text.split())} if describe else {}
         if describe:
             line = Text.assemble((f"{key} = {format_value(value)}", "bold"), "  ", source)

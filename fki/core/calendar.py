@@ -11,6 +11,11 @@ ALL: Final = "all"  # the version with a single period, and the name of that per
 _DATE = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?|-?Q([1-4])|-?W(\d\d))?$")
 
 
+def day_before(day: str) -> str:
+    """The day before the first day of a date. Raises what `parse_date` raises, OverflowError."""
+    return (parse_date(day)[0] - timedelta(days=1)).isoformat()
+
+
 def parse_date(text: str) -> tuple[date, str]:
     """Parse a date. Returns its first day and its precision: day, week, month, quarter or year.
 

@@ -347,18 +347,16 @@ def _end_probes(probes: Sequence[Probe], order: Mapping[str, int]) -> Iterable[P
     Args:
         order: the number of each period, by name.
     """
-    later: dict[str, list[Probe]] = defaultdict(list)
-    for probe in probes:
-        if probe.case and probe.period != BASE:
+    names, later = [*order], defaultdict[str, list[Probe]](list)
+    edited = [probe.case and probe.period != BASE for probe in probes]
+    for probe, is_edited in zip(probes, edited, strict=True):
+        if is_edited:
             later[normalize_text(probe.source)].append(probe)
-    for probe in probes:
-        same = later[normalize_text(probe.source)] if probe.case else []
+    for probe, is_edited in zip(probes, edited, strict=True):
+        same = later[normalize_text(probe.source)] if is_edited else []
         ends = [
             order[other.period]
             for other in same
-            if probe.period != BASE
-            and order[other.period] > order[probe.period]
-            and other.answers != probe.answers
+            if order[other.period] > order[probe.period] and other.answers != probe.answers
         ]
-        names = [*order]
         yield replace(probe, until=names[min(ends)]) if ends else probe

@@ -23,8 +23,12 @@ from fki.core.formatting import format_command
 from fki.core.types import Score, Stream
 from fki.data.open_dataset import open_stream
 from fki.data.stream import describe_missing_dates
-from fki.evaluation.case_scores import score_cases
-from fki.evaluation.evaluator import Evaluator, mean_score, sample_row
+from fki.evaluation.evaluator import (
+    Evaluator,
+    complete_predictions,
+    mean_score,
+    sample_row,
+)
 from fki.evaluation.schedule import ProbeSchedule, check_probes, group_cells, make_phases
 from fki.evaluation.shots import question_tokenizer
 from fki.evaluation.summary import summarize_scores
@@ -240,11 +244,7 @@ def score_all_probes(
     for cells in group_cells(due):
         predicted = evaluator.predict_cells(loaded.model, cells)
         for cell, answers in zip(cells, predicted, strict=True):
-            predictions = (
-                untouched.compare(cell.probe_set, answers)
-                if cell.is_kept
-                else score_cases(cell.probes, answers)
-            )
+            predictions = complete_predictions(cell, answers, untouched)
             scores.append(mean_score(cell.probe_set, cell.column, predictions))
             if output is not None:
                 samples = (sample_row(cell, p) for p in predictions)

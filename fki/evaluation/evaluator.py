@@ -30,7 +30,9 @@ from fki.evaluation.answer_scores import (
     list_targets,
     summarize_passes,
 )
+from fki.evaluation.case_scores import score_cases
 from fki.evaluation.schedule import ProbeCell
+from fki.evaluation.untouched import UntouchedAnswers
 from fki.metrics.answers import accuracy, contains_answer, exact_match, f1
 from fki.metrics.draws import to_scalar
 from fki.metrics.pooling import percentage, perplexity
@@ -222,6 +224,16 @@ class Evaluator:
         most, budget = self.config.eval_batch_size, self.config.eval_batch_tokens or math.inf
         for batch in split_micro_batches(examples, rows, most=most, budget=budget):
             yield [i for row in batch for i in row]
+
+
+def complete_predictions(
+    cell: ProbeCell, predictions: Sequence[Prediction], untouched: UntouchedAnswers
+) -> list[Prediction]:
+    """The predictions of a cell: of facts to keep with what is as before training, of others with
+    the scores of cases."""
+    if cell.is_kept:
+        return untouched.compare(cell.probe_set, predictions)
+    return score_cases(cell.probes, predictions)
 
 
 def sample_row(cell: ProbeCell, prediction: Prediction) -> dict[str, Any]:

@@ -20,12 +20,11 @@ from fki.config.resolve import ResolvedConfig
 from fki.core.atomic_io import append_lines, write_json
 from fki.core.errors import FkiError, Interrupted
 from fki.core.probe_sets import ALONE
-from fki.core.types import Period, Prediction, RowScored, Score, Step
-from fki.evaluation.case_scores import score_cases
-from fki.evaluation.evaluator import mean_score, sample_row
+from fki.core.types import Period, RowScored, Score, Step
+from fki.evaluation.evaluator import complete_predictions, mean_score, sample_row
 from fki.evaluation.reading_check import check_reading
 from fki.evaluation.reset_rows import join_rows
-from fki.evaluation.schedule import ProbeCell, group_cells
+from fki.evaluation.schedule import group_cells
 from fki.evaluation.summary import Row, summarize_scores
 from fki.evaluation.untouched import UntouchedAnswers
 from fki.methods.retrieval import Retrieval
@@ -252,7 +251,9 @@ class Runner:
             samples = []
             predicted = evaluator.predict_cells(self.session.model, cells)
             for cell, answers in zip(cells, predicted, strict=True):
-                predictions = self._complete(t, cell, answers)
+                if t == 0 and cell.is_kept:
+                    self.untouched.add(cell.probe_set, answers)
+                predictions = complete_predictions(cell, answers, self.untouched)
                 scores.append(
                     mean_score(cell.probe_set, cell.column, predictions, lasts=cell.lasts)
                 )
@@ -273,15 +274,6 @@ class Runner:
             if t == 0 or self._is_saved(t):
                 write_json(self.run.folder / SCORES, self.scores())
         return RowScored(after, t, len(self.session.phases) + 1, scores, seconds)
-
-    def _complete(self, t: int, cell: ProbeCell, predictions: list[Prediction]) -> list[Prediction]:
-        """The predictions of row t, with the shares that are those of row 0 if they are kept, else
-        with the scores of cases."""
-        if not cell.is_kept:
-            return score_cases(cell.probes, predictions)
-        if t == 0:
-            self.untouched.add(cell.probe_set, predictions)
-        return self.untouched.compare(cell.probe_set, predictions)
 
     def _log(self, step: Step) -> None:
         self.totals.add(step)

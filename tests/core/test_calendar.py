@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from fki.core.calendar import last_day, parse_date, period_bounds, period_name
+from fki.core.calendar import day_before, last_day, parse_date, period_bounds, period_name
 from fki.core.types import Version
 
 VERSIONS: tuple[Version, ...] = ("day", "week", "month", "quarter", "year")
@@ -120,3 +120,11 @@ def test_the_last_day_is_that_of_the_period(precision: Version) -> None:
         first, found = parse_date(text)
         if found == precision:
             assert last_day(first, found) == period_bounds(first, precision)[1]
+
+
+@pytest.mark.parametrize(
+    ("day", "before"),
+    [("2024-03-01", "2024-02-29"), ("2024-01", "2023-12-31"), ("2024", "2023-12-31")],
+)
+def test_the_day_before_a_date_is_that_before_its_first_day(day: str, before: str) -> None:
+    assert day_before(day) == before

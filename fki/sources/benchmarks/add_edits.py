@@ -9,10 +9,9 @@ distractors, a neighbor the new one: success compares their likelihoods (Meng et
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
-from fki.core.calendar import parse_date
+from fki.core.calendar import day_before
 from fki.sources.benchmarks.base import BenchmarkCollector
 from fki.sources.benchmarks.consistent_edits import (
     Edit,
@@ -64,7 +63,7 @@ def add_edits(
     for edit in distinct_edits(selected, dropped):
         day, labels = edit.date or collector.date, _labels(edit)
         for answer in edit.old[:1]:
-            before = _day_before(day)
+            before = day_before(day)
             collector.add_prompt("base", edit.prompt, answer, date=before, **labels)
         aliases = {"aliases": [*edit.aliases]} if edit.aliases else {}
         collector.add_prompt("stream", edit.prompt, edit.target, date=day, **aliases, **labels)
@@ -124,8 +123,3 @@ def _labels(edit: Edit) -> dict[str, str]:
     """The columns that name the edit of a row; `fki compare` resamples by `subject`."""
     labels = {"subject": edit.subject, "relation": edit.relation, "case_id": edit.case}
     return {name: text for name, text in labels.items() if text}
-
-
-def _day_before(day: str) -> str:
-    """The day before, the date of the old answers."""
-    return (parse_date(day)[0] - timedelta(days=1)).isoformat()

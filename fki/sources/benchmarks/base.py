@@ -11,6 +11,7 @@ from typing import Any
 from fki.core.atomic_io import file_digest
 from fki.core.calendar import parse_date
 from fki.core.errors import ConfigError, DataError, did_you_mean
+from fki.core.formatting import format_command
 from fki.core.normalization import distinct_texts, normalize_text
 from fki.core.types import BLANK
 from fki.data.known_datasets import KNOWN_DATASETS, KnownDataset
@@ -163,6 +164,16 @@ class BenchmarkCollector(RowCollector):
             hint=hint
             or "Give the folder with its authors' files (archives unpacked): --from FOLDER",
         )
+
+    def find_part(self, *patterns: str) -> Path:
+        """The only file that `find_files` finds. Raises DataError for none or several."""
+        files = self.find_files(*patterns)
+        if len(files) > 1:
+            raise DataError(
+                f"{self.folder} has {len(files)} parts: {', '.join(f.name for f in files)}.",
+                hint=f"Give one of them: {format_command('--from', files[0])}",
+            )
+        return files[0]
 
     def _is_hidden(self, file: Path) -> bool:
         """Did a desktop or an archive tool add this file?"""

@@ -18,8 +18,6 @@ from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from typing import Any
 
-from fki.core.errors import DataError
-from fki.core.formatting import format_command
 from fki.data.known_datasets import KNOWN_DATASETS
 from fki.data.row_files import read_table
 from fki.sources.benchmarks.add_edits import RULE, add_edits, case_name, usable_edits
@@ -34,14 +32,9 @@ OLD, REPHRASED = ("ground_truth", "answers"), ("rephrase_prompt", "rephrase", "r
 
 def read_knowedit(collector: BenchmarkCollector) -> None:
     """One part of KnowEdit, or another file of EasyEdit. Raises DataError for several of them."""
-    files = collector.find_files(*PARTS)
-    if len(files) > 1:
-        raise DataError(
-            f"{collector.folder} has {len(files)} parts: {', '.join(f.name for f in files)}.",
-            hint=f"Give one of them: {format_command('--from', files[0])}",
-        )
+    file = collector.find_part(*PARTS)
     edits: list[Edit] = []
-    for number, row in enumerate(read_table(files[0])):
+    for number, row in enumerate(read_table(file)):
         edits += usable_edits(collector, _parse_edit(collector, row, case_name(row, number)))
     add_edits(collector, edits, "locality")
     collector.notes += [

@@ -12,8 +12,6 @@ Checked against the readers of the files by other authors, such as EasyEdit's `d
 from collections.abc import Iterator
 from typing import Any
 
-from fki.core.errors import DataError
-from fki.core.formatting import format_command
 from fki.data.known_datasets import KNOWN_DATASETS
 from fki.data.row_files import read_table
 from fki.sources.benchmarks.add_edits import RULE, add_edits, case_name, usable_edits
@@ -24,14 +22,9 @@ from fki.sources.benchmarks.knowedit import flat_texts
 
 def read_mquake(collector: BenchmarkCollector) -> None:
     """Add the edits of all cases, and the questions of each case as `multi_hop`."""
-    files = collector.find_files("*mquake*.json*", "*cf3k*.json*", "*cf6334*.json*", "*.json*")
-    if len(files) > 1:
-        raise DataError(
-            f"{collector.folder} has {len(files)} parts: {', '.join(f.name for f in files)}.",
-            hint=f"Give one of them: {format_command('--from', files[0])}",
-        )
+    file = collector.find_part("*mquake*.json*", "*cf3k*.json*", "*cf6334*.json*", "*.json*")
     edits: list[Edit] = []
-    for number, row in enumerate(read_table(files[0], require=["requested_rewrite", "questions"])):
+    for number, row in enumerate(read_table(file, require=["requested_rewrite", "questions"])):
         for edit in _iter_edits(collector, row, case_name(row, number)):
             edits += usable_edits(collector, edit)
     add_edits(collector, edits, "locality")

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 from fki.core.errors import DataError, did_you_mean
 from fki.core.formatting import format_command
+from fki.data import spreadsheet
 from fki.data.row_files import plain_name
 
 TABLE_SUFFIXES = (".parquet", ".arrow", ".jsonl", ".ndjson", ".json", ".csv", ".tsv")
-EXCEL = (".xlsx",)  # read where there is no other table, since `datasets` does not read it
+EXCEL = (spreadsheet.SUFFIX,)  # read without another table; `datasets` does not read it
 METADATA_FILES = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json",
          "config.json", "manifest.json", "relations.json"}  # fmt: skip
 SPLIT_WORDS = {

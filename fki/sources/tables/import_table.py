@@ -9,13 +9,12 @@ have questions of their own for probe sets, `distractors` the wrong choices of a
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fki.core.atomic_io import file_digest
-from fki.core.calendar import last_day, parse_date
+from fki.core.calendar import day_before, last_day, parse_date
 from fki.core.errors import ConfigError, DataError, did_you_mean
 from fki.data.prompts import blank_out, split_at_blank
 from fki.data.row_dates import NO_DATE, DayOrder, normalize_date
@@ -220,13 +219,9 @@ def _format_reasons(collector: RowCollector) -> str:
 def check_date(date: str) -> None:
     """Raises ConfigError for a date that is unreadable, or has no day before it."""
     try:
-        _ = date and _day_before(date)  # the date of base facts
+        _ = date and day_before(date)  # the date of base facts
     except (ValueError, OverflowError) as error:
         raise ConfigError(f"--date: {error}.") from None
-
-
-def _day_before(day: str) -> str:
-    return (parse_date(day)[0] - timedelta(days=1)).isoformat()
 
 
 def _iter_dates(
@@ -329,7 +324,7 @@ def _add_row(collector: RowCollector, parsed: TableRow, number: int) -> None:
         return
     labels = {"case_id": row.get("case") or str(number)} if parsed.probes or "case" in row else {}
     aliases = {"aliases": row["aliases"]} if row.get("aliases") else {}
-    before = _day_before(day)
+    before = day_before(day)
     if "prompt" in row:
         named = {role: text for role in ("subject", "relation") if (text := row.get(role))}
         if parsed.old:
