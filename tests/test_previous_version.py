@@ -96,7 +96,10 @@ def test_a_command_prints_what_it_printed_before(
 
 def is_new_kind(row: Mapping[str, Any]) -> bool:
     """Is a printed row of a kind that version 0.1 did not have?"""
-    is_new = "training_choice" in row or {"probe_set", "question"} <= row.keys()
+    is_new = (
+        bool({"training_choice", "recommendation"} & row.keys())
+        or {"probe_set", "question"} <= row.keys()
+    )
     return is_new or row.get("version") in ("week", "year", "all")
 
 

@@ -429,7 +429,10 @@ def test_the_wheel_holds_every_file_that_runs_need(wheel: set[str]) -> None:
     wanted = {f.relative_to(ROOT).as_posix() for f in shipped}
     wanted |= {f"fki/presets/{f.name}" for f in (ROOT / "presets").glob("*.toml")}
     assert wanted <= wheel
-    for name in ("py.typed", "report/templates/page.html", "report/templates/page.css"):
+    for name in (
+        "py.typed",
+        *(f"report/templates/{n}" for n in ("layout.html", "page.css", "page.js")),
+    ):
         assert f"fki/{name}" in wheel
     for name in ("assets/wiki/stream.jsonl", "assets/t5-mini/model.safetensors"):
         assert f"fki/{name}" in wheel

@@ -253,6 +253,15 @@ def choice_row(group: "Group", choice: "TrainingChoice") -> dict[str, Any]:
     return {"group": group.title, "training_choice": options, "missing": missing}
 
 
+def recommendation_row(group: "Group", choice: "TrainingChoice | None") -> dict[str, Any]:
+    """The recommendation of a group as an object."""
+    from fki.report.recommendation import describe_recommendation
+
+    found = None if group.recommendation is None else asdict(group.recommendation)
+    sentences = describe_recommendation(group, choice)
+    return {"group": group.title, "recommendation": found, "sentences": sentences}
+
+
 def iter_arm_rows(group: "Group") -> Iterator[dict[str, Any]]:
     """One object per arm, with its differences to the baseline."""
     for arm in group.arms:

@@ -13,6 +13,7 @@ from fki.commands._compare_tables import (
     difference_table,
     iter_arm_rows,
     main_table,
+    recommendation_row,
     wide_table,
 )
 from fki.commands._console import Show
@@ -104,14 +105,17 @@ def compare(
     for number, group in enumerate(() if forms else comparison.groups):
         if number:
             show.out.print()
-        _show(group, show, sort=sort, is_wide=wide)
         choice = find_training_choice(group)
+        _show_advice(group, choice, show)
+        _show(group, show, sort=sort, is_wide=wide)
         if choice:
             _show_choice(choice, show)
         for row in iter_arm_rows(group):
             show.data(**row)
         if choice:
             show.data(**choice_row(group, choice))
+        if group.recommendation:
+            show.data(**recommendation_row(group, choice))
     _show_rest(comparison, show, is_wide=wide)
     _write_files(comparison, html, figures, show)
 
@@ -144,6 +148,14 @@ def _write_files(
 
         saved = save_figures(comparison, figures)
         show.note(f"{len(saved)} figures: {figures}")
+
+
+def _show_advice(group: "Group", choice: "TrainingChoice | None", show: Show) -> None:
+    """Show which arm to take, before any table."""
+    from fki.report.recommendation import describe_recommendation
+
+    if sentences := describe_recommendation(group, choice):
+        show.findings([("Which one to take", " ".join(sentences))])
 
 
 def _show(group: "Group", show: Show, *, sort: str, is_wide: bool) -> None:

@@ -184,12 +184,12 @@ def _show_complete(run: "Run", output_log: str, show: Show) -> None:
 
 
 def _show_tables(summary: dict[str, Any], spent: dict[str, float], show: Show) -> None:
-    from fki.report.run_findings import describe_run
+    from fki.report.run_findings import RunScores, describe_run
     from fki.report.summary_tables import has_learned
 
     has_trained = has_learned(spent)
     if has_trained:
-        show.findings(describe_run(summary))
+        show.findings(describe_run(RunScores.of_summary(summary)))
     show.table(probe_table(summary, trained=has_trained))
     if editing := editing_table(summary, trained=has_trained):
         show.out.print()

@@ -5,8 +5,8 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fki.comparison.arm_difference import Values
 from fki.comparison.arms import FinishedRun
 from fki.comparison.bootstrap_metrics import ResampledRun
 from fki.comparison.types import Arm, Cost, Estimate
@@ -14,8 +14,6 @@ from fki.core.probe_sets import BASE, kept_probe_set, matrix_probe_sets
 from fki.metrics.bootstrap import mean_over_seeds
 from fki.metrics.continual import explain_undefined
 from fki.metrics.registry import EM, Metric
-
-Values = NDArray[np.float64]  # [runs, 1 + draws]
 
 
 def summarize_arm(

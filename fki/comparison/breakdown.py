@@ -153,14 +153,14 @@ class _AnswerCounts:
 def read_last_row(run: Run) -> Iterator[dict[str, Any]]:
     """The samples of the last row of R; of a run that resets its weights, of each row right after
     training. Raises DataError where the file cannot be read."""
-    if _resets(run):
+    if resets_weights(run):
         return (row for row in run.read_lines(SAMPLES) if row.get("after") != BASE)
     last = _last_after(run.folder / SAMPLES)
     rows = run.read_lines(SAMPLES, containing=json.dumps(last, ensure_ascii=False))
     return (row for row in rows if row.get("after") == last)
 
 
-def _resets(run: Run) -> bool:
+def resets_weights(run: Run) -> bool:
     """Does the run reset its weights before each period? False if it cannot be read."""
     with suppress(DataError):
         return bool(run.info.get("config", {}).get("reset") == "base")
@@ -220,11 +220,11 @@ def _spread(
         return min(row) - max(row), -pvariance(row), crc32("|".join(key).encode())
 
     ranked = sorted(keys, key=rank)
-    turns = _in_turns(ranked, lambda key: (key[0], relations[key]))
-    return _in_turns(turns, lambda key: key[0])[:most]
+    turns = in_turns(ranked, lambda key: (key[0], relations[key]))
+    return in_turns(turns, lambda key: key[0])[:most]
 
 
-def _in_turns(keys: Sequence[Key], group: Callable[[Key], object]) -> list[Key]:
+def in_turns(keys: Sequence[Key], group: Callable[[Key], object]) -> list[Key]:
     """The first of each group before any second one."""
     groups: dict[object, list[Key]] = defaultdict(list)
     for key in keys:

@@ -6,12 +6,14 @@ only where a metric that needs them is shown.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fki.comparison.arm_summary import Values, summarize_arm
+from fki.comparison.arm_difference import ArmDifference, Values, subtract_arms
+from fki.comparison.arm_summary import summarize_arm
 from fki.comparison.arms import (
     FinishedRun,
     build_arms,
@@ -26,13 +28,15 @@ from fki.comparison.bootstrap_metrics import (
     compute_metrics,
 )
 from fki.comparison.identical_runs import drop_identical_runs
+from fki.comparison.recommendation import recommend
 from fki.comparison.types import Arm, Comparison, Difference, Group, Verdict
 from fki.core.calendar import ALL
 from fki.core.edit_version import describe_periods
 from fki.core.errors import ConfigError, DataError, did_you_mean
 from fki.core.formatting import format_list, format_number
 from fki.core.probe_sets import PROBE_SETS
-from fki.metrics.bootstrap import DRAWS, difference_of_means
+from fki.metrics.bootstrap import DRAWS
+from fki.metrics.power import ALPHA
 from fki.metrics.registry import BY_FIELD, EM, STREAM_METRICS, Metric, all_metrics, is_default
 from fki.metrics.significance import cohens_h, holm, mcnemar
 from fki.runs.outcomes import Outcomes, read_outcomes
@@ -40,8 +44,8 @@ from fki.runs.reset_outcomes import join_outcomes
 
 FEWER_DRAWS = 500  # with so many runs that DRAWS would take long
 MANY_RUNS = 100
-ALPHA = 0.05
 BASELINE = "vanilla"
+EXACT = "exact McNemar"
 
 
 def compare(
@@ -212,6 +216,7 @@ class _GroupBuilder:
             metrics=tuple(shown),
             baseline=base,
             differences=tuple(self._differences(base, shown)) if base else (),
+            recommendation=recommend(arms, self.values),
             settings=differing_settings({n: runs[0].settings for n, runs in self.arms.items()}),
             warnings=tuple(self._warnings(forced)),
         )
@@ -224,6 +229,7 @@ class _GroupBuilder:
         return BASELINE if BASELINE in self.arms else next(iter(self.arms))
 
     def _differences(self, base: str, shown: Sequence[Metric]) -> list[Difference]:
+        """The differences to the baseline, adjusted for their number."""
         raw = [
             self._difference(name, base, metric)
             for metric in shown
@@ -231,41 +237,40 @@ class _GroupBuilder:
             for name in self.arms
             if name != base
         ]
-        differences = []
-        for values, p_holm in zip(raw, holm([d["p"] for d in raw]), strict=True):
-            is_better = values.pop("is_better")
-            verdict: Verdict = "undefined"
-            if p_holm is not None:
-                verdict = "better" if is_better else "worse"
-                verdict = verdict if p_holm < ALPHA else "no evidence of a difference"
-            differences.append(Difference(**values, p_holm=p_holm, verdict=verdict))
-        return differences
+        adjusted = holm([difference.p for difference, _ in raw])
+        unclear = sum(p is not None and p >= ALPHA for p in adjusted)
+        metrics = {metric.key: metric for metric in shown}
+        return [
+            replace(
+                difference,
+                p_holm=p,
+                verdict=_verdict(difference, p, metrics[difference.metric]),
+                seeds_needed=arms.seeds_needed(unclear) if arms and p and p >= ALPHA else None,
+            )
+            for (difference, arms), p in zip(raw, adjusted, strict=True)
+        ]
 
-    def _difference(self, name: str, base: str, metric: Metric) -> dict[str, Any]:
-        """An arm less the baseline, without the values that depend on the family of tests."""
+    def _difference(
+        self, name: str, base: str, metric: Metric
+    ) -> tuple[Difference, ArmDifference | None]:
+        """An arm minus the baseline, without the values that depend on the family of tests."""
         undefined = np.full((1, 2), np.nan)
         ours, theirs = (self.values[arm].get(metric.key, undefined) for arm in (name, base))
         seeds = [[run.seed for run in self.arms[arm]] for arm in (name, base)]
-        values: dict[str, Any] = {
-            "metric": metric.key,
-            "arm": name,
-            "baseline": base,
-            "value": None,
-            "p": None,
-            "is_better": False,
-        }
-        if not (np.isfinite(ours[:, 0]).all() and np.isfinite(theirs[:, 0]).all()):
-            return values
-        is_paired = seeds[0] == seeds[1] and len(set(seeds[0])) == len(seeds[0])
-        result = difference_of_means(ours, theirs, is_paired=is_paired)
+        difference = Difference(metric.key, name, base, None)
+        arms = subtract_arms(ours, theirs, *seeds)
+        if arms is None:
+            return difference, None
+        result, effect = arms.result, None
         low, high = map(metric.clip_difference, result.interval() or (None, None))
-        values |= {"value": result.value, "low": low, "high": high, "test": "paired bootstrap"}
-        is_better = (result.value > 0) == metric.higher_is_better
-        values |= {"p": result.p_value(), "is_better": is_better}
         if metric.is_proportion:
-            values["effect"] = cohens_h(*(float(v[:, 0].mean()) / 100 for v in (ours, theirs)))
+            effect = cohens_h(*(float(v[:, 0].mean()) / 100 for v in (ours, theirs)))
         exact = self._mcnemar(name, base, metric)
-        return values if exact is None else values | {"p": exact, "test": "exact McNemar"}
+        p, test = (result.p_value(), "paired bootstrap") if exact is None else (exact, EXACT)
+        difference = replace(
+            difference, value=result.value, low=low, high=high, p=p, effect=effect, test=test
+        )
+        return difference, arms
 
     def _mcnemar(self, name: str, base: str, metric: Metric) -> float | None:
         """The exact p of two single runs with the same probes, for answers that score 0 or 1 at the
@@ -292,6 +297,15 @@ class _GroupBuilder:
         for name, runs in self.arms.items():
             yield from _describe_unread_passages(name, runs[0].info)
         yield from self.warnings
+
+
+def _verdict(difference: Difference, p_holm: float | None, metric: Metric) -> Verdict:
+    """Better or worse where there is evidence of a difference."""
+    if p_holm is None or difference.value is None:
+        return "undefined"
+    if p_holm >= ALPHA:
+        return "no evidence of a difference"
+    return "better" if (difference.value > 0) == metric.higher_is_better else "worse"
 
 
 def _describe_unread_passages(arm: str, info: Mapping[str, Any]) -> Iterable[str]:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from fki.comparison.recommendation import final_probe_sets
 from fki.comparison.types import Arm, Cost, Estimate, Group
 from fki.config.model_family import DECODER, ENCODER_DECODER
 from fki.config.schema import Config, evaluation_settings
 from fki.core import registry
 from fki.core.formatting import format_command
-from fki.core.probe_sets import FACTS, kept_probe_set, matrix_probe_sets
 from fki.core.types import CAUSAL_FORMATS
 
 JOINT, RETRIEVAL = "joint", "retrieval"
@@ -48,9 +48,7 @@ class TrainingChoice:
 def find_training_choice(group: Group) -> TrainingChoice | None:
     """The options of a group; None where no arm has gone through a stream."""
     learned = [arm for arm in group.arms if arm.cost.periods]
-    names = list(dict.fromkeys(name for arm in learned for name in arm.curves))
-    shown = (kept_probe_set(names), *(matrix_probe_sets(names) if names else FACTS))
-    sets = tuple(name for name in shown if name in names)
+    sets = final_probe_sets(learned)
     if not sets:
         return None
     by_method = {

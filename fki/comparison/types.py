@@ -88,6 +88,17 @@ class Difference:
     effect: float | None = None  # Cohen's h, for proportions
     test: str = ""  # "paired bootstrap" or "exact McNemar"
     verdict: Verdict = "undefined"
+    seeds_needed: int | None = None  # of each arm, to show it; see `metrics.power.seeds_needed`
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """The arm with the best score after the stream, and its differences to the other arms."""
+
+    arm: str
+    probe_sets: tuple[str, ...]  # whose exact match the score is the mean of; () for edit score S
+    scores: Mapping[str, Estimate]  # by arm, the best first
+    rivals: tuple[Difference, ...]  # the recommended arm minus each other one, the best first
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +111,7 @@ class Group:
     metrics: tuple[Metric, ...]  # those shown, in order
     baseline: str  # an arm's name; "" for none
     differences: tuple[Difference, ...] = ()
+    recommendation: Recommendation | None = None  # None for fewer than two trained arms
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # key: arm: value
     warnings: tuple[str, ...] = ()  # for every output, such as that the comparison was forced
 

@@ -14,6 +14,7 @@ from fki.report.style import (
     INK,
     LINE,
     set_row_ticks,
+    set_tooltip,
     shorten_label,
     with_figure_style,
 )
@@ -36,9 +37,12 @@ def draw_heatmap(group: Group, arm: Arm) -> Figure | None:
     if not cells:
         return None
     periods = group.rows[1:]
-    figure = Figure(figsize=(4.9, 4.1))
+    figure = Figure(figsize=(5.4, 4.6))
     axes = figure.subplots()
-    (_shapes if len(periods) <= DRAWN else _picture)(axes, cells, len(periods))
+    if len(periods) <= DRAWN:
+        _shapes(axes, cells, periods)
+    else:
+        _picture(axes, cells, len(periods))
     axes.set_xlim(0.5, len(periods) + 0.5)
     axes.set_ylim(len(periods) + 0.5, 0.5)
     axes.set_title(shorten_label(arm.name))
@@ -49,19 +53,22 @@ def draw_heatmap(group: Group, arm: Arm) -> Figure | None:
     places = [int(place) for place in axes.get_xticks() if place > 0]
     axes.set_xticks(places, [names[p] for p in places])
     axes.set_yticks(places, [names[p] for p in places])
-    axes.tick_params(length=0, labelsize=7.5)
+    axes.tick_params(length=0, labelsize=8.5)
     for spine in axes.spines.values():
         spine.set_visible(False)
     return figure
 
 
-def _shapes(axes: Axes, cells: Cells, periods: int) -> None:
-    size = 7.5 if periods <= 10 else 6.8
+def _shapes(axes: Axes, cells: Cells, periods: Sequence[str]) -> None:
+    size = 9 if len(periods) <= 10 else 8
     for t, i, value in cells:
         fill = to_rgba(HEAT, min(max(value / 100, 0.0), 1.0))
         corner = (i - 0.47, t - 0.47)
-        axes.add_patch(Rectangle(corner, 0.94, 0.94, facecolor=fill, edgecolor=LINE, lw=0.4))
-        if periods <= ANNOTATED:
+        cell = Rectangle(corner, 0.94, 0.94, facecolor=fill, edgecolor=LINE, lw=0.4)
+        set_tooltip(
+            [axes.add_patch(cell)], f"{periods[i - 1]} after {periods[t - 1]}: {value:.1f}%"
+        )
+        if len(periods) <= ANNOTATED:
             axes.text(i, t, f"{value:.0f}", size=size, color=INK, ha="center", va="center")
 
 

@@ -34,3 +34,12 @@ def format_interval(value: Estimate | Difference, digits: int, *, sign: bool = F
         return ""
     low, high = (format_number(end, digits, sign=sign) for end in (value.low, value.high))
     return f"[{low}, {high}]"
+
+
+def reach(estimate: Estimate | Difference) -> list[list[float]] | None:
+    """The distances from a value to both ends of its interval, not below zero: the interval of a
+    bootstrap may exclude the value."""
+    value, low, high = estimate.value, estimate.low, estimate.high
+    if value is None or low is None or high is None:
+        return None
+    return [[max(0.0, value - low)], [max(0.0, high - value)]]

@@ -1,16 +1,23 @@
-"""The results of one run in sentences: what it learned, what it forgot, and what is still open."""
+"""The results of one run in sentences: what it learned, what it forgot, and what is still open.
+
+The intervals of a page come from the comparison of the run with itself; a summary has none.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+from fki.comparison.types import Arm, Estimate
 from fki.core.formatting import format_list, format_number
-from fki.core.probe_sets import PROBE_SETS, Moment, matrix_probe_sets
+from fki.core.probe_sets import MOMENTS, PROBE_SETS, Moment, matrix_probe_sets
+from fki.metrics.registry import metric_key
 
 BEST = (
     "Best method",
     "One run cannot show which method is best; fki compare shows it for runs of several methods.",
 )
 KEPT = [name for name, probe_set in PROBE_SETS.items() if probe_set.role == "keep"]
+
+SetScores: TypeAlias = Mapping[str, Mapping[Moment, Estimate]]  # exact match by probe set
 
 
 class RunFinding(NamedTuple):
@@ -20,41 +27,80 @@ class RunFinding(NamedTuple):
     text: str
 
 
-def describe_run(summary: Mapping[str, Any]) -> list[RunFinding]:
-    """What a trained run learned and forgot, in exact match, and how to find the best method.
+class RunScores(NamedTuple):
+    """What the sentences are about."""
 
-    Args:
-        summary: of scores.json.
-    """
-    sets = {name: row["em"] for name, row in summary["probe_sets"].items()}
-    learned = [n for n in matrix_probe_sets(sets) if _has(sets, n, "learned")]
-    kept = [n for n in KEPT if _has(sets, n, "after")]
+    sets: SetScores
+    periods: int
+    forgetting: Estimate  # of earlier periods
+
+    @classmethod
+    def of_summary(cls, summary: Mapping[str, Any]) -> "RunScores":
+        """The scores in scores.json, without intervals."""
+        sets = {
+            name: {moment: Estimate(row["em"][moment]) for moment in MOMENTS}
+            for name, row in summary["probe_sets"].items()
+        }
+        forgetting = Estimate(summary.get("forgetting"))
+        return cls(sets, len(summary.get("columns", ())), forgetting)
+
+    @classmethod
+    def of_arm(cls, arm: Arm) -> "RunScores":
+        """The scores of an arm, with intervals."""
+        sets = {
+            name: {moment: arm.estimate(metric_key(name, moment)) for moment in MOMENTS}
+            for name in arm.curves
+        }
+        return cls(sets, max(0, len(arm.matrix) - 1), arm.estimate("forgetting"))
+
+    def has(self, name: str, moment: Moment) -> bool:
+        """Was this probe set evaluated at this moment?"""
+        return name in self.sets and self.sets[name][moment].value is not None
+
+
+def describe_run(scores: RunScores) -> list[RunFinding]:
+    """What a trained run learned and forgot, in exact match, and how to find the best method."""
+    learned = [n for n in matrix_probe_sets(scores.sets) if scores.has(n, "learned")]
+    kept = [n for n in KEPT if scores.has(n, "after")]
     found = []
     if learned:
-        text = f"Right after each period, the model answers {_shares(sets, learned, 'learned')}"
-        found.append(RunFinding("Learned", f"{text}{_before(sets, learned)}."))
+        text = f"Right after each period, the model answers {_shares(scores, learned, 'learned')}"
+        found.append(RunFinding("Learned", f"{text}{_before(scores, learned)}."))
     at_end = []
-    if len(summary.get("columns", ())) > 1 and learned:
-        at_end.append(_shares(sets, learned, "after"))
+    if scores.periods > 1 and learned:
+        at_end.append(_shares(scores, learned, "after"))
     if kept:
-        at_end.append(f"{_shares(sets, kept, 'after')}{_before(sets, kept)}")
+        at_end.append(f"{_shares(scores, kept, 'after')}{_before(scores, kept)}")
     if at_end:
-        found.append(RunFinding("Kept", f"At the end, it answers {', and '.join(at_end)}."))
+        text = f"At the end, it answers {', and '.join(at_end)}.{_forgetting(scores)}"
+        found.append(RunFinding("Kept", text))
     return [*found, RunFinding(*BEST)]
 
 
-def _has(sets: Mapping[str, Any], name: str, moment: Moment) -> bool:
-    return name in sets and sets[name][moment] is not None
+def _shares(scores: RunScores, names: Sequence[str], moment: Moment) -> str:
+    """`98.1% of updated and 99.9% (99.5 to 100.0) of new`."""
+    known = [name for name in names if scores.has(name, moment)]
+    return format_list([f"{_percent(scores.sets[name][moment])} of {name}" for name in known])
 
 
-def _shares(sets: Mapping[str, Any], names: Sequence[str], moment: Moment) -> str:
-    """`98.1% of updated and 99.9% of new`."""
-    known = [name for name in names if _has(sets, name, moment)]
-    return format_list([f"{format_number(sets[name][moment])}% of {name}" for name in known])
+def _percent(estimate: Estimate) -> str:
+    ends = ""
+    if estimate.low is not None and estimate.high is not None:
+        ends = f" ({format_number(estimate.low)} to {format_number(estimate.high)})"
+    return f"{format_number(estimate.value)}%{ends}"
 
 
-def _before(sets: Mapping[str, Any], names: Sequence[str]) -> str:
+def _before(scores: RunScores, names: Sequence[str]) -> str:
     """` (2.2% and 17.8% before)`."""
-    values = [sets[name]["before"] for name in names if _has(sets, name, "before")]
+    values = [scores.sets[n]["before"].value for n in names if scores.has(n, "before")]
     shown = format_list([f"{format_number(value)}%" for value in values])
     return f" ({shown} before)" if values else ""
+
+
+def _forgetting(scores: RunScores) -> str:
+    """How much earlier periods lost; nothing for a single period."""
+    value = scores.forgetting
+    if scores.periods < 2 or value.value is None:
+        return ""
+    points = _percent(value).replace("%", " points", 1)
+    return f" Earlier periods lost {points} between their best row and the end."

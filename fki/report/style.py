@@ -6,12 +6,13 @@ readers can distinguish, darkened or lightened to a contrast of 3 to their backg
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from matplotlib import style
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 P = ParamSpec("P")
@@ -58,6 +59,7 @@ MARKERS = {  # of matplotlib, and the most similar character
 }
 INK, SOFT, LINE = STAND_INS["ink"], STAND_INS["soft"], STAND_INS["line"]
 GROUND, HEAT = STAND_INS["ground"], STAND_INS["heat"]
+TOOLTIP = "tooltip:"  # the beginning of an id that is a tooltip
 LONGEST = 44  # characters of a name in a figure
 
 SETTINGS: dict[str, Any] = {
@@ -115,10 +117,23 @@ def with_figure_style(draw: Callable[P, R]) -> Callable[P, R]:
     return drawn
 
 
+def set_tooltip(artists: Iterable[Any], text: str) -> None:
+    """Give artists a text that `svg` makes the tooltip of their shapes."""
+    for artist in artists:
+        if isinstance(artist, Artist):
+            artist.set_gid(f"{TOOLTIP}{_on_one_line(text)}")
+        elif artist is not None:
+            set_tooltip(artist, text)
+
+
 def shorten_label(name: str) -> str:
     """A name on one line, shortened to the room of a figure."""
-    line = "".join(char if char.isprintable() else " " for char in name)
+    line = _on_one_line(name)
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
+
+
+def _on_one_line(text: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def series_style(number: int) -> tuple[str, str]:

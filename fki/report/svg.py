@@ -6,7 +6,7 @@ from io import StringIO
 
 from matplotlib.figure import Figure
 
-from fki.report.style import COLORS, STAND_INS, figure_style
+from fki.report.style import COLORS, STAND_INS, TOOLTIP, figure_style
 
 SALT = "fki"  # with the drawing, it determines all ids
 NAMESPACE = "http://www.w3.org/2000/svg"
@@ -66,6 +66,7 @@ def _element(text: str) -> str:
     text = text[text.index("<svg") :]
     for pattern in (r"<metadata>.*?</metadata>", r"<style.*?</style>", r"<!--.*?-->"):
         text = re.sub(pattern, "", text, flags=re.S)
+    text = re.sub(rf"<g id=([\"']){TOOLTIP}(.*?)\1>", r"<g><title>\2</title>", text)
     text = re.sub(r"<defs>\s*</defs>", "", text)
     text = TAG.sub(lambda tag: re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", tag[0]), text)
     text = TAG.sub(lambda tag: tag[0].replace("xlink:href", "href"), text)

@@ -15,7 +15,7 @@ COLUMNS = (
     *("group", "arm", "method", "metric", "label", "unit"),
     *("value", "low", "high", "n", "seeds", "note"),
     *("baseline", "difference", "difference_low", "difference_high"),
-    *("p", "p_holm", "effect", "test", "verdict", "warnings"),
+    *("p", "p_holm", "effect", "test", "verdict", "seeds_needed", "warnings"),
 )
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # of a formula in a spreadsheet
 LATEX_ESCAPES = {
@@ -72,6 +72,7 @@ def _row(group: Group, arm: Arm, metric: Metric) -> dict[str, Any]:
         row |= {"difference_low": difference.low, "difference_high": difference.high}
         row |= {"p": difference.p, "p_holm": difference.p_holm, "effect": difference.effect}
         row |= {"test": difference.test, "verdict": difference.verdict}
+        row |= {"seeds_needed": difference.seeds_needed}
     return row
 
 

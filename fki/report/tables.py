@@ -11,6 +11,7 @@ from fki.core.formatting import (
     format_number,
     format_p_value,
 )
+from fki.metrics.power import MOST_SEEDS
 from fki.metrics.registry import Metric
 from fki.report.metric_roles import format_interval
 
@@ -100,8 +101,20 @@ def describe_adjustment(group: Group) -> str:
     number = "1 interval excludes" if len(unclear) == 1 else f"{len(unclear)} intervals exclude"
     return (
         f"{number} zero without evidence of a difference, after adjusting for {len(defined)} tests "
-        f"with {least} {'seed' if least == 1 else 'seeds'}. Try --seeds 5, or fewer metrics with "
-        "--metric."
+        f"with {least} {'seed' if least == 1 else 'seeds'}. {_advise(unclear)}"
+    )
+
+
+def _advise(unclear: Sequence[Difference]) -> str:
+    """The seeds that would show at least half of the differences that any number would show."""
+    needed = sorted(n for d in unclear if (n := d.seeds_needed) is not None and n <= MOST_SEEDS)
+    if not needed:
+        return "Try --seeds 5, or fewer metrics with --metric."
+    seeds = needed[len(needed) // 2]
+    shown = sum(n <= seeds for n in needed)
+    return (
+        f"If they stay as they are, about {seeds} seeds would show {shown} of them; fewer metrics "
+        "with --metric need fewer seeds."
     )
 
 

@@ -4,7 +4,16 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from fki.comparison.types import Arm, Comparison, Cost, Difference, Estimate, Group, Verdict
+from fki.comparison.types import (
+    Arm,
+    Comparison,
+    Cost,
+    Difference,
+    Estimate,
+    Group,
+    Recommendation,
+    Verdict,
+)
 from fki.metrics.registry import Metric
 
 ROWS = ("base", "2023-01", "2023-02", "2023-03")
@@ -19,6 +28,7 @@ VALUES: Mapping[str, Sequence[float | None]] = {
     'lora <b>"&$': (31.25, 80.17, 60.44, None),
     "recadam": (99.28, 60.05, 60.04, 0.034),
 }
+LORA = 'lora <b>"&$'
 VERDICTS: Mapping[str, Sequence[Verdict]] = {
     'lora <b>"&$': ("no evidence of a difference", "worse", "better", "undefined"),
     "recadam": ("better", "worse", "better", "better"),
@@ -69,6 +79,21 @@ def made_difference(arm: str, place: int) -> Difference:
     )
 
 
+def made_recommendation() -> Recommendation:
+    """recadam, of which vanilla is shown to be worse, and lora is not."""
+    scores = {
+        "recadam": Estimate(61.2, 58.0, 64.1),
+        LORA: Estimate(60.9),
+        "vanilla": Estimate(30.0),
+    }
+    none = "no evidence of a difference"
+    rivals = (
+        Difference("", "recadam", LORA, 0.3, -2.0, 2.5, 0.4, 1.0, verdict=none, seeds_needed=7),
+        Difference("", "recadam", "vanilla", 31.2, 28.0, 35.0, 1e-4, 3e-4, verdict="better"),
+    )
+    return Recommendation("recadam", ("invariant", "updated", "new"), scores, rivals)
+
+
 @pytest.fixture
 def group() -> Group:
     """Three arms, of which the first is the baseline."""
@@ -81,6 +106,7 @@ def group() -> Group:
         differences=tuple(
             made_difference(arm, place) for arm in VERDICTS for place in range(len(METRICS))
         ),
+        recommendation=made_recommendation(),
         settings={"learning_rate": {"vanilla": 0.001, "recadam": 0.0003}},
         warnings=("Two seeds only, 50 % <fewer> than 4.",),
     )

@@ -1,16 +1,18 @@
 """A run's sentences have the figures of its summary, and only those that exist."""
 
-from typing import Any
+from dataclasses import replace
 
-from fki.report.run_findings import BEST, describe_run
+from fki.comparison.types import Estimate, Group
+from fki.report.run_findings import BEST, RunScores, describe_run
 
 
-def summarize(columns: int, **sets: tuple[float | None, float | None, float | None]) -> Any:
+def summarize(columns: int, **sets: tuple[float | None, float | None, float | None]) -> RunScores:
     rows = {
         name: {"em": dict(zip(("before", "learned", "after"), moments, strict=True))}
         for name, moments in sets.items()
     }
-    return {"probe_sets": rows, "columns": [f"p{i}" for i in range(columns)]}
+    summary = {"probe_sets": rows, "columns": [f"p{i}" for i in range(columns)]}
+    return RunScores.of_summary(summary | {"forgetting": 75.04 if columns > 2 else None})
 
 
 def test_a_stream_is_learned_and_kept() -> None:
@@ -31,7 +33,8 @@ def test_a_stream_is_learned_and_kept() -> None:
         (
             "Kept",
             "At the end, it answers 29.9% of updated and 40.7% of new, and 6.6% of invariant and "
-            "22.8% of initial (100.0% and 99.0% before).",
+            "22.8% of initial (100.0% and 99.0% before). Earlier periods lost 75.0 points between "
+            "their best row and the end.",
         ),
         BEST,
     ]
@@ -53,3 +56,21 @@ def test_documents_are_learned_as_cloze() -> None:
 
 def test_without_a_score_only_the_next_step_is_left() -> None:
     assert describe_run(summarize(1, paraphrase=(None, None, None))) == [BEST]
+
+
+def test_a_page_has_the_intervals_of_the_arm(group: Group) -> None:
+    arm = replace(
+        group.arms[0],
+        curves={"updated": [1.0], "invariant": [2.0]},
+        estimates={
+            "updated.before": Estimate(2.0, 1.0, 3.0),
+            "updated.learned": Estimate(97.0, 95.5, 98.0),
+            "updated": Estimate(20.0, 17.5, 22.0),
+            "invariant": Estimate(90.0, 88.0, 92.25),
+            "forgetting": Estimate(70.0, 68.0, 71.5),
+        },
+    )
+    [learned, kept, _] = describe_run(RunScores.of_arm(arm))
+    assert "97.0% (95.5 to 98.0) of updated (2.0% before)" in learned.text
+    assert "20.0% (17.5 to 22.0) of updated, and 90.0% (88.0 to 92.2) of invariant" in kept.text
+    assert "lost 70.0 points (68.0 to 71.5) between" in kept.text

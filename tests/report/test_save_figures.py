@@ -14,7 +14,15 @@ from fki.report.style import STAND_INS
 
 def test_each_figure_is_saved_as_an_svg_of_its_own(comparison: Comparison, tmp_path: Path) -> None:
     files = save_figures(comparison, tmp_path / "new" / "figures")
-    names = ["pareto", "forest", "curves", "matrix-vanilla", "matrix-lora-b", "matrix-recadam"]
+    names = [
+        "pareto",
+        "cost",
+        "forest",
+        "curves",
+        "matrix-vanilla",
+        "matrix-lora-b",
+        "matrix-recadam",
+    ]
     assert [file.stem for file in files] == names
     for file in files:
         text = file.read_text(encoding="utf-8")

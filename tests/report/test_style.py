@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from fki.comparison.types import Group
-from fki.report import figures, svg
+from fki.report import pareto, svg
 from fki.report.style import COLORS, series_style
 
 
@@ -18,9 +18,9 @@ def drawn(figure: Figure | None) -> Figure:
 def test_a_users_matplotlibrc_changes_nothing(group: Group) -> None:
     import matplotlib
 
-    plain = svg.render_inline(drawn(figures.draw_pareto(group)), "a", "t")
+    plain = svg.render_inline(drawn(pareto.draw_pareto(group)), "a", "t")
     with matplotlib.rc_context({"text.color": "red", "axes.grid": True, "font.size": 20}):
-        assert svg.render_inline(drawn(figures.draw_pareto(group)), "a", "t") == plain
+        assert svg.render_inline(drawn(pareto.draw_pareto(group)), "a", "t") == plain
 
 
 def luminance(colour: str) -> float:

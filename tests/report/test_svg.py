@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from fki.comparison.types import Arm, Comparison, Group
-from fki.report import figures, svg
+from fki.report import figures, pareto, svg
 from fki.report.save_figures import iter_figures, save_figures
 from fki.report.style import COLORS
 
@@ -50,7 +50,7 @@ def test_the_ids_of_two_figures_never_clash(group: Group) -> None:
 
 
 def test_one_figure_is_the_same_text_each_time(group: Group) -> None:
-    for draw in (figures.draw_pareto, figures.draw_forest, figures.draw_curves):
+    for draw in (pareto.draw_pareto, figures.draw_forest, figures.draw_curves):
         one, two = (svg.render_inline(drawn(draw(group)), "a", "t") for _ in range(2))
         assert one == two and svg.render_file(drawn(draw(group)), "t") == svg.render_file(
             drawn(draw(group)), "t"
@@ -67,7 +67,7 @@ def test_a_figure_reaches_for_nothing_outside(group: Group) -> None:
 def test_any_name_can_be_drawn(group: Group, name: str, tmp_path: Path) -> None:
     arms = (replace(group.arms[0], name=name), *group.arms[1:])
     odd = replace(group, arms=arms, baseline="recadam", differences=())
-    [axes] = drawn(figures.draw_pareto(odd)).axes
+    [axes] = drawn(pareto.draw_pareto(odd)).axes
     assert len(axes.texts[0].get_text()) <= 44
     for file in save_figures(Comparison((odd,), {}), tmp_path):
         ElementTree.fromstring(file.read_text(encoding="utf-8"))
