@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from rich.cells import cell_len
@@ -94,6 +95,10 @@ class Show:
             return
         for line in list_rows(table):
             self.out.print(line)
+
+    def busy(self, text: str) -> AbstractContextManager[object]:
+        """Show on a terminal what is being done, until the block ends."""
+        return self.err.status(style_text(text, ""))
 
     def findings(self, findings: Iterable[tuple[str, str]]) -> None:
         """Print each topic and its sentence on stdout, unless JSON was requested."""

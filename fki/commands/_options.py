@@ -8,6 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fki.commands._completion import (
+    complete_checkpoint,
+    complete_dataset,
+    complete_method,
+    complete_methods,
+    complete_model,
+    complete_preset,
+    complete_run,
+    complete_setting,
+    complete_version,
+)
 from fki.commands._console import Show
 
 if TYPE_CHECKING:
@@ -26,22 +37,39 @@ Presets = Annotated[
         "layer presets; later ones override earlier ones.",
         metavar="NAME",
         show_default="t5, or causal for a decoder",
+        autocompletion=complete_preset,
     ),
 ]
-Method = Annotated[str | None, typer.Option(help="Training method: vanilla, lora, recadam ...")]
+Method = Annotated[
+    str | None,
+    typer.Option(
+        help="Training method: vanilla, lora, recadam ...", autocompletion=complete_method
+    ),
+]
 Methods = Annotated[
     str | None,
-    typer.Option(help="Sweep: comma-separated methods, all, or all,bounds.", metavar="A,B"),
+    typer.Option(
+        help="Sweep: comma-separated methods, all, or all,bounds.",
+        metavar="A,B",
+        autocompletion=complete_methods,
+    ),
 ]
 Model = Annotated[
     str | None,
-    typer.Option(help="Base model: t5-mini, llama-mini, a folder, a Hub name, or gguf:FILE."),
+    typer.Option(
+        help="Base model: t5-mini, llama-mini, a folder, a Hub name, or gguf:FILE.",
+        autocompletion=complete_model,
+    ),
 ]
-Dataset = Annotated[str | None, typer.Option(help="Dataset: a known name or a folder.")]
+Dataset = Annotated[
+    str | None,
+    typer.Option(help="Dataset: a known name or a folder.", autocompletion=complete_dataset),
+]
 Version = Annotated[
     str | None,
     typer.Option(
-        help="Length of a period: day, week, month, quarter, year, all (one period), or edits:N."
+        help="Length of a period: day, week, month, quarter, year, all (one period), or edits:N.",
+        autocompletion=complete_version,
     ),
 ]
 Seed = Annotated[int | None, typer.Option(help="Random seed.")]
@@ -57,7 +85,10 @@ OutputDir = Annotated[
     ),
 ]
 ContinueFrom = Annotated[
-    str | None, typer.Option(help="Start from the weights of this run or checkpoint.")
+    str | None,
+    typer.Option(
+        help="Start from the weights of this run or checkpoint.", autocompletion=complete_run
+    ),
 ]
 OnNan = Annotated[
     str | None, typer.Option(help="On a NaN or infinite loss: stop, or skip the step.")
@@ -65,7 +96,10 @@ OnNan = Annotated[
 Sets = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Any setting, such as learning_rate=1e-3. Repeatable."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any setting, such as learning_rate=1e-3. Repeatable.",
+        autocompletion=complete_setting,
     ),
 ]
 Checkpoint = Annotated[
@@ -76,6 +110,7 @@ Checkpoint = Annotated[
         help="Checkpoint of the run: a period such as 2024-Q2, or best.",
         show_default="newest",
         metavar="NAME",
+        autocompletion=complete_checkpoint,
     ),
 ]
 Best = Annotated[bool, typer.Option("--best", help="Best stored checkpoint of the run.")]

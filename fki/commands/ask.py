@@ -12,6 +12,7 @@ from rich.table import Table
 
 from fki.commands import _options as o
 from fki.commands._ask_session import hold_session
+from fki.commands._completion import complete_run
 from fki.commands._console import Show, make_table
 from fki.core.errors import ConfigError
 from fki.core.formatting import UNDEFINED, format_command, format_number
@@ -23,7 +24,12 @@ BATCH_SIZE = 64  # lines of a file or pipe
 
 
 def ask(
-    target: Annotated[str, typer.Argument(help="Run, checkpoint, exported folder, or model name.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="Run, checkpoint, exported folder, or model name.", autocompletion=complete_run
+        ),
+    ],
     questions: Annotated[
         list[str] | None,
         typer.Argument(
@@ -40,10 +46,6 @@ def ask(
     as_json: o.Json = False,
 ) -> None:
     """Answer questions by a run, an exported folder or any model, with runners-up."""
-    from fki.config.resolve import resolve
-    from fki.core import registry
-    from fki.inference import open_predictor
-
     show = Show(as_json=as_json)
     if not questions and (as_json or sys.stdin is None or not sys.stdin.isatty()):
         raise ConfigError(
@@ -51,9 +53,14 @@ def ask(
             hint=f"{format_command('fki', 'ask', target, o.QUESTION)}   or, for lines of a file: "
             f"{format_command('fki', 'ask', target, '-')} < FILE",
         )
+    from fki.config.resolve import resolve
+    from fki.core import registry
+    from fki.inference import open_predictor
+
     layers = o.read_layers([o.default_preset(target)], [])
     config = resolve(layers, options_of=registry.options_of).config
-    predictor = open_predictor(target, o.checkpoint_name(checkpoint, best), config)
+    with show.busy(f"loading {target}"):
+        predictor = open_predictor(target, o.checkpoint_name(checkpoint, best), config)
     show.note(f"{predictor.name}:")
 
     def answer(batch: Sequence[str], number: int) -> None:

@@ -16,6 +16,7 @@ from fki.commands._compare_tables import (
     recommendation_row,
     wide_table,
 )
+from fki.commands._completion import complete_run
 from fki.commands._console import Show
 from fki.commands._html import check_page_path
 from fki.commands._options import Json
@@ -30,7 +31,10 @@ NAMED = 8  # skipped runs that are named without --wide
 
 def compare(
     folders: Annotated[
-        list[Path] | None, typer.Argument(help="Runs, or folders of runs.", show_default="runs/")
+        list[Path] | None,
+        typer.Argument(
+            help="Runs, or folders of runs.", show_default="runs/", autocompletion=complete_run
+        ),
     ] = None,
     by: Annotated[
         str,
@@ -92,14 +96,15 @@ def compare(
     if html:
         check_page_path(html)
     show = Show(as_json=as_json)
-    comparison = compare_runs(
-        folders or [Path("runs")],
-        by=by,
-        baseline=baseline,
-        metrics=metric or [],
-        everything=wide,
-        force=force,
-    )
+    with show.busy("reading and resampling the runs"):
+        comparison = compare_runs(
+            folders or [Path("runs")],
+            by=by,
+            baseline=baseline,
+            metrics=metric or [],
+            everything=wide,
+            force=force,
+        )
     if forms:
         _print(comparison, forms[0], show)
     for number, group in enumerate(() if forms else comparison.groups):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fki.commands._completion import complete_dataset
 from fki.commands._console import Show
 from fki.commands._dataset_view import (
     VERSIONS,
@@ -56,7 +57,10 @@ def _option(
 def download(
     name: Annotated[
         str | None,
-        typer.Argument(help="A known dataset (see --list), wikipedia, or hub:owner/name."),
+        typer.Argument(
+            help="A known dataset (see --list), wikipedia, or hub:owner/name.",
+            autocompletion=complete_dataset,
+        ),
     ] = None,
     places: Annotated[
         list[str] | None, typer.Argument(help="More files or addresses, after that of --from.")

@@ -7,14 +7,21 @@ from typing import Annotated
 import typer
 
 from fki.commands import _options as o
+from fki.commands._completion import complete_run
 from fki.commands._console import Show
 from fki.commands._html import check_page_path, compare_run
+from fki.commands._progress import ScoringProgress
 from fki.commands._result_tables import editing_table, near_tie_notes, probe_table, text_table
 from fki.core.errors import ConfigError
 
 
 def evaluate(
-    target: Annotated[str, typer.Argument(help="Run, checkpoint, model folder, or model name.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="Run, checkpoint, model folder, or model name.", autocompletion=complete_run
+        ),
+    ],
     checkpoint: o.Checkpoint = "",
     best: o.Best = False,
     dataset: o.Dataset = None,
@@ -61,7 +68,15 @@ def evaluate(
         for text_score in scores:
             show.data(target=target, **asdict(text_score))
         return
-    result = evaluate.evaluate(target, o.checkpoint_name(checkpoint, best), below, above, output)
+    with ScoringProgress(show.err, f"loading {target}") as progress:
+        result = evaluate.evaluate(
+            target,
+            o.checkpoint_name(checkpoint, best),
+            below,
+            above,
+            output,
+            on_progress=progress.show,
+        )
     show.notes(result.notes)
     show.note(f"{result.name}, evaluated on {result.dataset}, version {result.version}:")
     show.table(probe_table(result.summary, trained=False))

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from fki.commands import _options as o
+from fki.commands._completion import complete_run
 from fki.commands._console import Show, make_table
 from fki.core.formatting import format_command, format_number
 from fki.exporting.formats.registry import DTYPES, FORMATS
@@ -28,7 +29,11 @@ DType = Enum("DType", {name: name for name in DTYPES}, type=str)  # type: ignore
 def export(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN", help="Run directory. With --average: one or more."),
+        typer.Argument(
+            metavar="RUN",
+            help="Run directory. With --average: one or more.",
+            autocompletion=complete_run,
+        ),
     ],
     to: Annotated[FormatName, typer.Option(help="Export format.")] = DEFAULT_FORMAT,
     output: Annotated[Path, typer.Option(help="Output folder (new or empty).")] = Path("out"),
@@ -83,7 +88,8 @@ def export(
     if found := find_equal_export(request):
         show_found(show, found, output)
     else:
-        exported = export_runs(request, partial(show_soup, show))
+        with show.busy(f"exporting {', '.join(map(str, runs))} to {output}, and checking it"):
+            exported = export_runs(request, partial(show_soup, show))
         show_parity(show, exported.loaded, exported.format, exported.parity, output)
     if push:
         address = hub_upload.push_folder(output, push, is_public=public)

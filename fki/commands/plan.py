@@ -60,7 +60,10 @@ def plan(
     from fki.training.estimate import estimate_run
 
     keep_freed_memory()  # as in `fki train`, whose peak memory is estimated
-    _show_estimate(estimate_run(resolved.config), show)
+    config = resolved.config
+    with show.busy(f"loading {config.model} and {config.dataset}, and timing a few steps"):
+        estimate = estimate_run(config)
+    _show_estimate(estimate, show)
     show.note("This is a plan: no run was started.")
 
 

@@ -96,7 +96,9 @@ def _train_run(request: "RunRequest", show: Show, track: list[str], *, resume: b
     from fki.training.runner import Runner
 
     tracking.check_trackers(track)
-    ready = session.build_session(resolved.config, allow_resume=resume)
+    config = resolved.config
+    with show.busy(f"loading {config.model} and {config.dataset}"):
+        ready = session.build_session(config, allow_resume=resume)
     gc.freeze()  # the libraries' million objects need no garbage collection
     show.notes(
         session.startup_notes(ready.config, ready.accelerator, ready.precision, ready.stream_limit)
@@ -143,6 +145,7 @@ def _show_events(runner: "Runner", track: list[str], show: Show) -> None:
     from fki.training.follow import follow_run
 
     with RunProgress(show.err, runner.session.expected_steps, runner.totals.steps) as progress:
+        runner.session.evaluator.on_progress = progress.show_scoring
 
         def show_event(event: Step | RowScored) -> None:
             if isinstance(event, Step):

@@ -25,6 +25,7 @@ from fki.data.open_dataset import open_stream
 from fki.data.stream import describe_missing_dates
 from fki.evaluation.evaluator import (
     Evaluator,
+    OnProgress,
     complete_predictions,
     mean_score,
     sample_row,
@@ -61,6 +62,7 @@ def evaluate(
     defaults: Sequence[Layer],
     overrides: Sequence[Layer],
     output: Path | None,
+    on_progress: OnProgress | None = None,
 ) -> EvaluationResult:
     """Evaluate a run (with its own settings) or a plain model on all probes of a dataset.
 
@@ -69,6 +71,7 @@ def evaluate(
         overrides: settings that the user states now; they take precedence over either.
         output: a new or empty folder for scores.json and samples.jsonl. An equal earlier evaluation
             in it stays.
+        on_progress: see `Evaluator.on_progress`.
     Raises:
         FkiError: `output` is not empty or cannot be created, or the target, data or settings
             cannot be used. ConfigError: the user states a setting of training that differs from
@@ -80,7 +83,7 @@ def evaluate(
     loaded = open_run(run, checkpoint) if run else open_model(target, config)
     check_fits_model(config, loaded.base.model)
     with _write_into(output) as scratch:
-        result = _evaluate(loaded, config, scratch, idle)
+        result = _evaluate(loaded, config, scratch, idle, on_progress)
     return result
 
 
@@ -113,10 +116,14 @@ def evaluate_texts(
 
 
 def _evaluate(
-    loaded: LoadedModel, config: Config, output: Path | None, idle: list[str]
+    loaded: LoadedModel,
+    config: Config,
+    output: Path | None,
+    idle: list[str],
+    on_progress: OnProgress | None,
 ) -> EvaluationResult:
     """Evaluate all probes, and write the scores and predictions into `output`."""
-    scores, columns, notes = score_all_probes(loaded, config, output)
+    scores, columns, notes = score_all_probes(loaded, config, output, on_progress)
     result = EvaluationResult(
         loaded.label,
         loaded.checkpoint,
@@ -224,7 +231,10 @@ def _read_untouched(run: Run | None, stream: Stream) -> UntouchedAnswers:
 
 
 def score_all_probes(
-    loaded: LoadedModel, config: Config, output: Path | None
+    loaded: LoadedModel,
+    config: Config,
+    output: Path | None,
+    on_progress: OnProgress | None = None,
 ) -> tuple[list[Score], list[str], list[str]]:
     """Evaluate all probe sets. Returns the scores, the names of the phases, and notes.
 
@@ -237,6 +247,7 @@ def score_all_probes(
     due = ProbeSchedule(stream, phases, config).row(len(phases))
     questions = question_tokenizer(loaded.method, tokenizer, stream, due, config.shots)
     evaluator = Evaluator(tokenizer, config, accelerator, tokenize_questions=questions)
+    evaluator.on_progress = on_progress
     loaded.model.to(accelerator.device)
     scores, untouched = [], _read_untouched(loaded.run, stream)
     notes = check_probes(due, tokenizer)

@@ -46,6 +46,7 @@ NEAR_TIE = 1e-4  # logits: rounding decides between two tokens that are closer t
 
 
 TokenizeQuestions: TypeAlias = Callable[[Sequence[str]], list[list[int]]]
+OnProgress: TypeAlias = Callable[[int, int], None]  # receives the scored probes, and their number
 
 
 class Evaluator:
@@ -70,6 +71,7 @@ class Evaluator:
         self.tokenize_questions = tokenize_questions or tokenizer.tokenize_sources
         self.question_tokens = 0  # input tokens of all predicted probes, over all processes
         self.accepted = AcceptedAnswers(tokenizer)
+        self.on_progress: OnProgress | None = None  # after each batch of this process
 
     @torch.inference_mode()
     def predict(
@@ -131,6 +133,8 @@ class Evaluator:
                     decoded[i] = score.greedy
                 else:
                     undecoded[i] = inputs.unpadded(row, len(examples[i].source))
+            if self.on_progress:
+                self.on_progress(len(scores), len(probes))
             if len(undecoded) >= self.config.eval_batch_size:
                 decoded |= self._decode(model, undecoded, examples)
                 undecoded = {}
