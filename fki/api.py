@@ -84,10 +84,12 @@ def train(
         >>> result = fki.train("t5_recadam", dataset="wiki", version="quarter", seed=1)
         >>> result.summary["probe_sets"]["updated"]["em"]["after"]
     """
+    from fki.config.presets import without_method
     from fki.core.errors import RunDone
     from fki.training.follow import follow_run
     from fki.training.runner import Runner
     from fki.training.session import build_session, free_memory, startup_notes
+    from fki.training.teach_base import teach_base
     from fki.training.tracking import check_trackers
 
     flags = _given(
@@ -102,8 +104,16 @@ def train(
     if presets == [DEFAULT_PRESET]:
         family = general_preset(None if model is None else os.fspath(model))
         presets = [family if method is not None else f"{family}_{DEFAULT_METHOD}"]
-    resolved = _resolve(_layers("fki.train(...)", presets, settings | flags))
     check_trackers(track)
+    resolved = _resolve(_layers("fki.train(...)", presets, settings | flags))
+    if resolved.config.teach_base:
+        stated = settings | flags | {"method": "vanilla", "seed": 0}
+        plain = _resolve(_layers("fki.train(...)", without_method(presets), stated))
+        taught = teach_base(plain.config, lambda _: on_event or _ignore)
+        logger.info(taught.describe())
+        settings |= {"model": os.fspath(taught.folder), "teach_base": False}
+        flags.pop("model", None)
+        resolved = _resolve(_layers("fki.train(...)", presets, settings | flags))
     session = build_session(resolved.config, allow_resume=resume)
     try:
         runner = Runner.start(session, resolved, allow_resume=resume)

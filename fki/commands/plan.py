@@ -58,12 +58,16 @@ def plan(
 
     from fki.training.allocator import keep_freed_memory
     from fki.training.estimate import estimate_run
+    from fki.training.teach_base import teaching_config
 
     keep_freed_memory()  # as in `fki train`, whose peak memory is estimated
     config = resolved.config
     with show.busy(f"loading {config.model} and {config.dataset}, and timing a few steps"):
-        estimate = estimate_run(config)
+        teaching = estimate_run(teaching_config(config)) if config.teach_base else None
+        estimate = estimate_run(config.model_copy(update={"teach_base": False}))
     _show_estimate(estimate, show)
+    if teaching:
+        show.notes([_describe_teaching(teaching)])
     show.note("This is a plan: no run was started.")
 
 
@@ -130,6 +134,13 @@ def _show_estimate(work: "RunEstimate", show: Show) -> None:
     show.table(table)
     show.notes(work.input_notes)
     show.data(plan=work.as_dict())
+
+
+def _describe_teaching(work: "RunEstimate") -> str:
+    return (
+        f"teach_base: before the stream, {format_number(work.steps, 0)} steps teach the base "
+        f"knowledge, {work.time}; runs with equal settings share it."
+    )
 
 
 def _describe_memory(work: "RunEstimate") -> str:

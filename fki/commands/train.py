@@ -17,6 +17,7 @@ from fki.commands._result_tables import (
     stream_table,
 )
 from fki.commands._sweep_view import train_sweep
+from fki.commands._teaching import with_taught_base
 from fki.core.calendar import ALL
 from fki.core.edit_version import describe_periods, parse_edit_version
 from fki.core.formatting import format_command, format_count
@@ -76,6 +77,7 @@ def train(
         raise ConfigError("--partition requires a sweep.", hint="Add --methods or --seeds.")
     keep_freed_memory()  # not in the API: the process is the user's there
     with stop_at_once():
+        request = with_taught_base(request, show)
         if request.is_sweep:
             train_sweep(request, show, partition or cells, track or [])
         else:

@@ -109,7 +109,8 @@ def read_run_details(run: Run, shown: int = SHOWN) -> RunDetails:
         probes = {
             _key(row): row for row in islice(run.read_lines(PROBES), MAX_PROBES) if _is_probe(row)
         }
-        kinds = {key: kind for key, one in scored.items() if (kind := one.kind())}
+        has_trained = len(outcomes.rows) > 1
+        kinds = {k: kind for k, one in scored.items() if has_trained and (kind := one.kind())}
         return RunDetails(
             relations=tuple(_relations(scored, probes)),
             periods=tuple(_periods(scored)),
@@ -127,7 +128,7 @@ def _score(outcomes: Outcomes, *, resets: bool) -> Iterator[tuple[Key, _Scored]]
     for number, cell in enumerate(outcomes.cells):
         learned = _learned_row(outcomes, cell)
         last = learned if resets and learned else len(outcomes.rows) - 1
-        if number not in outcomes.em[last] or (cell.period != BASE and learned is None):
+        if number not in outcomes.em[last] or cell.period not in (BASE, *outcomes.columns):
             continue
         rows = [t for t in range(last + 1) if number in outcomes.em[t]]
         best = np.max([outcomes.em[t][number] for t in rows], axis=0)
@@ -141,8 +142,10 @@ def _score(outcomes: Outcomes, *, resets: bool) -> Iterator[tuple[Key, _Scored]]
 
 
 def _learned_row(outcomes: Outcomes, cell: AnsweredCell) -> int | None:
-    """The row right after a cell's period; None for facts from before the stream."""
-    return outcomes.columns.index(cell.period) + 1 if cell.period in outcomes.columns else None
+    """The row right after a cell's period; None for facts from before the stream, and for a run
+    that only evaluates."""
+    row = outcomes.columns.index(cell.period) + 1 if cell.period in outcomes.columns else None
+    return None if row is None or row >= len(outcomes.rows) else row
 
 
 def _is_probe(row: Mapping[str, Any]) -> bool:

@@ -90,6 +90,24 @@ def describe_preset(name: str) -> str:
     return first.lstrip("# ") if first.startswith("#") else ""
 
 
+def without_method(presets: Sequence[str]) -> list[str]:
+    """The presets with plain fine-tuning in place of a method: `t5_vanilla` for `t5_lora`."""
+    plain = {name.rpartition("_vanilla")[0] for name in preset_names() if "_vanilla" in name}
+    return [
+        next((f"{family}_vanilla" for family in plain if is_method_of(name, family)), name)
+        for name in presets
+    ]
+
+
+def is_method_of(preset: str, family: str) -> bool:
+    """Is this the built-in preset of a method, such as t5_kadapter_2, rather than of a model?"""
+    if not preset.startswith(f"{family}_") or preset not in preset_names():
+        return False
+    with (presets_folder() / f"{preset}.toml").open("rb") as file:
+        values = tomllib.load(file)
+    return "method" in values or "replay" in values
+
+
 def _prefer_method_presets(presets: Sequence[str], given: Mapping[str, Any]) -> list[str]:
     """Replace a preset by that of the method: `t5` with `recadam` is `t5_recadam`, if it exists."""
     method = str(given.get("method", ""))

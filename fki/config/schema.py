@@ -227,6 +227,10 @@ class Config(BaseModel):
     `fki eval` asks all."""
     num_beams: PositiveInt = setting(1, affects="scoring")
     """Beams in answer generation. 1: greedy decoding."""
+    teach_base: bool = setting(False, affects="results")
+    """Teach the model the dataset's base knowledge, base and invariant, before the stream: once for
+    all methods and seeds, by fine-tuning all weights. The taught model is a folder beside the runs,
+    and becomes the run's model."""
     check_validation: bool = setting(False, affects="results")
     """Evaluate without training."""
     continue_from: str = setting("", affects="results")
@@ -389,6 +393,12 @@ def find_conflicts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "load_in", f"= '{settings['load_in']}' {text}freeze_level=2"
     if settings.get("reset") == "base":
         yield from _find_reset_conflicts(settings)
+    for key in ("continue_from", "checkpoint_path"):
+        if settings.get("teach_base") and settings.get(key):
+            yield (
+                "teach_base",
+                f"does not fit {key}: those weights are not taught. Set one of both.",
+            )
     if settings.get("stream_seconds") and settings.get("stream_share", 1.0) != 1.0:
         yield "stream_seconds", "measures the share that stream_share states: set one of both."
 

@@ -6,8 +6,9 @@ all answers, the method's options and the weights that the run starts from.
 
 import gc
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from accelerate import Accelerator
@@ -18,13 +19,12 @@ from fki.config.schema import Config
 from fki.core.errors import ConfigError
 from fki.core.formatting import format_command
 from fki.core.paths import data_home, expand_path
-from fki.core.probe_sets import BASE
 from fki.core.types import Example, Period, Stream
+from fki.data.base_stream import base_examples, to_base_stream
 from fki.data.collator import ExampleTokenizer, TargetCheck
 from fki.data.input_checks import SourceCheck
 from fki.data.lazy_sequence import LazySequence
 from fki.data.open_dataset import open_stream
-from fki.data.prompts import training_examples
 from fki.data.replay_corpus import read_corpus
 from fki.data.stream import describe_missing_dates
 from fki.evaluation.evaluator import Evaluator
@@ -90,12 +90,17 @@ class Session:
 def build_session(config: Config, *, allow_resume: bool = False) -> Session:
     """Read the data, load the model and prepare it. Raises FkiError if anything cannot be used.
 
+    With `teach_base`, the session teaches the base knowledge, as `training.teach_base` does before
+    a run.
+
     Args:
         allow_resume: as in `Runner.start`.
     """
     stream = open_stream(
         config.dataset, config.dataset_version, config.prompt_format, config.wordings
     )
+    if config.teach_base:
+        stream = to_base_stream(stream, config.prompt_format, config.wordings)
     _check_no_run(config.model)
     check_trainable(config.load_in, select_device())
     base = load.load_base_model(config.model, config.load_in)
@@ -253,20 +258,9 @@ def _load_review(stream: Stream, corpus: str, config: Config) -> Sequence[Exampl
     Base knowledge is read lazily, whenever it is iterated. A base fact that begins after the first
     period is not known yet.
     """
-    last = stream.periods[0].end
-
-    def read() -> Iterator[Example]:
-        return (
-            example
-            for fact in stream.base
-            if fact.start is None or fact.start <= last
-            for example in training_examples(
-                fact, config.prompt_format, period=BASE, wordings=config.wordings
-            )
-        )
-
     if corpus:
         return read_corpus(expand_path(corpus), config.prompt_format)
+    read = partial(base_examples, stream, config.prompt_format, config.wordings)
     return LazySequence(None, read)
 
 

@@ -22,11 +22,11 @@ ANSWERS = {  # probe set, id: its period, its relation, and whether each row is 
 }
 
 
-def write(folder: Path, **config: Any) -> Run:
+def write(folder: Path, trained: bool = True, **config: Any) -> Run:
     """A run with these answers; a text has the row that it is from."""
     folder.mkdir()
     rows, samples = [], []
-    for t, after in enumerate(ROWS):
+    for t, after in enumerate(ROWS if trained else ROWS[:1]):
         cells = list(dict.fromkeys((name, period) for (name, _), (period, *_) in ANSWERS.items()))
         scores = []
         for cell in cells:
@@ -95,6 +95,13 @@ def test_a_run_that_resets_its_weights_ends_for_each_period_with_its_own_row(
     assert details.counts is not None and details.counts["learned"] == 3
     [forgotten] = [e for e in details.examples if e.answers == ("forgotten!",)]
     assert (forgotten.kind, forgotten.after) == ("learned", "forgotten 1")
+
+
+def test_a_run_that_only_evaluates_has_scores_and_no_examples(tmp_path: Path) -> None:
+    details = read_run_details(write(tmp_path / "run", trained=False))
+    assert details.unreadable == "" and details.examples == ()
+    changes = {(r.probe_set, r.relation): r.change for r in details.relations}
+    assert changes["invariant", "capital"] == Change(2, 100.0, None, 100.0)
 
 
 def test_few_examples_come_from_different_relations(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fki.config import presets
-from fki.config.presets import describe_preset, preset_names, read_layers
+from fki.config.presets import describe_preset, preset_names, read_layers, without_method
 from fki.config.resolve import ResolvedConfig, resolve
 from fki.config.schema import Config
 from fki.core.errors import ConfigError
@@ -225,3 +225,18 @@ def test_a_preset_that_is_nested_too_deeply_is_refused(text: str, tmp_path: Path
 def test_a_key_that_is_nested_too_deeply_is_refused() -> None:
     assert "--set: 'a.a.a" in refusal("t5", sets=(f"{'a.' * 2000}b=1",))
     assert "FKI_A__A" in refusal("t5", environ={f"FKI_{'A__' * 2000}B": "1"})
+
+
+def test_a_methods_preset_has_plain_fine_tuning_in_its_place() -> None:
+    names = [
+        "t5_lora",
+        "t5_prioritized",
+        "causal_kadapter_2",
+        "t5_base",
+        "t5",
+        "smollm2",
+        "own.toml",
+    ]
+    assert without_method(names) == [
+        *("t5_vanilla", "t5_vanilla", "causal_vanilla", "t5_base", "t5", "smollm2", "own.toml")
+    ]
