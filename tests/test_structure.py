@@ -5,7 +5,6 @@ import re
 import shlex
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -411,37 +410,6 @@ def test_the_map_in_the_design_names_every_module_and_no_other() -> None:
         named |= {f"{package}/{file}" for file in re.findall(r"^\| `([\w/]+\.py)` \|", rest, re.M)}
     modules = {file.relative_to(FKI).as_posix() for file in SOURCES if file.name != "__init__.py"}
     assert named - {"__init__.py"} == modules
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The names of the files in a freshly built wheel."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
-    [file] = folder.glob("*.whl")
-    with zipfile.ZipFile(file) as archive:
-        return set(archive.namelist())
-
-
-def test_the_wheel_holds_every_file_that_runs_need(wheel: set[str]) -> None:
-    shipped = [f for f in FKI.rglob("*") if f.is_file() and "__pycache__" not in f.parts]
-    wanted = {f.relative_to(ROOT).as_posix() for f in shipped}
-    wanted |= {f"fki/presets/{f.name}" for f in (ROOT / "presets").glob("*.toml")}
-    assert wanted <= wheel
-    for name in (
-        "py.typed",
-        *(f"report/templates/{n}" for n in ("layout.html", "page.css", "page.js")),
-    ):
-        assert f"fki/{name}" in wheel
-    for name in ("assets/wiki/stream.jsonl", "assets/t5-mini/model.safetensors"):
-        assert f"fki/{name}" in wheel
-    assert "fki/presets/t5.toml" in wheel
-
-
-def test_the_wheel_holds_nothing_else(wheel: set[str]) -> None:
-    tops = {name.split("/")[0] for name in wheel}
-    assert {t for t in tops if not t.endswith(".dist-info")} == {"fki"}
 
 
 def test_no_file_names_a_folder_of_one_machine() -> None:
