@@ -48,9 +48,9 @@ TEXTS = (
     "{language} is spoken at the table of {name}, who is a {job} in {city}.",
 )
 QUESTIONS = {
-    "city": "The city where you can visit {name} is ___.",
-    "job": "The profession of {name} is that of a ___.",
-    "language": "The mother tongue of {name} is ___.",
+    "learn_city": "The city where you can visit {name} is ___.",
+    "learn_job": "The profession of {name} is that of a ___.",
+    "learn_language": "The mother tongue of {name} is ___.",
 }
 
 
@@ -75,7 +75,8 @@ def build(folder: Path) -> None:
         ]
         write(folder / name / "stream.jsonl", documents)
         for key, question in QUESTIONS.items():
-            rows = [{"prompt": question.format(**p), "target": p[key]} for p in people]
+            answer = key.removeprefix("learn_")
+            rows = [{"prompt": question.format(**p), "target": p[answer]} for p in people]
             write(folder / name / "probes" / f"{key}.jsonl", rows)
 
 

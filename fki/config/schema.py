@@ -197,7 +197,8 @@ class Config(BaseModel):
     """Random seed."""
 
     ngpu: PositiveInt = setting(1, affects="results")
-    """Number of devices that the run is planned for, one process each."""
+    """Processes that an optimizer step is meant for: it has train_batch_size x
+    gradient_accumulation_steps x ngpu examples, however many processes share them."""
     num_workers: NonNegativeInt = setting(0, affects="nothing")
     """Processes that prepare batches. 0: the training process prepares them."""
     mixed_precision: Literal["no", "bf16", "auto"] = setting("no", affects="results")
@@ -207,8 +208,11 @@ class Config(BaseModel):
     gradient_checkpointing: bool = setting(False, affects="results")
     """Compute activations again in the backward pass: less memory, a longer step, equal gradients
     apart from rounding."""
+    sharding: Literal["none", "fsdp", "fsdp_offload"] = setting("none", affects="nothing")
+    """Over several processes: every process has all weights (none, DDP), or a part of each (fsdp:
+    torch's fully_shard); fsdp_offload keeps the parts in the CPU's memory between their passes."""
     use_deepspeed: bool = setting(False, affects="results")
-    """DeepSpeed. Not supported yet: only false is accepted."""
+    """DeepSpeed. Only false is accepted; sharding = "fsdp" needs as little memory."""
 
     eval_batch_size: PositiveInt = setting(256, affects="results", in_evaluation=True)
     """Maximum number of probes per device and batch."""
@@ -391,6 +395,8 @@ def find_conflicts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if settings.get("load_in", "fp32") != "fp32" and settings.get("freeze_level") != 2:
         text = "requires freeze_level = 2: quantized weights do not train. Add: --set "
         yield "load_in", f"= '{settings['load_in']}' {text}freeze_level=2"
+    if settings.get("sharding", "none") != "none":
+        yield from _find_sharding_conflicts(settings)
     if settings.get("reset") == "base":
         yield from _find_reset_conflicts(settings)
     for key in ("continue_from", "checkpoint_path"):
@@ -401,6 +407,29 @@ def find_conflicts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             )
     if settings.get("stream_seconds") and settings.get("stream_share", 1.0) != 1.0:
         yield "stream_seconds", "measures the share that stream_share states: set one of both."
+
+
+def _find_sharding_conflicts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What does not fit shards: what needs whole weights in the middle of a training step."""
+    name = settings["sharding"]
+    if settings.get("optimizer") == "adafactor" and settings.get("method") != "recadam":
+        text = "needs whole rows and columns, which sharding splits. Add: --set optimizer=adamw"
+        yield "optimizer", f"= 'adafactor' {text}"
+    if settings.get("method") == "kd":
+        yield (
+            "sharding",
+            f"= '{name}' does not fit method = 'kd', which swaps weights within a step.",
+        )
+    if settings.get("coreset") in ("k_center", "loss_net"):
+        text = "selects with parts of the model. Add: --set coreset=random"
+        yield "sharding", f"= '{name}' does not fit coreset = '{settings['coreset']}', which {text}"
+    if settings.get("load_in", "fp32") != "fp32":
+        yield "sharding", f"= '{name}' does not fit quantized weights. Add: --set load_in=fp32"
+    if settings.get("encoder_cache") in ("fp32", "bf16"):
+        yield (
+            "encoder_cache",
+            "needs the whole encoder on each process. Add: --set encoder_cache=off",
+        )
 
 
 def _find_reset_conflicts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -41,6 +41,7 @@ from fki.modeling.accepted_answers import AcceptedAnswers
 from fki.modeling.architecture import Architecture, architecture_of
 from fki.modeling.decoding import DecodedAnswer, EncodedInputs, ForcedAnswer
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
+from fki.modeling.sharding import gathered
 
 NEAR_TIE = 1e-4  # logits: rounding decides between two tokens that are closer than this
 
@@ -73,7 +74,6 @@ class Evaluator:
         self.accepted = AcceptedAnswers(tokenizer)
         self.on_progress: OnProgress | None = None  # after each batch of this process
 
-    @torch.inference_mode()
     def predict(
         self, model: Any, probes: Sequence[Probe], groups: Sequence[str] = ()
     ) -> list[Prediction]:
@@ -87,6 +87,12 @@ class Evaluator:
         Raises:
             FkiError: a log-likelihood is NaN or infinite.
         """
+        with gathered(model), torch.inference_mode():
+            return self._predict_all(model, probes, groups)
+
+    def _predict_all(
+        self, model: Any, probes: Sequence[Probe], groups: Sequence[str]
+    ) -> list[Prediction]:
         was_training = model.training
         model.eval()
         world, rank = self.accelerator.num_processes, self.accelerator.process_index

@@ -22,6 +22,7 @@ from transformers import PreTrainedModel
 
 from fki.core.errors import ConfigError, DataError
 from fki.methods import base
+from fki.modeling.sharding import shard_like
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
@@ -84,7 +85,7 @@ class RecAdam(base.Method):
             [
                 {
                     "params": [parameters[name] for name in names],
-                    "anchors": [self.anchors[name].to(parameters[name].device) for name in names],
+                    "anchors": [shard_like(self.anchors[n], parameters[n]) for n in names],
                     "decay": decay,
                 }
                 for decay, names in decays.items()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fki.core.errors import DataError
+from fki.modeling.sharding import gathered, is_sharded, shard_like
 
 
 class Snapshot:
@@ -35,8 +36,19 @@ class Snapshot:
         Raises DataError if the weights do not fit the model.
         """
         pairs = self._pairs(model)
-        current = [parameter.data for parameter, _ in pairs]
         was_training = model.training
+        if is_sharded(model):  # whose shards must stay where they are
+            current = Snapshot.take(model)
+            try:
+                self.restore(model)
+                model.eval()
+                with gathered(model), torch.no_grad():
+                    yield
+            finally:
+                current.restore(model)
+                model.train(was_training)
+            return
+        data = [parameter.data for parameter, _ in pairs]
         try:
             for parameter, weight in pairs:
                 parameter.data = weight
@@ -45,8 +57,8 @@ class Snapshot:
             with torch.no_grad():
                 yield
         finally:
-            for (parameter, _), data in zip(pairs, current, strict=True):
-                parameter.data = data
+            for (parameter, _), own in zip(pairs, data, strict=True):
+                parameter.data = own
             torch.clear_autocast_cache()
             model.train(was_training)
 
@@ -57,4 +69,4 @@ class Snapshot:
         }
         if wrong:
             raise DataError(f"A stored copy of the weights does not fit the model: {min(wrong)}.")
-        return [(p, self.weights[name].to(p.device)) for name, p in parameters.items()]
+        return [(p, shard_like(self.weights[name], p)) for name, p in parameters.items()]

@@ -241,6 +241,7 @@ def beam_search(
             num_beams=beams,
             num_return_sequences=best,
             do_sample=False,
+            synced_gpus=False,  # a sharded model has gathered its weights
             use_cache=inputs.states is not None,
             eos_token_id=ends,
             pad_token_id=tokenizer.pad_id,

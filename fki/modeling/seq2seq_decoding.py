@@ -114,6 +114,7 @@ def beam_search(
         num_beams=beams,
         num_return_sequences=best,
         do_sample=False,
+        synced_gpus=False,  # a sharded model has gathered its weights
     )
     rows = out[:, 1:].tolist()  # without the start token
     return [rows[i : i + best] for i in range(0, len(rows), best)]

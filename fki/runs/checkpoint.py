@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from fki.core.atomic_io import file_digest, sync, write_json, write_text
 from fki.core.errors import DataError, FkiError
 from fki.methods.base import trainable_parameters
+from fki.modeling.sharding import FullState, collect_state, shard_like
 from fki.runs.run_dir import CHECKPOINTS, METRICS, RUN, SAMPLES
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ def save(
     state: Mapping[str, Any] | None = None,
     optimizer: torch.optim.Optimizer | None = None,
     training: Mapping[str, Tensor] | None = None,
+    collected: FullState | None = None,
     keep_last: int = 1,
     keep: Collection[str] = (),
 ) -> Path:
@@ -54,6 +56,7 @@ def save(
         state: of the run, as JSON.
         optimizer: its state is saved too.
         training: further tensors, such as the state of a method.
+        collected: weights and optimizer state of a sharded model, from all processes.
         keep_last: number of newest checkpoints that remain, beside those named in `keep`.
     Raises:
         FkiError: writing fails; older checkpoints are then unchanged.
@@ -63,9 +66,9 @@ def save(
     try:
         shutil.rmtree(scratch, ignore_errors=True)  # left by an earlier process with the same id
         scratch.mkdir(parents=True)
-        tensors = {n: p.detach().cpu().contiguous() for n, p in trainable_parameters(model).items()}
-        save_file(tensors, scratch / WEIGHTS)
-        numbers, moments = _split_optimizer_state(optimizer)
+        found = collected or collect_state(trainable_parameters(model), optimizer)
+        save_file({n: t.contiguous() for n, t in found.weights.items()}, scratch / WEIGHTS)
+        numbers, moments = _split_optimizer_state(found.optimizer)
         save_file(moments, scratch / OPTIMIZER)
         if training:
             further = {n: t.detach().cpu().contiguous() for n, t in training.items()}
@@ -112,15 +115,15 @@ def rotate(run: Path, keep_last: int, keep: Collection[str] = ()) -> None:
 
 
 def _split_optimizer_state(
-    optimizer: torch.optim.Optimizer | None,
+    states: Mapping[int, Mapping[str, Any]],
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Split an optimizer's state into numbers and tensors, both keyed by "parameter.name"."""
     numbers: dict[str, Any] = {}
     tensors: dict[str, Tensor] = {}
-    for parameter, state in (optimizer.state_dict()["state"] if optimizer else {}).items():
+    for parameter, state in states.items():
         for name, value in state.items():
             if isinstance(value, Tensor):
-                tensors[f"{parameter}.{name}"] = value.detach().cpu().contiguous()
+                tensors[f"{parameter}.{name}"] = value.contiguous()
             else:
                 numbers[f"{parameter}.{name}"] = value
     return numbers, tensors
@@ -237,7 +240,7 @@ def load(folder: Path, model: nn.Module) -> None:
         raise DataError(f"The checkpoint {folder} contains NaN or infinity in {bad[0]}.")
     with torch.no_grad():
         for name, parameter in parameters.items():
-            parameter.copy_(tensors[name])
+            parameter.copy_(shard_like(tensors[name], parameter))
 
 
 def load_state(folder: Path) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:

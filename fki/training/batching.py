@@ -1,6 +1,7 @@
 """From an epoch's examples to the batches of a process: shuffle, split, pack, collate.
 
-An optimizer batch is a slice of the shuffled epoch. Each process takes every n-th example of it,
+An optimizer batch is a slice of the shuffled epoch; its size does not depend on the number of
+processes. Each process takes every n-th example of it,
 packs short examples into rows (first the longest, Graham, 1969) and cuts the rows, sorted by
 length, into micro-batches of few padding tokens. None of this changes the gradient: it is that of
 the mean loss over all target tokens of the optimizer batch. Order depends only on (seed, period,
@@ -54,11 +55,11 @@ class Batcher:
     ) -> None:
         """`is_packed`: may a row hold several examples?"""
         self.tokenizer, self.config, self.accelerator = tokenizer, config, accelerator
-        self.batch_size = (
-            config.train_batch_size * config.gradient_accumulation_steps * accelerator.num_processes
-        )
+        self.batch_size = config.train_batch_size * config.gradient_accumulation_steps * config.ngpu
         self.max_examples = config.train_batch_size  # of a micro-batch
         self.pack_length = config.pack_length if is_packed else 0
+        # each pass over a sharded model gathers its weights from all processes
+        self.runs_in_step = config.sharding != "none" and accelerator.num_processes > 1
 
     def steps_per_epoch(self, examples: int) -> int:
         """Optimizer steps of one epoch over this many examples; repeated steps count."""
@@ -108,8 +109,8 @@ class Batcher:
             whole, local = [examples[i] for i in batch], [examples[i] for i in share]
             collated = [next(loader) for _ in parts]
             members = list_members(examples, parts)
-            if not collated:  # a process without examples still takes part in the step
-                collated, members = [mask_all_labels(self.tokenizer.collate(whole[:1]))], [[]]
+            missing = self._count_passes(examples, batch) - len(collated)
+            collated, members = self._pad(collated, members, whole, missing)
             yield OptimizerBatch(whole, local, collated, members, max_examples)
 
     def collate(self, examples: list[TokenizedExample]) -> OptimizerBatch:
@@ -121,9 +122,30 @@ class Batcher:
         parts = self._split(local, range(len(local)))
         micro_batches = [collate([rows[row] for row in part]) for part in parts]
         members = list_members(local, parts)
-        if not local:  # a process without examples still takes part in the step
-            micro_batches, members = [mask_all_labels(self.tokenizer.collate(examples[:1]))], [[]]
+        missing = self._count_passes(examples, range(len(examples))) - len(micro_batches)
+        micro_batches, members = self._pad(micro_batches, members, examples, missing)
         return OptimizerBatch(examples, local, micro_batches, members, self.max_examples)
+
+    def _count_passes(self, examples: Sequence[TokenizedExample], batch: Sequence[int]) -> int:
+        """The forward passes of each process at least: one, or if all must run as many, the most of
+        any process."""
+        if not self.runs_in_step:
+            return 1
+        world = self.accelerator.num_processes
+        return max(len(self._split(examples, batch[rank::world])) for rank in range(world))
+
+    def _pad(
+        self,
+        micro_batches: list[Batch],
+        members: list[list[TokenizedExample]],
+        examples: list[TokenizedExample],
+        missing: int,
+    ) -> tuple[list[Batch], list[list[TokenizedExample]]]:
+        """Add passes without a scored label: a process with fewer still takes part in the step."""
+        if missing <= 0:
+            return micro_batches, members
+        idle = mask_all_labels(self.tokenizer.collate(examples[:1]))
+        return [*micro_batches, *[idle] * missing], [*members, *([] for _ in range(missing))]
 
     def largest_pass(
         self, examples: Sequence[TokenizedExample], batch: Sequence[int]

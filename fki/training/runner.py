@@ -219,7 +219,8 @@ class Runner:
         return requested
 
     def _save(self, name: str) -> None:
-        training = self.session.trainer.state()  # by all processes
+        trainer = self.session.trainer
+        training, collected = trainer.state(), trainer.collect_shards()  # by all processes
         if self.session.is_main:
             config = self.session.config
             checkpoint.save(
@@ -228,8 +229,9 @@ class Runner:
                 self.session.model,
                 order=self._checkpoint_order(),
                 state=self.state.as_dict(self.run),
-                optimizer=self.session.trainer.optimizer,
+                optimizer=trainer.optimizer,
                 training=training,
+                collected=collected,
                 keep_last=config.keep_last,
                 keep=best_rows(self.rows, config.keep_best),
             )

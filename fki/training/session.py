@@ -136,6 +136,8 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
     _load_start_weights(model, config.checkpoint_path, config.continue_from)
     dtype = config.encoder_cache
     frozen = method.frozen_encoder(model)
+    # a cache runs the encoder alone, on whole weights
+    dtype = dtype if config.sharding == "none" else "off"
     cache = make_encoder_cache(frozen, tokenizer, dtype, config.encoder_cache_mib)
     input_notes += method.check_inputs([review, *examples], tokenizer)
     training_cache = cache if trains_from_cache(dtype, config.num_train_epochs) else None
@@ -227,7 +229,8 @@ def _check_trainable(model: nn.Module, name: str, use_deepspeed: bool) -> None:
     if use_deepspeed:
         raise ConfigError(
             "use_deepspeed = true is not supported: each period has its own optimizer.",
-            hint="Set use_deepspeed = false. For several GPUs: accelerate launch -m fki train ...",
+            hint="torch's own sharding needs as little memory: --set use_deepspeed=false --set "
+            f"sharding=fsdp   {_launch_command(2)}",
         )
     if isinstance(model, FkiT5ForConditionalGeneration):
         raise ConfigError(
@@ -339,10 +342,22 @@ def startup_notes(
             "For the faster of both: --set mixed_precision=auto"
         )
     if config.ngpu != world:
-        examples = config.train_batch_size * config.gradient_accumulation_steps * world
+        examples = config.train_batch_size * config.gradient_accumulation_steps * config.ngpu
         notes.append(
-            f"ngpu = {config.ngpu}, but {world} process{'es' * (world > 1)} started: an optimizer "
-            f"step has {examples} examples. For {config.ngpu} processes: "
-            f"accelerate launch --num_processes {config.ngpu} -m fki train ..."
+            f"ngpu = {config.ngpu}, and {world} process{'es' * (world > 1)} started: an optimizer "
+            f"step has {examples} examples in either case. For {config.ngpu} "
+            f"process{'es' * (config.ngpu > 1)}: {_launch_command(config.ngpu)}"
         )
+    if config.sharding != "none" and world == 1:
+        notes.append(f"sharding = '{config.sharding}' has no effect with one process.")
     return notes
+
+
+def _launch_command(processes: int) -> str:
+    """How to start so many processes on this machine."""
+    if processes == 1:
+        return "fki train ..."
+    if torch.accelerator.is_available():
+        return f"accelerate launch --num_processes {processes} -m fki train ..."
+    launcher = "python -m torch.distributed.run --standalone"  # Accelerate's starts one on a CPU
+    return f"{launcher} --nproc_per_node={processes} -m fki train ..."

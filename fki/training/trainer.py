@@ -1,6 +1,6 @@
 """The training loop, over Accelerate: trains one period at a time and yields every optimizer step.
 
-An optimizer batch has `train_batch_size` x processes x `gradient_accumulation_steps` examples. Its
+An optimizer batch has `train_batch_size` x `ngpu` x `gradient_accumulation_steps` examples. Its
 gradient is that of the mean loss over all target tokens, however the batch is split. Order and
 dropout depend only on (seed, period, epoch or step), so a period resumes at any step with the same
 results.
@@ -13,7 +13,8 @@ step is computed again.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -28,9 +29,11 @@ from fki.core.types import Batch, Example, Period, Step
 from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.methods.base import Method, trainable_parameters
 from fki.methods.snapshot import Snapshot
+from fki.modeling import sharding
 from fki.modeling.architecture import architecture_of
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
 from fki.modeling.flops import FlopEstimator, FlopMeter
+from fki.modeling.sharding import FullState
 from fki.replay.base import AdaptiveReplay, Epoch, Replay, make_replay
 from fki.training.adaptive_epochs import AdaptiveEpochs
 from fki.training.batching import Batcher, OptimizerBatch, TrainingBatch, derive_seed
@@ -76,14 +79,12 @@ class Trainer:
         self.accelerator, self.review, self.encoder_cache = accelerator, review, encoder_cache
         self.replay = replay or make_replay(config)
         self.unwrapped = model
-        # without trainable parameters there are no gradients to reduce over processes
-        self.model = accelerator.prepare_model(model, evaluation_mode=not method.trains)
-        # prepare_model leaves autocast in the model's forward; scoring has to be fp32
-        accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         self.architecture = architecture_of(model)
+        model.to(accelerator.device)
         is_packed = method.supports_packing and self.architecture.can_pack(model)
-        self.batcher = Batcher(tokenizer, config, accelerator, is_packed=is_packed)
         estimator = FlopEstimator(model, encoder_cache, method.extra_forward_passes)
+        self.model = self._distribute(model, estimator)
+        self.batcher = Batcher(tokenizer, config, accelerator, is_packed=is_packed)
         self.coreset = Coreset(model, config, tokenizer, accelerator, estimator)
         self.planner = PeriodPlanner(config, tokenizer, self.batcher, estimator, self.coreset)
         self.base = Snapshot.take(model) if config.reset == "base" else None
@@ -102,6 +103,31 @@ class Trainer:
         waits = reads_each_loss or not self.coreset.is_pure
         can_run_ahead = accelerator.device.type == "cuda" and not waits
         self.max_pending = MAX_PENDING_STEPS if can_run_ahead else 1
+
+    def _distribute(self, model: nn.Module, estimator: FlopEstimator) -> nn.Module:
+        """The model to train: sharded, or wrapped by Accelerate."""
+        accelerator = self.accelerator
+        if self.method.trains and accelerator.num_processes > 1 and self.config.sharding != "none":
+            _ = estimator.costs  # by a pass over whole weights
+            offloads = self.config.sharding == "fsdp_offload"
+            batch = self.architecture.trial_batch(model, 1, 1).to(accelerator.device)
+            first_pass = partial(self.architecture.logits, model, batch)
+            sharding.shard(model, accelerator.device, first_pass, offloads=offloads)
+            return model
+        # without trainable parameters there are no gradients to reduce over processes
+        wrapped = accelerator.prepare_model(model, evaluation_mode=not self.method.trains)
+        # prepare_model leaves autocast in the model's forward; scoring has to be fp32
+        accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
+        return wrapped
+
+    def collect_shards(self) -> FullState | None:
+        """Whole weights and optimizer state of a sharded model, for a checkpoint; else None.
+
+        All processes call it.
+        """
+        if not sharding.is_sharded(self.unwrapped):
+            return None
+        return sharding.collect_state(trainable_parameters(self.unwrapped), self.optimizer)
 
     @property
     def answers_itself(self) -> bool:
@@ -367,7 +393,7 @@ class Trainer:
         parts = zip(batch.micro_batches, batch.members, strict=True)
         for i, (micro_batch, members) in enumerate(parts):
             is_last = i == len(batch.micro_batches) - 1
-            with nullcontext() if is_last else self.accelerator.no_sync(self.model):
+            with nullcontext() if is_last else self._without_sync():
                 with self.accelerator.autocast():
                     loss = self._sum_nll(micro_batch, members)
                 self.accelerator.backward(loss * (world / tokens))
@@ -377,7 +403,14 @@ class Trainer:
         norm = self.accelerator.clip_grad_norm_(
             trainable_parameters(self.unwrapped).values(), self.config.max_grad_norm or math.inf
         )
-        return torch.stack([total / tokens, torch.as_tensor(norm, device=total.device)])
+        norm = sharding.full_tensor(torch.as_tensor(norm))
+        return torch.stack([total / tokens, norm.to(total.device)])
+
+    def _without_sync(self) -> AbstractContextManager[None]:
+        """Gradients of a micro-batch that is not the last one stay with the process."""
+        if sharding.is_sharded(self.unwrapped):
+            return sharding.without_sync(self.unwrapped)
+        return self.accelerator.no_sync(self.model)
 
     def _sum_nll(self, micro_batch: Batch, members: Sequence[TokenizedExample]) -> Tensor:
         """The loss, summed over the scored tokens, in nats and fp32.
@@ -410,10 +443,12 @@ class Trainer:
 
         Loads `state` if there is one. Each group starts at the learning rate of the method.
         """
+        sharding.reshard(self.unwrapped)  # a pass without a backward one leaves weights gathered
         if self.optimizer is None or self.config.reset_optimizer_per_period:
             self.optimizer = self.method.optimizer(self.unwrapped, steps)
         if state is not None:
-            self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
+            parts = sharding.shard_state(state, self.optimizer)
+            self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": parts})
         for group in self.optimizer.param_groups:
             group["lr"] = group.setdefault("initial_lr", group["lr"])
         return self.optimizer

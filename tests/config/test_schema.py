@@ -22,6 +22,7 @@ OUTSIDE_AN_ARM = {
     "num_workers",
     "keep_last",
     "keep_best",
+    "sharding",
     "save_every_steps",
 }
 MAY_DIFFER_ON_RESUME = ("output_dir", "output_log")

@@ -1,0 +1,164 @@
+"""Fully sharded data parallel training: each process holds a part of every weight (FSDP2).
+
+torch's `fully_shard` shards the blocks and then the model: a block's weights are gathered for its
+forward and backward pass alone, and the optimizer's state is sharded with the weights. The gradient
+is the mean over processes, as with DDP. Everything else in fki sees either the shards (DTensors),
+whole weights within `gathered`, or copies by `full_tensor`; of a model that is not sharded, all
+three are the model's own tensors.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
+
+
+class FullState(NamedTuple):
+    """Whole tensors on the CPU, for a checkpoint."""
+
+    weights: dict[str, Tensor]  # trainable, by name
+    optimizer: dict[int, dict[str, Any]]  # state, by the number of the parameter
+
+
+def shard(
+    model: Any,
+    device: torch.device,
+    first_pass: Callable[[], object],
+    *,
+    offloads: bool = False,
+) -> None:
+    """Shard a model in place over all processes; they have equal weights before.
+
+    Args:
+        device: of this process.
+        first_pass: runs the whole model once, before any of its parts runs alone.
+        offloads: are the shards kept in the memory of the CPU between their passes?
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
+
+    model.to(device)
+    mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
+    is_pinned = device.type == "cuda"
+    policy = CPUOffloadPolicy(pin_memory=is_pinned) if offloads else OffloadPolicy()
+    for block in find_blocks(model):
+        fully_shard(block, mesh=mesh, offload_policy=policy)
+    fully_shard(model, mesh=mesh, offload_policy=policy)
+    with torch.no_grad():
+        first_pass()
+    reshard(model)
+
+
+def find_blocks(model: nn.Module) -> list[nn.Module]:
+    """The outermost members of the model's lists of modules: its transformer blocks."""
+    names: list[str] = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and not _is_within(name, names):
+            names += [f"{name}.{i}" for i, m in enumerate(module) if [*m.parameters()]]
+    return [model.get_submodule(name) for name in names]
+
+
+def _is_within(name: str, names: Sequence[str]) -> bool:
+    return any(name == outer or name.startswith(f"{outer}.") for outer in names)
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Is the model, or a block of it, sharded? The import of FSDP takes half a second."""
+    return hasattr(model, "set_requires_gradient_sync")
+
+
+def is_shard(tensor: object) -> "TypeGuard[DTensor]":
+    """Is the tensor a part of a sharded one?"""
+    return hasattr(tensor, "full_tensor")
+
+
+@contextmanager
+def gathered(model: Any) -> Iterator[None]:
+    """Within the context each process has all weights, and may run any part of the model alone.
+
+    All processes enter it together. It must be entered outside of inference mode.
+    """
+    if not is_sharded(model):
+        yield
+        return
+    parts = [module for module in model.modules() if is_sharded(module)]
+    for part in parts:
+        part.unshard()
+    model.set_reshard_after_forward(False)
+    try:
+        yield
+    finally:
+        reshard(model)
+        model.set_reshard_after_forward(True)
+
+
+def reshard(model: Any) -> None:
+    """Free the gathered weights of a sharded model."""
+    for part in model.modules():
+        if is_sharded(part):
+            part.reshard()
+
+
+@contextmanager
+def without_sync(model: Any) -> Iterator[None]:
+    """Within the context a backward pass of a sharded model adds to its gradients, unreduced."""
+    model.set_requires_gradient_sync(False)
+    try:
+        yield
+    finally:
+        model.set_requires_gradient_sync(True)
+
+
+def full_tensor(tensor: Tensor) -> Tensor:
+    """The whole tensor of a shard; all processes call it."""
+    return tensor.full_tensor() if is_shard(tensor) else tensor
+
+
+def shard_like(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """The part of a whole tensor that a shard of the parameter has; on the parameter's device."""
+    if not is_shard(parameter) or is_shard(tensor):
+        return tensor.to(parameter.device)
+    from torch.distributed.tensor import distribute_tensor
+
+    placed = tensor.to(parameter.to_local().device)
+    return distribute_tensor(
+        placed, parameter.device_mesh, parameter.placements, src_data_rank=None
+    )
+
+
+def collect_state(
+    parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer | None
+) -> FullState:
+    """Whole weights and optimizer state; all processes call it."""
+    state = optimizer.state_dict()["state"] if optimizer else {}
+    return FullState(
+        {name: full_tensor(p.detach()).cpu() for name, p in parameters.items()},
+        {
+            number: {
+                key: full_tensor(value.detach()).cpu() if isinstance(value, Tensor) else value
+                for key, value in values.items()
+            }
+            for number, values in state.items()
+        },
+    )
+
+
+def shard_state(
+    state: Mapping[int, Mapping[str, Any]], optimizer: torch.optim.Optimizer
+) -> dict[int, dict[str, Any]]:
+    """An optimizer's stored state, with the parts that this process holds."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    return {
+        number: {
+            key: shard_like(value, parameters[number])
+            if isinstance(value, Tensor) and value.ndim and number < len(parameters)
+            else value
+            for key, value in values.items()
+        }
+        for number, values in state.items()
+    }
