@@ -189,6 +189,20 @@ class RunRequest:
         """The layers of settings, lowest first. `flags` replace those of the command line."""
         return read_layers(self.presets, self.sets, **self.flags | flags)
 
+    def to_command(self) -> list[str]:
+        """The words of `fki train` that request the same sweep."""
+        words = ["train"]
+        for preset in self.presets:
+            words += ["--preset", preset]
+        for text in self.sets or []:
+            words += ["--set", text]
+        for key, value in self.flags.items():
+            if value is not None:
+                words += ["--set", f"{key}={str(value).lower() if value is False else value}"]
+        for option, names in (("--methods", self.methods), ("--seeds", self.seeds)):
+            words += [option, names] if names is not None else []
+        return words
+
     def plan_sweep(self) -> "SweepPlan":
         """The requested runs. Raises ConfigError for invalid methods, seeds or settings."""
         from fki.config.sweep import plan_sweep

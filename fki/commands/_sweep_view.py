@@ -36,13 +36,20 @@ STYLES = {"failed": "red", "done": "green"}
 LEGEND = "EM, %; learned: facts of a phase, right after training it; kept: facts known before"
 
 
-def train_sweep(request: "RunRequest", show: Show, part: str, track: Sequence[str]) -> None:
-    """Run the requested cells. Raises FkiError if one of them failed."""
+def train_sweep(
+    request: "RunRequest", show: Show, part: str, track: Sequence[str], on: str = ""
+) -> None:
+    """Run the requested cells, here or on a cluster. Raises FkiError if one of them failed."""
     from fki.training.signals import handle_signals
     from fki.training.sweep import Sweep
 
     cells = request.plan_sweep()
-    sweep = Sweep(cells, cells.partition(part), track=track)
+    own = cells.partition(part)
+    sweep = Sweep(cells, own, track=track)
+    if on:
+        from fki.training.ray_sweep import RaySweep
+
+        sweep = RaySweep(cells, own, track=track, address=on, command=request.to_command())
     with show.err.status(
         style_text(f"checking all runs of {cells.folder} before the first one starts", "")
     ):

@@ -56,6 +56,13 @@ def train(
         typer.Option(metavar="I/N", help="Share of the sweep for this process, such as 1/3."),
     ] = "",
     cells: Annotated[str, typer.Option("--cells", hidden=True)] = "",
+    on: Annotated[
+        str,
+        typer.Option(
+            metavar="CLUSTER",
+            help="Run the cells of a sweep on a Ray cluster: ray, or ray://HOST:10001.",
+        ),
+    ] = "",
     track: Track = None,
 ) -> None:
     """Train a model on a stream of facts.
@@ -73,15 +80,31 @@ def train(
         raise ConfigError("'--cells' and '--partition' are the same option; keep '--partition'.")
     if cells:
         show.notes(["'--cells' is now '--partition'."])
+    _check_cluster(on, request, partition or cells)
     if not request.is_sweep and (partition or cells):
         raise ConfigError("--partition requires a sweep.", hint="Add --methods or --seeds.")
     keep_freed_memory()  # not in the API: the process is the user's there
     with stop_at_once():
         request = with_taught_base(request, show)
         if request.is_sweep:
-            train_sweep(request, show, partition or cells, track or [])
+            train_sweep(request, show, partition or cells, track or [], on)
         else:
             _train_run(request, show, track or [], resume=resume)
+
+
+def _check_cluster(on: str, request: "RunRequest", partition: str) -> None:
+    """Raises ConfigError if --on names no cluster, or there is nothing to distribute."""
+    from fki.core.errors import ConfigError
+
+    if not on:
+        return
+    if on != "ray" and not on.startswith("ray://"):
+        raise ConfigError(f"--on must be ray or ray://HOST:PORT, not '{on}'.")
+    if not request.is_sweep or partition:
+        raise ConfigError(
+            "--on distributes the runs of a sweep, without --partition.",
+            hint="Add --methods or --seeds.",
+        )
 
 
 def _train_run(request: "RunRequest", show: Show, track: list[str], *, resume: bool) -> None:

@@ -78,3 +78,17 @@ def test_an_option_of_another_method_is_a_mistake_or_noted(fki: Callable[..., An
     shown = fki("train", "--method", "vanilla", "--set", "lora.r=4")
     assert shown.code == 2
     assert "lora.r has no effect: the method is vanilla. Add --method lora" in shown.words
+
+
+def test_the_command_of_a_request_requests_the_same_again() -> None:
+    flags = NO_FLAGS | {"dataset": "a folder", "dataset_version": "month", "teach_base": False}
+    request = RunRequest(["t5", "mine.toml"], ["seed=3"], flags, "lora,recadam", "0,4")
+    words = request.to_command()
+    assert words[:5] == ["train", "--preset", "t5", "--preset", "mine.toml"]
+    assert ["--set", "dataset=a folder"] == words[7:9] and "teach_base=false" in words
+    assert words[-4:] == ["--methods", "lora,recadam", "--seeds", "0,4"]
+    assert RunRequest(["t5"], None, NO_FLAGS, None, None).to_command() == [
+        "train",
+        "--preset",
+        "t5",
+    ]
