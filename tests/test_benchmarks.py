@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import (
     flops,
+    gpu,
     killed_work,
     measure,
     reference_runs,
@@ -186,3 +188,34 @@ def test_commands_that_are_killed_and_repeated_end_like_undisturbed_ones(tmp_pat
     kills, starts, compared, *wrong = done.stdout.splitlines()[-1].split("|")[2:-1]
     assert int(kills) > 0 and int(starts) >= int(kills) and int(compared) > 0
     assert [int(count) for count in wrong] == [0, 0, 0]
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_a_gpu_measures_each_variant_that_runs(tmp_path: Path) -> None:
+    file = tmp_path / "gpu.json"
+    options = ["--device", "cpu", "--tiny", "--only", "t5-base", "--json", str(file)]
+    results = gpu.main(options)
+    variants = ["fki, bf16", "fki, bf16, no steps ahead", "Trainer, bf16", "fki, fp32"]
+    assert [(r.model, r.variant, r.note) for r in results] == [("t5-base", v, "") for v in variants]
+    assert all((r.examples_per_second or 0) > 0 and 0 < (r.mfu or 0) < 1 for r in results)
+    assert len(json.loads(file.read_text(encoding="utf-8"))["results"]) == 4
+
+
+def test_a_variant_that_fails_or_takes_too_long_leaves_the_others_their_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> gpu.Work:
+        raise torch.OutOfMemoryError("no room")
+
+    def sleep() -> gpu.Work:
+        time.sleep(5)
+        return gpu.Work(1.0, 5.0)
+
+    turns = {"a": ("no", fail), "b": ("no", sleep), "c": ("no", lambda: gpu.Work(30.0, 2.0))}
+    monkeypatch.setattr(gpu, "variants", lambda work: turns)
+    work = gpu.Workload("t5-base", "cpu", gpu.TINY["t5-base"], 0.1, 0.2, 8, 8, 4096)
+    a, b, c = gpu.measure(work, {"no": 1e12}, time.monotonic() + 60)
+    assert a.note == "out of memory" and "did not end within 0 s" in b.note
+    assert c.examples_per_second == 15.0 and c.note == ""
+    late = [*gpu.measure(work, {"no": 1e12}, time.monotonic() - 1)]
+    assert [r.note for r in late] == ["no time left"] * 3

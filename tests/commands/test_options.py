@@ -85,7 +85,7 @@ def test_the_command_of_a_request_requests_the_same_again() -> None:
     request = RunRequest(["t5", "mine.toml"], ["seed=3"], flags, "lora,recadam", "0,4")
     words = request.to_command()
     assert words[:5] == ["train", "--preset", "t5", "--preset", "mine.toml"]
-    assert ["--set", "dataset=a folder"] == words[7:9] and "teach_base=false" in words
+    assert words[7:9] == ["--set", "dataset=a folder"] and "teach_base=false" in words
     assert words[-4:] == ["--methods", "lora,recadam", "--seeds", "0,4"]
     assert RunRequest(["t5"], None, NO_FLAGS, None, None).to_command() == [
         "train",
