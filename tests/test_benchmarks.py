@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import T5Config, T5ForConditionalGeneration
 
 from benchmarks import (
     flops,
@@ -21,6 +22,7 @@ from benchmarks import (
     measure,
     reference_runs,
     run,
+    scaling,
     scoring,
     setting_walk,
     workloads,
@@ -219,3 +221,36 @@ def test_a_variant_that_fails_or_takes_too_long_leaves_the_others_their_turn(
     assert c.examples_per_second == 15.0 and c.note == ""
     late = [*gpu.measure(work, {"no": 1e12}, time.monotonic() - 1)]
     assert [r.note for r in late] == ["no time left"] * 3
+
+
+def test_the_counted_weights_and_states_are_those_of_a_built_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(
+        scaling.SHAPES,
+        "toy",
+        (
+            T5Config,
+            T5ForConditionalGeneration,
+            {"d_model": 16, "d_kv": 4, "d_ff": 32, "num_layers": 2, "decoder_start_token_id": 0},
+        ),
+    )
+    weights = scaling.count_weights("toy")
+    config, model, sizes = scaling.SHAPES["toy"]
+    built = model(config(**sizes))
+    assert weights == sum(p.numel() for p in built.parameters())
+    built(input_ids=torch.ones(1, 2).long(), labels=torch.ones(1, 2).long()).loss.backward()
+    optimizer = torch.optim.AdamW(built.parameters())
+    optimizer.step()
+    tensors = [*built.parameters(), *(p.grad for p in built.parameters())]
+    tensors += [t for s in optimizer.state.values() for n, t in s.items() if n != "step"]
+    alone = scaling.need(weights, 1, sharded=False)
+    assert alone.states == sum(t.nbytes for t in tensors) and alone.moved == 0
+    assert scaling.need(weights, 4, sharded=True).states == alone.states / 4
+
+
+def test_a_process_sends_what_a_ring_sends() -> None:
+    whole = 1000 * 4
+    assert scaling.need(1000, 4, sharded=False).moved == 2 * 3 / 4 * whole
+    assert scaling.need(1000, 4, sharded=True).moved == 3 * 3 / 4 * whole
+    assert scaling.need(1000, 4, sharded=True, trained=0.0).moved == 2 * 3 / 4 * whole
