@@ -1,7 +1,7 @@
 """The view of a sweep: a live table while runs go on, and the results at the end."""
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -37,9 +37,19 @@ LEGEND = "EM, %; learned: facts of a phase, right after training it; kept: facts
 
 
 def train_sweep(
-    request: "RunRequest", show: Show, part: str, track: Sequence[str], on: str = ""
+    request: "RunRequest",
+    show: Show,
+    part: str,
+    track: Sequence[str],
+    on: str,
+    upload: Callable[[], None],
 ) -> None:
-    """Run the requested cells, here or on a cluster. Raises FkiError if one of them failed."""
+    """Run the requested cells, here or on a cluster. Raises FkiError if one of them failed.
+
+    Args:
+        on: the cluster; "" for this machine.
+        upload: called after each checkpoint.
+    """
     from fki.training.signals import handle_signals
     from fki.training.sweep import Sweep
 
@@ -50,6 +60,7 @@ def train_sweep(
         from fki.training.ray_sweep import RaySweep
 
         sweep = RaySweep(cells, own, track=track, address=on, command=request.to_command())
+    sweep.on_saved = upload
     with show.err.status(
         style_text(f"checking all runs of {cells.folder} before the first one starts", "")
     ):

@@ -14,6 +14,7 @@ from fki.commands import _options as o
 from fki.commands._ask_session import hold_session
 from fki.commands._completion import complete_run
 from fki.commands._console import Show, make_table
+from fki.commands._remote import fetch
 from fki.core.errors import ConfigError
 from fki.core.formatting import UNDEFINED, format_command, format_number
 
@@ -47,6 +48,7 @@ def ask(
 ) -> None:
     """Answer questions by a run, an exported folder or any model, with runners-up."""
     show = Show(as_json=as_json)
+    target = fetch(target, show)
     if not questions and (as_json or sys.stdin is None or not sys.stdin.isatty()):
         raise ConfigError(
             "There is no question.",

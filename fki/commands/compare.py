@@ -20,6 +20,7 @@ from fki.commands._completion import complete_run
 from fki.commands._console import Show
 from fki.commands._html import check_page_path
 from fki.commands._options import Json
+from fki.commands._remote import fetch
 from fki.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -96,9 +97,10 @@ def compare(
     if html:
         check_page_path(html)
     show = Show(as_json=as_json)
+    places = [Path(fetch(str(f), show, leave_out="checkpoints")) for f in folders or [Path("runs")]]
     with show.busy("reading and resampling the runs"):
         comparison = compare_runs(
-            folders or [Path("runs")],
+            places,
             by=by,
             baseline=baseline,
             metrics=metric or [],

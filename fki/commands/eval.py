@@ -11,6 +11,7 @@ from fki.commands._completion import complete_run
 from fki.commands._console import Show
 from fki.commands._html import check_page_path, compare_run
 from fki.commands._progress import ScoringProgress
+from fki.commands._remote import fetch
 from fki.commands._result_tables import editing_table, near_tie_notes, probe_table, text_table
 from fki.core.errors import ConfigError
 
@@ -53,6 +54,8 @@ def evaluate(
     from fki.evaluation import evaluate
 
     show = Show(as_json=as_json)
+    target = fetch(target, show)
+    dataset = fetch(dataset, show) if dataset else dataset
     if html:
         check_page_path(html)
         about = compare_run(target)

@@ -1,6 +1,6 @@
 """`fki export`: exports a run as a model, loads it by its own runtime and checks it."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +11,7 @@ from rich.table import Table
 from fki.commands import _options as o
 from fki.commands._completion import complete_run
 from fki.commands._console import Show, make_table
+from fki.commands._remote import fetch, uploaded
 from fki.core.formatting import format_command, format_number
 from fki.exporting.formats.registry import DTYPES, FORMATS
 
@@ -85,12 +86,16 @@ def export(
     from fki.exporting.export_runs import export_runs, find_equal_export
 
     show = Show(as_json=as_json)
-    if found := find_equal_export(request):
-        show_found(show, found, output)
-    else:
-        with show.busy(f"exporting {', '.join(map(str, runs))} to {output}, and checking it"):
-            exported = export_runs(request, partial(show_soup, show))
-        show_parity(show, exported.loaded, exported.format, exported.parity, output)
+    copies = [Path(fetch(str(run), show)) for run in runs]
+    with uploaded(output, show) as folder:
+        request = replace(request, runs=copies, output=folder)
+        if found := find_equal_export(request):
+            show_found(show, found, output)
+        else:
+            with show.busy(f"exporting {', '.join(map(str, runs))} to {output}, and checking it"):
+                exported = export_runs(request, partial(show_soup, show))
+            show_parity(show, exported.loaded, exported.format, exported.parity, output)
+    output = folder
     if push:
         address = hub_upload.push_folder(output, push, is_public=public)
         show.note(f"Uploaded ({'public' if public else 'private'}): {address}")

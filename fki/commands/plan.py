@@ -8,6 +8,7 @@ from rich.text import Text
 
 from fki.commands._console import Show, make_table, style_text
 from fki.commands._options import with_run_options
+from fki.commands._remote import with_dataset_here
 from fki.commands._sweep_view import show_sweep_plan
 from fki.core.formatting import format_number
 
@@ -37,6 +38,7 @@ def plan(
     from fki.core import registry
     from fki.core.errors import ConfigError
 
+    request = request if to_toml else with_dataset_here(request, show)
     if request.is_sweep:
         if to_toml or describe:
             option = "--to-toml" if to_toml else "--describe"

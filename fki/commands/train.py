@@ -1,6 +1,7 @@
 """`fki train`: for each period, fine-tune the model, save a checkpoint and evaluate it."""
 
 import gc
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,7 @@ import typer
 from fki.commands._console import Show, is_main_process
 from fki.commands._html import write_report
 from fki.commands._options import QUESTION, with_run_options
+from fki.commands._remote import at_addresses
 from fki.commands._result_tables import (
     editing_table,
     near_tie_notes,
@@ -84,12 +86,12 @@ def train(
     if not request.is_sweep and (partition or cells):
         raise ConfigError("--partition requires a sweep.", hint="Add --methods or --seeds.")
     keep_freed_memory()  # not in the API: the process is the user's there
-    with stop_at_once():
+    with stop_at_once(), at_addresses(request, show) as (request, upload):
         request = with_taught_base(request, show)
         if request.is_sweep:
-            train_sweep(request, show, partition or cells, track or [], on)
+            train_sweep(request, show, partition or cells, track or [], on, upload)
         else:
-            _train_run(request, show, track or [], resume=resume)
+            _train_run(request, show, track or [], upload, resume=resume)
 
 
 def _check_cluster(on: str, request: "RunRequest", partition: str) -> None:
@@ -107,7 +109,14 @@ def _check_cluster(on: str, request: "RunRequest", partition: str) -> None:
         )
 
 
-def _train_run(request: "RunRequest", show: Show, track: list[str], *, resume: bool) -> None:
+def _train_run(
+    request: "RunRequest",
+    show: Show,
+    track: list[str],
+    upload: Callable[[], None],
+    *,
+    resume: bool,
+) -> None:
     """Train a single run, or show the results of one that is done already."""
     from fki.config.resolve import check_effects, resolve
     from fki.core import registry
@@ -138,6 +147,7 @@ def _train_run(request: "RunRequest", show: Show, track: list[str], *, resume: b
         return
     show.note(f"{_describe_session(ready)} Run: {runner.run.folder}")
     show.notes(runner.notes)
+    runner.on_saved = upload
     _show_events(runner, track, show)
     _show_results(runner, show)
 

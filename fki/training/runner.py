@@ -7,7 +7,7 @@ resumes from its newest checkpoint and ends with the same bits. Only the main pr
 
 import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ class Runner:
     optimizer_state: dict[int, Any] | None = None  # loaded by the next period
     lock: FileLock | None = None  # held while the run goes on
     untouched: UntouchedAnswers = field(default_factory=UntouchedAnswers)
+    on_saved: Callable[[], None] | None = None  # called after each checkpoint
 
     @classmethod
     def start(
@@ -235,6 +236,8 @@ class Runner:
                 keep_last=config.keep_last,
                 keep=best_rows(self.rows, config.keep_best),
             )
+            if self.on_saved:
+                self.on_saved()
 
     def _checkpoint_order(self) -> int:
         """A number that grows from one checkpoint of the run to the next."""

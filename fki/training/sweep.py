@@ -72,6 +72,7 @@ class Sweep:
     progress: dict[str, Progress] = field(default_factory=dict)  # by name of the cell
     track: Sequence[str] = ()  # names of trackers, for each cell
     world: int = 1  # processes that run one cell together
+    on_saved: Callable[[], None] | None = None  # called after each checkpoint
 
     def check(self) -> list[str]:
         """Check all cells before the first one starts. Returns messages for the user.
@@ -142,7 +143,7 @@ class Sweep:
         yield cell, progress
         ready = session.build_session(cell.config)
         runner = Runner.start(ready, cell.resolved)
-        runner.requests = self.requests
+        runner.requests, runner.on_saved = self.requests, self.on_saved
         yield from ((cell, Note(text)) for text in runner.notes)
         with tracking.track_run(runner, self.track) as trackers:
             for event in _follow_run(runner, progress):
