@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fki.commands._console import Show
+from filelock import FileLock
+
+from fki.commands._console import Show, is_main_process
 from fki.core.errors import FkiError
 
 if TYPE_CHECKING:
@@ -24,8 +26,10 @@ def fetch(text: str, show: Show, *, leave_out: str = "") -> str:
     folder = _folder_at(text)
     if folder is None:
         return text
-    with show.busy(f"copying {folder.address}"):
-        found = folder.pull(leave_out=leave_out)
+    folder.local.parent.mkdir(parents=True, exist_ok=True)
+    with show.busy(f"copying {folder.address}"), FileLock(folder.local.parent / ".lock"):
+        # another process may have copied it meanwhile
+        found = type(folder)(folder.address, folder.local).pull(leave_out=leave_out)
     if not found:
         raise FkiError(f"There is nothing at {folder.address}.")
     return str(folder.local)
@@ -65,6 +69,10 @@ def at_addresses(
     if folder is None:
         yield request, lambda: None
         return
+    flags = request.flags | {"output_dir": str(folder.local)}
+    if not is_main_process():  # of several that share the run: one copies and uploads
+        yield replace(request, flags=flags), lambda: None
+        return
     with show.busy(f"looking at {folder.address}"):
         folder.pull()
 
@@ -74,7 +82,6 @@ def at_addresses(
         except FkiError as error:
             show.notes([f"Not uploaded yet: {error}"])
 
-    flags = request.flags | {"output_dir": str(folder.local)}
     try:
         yield replace(request, flags=flags), upload_so_far
     except BaseException:

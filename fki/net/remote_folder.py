@@ -13,10 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import fsspec
 
+from fki.core.atomic_io import write_json
 from fki.core.errors import FkiError
 from fki.core.optional import describe_library_install
 from fki.core.paths import data_home
@@ -24,6 +25,7 @@ from fki.core.paths import data_home
 ADDRESS = re.compile(r"(?!gguf:|hub:|ray:)([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])")
 CHECKPOINTS, MANIFEST = "checkpoints", "manifest.json"
 LAST = (MANIFEST, "LATEST", "scores.json", "run.json")  # uploaded after all other files, in order
+TAGS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "created")
 LIBRARIES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 
 
@@ -32,13 +34,26 @@ def is_address(text: str) -> bool:
     return ADDRESS.match(text) is not None
 
 
+class Copied(NamedTuple):
+    """A file that is equal here and there."""
+
+    tag: str  # of the store: it differs for another content
+    size: int
+    time: int  # of the copy's last change, in nanoseconds
+
+
 @dataclass
 class RemoteFolder:
     """An address, and the folder with its copy."""
 
     address: str
     local: Path
-    pushed: dict[str, tuple[int, int]] = field(default_factory=dict)  # size and time, by name
+    copied: dict[str, Copied] = field(default_factory=dict)  # by name
+
+    def __post_init__(self) -> None:
+        with suppress(OSError, ValueError, TypeError):
+            stored = json.loads(self.record.read_text(encoding="utf-8"))
+            self.copied = {name: Copied(*values) for name, values in stored.items()}
 
     @classmethod
     def at(cls, text: str) -> "RemoteFolder":
@@ -47,6 +62,11 @@ class RemoteFolder:
         name = PurePosixPath(address).name or "folder"
         digest = sha256(address.encode()).hexdigest()[:12]
         return cls(address, data_home() / "remote" / digest / name)
+
+    @property
+    def record(self) -> Path:
+        """The file beside the copy with what is equal."""
+        return self.local.with_name(f".{self.local.name}.json")
 
     def pull(self, *, leave_out: str = "") -> bool:
         """Make the copy equal to the address, unless its checkpoints are newer than those there.
@@ -68,14 +88,15 @@ class RemoteFolder:
         if self._is_newer(store, names):
             return bool(names)
         for name, path in wanted.items():
-            target = self.local / name
-            if not self._is_copied(name, found[path]):
+            target, tag = self.local / name, _tag(found[path])
+            if not self._is_copied(name, tag):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 self._copy(store.get_file, path, str(target), name)
-            self._mark(name)
+                self.copied[name] = Copied(tag, *self._stamp(name))
         for file in self._files():
             if file.relative_to(self.local).as_posix() not in names and not leave_out:
                 file.unlink(missing_ok=True)  # of the copy, which is fki's own
+        self._record()
         return bool(names)
 
     def push(self) -> int:
@@ -84,16 +105,17 @@ class RemoteFolder:
         Returns the number of files. Raises FkiError if the address cannot be written to.
         """
         store, root = self._open()
-        changed = [n for n in self._names() if self.pushed.get(n) != self._stamp(n)]
+        changed = [n for n in self._names() if not self._is_unchanged(n)]
         for name in sorted(changed, key=_rank):
-            stamp = self._stamp(name)
-            self._copy(store.put_file, str(self.local / name), f"{root}/{name}", name)
-            self.pushed[name] = stamp
-        gone = {_checkpoint_of(n) for n in self.pushed} - {_checkpoint_of(n) for n in self._names()}
+            stamp, path = self._stamp(name), f"{root}/{name}"
+            self._copy(store.put_file, str(self.local / name), path, name)
+            self.copied[name] = Copied(self._read_tag(store, path), *stamp)
+        gone = {_checkpoint_of(n) for n in self.copied} - {_checkpoint_of(n) for n in self._names()}
         for folder in filter(None, gone):
             with suppress(FileNotFoundError):
                 store.rm(f"{root}/{folder}", recursive=True)
-            self.pushed = {n: s for n, s in self.pushed.items() if _checkpoint_of(n) != folder}
+            self.copied = {n: c for n, c in self.copied.items() if _checkpoint_of(n) != folder}
+        self._record()
         return len(changed)
 
     def _open(self) -> tuple[Any, str]:
@@ -139,13 +161,27 @@ class RemoteFolder:
         status = (self.local / name).stat()
         return status.st_size, status.st_mtime_ns
 
-    def _mark(self, name: str) -> None:
-        self.pushed[name] = self._stamp(name)
+    def _is_unchanged(self, name: str) -> bool:
+        """Is the file as it was when it was copied?"""
+        known = self.copied.get(name)
+        is_there = known is not None and (self.local / name).is_file()
+        return is_there and known is not None and (known.size, known.time) == self._stamp(name)
 
-    def _is_copied(self, name: str, detail: dict[str, Any]) -> bool:
-        """Has this process copied the file, and is it as large as there?"""
-        file = self.local / name
-        return name in self.pushed and file.is_file() and file.stat().st_size == detail.get("size")
+    def _is_copied(self, name: str, tag: str) -> bool:
+        """Is the file the one that has this tag?"""
+        return self._is_unchanged(name) and self.copied[name].tag == tag
+
+    def _read_tag(self, store: Any, path: str) -> str:
+        try:
+            store.invalidate_cache()
+            return _tag(store.info(path))
+        except Exception as error:
+            raise self._unreachable(error) from None
+
+    def _record(self) -> None:
+        """Store what is equal, for later commands."""
+        self.record.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self.record, {name: list(copied) for name, copied in self.copied.items()})
 
     def _is_newer(self, store: Any, names: dict[str, str]) -> bool:
         """Does the copy have a newer checkpoint than the address, such as one not uploaded?"""
@@ -158,6 +194,12 @@ class RemoteFolder:
                 except Exception as error:
                     raise self._unreachable(error) from None
         return max(ours, default=-1) > max(theirs, default=-1)
+
+
+def _tag(detail: dict[str, Any]) -> str:
+    """What a store has beside the size to tell one content from another."""
+    found = (str(detail[key]) for key in TAGS if detail.get(key))
+    return f"{next(found, '')} {detail.get('size')}"
 
 
 def _relative(path: str, root: str) -> str:

@@ -118,6 +118,31 @@ def test_the_newer_checkpoint_wins(address: str, tmp_path: Path) -> None:
     assert (here.local / "checkpoints" / "c" / "manifest.json").is_file()
 
 
+def test_what_is_equal_is_copied_once_and_what_has_changed_again(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = (RemoteFolder(address, tmp_path / name) for name in ("here", "there"))
+    write(here.local, a="same", b="old")
+    here.push()
+    there.pull()
+    write(here.local, b="new")  # as long as before
+    here.push()
+    copied: list[str] = []
+    copy = RemoteFolder._copy
+
+    def note(self: RemoteFolder, get: object, source: str, target: str, name: str) -> None:
+        copied.append(name)
+        copy(self, get, source, target, name)
+
+    monkeypatch.setattr(RemoteFolder, "_copy", note)
+    again = RemoteFolder(address, there.local)  # in another process
+    again.pull()
+    assert copied == ["b"] and (there.local / "b").read_text() == "new"
+    write(there.local, a="mine")  # the copy is fki's own: the address counts
+    RemoteFolder(address, there.local).pull()
+    assert (there.local / "a").read_text() == "same"
+
+
 def test_a_comparison_copies_no_checkpoints(address: str, tmp_path: Path) -> None:
     here, there = (RemoteFolder(address, tmp_path / name) for name in ("here", "there"))
     write(here.local, **{"run.json": "{}"})
