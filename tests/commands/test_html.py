@@ -20,7 +20,8 @@ def test_no_page_is_written_over_a_file(fki: Fki, trained: Path, tmp_path: Path)
 
 def test_a_run_leaves_its_report(trained: Path) -> None:
     text = (trained / "report.html").read_text(encoding="utf-8")
-    assert "mine, 1 quarter, t5-mini" in text
+    assert "fki run" in text and "mine, version quarter: 1 period" in text
+    assert "What did it learn, and what did it forget?" in text
 
 
 def test_eval_writes_a_page_about_a_run_only(fki: Fki, trained: Path, tmp_path: Path) -> None:
