@@ -5,6 +5,7 @@ python scripts/picture.py runs/ docs/compare.svg
 
 import re
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,26 @@ from fki.commands._console import Show
 FONT = re.compile(r"@font-face \{\{.*?\}\}\n?", re.DOTALL)  # else a viewer downloads the font
 
 
+class Wrapped(Console):
+    """A console that wraps every line: a picture would cut it."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print, whatever the caller states, at the width of the picture."""
+        super().print(*objects, **options | {"soft_wrap": False})
+
+
 def main() -> None:
     """Record the output of one comparison and save it."""
     runs, output = map(Path, sys.argv[1:3])
-    recorder = Console(record=True, width=88, force_terminal=True, highlight=False)
+    recorder = Wrapped(record=True, width=88, force_terminal=True, highlight=False)
 
     class Recorded(Show):
         def __init__(self, **options: Any) -> None:
             super().__init__(**options)
             self.out = self.err = recorder
+
+        def busy(self, text: str) -> AbstractContextManager[object]:
+            return nullcontext()
 
     compare.Show = Recorded  # type: ignore[misc]
     recorder.print("$ [bold]fki compare runs/[/]")
