@@ -110,6 +110,14 @@ class ProbeSchedule:
             if cell.column in (in_matrix if cell.probe_set in self.matrix_sets else just_learned)
         ]
 
+    def count_answers(self) -> int:
+        """The answers of all rows together."""
+        if self.resets:  # each probe before training, and those of a phase right after it
+            learned = (cell for cell in self.cells if cell.column != BASE)
+            return sum(len(cell.probes) for cell in (*self.cells, *learned))
+        rows = range(len(self.phase_names) + 1)
+        return sum(len(cell.probes) for t in rows for cell in self.row(t))
+
     def keep_known(
         self, keep_sets: Collection[str], predict: Callable[[Sequence[Probe]], list[Prediction]]
     ) -> list[str]:

@@ -69,7 +69,8 @@ def estimate_run(config: Config) -> RunEstimate:
     set_up = time.perf_counter() - began
     periods = [p for phase in ready.phases for p in phase.periods]
     rows = 1 if config.check_validation else len(ready.phases) + 1
-    probes = sum(len(c.probes) for t in range(rows) for c in ready.schedule.row(t))
+    first = sum(len(cell.probes) for cell in ready.schedule.row(0))
+    probes = first if config.check_validation else ready.schedule.count_answers()
     largest = LargestBatches(ready.trainer.batcher)
     uses = _estimate_usage(ready, largest)
     total, trainable = load.count_parameters(ready.model)

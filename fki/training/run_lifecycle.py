@@ -28,7 +28,8 @@ from fki.runs.run_dir import CONFIG, LOCK, PROBES, Run, has_run, remove_leftover
 from fki.training.session import Session
 
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "tokenizers", "safetensors")
-LOG_BYTES = 64 * 2**20  # reserved on the disk for logs and predictions
+ANSWER_BYTES, PROBE_BYTES, STEP_BYTES = 500, 400, 300  # of a line in a log, rounded up
+OTHER_BYTES = 2 * 2**20  # of the other files: settings, scores, the page
 
 
 def lock_run(run: Run) -> FileLock:
@@ -155,8 +156,18 @@ def write_run_files(run: Run, session: Session, resolved: ResolvedConfig) -> Non
 def peak_run_bytes(session: Session) -> int:
     """Bytes of a run's folder at most: logs and checkpoints, with one that is being written."""
     if session.config.check_validation:
-        return LOG_BYTES
-    return LOG_BYTES + kept_checkpoint_bytes(session) + checkpoint_bytes(session)
+        return log_bytes(session)
+    return log_bytes(session) + kept_checkpoint_bytes(session) + checkpoint_bytes(session)
+
+
+def log_bytes(session: Session) -> int:
+    """Bytes of the logs, probes, answers and pages of a whole run, roughly."""
+    is_evaluation = session.config.check_validation
+    probes = sum(len(cell.probes) for cell in session.schedule.cells)
+    answers = probes if is_evaluation else session.schedule.count_answers()
+    steps = sum(session.expected_steps.values())
+    lines = answers * ANSWER_BYTES + probes * PROBE_BYTES + steps * STEP_BYTES
+    return lines + OTHER_BYTES
 
 
 def kept_checkpoint_bytes(session: Session) -> int:

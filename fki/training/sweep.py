@@ -24,11 +24,11 @@ from fki.runs import output_log, resume
 from fki.runs.run_dir import CHECKPOINTS, RUN, SCORES, Run, has_run, is_unused
 from fki.training import session, tracking
 from fki.training.run_lifecycle import (
-    LOG_BYTES,
     check_disk_space,
     checkpoint_bytes,
     is_locked,
     kept_checkpoint_bytes,
+    log_bytes,
 )
 from fki.training.runner import Runner
 from fki.training.session import free_memory
@@ -275,10 +275,9 @@ def check_runs(folder: Path, unfinished: Sequence[SweepCell]) -> list[str]:
             if has_run(cell.folder):
                 resume.check_unchanged(Run(cell.folder), ready.stream.digest, ready.base_digest)
             if not cell.config.check_validation:
-                kept += (
-                    max(0, kept_checkpoint_bytes(ready) - _existing_checkpoint_bytes(cell))
-                    + LOG_BYTES
-                )
+                kept += max(
+                    0, kept_checkpoint_bytes(ready) - _existing_checkpoint_bytes(cell)
+                ) + log_bytes(ready)
                 largest = max(largest, checkpoint_bytes(ready))
         del ready
         free_memory()

@@ -10,7 +10,7 @@ import torch
 
 from fki.core import registry
 from fki.runs import checkpoint
-from fki.training.run_lifecycle import checkpoint_bytes
+from fki.training.run_lifecycle import OTHER_BYTES, STEP_BYTES, checkpoint_bytes, log_bytes
 from fki.training.session import build_session
 
 CASES: list[dict[str, Any]] = [
@@ -61,3 +61,20 @@ def test_the_stated_sizes_are_those_of_the_optimizer_and_the_checkpoint(
         tmp_path, "x", session.model, order=1, optimizer=optimizer, training=state
     )
     assert sum(map(tensor_bytes, folder.glob("*.safetensors"))) == checkpoint_bytes(session)
+
+
+@pytest.mark.parametrize("reset", ["none", "base"])
+def test_the_stated_size_of_logs_is_near_that_of_the_files(
+    make_runner: Callable[..., Any], tmp_path: Path, reset: str
+) -> None:
+    runner = make_runner(tmp_path / "run", reset=reset, num_train_epochs=2, max_periods=2)
+    assert list(runner.events())
+    folder = runner.run.folder
+    files = [folder / name for name in ("samples.jsonl", "probes.jsonl")]
+    session = runner.session
+    answers = files[0].read_text(encoding="utf-8").splitlines()
+    assert len(answers) == session.schedule.count_answers()
+    size = sum(file.stat().st_size for file in files)
+    steps = sum(session.expected_steps.values())
+    stated = log_bytes(session) - OTHER_BYTES - STEP_BYTES * steps
+    assert 0.5 * stated < size < 1.3 * stated

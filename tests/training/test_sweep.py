@@ -17,7 +17,7 @@ from fki.core.errors import ConfigError, DataError, FkiError, Interrupted
 from fki.core.types import Step
 from fki.runs import checkpoint
 from fki.runs.run_dir import Run
-from fki.training import session
+from fki.training import run_lifecycle, session
 from fki.training import sweep as grids
 from fki.training.run_lifecycle import lock_run
 from fki.training.runner import Runner
@@ -221,6 +221,7 @@ def test_a_disk_that_is_too_small_for_all_stops_before_the_first(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 100 * 2**20})
+    monkeypatch.setattr(run_lifecycle, "OTHER_BYTES", 64 * 2**20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     make("vanilla", "1").check()
     with pytest.raises(FkiError, match=r"100 MiB free; the unfinished runs need up to"):
