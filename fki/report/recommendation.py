@@ -89,7 +89,7 @@ def _more_seeds(unclear: Sequence[Difference]) -> Iterator[str]:
             f"and more than {MOST_SEEDS} all of them."
         )
     else:
-        yield f"Not even {MOST_SEEDS} seeds would show a difference as small as these."
+        yield f"Not even {MOST_SEEDS} seeds would show these differences; more probes may."
 
 
 def _cheaper(group: Group, found: Recommendation, unclear: Sequence[Difference]) -> Iterator[str]:

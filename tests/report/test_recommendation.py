@@ -53,7 +53,7 @@ def test_seeds_that_are_too_many_or_unknown_are_said_so(group: Group) -> None:
     some = describe_recommendation(with_rivals(group, first, unclear))[2]
     assert "about 7 seeds would show that to lora" in some and "more than 50" in some
     none = describe_recommendation(with_rivals(group, replace(first, seeds_needed=51)))[2]
-    assert none == "Not even 50 seeds would show a difference as small as these."
+    assert none == "Not even 50 seeds would show these differences; more probes may."
     one = describe_recommendation(with_rivals(group, replace(first, seeds_needed=None)))[2]
     assert "--seeds 3" in one
     assert [describe_seeds_needed(r) for r in (first, unclear, second)] == ["7", "> 50", ""]
