@@ -220,6 +220,10 @@ def test_the_page_is_for_light_dark_paper_and_phones(comparison: Comparison) -> 
     ):
         assert rule in text
     assert "gradient" not in text
+    on_paper = text.partition("@media print")[2]
+    [table] = re.findall(r"\n  table { font-size: ([\d.]+)pt", on_paper)
+    [interval] = re.findall(r"\n  td small, [^{]*{ font-size: ([\d.]+)pt", on_paper)
+    assert float(interval) < float(table)
     used = set(re.findall(r"var\(--fki-([\w-]+)\)", text))
     assert used <= set(re.findall(r"--fki-([\w-]+):", text))
 
