@@ -501,9 +501,9 @@ def test_a_dataset_that_has_changed_is_not_gone_on_with(
 def test_a_disk_that_is_too_small_stops_before_the_start(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = type("Usage", (), {"free": 10 * 2**20})
+    usage = type("Usage", (), {"free": 2**20})
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(FkiError, match=r"has 10 MiB free; the run needs up to \d+ MiB"):
+    with pytest.raises(FkiError, match=r"has 1 MiB free; the run needs up to \d+ MiB"):
         make("run")
 
 
