@@ -23,7 +23,7 @@ from fki.testing import toy_decoder, toy_model
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECK = """
-import copy, json, sys
+import copy, json, os
 import torch, torch.distributed as dist
 from fki.modeling import sharding
 from fki.testing import toy_decoder, toy_model
@@ -81,8 +81,9 @@ for name, build in (("t5", toy_model), ("llama", lambda: toy_decoder("llama"))):
         (sharding.full_tensor(p) - 0.5).abs().max() for p in model.parameters()
     ))
 if dist.get_rank() == 1:
-    print(json.dumps([[list(key), value] for key, value in found.items()]))
-dist.destroy_process_group()
+    print(json.dumps([[list(key), value] for key, value in found.items()]), flush=True)
+dist.barrier()
+os._exit(0)  # gloo's threads, ended with the interpreter, sometimes abort it
 """
 
 
