@@ -60,20 +60,26 @@ def test_what_was_pushed_is_pulled_elsewhere(address: str, tmp_path: Path) -> No
     assert there.push() == 1 and stored()["/bucket/run/metrics/a"] == "12"
 
 
+def record_copies(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of all files that are copied from now on, in order."""
+    names: list[str] = []
+    copy = RemoteFolder._copy
+
+    def note(self: RemoteFolder, do: object, source: str, target: str, name: str) -> None:
+        names.append(name)
+        copy(self, do, source, target, name)
+
+    monkeypatch.setattr(RemoteFolder, "_copy", note)
+    return names
+
+
 def test_a_file_that_makes_others_count_comes_last(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = RemoteFolder(address, tmp_path / "run")
     write(folder.local, **{"run.json": "{}", "metrics.jsonl": "", "zebra": ""})
     save(folder.local, "2024-Q1", 1)
-    order: list[str] = []
-    copy = RemoteFolder._copy
-
-    def note(self: RemoteFolder, put: object, source: str, target: str, name: str) -> None:
-        order.append(name)
-        copy(self, put, source, target, name)
-
-    monkeypatch.setattr(RemoteFolder, "_copy", note)
+    order = record_copies(monkeypatch)
     folder.push()
     assert order == [
         "checkpoints/2024-Q1/weights.safetensors",
@@ -127,14 +133,7 @@ def test_what_is_equal_is_copied_once_and_what_has_changed_again(
     there.pull()
     write(here.local, b="new")  # as long as before
     here.push()
-    copied: list[str] = []
-    copy = RemoteFolder._copy
-
-    def note(self: RemoteFolder, get: object, source: str, target: str, name: str) -> None:
-        copied.append(name)
-        copy(self, get, source, target, name)
-
-    monkeypatch.setattr(RemoteFolder, "_copy", note)
+    copied = record_copies(monkeypatch)
     again = RemoteFolder(address, there.local)  # in another process
     again.pull()
     assert copied == ["b"] and (there.local / "b").read_text() == "new"
