@@ -61,9 +61,7 @@ def train_sweep(
 
         sweep = RaySweep(cells, own, track=track, address=on, command=request.to_command())
     sweep.on_saved = upload
-    with show.err.status(
-        style_text(f"checking all runs of {cells.folder} before the first one starts", "")
-    ):
+    with show.busy(f"checking all runs of {cells.folder} before the first one starts"):
         notes = sweep.check()
     show.notes(notes)
     gc.freeze()  # the libraries' objects need no garbage collection
