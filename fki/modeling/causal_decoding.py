@@ -1,9 +1,10 @@
 """Log-likelihoods of given answers and decoded answers of a decoder.
 
 A prompt runs once: its keys and values serve all answers that are scored after it, and decoding.
-A batch of prompts is padded on the left for that, with position ids. Models whose logits then
-differ (recurrent ones) run the prompt again for each answer and each step, padded on the right;
-a trial decides.
+What all prompts of a batch begin with, such as solved questions or the start of a chat, runs once
+for all of them. Prompts run padded on the right, where no token attends to the padding; what
+follows needs it on the left, with position ids. Models whose logits then differ (recurrent ones)
+run the prompt again for each answer and each step; a trial decides.
 
 An answer ends with the end token or a newline, and contains it.
 """
@@ -29,6 +30,8 @@ from fki.modeling.decoding import (
     score_logits,
 )
 from fki.modeling.gather_head import gather_positions
+
+LEAST_SHARED = 8  # tokens; a pass of its own takes longer than it saves with fewer
 
 KeysAndValues = list[tuple[Tensor, Tensor]]  # of each layer, [B, heads, T, D / heads]
 
@@ -79,7 +82,7 @@ def reuses_prompts(model: nn.Module) -> tuple[Tensor, Tensor]:
     examples = trial_examples(model)
     prompts = [ids[: len(ids) // 2 + 1] for ids in examples]
     rests = [ids[len(ids) // 2 : -1] for ids in examples]
-    states = _run_prompts(model, *_pad_left(prompts, model))
+    states = _run_prompts(model, make_batch(prompts, [[len(ids)] for ids in prompts], model))
     steps = [
         PromptSteps(model, states.select([row])).advance(states.ids.new_tensor([rest]))
         for row, rest in enumerate(rests)
@@ -90,14 +93,10 @@ def reuses_prompts(model: nn.Module) -> tuple[Tensor, Tensor]:
 
 def encode(model: Any, batch: Batch) -> PromptStates:
     """Run the prompts of a batch, if their keys and values can be used again."""
-    lengths = batch.attention_mask.sum(1)
-    width = batch.input_ids.shape[1]
-    places = torch.arange(width, device=lengths.device) - (width - lengths)[:, None]
-    ids = batch.input_ids.gather(1, places % width)
-    mask = (places >= 0).long()
+    ids, lengths = batch.input_ids, batch.attention_mask.sum(1)
     if int(lengths.min()) < 2 or not reuses_prompts(model):
-        return PromptStates(ids, mask, None)
-    return _run_prompts(model, ids, mask)
+        return PromptStates(pad_left(ids, lengths), pad_left(batch.attention_mask, lengths), None)
+    return _run_prompts(model, batch)
 
 
 def stack(rows: Sequence[Prompt]) -> PromptStates:
@@ -256,28 +255,57 @@ def end_tokens(model: Any, tokenizer: ExampleTokenizer) -> Tensor:
     return torch.tensor(sorted({*([own] if isinstance(own, int) else own or []), *tokenizer.ends}))
 
 
-def _run_prompts(model: Any, ids: Tensor, mask: Tensor) -> PromptStates:
-    """The keys and values of all tokens but the last of prompts that are padded on the left."""
-    cache, before = DynamicCache(), mask[:, :-1]
+def _run_prompts(model: Any, batch: Batch) -> PromptStates:
+    """The keys and values of all tokens but the last of prompts that are padded on the right."""
+    ids, lengths = batch.input_ids, batch.attention_mask.sum(1)
+    cache, shared = DynamicCache(), count_shared(ids, lengths)
+    if shared:
+        _extend(model, cache, ids[:1, :shared])
+        cache.batch_repeat_interleave(len(ids))
+    _extend(model, cache, ids[:, shared:-1])
+    states = [
+        (pad_left(layer.keys, lengths - 1, 2), pad_left(layer.values, lengths - 1, 2))
+        for layer in cache.layers
+    ]
+    return PromptStates(pad_left(ids, lengths), pad_left(batch.attention_mask, lengths), states)
+
+
+def _extend(model: Any, cache: DynamicCache, ids: Tensor) -> None:
+    """Append the keys and values of tokens [B, T], without padding on the left."""
+    first = cache.get_seq_length()
+    places = torch.arange(first + ids.shape[1], device=ids.device).expand(len(ids), -1)
     nothing = torch.zeros(0, dtype=torch.long, device=ids.device)
     with gather_positions(model.get_output_embeddings(), nothing):
         model(
-            input_ids=ids[:, :-1],
-            attention_mask=before,
-            position_ids=(before.cumsum(1) - 1).clamp(min=0),
+            input_ids=ids,
+            attention_mask=torch.ones_like(places),
+            position_ids=places[:, first:],
             past_key_values=cache,
             use_cache=True,
         )
-    return PromptStates(ids, mask, [(layer.keys, layer.values) for layer in cache.layers])
 
 
-def _pad_left(rows: Sequence[list[int]], model: nn.Module) -> tuple[Tensor, Tensor]:
-    """Token ids and mask, each [B, T]."""
-    width = max(map(len, rows))
-    device = next(model.parameters()).device
-    ids = [[0] * (width - len(row)) + row for row in rows]
-    mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
-    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+def count_shared(ids: Tensor, lengths: Tensor) -> int:
+    """The number of tokens that all prompts [B, T] begin with, without the last two of a prompt.
+
+    0, if there is a single prompt, or too few tokens for a pass of their own.
+    """
+    most = int(lengths.min()) - 2
+    count = int((ids == ids[0]).all(0)[:most].cumprod(0).sum())
+    return count if count >= LEAST_SHARED and len(ids) > 1 else 0
+
+
+def pad_left(rows: Tensor, lengths: Tensor, dim: int = 1) -> Tensor:
+    """Rows that are padded on the right, with the padding moved to the left.
+
+    Args:
+        rows: [B, ...], with the tokens in the dimension `dim`.
+        lengths: [B], without the padding.
+    """
+    width = rows.shape[dim]
+    places = torch.arange(width, device=lengths.device) - (width - lengths)[:, None]
+    shape = [len(rows), *(width if i == dim else 1 for i in range(1, rows.dim()))]
+    return rows.take_along_dim((places % width).view(shape), dim)
 
 
 def _stack_left(rows: Sequence[Tensor]) -> Tensor:

@@ -85,6 +85,71 @@ def test_answers_are_those_of_whole_forward_passes(family: str) -> None:
             assert answer.margin == pytest.approx(margin, abs=1e-4)
 
 
+SHARED = "The mayor of Avalon is Ada Quill\nThe port of Ys is Bo\n"  # before each question
+
+
+def shared_prompts(start: str = SHARED) -> list[list[int]]:
+    """The prompts behind a common start, and their lengths differ."""
+    tokenizer = toy_causal_tokenizer()
+    forms = [start + tokenizer.prompts.source(question) for question in QUESTIONS]
+    return [tokenizer.wrap(ids) for ids in tokenizer.plain_ids(forms)]
+
+
+@pytest.mark.parametrize("family", DECODERS)
+@torch.inference_mode()
+def test_a_shared_start_changes_no_score_and_no_answer(family: str) -> None:
+    model, tokenizer = make(family), toy_causal_tokenizer()
+    prompts, targets = shared_prompts(), tokenizer.tokenize_targets(ANSWERS)
+    batch = tokenizer.collate([TokenizedExample(prompt, [0]) for prompt in prompts])
+    inputs = CAUSAL.encode(model, batch)
+    pairs = [*enumerate(targets)]
+    found = CAUSAL.score_targets(model, inputs, pairs, tokenizer)
+    answers = CAUSAL.decode(model, inputs, tokenizer, length=LENGTH)
+    for (row, target), forced, answer in zip(pairs, found, answers, strict=True):
+        logs = model(torch.tensor([prompts[row] + target])).logits[0].log_softmax(-1)
+        start = len(prompts[row]) - 1
+        expected = sum(float(logs[start + i, token]) for i, token in enumerate(target))
+        assert forced.log_likelihood == pytest.approx(expected, abs=1e-4)
+        assert answer.tokens == write_alone(model, prompts[row], {*tokenizer.ends})[0]
+
+
+@torch.inference_mode()
+def test_a_shared_start_runs_once() -> None:
+    model, tokenizer, run = make("llama"), toy_causal_tokenizer(), list[torch.Tensor]()
+    model.get_input_embeddings().register_forward_hook(lambda _, args, out: run.append(args[0]))
+    for start, is_shared in ((SHARED, True), ("", False)):
+        prompts = shared_prompts(start)
+        batch = tokenizer.collate([TokenizedExample(prompt, [0]) for prompt in prompts])
+        reuses = causal_decoding.reuses_prompts(model)  # asked once, by a trial of its own
+        run.clear()
+        CAUSAL.encode(model, batch)
+        shared = causal_decoding.count_shared(batch.input_ids, batch.attention_mask.sum(1))
+        sizes = [tuple(ids.shape) for ids in run]
+        width = batch.input_ids.shape[1] - 1
+        assert reuses and (shared >= len(tokenizer.plain_ids([SHARED])[0]) - 1) is is_shared
+        assert sizes == ([(1, shared), (3, width - shared)] if is_shared else [(3, width)])
+
+
+def test_the_shared_tokens_are_counted_without_the_last_two() -> None:
+    row = [*range(20)]
+    ids = torch.tensor([row, [*row[:12], *row[:8]], row])
+    count = causal_decoding.count_shared
+    assert count(ids, torch.tensor([20, 20, 20])) == 12
+    assert count(ids, torch.tensor([20, 20, 12])) == 10
+    assert count(ids, torch.tensor([20, 20, 9])) == 0  # seven are too few
+    assert count(ids[:1], torch.tensor([20])) == 0
+
+
+def test_padding_moves_to_the_left() -> None:
+    rows = torch.tensor([[1, 2, 0, 0], [3, 4, 5, 6], [7, 8, 9, 0]])
+    lengths = torch.tensor([2, 4, 3])
+    expected = torch.tensor([[0, 0, 1, 2], [3, 4, 5, 6], [0, 7, 8, 9]])
+    assert causal_decoding.pad_left(rows, lengths).equal(expected)
+    deep = rows[:, None, :, None].expand(3, 2, 4, 5)  # [B, heads, T, D]
+    moved = causal_decoding.pad_left(deep, lengths, 2)
+    assert moved.equal(expected[:, None, :, None].expand(3, 2, 4, 5))
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.inference_mode()
 def test_the_pass_proves_exactly_what_greedy_decoding_writes(family: str) -> None:
