@@ -88,6 +88,18 @@ class AdaptiveReplay(Replay):
         """Older examples that `choose` may return in this period, in each of their wordings."""
         raise NotImplementedError
 
+    def stale(self, number: int, epochs: int) -> Sequence[Example]:
+        """Examples whose losses forward passes measure before `choose`, without training.
+
+        Args:
+            number: of the epoch that begins, from 0.
+            epochs: of the period.
+        """
+        return ()
+
+    def refresh(self, worst: Sequence[float], mean: Sequence[float]) -> None:
+        """Take up the losses of the examples that `stale` returned; arguments as for `hear`."""
+
     def hear(self, worst: Sequence[float], mean: Sequence[float]) -> None:
         """Take up the losses of an epoch that has ended.
 

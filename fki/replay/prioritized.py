@@ -9,6 +9,8 @@ decoding produces the token. The training step itself computes the need, so it c
 - A new question starts with an infinite need, a question of the base knowledge with a small one.
 - A need grows by a factor for each epoch without a pass. Noise lets equal needs take turns.
 - In every third epoch, all new questions come first.
+- Near the end of a period, forward passes measure the needs of all old questions anew, so that the
+  last epochs train what the period has displaced.
 - A question that a period answers anew leaves the pool with its old answer.
 - The least need over several right answers counts; a place trains them all.
 - With several wordings, each has its own need. A place goes to the first wording until greedy
@@ -20,16 +22,14 @@ decoding produces the token. The training step itself computes the need, so it c
 import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from fki.config.schema import Config, Options
 from fki.core.types import Example, Period
 from fki.replay.base import AdaptiveReplay, Epoch
-from fki.replay.question_pool import Question, QuestionPool
-
-KNOWN = math.log(2)  # nats: greedy decoding produces a token whose need is below this
+from fki.replay.question_pool import Place, Question, QuestionPool
 
 
 class PrioritizedOptions(Options):
@@ -52,14 +52,9 @@ class PrioritizedOptions(Options):
     """Need of the base knowledge before its first pass, in nats."""
     lead_every: int = Field(3, ge=0)
     """In every epoch with a multiple of this number, all new questions come first. 0: never."""
-
-
-class Place(NamedTuple):
-    """A question that an epoch trains, in one of its wordings, with all of its answers."""
-
-    question: Question
-    wording: int
-    is_masked: bool = False  # are its target tokens random spans, others in each epoch?
+    refresh: int = Field(0, ge=0)
+    """Epochs before a period's end at which the needs of all old questions are measured anew, by
+    forward passes. 0: never."""
 
 
 class PrioritizedReplay(AdaptiveReplay):
@@ -96,30 +91,39 @@ class PrioritizedReplay(AdaptiveReplay):
         ranked = [(False, -self._priority(q, rng), q) for q in self.pool.new]
         ranked += [(are_behind, -self._priority(q, rng), q) for q in self.pool.old]
         ranked.sort(key=lambda entry: entry[:2])  # stable: equal needs keep their order
-        places = (Place(q, next_wording(q)) for _, _, q in ranked)
-        return self._fill(places, epoch.examples)
+        return self._fill(((q, q.next_wording) for _, _, q in ranked), epoch.examples)
 
     def sample(self, epoch: Epoch) -> Sequence[Example]:
         """All new questions, and a uniform sample of the pool for the other places."""
         rng = random.Random(f"{epoch.seed}|sample|{epoch.period.name}|{epoch.number}")
         old = rng.sample(self.pool.old, len(self.pool.old))
-        places = (Place(q, epoch.number % len(q.needs)) for q in (*self.pool.new, *old))
-        return self._fill(places, epoch.examples)
+        turns = ((q, epoch.number % len(q.needs)) for q in (*self.pool.new, *old))
+        return self._fill(turns, epoch.examples)
 
     def old_examples(self) -> list[Example]:
         """The examples of the pool, in each of their wordings."""
         return self.pool.old_examples()
+
+    def stale(self, number: int, epochs: int) -> Sequence[Example]:
+        """The old questions in their first wording, once in a period."""
+        if not self.options.refresh or number != max(0, epochs - self.options.refresh):
+            return ()
+        return [e for place in self.pool.old_places() for e in place.question.examples]
+
+    def refresh(self, worst: Sequence[float], mean: Sequence[float]) -> None:
+        """Set the needs of the old questions in their first wording."""
+        losses = zip(worst, mean, strict=True)
+        for place in self.pool.old_places():
+            if (need := place.read_need(losses)) is not None:
+                place.question.needs[place.wording] = need
 
     def hear(self, worst: Sequence[float], mean: Sequence[float]) -> None:
         """Set the needs of the trained questions; those of the others grow."""
         found: dict[tuple[int, int], float] = {}
         losses = zip(worst, mean, strict=True)
         for place in self._chosen:
-            pairs = [next(losses) for _ in place.question.examples]
-            nats = [m if place.is_masked else w for w, m in pairs]
-            trained = [n for n in nats if not math.isnan(n)]
-            if trained:
-                found[id(place.question), place.wording] = min(trained)
+            if (need := place.read_need(losses)) is not None:
+                found[id(place.question), place.wording] = need
         for question in self.pool.questions:
             question.needs = [
                 found.get((id(question), wording), need * self.options.growth)
@@ -136,11 +140,13 @@ class PrioritizedReplay(AdaptiveReplay):
         self.pool.load_needs(state.get("needs", ()))
 
     def _priority(self, question: Question, rng: random.Random) -> float:
-        need = max(question.needs[next_wording(question)], self.options.floor)
+        need = max(question.needs[question.next_wording], self.options.floor)
         return need * math.exp(rng.gauss(0.0, self.options.noise))
 
-    def _fill(self, places: Iterable[Place], examples: Sequence[Example]) -> Sequence[Example]:
-        """The examples of the first places, up to their number.
+    def _fill(
+        self, turns: Iterable[tuple[Question, int]], examples: Sequence[Example]
+    ) -> Sequence[Example]:
+        """The examples of the first questions, each in a wording, up to the number of places.
 
         Args:
             examples: of the period, as the method trains them in this epoch.
@@ -148,20 +154,14 @@ class PrioritizedReplay(AdaptiveReplay):
         forms = {(e.id, e.piece): e for e in examples}
         left = round((1 + self.options.ratio) * len(examples))
         self._chosen, chosen = [], list[Example]()
-        for place in places:
-            answers = place.question.examples
+        for question, wording in turns:
+            answers = question.examples
             if len(answers) <= left:
                 left -= len(answers)
-                found = [forms.get((e.id, e.piece), e).in_wording(place.wording) for e in answers]
+                found = [forms.get((e.id, e.piece), e).in_wording(wording) for e in answers]
                 is_masked = found[0].is_text or found[0].infilling is not None
-                self._chosen.append(place._replace(is_masked=is_masked))
+                self._chosen.append(Place(question, wording, is_masked))
                 chosen += found
             if left == 0:
                 break
         return chosen
-
-
-def next_wording(question: Question) -> int:
-    """Position of the wording that a place trains: the first one until it is known."""
-    first = question.needs[0]
-    return 0 if first >= KNOWN else question.needs.index(max(question.needs))

@@ -6,13 +6,16 @@ data and the seed alone, never on a loss, so that a resumed run builds it again.
 
 import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from fki.core.errors import DataError
 from fki.core.normalization import normalize_text
 from fki.core.types import Example, Period
 from fki.replay.reservoir import Reservoir
+
+KNOWN = math.log(2)  # nats: greedy decoding produces a token whose need is below this
 
 
 @dataclass(slots=True)
@@ -22,6 +25,31 @@ class Question:
     key: str
     examples: list[Example]  # one for each answer
     needs: list[float]  # nats, by wording
+
+    @property
+    def next_wording(self) -> int:
+        """Number of the wording that a place trains: the first until it is known, then the
+        neediest."""
+        first = self.needs[0]
+        return 0 if first >= KNOWN else self.needs.index(max(self.needs))
+
+
+class Place(NamedTuple):
+    """A question that an epoch trains, in one of its wordings, with all of its answers."""
+
+    question: Question
+    wording: int
+    is_masked: bool  # are its target tokens random spans, others in each epoch?
+
+    def read_need(self, losses: Iterator[tuple[float, float]]) -> float | None:
+        """The need after a pass: the least over the answers; None without a pass.
+
+        Args:
+            losses: nats of the worst token and the mean, of each answer; they are consumed.
+        """
+        pairs = [next(losses) for _ in self.question.examples]
+        nats = [mean if self.is_masked else worst for worst, mean in pairs]
+        return min((n for n in nats if not math.isnan(n)), default=None)
 
 
 class QuestionPool:
@@ -71,6 +99,10 @@ class QuestionPool:
             lambda old: old.key in answered or not any(e.holds_after(period) for e in old.examples)
         )
         self._period = period
+
+    def old_places(self) -> list[Place]:
+        """A place for each old question, in its first wording."""
+        return [Place(q, 0, q.examples[0].is_text) for q in self.old]
 
     def old_examples(self) -> list[Example]:
         """The examples of the old questions, in each of their wordings."""

@@ -4,6 +4,7 @@ The policy's state changes only between epochs. A checkpoint within an epoch the
 state at its beginning, which determines the same choice again, and the losses so far.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -20,7 +21,7 @@ from fki.modeling.flops import FlopMeter
 from fki.replay.base import AdaptiveReplay, Epoch
 from fki.training.batching import OptimizerBatch, TrainingBatch
 from fki.training.budget import BudgetUsage, PeriodPlanner, PeriodStart
-from fki.training.loss_record import LossRecord
+from fki.training.loss_record import LossRecord, measure_losses
 from fki.training.own_answers import OwnAnswers
 
 Select = Callable[[OptimizerBatch, str, int, int, FlopMeter], TrainingBatch]
@@ -45,12 +46,14 @@ class AdaptiveEpochs:
     ) -> None:
         """
         Args:
-            model: answers old questions, where the policy does not store their answers.
+            model: without a wrapper for several processes; its losses are measured, and it answers
+                old questions where the policy does not store their answers.
             review: older examples for the policy.
             encoder_cache: outputs of the frozen encoder, read instead of running it.
         """
         self.replay, self.method, self.planner = replay, method, planner
         self.review, self.accelerator, self.encoder_cache = review, accelerator, encoder_cache
+        self.model = model
         self.tokenizer, self.config = planner.tokenizer, planner.config
         self.answers: OwnAnswers | None = None
         if replay.answers_by_model:
@@ -63,7 +66,7 @@ class AdaptiveEpochs:
         self.earlier_sources: set[bytes] = set()  # keys of those of the preceding period
         self._cached: CachedStates | None = None  # states of the sources
         self._saved: Tensor | None = None  # the record of a checkpoint, until its epoch is opened
-        self._seconds = 0.0  # of own answers, until `take_seconds`
+        self._seconds = 0.0  # of forward passes without training, until `take_seconds`
         self._period: Period | None = None
 
     @property
@@ -97,6 +100,11 @@ class AdaptiveEpochs:
             return PeriodStart(meter, 0.0)
         return PeriodStart(meter, meter.mark_cached(self.sources, self.earlier_sources))
 
+    def count_untrained(self, epoch: int, meter: FlopMeter) -> float:
+        """The operations of measuring losses before an epoch, at most: for plans."""
+        examples = self.replay.stale(epoch, self.config.num_train_epochs)
+        return meter.count_forward(self.tokenizer.encode(examples)) if examples else 0.0
+
     def sample(self, period: Period, examples: Sequence[Example], number: int) -> Sequence[Example]:
         """As many examples as the epoch will have, for plans."""
         return self.replay.sample(self._make_epoch(period, examples, number))
@@ -116,6 +124,7 @@ class AdaptiveEpochs:
             if used.has_reached(self.config.budget) and used.steps == self.steps_before:
                 return
             number, seed = self.epoch, self.config.seed
+            flops += self._refresh(period, meter)
             mixed = self.method.mix(period, self.review, number, seed)
             chosen = self.replay.choose(self._make_epoch(period, mixed, number))
             examples, answer_flops = self._add_own_answers(chosen, meter)
@@ -153,7 +162,7 @@ class AdaptiveEpochs:
             self.epoch, self.steps_before, self.record = self.epoch + 1, steps, None
 
     def take_seconds(self) -> float:
-        """Seconds since the last call that own answers took."""
+        """Seconds since the last call that forward passes without training took."""
         seconds, self._seconds = self._seconds, 0.0
         return seconds
 
@@ -181,6 +190,28 @@ class AdaptiveEpochs:
     def _make_epoch(self, period: Period, examples: Sequence[Example], number: int) -> Epoch:
         pieces = self.tokenizer.split_into_pieces(examples)
         return Epoch(period, number, pieces, self.review, self.config.seed)
+
+    def _refresh(self, period: Period, meter: FlopMeter) -> float:
+        """Measure the losses that the policy needs for the next epoch; the operations of that.
+
+        A run that resumes within the epoch has done so: the checkpoint has the policy's state.
+        """
+        examples = self.replay.stale(self.epoch, self.config.num_train_epochs)
+        if self.answers is not None:
+            examples = self.answers.fill_known(examples)
+        has_target = [bool(e.target) or e.is_text for e in examples]
+        asked = [e for e, has in zip(examples, has_target, strict=True) if has]
+        if not asked or self._saved is not None:
+            return 0.0
+        began = time.perf_counter()
+        passes = self.planner.tokenize(period, self.epoch, asked)
+        batch = self.planner.batcher.collate(passes)
+        parts = self.accelerator, self.encoder_cache, self._cached
+        found = iter(zip(*measure_losses(self.model, batch, *parts).losses(), strict=True))
+        losses = [next(found) if has else (math.nan, math.nan) for has in has_target]
+        self.replay.refresh(*zip(*((float(w), float(m)) for w, m in losses), strict=True))
+        self._seconds += time.perf_counter() - began
+        return meter.count_forward(passes)
 
     def _start_record(self, examples: int) -> None:
         """Record losses of the open epoch from now on, after those of a checkpoint."""

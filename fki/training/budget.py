@@ -77,6 +77,7 @@ class PeriodPlanner:
         *,
         count_usage: bool = False,
         start: PeriodStart | None = None,
+        count_untrained: Callable[[int, FlopMeter], float] = lambda epoch, meter: 0.0,
     ) -> PeriodPlan:
         """Plan one period.
 
@@ -84,6 +85,7 @@ class PeriodPlanner:
             mix: returns the examples of an epoch; called in order, for each epoch that starts.
             count_usage: go through all batches to count tokens and operations.
             start: the meter and the operations before the first step, if not a new one and 0.
+            count_untrained: the operations of forward passes before an epoch.
         """
         start = start or PeriodStart(self.flop_estimator.new_meter(), 0.0)
         plan = PeriodPlan([], [], BudgetUsage(flops=start.flops), False)
@@ -94,7 +96,8 @@ class PeriodPlanner:
             examples = self.in_turn(mix(epoch), epoch)
             full = self.batcher.steps_per_epoch(self.tokenizer.count_examples(examples))
             if meter:
-                steps = self._count_steps(period, epoch, examples, plan.usage, meter)
+                flops = count_untrained(epoch, meter)
+                steps = self._count_steps(period, epoch, examples, plan.usage, meter, flops)
             else:
                 limit = self.config.budget.steps or math.inf
                 steps = int(min(full, limit - plan.usage.steps))
@@ -112,8 +115,13 @@ class PeriodPlanner:
         examples: Sequence[Example],
         usage: BudgetUsage,
         meter: FlopMeter,
+        flops: float,
     ) -> int:
-        """The steps of an epoch that the budget allows; adds their costs to `usage`."""
+        """The steps of an epoch that the budget allows; adds their costs to `usage`.
+
+        Args:
+            flops: operations of the first step beside its own.
+        """
         tokenized = self.tokenize(period, epoch, examples)
         batches = self.batcher.iter_indices(len(tokenized), period.name, epoch)
         for number, indices in enumerate(batches):
@@ -124,7 +132,8 @@ class PeriodPlanner:
             batch = self.coreset.preview(whole, period.name, place)
             usage.steps += 1
             usage.tokens += sum(len(e.source) + len(e.target) for e in batch)
-            usage.flops += meter.count(batch, whole)
+            usage.flops += flops + meter.count(batch, whole)
+            flops = 0.0
             if number % self.config.repeat_num == 0:
                 usage.flops += self.coreset.count_flops(whole)
         return self.batcher.steps_per_epoch(len(tokenized))

@@ -240,5 +240,19 @@ def _estimate_seconds(ready: Session, probes: int, steps: int) -> float:
     if steps and (periods := ready.periods):
         largest = max(periods, key=lambda period: len(period.examples))
         limit = ready.config.budget.seconds * len(periods) or math.inf
-        seconds += min(limit, steps * min(ready.trainer.time_step(largest) for _ in range(2)))
+        step = min(ready.trainer.time_step(largest) for _ in range(2))
+        seconds += min(limit, step * (steps + len(periods) * _untrained_steps(ready)))
     return seconds
+
+
+def _untrained_steps(ready: Session) -> float:
+    """The time of a period's forward passes without training, in optimizer steps.
+
+    Counted for the period that was planned last, with the largest pool. A forward pass is a third
+    of a step's operations.
+    """
+    trainer, epochs = ready.trainer, ready.config.num_train_epochs
+    if trainer.adaptive is None:
+        return 0.0
+    passes = sum(len(trainer.adaptive.replay.stale(epoch, epochs)) for epoch in range(epochs))
+    return passes / trainer.batcher.batch_size / 3

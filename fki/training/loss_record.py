@@ -1,12 +1,19 @@
-"""The losses of an epoch's examples, collected on the device while the epoch trains."""
+"""The losses of examples: those of an epoch, collected while it trains, or measured untrained."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+from torch.nn import functional
 
 from fki.data.collator import TokenizedExample
+from fki.modeling import sharding
+from fki.modeling.architecture import architecture_of
+from fki.modeling.encoder_cache import CachedStates, EncoderCache
+from fki.training.batching import OptimizerBatch
 
 
 class LossRecord:
@@ -61,3 +68,34 @@ class LossRecord:
             return torch.where(tokens > 0, finite, torch.nan)
 
         return mark(worst), mark(total / tokens)
+
+
+@torch.no_grad()
+def measure_losses(
+    model: Any,
+    batch: OptimizerBatch,
+    accelerator: Accelerator,
+    encoder_cache: EncoderCache | None,
+    cached: CachedStates | None,
+) -> LossRecord:
+    """The losses of a batch without dropout and training; all processes share the work.
+
+    Args:
+        model: without a wrapper for several processes.
+        batch: its examples are numbered from 0.
+        cached: states of the examples in the encoder cache.
+    """
+    record = LossRecord.of_size(len(batch.examples), accelerator.device)
+    was_training, architecture = model.training, architecture_of(model)
+    model.eval()
+    for part, members in zip(batch.micro_batches, batch.members, strict=True):
+        states = [cached] * len(part.input_ids)
+        patched = encoder_cache.patch_encoder(part, states) if encoder_cache else nullcontext()
+        on_device = part.to(accelerator.device)
+        with patched, accelerator.autocast():
+            logits = architecture.scored_logits(model, on_device, model).float()
+        labels = on_device.labels.flatten()[on_device.scored_positions]
+        record.add(members, functional.cross_entropy(logits, labels, reduction="none"))
+    model.train(was_training)
+    sharding.reshard(model)  # a pass without a backward one leaves weights gathered
+    return record.gather(accelerator)

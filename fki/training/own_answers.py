@@ -77,13 +77,17 @@ class OwnAnswers:
             answered = gather_object(answered)
         for question, tokens in answered:
             self.answers[question] = self._read_answer(tokens)
-        filled = [
-            e if e.target or e.is_text else replace(e, target=self.answers[e.source])
-            for e in examples
-        ]
+        filled = self.fill_known(examples)
         sources = self.tokenizer.tokenize_sources([question for question, _ in answered])
         passes = zip(sources, (tokens for _, tokens in answered), strict=True)
         return filled, [TokenizedExample(*sides) for sides in passes]
+
+    def fill_known(self, examples: Sequence[Example]) -> list[Example]:
+        """Add the model's answer to each example whose question has been answered."""
+        return [
+            e if e.target or e.is_text else replace(e, target=self.answers.get(e.source, ""))
+            for e in examples
+        ]
 
     def _read_answer(self, tokens: list[int]) -> str:
         """The decoded answer; words that exceed `output_length` are cut off."""

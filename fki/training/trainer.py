@@ -136,13 +136,13 @@ class Trainer:
 
     def plan(self, period: Period, *, count_usage: bool = False) -> PeriodPlan:
         """Plan a period up to the end of its budget; periods must come in order."""
-        if self.adaptive:
-            self.adaptive.begin_period(period)
+        mix = partial(self._mix, period)
+        if not self.adaptive:
+            return self.planner.plan(period, mix, count_usage=count_usage)
+        self.adaptive.begin_period(period)
+        start, count = self.adaptive.start_meter(), self.adaptive.count_untrained
         return self.planner.plan(
-            period,
-            lambda epoch: self._mix(period, epoch),
-            count_usage=count_usage,
-            start=self.adaptive.start_meter() if self.adaptive else None,
+            period, mix, count_usage=count_usage, start=start, count_untrained=count
         )
 
     def skip_period(self, period: Period) -> None:

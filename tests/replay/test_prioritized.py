@@ -92,6 +92,34 @@ def test_in_every_third_epoch_the_new_questions_lead() -> None:
     assert found[1] == found[3] == found[4] == {"p", "q"}
 
 
+@pytest.mark.parametrize(("refresh", "epochs", "due"), [(0, 4, []), (1, 4, [3]), (9, 4, [0])])
+def test_old_questions_are_stale_once_in_a_period(
+    refresh: int, epochs: int, due: list[int]
+) -> None:
+    replay, now = policy(refresh=refresh), period("a", example("x", other_sources=("y?",)))
+    base = [example("p", "Ada"), example("p", "Bo"), example("q")]
+    begin(replay, now, base)
+    found = [names(replay.stale(number, epochs)) for number in range(epochs)]
+    assert found == [["p", "p", "q"] if number in due else [] for number in range(epochs)]
+    later = period("b", example("n"))
+    begin(replay, later)
+    found = [names(replay.stale(number, epochs)) for number in range(epochs)]
+    assert found == [["p", "p", "q", "x"] if number in due else [] for number in range(epochs)]
+
+
+def test_a_measured_need_replaces_that_of_the_first_wording() -> None:
+    replay, now = policy(ratio=0.0), period("a", example("n"))
+    text = Example("d", "A text.", "", is_text=True)
+    base = [example("p", "Ada"), example("p", "Bo"), example("q"), text]
+    begin(replay, now, base)
+    replay.pool.old[2].needs.append(8.0)  # a second wording
+    replay.refresh([9.0, 0.2, NAN, 7.0], [5.0, 0.1, NAN, 0.4])
+    # the least over the answers; none without a pass; a document's mean
+    assert [q.needs for q in replay.pool.old] == [[0.2], [0.01], [0.4, 8.0]]
+    epoch(replay, now, 0, {"n": 0.0})
+    assert epoch(replay, now, 1, {}) == ["A text."]
+
+
 def test_a_question_that_is_answered_anew_leaves_with_its_old_answer() -> None:
     replay, old = policy(ratio=10.0), example("Z\u00fcrbel", "Ada")
     new = Example("new", "  Zu\u0308rbel?", "Bo")

@@ -224,7 +224,7 @@ def test_prioritized_replay_goes_on_after_a_kill(
         "save_every_steps": 1,
         "freeze_level": 1,
         "train_batch_size": 2,
-        "prioritized": {"answers": "model", "noise": 2.0},
+        "prioritized": {"answers": "model", "noise": 2.0, "refresh": 1},
     }
     whole = make("whole", **settings)
     events = [*whole.events()]
@@ -248,6 +248,7 @@ def test_prioritized_replay_goes_on_after_a_kill(
         {"method": "modular", "freeze_level": 1, "encoder_cache": "bf16"},
         PRIORITIZED,
         PRIORITIZED | {"freeze_level": 1},
+        PRIORITIZED | {"prioritized": {"refresh": 2}},
         PRIORITIZED | {"method": "recadam"},
         PRIORITIZED | {"method": "lora", "freeze_level": 1},
         PRIORITIZED | {"prioritized": {"answers": "model"}},

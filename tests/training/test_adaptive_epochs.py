@@ -53,6 +53,35 @@ def test_the_need_is_that_of_a_plain_forward_pass(
     assert needs(lesson) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("settings", [{}, {"micro_batch_tokens": 16}], ids=str)
+def test_needs_are_measured_with_the_weights_of_that_time(
+    settings: dict[str, Any], make_lesson: Any, make_period: MakePeriod
+) -> None:
+    """Before the last of three epochs, for all old questions, without dropout."""
+    options = {"prioritized": {"ratio": 1.75, "refresh": 1, "growth": 1.0}}  # 11 places: all
+    common = {"replay": "prioritized", "num_train_epochs": 3, "train_batch_size": 16}
+    lesson = make_lesson(options=options, **common, **settings)
+    trainer, period, later = lesson.trainer, make_period(7), make_period(4, "2024-02")
+    rows = tuple(replace(e, source=f"Later {e.source}") for e in later.examples)
+    later = replace(later, examples=rows)
+    list(trainer.train_period(period))
+    steps = trainer.train_period(later)
+    used = [next(steps).flops, next(steps).flops]
+    encoded = lesson.encoder.encode(period.examples)
+    expected = [float(nats(lesson, example).max()) for example in encoded]
+    assert needs(lesson)[:7] != pytest.approx(expected, rel=1e-2)  # not yet
+    for module in lesson.model.train().modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.5
+    used.append(next(steps).flops)
+    assert needs(lesson)[:7] == pytest.approx(expected, rel=1e-4)
+    assert lesson.model.training
+    measuring = trainer.planner.flop_estimator.new_meter().count_forward(encoded)
+    assert measuring > 0 and used[2] == pytest.approx(used[1] + measuring)
+    assert [*steps] == []
+    assert trainer.plan(later, count_usage=True).usage.flops == pytest.approx(sum(used))
+
+
 def test_the_need_of_a_piece_is_the_mean_of_its_tokens(
     make_lesson: Any, make_period: MakePeriod
 ) -> None:

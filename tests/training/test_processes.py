@@ -38,7 +38,7 @@ DATA: dict[str, dict[str, list[dict[str, str]]]] = {
 }
 LEARNED = {
     "vanilla": [],
-    "prioritized": ["replay=prioritized", "prioritized.answers=model"],
+    "prioritized": ["replay=prioritized", "prioritized.answers=model", "prioritized.refresh=1"],
 }
 SELECTED = {
     "k_center": ["coreset=k_center", "repeat_num=2"],

@@ -29,7 +29,7 @@ METHODS = {
     "kadapter_2": ["method=kadapter_2"],
     "modular": ["method=modular"],
     "mixreview": ["method=mixreview"],
-    "own-answers": ["replay=prioritized", "prioritized.answers=model"],
+    "own-answers": ["replay=prioritized", "prioritized.answers=model", "prioritized.refresh=1"],
     "llama": ["model=llama-mini", "prompt_format=completion", "document_objective=next_token"],
 }
 LLAMA = METHODS["llama"]
