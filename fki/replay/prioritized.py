@@ -9,8 +9,8 @@ decoding produces the token. The training step itself computes the need, so it c
 - A new question starts with an infinite need, a question of the base knowledge with a small one.
 - A need grows by a factor for each epoch without a pass. Noise lets equal needs take turns.
 - In every third epoch, all new questions come first.
-- Near the end of a period, forward passes measure the needs of all old questions anew, so that the
-  last epochs train what the period has displaced.
+- Once in a period, forward passes may measure the needs of all old questions anew. The rest of the
+  period then trains what it has displaced.
 - A question that a period answers anew leaves the pool with its old answer.
 - The least need over several right answers counts; a place trains them all.
 - With several wordings, each has its own need. A place goes to the first wording until greedy
