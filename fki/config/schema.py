@@ -434,11 +434,6 @@ def _find_sharding_conflicts(settings: Mapping[str, Any]) -> Iterator[tuple[str,
 
 def _find_reset_conflicts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What does not fit reset = "base": whatever carries over from one period to the next."""
-    text = "replays earlier periods, which reset = 'base' unlearns. Add: "
-    if settings.get("replay") in ("uniform", "prioritized"):
-        yield "replay", f"= '{settings['replay']}' {text}--set replay=none"
-    elif settings.get("method") == "mixreview":
-        yield "method", f"= 'mixreview' {text}--method vanilla"
     if settings.get("method") in ("joint", "retrieval"):
         text = f"= '{settings['method']}' has all periods so far. Add: --set reset=none"
         yield "method", text
