@@ -167,7 +167,6 @@ def main() -> None:
         )
         for mode, how in MODES.items()
         for method, more in METHODS.items()
-        if mode != "single" or "prioritized" not in method  # replay is refused with a reset
     }
     run_all([*runs.values()], options.jobs)
     heads = ["edits", "method", "ES", "EM (magnitude)", "PS", "PM", "NS", "NM", "S"]

@@ -84,9 +84,9 @@ class TrainResult(Shown):
 
     def _tables(self) -> "Iterator[Table]":
         from fki.report.summary_tables import (
-            editing_table,
             has_learned,
             probe_set_table,
+            special_tables,
             stream_table,
         )
 
@@ -94,8 +94,7 @@ class TrainResult(Shown):
         table = probe_set_table(self.summary, trained=is_trained)
         name = f"{self.settings['method']} on {self.settings['dataset']}, run {self.run_dir}"
         yield replace(table, title=f"{name}: exact match, %" if is_trained else name)
-        if editing := editing_table(self.summary, trained=is_trained):
-            yield editing
+        yield from special_tables(self.summary, trained=is_trained)
         if is_trained:
             yield stream_table(self.summary, self.spent)
 

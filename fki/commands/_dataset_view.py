@@ -1,6 +1,7 @@
 """Tables and progress bars of `fki download`: known datasets, their contents, their checksums."""
 
 import os
+from collections.abc import Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +12,11 @@ from fki.commands._console import Show, make_table
 from fki.core.calendar import ALL
 from fki.core.errors import DataError
 from fki.core.formatting import format_command, format_number
+from fki.core.probe_sets import describe as describe_set
 from fki.core.types import Version
 
 if TYPE_CHECKING:
-    from fki.core.types import Stream
+    from fki.core.types import ProbeSet, Stream
     from fki.net.downloads import FileProgress
 
 PRESET = "t5_recadam"  # of the suggested command
@@ -71,10 +73,13 @@ def check_folder(folder: Path, show: Show) -> None:
     Raises DataError if there is a fault.
     """
     from fki.data import open_dataset
+    from fki.data.dataset_folder import has_probes_alone
     from fki.data.inspect_folder import inspect_folder
 
     faults = open_dataset.find_faults(folder)
     path = str(folder.resolve())
+    if has_probes_alone(folder):
+        return _check_probes(folder, faults, show)
     streams = [open_dataset.open_stream(path, version, "sentinel") for version in VERSIONS]
     describe(streams, show)
     for finding in inspect_folder(folder, streams):
@@ -87,17 +92,53 @@ def check_folder(folder: Path, show: Show) -> None:
         )
     if faults:
         raise DataError("\n".join(faults))
-    show_questions(streams[-1], show)
+    show_questions(streams[-1].probe_sets, show)
     show.data(folder=str(folder), ok=True)
     show.note(f"{folder}: no faults found.")
     suggest_training(str(folder), streams, show)
 
 
-def show_questions(stream: "Stream", show: Show) -> None:
+def _check_probes(folder: Path, faults: list[str], show: Show) -> None:
+    """The check of a folder that has probe sets alone."""
+    from fki.data import open_dataset
+
+    path = str(folder.resolve())
+    sets = open_dataset.open_probes(path)
+    describe_probes(sets, show)
+    if faults:
+        raise DataError("\n".join(faults))
+    show_questions(sets, show)
+    show.data(folder=str(folder), ok=True)
+    show.note(f"{folder}: no faults found.")
+    suggest_probes(str(folder), show)
+
+
+def describe_probes(sets: Sequence["ProbeSet"], show: Show) -> None:
+    """One row per probe set of a dataset without a stream."""
+    table = make_table(
+        "probe set", "probes", "relations", "meaning", numbers=["probes", "relations"]
+    )
+    for probe_set in sets:
+        relations = {probe.relation for probe in probe_set.probes} - {""}
+        numbers = (format_number(n, 0) for n in (len(probe_set), len(relations)))
+        table.add_row(probe_set.name, *numbers, describe_set(probe_set.name))
+        show.data(probe_set=probe_set.name, probes=len(probe_set), relations=len(relations))
+    show.table(table)
+
+
+def suggest_probes(place: str, show: Show) -> None:
+    """Show a command that asks the probe sets of a place beside a stream."""
+    further = ("--set", f"probes={place}")
+    show.next_commands(
+        format_command("fki", "train", "--preset", PRESET, "--version", VERSIONS[-1], *further)
+    )
+
+
+def show_questions(probe_sets: Sequence["ProbeSet"], show: Show) -> None:
     """Show some probes of each set as they are asked, at most SHOWN_QUESTIONS."""
-    per_set = max(1, SHOWN_QUESTIONS // max(1, len(stream.probe_sets)))
+    per_set = max(1, SHOWN_QUESTIONS // max(1, len(probe_sets)))
     table = make_table("probe set", "question", "answers")
-    for probe_set in stream.probe_sets[:SHOWN_QUESTIONS]:
+    for probe_set in probe_sets[:SHOWN_QUESTIONS]:
         probes = chain.from_iterable(probe_set.by_period.values())
         for probe in islice(probes, per_set):
             answers = " | ".join(probe.answers)

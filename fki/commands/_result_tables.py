@@ -20,12 +20,11 @@ def probe_table(summary: dict[str, Any], *, trained: bool) -> Table:
     return _draw(probe_set_table(summary, trained=trained))
 
 
-def editing_table(summary: dict[str, Any], *, trained: bool) -> Table | None:
-    """The scores of editing benchmarks, if the dataset is one."""
+def special_tables(summary: dict[str, Any], *, trained: bool) -> list[Table]:
+    """The scores of editing benchmarks, if the dataset is one, and those of ranked probe sets."""
     from fki.report import summary_tables
 
-    table = summary_tables.editing_table(summary, trained=trained)
-    return _draw(table) if table else None
+    return [_draw(table) for table in summary_tables.special_tables(summary, trained=trained)]
 
 
 def stream_table(summary: dict[str, Any], spent: dict[str, float]) -> Table:

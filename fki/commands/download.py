@@ -12,7 +12,9 @@ from fki.commands._dataset_view import (
     DownloadProgress,
     check_folder,
     describe,
+    describe_probes,
     list_datasets,
+    suggest_probes,
     suggest_training,
     verify_all,
 )
@@ -114,7 +116,7 @@ def download(
         typer.Option(
             "--as",
             help="ckl: full|small|phases. templama: plain|dated. popqa: plain|popularity. "
-            "cfinjectbench: base|stream, of the first period.",
+            "cfinjectbench: base|stream, of the first period. lama: stream|probes.",
             rich_help_panel=BENCHMARKS,
             metavar="FORM",
             show_default=False,
@@ -218,6 +220,7 @@ def _report_shard(folder: Path, show: Show) -> None:
 def _report_dataset(name: str, folder: Path, was_here: bool, show: Show) -> None:
     """Show where the dataset is, its contents, and the next command."""
     from fki.data import open_dataset
+    from fki.data.dataset_folder import has_probes_alone
     from fki.sources.place_dataset import differs_from_embedded
 
     where = "is already in" if was_here else "is now in"
@@ -227,9 +230,16 @@ def _report_dataset(name: str, folder: Path, was_here: bool, show: Show) -> None
             f"Note: this version of fki contains another edition of {folder.name}. To use it, move "
             f"{folder} away and run: {format_command('fki', 'download', folder.name)}"
         )
-    streams = [open_dataset.open_stream(name, version, "sentinel") for version in VERSIONS]
-    describe(streams, show)
+    streams = []
+    if has_probes_alone(folder):
+        describe_probes(open_dataset.open_probes(name), show)
+    else:
+        streams = [open_dataset.open_stream(name, version, "sentinel") for version in VERSIONS]
+        describe(streams, show)
     card = folder / "README.md"
     show.note(f"Sources, licenses and counts: {card}")
     show.data(dataset=name, folder=str(folder), card=str(card), was_here=was_here)
-    suggest_training(name, streams, show)
+    if streams:
+        suggest_training(name, streams, show)
+    else:
+        suggest_probes(name, show)

@@ -12,7 +12,7 @@ from fki.commands._console import Show
 from fki.commands._html import check_page_path, compare_run
 from fki.commands._progress import ScoringProgress
 from fki.commands._remote import fetch
-from fki.commands._result_tables import editing_table, near_tie_notes, probe_table, text_table
+from fki.commands._result_tables import near_tie_notes, probe_table, special_tables, text_table
 from fki.core.errors import ConfigError
 
 
@@ -83,9 +83,9 @@ def evaluate(
     show.notes(result.notes)
     show.note(f"{result.name}, evaluated on {result.dataset}, version {result.version}:")
     show.table(probe_table(result.summary, trained=False))
-    if editing := editing_table(result.summary, trained=False):
+    for table in special_tables(result.summary, trained=False):
         show.out.print()
-        show.table(editing)
+        show.table(table)
     show.notes(near_tie_notes(result.scores))
     for score in result.scores:
         show.data(**asdict(score))

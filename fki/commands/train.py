@@ -13,9 +13,9 @@ from fki.commands._html import write_report
 from fki.commands._options import QUESTION, with_run_options
 from fki.commands._remote import at_addresses
 from fki.commands._result_tables import (
-    editing_table,
     near_tie_notes,
     probe_table,
+    special_tables,
     stream_table,
 )
 from fki.commands._sweep_view import train_sweep
@@ -229,9 +229,9 @@ def _show_tables(summary: dict[str, Any], spent: dict[str, float], show: Show) -
     if has_trained:
         show.findings(describe_run(RunScores.of_summary(summary)))
     show.table(probe_table(summary, trained=has_trained))
-    if editing := editing_table(summary, trained=has_trained):
+    for table in special_tables(summary, trained=has_trained):
         show.out.print()
-        show.table(editing)
+        show.table(table)
     if has_trained:
         show.out.print()
         show.table(stream_table(summary, spent))

@@ -71,7 +71,13 @@ class FinishedRun:
         config, dataset = self.info["config"], self.info["dataset"]
         periods = dataset["periods"]
         return {
-            "data": f"{dataset['name']} ({dataset['digest'][:8]})",
+            "data": " + ".join(
+                f"{name} ({digest[:8]})"
+                for name, digest in (
+                    (dataset["name"], dataset["digest"]),
+                    *dataset.get("probes", {}).items(),
+                )
+            ),
             "version": dataset["version"],
             "periods": f"{periods[0]} to {periods[-1]} ({len(periods)})" if periods else "none",
             "base model": f"{self.info['model']['name']} ({self.info['model']['digest'][:8]})",

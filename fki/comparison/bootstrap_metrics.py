@@ -7,7 +7,6 @@ undefined.
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache, cached_property
-from itertools import repeat
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -102,12 +101,36 @@ class ResampledRun:
         """An answer metric over all probes of some cells, [1 + draws]."""
         if not cells:
             return self.undefined
+        if metric.within:
+            parts = [self._sum_means(metric, t, number) for t, number in cells]
+            return metric.pool(_sum(total for total, _ in parts), _sum(size for _, size in parts))
         sums = self._sums_of(metric.total)
         total = _sum(sums[cell] for cell in cells)
         if not metric.per:
             return metric.pool(total, _sum(self._probes[number] for _, number in cells))
         counts = self._sums_of(metric.per)
         return metric.pool(total, _sum(counts[cell] for cell in cells))
+
+    def _sum_means(self, metric: AnswerMetric, t: int, number: int) -> tuple[Draws, Draws]:
+        """The sum of the means of a cell's edits, or of its relations, and their number.
+
+        An edit is drawn with all of its probes, so its mean has the weight of each of them. A
+        relation is never drawn: its probes are.
+        """
+        names, weights = self.outcomes.cells[number].groups(metric.within or ""), self._weights
+        values = self.outcomes.answers(metric.total)[t][number].astype(np.float64)
+        has = self.outcomes.answers(metric.has_score)[t][number] if metric.has_score else None
+        members: dict[str, list[int]] = defaultdict(list)
+        for i, name in enumerate(names):
+            if name and (has is None or has[i]):
+                members[name].append(i)
+        total, size = np.zeros(self.draws), np.zeros(self.draws)
+        for rows in members.values():
+            own = weights[number][:, rows].astype(np.float64)
+            mean = own @ values[rows] / own.sum(1)
+            weight = own[:, 0] if metric.within == "case" else np.ones(self.draws)
+            total, size = total + weight * mean, size + weight
+        return total, size
 
     def _sums_of(self, field: str) -> dict[tuple[int, int], Draws]:
         """By row and cell, the weighted sum of a field of the answers; computed at first use."""
@@ -153,12 +176,16 @@ class ResampledRun:
 
     def clusters(self, name: str, metric: AnswerMetric = EM) -> float:
         """The effective number of subjects of a set in the last row."""
-        counts = self.outcomes.answers(metric.per)[self.last] if metric.per else {}
-        sizes: Counter[str] = Counter()
+        per = metric.has_score if metric.within else metric.per
+        counts = self.outcomes.answers(per)[self.last] if per else {}
+        sizes: dict[str, float] = defaultdict(float)
         for _, number in self._last_cells(name):
-            subjects = self.outcomes.cells[number].subjects
-            for subject, count in zip(subjects, counts.get(number, repeat(1)), strict=False):
-                sizes[subject] += int(count)
+            cell = self.outcomes.cells[number]
+            shares = [float(count) for count in counts.get(number, [1] * len(cell.ids))]
+            if metric.within:
+                shares = _share_groups(shares, cell.groups(metric.within))
+            for subject, share in zip(cell.subjects, shares, strict=True):
+                sizes[subject] += share
         return effective_clusters(np.array([*sizes.values()]))
 
     @cached_property
@@ -193,13 +220,14 @@ class ResampledRun:
         if arm is not None:
             matrix = self._matrix_with_prior(arm)
             pairs = {name: self._pair_with_prior(name, pair, arm) for name, pair in pairs.items()}
-        success = self._success() if set(UNEDITED) & set(self.sets) else {}
-        scores = StreamScores(matrix, self.counts(), pairs, tokens, seconds, success)
+        keys = ("success", "success_by_case") if set(UNEDITED) & set(self.sets) else ()
+        successes = [self._at_the_end(key) for key in keys]
+        scores = StreamScores(matrix, self.counts(), pairs, tokens, seconds, *successes)
         return {m.key: m.compute(scores) for m in STREAM_METRICS if m.compute}
 
-    def _success(self) -> dict[str, Draws]:
-        """Success at the end of each probe set with distractors."""
-        values = {name: self.of_set(name, BY_FIELD["success"]).after for name in self.sets}
+    def _at_the_end(self, key: str) -> dict[str, Draws]:
+        """An answer metric at the end, of each probe set that has it."""
+        values = {name: self.of_set(name, BY_FIELD[key]).after for name in self.sets}
         return {name: drawn for name, drawn in values.items() if np.isfinite(drawn[0])}
 
     def _matrix_with_prior(self, arm: int) -> Draws:
@@ -259,6 +287,15 @@ def add_priors(
         else drawn
         for key, drawn in values.items()
     }
+
+
+def _share_groups(counts: Sequence[float], names: Sequence[str]) -> list[float]:
+    """The share of each probe in the mean of its group; 0 for one without a group."""
+    sizes: dict[str, float] = defaultdict(float)
+    for count, name in zip(counts, names, strict=True):
+        sizes[name] += count
+    pairs = zip(counts, names, strict=True)
+    return [count / sizes[name] if name and count else 0.0 for count, name in pairs]
 
 
 def _clusters_of_mean(columns: Sequence[Counter[str]]) -> float:

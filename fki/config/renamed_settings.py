@@ -21,6 +21,7 @@ ADDED = {  # settings that the first version did not have
     *("replay", "wordings"),
     *("start_token", "loss_on", "known_only", "gradient_checkpointing", "load_in", "shots"),
     *("reset", "teach_base", "sharding"),
+    *("probes", "ranked_sets", "ranked_among"),
 }
 _OLD = {new: old for old, new in RENAMED.items()}
 

@@ -225,6 +225,15 @@ class Config(BaseModel):
     max_probes_per_set: NonNegativeInt = setting(500, affects="scoring")
     """Maximum number of probes of a keep-set, and of cloze per phase, sampled with a fixed seed.
     0: all."""
+    probes: str = setting("", affects="scoring")
+    """Further probe sets, which are asked beside those of the dataset and never taught: names or
+    folders of datasets with `probes`, or single probe files, separated by commas."""
+    ranked_sets: str = setting("lama", affects="scoring")
+    """Probe sets whose right answers are ranked among candidates by likelihood, for P@1 and P@10:
+    names, or their beginnings, separated by commas."""
+    ranked_among: str = setting("", affects="scoring")
+    """File of the candidates of ranked_sets, one a line. Empty: all answers of the probe's relation
+    in its set."""
     known_only: bool = setting(False, affects="scoring")
     """Ask only those facts to keep that the model answers right before training, so that forgetting
     is measured on what it knew. Decoders that were pretrained elsewhere know a part of them.
@@ -434,11 +443,6 @@ def _find_sharding_conflicts(settings: Mapping[str, Any]) -> Iterator[tuple[str,
 
 def _find_reset_conflicts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What does not fit reset = "base": whatever carries over from one period to the next."""
-    text = "replays earlier periods, which reset = 'base' unlearns. Add: "
-    if settings.get("replay") in ("uniform", "prioritized"):
-        yield "replay", f"= '{settings['replay']}' {text}--set replay=none"
-    elif settings.get("method") == "mixreview":
-        yield "method", f"= 'mixreview' {text}--method vanilla"
     if settings.get("method") in ("joint", "retrieval"):
         text = f"= '{settings['method']}' has all periods so far. Add: --set reset=none"
         yield "method", text

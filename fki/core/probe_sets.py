@@ -6,6 +6,8 @@ from typing import Literal, NamedTuple
 from fki.core.types import HELD_OUT_WORDINGS, ProbeRole
 
 BASE, CLOZE = "base", "cloze"
+LAMA = "lama"  # the beginning of the names of LAMA's parts
+CONDITION = "condition"  # facts that tests presuppose
 ALONE = "each period alone"  # the only column of a run whose weights are reset before each
 FACTS = ("updated", "new")  # the probe sets of the facts that a period brings
 EDITED = ("efficacy", "updated", "new")  # the edits themselves; the first that a run has counts
@@ -47,6 +49,8 @@ OWN_SETS = {  # names of probe files beside those of the sets above; a further w
         StandardProbeSet("locality", "keep", "loc", "facts that an edit must not change"),
         StandardProbeSet("neighborhood", "keep", "neigh", "facts about an edit's neighbors"),
         StandardProbeSet("unchanged", "keep", "unch", "facts that a Wikipedia did not change"),
+        StandardProbeSet(CONDITION, "keep", "cond", "facts that a test presupposes"),
+        StandardProbeSet(LAMA, "keep", "lama", "facts of LAMA, which models know"),
         StandardProbeSet("keep", "keep", "keep", "your own facts to keep"),
         StandardProbeSet("learn", "learn", "learn", "your own facts to learn"),
     )
@@ -84,4 +88,7 @@ def kept_probe_set(names: Collection[str]) -> str:
 def describe(name: str) -> str:
     """The meaning of a probe set, of the user's own ones too."""
     known = PROBE_SETS | OWN_SETS
-    return known[name].meaning if name in known else "your own probes"
+    like = find_like(name)
+    if name in known or (like and like.name == LAMA):
+        return known[name if name in known else LAMA].meaning
+    return "your own probes"

@@ -159,6 +159,10 @@ class Probe:
     until: str = ""  # the period in which the answer changes or ends, "" for none
     distractors: tuple[str, ...] = ()  # wrong answers, less likely than a right one in a success
     case: str = ""  # the edit that the probe belongs to
+    candidates: tuple[str, ...] = ()  # wrong answers that a right one is ranked among
+    test: str = ""  # of a benchmark that the probe is a query of
+    needs_all: bool = False  # does that test pass only if all of its queries are answered?
+    conditions: tuple[str, ...] = ()  # ids of condition probes; before training, all are answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +211,8 @@ class Stream:
     wordings: Mapping[int, int] = field(default_factory=dict)
     """The facts of the periods by the number of wordings that training may use."""
     notes: tuple[str, ...] = ()  # about the dataset, for the user
+    further: Mapping[str, str] = field(default_factory=dict)
+    """The places of further probe sets, each with the SHA-256 of its files."""
 
     @property
     def is_dated(self) -> bool:
@@ -302,6 +308,9 @@ class Prediction:
     same_answer: float | None = None  # 1 if the text is that of the untrained model
     same_tokens: float | None = None  # of the first answer's likeliest tokens: 0 to 1
     case_em: float | None = None  # of the first question of a case: 1 if one of them is answered
+    precision_at_1: float | None = None  # 1 if a right answer is likelier than each candidate
+    precision_at_10: float | None = None  # 1 if fewer than ten candidates are as likely
+    test_passed: float | None = None  # of the first query of a test whose conditions are met
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +341,22 @@ class Score:
     same_n: int = 0
     case_em: float | None = None  # over the case_n cases of several questions
     case_n: int = 0
+    precision_at_1: float | None = None  # over the ranked_n probes with candidates
+    precision_at_10: float | None = None
+    ranked_n: int = 0
+    test_passed: float | None = None  # over the test_n tests whose conditions are met
+    test_n: int = 0
+    em_by_relation: float | None = None  # mean over ranked_n_by_relation relations of their means
+    precision_at_1_by_relation: float | None = None
+    precision_at_10_by_relation: float | None = None
+    ranked_n_by_relation: int = 0
+    success_by_case: float | None = None  # mean over contrast_n_by_case edits of their means
+    magnitude_by_case: float | None = None
+    contrast_n_by_case: int = 0
+    token_accuracy_by_case: float | None = None
+    n_by_case: int = 0
+    same_tokens_by_case: float | None = None
+    same_n_by_case: int = 0
 
 
 @dataclass(frozen=True, slots=True)

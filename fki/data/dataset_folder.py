@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from fki.core.atomic_io import file_digest
 from fki.core.calendar import ALL, last_day
@@ -24,6 +24,7 @@ from fki.core.normalization import normalize_text
 from fki.core.paths import data_home
 from fki.core.probe_sets import (
     BASE,
+    CONDITION,
     OWN_SETS,
     PARAPHRASES,
     PROBE_SETS,
@@ -84,7 +85,9 @@ def read_folder(
     if stream is None:
         raise DataError(
             f"{folder} has no stream.jsonl, stream.csv or stream.xlsx.",
-            hint="A row is: subject, relation, object, start[, end]  or: prompt, target, date  "
+            hint=f"Its probes are asked beside another dataset: --set probes={folder.name}"
+            if has_probes_alone(folder)
+            else "A row is: subject, relation, object, start[, end]  or: prompt, target, date  "
             "or: text, date",
         )
     files = [
@@ -94,7 +97,7 @@ def read_folder(
     ]
     relations = read_wordings(folder / "relations.json")
     told, asked, edits = folder_digest(folder), RowProblems(), parse_edit_version(version)
-    own = [_read_probe_set(file, asked) for file in probe_files(folder)]
+    own = _link_conditions([_read_probe_set(file, asked) for file in probe_files(folder)], asked)
 
     def cut(store: StreamStore) -> None:
         """Raises DataError for any bad row of any file, or if a file changes meanwhile."""
@@ -140,6 +143,35 @@ def read_folder(
         _check_names(found, probe_files(folder))
     cases = find_edits(store) if edits else {}
     return add_probe_sets(found, [_place_probes(s, found.periods, folder, cases) for s in own])
+
+
+def has_probes_alone(folder: Path) -> bool:
+    """Does a folder have probe sets, but no stream?"""
+    return find_row_file(folder, "stream") is None and bool(probe_files(folder))
+
+
+def read_probe_sets(files: Sequence[Path], place: Path) -> list[ProbeSet]:
+    """The probe sets of files. Raises DataError for any bad row, or a name without a role."""
+    problems = RowProblems()
+    found = _link_conditions([_read_probe_set(file, problems) for file in files], problems)
+    raise_for_problems(problems, place)
+    return found
+
+
+def add_further_sets(stream: Stream, sets: Iterable[ProbeSet], folder: Path) -> Stream:
+    """The stream with probe sets of another folder. Raises DataError if it has one of the name."""
+    known = {probe_set.name for probe_set in stream.probe_sets}
+    placed = []
+    for probe_set in sets:
+        if probe_set.name in known:
+            raise DataError(
+                f"probes: {folder} has a probe set '{probe_set.name}', and so has {stream.name}.",
+                hint=f"Rename its file, for example {probe_set.name}_2.jsonl, which has the same "
+                "role.",
+            )
+        known.add(probe_set.name)
+        placed.append(_place_probes(probe_set, stream.periods, folder, {}))
+    return add_probe_sets(stream, placed)
 
 
 def _open_paraphrases(
@@ -289,9 +321,52 @@ def _read_probe_set(file: Path, problems: RowProblems) -> ProbeSet:
             subject=get_label(line.values, "subject"),
             distractors=get_texts(line.values, DISTRACTORS) if line.values.get(DISTRACTORS) else (),
             case=get_label(line.values, "case_id"),
+            test=get_label(line.values, "test"),
+            needs_all=_read_rule(line.values) == "all",
+            conditions=_read_conditions(line.values),
         )
 
     return ProbeSet.of(file.stem, set_like(file).role, parse_rows(file, read, problems))
+
+
+def _read_rule(values: Mapping[str, Any]) -> str:
+    """Does a test pass with any of its queries, or with all? Raises ValueError for another word."""
+    rule = values.get("test_rule") or "any"
+    if rule not in ("any", "all"):
+        raise ValueError(f"'test_rule' must be any or all, not {rule!r}")
+    return str(rule)
+
+
+def _read_conditions(values: dict[str, Any]) -> tuple[str, ...]:
+    """The questions of a probe's conditions."""
+    if not values.get("conditions"):
+        return ()
+    prompts = get_texts({**values, "prompt": values["conditions"]}, "prompt")
+    return tuple(question_text(parse_question({"prompt": text})[1], "") for text in prompts)
+
+
+def _link_conditions(sets: list[ProbeSet], problems: RowProblems) -> list[ProbeSet]:
+    """The sets, whose probes name their conditions by id instead of by question.
+
+    A condition that is no probe of the set `condition`, with the same case, is a problem.
+    """
+    conditions = next((s.probes for s in sets if s.name == CONDITION), ())
+    ids = {(probe.case, normalize_text(probe.source)): probe.id for probe in conditions}
+
+    def link(probe: Probe) -> Probe:
+        keys = [(probe.case, normalize_text(question)) for question in probe.conditions]
+        for (_, question), key in zip(keys, keys, strict=True):
+            if key not in ids:
+                file, _, line = probe.id.rpartition("|")
+                problems.append(f"{file}:{line}: no probe of '{CONDITION}' asks '{question}'")
+        return replace(probe, conditions=tuple(ids[key] for key in keys if key in ids))
+
+    return [
+        ProbeSet.of(s.name, s.asks, map(link, s.probes))
+        if any(probe.conditions for probe in s.probes)
+        else s
+        for s in sets
+    ]
 
 
 def set_like(file: Path) -> StandardProbeSet:

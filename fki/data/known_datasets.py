@@ -15,6 +15,7 @@ class KnownDataset(NamedTuple):
     url: str  # the authors' page; "" for the dataset that ships with fki
     license: str  # as the Hub spells it; "unknown" if the source states none
     place: str = ""  # the value of --from: an address, or hub:owner/name; "" if files are private
+    has_probes: bool = False  # does `--as probes` make probe sets of it, for the setting `probes`?
 
     @property
     def command(self) -> str:
@@ -62,6 +63,7 @@ KNOWN_DATASETS = {
             "https://github.com/facebookresearch/LAMA",
             "cc-by-nc-4.0",
             "https://dl.fbaipublicfiles.com/LAMA/data.zip",
+            has_probes=True,
         ),
         KnownDataset(
             "zsre",

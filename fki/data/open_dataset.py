@@ -1,7 +1,9 @@
 """Finds a dataset by name or folder, verifies it and opens its stream."""
 
+import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,18 @@ from fki.core.atomic_io import file_digest
 from fki.core.errors import DataError, NotDownloaded, did_you_mean
 from fki.core.formatting import format_command
 from fki.core.paths import data_home, expand_path
-from fki.core.types import PromptFormat, Stream
-from fki.data.dataset_folder import MANIFEST, data_files, folder_digest, read_folder
+from fki.core.types import ProbeSet, PromptFormat, Stream
+from fki.data.dataset_folder import (
+    MANIFEST,
+    add_further_sets,
+    data_files,
+    folder_digest,
+    probe_files,
+    read_folder,
+    read_probe_sets,
+)
 from fki.data.known_datasets import KNOWN_DATASETS
+from fki.data.row_files import ROW_SUFFIXES
 
 DATASET_NAME = re.compile(r"\w[\w.-]*")
 
@@ -85,21 +96,70 @@ def find_faults(folder: Path) -> list[str]:
     return faults
 
 
-def open_stream(dataset: str, version: str, prompt: PromptFormat, wordings: int = 1) -> Stream:
+def open_stream(
+    dataset: str, version: str, prompt: PromptFormat, wordings: int = 1, probes: str = ""
+) -> Stream:
     """Open a dataset, by name or folder, as a stream of periods.
 
-    The examples of facts have at most `wordings` wordings, which are taught in turn.
+    The examples of facts have at most `wordings` wordings, which are taught in turn. `probes` names
+    the places of further probe sets, separated by commas.
     Raises NotDownloaded for a known dataset that is not downloaded, DataError for any other dataset
     that cannot be read.
     """
+    stream = _open_stream(dataset, version, prompt, wordings)
+    for place in filter(None, map(str.strip, probes.split(","))):
+        stream = add_further_sets(stream, open_probes(place), locate_dataset(place))
+        files = find_probes(place)
+        digest = hashlib.sha256("".join(map(file_digest, files)).encode()).hexdigest()
+        stream = replace(stream, further={**stream.further, place: digest})
+    return stream
+
+
+def open_probes(place: str) -> list[ProbeSet]:
+    """The probe sets of a dataset, by name or folder, or that of a probe file.
+
+    Raises NotDownloaded and DataError as `find_probes`, and DataError for any bad row.
+    """
+    return read_probe_sets(find_probes(place), locate_dataset(place))
+
+
+def find_probes(place: str) -> list[Path]:
+    """The probe files of a dataset, by name or folder, or the one of this path.
+
+    Raises NotDownloaded for a known dataset that is not downloaded, DataError for a place without
+    probe files, or a dataset that was altered.
+    """
+    folder = locate_dataset(place)
+    if is_dataset_name(place):
+        _check_downloaded(place, folder)
+        verify_dataset(folder)
+    files = [folder] if folder.is_file() else probe_files(folder)
+    if not files or folder.suffix not in ("", *ROW_SUFFIXES):
+        known = KNOWN_DATASETS.get(place)
+        raise DataError(
+            f"probes: {folder} is no probe file, and has no folder 'probes' with one.",
+            hint=f"Run: {known.command} --as probes --output {place}-probes"
+            if known and known.has_probes
+            else "Give a dataset, a folder with probes/, or a .jsonl, .csv or .xlsx file.",
+        )
+    return files
+
+
+def _check_downloaded(dataset: str, folder: Path) -> None:
+    """Raises NotDownloaded if a known dataset is not on this machine."""
+    if folder.exists():
+        return
+    also = f"; your own folder is ./{dataset}" if expand_path(dataset).is_dir() else ""
+    raise NotDownloaded(
+        f"Dataset '{dataset}' is not on this machine ({folder}).",
+        hint=f"Run: {KNOWN_DATASETS[dataset].command}{also}",
+    )
+
+
+def _open_stream(dataset: str, version: str, prompt: PromptFormat, wordings: int) -> Stream:
     folder = locate_dataset(dataset)
     if is_dataset_name(dataset):
-        if not folder.exists():
-            also = f"; your own folder is ./{dataset}" if expand_path(dataset).is_dir() else ""
-            raise NotDownloaded(
-                f"Dataset '{dataset}' is not on this machine ({folder}).",
-                hint=f"Run: {KNOWN_DATASETS[dataset].command}{also}",
-            )
+        _check_downloaded(dataset, folder)
         verify_dataset(folder)
         return read_folder(folder, version, prompt, name=dataset, wordings=wordings)
     if not folder.is_dir():

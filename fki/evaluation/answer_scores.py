@@ -37,6 +37,8 @@ class ProbeScores(NamedTuple):
     likeliest: tuple[int, ...] = ()  # tokens, in place of the first answer's own ones
     token_accuracy: float = 0.0  # 0 to 1
     contrast: Contrast | None = None  # of a probe with distractors
+    best: float | None = None  # mean log-likelihood of the likeliest answer's own tokens, nats
+    rank: int | None = None  # of that answer among the candidates, from 1
 
 
 class ForcedPass(NamedTuple):
@@ -96,6 +98,7 @@ def summarize_passes(
         tuple(likeliest),
         share_of_equal(likeliest, expected),
         compare(right, wrong) if wrong else None,
+        max(one.mean_log_likelihood for one in right),
     )
 
 

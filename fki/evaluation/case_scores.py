@@ -1,13 +1,31 @@
-"""Counts a case that asks one question in several ways once: right if one of them is answered.
+"""Scores of cases: probes that belong together count once.
 
-MQuAKE (Zhong et al., 2023) counts its cases so, over three phrasings of each question.
+A case that asks one question in several ways is right if one of them is answered: MQuAKE (Zhong et
+al., 2023) counts its cases so, over three phrasings of each question. ROME (Meng et al., 2022,
+`summarize.py`) takes the mean over the probes of an edit first, and then over edits; LAMA (Petroni
+et al., 2019) does so with relations.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from statistics import fmean
 
 from fki.core.types import Prediction, Probe
+
+
+def means_of_groups(values: Iterable[float | None], names: Iterable[str | int]) -> list[float]:
+    """The mean of each group, in the order of first appearance.
+
+    Args:
+        values: None where a probe has no such score; it does not count.
+        names: the group of each value; one without a name ("") does not count.
+    """
+    groups: dict[str | int, list[float]] = defaultdict(list)
+    for value, name in zip(values, names, strict=False):
+        if value is not None and name != "":
+            groups[name].append(value)
+    return [fmean(members) for members in groups.values()]
 
 
 def score_cases(probes: Sequence[Probe], predictions: Sequence[Prediction]) -> list[Prediction]:

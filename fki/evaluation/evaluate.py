@@ -23,6 +23,7 @@ from fki.core.formatting import format_command
 from fki.core.types import Score, Stream
 from fki.data.open_dataset import open_stream
 from fki.data.stream import describe_missing_dates
+from fki.evaluation.conditions import MetConditions
 from fki.evaluation.evaluator import (
     Evaluator,
     OnProgress,
@@ -221,13 +222,14 @@ def _data_notes(run: Run | None, stream: Stream) -> list[str]:
     ]
 
 
-def _read_untouched(run: Run | None, stream: Stream) -> UntouchedAnswers:
+def _read_untouched(run: Run | None, stream: Stream) -> tuple[UntouchedAnswers, MetConditions]:
     """The run's answers before training, if it has answered the probes of this dataset."""
-    untouched = UntouchedAnswers()
+    untouched, conditions = UntouchedAnswers(), MetConditions()
     if run and run.info.get("dataset", {}).get("digest") == stream.digest:
         with suppress(DataError):
             untouched.read(run)
-    return untouched
+            conditions.read(run)
+    return untouched, conditions
 
 
 def score_all_probes(
@@ -240,7 +242,9 @@ def score_all_probes(
 
     Predictions are written to `output` after each group of cells.
     """
-    stream = open_stream(config.dataset, config.dataset_version, config.prompt_format)
+    stream = open_stream(
+        config.dataset, config.dataset_version, config.prompt_format, probes=config.probes
+    )
     phases = make_phases(stream, config)
     accelerator = make_accelerator()
     tokenizer = make_example_tokenizer(loaded.base.tokenizer, config, accelerator.device)
@@ -249,14 +253,16 @@ def score_all_probes(
     evaluator = Evaluator(tokenizer, config, accelerator, tokenize_questions=questions)
     evaluator.on_progress = on_progress
     loaded.model.to(accelerator.device)
-    scores, untouched = [], _read_untouched(loaded.run, stream)
+    scores, (untouched, conditions) = [], _read_untouched(loaded.run, stream)
     notes = check_probes(due, tokenizer)
     notes += [*describe_missing_dates(stream), *_data_notes(loaded.run, stream)]
     for cells in group_cells(due):
         predicted = evaluator.predict_cells(loaded.model, cells)
         for cell, answers in zip(cells, predicted, strict=True):
-            predictions = complete_predictions(cell, answers, untouched)
-            scores.append(mean_score(cell.probe_set, cell.column, predictions))
+            if loaded.run is None:
+                conditions.add(cell.probe_set, answers)
+            predictions = complete_predictions(cell, answers, untouched, conditions)
+            scores.append(mean_score(cell.probe_set, cell.column, predictions, probes=cell.probes))
             if output is not None:
                 samples = (sample_row(cell, p) for p in predictions)
                 append_lines(output / SAMPLES, samples)

@@ -30,13 +30,15 @@ from fki.evaluation.answer_scores import (
     list_targets,
     summarize_passes,
 )
-from fki.evaluation.case_scores import score_cases
+from fki.evaluation.case_scores import means_of_groups, score_cases
+from fki.evaluation.conditions import MetConditions
+from fki.evaluation.ranking import rank_of, score_candidates
 from fki.evaluation.schedule import ProbeCell
 from fki.evaluation.untouched import UntouchedAnswers
 from fki.metrics.answers import accuracy, contains_answer, exact_match, f1
 from fki.metrics.draws import to_scalar
 from fki.metrics.pooling import percentage, perplexity
-from fki.metrics.registry import ANSWER_METRICS
+from fki.metrics.registry import ANSWER_METRICS, COUNTED_SCORES
 from fki.modeling.accepted_answers import AcceptedAnswers
 from fki.modeling.architecture import Architecture, architecture_of
 from fki.modeling.decoding import DecodedAnswer, EncodedInputs, ForcedAnswer
@@ -191,6 +193,8 @@ class Evaluator:
             magnitude=contrast and contrast.magnitude,
             distractor_log_likelihood=contrast and contrast.log_likelihood,
             likeliest=scores.likeliest,
+            precision_at_1=_is_within(scores.rank, 1),
+            precision_at_10=_is_within(scores.rank, 10),
         )
 
     def _fetch_groups(
@@ -226,7 +230,24 @@ class Evaluator:
             check_finite(forced, self.config.learning_rate)
             passes[i][number] = target, forced
         both = zip(probes, passes, strict=True)
-        return [summarize_passes(probe, done, self.tokenizer) for probe, done in both]
+        scores = [summarize_passes(probe, done, self.tokenizer) for probe, done in both]
+        return self._rank_answers(model, inputs, probes, scores)
+
+    def _rank_answers(
+        self,
+        model: Any,
+        inputs: EncodedInputs,
+        probes: Sequence[Probe],
+        scores: list[ProbeScores],
+    ) -> list[ProbeScores]:
+        """The scores, with the rank of the likeliest right answer of each probe with candidates."""
+        if not any(probe.candidates for probe in probes):
+            return scores
+        found = score_candidates(model, inputs, probes, self.tokenizer)
+        return [
+            s._replace(rank=rank_of(s.best, others)) if p.candidates and s.best is not None else s
+            for p, s, others in zip(probes, scores, found, strict=True)
+        ]
 
     def _iter_batches(self, examples: Sequence[TokenizedExample]) -> Iterator[list[int]]:
         """Indices of examples of similar length."""
@@ -236,11 +257,20 @@ class Evaluator:
             yield [i for row in batch for i in row]
 
 
+def _is_within(rank: int | None, k: int) -> float | None:
+    """P@k of one probe; None if its answers are not ranked."""
+    return None if rank is None else float(rank <= k)
+
+
 def complete_predictions(
-    cell: ProbeCell, predictions: Sequence[Prediction], untouched: UntouchedAnswers
+    cell: ProbeCell,
+    predictions: Sequence[Prediction],
+    untouched: UntouchedAnswers,
+    conditions: MetConditions,
 ) -> list[Prediction]:
-    """The predictions of a cell: of facts to keep with what is as before training, of others with
-    the scores of cases."""
+    """The predictions of a cell with the scores of tests: of facts to keep with what is as before
+    training, of others with the scores of cases."""
+    predictions = conditions.score_tests(cell.probes, predictions)
     if cell.is_kept:
         return untouched.compare(cell.probe_set, predictions)
     return score_cases(cell.probes, predictions)
@@ -253,9 +283,16 @@ def sample_row(cell: ProbeCell, prediction: Prediction) -> dict[str, Any]:
 
 
 def mean_score(
-    probe_set: str, period: str, predictions: Iterable[Prediction], *, lasts: bool = True
+    probe_set: str,
+    period: str,
+    predictions: Iterable[Prediction],
+    *,
+    lasts: bool = True,
+    probes: Iterable[Probe] = (),
 ) -> Score:
     """The mean over at least one prediction; EM, F1 and accuracy in percent.
+
+    Means over edits and relations need the `probes` of the predictions, in their order.
 
     A prediction without tokens and nats has no listed answer that the tokenizer can represent. It
     counts as wrong, but not in log-likelihood and perplexity.
@@ -263,11 +300,16 @@ def mean_score(
     rows = [asdict(p) for p in predictions]
     nats, tokens = -fsum(row["log_likelihood"] for row in rows), sum(row["tokens"] for row in rows)
     scored = sum(row["tokens"] > 0 or row["log_likelihood"] != 0 for row in rows)
+    labels = [(probe.case, probe.relation) for probe in probes]
+    groups = {"case": [case for case, _ in labels], "relation": [name for _, name in labels]}
     means: dict[str, Any] = {}
     counts: dict[str, Any] = {}
     for metric in ANSWER_METRICS:
         if metric.pool is percentage:
-            values = [row[metric.total] for row in rows if row[metric.total] is not None]
+            names = groups[metric.within] if metric.within else range(len(rows))
+            needed = COUNTED_SCORES.get(metric.has_score, metric.total)
+            scores = [None if row[needed] is None else row[metric.total] for row in rows]
+            values = means_of_groups(scores, names)
             means[metric.key] = 100 * fmean(values) if values else None
             counts |= {metric.per: len(values)} if metric.per else {}
     return Score(

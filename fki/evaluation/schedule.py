@@ -19,11 +19,12 @@ from typing import NamedTuple
 from fki.config.schema import Config
 from fki.core.calendar import parse_date
 from fki.core.errors import ConfigError
-from fki.core.probe_sets import BASE, CLOZE, matrix_probe_sets
+from fki.core.probe_sets import BASE, CLOZE, CONDITION, matrix_probe_sets
 from fki.core.types import Period, Prediction, Probe, ProbeSet, Stream
 from fki.data.collator import ExampleTokenizer, TargetCheck
 from fki.data.input_checks import SourceCheck, SpellingCheck
 from fki.data.lazy_sequence import LazyProbes, LazySequence
+from fki.evaluation.ranking import find_candidates
 
 MAX_AUTOMATIC_ROWS = 12  # evaluations after training phases if `eval_every` is 0
 PROBES_PER_GROUP = 2048  # predicted together; a run reacts to signals after each group
@@ -80,7 +81,7 @@ class ProbeSchedule:
         self.cells = [
             cell
             for probe_set in stream.probe_sets
-            for cell in _make_cells(probe_set, columns, config.max_probes_per_set)
+            for cell in _make_cells(probe_set, columns, config)
         ]
         self.matrix_sets = matrix_probe_sets(cell.probe_set for cell in self.cells)
 
@@ -163,9 +164,9 @@ def _iter_changes(probes: Sequence[Probe]) -> Iterable[str]:
 
 
 def _make_cells(
-    probe_set: ProbeSet, columns: Mapping[str, str], max_probes: int
+    probe_set: ProbeSet, columns: Mapping[str, str], config: Config
 ) -> Iterator[ProbeCell]:
-    """The set's probes by column; documents' sets and sets to keep are sampled to `max_probes`.
+    """The set's probes by column; documents' sets and sets to keep are sampled.
 
     Leaves out periods that the run does not train on, and answers that change again within their
     phase. Cells read their probes lazily, one period at a time.
@@ -175,11 +176,15 @@ def _make_cells(
         if period in columns:
             periods_of[columns[period]].append(period)
 
+    candidates, max_probes = find_candidates(probe_set, config), config.max_probes_per_set
+
     def read(periods: Sequence[str], lasts: bool) -> Iterator[Probe]:
         probes = probe_set.of_periods(periods)
-        return (p for p in probes if _holds_to_end(p.period, p.until, columns) is lasts)
+        found = (p for p in probes if _holds_to_end(p.period, p.until, columns) is lasts)
+        return map(candidates.add_to, found) if candidates else found
 
-    is_sampled = max_probes and (probe_set.asks == "keep" or probe_set.name == CLOZE)
+    is_sampled = max_probes and probe_set.name != CONDITION
+    is_sampled = is_sampled and (probe_set.asks == "keep" or probe_set.name == CLOZE)
     for column, periods in periods_of.items():
         counts = Counter(
             _holds_to_end(period, until, columns)
@@ -228,7 +233,8 @@ def check_probes(
     sources, spelling = SourceCheck(tokenizer, "probes"), SpellingCheck(tokenizer)
     targets = targets or TargetCheck(tokenizer)
     for cell in cells:
-        answers = [text for probe in cell.probes for text in (*probe.answers, *probe.distractors)]
+        answers = [t for p in cell.probes for t in (*p.answers, *p.distractors)]
+        answers += dict.fromkeys(text for probe in cell.probes for text in probe.candidates)
         tokenizer.target_lengths([answer for probe in cell.probes for answer in probe.old_answers])
         targets.add(answers)
         spelling.add(answers)

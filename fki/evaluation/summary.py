@@ -77,11 +77,8 @@ def summarize_scores(
             {name: _ends(sets[name]["em"]) for name in sets},
             tokens,
             seconds,
-            {
-                name: np.array([success])
-                for name, by_key in sets.items()
-                if (success := by_key["success"]["after"]) is not None
-            },
+            _at_the_end(sets, "success"),
+            _at_the_end(sets, "success_by_case"),
         )
         stream = {m.key: to_scalar(m.compute(scores)) for m in STREAM_METRICS if m.compute}
     return {
@@ -119,6 +116,12 @@ def _by_moment(name: str, moments: Mapping[str, Sequence[Score]]) -> dict[str, A
             for moment, scores in moments.items()
         }
     return summary
+
+
+def _at_the_end(sets: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A score [1] at the end, of the probe sets that have it."""
+    values = {name: by_key[key]["after"] for name, by_key in sets.items()}
+    return {name: np.array([value]) for name, value in values.items() if value is not None}
 
 
 def _ends(em: ByMoment) -> Any:

@@ -28,6 +28,7 @@ class StreamScores(NamedTuple):
     tokens: float = 0.0  # of the stream, each period's counted once
     seconds: float = 0.0  # of the optimizer loop alone
     success: Mapping[str, Draws] = {}  # by probe set with distractors: success (%) at the end
+    success_by_case: Mapping[str, Draws] = {}  # the same, as a mean over edits
 
 
 def edit_score(success: Mapping[str, Draws], draws: int) -> Draws:

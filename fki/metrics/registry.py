@@ -1,11 +1,12 @@
 """Every metric once: how it is computed, what it is called, and how it is shown.
 
-Answer metrics score single answers and are pooled over the probes of a set; stream metrics follow
-from the matrix R. Summaries, tables, comparisons, reports, model cards and trackers read this list.
+Answer metrics score single answers and are pooled over the probes of a set: over all probes alike,
+or first within each edit or relation, and then over these. Stream metrics follow from the matrix R.
+Summaries, tables, comparisons, reports, model cards and trackers read this list.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Literal, TypeAlias
 
@@ -16,6 +17,7 @@ from fki.metrics.draws import Draws
 from fki.metrics.pooling import mean_per_probe, percentage, perplexity
 
 Role = Literal["learned", "kept", "forgotten", ""]
+Grouping = Literal["case", "relation"]  # of the probes of a set in one period
 Bounds: TypeAlias = tuple[float, float]
 
 PERCENT: Bounds = (0.0, 100.0)
@@ -37,14 +39,39 @@ class AnswerMetric:
     digits: int = 1
     bounds: Bounds = PERCENT
     is_binary: bool = False  # each answer scores 0 or 1
+    within: Grouping | None = None  # the mean is first taken within each of these
+    has_score: str = ""  # `per`, of a mean that is not taken within anything
 
     def describe(self) -> str:
         """The label, with the unit and, where lower is better, the direction."""
         return ", ".join([self.label, *_facts(self.unit, self.higher_is_better)])
 
 
+def mean_first_within(metric: AnswerMetric, within: Grouping, per: str = "") -> AnswerMetric:
+    """The mean over edits (cases) or relations, each with its own mean over its probes.
+
+    Its value and its `per`, the number of these, are fields of a Score with `_by_case` or
+    `_by_relation` at the end.
+
+    Args:
+        per: the field that counts the probes that have the score, if not that of `metric`.
+    """
+    per = per or metric.per
+    over = {"case": "edits", "relation": "relations"}[within]
+    return replace(
+        metric,
+        key=f"{metric.key}_by_{within}",
+        label=f"{metric.label}, mean over {over}",
+        short=f"{metric.short} by {within}",
+        per=f"{per or 'n'}_by_{within}",
+        is_binary=False,
+        within=within,
+        has_score=per,
+    )
+
+
 EM = AnswerMetric("em", "exact match (EM)", "EM", percentage, "em", is_binary=True)
-ANSWER_METRICS = (
+_PLAIN = (
     EM,
     AnswerMetric("f1", "F1", "F1", percentage, "f1"),
     AnswerMetric("accuracy", "accuracy", "accuracy", percentage, "accuracy", is_binary=True),
@@ -128,7 +155,43 @@ ANSWER_METRICS = (
         per="case_n",
         is_binary=True,
     ),
+    AnswerMetric(
+        "precision_at_1",
+        "P@1",
+        "P@1",
+        percentage,
+        "precision_at_1",
+        per="ranked_n",
+        is_binary=True,
+    ),
+    AnswerMetric(
+        "precision_at_10",
+        "P@10",
+        "P@10",
+        percentage,
+        "precision_at_10",
+        per="ranked_n",
+        is_binary=True,
+    ),
+    AnswerMetric(
+        "test_passed",
+        "tests passed",
+        "passed",
+        percentage,
+        "test_passed",
+        per="test_n",
+        is_binary=True,
+    ),
 )
+_OVER_RELATIONS = ("em", "precision_at_1", "precision_at_10")
+_OVER_EDITS = ("success", "magnitude", "token_accuracy", "same_tokens")
+ANSWER_METRICS = (
+    *_PLAIN,
+    *(mean_first_within(m, "relation", "ranked_n") for m in _PLAIN if m.key in _OVER_RELATIONS),
+    *(mean_first_within(m, "case") for m in _PLAIN if m.key in _OVER_EDITS),
+)
+COUNTED_SCORES = {m.per: m.total for m in _PLAIN if m.per and m.pool is percentage}
+"""By the field of a Score that counts them: the score that only some probes have."""
 BY_FIELD = {metric.key: metric for metric in ANSWER_METRICS}
 
 
@@ -256,6 +319,16 @@ STREAM_METRICS = (
         "harmonic mean of the successes of edits, paraphrases and unedited neighbors",
         bounds=PERCENT,
         compute=lambda scores: continual.edit_score(scores.success, scores.matrix.shape[-1]),
+    ),
+    Metric(
+        "edit_score_by_case",
+        "edit score S, means over edits",
+        "S by case",
+        "harmonic mean of the same successes, each a mean over edits of the means within an edit",
+        bounds=PERCENT,
+        compute=lambda scores: continual.edit_score(
+            scores.success_by_case, scores.matrix.shape[-1]
+        ),
     ),
 )
 DEFAULT_STREAM = ("learning_gain", "forgetting", "fuar", "edit_score")

@@ -67,6 +67,12 @@ class Architecture(Protocol):
         """Score (row of `inputs`, target) pairs in teacher-forced passes, in their order."""
         ...
 
+    def next_log_probabilities(
+        self, model: Any, inputs: EncodedInputs, before: list[int]
+    ) -> Tensor:
+        """Log-probabilities [B, V] of the token after each source and the tokens `before`."""
+        ...
+
     def decode(
         self, model: Any, inputs: EncodedInputs, tokenizer: ExampleTokenizer, *, length: int
     ) -> list[DecodedAnswer]:
@@ -140,6 +146,10 @@ class Seq2Seq:
     ) -> list[ForcedAnswer]:
         """Score targets from the encoder's output."""
         return seq2seq_decoding.score_targets(model, inputs, pairs, tokenizer)
+
+    def next_log_probabilities(self, model: Any, inputs: Any, before: list[int]) -> Tensor:
+        """After the encoder's output."""
+        return seq2seq_decoding.next_log_probabilities(model, inputs, before)
 
     def decode(
         self, model: Any, inputs: Any, tokenizer: ExampleTokenizer, *, length: int
@@ -218,6 +228,10 @@ class Causal:
     ) -> list[ForcedAnswer]:
         """Score targets after their prompts."""
         return causal_decoding.score_targets(model, inputs, pairs, tokenizer)
+
+    def next_log_probabilities(self, model: Any, inputs: Any, before: list[int]) -> Tensor:
+        """After the prompts."""
+        return causal_decoding.next_log_probabilities(model, inputs, before)
 
     def decode(
         self, model: Any, inputs: Any, tokenizer: ExampleTokenizer, *, length: int

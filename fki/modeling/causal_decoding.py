@@ -155,11 +155,22 @@ def _score_after_prompts(
     return score_logits(found, Batch(tokens, tokens, labels, scored))
 
 
+def next_log_probabilities(model: Any, inputs: PromptStates, before: list[int]) -> Tensor:
+    """Log-probabilities [B, V] of the token after each prompt and the tokens `before`."""
+    more = inputs.ids.new_tensor([before] * len(inputs.ids))
+    tokens = torch.cat([inputs.ids[:, -1:], more.reshape(len(inputs.ids), -1)], 1)
+    return _start_steps(model, inputs).advance(tokens).float().log_softmax(-1)
+
+
+def _start_steps(model: Any, inputs: PromptStates) -> "WholeSteps | PromptSteps":
+    return WholeSteps(model, inputs) if inputs.states is None else PromptSteps(model, inputs)
+
+
 def decode(
     model: Any, inputs: PromptStates, length: int, tokenizer: ExampleTokenizer
 ) -> list[DecodedAnswer]:
     """Decode one answer of at most `length` tokens for each prompt, greedily."""
-    steps = WholeSteps(model, inputs) if inputs.states is None else PromptSteps(model, inputs)
+    steps = _start_steps(model, inputs)
     ends = end_tokens(model, tokenizer).to(inputs.ids.device)
     return decode_greedily(steps, inputs.ids[:, -1:], ends=ends, length=length)
 

@@ -68,6 +68,13 @@ def score_targets(
     return scored
 
 
+def next_log_probabilities(model: Any, inputs: EncoderStates, before: list[int]) -> Tensor:
+    """Log-probabilities [B, V] of the token after each source and the tokens `before`."""
+    tokens = [model.config.decoder_start_token_id, *before]
+    rows = torch.tensor([tokens] * len(inputs.mask), device=inputs.mask.device)
+    return DecoderSteps(model, inputs).advance(rows).float().log_softmax(-1)
+
+
 def decode(model: Any, inputs: EncoderStates, length: int) -> list[DecodedAnswer]:
     """Decode one answer of at most `length` tokens for each source, greedily."""
     device = inputs.mask.device

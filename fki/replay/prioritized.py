@@ -12,6 +12,7 @@ decoding produces the token. The training step itself computes the need, so it c
 - Once in a period, forward passes may measure the needs of all old questions anew. The rest of the
   period then trains what it has displaced.
 - A question that a period answers anew leaves the pool with its old answer.
+- If the weights are reset before each period, the pool is that of the base knowledge alone.
 - The least need over several right answers counts; a place trains them all.
 - With several wordings, each has its own need. A place goes to the first wording until greedy
   decoding answers it, then to the neediest one.
@@ -69,6 +70,7 @@ class PrioritizedReplay(AdaptiveReplay):
             self.options.capacity,
             self.options.base_need,
             keeps_answers=self.options.answers == "stored",
+            resets=config.reset == "base",
         )
         self._chosen: list[Place] = []  # of the current epoch
 

@@ -1,7 +1,9 @@
 """The questions that an adaptive replay policy chooses from: new ones, and a pool of old ones.
 
 The pool is a uniform sample of the base knowledge and of all earlier periods. It depends on the
-data and the seed alone, never on a loss, so that a resumed run builds it again.
+data and the seed alone, never on a loss, so that a resumed run builds it again. If the weights are
+reset before each period, earlier periods are not in it, and each period begins with the same sample
+of the base knowledge.
 """
 
 import math
@@ -12,6 +14,7 @@ from typing import NamedTuple
 
 from fki.core.errors import DataError
 from fki.core.normalization import normalize_text
+from fki.core.probe_sets import BASE
 from fki.core.types import Example, Period
 from fki.replay.reservoir import Reservoir
 
@@ -55,13 +58,17 @@ class Place(NamedTuple):
 class QuestionPool:
     """Old questions, at most `capacity`, and those of the current period."""
 
-    def __init__(self, capacity: int, base_need: float, *, keeps_answers: bool) -> None:
+    def __init__(
+        self, capacity: int, base_need: float, *, keeps_answers: bool, resets: bool = False
+    ) -> None:
         """
         Args:
             base_need: of the base knowledge, in nats; new questions start with an infinite need.
             keeps_answers: are the answers to old questions stored?
+            resets: does each period begin with the base knowledge alone?
         """
-        self.base_need, self.keeps_answers = base_need, keeps_answers
+        self.base_need, self.keeps_answers, self.resets = base_need, keeps_answers, resets
+        self._base: list[Question] = []  # the sample that each period begins with, if it resets
         self.reservoir = Reservoir[Question](capacity)
         self.new: list[Question] = []
         self._period: Period | None = None
@@ -85,20 +92,35 @@ class QuestionPool:
         """
         if period is self._period:
             return
-        preceding = self.new
-        if self._period is None:  # the base knowledge, in the wording that the base model has seen
-            base = [replace(example, other_sources=()) for example in review]
-            preceding = group_questions(base, self.base_need)
-        if not self.keeps_answers:
-            for question in preceding:
-                question.examples = [drop_answer(question.examples[0])]
-        self.reservoir.add(preceding, random.Random(f"{seed}|pool|{period.name}"))
+        if self.resets:
+            self._restart(review, seed)
+        else:
+            preceding = self.new if self._period else self._base_questions(review)
+            self._add(preceding, f"{seed}|pool|{period.name}")
         self.new = group_questions(examples, math.inf)
         answered = {question.key for question in self.new}
         self.reservoir.remove(
             lambda old: old.key in answered or not any(e.holds_after(period) for e in old.examples)
         )
         self._period = period
+
+    def _base_questions(self, review: Iterable[Example]) -> list[Question]:
+        """The base knowledge, in the wording that the base model has seen."""
+        base = [replace(example, other_sources=()) for example in review]
+        return group_questions(base, self.base_need)
+
+    def _add(self, questions: Sequence[Question], seed: str) -> None:
+        if not self.keeps_answers:
+            for question in questions:
+                question.examples = [drop_answer(question.examples[0])]
+        self.reservoir.add(questions, random.Random(seed))
+
+    def _restart(self, review: Iterable[Example], seed: int) -> None:
+        """Begin with the sample of the base knowledge, as if no period had been trained."""
+        if self._period is None:
+            self._add(self._base_questions(review), f"{seed}|pool|{BASE}")
+            self._base = self.reservoir.items
+        self.reservoir.items = [replace(q, needs=[self.base_need]) for q in self._base]
 
     def old_places(self) -> list[Place]:
         """A place for each old question, in its first wording."""

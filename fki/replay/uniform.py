@@ -6,7 +6,8 @@ examples, drawn anew in each epoch. Fractions of an example carry over to the ne
 so that periods of a single example review too. There are two sources of old examples:
 
 `buffer`: a reservoir sample, uniform over the dataset's base knowledge
-and all earlier periods. Examples whose question the current period answers are removed, so that no
+and all earlier periods, or over the base knowledge alone if the weights are reset before each
+period. Examples whose question the current period answers are removed, so that no
 outdated answer is trained again. CFInjectBench (`invariant_only`) sampled its buffer after adding
 the current period, and once for each period.
 
@@ -103,6 +104,9 @@ class UniformReplay(Replay):
     def _start_period(self, period: Period, review: Sequence[Example], seed: int) -> None:
         """Buffer the preceding examples, and remove those that this period answers or ends."""
         previous = self._current
+        if self.config.reset == "base":  # each period is trained as if it were the first
+            previous = None
+            self.reservoir = Reservoir[Example](self.options.capacity)
         if previous is not None:
             self._carry = self._allowance(len(previous.examples), self._epochs) % 1
         if self.options.source == "buffer":

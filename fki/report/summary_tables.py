@@ -9,8 +9,9 @@ from fki.metrics.continual import explain_undefined
 from fki.metrics.registry import BY_FIELD, EM, STREAM_METRICS
 from fki.report.tables import Table
 
-EDIT_SCORE, SAME = "edit_score", ("same_answer", "same_tokens")
-OF_EDITS = ("success", "same_answer", "case_em")  # a probe set with one of them is shown
+EDIT_SCORES, SAME = ("edit_score", "edit_score_by_case"), ("same_answer", "same_tokens")
+RANKED = ("precision_at_1", "precision_at_10")
+OF_EDITS = ("success", "same_answer", "case_em", "test_passed")  # a set with one is shown
 
 
 def probe_set_table(summary: Mapping[str, Any], *, trained: bool) -> Table:
@@ -40,6 +41,12 @@ def probe_set_table(summary: Mapping[str, Any], *, trained: bool) -> Table:
     return Table.plain(title, head, rows, "l".ljust(len(head), "r"))
 
 
+def special_tables(summary: Mapping[str, Any], *, trained: bool) -> list[Table]:
+    """The scores of editing benchmarks, if the dataset is one, and those of ranked probe sets."""
+    tables = (editing_table(summary, trained=trained), ranking_table(summary, trained=trained))
+    return [table for table in tables if table]
+
+
 def editing_table(summary: Mapping[str, Any], *, trained: bool) -> Table | None:
     """The scores of editing benchmarks; None for a dataset without distractors and cases.
 
@@ -49,12 +56,13 @@ def editing_table(summary: Mapping[str, Any], *, trained: bool) -> Table | None:
         trained: show success before the stream, too.
     """
     sets = summary["probe_sets"]
-    if not any(_is_defined(row, key) for row in sets.values() for key in ("success", "case_em")):
+    of_edits = [key for key in OF_EDITS if key not in SAME]
+    if not any(_is_defined(row, key) for row in sets.values() for key in of_edits):
         return None
     shown = [n for n, row in sets.items() if any(_is_defined(row, key) for key in OF_EDITS)]
     metrics = [
         BY_FIELD[key]
-        for key in ("magnitude", "token_accuracy", *SAME, "case_em")
+        for key in ("magnitude", "token_accuracy", *SAME, "case_em", "test_passed")
         if any(_is_defined(sets[name], key) for name in shown)
     ]
     moments = ("before", "after") if trained else ("after",)
@@ -68,6 +76,34 @@ def editing_table(summary: Mapping[str, Any], *, trained: bool) -> Table | None:
     head = ("probe set", "probes", *success, *(m.label for m in metrics))
     title = "Likelihood of the answer against the distractor, and answers that stay, %"
     return Table.plain(title, head, rows, "l".ljust(len(head), "r"))
+
+
+def ranking_table(summary: Mapping[str, Any], *, trained: bool) -> Table | None:
+    """P@1, P@10 and exact match of ranked probe sets, as means over probes and over relations.
+
+    None if no probe set is ranked.
+
+    Args:
+        trained: show P@1 before the stream, too.
+    """
+    sets = {n: row for n, row in summary["probe_sets"].items() if _is_defined(row, RANKED[0])}
+    if not sets:
+        return None
+    rows = []
+    for name, row in sets.items():
+        cells = [format_number(row[RANKED[0]]["before"])] if trained else []
+        for key in (*RANKED, EM.key):
+            cells += [_at_end(row, key), _at_end(row, f"{key}_by_relation")]
+        rows.append((name, format_number(row["n"], 0), *cells))
+    before = ("P@1 before",) if trained else ()
+    metrics = [text for key in (*RANKED, EM.key) for text in (BY_FIELD[key].short, "by relation")]
+    head = ("probe set", "probes", *before, *metrics)
+    title = "Rank of the right answer among candidates, %: over probes, and over relations"
+    return Table.plain(title, head, rows, "l".ljust(len(head), "r"))
+
+
+def _at_end(row: Mapping[str, Any], key: str) -> str:
+    return format_number(row.get(key, {}).get("after"))
 
 
 def _is_defined(row: Mapping[str, Any], key: str) -> bool:
@@ -88,7 +124,7 @@ def stream_table(summary: Mapping[str, Any], spent: Mapping[str, float]) -> Tabl
     periods = len(summary.get("columns", ("",)))  # older summaries lack it; one was trained on
     for metric in STREAM_METRICS:
         value = format_number(summary.get(metric.key), metric.digits)  # older runs lack some
-        if metric.key == EDIT_SCORE and value == UNDEFINED:
+        if metric.key in EDIT_SCORES and value == UNDEFINED:
             continue  # of editing benchmarks alone
         if value == UNDEFINED:
             reason = explain_undefined(metric.key, before, periods)

@@ -46,10 +46,15 @@ FIELDS: dict[str, type[np.generic]] = {  # of an answer, beside exact match
     "same_answer": np.uint8,
     "same_tokens": np.float32,
     "case_em": np.uint8,
+    "precision_at_1": np.uint8,
+    "precision_at_10": np.uint8,
+    "test_passed": np.uint8,
     "old_n": np.uint8,
     "contrast_n": np.uint8,
     "same_n": np.uint8,
     "case_n": np.uint8,
+    "ranked_n": np.uint8,
+    "test_n": np.uint8,
 }
 PARTIAL = {  # fields that some probes lack, which then are 0: the field that counts the others
     "old_em": "old_n",
@@ -58,6 +63,9 @@ PARTIAL = {  # fields that some probes lack, which then are 0: the field that co
     "same_answer": "same_n",
     "same_tokens": "same_n",
     "case_em": "case_n",
+    "precision_at_1": "ranked_n",
+    "precision_at_10": "ranked_n",
+    "test_passed": "test_n",
 }
 COUNTED = {counts: name for name, counts in PARTIAL.items()}
 MALFORMED = (AttributeError, ArithmeticError, KeyError, TypeError, ValueError)
@@ -72,6 +80,12 @@ class AnsweredCell(NamedTuple):
     lasts: bool  # do the answers hold to the end of the run?
     ids: tuple[str, ...]
     subjects: tuple[str, ...]  # normalized; of a probe of an edit, its case; else its subject
+    cases: tuple[str, ...] = ()  # the edit of each probe, "" for none
+    relations: tuple[str, ...] = ()
+
+    def groups(self, within: str) -> tuple[str, ...]:
+        """The case or the relation of each probe."""
+        return self.cases if within == "case" else self.relations
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +216,11 @@ def _split(values: Values, layout: Layout) -> Answers:
 
 
 def _to_cell(values: Sequence[Any]) -> AnsweredCell:
-    probe_set, period, lasts, ids, subjects = values
-    return AnsweredCell(probe_set, period, lasts, tuple(ids), tuple(map(normalize_text, subjects)))
+    probe_set, period, lasts, ids, subjects, *groups = values
+    if len(groups) != 2:
+        raise ValueError("of a version without the cases and relations of probes")
+    names = tuple(map(normalize_text, subjects))
+    return AnsweredCell(probe_set, period, lasts, tuple(ids), names, *map(tuple, groups))
 
 
 def _collect(run: Run) -> Outcomes:
@@ -217,9 +234,8 @@ def _collect(run: Run) -> Outcomes:
 
 def _read_answers(run: Run) -> Outcomes:
     scores = run.read(SCORES)
-    subjects = {
-        (probe["probe_set"], probe["id"]): probe.get("case") or probe.get("subject") or probe["id"]
-        for probe in run.read_lines(PROBES)
+    probes = {
+        (probe["probe_set"], probe["id"]): _name_groups(probe) for probe in run.read_lines(PROBES)
     }
     samples = run.read_lines(SAMPLES)
     numbers: dict[tuple[str, str, bool], int] = {}
@@ -234,9 +250,8 @@ def _read_answers(run: Run) -> Outcomes:
             ids = tuple(sample["id"] for sample in answers)
             if key not in numbers:
                 numbers[key] = len(cells)
-                cells.append(
-                    AnsweredCell(*key, ids, tuple(subjects.get((key[0], i), i) for i in ids))
-                )
+                groups = (probes.get((key[0], i), (i, "", "")) for i in ids)
+                cells.append(AnsweredCell(*key, ids, *zip(*groups, strict=True)))
             elif cells[numbers[key]].ids != ids:
                 raise DataError(
                     f"{run.folder / SAMPLES}: the probes after {row['after']} differ from those of "
@@ -252,6 +267,12 @@ def _read_answers(run: Run) -> Outcomes:
     loaded = {name: _to_array(values, FIELDS[name]) for name, values in fields.items()}
     normalized = tuple(map(_to_cell, cells))  # the digest is that of the texts as written
     return Outcomes(normalized, digest, names, columns, tuple(rows), run, loaded)
+
+
+def _name_groups(probe: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What a probe is resampled with, its case, and its relation."""
+    case = probe.get("case") or ""
+    return case or probe.get("subject") or probe["id"], case, probe.get("relation") or ""
 
 
 def digest_cells(cells: Sequence[AnsweredCell], rows: Iterable[Iterable[int]]) -> str:

@@ -40,7 +40,11 @@ def join_outcomes(plain: Outcomes) -> Outcomes:
 def _join_cells(key: tuple[str, bool], cells: Sequence[AnsweredCell]) -> AnsweredCell:
     ids = tuple(id for cell in cells for id in cell.ids)
     subjects = tuple(subject for cell in cells for subject in cell.subjects)
-    return AnsweredCell(key[0], ALONE, key[1], ids, subjects)
+    cases, relations = (
+        tuple(name and f"{cell.period}|{name}" for cell in cells for name in cell.groups(within))
+        for within in ("case", "relation")
+    )
+    return AnsweredCell(key[0], ALONE, key[1], ids, subjects, cases, relations)
 
 
 def _join_answers(answers: Answers, members: Sequence[Members]) -> Answers:

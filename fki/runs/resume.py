@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from fki.config.schema import Config, flatten, location_settings, to_dict
 from fki.core.errors import ConfigError, DataError
-from fki.core.types import Score, Step
+from fki.core.types import Score, Step, Stream
 from fki.runs.run_dir import (
     CHECKPOINTS,
     METRICS,
@@ -166,10 +166,16 @@ def differing_settings(run: Run, config: Config) -> list[str]:
     return [key for key in keys if current.get(key) != before.get(key)]
 
 
-def check_unchanged(run: Run, dataset: str, model: str) -> None:
-    """Raises DataError if the dataset or the base model has changed since the run started."""
-    for name, digest in (("dataset", dataset), ("model", model)):
-        before = run.info.get(name, {}).get("digest")
+def check_unchanged(run: Run, stream: Stream, model: str) -> None:
+    """Raises DataError if the dataset, a further probe set or the base model has changed since the
+    run started."""
+    dataset = run.info.get("dataset", {})
+    digests = {
+        "dataset": (dataset.get("digest"), stream.digest),
+        "model": (run.info.get("model", {}).get("digest"), model),
+        **{p: (dataset.get("probes", {}).get(p), now) for p, now in stream.further.items()},
+    }
+    for name, (before, digest) in digests.items():
         if before != digest:
             raise DataError(
                 f"The {name} of {run.folder} has changed since the run started: its digest was "

@@ -13,7 +13,13 @@ from filelock import FileLock, Timeout
 from fki.core.errors import DataError
 from fki.core.paths import asset_folder, data_home
 from fki.core.types import Version
-from fki.data.dataset_folder import MANIFEST, read_folder
+from fki.data.dataset_folder import (
+    MANIFEST,
+    has_probes_alone,
+    probe_files,
+    read_folder,
+    read_probe_sets,
+)
 from fki.data.open_dataset import dataset_folder, read_manifest, verify_dataset
 
 
@@ -118,6 +124,9 @@ def _open_versions(folder: Path) -> None:
     Raises DataError if it cannot be opened.
     """
     try:
+        if has_probes_alone(folder):
+            read_probe_sets(probe_files(folder), folder)
+            return
         for version in OPENED_VERSIONS:
             read_folder(folder, version, "sentinel", name=folder.name)
     except DataError as error:

@@ -119,6 +119,9 @@ def _contrast(em: float, cell: ToyCell, rng: np.random.Generator) -> dict[str, A
         "same_answer": float(rng.random() < 0.8) if is_kept else None,
         "same_tokens": round(float(rng.random()), 3) if is_kept else None,
         "case_em": em if cell.probe_set == "new" else None,
+        "precision_at_1": em if is_kept else None,
+        "precision_at_10": 1.0 if is_kept else None,
+        "test_passed": em if is_updated else None,
     }
 
 

@@ -4,7 +4,7 @@ import os
 import platform
 import shutil
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,7 @@ from fki.core.atomic_io import write_lines, write_text
 from fki.core.errors import FkiError, RunDone, RunLocked
 from fki.core.formatting import format_command
 from fki.core.paths import expand_path
+from fki.core.types import Probe
 from fki.data import token_cache
 from fki.modeling import load
 from fki.runs import checkpoint, output_log, resume
@@ -93,7 +94,7 @@ def create_or_reopen(
         lock.release()
         raise
     resume.check_no_links(run)
-    resume.check_unchanged(run, session.stream.digest, session.base_digest)
+    resume.check_unchanged(run, session.stream, session.base_digest)
     remove_leftovers(run)
     saved, problems = checkpoint.find_newest_valid(run.folder)
     write_run_files(run, session, resolved)
@@ -146,11 +147,16 @@ def write_run_files(run: Run, session: Session, resolved: ResolvedConfig) -> Non
     run.update(**description, holder=holder, status="running")
     write_text(run.folder / CONFIG, to_toml(resolved.config))
     probes = (
-        {"probe_set": cell.probe_set, **asdict(probe)}
-        for cell in session.schedule.cells
-        for probe in cell.probes
+        probe_row(cell.probe_set, probe) for cell in session.schedule.cells for probe in cell.probes
     )
     write_lines(run.folder / PROBES, probes)
+
+
+def probe_row(probe_set: str, probe: Probe) -> dict[str, Any]:
+    """A probe as probes.jsonl stores it: without candidates, which are many and alike."""
+    row = {"probe_set": probe_set, **asdict(replace(probe, candidates=()))}
+    del row["candidates"]
+    return row
 
 
 def peak_run_bytes(session: Session) -> int:
@@ -235,6 +241,7 @@ def describe_run(session: Session, resolved: ResolvedConfig) -> dict[str, Any]:
             "version": stream.version,
             "digest": stream.digest,
             "periods": [p.name for phase in session.phases for p in phase.periods],
+            **({"probes": dict(stream.further)} if stream.further else {}),
         },
         "model": {
             "name": session.config.model,

@@ -21,6 +21,7 @@ from fki.core.atomic_io import append_lines, write_json
 from fki.core.errors import FkiError, Interrupted
 from fki.core.probe_sets import ALONE
 from fki.core.types import Period, RowScored, Score, Step
+from fki.evaluation.conditions import MetConditions
 from fki.evaluation.evaluator import complete_predictions, mean_score, sample_row
 from fki.evaluation.reading_check import check_reading
 from fki.evaluation.reset_rows import join_rows
@@ -54,6 +55,7 @@ class Runner:
     optimizer_state: dict[int, Any] | None = None  # loaded by the next period
     lock: FileLock | None = None  # held while the run goes on
     untouched: UntouchedAnswers = field(default_factory=UntouchedAnswers)
+    conditions: MetConditions = field(default_factory=MetConditions)
     on_saved: Callable[[], None] | None = None  # called after each checkpoint
 
     @classmethod
@@ -109,6 +111,7 @@ class Runner:
         if self.session.is_main:
             resume.truncate_logs(self.run, sizes)
         self.untouched.read(self.run)
+        self.conditions.read(self.run)
 
     def _trained_periods(self) -> list[Period]:
         """The periods that are trained already, in order."""
@@ -258,10 +261,13 @@ class Runner:
             for cell, answers in zip(cells, predicted, strict=True):
                 if t == 0 and cell.is_kept:
                     self.untouched.add(cell.probe_set, answers)
-                predictions = complete_predictions(cell, answers, self.untouched)
-                scores.append(
-                    mean_score(cell.probe_set, cell.column, predictions, lasts=cell.lasts)
+                    self.conditions.add(cell.probe_set, answers)
+                known = self.untouched, self.conditions
+                predictions = complete_predictions(cell, answers, *known)
+                score = mean_score(
+                    cell.probe_set, cell.column, predictions, lasts=cell.lasts, probes=cell.probes
                 )
+                scores.append(score)
                 samples += [{"after": after, **sample_row(cell, p)} for p in predictions]
             if self.session.is_main:
                 append_lines(self.run.folder / SAMPLES, samples)

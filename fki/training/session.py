@@ -97,7 +97,11 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
         allow_resume: as in `Runner.start`.
     """
     stream = open_stream(
-        config.dataset, config.dataset_version, config.prompt_format, config.wordings
+        config.dataset,
+        config.dataset_version,
+        config.prompt_format,
+        config.wordings,
+        config.probes,
     )
     if config.teach_base:
         stream = to_base_stream(stream, config.prompt_format, config.wordings)

@@ -273,7 +273,7 @@ def check_runs(folder: Path, unfinished: Sequence[SweepCell]) -> list[str]:
             )
             notes += ready.input_notes
             if has_run(cell.folder):
-                resume.check_unchanged(Run(cell.folder), ready.stream.digest, ready.base_digest)
+                resume.check_unchanged(Run(cell.folder), ready.stream, ready.base_digest)
             if not cell.config.check_validation:
                 kept += max(
                     0, kept_checkpoint_bytes(ready) - _existing_checkpoint_bytes(cell)

@@ -79,6 +79,8 @@ def teaching_config(config: Config) -> Config:
         "stream_share": 1.0,
         "stream_seconds": 0.0,
         "known_only": False,
+        "probes": "",
+        "ranked_sets": "",
         "shots": 0,
         "check_validation": False,
         "budget": Budget(),

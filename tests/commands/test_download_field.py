@@ -220,7 +220,11 @@ def rippleedits(folder: Path) -> None:
         "Relation_Specificity": [test("The name of the capital of Aland is", "Arbor", "Arborton")],
         "Logical_Generalization": [test("Zed the Great is the head of", "Aland")],
         "Subject_Aliasing": [],
-        "Compositionality_I": [test("The mother of the head of Aland is", "Eve"), test("Who is")],
+        "Compositionality_I": [
+            test("The mother of the head of Aland is", "Eve")
+            | {"condition_queries": test("The mother of Zed is", "Eve")["test_queries"]},
+            test("Who is"),
+        ],
         "Compositionality_II": [],
         "Forgetfulness": [],
     }
@@ -330,7 +334,8 @@ SETS = {  # periods, and probes by set
     "mquake": (1, {"updated": 2, "paraphrase": 2, "multi_hop": 2}),
     "rippleedits": (
         1,
-        {"updated": 1, "new": 1, "portability": 1, "multi_hop": 1, "locality": 1},
+        {"updated": 1, "new": 1, "portability": 1, "multi_hop": 1, "locality": 1}
+        | {"condition": 1},
     ),
     "wikibigedit": (
         2,
@@ -736,3 +741,53 @@ def test_a_row_that_a_reader_does_not_expect_is_a_data_error(tmp_path: Path) -> 
 
     with pytest.raises(DataError, match=r"lacks a value, .* KeyError\('id'\)"):
         replace(BENCHMARKS["lama"], read=read).draft(tmp_path, "fki download lama")
+
+
+def test_lama_is_asked_beside_any_stream(
+    fki: Fki, dataset: Path, tmp_path: Path, short: list[str]
+) -> None:
+    lama(tmp_path / "files")
+    made = fki("download", "lama", "--as", "probes", "--from", "files", "--json")
+    assert made.code == 0, made.err
+    counts = {row["probe_set"]: row["probes"] for row in made.rows if "probe_set" in row}
+    assert counts == {"lama_trex": 2, "lama_google_re": 1, "lama_conceptnet": 1}
+    folder = open_dataset.dataset_folder("lama")
+    checked = fki("download", "--check", folder)
+    assert checked.code == 0 and "probes=" in checked.words and "Cy was born in" in checked.out
+    assert fki("download", "--verify").code == 0
+    options = ("--dataset", dataset, "--set", "probes=lama", *short)
+    trained = fki("train", *options, "--output-dir", "run", "--json")
+    assert trained.code == 0, trained.err
+    sets = trained.rows[-1]["summary"]["probe_sets"]
+    assert {name: sets[name]["n"] for name in counts} == counts
+    for key in ("precision_at_1", "precision_at_10", "em_by_relation"):
+        by_moment = sets["lama_trex"][key]
+        assert by_moment["before"] is not None is not by_moment["after"]
+        assert sets["lama_google_re"][key]["after"] is None  # a single answer: nothing to rank
+    assert all(sets[name]["same_answer"]["after"] is not None for name in counts)
+    assert "candidates" not in (tmp_path / "run" / "probes.jsonl").read_text(encoding="utf-8")
+    again = fki("eval", "run")
+    assert again.code == 0 and "P@1" in again.out and "lama_trex" in again.out
+    assert fki("compare", "run").code == 0
+    (folder / "probes" / "lama_trex.jsonl").write_text("", encoding="utf-8")
+    assert fki("eval", "run").code == 3
+
+
+def test_places_without_probes_and_streams_without_rows_have_their_own_words(
+    fki: Fki, dataset: Path, tmp_path: Path, short: list[str]
+) -> None:
+    def refused(*options: Any) -> str:
+        shown = fki("train", *options, *short)
+        assert shown.code == 3, shown.words
+        return str(shown.words)
+
+    assert "fki download lama --from" in refused("--dataset", dataset, "--set", "probes=lama")
+    lama(tmp_path / "files")
+    assert fki("download", "lama", "--from", "files").code == 0
+    asked = ("--dataset", dataset, "--set", "probes=lama")
+    assert "--as probes --output lama-probes" in refused(*asked)
+    assert fki("download", "lama", "--as", "probes", "--from", "files", "--output", "own").code == 0
+    assert "--set probes=own" in refused("--dataset", "own/")
+    twice = ("--dataset", dataset, "--set", "probes=own/,own/probes/lama_trex.jsonl")
+    assert "has a probe set 'lama_trex', and so has" in refused(*twice)
+    assert "is no probe file" in refused("--dataset", dataset, "--set", f"probes={tmp_path}")

@@ -22,6 +22,10 @@ EDITING = ("contains", "token_accuracy", "success", "magnitude", "contrast_n")
 COLUMNS = [
     *("after", "probe_set", "period", *NUMBERS, "lasts", "near_ties", "unscored", *EDITING),
     *("same_answer", "same_tokens", "same_n", "case_em", "case_n"),
+    *("precision_at_1", "precision_at_10", "ranked_n", "test_passed", "test_n"),
+    *(f"{key}_by_relation" for key in ("em", "precision_at_1", "precision_at_10", "ranked_n")),
+    *(f"{key}_by_case" for key in ("success", "magnitude", "contrast_n", "token_accuracy")),
+    *(f"{key}_by_case" for key in ("n", "same_tokens", "same_n")),
 ]
 FILES = {
     *("run.json", "config.toml", "metrics.jsonl", "probes.jsonl", "samples.jsonl", "scores.json"),

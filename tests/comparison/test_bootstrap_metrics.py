@@ -1,6 +1,9 @@
 """Metrics in every draw are those of the plain definitions, computed draw by draw."""
 
+import json
 import math
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +100,7 @@ def test_a_draw_is_the_metric_of_probes_that_weigh_so_much(one: Outcomes, draw: 
     sample = BootstrapSample([one], DRAWS)
     found = ResampledRun(one, sample).stream(TOKENS, SECONDS)
     expected = by_hand(one, weights_of(sample, draw))
-    assert expected.keys() == {metric.key for metric in STREAM_METRICS} - {"edit_score"}
+    assert {m.key for m in STREAM_METRICS} - expected.keys() == {"edit_score", "edit_score_by_case"}
     for key, value in expected.items():
         assert found[key][draw] == pytest.approx(value, rel=1e-5), key
 
@@ -171,7 +174,8 @@ def test_stream_metrics_at_their_extremes_have_an_interval_with_a_width(tmp_path
     run = ResampledRun(one, BootstrapSample([one], 2000))
     ours, theirs = (run.stream(TOKENS, SECONDS, arm=arm) for arm in (0, 1))
     assert ours["acc"][0] == 100 and ours["forgetting"][0] == ours["fuar"][0] == 0
-    assert np.isnan(ours.pop("edit_score")).all()  # toy runs have no neighbors
+    for key in ("edit_score", "edit_score_by_case"):
+        assert np.isnan(ours.pop(key)).all()  # toy runs have no neighbors
     for key, drawn in ours.items():
         arm = mean_over_seeds(drawn[None]).interval() or (0, 0)
         off = difference_of_means(drawn[None], theirs[key][None], is_paired=True)
@@ -192,13 +196,14 @@ def test_the_interval_of_acc_at_100_percent_is_that_of_jeffreys(tmp_path: Path) 
 
 def answers_by_hand(run: Run, weight: dict[str, float], name: str, after: str) -> dict[str, float]:
     """Every answer metric of a probe set in a row, from the lines of samples.jsonl."""
-    subjects = {p["id"]: p["subject"] for p in run.read_lines("probes.jsonl")}
+    probes = run.read_lines("probes.jsonl")
+    subjects = {p["id"]: p.get("case") or p["subject"] for p in probes}
     rows = [
         (weight[subjects[row["id"]]], row)
         for row in run.read_lines(SAMPLES)
         if row["after"] == after and row["probe_set"] == name and " for now" not in row["id"]
     ]
-    probes = sum(w for w, _ in rows)
+    size = sum(w for w, _ in rows)
     nats = sum(w * row["log_likelihood"] for w, row in rows)
 
     def percent(key: str) -> float:
@@ -206,11 +211,33 @@ def answers_by_hand(run: Run, weight: dict[str, float], name: str, after: str) -
         total = sum(w for w, _ in values)
         return 100 * sum(w * value for w, value in values) / total if values else math.nan
 
-    percentages = [metric.key for metric in ANSWER_METRICS if metric.pool is percentage]
+    def percent_of_means(key: str, groups: Mapping[str, str], *, drawn: bool) -> float:
+        """The mean over the groups of a period, each with its mean; a drawn group has a weight."""
+        found: dict[str, list[tuple[float, float]]] = {}
+        needed = "precision_at_1" if key == "em" else key  # of ranked probes alone
+        for w, row in rows:
+            if row[needed] is not None and groups[row["id"]]:
+                found.setdefault(groups[row["id"]], []).append((w, row[key]))
+        means = [sum(w * v for w, v in own) / sum(w for w, _ in own) for own in found.values()]
+        weights = [own[0][0] if drawn else 1.0 for own in found.values()]
+        pairs = zip(weights, means, strict=True)
+        return 100 * sum(w * m for w, m in pairs) / sum(weights) if means else math.nan
+
+    percentages = [m for m in ANSWER_METRICS if m.pool is percentage]
     assert len(percentages) == len(ANSWER_METRICS) - 2
+    asked = [*run.read_lines("probes.jsonl")]
+    names = {
+        within: {p["id"]: p.get(within) and f"{p['id'].split('|')[0]} {p[within]}" for p in asked}
+        for within in ("case", "relation")
+    }
     return {
-        **{key: percent(key) for key in percentages},
-        "log_likelihood": nats / probes,
+        **{m.key: percent(m.key) for m in percentages if not m.within},
+        **{
+            m.key: percent_of_means(m.total, names[m.within], drawn=m.within == "case")
+            for m in percentages
+            if m.within
+        },
+        "log_likelihood": nats / size,
         "perplexity": math.exp(-nats / sum(w * row["tokens"] for w, row in rows)),
     }
 
@@ -228,6 +255,29 @@ def test_an_answer_metric_of_a_draw_is_that_of_answers_that_weigh_so_much(
         for key, value in expected.items():
             found = getattr(resampled.of_set(name, BY_FIELD[key]), moment)[draw]
             assert found == pytest.approx(value, rel=1e-5, abs=1e-4, nan_ok=True), key
+
+
+@pytest.mark.parametrize("name", ["initial", "updated"])
+@pytest.mark.parametrize("draw", range(DRAWS + 1))
+def test_means_within_edits_of_unequal_size_are_those_by_hand(
+    run: Run, name: str, draw: int
+) -> None:
+    rows = [*run.read_lines("probes.jsonl")]
+    for number, row in enumerate(rows):
+        row["case"] = "" if number % 7 == 0 else str(int(number**0.7))
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (run.folder / "probes.jsonl").write_text(text, encoding="utf-8")
+    one = read_outcomes(run)
+    sample = BootstrapSample([one], DRAWS)
+    resampled, weight = ResampledRun(one, sample), weights_of(sample, draw)
+    expected = answers_by_hand(run, weight, name, PERIODS[-1])
+    key = {"initial": "same_tokens", "updated": "magnitude"}[name]
+    for found in (key, f"{key}_by_case", "token_accuracy_by_case"):
+        drawn = resampled.of_set(name, BY_FIELD[found]).after[draw]
+        assert drawn == pytest.approx(expected[found], rel=1e-5)
+    assert expected[key] != pytest.approx(expected[f"{key}_by_case"], rel=1e-3)
+    sizes = Counter(c for cell in one.cells if cell.probe_set == name for c in cell.cases if c)
+    assert max(sizes.values()) > min(sizes.values())
 
 
 def test_with_every_probe_once_all_numbers_are_those_of_the_runs_own_scores(

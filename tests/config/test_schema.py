@@ -34,6 +34,7 @@ PROTOCOL = {
     "eval_every",
     "max_probes_per_set",
     *("start_token", "known_only", "shots"),  # of decoders
+    *("probes", "ranked_sets", "ranked_among"),
 }
 
 

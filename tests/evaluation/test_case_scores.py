@@ -1,12 +1,13 @@
 """A case is right if one of its questions is answered."""
 
 import itertools
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
 
 from fki.core.types import Prediction, Probe
-from fki.evaluation.case_scores import score_cases
+from fki.evaluation.case_scores import means_of_groups, score_cases
 from fki.evaluation.evaluator import mean_score
 
 
@@ -44,3 +45,25 @@ def test_cases_of_one_question_have_no_score_of_their_own() -> None:
     predictions = [make_prediction(i, 1.0) for i in range(2)]
     assert score_cases(probes, predictions) == predictions
     assert mean_score("new", "all", predictions).case_em is None
+
+
+def test_a_mean_over_edits_weighs_an_edit_with_many_probes_once() -> None:
+    names = ["1", "1", "1", "2", "", "3"]
+    probes = [make_probe(i, case) for i, case in enumerate(names)]
+    values = [1.0, 0.0, 0.0, 1.0, 1.0, None]  # of the third edit, no probe has a distractor
+    predictions = [
+        replace(make_prediction(i, 0.0), success=value, magnitude=value, token_accuracy=i / 5)
+        for i, value in enumerate(values)
+    ]
+    score = mean_score("neighborhood", "all", predictions, probes=probes)
+    assert score.success == pytest.approx(100 * fmean([1, 0, 0, 1, 1]))
+    assert score.success_by_case == pytest.approx(100 * fmean([1 / 3, 1]))
+    assert (score.contrast_n, score.contrast_n_by_case, score.n_by_case) == (5, 2, 3)
+    assert score.token_accuracy_by_case == pytest.approx(100 * fmean([0.2, 0.6, 1.0]))
+    assert score.em_by_relation is None and score.ranked_n_by_relation == 0
+
+
+def test_groups_have_the_means_of_their_members() -> None:
+    names = ["b", "a", "b", "", "c"]
+    assert means_of_groups([1, 2, 4, 9, None], names) == [2.5, 2.0]
+    assert means_of_groups([1, None, 3], range(3)) == [1, 3] and means_of_groups([], []) == []

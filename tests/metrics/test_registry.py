@@ -49,7 +49,13 @@ def test_answer_metrics_are_fields_of_scores_and_of_predictions() -> None:
     for metric in ANSWER_METRICS:
         assert metric.key in Score.__dataclass_fields__
         assert metric.total in Prediction.__dataclass_fields__
-        assert metric.per in ("", "tokens", PARTIAL.get(metric.key))
+        if metric.within:
+            assert metric.key == f"{metric.total}_by_{metric.within}"
+            assert metric.per == f"{metric.has_score or 'n'}_by_{metric.within}"
+            assert metric.per in Score.__dataclass_fields__ and not metric.is_binary
+            assert metric.has_score in ("", *COUNTED)
+        else:
+            assert metric.per in ("", "tokens", PARTIAL.get(metric.key))
         assert COUNTED.keys() == set(PARTIAL.values())
 
 

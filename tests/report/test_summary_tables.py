@@ -3,7 +3,13 @@
 from typing import Any
 
 from fki.metrics.registry import STREAM_METRICS
-from fki.report.summary_tables import editing_table, has_learned, probe_set_table, stream_table
+from fki.report.summary_tables import (
+    editing_table,
+    has_learned,
+    probe_set_table,
+    ranking_table,
+    stream_table,
+)
 
 FIELDS = ("em", "f1", "accuracy", "log_likelihood", "perplexity", "old_em")
 ROW = {field: {"before": 20.0, "learned": None, "after": 15.5} for field in FIELDS}
@@ -29,7 +35,7 @@ def test_a_probe_set_without_training_shows_answer_metrics() -> None:
 def test_the_stream_table_has_every_metric_and_no_rate_without_training() -> None:
     summary = SUMMARY | dict.fromkeys(metric.key for metric in STREAM_METRICS)
     names = [row[0][0] for row in stream_table(summary, SPENT).rows]
-    shown = [metric.label for metric in STREAM_METRICS if metric.key != "edit_score"]
+    shown = [metric.label for metric in STREAM_METRICS if not metric.key.startswith("edit_score")]
     assert names == [*shown, "training", "evaluation"]
     [score] = [
         r for r in stream_table(summary | {"edit_score": 87.5}, SPENT).rows if "S" in r[0][0]
@@ -79,3 +85,17 @@ def test_the_editing_table_has_sets_with_distractors_and_sets_that_stay() -> Non
     untrained = editing_table(summary, trained=False)
     assert untrained is not None and len(untrained.head) == len(table.head) - 1
     assert editing_table({"probe_sets": {"initial": kept}}, trained=True) is None
+
+
+def test_the_ranking_table_has_means_over_probes_and_over_relations() -> None:
+    keys = ("precision_at_1", "precision_at_10", "em")
+    row: dict[str, Any] = {"n": 8, **ROW}
+    for number, key in enumerate(keys):
+        for name, value in ((key, 10.0 * number), (f"{key}_by_relation", 10.0 * number + 1)):
+            row[name] = {"before": 7.0, "learned": None, "after": value}
+    summary = {"probe_sets": {"lama_trex": row, "new": {"n": 8, **ROW}}}
+    table = ranking_table(summary, trained=True)
+    assert table is not None
+    cells = [[text for text, _ in row] for row in table.rows]
+    assert cells == [["lama_trex", "8", "7.0", "0.0", "1.0", "10.0", "11.0", "20.0", "21.0"]]
+    assert ranking_table({"probe_sets": {"new": {"n": 8, **ROW}}}, trained=False) is None

@@ -66,7 +66,8 @@ def test_a_run_of_the_first_version_has_the_same_settings_and_another_normalizat
 def test_a_setting_of_the_protocol_keeps_runs_apart_in_either_version(
     tmp_path: Path, name: str
 ) -> None:
-    others = {"prompt_format": "prefix", "start_token": "none", "known_only": True}
+    others: dict[str, Any] = {"prompt_format": "prefix", "start_token": "none", "known_only": True}
+    others |= dict.fromkeys(("probes", "ranked_sets", "ranked_among"), "other")
     other: Any = others.get(name, 7)
     make_old(make_new(tmp_path / "a", 0))
     make_old(make_new(tmp_path / "b", 0, **{name: other}))

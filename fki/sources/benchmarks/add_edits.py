@@ -12,9 +12,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from fki.core.calendar import day_before
+from fki.core.probe_sets import CONDITION
 from fki.sources.benchmarks.base import BenchmarkCollector
 from fki.sources.benchmarks.consistent_edits import (
     Edit,
+    Test,
     distinct_edits,
     fold_text,
     select_edits,
@@ -116,7 +118,31 @@ def _add_probe(
     wrong = [text for text in distractors if fold_text(text) not in right]
     extra: dict[str, Any] = {"distractors": wrong} if wrong else {}
     extra |= {} if is_kept else {"period": edit.date or collector.date}
+    if test := edit.tests.get((name, question)):
+        extra |= _add_conditions(collector, edit, test)
     collector.add_prompt(f"probes/{name}", question, answers, **{**extra, **_labels(edit), **more})
+
+
+def _add_conditions(collector: BenchmarkCollector, edit: Edit, test: Test) -> dict[str, Any]:
+    """Add the conditions of a test as probes. Returns the columns of its questions.
+
+    A condition without an answer is met, as in the code of RippleEdits.
+    """
+    labels = {name: text for name, text in _labels(edit).items() if name != "relation"}
+    asked = []
+    for question, answers, _ in test.conditions:
+        key = edit.case, question
+        is_valid = key in collector.conditions or collector.add_prompt(
+            f"probes/{CONDITION}", question, answers, **labels
+        )
+        if is_valid:
+            collector.conditions.add(key)
+            asked.append(question)
+    return (
+        {"test": test.name}
+        | ({"test_rule": "all"} if test.needs_all else {})
+        | ({"conditions": asked} if asked else {})
+    )
 
 
 def _labels(edit: Edit) -> dict[str, str]:

@@ -22,6 +22,7 @@ from fki.sources.row_collector import DUPLICATE, RowCollector
 from fki.sources.row_spool import RowSpool
 
 SURROGATE = re.compile("[\ud800-\udfff]")  # which JSON can spell, and UTF-8 cannot
+PROBES = "probes"  # the value of --as that makes probe sets without a stream
 MERGED = "asked again with another answer; each of the answers counts"
 
 
@@ -103,7 +104,8 @@ class Benchmark:
                 f"{error!r}."
             ) from None
         collector.merge_rows()
-        if not collector.tables["stream"]:
+        tables = collector.tables.values() if form == PROBES else [collector.tables["stream"]]
+        if not any(tables):
             raise collector.no_rows_error()
         license = self.dataset.license
         origins = [
@@ -138,6 +140,7 @@ class BenchmarkCollector(RowCollector):
     form: str = ""
     place: str = ""  # the name of the folder in errors
     used: list[Path] = field(default_factory=list)
+    conditions: set[tuple[str, str]] = field(default_factory=set)  # added: cases and questions
 
     def find_files(
         self, *patterns: str, needed: bool = True, first: bool = False, hint: str = ""

@@ -6,8 +6,8 @@ prompt or fact, and no probe may require an answer that a kept edit changes.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from fki.core.normalization import normalize_text
@@ -28,6 +28,14 @@ class Inferred(NamedTuple):
     kind: str = ""  # of the inference
 
 
+class Test(NamedTuple):
+    """What a question of a test counts with."""
+
+    name: str
+    needs_all: bool  # do all questions of the test have to be answered?
+    conditions: tuple[Inferred, ...]  # that the model answers before the edit
+
+
 @dataclass(frozen=True, slots=True)
 class Edit:
     """An edit of a benchmark, with its own probes."""
@@ -46,6 +54,8 @@ class Edit:
     portability: tuple[Inferred, ...] = ()  # what follows from it
     multi_hop: tuple[Inferred, ...] = ()  # what follows from it and other facts
     date: str = ""  # "": that of the dataset
+    tests: Mapping[tuple[str, str], Test] = field(default_factory=dict)
+    """By probe set and question."""
 
 
 def fold_text(text: str) -> str:

@@ -2,29 +2,33 @@
 
 An entry of `popular.json`, `random.json` or `recent.json` has an `edit` ({"prompt", a statement;
 "relation"; in two of the files "previous_fact" or "original_fact", another statement}) and tests by
-criterion, each a list of `test_queries` ({"prompt", "answers": [{"value", "aliases"}]}).
+criterion, each a list of `test_queries` ({"prompt", "answers": [{"value", "aliases"}]}), with
+`test_condition` (OR, AND) and `condition_queries` in the same form.
 
 The target is the end of the statement that differs from the previous one; without a previous one,
 the words after its last " is " or " are ".
 
-Checked against `src/benchmark.py` and the README of edenbiran/RippleEdits (a4ebe41, 117e617).
+Checked against `benchmark.py`, `testcase.py`, `testrunner.py` and `queryexecutor.py` in `src`, and
+the README, of edenbiran/RippleEdits (a4ebe41, 21182d1, 117e617).
 """
 
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from fki.core.probe_sets import CONDITION
 from fki.data.known_datasets import KNOWN_DATASETS
 from fki.data.row_files import read_table
 from fki.sources.benchmarks.add_edits import RULE, add_edits, usable_edits
 from fki.sources.benchmarks.base import Benchmark, BenchmarkCollector, text_at, value_at
-from fki.sources.benchmarks.consistent_edits import Edit, Inferred
+from fki.sources.benchmarks.consistent_edits import Edit, Inferred, Test
 from fki.sources.benchmarks.knowedit import flat_texts
 
 VERB = re.compile(r"\s(?:is|are)\s")
 FOLLOWS = ("Logical_Generalization", "Subject_Aliasing")  # criteria, as the authors name them
 COMBINES = ("Compositionality_I", "Compositionality_II")
 STAYS = ("Relation_Specificity", "Relation_Specifity", "Forgetfulness")
+TABLES = {"portability": FOLLOWS, "multi_hop": COMBINES, "locality": STAYS}
 
 
 def read_rippleedits(collector: BenchmarkCollector) -> None:
@@ -43,8 +47,9 @@ def read_rippleedits(collector: BenchmarkCollector) -> None:
         "`portability` has Logical_Generalization and Subject_Aliasing, `multi_hop` "
         "Compositionality_I and II, `locality` Relation_Specificity and Forgetfulness; the "
         "`relation` of the first two is the criterion.",
-        "The authors count a test only if the model answers its condition queries before the edit; "
-        "here, all tests count.",
+        "`condition` has the condition queries. A test counts in `test_passed` only if the model "
+        "answers all of them before the edit, and passes as its `test_condition` says; other "
+        "scores count all tests.",
         RULE.format(fact="the same subject and relation"),
     ]
 
@@ -72,6 +77,12 @@ def _parse_entry(collector: BenchmarkCollector, row: dict[str, Any], case: str) 
         ),
         multi_hop=tuple(
             test for n in COMBINES for test in _iter_tests(collector, row, n, "multi_hop")
+        ),
+        tests=dict(
+            found
+            for table, names in TABLES.items()
+            for name in names
+            for found in _iter_conditions(collector, row, name, table, case)
         ),
     )
 
@@ -101,18 +112,39 @@ def _iter_tests(
     collector: BenchmarkCollector, row: dict[str, Any], name: str, table: str
 ) -> Iterator[Inferred]:
     """The queries of a criterion, each with all of its answers and their aliases."""
-    tests = row.get(name)
-    for test in tests if isinstance(tests, list) else ():
-        queries = value_at(test, "test_queries")
-        for query in queries if isinstance(queries, list) else ():
-            answers = value_at(query, "answers")
-            found = [
-                text
-                for answer in (answers if isinstance(answers, list) else ())
-                for key in ("value", "aliases")
-                for text in flat_texts(collector, f"probes/{table}", value_at(answer, key))
-            ]
-            yield Inferred(text_at(query, "prompt"), tuple(dict.fromkeys(found)), name)
+    for test in _as_list(row.get(name)):
+        for query in _as_list(value_at(test, "test_queries")):
+            yield _parse_query(collector, query, table, name)
+
+
+def _iter_conditions(
+    collector: BenchmarkCollector, row: dict[str, Any], name: str, table: str, case: str
+) -> Iterator[tuple[tuple[str, str], Test]]:
+    """The test of each query of a criterion; the first one of a query that occurs again is last."""
+    for number, test in reversed([*enumerate(_as_list(row.get(name)))]):
+        needed = _as_list(value_at(test, "condition_queries"))
+        found = Test(
+            f"{case}-{name}-{number}",
+            text_at(test, "test_condition").upper() == "AND",
+            tuple(_parse_query(collector, query, CONDITION, "") for query in needed),
+        )
+        for query in _as_list(value_at(test, "test_queries")):
+            yield (table, text_at(query, "prompt")), found
+
+
+def _parse_query(collector: BenchmarkCollector, query: Any, table: str, kind: str) -> Inferred:
+    """A query with all of its answers and their aliases."""
+    found = [
+        text
+        for answer in _as_list(value_at(query, "answers"))
+        for key in ("value", "aliases")
+        for text in flat_texts(collector, f"probes/{table}", value_at(answer, key))
+    ]
+    return Inferred(text_at(query, "prompt"), tuple(dict.fromkeys(found)), kind)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 RIPPLEEDITS = Benchmark(

@@ -6,6 +6,7 @@ columns of popQA.tsv as several readers list them.
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 from fki.core.types import OBJECT, SUBJECT
@@ -14,6 +15,7 @@ from fki.data.prompts import question_text
 from fki.data.row_files import read_table
 from fki.data.row_schema import default_wordings
 from fki.sources.benchmarks.base import (
+    PROBES,
     Benchmark,
     BenchmarkCollector,
     read_csv,
@@ -27,8 +29,19 @@ GOOGLE_RE = {  # relations of LAMA's Google-RE, missing in relations.jsonl
 }
 
 
+LAMA_PARTS = {  # folders of LAMA: the ends of the names of their probe sets
+    "trex": "trex",
+    "google_re": "google_re",
+    "conceptnet": "conceptnet",
+    "squad": "squad",
+}
+
+
 def read_lama(collector: BenchmarkCollector) -> None:
-    """LAMA (Petroni et al., 2019): T-REx and Google-RE as facts, the rest as masked text."""
+    """LAMA (Petroni et al., 2019): T-REx and Google-RE as facts, the rest as masked text.
+
+    With `--as probes`, its four parts are probe sets to keep, and there is no stream.
+    """
     for file in collector.find_files("relations.jsonl", needed=False):
         for row in read_table(file, require=["relation", "template"]):
             _add_template(collector, row)
@@ -37,7 +50,15 @@ def read_lama(collector: BenchmarkCollector) -> None:
         if file.name.casefold() == "relations.jsonl":
             continue
         for row in read_table(file, require=["obj_label"]):
-            found.add(_add_lama_row(collector, row))
+            found.add(_add_lama_row(collector, row, _lama_set(collector, file)))
+    if collector.form == PROBES:
+        collector.wordings.clear()
+        collector.notes.append(
+            "`lama_trex`, `lama_google_re`, `lama_conceptnet` and `lama_squad` are asked beside "
+            "another dataset: --set probes=lama. Nothing of them is trained on. Objects of one "
+            "subject and relation are correct answers of one probe; subjects are compared by label."
+        )
+        return
     for name in sorted(found & set(GOOGLE_RE)):
         collector.wordings[name] = {"label": name, "wordings": [GOOGLE_RE[name]]}
     collector.notes.append(
@@ -56,20 +77,42 @@ def _add_template(collector: BenchmarkCollector, row: dict[str, Any]) -> None:
         collector.drop("relations", f"a template without {SUBJECT} and one {OBJECT}")
 
 
-def _add_lama_row(collector: BenchmarkCollector, row: dict[str, Any]) -> str:
-    """Add a fact or a masked sentence. Returns the relation of a fact."""
+def _lama_set(collector: BenchmarkCollector, file: Path) -> str:
+    """The probe set of a file, by the part of LAMA that its folder is; `lama` for any other."""
+    folders = {part.casefold() for part in file.relative_to(collector.folder).parts[:-1]}
+    found = next((name for part, name in LAMA_PARTS.items() if part in folders), "")
+    return f"probes/lama_{found}" if found else "probes/lama"
+
+
+def _add_lama_row(collector: BenchmarkCollector, row: dict[str, Any], probe_set: str) -> str:
+    """Add a fact or a masked sentence, to the stream or as a probe. Returns the relation of a
+    fact."""
+    is_probe = collector.form == PROBES
+    table = probe_set if is_probe else "stream"
     relation = text_at(row, "predicate_id") or text_at(row, "pred").rpartition("/")[2]
     name, subject = relation.replace("_", " "), text_at(row, "sub_label")
     object = text_at(row, "obj_label")
     if subject and relation:
-        collector.add_fact("stream", subject, name, object, start=collector.date)
+        if is_probe:
+            question = question_text(_lama_wording(collector, name), subject)
+            collector.add_prompt(table, question, object, relation=name, subject=subject)
+        else:
+            collector.add_fact(table, subject, name, object, start=collector.date)
         return name
-    masked = " ".join(collector.texts("stream", row.get("masked_sentences")))
+    masked = " ".join(collector.texts(table, row.get("masked_sentences")))
     if subject and not masked:
-        collector.drop("stream", "a fact without a relation (predicate_id or pred)")
+        collector.drop(table, "a fact without a relation (predicate_id or pred)")
     else:
-        collector.add_masked("stream", masked, "[MASK]", object, date=collector.date)
+        labels = {"relation": name} if name else {}
+        more = labels if is_probe else {"date": collector.date}
+        collector.add_masked(table, masked, "[MASK]", object, **more)
     return ""
+
+
+def _lama_wording(collector: BenchmarkCollector, relation: str) -> str:
+    """The authors' template of a relation, or the standard wording."""
+    own = collector.wordings.get(relation, {}).get("wordings", [])
+    return next(iter(own), "") or GOOGLE_RE.get(relation) or default_wordings(relation)[0]
 
 
 def read_popqa(collector: BenchmarkCollector) -> None:
@@ -133,6 +176,7 @@ LAMA = Benchmark(
     "CC BY-NC 4.0, LICENSE of its repository",
     "2019-09-01",
     read_lama,
+    forms=("stream", PROBES),
 )
 POPQA = Benchmark(
     KNOWN_DATASETS["popqa"],

@@ -63,6 +63,7 @@ def test_the_criteria_are_probe_sets(tmp_path: Path) -> None:
         for table, rows in draft.tables.items()
         if table.startswith("probes/")
     }
+    assert all(row["test"] for row in draft.tables["probes/locality"])
     assert sets == {
         "probes/locality": [
             ("The sea of Aland is", ["Styx", "Styx."], "HEAD"),
@@ -79,3 +80,32 @@ def test_the_criteria_are_probe_sets(tmp_path: Path) -> None:
     }
     [stream] = draft.tables["stream"]
     assert (stream["prompt"], stream["target"], stream["case_id"]) == (HEAD, ["Zed"], "popular-0")
+
+
+def test_condition_queries_are_probes_and_a_test_has_its_rule(tmp_path: Path) -> None:
+    wife, land = ("The wife of Zed is", "Eve"), ("Zed lives in", "Aland")
+    [needed] = queries(wife)
+    both = queries(("The wife of the head of Aland is", "Eve"))[0]
+    both["test_queries"] += queries(("The head of Aland is married to", "Eve"))[0]["test_queries"]
+    both |= {"test_condition": "AND", "condition_queries": needed["test_queries"]}
+    [alone] = queries(("Zed leads", "Aland"))
+    conditions = [*queries(wife)[0]["test_queries"], *queries(land)[0]["test_queries"]]
+    unanswered = {"prompt": "Is it so?", "answers": []}
+    alone |= {"test_condition": "OR", "condition_queries": [*conditions, unanswered]}
+    entry = {
+        "edit": {"prompt": f"{HEAD} Zed.", "subject_id": "Q1", "relation": "HEAD"},
+        "Compositionality_I": [both],
+        "Logical_Generalization": [alone],
+    }
+    (tmp_path / "popular.json").write_text(json.dumps([entry]), encoding="utf-8")
+    draft = BENCHMARKS["rippleedits"].draft(tmp_path, "")
+    hops = [*draft.tables["probes/multi_hop"]]
+    assert [row["test"] for row in hops] == ["popular-0-Compositionality_I-0"] * 2
+    assert all((row["test_rule"], row["conditions"]) == ("all", [wife[0]]) for row in hops)
+    [row] = draft.tables["probes/portability"]
+    assert "test_rule" not in row and row["conditions"] == [wife[0], land[0]]
+    found = [(row["prompt"], row["answers"][0]) for row in draft.tables["probes/condition"]]
+    assert found == [land, wife] or found == [wife, land]
+    assert {row["case_id"] for row in draft.tables["probes/condition"]} == {"popular-0"}
+    reason = "probes/condition: an empty prompt, answer or text"
+    assert draft.dropped == {reason: 1}  # it is met, as for the authors

@@ -12,6 +12,7 @@ from fki.sources.benchmarks.registry import BENCHMARKS
 from fki.sources.dataset_writer import DatasetDraft
 
 MERGED = "asked again with another answer; each of the answers counts"
+BIRTH = {"relation": "P19"}
 BORN = {"predicate_id": "P19", "sub_label": "Ann", "obj_label": "Rome"}
 
 
@@ -83,3 +84,62 @@ def test_questions_by_popularity_are_a_probe_set_for_each_power_of_ten(tmp_path:
     assert "1,000 to 9,999 monthly page views" in draft.notes[-1]
     like = find_like("paraphrase_views_4")
     assert like is not None and like.name == "paraphrase"
+
+
+def test_lama_as_probes_is_a_set_for_each_of_its_parts_and_no_stream(tmp_path: Path) -> None:
+    template = {"relation": "P19", "template": "[X] was born in [Y] .", "label": "place of birth"}
+    birth = {"pred": "/people/person/place_of_birth", "sub_label": "Cy", "obj_label": "Oslo"}
+    eat = {"masked_sentences": ["You eat [MASK]."], "obj_label": "bread", "pred": "AtLocation"}
+    squad = {"masked_sentences": ["Ann met [MASK]."], "obj_label": "Bo"}
+    files = {
+        "relations": [template],
+        "TREx/P19": [BORN, BORN | {"obj_label": "Oslo"}, BORN | {"sub_label": "Bo"}],
+        "TREx/P99": [BORN | {"predicate_id": "P99"}],
+        "Google_RE/place_of_birth_test": [birth],
+        "ConceptNet/test": [eat],
+        "Squad/test": [squad],
+        "own": [squad],
+    }
+    for name, rows in files.items():
+        (tmp_path / f"{name}.jsonl").parent.mkdir(exist_ok=True)
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    draft = BENCHMARKS["lama"].draft(tmp_path, "", form="probes")
+    found = {name: [*rows] for name, rows in draft.tables.items() if any(rows)}
+    assert found == {
+        "probes/lama_trex": [
+            {
+                "prompt": "Ann was born in ___.",
+                "answers": ["Rome", "Oslo"],
+                **BIRTH,
+                "subject": "Ann",
+            },
+            {"prompt": "Bo was born in ___.", "answers": ["Rome"], **BIRTH, "subject": "Bo"},
+            {
+                "prompt": "The P99 of Ann is ___.",
+                "answers": ["Rome"],
+                "relation": "P99",
+                "subject": "Ann",
+            },
+        ],
+        "probes/lama_google_re": [
+            {
+                "prompt": "Cy was born in ___.",
+                "answers": ["Oslo"],
+                "relation": "place of birth",
+                "subject": "Cy",
+            }
+        ],
+        "probes/lama_conceptnet": [
+            {"prompt": "You eat ___.", "answers": ["bread"], "relation": "AtLocation"}
+        ],
+        "probes/lama_squad": [{"prompt": "Ann met ___.", "answers": ["Bo"]}],
+        "probes/lama": [{"prompt": "Ann met ___.", "answers": ["Bo"]}],
+    }
+    assert not draft.wordings and "Nothing of them is trained on" in draft.notes[0]
+    assert draft.dropped == {f"probes/lama_trex: {MERGED}": 1}
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "test.jsonl").write_text(json.dumps(squad | {"obj_label": ""}), encoding="utf-8")
+    with pytest.raises(DataError, match="no usable row"):
+        BENCHMARKS["lama"].draft(empty, "", form="probes")
