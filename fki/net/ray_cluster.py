@@ -193,7 +193,8 @@ def run_command(words: Sequence[str], folder: str, environment: Mapping[str, str
     if code == Interrupted.exit_code:
         raise Interrupted("The command was stopped; it can be resumed.")
     if code < 0:
-        raise FkiError(f"The command was killed by signal {-code}; memory may have run out.")
+        cause = "; memory may have run out" if -code == signal.SIGKILL else ""
+        raise FkiError(f"The command was killed by signal {-code}{cause}.")
     if code:
         lines = shown.strip().splitlines()[-LAST_LINES:]
         raise ERRORS.get(code, FkiError)("\n".join(lines).removeprefix("Error: "))
