@@ -88,20 +88,29 @@ def download(*words: str) -> list[str]:
 
 
 @pytest.fixture
-def start(home: Path, environment: dict[str, str]) -> Callable[..., subprocess.Popen[str]]:
+def start(
+    home: Path, environment: dict[str, str]
+) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start a command of fki, on a cluster if its address is given."""
+    started: list[subprocess.Popen[str]] = []
 
     def start_command(words: list[str], address: str = "") -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "fki", *words],
-            cwd=home,
-            env=environment | {"RAY_ADDRESS": address},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "fki", *words],
+                cwd=home,
+                env=environment | {"RAY_ADDRESS": address},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
         )
+        return started[-1]
 
-    return start_command
+    yield start_command
+    for command in started:  # of a test that failed
+        command.kill()
+        command.communicate()
 
 
 def finish(command: subprocess.Popen[str]) -> str:
@@ -117,7 +126,7 @@ def kill_a_worker(option: str, is_working: Callable[[int], bool]) -> int:
         option: of the command, with the value PART/PARTS.
         is_working: whether the command of a part is in the middle of its work.
     """
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300  # seconds; a busy machine starts a command in a minute
     while time.monotonic() < end:
         for process in Path("/proc").glob("[0-9]*/cmdline"):
             try:
