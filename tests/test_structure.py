@@ -160,9 +160,9 @@ def uses_the_network(source: str) -> bool:
     return bool(named | {name.split(".")[0] for name in brought} & NETWORK)
 
 
-def test_one_module_alone_uses_the_network() -> None:
+def test_one_module_alone_uses_the_network_and_one_a_cluster() -> None:
     found = [file for file in SOURCES if uses_the_network(file.read_text(encoding="utf-8"))]
-    assert found == [FKI / "net" / "http.py"]
+    assert found == [FKI / "net" / "http.py", FKI / "net" / "ray_cluster.py"]
 
 
 @pytest.mark.parametrize(
@@ -326,6 +326,10 @@ REASONS = {  # modules without a test file of their name: the file that tests th
         "all benchmarks through the command",
     ),
     "sources/build": ("sources/test_place_dataset.py", "builds what is placed"),
+    "sources/wikidata/ray_shards": (
+        "commands/test_download_dump.py",
+        "the command with a cluster in its place",
+    ),
     "testing/case": ("testing/test_contract.py", "the case that each promise takes"),
     "testing/toy_decoders": ("testing/test_contract.py", "the models of the contract"),
     "testing/toy_models": ("testing/test_contract.py", "the models of the contract"),

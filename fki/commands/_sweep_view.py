@@ -25,7 +25,7 @@ from fki.core.types import Step
 
 if TYPE_CHECKING:
     from fki.commands._options import RunRequest
-    from fki.config.sweep import SweepCell
+    from fki.config.sweep import SweepCell, SweepPlan
     from fki.training.sweep import Event, Progress, Sweep
 
 PLANNED = ("runs", "optimizer steps", "time")
@@ -51,16 +51,10 @@ def train_sweep(
         upload: called after each checkpoint.
     """
     from fki.training.signals import handle_signals
-    from fki.training.sweep import Sweep
 
     cells = request.plan_sweep()
-    own = cells.partition(part)
-    sweep = Sweep(cells, own, track=track)
-    if on:
-        from fki.training.ray_sweep import RaySweep
-
-        sweep = RaySweep(cells, own, track=track, address=on, command=request.to_command())
-    sweep.on_saved = upload
+    sweep = _make_sweep(cells, cells.partition(part), on, request.to_command())
+    sweep.track, sweep.on_saved = track, upload
     with show.busy(f"checking all runs of {cells.folder} before the first one starts"):
         notes = sweep.check()
     show.notes(notes)
@@ -71,6 +65,19 @@ def train_sweep(
     with handle_signals() as sweep.requests:
         _show_events(sweep, show)
     _show_results(sweep, show)
+
+
+def _make_sweep(
+    cells: "SweepPlan", own_cells: "Sequence[SweepCell]", on: str, command: Sequence[str]
+) -> "Sweep":
+    """The sweep of some cells, here or on a cluster."""
+    if on:
+        from fki.training.ray_sweep import RaySweep
+
+        return RaySweep(cells, own_cells, address=on, command=command)
+    from fki.training.sweep import Sweep
+
+    return Sweep(cells, own_cells)
 
 
 def show_sweep_plan(request: "RunRequest", show: Show) -> None:

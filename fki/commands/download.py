@@ -99,6 +99,17 @@ def download(
         str, _option("Another SPARQL service with Wikidata's data.", QUERY_SERVICE, "URL")
     ] = "",
     shard: Annotated[str, _option("Read only this part of the dump.", DUMP, "1/8")] = "",
+    on: Annotated[
+        str,
+        _option(
+            "Read all parts of the dump on a Ray cluster: ray, or ray://HOST:10001.",
+            DUMP,
+            "CLUSTER",
+        ),
+    ] = "",
+    shards: Annotated[
+        int, _option("With --on: the number of parts. Default: its cores.", DUMP, "N", min=0)
+    ] = 0,
     wiki: Annotated[
         str, _option("Which Wikipedia. Default: simplewiki.", WIKIPEDIA, "enwiki")
     ] = "",
@@ -184,6 +195,8 @@ def download(
         "facts": facts,
         "wiki": wiki,
         "shard": shard,
+        "on": on,
+        "shards": shards,
         "workers": workers,
         "contact": contact,
         "endpoint": endpoint,

@@ -97,11 +97,11 @@ def train(
 def _check_cluster(on: str, request: "RunRequest", partition: str) -> None:
     """Raises ConfigError if --on names no cluster, or there is nothing to distribute."""
     from fki.core.errors import ConfigError
+    from fki.net.ray_cluster import check_address
 
     if not on:
         return
-    if on != "ray" and not on.startswith("ray://"):
-        raise ConfigError(f"--on must be ray or ray://HOST:PORT, not '{on}'.")
+    check_address(on)
     if not request.is_sweep or partition:
         raise ConfigError(
             "--on distributes the runs of a sweep, without --partition.",

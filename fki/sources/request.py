@@ -14,12 +14,20 @@ from fki.core.types import Version
 from fki.net.downloads import FileProgress
 from fki.net.http import CONTACT_VARIABLE
 from fki.net.hub import HUB_PREFIX
+from fki.net.ray_cluster import LOCAL, check_address
 from fki.sources.wikidata.statements import Window
 
 R = TypeVar("R", bound="DownloadRequest")
 W = TypeVar("W", bound="WindowRequest")
 
-NOT_RECORDED = ("shard", "workers", "contact", "mirror")  # these do not change the result
+NOT_RECORDED = (
+    "shard",
+    "on",
+    "shards",
+    "workers",
+    "contact",
+    "mirror",
+)  # these do not change the result
 FIRST_YEAR = 2  # of a window: facts of the year before it are looked up too
 WINDOW_VERSIONS: tuple[Version, ...] = ("month", "quarter")
 
@@ -173,7 +181,24 @@ class DumpRequest(WindowRequest):
     reads_places: ClassVar[bool] = True
 
     shard: str = ""
+    on: str = ""
+    shards: int = 0
     workers: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for options that exclude each other."""
+        if self.on:
+            check_address(self.on)
+        if self.on and self.shard:
+            raise ConfigError(
+                "--on reads all shards on a cluster; --shard reads one of them here.",
+                hint="Leave one of them out. --shards N sets the number of shards.",
+            )
+        if self.shards and not self.on:
+            raise ConfigError(
+                "--shards is a number of tasks on a cluster.",
+                hint=f"Add --on {LOCAL}, or read one shard here: --shard 1/{self.shards}",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,9 +75,7 @@ def estimate_run(config: Config) -> RunEstimate:
     uses = _estimate_usage(ready, largest)
     total, trainable = load.count_parameters(ready.model)
     optimizer = ready.method.optimizer_bytes(ready.model).memory
-    peak, states = measure_peak(ready, largest, rows - 1), _encoder_cache_bytes(ready)
-    if peak is not None and ready.accelerator.device.type == "cpu":
-        peak += states  # pages of a mapped file count as memory of the process
+    states = _encoder_cache_bytes(ready)
     seconds = set_up + _estimate_seconds(ready, probes, sum(used.steps for used in uses))
     minutes = round(seconds / 60, 2)
     return RunEstimate(
@@ -99,7 +97,7 @@ def estimate_run(config: Config) -> RunEstimate:
         + 4 * trainable * (1 + ready.trainer.answers_itself)
         + optimizer
         + ready.method.copied_bytes(ready.model),
-        peak=peak,
+        peak=_measure_peak(ready, largest, rows - 1, states),
         disk=peak_run_bytes(ready),
         precision=_precision(ready),
         precision_trial=ready.precision.trial.describe() if ready.precision.trial else "",
@@ -111,6 +109,28 @@ def estimate_run(config: Config) -> RunEstimate:
         notes=ready.method.notes(max((used.steps for used in uses), default=0)),
         input_notes=ready.input_notes,
     )
+
+
+def measure_process_memory(config: Config) -> int | None:
+    """The peak memory of a run on a CPU in bytes, by the trial of `estimate_run`.
+
+    Returns None on a GPU, and if the system does not report it. Raises FkiError as `estimate_run`.
+    """
+    ready = session.build_session(config)
+    if ready.accelerator.device.type != "cpu":
+        return None
+    largest = LargestBatches(ready.trainer.batcher)
+    _estimate_usage(ready, largest)
+    row = 0 if config.check_validation else len(ready.phases)
+    return _measure_peak(ready, largest, row, _encoder_cache_bytes(ready))
+
+
+def _measure_peak(ready: Session, largest: LargestBatches, row: int, states: int) -> int | None:
+    """The peak memory in bytes, with the encoder cache's states where a process maps them."""
+    peak = measure_peak(ready, largest, row)
+    if peak is not None and ready.accelerator.device.type == "cpu":
+        peak += states  # pages of a mapped file count as memory of the process
+    return peak
 
 
 def _estimate_usage(ready: Session, largest: LargestBatches) -> list[BudgetUsage]:

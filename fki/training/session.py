@@ -5,6 +5,7 @@ all answers, the method's options and the weights that the run starts from.
 """
 
 import gc
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -331,8 +332,8 @@ def startup_notes(
     precision: Precision,
     limit: StreamLimit | None = None,
 ) -> list[str]:
-    """Messages before the start: start weights, a limited stream, slow bf16, and `ngpu` against
-    processes."""
+    """Messages before the start: start weights, a limited stream, slow bf16, `ngpu` against
+    processes, and restarts that may hang."""
     notes, world, trial = [], accelerator.num_processes, precision.trial
     if config.continue_from:
         notes.append(
@@ -354,7 +355,22 @@ def startup_notes(
         )
     if config.sharding != "none" and world == 1:
         notes.append(f"sharding = '{config.sharding}' has no effect with one process.")
+    if _restarts_share_store():
+        notes.append(
+            "After a restart by torch's launcher, processes may wait for killed ones. Start the "
+            "launcher with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1."
+        )
     return notes
+
+
+def _restarts_share_store() -> bool:
+    """Whether torch's launcher restarts processes, and keeps their addresses for the next ones.
+
+    torch 2.13 has one key of each rank for all attempts (`rendezvous._create_c10d_store`): a new
+    process that reads it before the other has written it connects to a killed one.
+    """
+    restarts = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")
+    return restarts != "0" and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
 
 def _launch_command(processes: int) -> str:

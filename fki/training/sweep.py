@@ -100,13 +100,24 @@ class Sweep:
         return [name for name, progress in self.progress.items() if progress.status == status]
 
     def events(self) -> Generator[CellEvent, None, None]:
-        """Run every unfinished cell; yield each event with its cell.
+        """Yield the cells that are done, then run the others; yield each event with its cell.
 
-        After a failed cell the next one starts. A cell that another process runs is skipped, and
-        tried once more at the end. Raises Interrupted after a signal. If several processes run a
-        cell together, an error ends the sweep: the other processes could not leave that cell.
+        After a failed cell the next one starts. Raises Interrupted after a signal.
         """
-        yield from self._run_all(self.own_cells)
+        done = self.with_status("done")
+        yield from (
+            (cell, self.progress[cell.name]) for cell in self.own_cells if cell.name in done
+        )
+        yield from self.run_cells([cell for cell in self.own_cells if cell.name not in done])
+
+    def run_cells(self, cells: Iterable[SweepCell]) -> Generator[CellEvent, None, None]:
+        """Run unfinished cells one after the other.
+
+        A cell that another process runs is skipped, and tried once more at the end. If several
+        processes run a cell together, an error ends the sweep: the other processes could not leave
+        that cell.
+        """
+        yield from self._run_all(cells)
         yield from self._run_all(
             [cell for cell in self.own_cells if self.progress[cell.name].status == "elsewhere"]
         )
@@ -126,7 +137,7 @@ class Sweep:
                 _mark_failed(self.progress[cell.name], error)
             session.free_memory()
             after = self.progress[cell.name]
-            if after.status != before or before == "done":
+            if after.status != before:
                 yield cell, after
 
     def _run(self, cell: SweepCell) -> Generator[CellEvent, None, None]:

@@ -3,7 +3,8 @@
 import bz2
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ import pytest
 
 pytest.importorskip("pyoxigraph")
 pytest.importorskip("msgspec")
+from fki.core.errors import DataError
+from fki.core.paths import data_home
 from fki.data import open_dataset
+from fki.net.ray_cluster import ClusterTask, Ended
+from fki.sources.wikidata import ray_shards
 from tests.support.sparql_server import NONE, UNKNOWN, World, sparql
 
 Fki = Callable[..., Any]
@@ -138,6 +143,72 @@ def test_shards_have_the_dataset_of_the_whole_dump(
         assert rows(folder, stem) == rows(Path("whole"), stem)
     trained = fki("train", "--dataset", "wiki-2025-Q4", "--version", "month", *short, "--json")
     assert trained.code == 0, trained.err
+
+
+class LocalCluster:
+    """Runs the commands of its tasks here, but those of broken shards."""
+
+    def __init__(self, fki: Fki) -> None:
+        self.fki = fki
+        self.broken: set[str] = set()
+        self.done: list[str] = []
+
+    def total(self, resource: str) -> int:
+        return {"CPU": 7}[resource]
+
+    def run(self, tasks: Mapping[str, ClusterTask]) -> Iterator[Ended]:
+        yield {}
+        for name, task in tasks.items():
+            assert task.cores == int(task.words[task.words.index("--workers") + 1])
+            if name in self.broken:
+                yield {name: DataError("the dump is damaged")}
+                continue
+            self.done.append(name)
+            assert self.fki(*task.words).code == 0
+            yield {name: None}
+
+
+@pytest.fixture
+def cluster(fki: Fki, monkeypatch: pytest.MonkeyPatch) -> LocalCluster:
+    it = LocalCluster(fki)
+
+    @contextmanager
+    def connect(address: str) -> Iterator[LocalCluster]:
+        assert address == "ray"
+        yield it
+
+    monkeypatch.setattr(ray_shards, "connect", connect)
+    monkeypatch.setattr("fki.sources.wikidata.dump_pieces.BZIP2_PIECE_BYTES", 500)
+    return it
+
+
+def test_a_cluster_reads_the_shards_that_are_missing(
+    fki: Fki, dump: Path, cluster: LocalCluster
+) -> None:
+    read = (*DUMP, dump, *WINDOW, "--on", "ray", "--workers", "2", "--output", "there")
+    cluster.broken = {"2/3"}
+    failed = fki(*read)
+    assert failed.code == 3 and "1 of 3 shards failed. 2/3: the dump is damaged" in failed.words
+    other = fki(*read, "--shards", "5")
+    assert other.code == 2 and "has shards of 3, not of 5" in other.words
+    cluster.broken = set()
+    resumed = fki(*read)
+    assert resumed.code == 0, resumed.err
+    assert cluster.done == ["1/3", "3/3", "2/3"] and "shards: 3" in resumed.words
+    assert not list((data_home() / "downloads").glob("*-shards"))
+    assert fki(*DUMP, dump, *WINDOW, "--output", "here").code == 0
+    for stem in ("stream", "base", "invariant"):
+        assert rows(Path("there"), stem) == rows(Path("here"), stem)
+    there, here = (open_dataset.read_manifest(Path(place)) for place in ("there", "here"))
+    assert there["command"] == here["command"]
+
+
+def test_shards_on_another_disk_are_an_error(
+    fki: Fki, dump: Path, cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "run", lambda tasks: (dict.fromkeys(tasks) for _ in range(1)))
+    read = fki(*DUMP, dump, *WINDOW, "--on", "ray", "--shards", "2")
+    assert read.code == 3 and "Set FKI_HOME to a folder on a storage" in read.words
 
 
 @pytest.mark.parametrize(

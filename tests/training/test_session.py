@@ -23,6 +23,18 @@ def test_slow_bf16_is_reported(accelerator: Accelerator) -> None:
     assert session.startup_notes(Config(), accelerator, Precision("no")) == []
 
 
+def test_restarts_that_may_hang_are_reported(
+    accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variables are those that torch's launcher sets."""
+    for restarts, shares, notes in (("3", "True", 1), ("3", "False", 0), ("0", "True", 0)):
+        monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", restarts)
+        monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", shares)
+        found = session.startup_notes(Config(), accelerator, Precision("no"))
+        assert len(found) == notes
+        assert all("TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1" in note for note in found)
+
+
 @pytest.mark.parametrize(("wordings", "notes"), [(1, 0), (2, 0), (4, 1)])
 def test_questions_with_fewer_wordings_than_configured_are_counted(
     wordings: int, notes: int, resolved: Callable[..., Any], dataset: Path, tmp_path: Path

@@ -4,8 +4,9 @@ claims.jsonl   one subject a line, with the claims that affect the window
 labels.tsv     the English label of every item, looked up when all shards are merged
 shard.json     the dump, window, relations, share, counts, and the digest of each file
 
-The folder appears under its name when it is complete. A dump is identified by its size and a sample
-of its bytes, since reading all of them takes as long as the work itself.
+The folder appears under its name when it is complete; until then, a folder beside it has the files
+and `bytes_read`, from which other processes show the progress. A dump is identified by its size and
+a sample of its bytes, since reading all of them takes as long as the work itself.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -45,6 +46,7 @@ from fki.sources.wikidata.statements import (
 )
 
 MANIFEST, CLAIMS, LABELS = "shard.json", "claims.jsonl", "labels.tsv"
+BYTES_READ = "bytes_read"
 FORMAT = 2  # of a shard
 SAMPLE_COUNT, SAMPLE_BYTES = 16, 64 * 2**10  # of a dump's fingerprint
 RENAMED_REASONS = {  # in shards of fki 0.1
@@ -119,7 +121,13 @@ def write_shard(
             return _reuse_shard(folder, identity, scope, index)
         fresh = scratch / "shard"
         fresh.mkdir()
-        contents = _write_files(fresh, dump, scope, index, workers, on_progress)
+
+        def report(progress: FileProgress) -> None:
+            (scratch / BYTES_READ).write_text(str(progress.done), encoding="ascii")
+            if on_progress:
+                on_progress(progress)
+
+        contents = _write_files(fresh, dump, scope, index, workers, report)
         write_json(fresh / MANIFEST, _describe_shard(identity, scope, index) | contents)
         os.replace(fresh, folder)
     return open_shard(folder, is_checked=False)
@@ -131,7 +139,7 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
 
     Leftovers of a killed process are removed too. Raises FkiError if it cannot be written.
     """
-    scratch = folder.with_name(f".{folder.name}.fki")
+    scratch = _scratch_of(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{scratch}.lock"):
@@ -146,6 +154,17 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
             f"Cannot write {folder}: {getattr(error, 'strerror', None) or error}.",
             hint="Free disk space or give another folder, then run the same command again.",
         ) from None
+
+
+def _scratch_of(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.fki")
+
+
+def count_bytes_read(folder: Path) -> int:
+    """The compressed bytes before the place in the dump that an unfinished shard has reached."""
+    with suppress(OSError, ValueError):  # not begun; read while it is written
+        return int((_scratch_of(folder) / BYTES_READ).read_text(encoding="ascii"))
+    return 0
 
 
 def dump_fingerprint(dump: Path) -> str:
@@ -166,7 +185,7 @@ def _write_files(
     scope: Scope,
     index: ShardIndex,
     workers: int,
-    on_progress: OnProgress | None,
+    on_progress: OnProgress,
 ) -> dict[str, Any]:
     """Write the files of a shard. Returns the manifest's entries about them."""
     from fki.sources.wikidata.dump_workers import MAX_BROKEN_LINES, read_pieces
@@ -185,8 +204,7 @@ def _write_files(
             counts.update(result.counts)
             dropped.update(result.dropped)
             broken = [*broken, *result.broken][:MAX_BROKEN_LINES]
-            if on_progress:
-                on_progress(FileProgress(dump.name, result.end_byte, size, None))
+            on_progress(FileProgress(dump.name, result.end_byte, size, None))
     if index.total == 1:
         check_complete(dump.name, counts, dropped)
     for name in (CLAIMS, LABELS):

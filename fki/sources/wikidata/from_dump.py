@@ -12,8 +12,9 @@ from fki.net.resolve_source import resolve_place
 from fki.sources.dataset_writer import DatasetDraft
 from fki.sources.request import DumpRequest, ProgressReporter
 from fki.sources.wikidata.dataset import build_draft
-from fki.sources.wikidata.dump_shard import ShardIndex, open_shard, write_shard
-from fki.sources.wikidata.merge_shards import open_subjects
+from fki.sources.wikidata.dump_shard import ShardIndex, dump_fingerprint, open_shard, write_shard
+from fki.sources.wikidata.merge_shards import open_subjects, work_name
+from fki.sources.wikidata.ray_shards import open_shards
 from fki.sources.wikidata.relations import select_relations
 from fki.sources.wikidata.scope import Scope
 
@@ -41,20 +42,41 @@ def open_draft(request: DumpRequest, progress: ProgressReporter) -> Iterator[Dat
     complete = _complete_request(request)
     relations = select_relations(complete.relations or "all")
     scope = Scope.from_relations(complete.window(), relations)
-    places = [resolve_place(place, progress.report_file) for place in request.places]
-    with open_subjects(
-        places,
-        data_home() / "downloads",
-        scope,
-        workers=request.workers or DEFAULT_WORKERS,
-        on_progress=progress.report_file,
-    ) as subjects:
+    work = data_home() / "downloads"
+    with (
+        _open_places(complete, work, scope, progress) as places,
+        open_subjects(
+            places,
+            work,
+            scope,
+            workers=request.workers or DEFAULT_WORKERS,
+            on_progress=progress.report_file,
+        ) as subjects,
+    ):
         draft = build_draft(
             subjects, relations, complete.window(), complete, subjects.source, subjects.dropped
         )
         draft.command = request.command
         draft.notes += [f"Unreadable line: {line}" for line in subjects.broken]
         yield draft
+
+
+@contextmanager
+def _open_places(
+    request: DumpRequest, work: Path, scope: Scope, progress: ProgressReporter
+) -> Iterator[list[Path]]:
+    """The dump or the shards of a request; with --on, the shards that a cluster writes."""
+    places = [resolve_place(place, progress.report_file) for place in request.places]
+    if not request.on:
+        yield places
+        return
+    if len(places) > 1 or places[0].is_dir():
+        raise ConfigError(
+            "--on reads one dump; shards that exist are merged here.", hint="Leave --on out."
+        )
+    folder = work / f"{work_name(dump_fingerprint(places[0]), scope)}-shards"
+    with open_shards(places[0], folder, request, progress) as shards:
+        yield shards
 
 
 def build_shard(request: DumpRequest, output: str, progress: ProgressReporter) -> Path:

@@ -95,16 +95,16 @@ def open_subjects(
             hint="Run: fki download wiki FILE --from dump",
         )
     else:
-        own = [work / _work_name(dump_fingerprint(places[0]), scope)]
+        own = [work / work_name(dump_fingerprint(places[0]), scope)]
         shards = [write_shard(places[0], own[0], scope, workers=workers, on_progress=on_progress)]
-    name = _work_name(shards[0].dump["identity"], shards[0].scope)
+    name = work_name(shards[0].dump["identity"], shards[0].scope)
     with scratch_folder(work / f"{name}-joined") as scratch:
         yield merge_shards(shards, scratch)
     for folder in own:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _work_name(identity: str, scope: Scope) -> str:
+def work_name(identity: str, scope: Scope) -> str:
     """The folder name for a dump and a scope."""
     key = [FORMAT, identity, *map(str, scope.window), *sorted(scope.update_rules.items())]
     return "dump-" + hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
