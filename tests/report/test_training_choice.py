@@ -1,7 +1,6 @@
 """The cells and lines of "Should I train at all?"."""
 
-from fki.comparison.training_choice import Option, TrainingChoice
-from fki.comparison.types import Cost
+from fki.comparison.types import Cost, Option, TrainingChoice
 from fki.report.training_choice import (
     CHOICE_COSTS,
     choice_costs,
