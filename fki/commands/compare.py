@@ -177,8 +177,9 @@ def _show_choice(choice: "TrainingChoice", show: Show) -> None:
     show.out.print()
     show.table(choice_table(choice))
     show.out.print(describe_choice(choice), style="dim")
-    for line in describe_missing(choice):
-        show.out.print(line, style="dim", soft_wrap=True)
+    for sentence, command in describe_missing(choice):
+        show.out.print(sentence, style="dim")
+        show.out.print(f"  {command}", style="dim", soft_wrap=True)
 
 
 def _show_rest(comparison: "Comparison", show: Show, *, is_wide: bool) -> None:

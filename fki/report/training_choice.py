@@ -52,9 +52,9 @@ def describe_choice(choice: TrainingChoice) -> str:
     )
 
 
-def describe_missing(choice: TrainingChoice) -> list[str]:
-    """A line for each bound that is missing, with the command that adds it."""
+def describe_missing(choice: TrainingChoice) -> list[tuple[str, str]]:
+    """A sentence for each bound that is missing, and the command that adds it."""
     return [
-        f"Without {method} ({PURPOSES[method]}). Add it: {command}"
+        (f"Without {method} ({PURPOSES[method]}). Add it:", command)
         for method, command in choice.missing.items()
     ]
