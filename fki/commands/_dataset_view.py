@@ -13,15 +13,18 @@ from fki.core.calendar import ALL
 from fki.core.errors import DataError
 from fki.core.formatting import format_command, format_number
 from fki.core.probe_sets import describe as describe_set
-from fki.core.types import Version
+from fki.core.types import PromptFormat, Version
 
 if TYPE_CHECKING:
+    from fki.config.schema import Config
     from fki.core.types import ProbeSet, Stream
     from fki.net.downloads import FileProgress
 
-PRESET = "t5_recadam"  # of the suggested command
+METHOD = "recadam"  # of the suggested command
+PRESET = f"t5_{METHOD}"
 MAX_QUOTED = 80  # characters of an answer in a note
 SHOWN_QUESTIONS = 10  # of a checked dataset
+READ_AS: PromptFormat = "sentinel"  # the questions of a checked dataset
 VERSIONS: tuple[Version, ...] = ("day", "month", "quarter")  # shown; others cut the same facts
 
 
@@ -67,9 +70,11 @@ def verify_all(show: Show) -> None:
         raise DataError("\n".join(faults), hint="Move altered datasets away and download again.")
 
 
-def check_folder(folder: Path, show: Show) -> None:
+def check_folder(folder: Path, model: str | None, show: Show) -> None:
     """Check a dataset folder: rows, periods, probes, manifest and card. Show what is unusual.
 
+    Args:
+        model: whose input and output the texts must fit; None for that of the settings.
     Raises DataError if there is a fault.
     """
     from fki.data import open_dataset
@@ -80,7 +85,7 @@ def check_folder(folder: Path, show: Show) -> None:
     path = str(folder.resolve())
     if has_probes_alone(folder):
         return _check_probes(folder, faults, show)
-    streams = [open_dataset.open_stream(path, version, "sentinel") for version in VERSIONS]
+    streams = [open_dataset.open_stream(path, version, READ_AS) for version in VERSIONS]
     describe(streams, show)
     for finding in inspect_folder(folder, streams):
         show.note(f"Note: {finding}.")
@@ -95,7 +100,7 @@ def check_folder(folder: Path, show: Show) -> None:
     show_questions(streams[-1].probe_sets, show)
     show.data(folder=str(folder), ok=True)
     show.note(f"{folder}: no faults found.")
-    suggest_training(str(folder), streams, show)
+    suggest_training(str(folder), streams, show, model)
 
 
 def _check_probes(folder: Path, faults: list[str], show: Show) -> None:
@@ -152,22 +157,29 @@ def shorten(text: str) -> str:
     return text if len(text) <= MAX_QUOTED else f"{text[: MAX_QUOTED - 1]}…"
 
 
-def suggest_training(dataset: str, streams: "list[Stream]", show: Show) -> None:
-    """Show a command that trains on a dataset, with an `output_length` that its answers need.
+def suggest_training(
+    dataset: str, streams: "list[Stream]", show: Show, model: str | None = None
+) -> None:
+    """Show a command that trains on a dataset, with the lengths that its texts need.
 
     Args:
         streams: of the dataset, in each version.
+        model: the model to train; None for that of the settings.
     """
+    from fki.config.model_family import general_preset
     from fki.config.presets import read_layers
     from fki.config.resolve import resolve_without_imports
     from fki.core import registry
-    from fki.data.answer_length import find_longest_answer
+    from fki.data.open_dataset import open_stream
+    from fki.data.text_lengths import find_longest_answer
 
     stream = streams[-1]
     version = stream.version if stream.is_dated else ALL
-    layers = read_layers([PRESET], os.environ, [], {})
+    preset = PRESET if model is None else f"{general_preset(model)}_{METHOD}"
+    layers = read_layers([preset], os.environ, [], {"model": model})
     config = resolve_without_imports(layers, options_of=registry.options_of).config
-    command = ["fki", "train", "--preset", PRESET, "--version", version]
+    command = ["fki", "train", "--preset", preset, "--version", version]
+    command += ["--model", model] if model is not None else []
     command += ["--dataset", dataset] if dataset != config.dataset else []
     longest, answer = find_longest_answer(stream, config.model, config.prompt_format)
     if longest > config.output_length:
@@ -175,7 +187,31 @@ def suggest_training(dataset: str, streams: "list[Stream]", show: Show) -> None:
         text = f"The longest answer exceeds output_length = {config.output_length} tokens; it has"
         show.note(f"Note: {text} {longest}: '{answer[:MAX_QUOTED]}'.")
         show.data(finding="long_answer", text=text, count=longest, examples=[answer])
+    if config.prompt_format != READ_AS:
+        stream = open_stream(dataset, stream.version, config.prompt_format)
+    command += _fit_questions(stream, config, show)
     show.next_commands(format_command(*command))
+
+
+def _fit_questions(stream: "Stream", config: "Config", show: Show) -> list[str]:
+    """Report the questions that exceed `input_length`, and return the option that keeps them."""
+    from fki.data.text_lengths import find_long_questions
+
+    limit = config.input_length
+    found = find_long_questions(stream, config.model, config.prompt_format, limit)
+    if found is None:
+        show.note(
+            f"Note: the tokenizer of {config.model} is not on this machine, so the lengths of the "
+            "questions are not checked; fki plan checks them."
+        )
+        return []
+    if not found.total:
+        return []
+    text = f"Questions that exceed input_length = {limit} tokens of {config.model} and are cut"
+    first = shorten(found.examples[0])
+    show.note(f"Note: {text}: {found.total:,}; the longest has {found.longest}; '{first}'.")
+    show.data(finding="long_questions", text=text, count=found.total, examples=[*found.examples])
+    return ["--set", f"input_length={found.longest}"]
 
 
 def describe(streams: "list[Stream]", show: Show) -> None:

@@ -28,8 +28,7 @@ def fetch(text: str, show: Show, *, leave_out: str = "") -> str:
         return text
     folder.local.parent.mkdir(parents=True, exist_ok=True)
     with show.busy(f"copying {folder.address}"), FileLock(folder.local.parent / ".lock"):
-        # another process may have copied it meanwhile
-        found = type(folder)(folder.address, folder.local).pull(leave_out=leave_out)
+        found = folder.pull(leave_out=leave_out)
     if not found:
         raise FkiError(f"There is nothing at {folder.address}.")
     return str(folder.local)

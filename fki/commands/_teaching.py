@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from fki.commands._options import RunRequest
     from fki.training.session import Session
 
-ON = ("true", "1", "yes", "on", "t", "y")
-
 
 def with_taught_base(request: "RunRequest", show: Show) -> "RunRequest":
     """The request with the taught model in place of its own, where `teach_base` is set."""
@@ -49,5 +47,10 @@ def with_taught_base(request: "RunRequest", show: Show) -> "RunRequest":
 
 def _is_requested(request: "RunRequest") -> bool:
     """Does the last layer that states `teach_base` turn it on?"""
+    from pydantic import TypeAdapter, ValidationError
+
     stated = [layer.values for layer in request.read_layers() if "teach_base" in layer.values]
-    return bool(stated) and str(stated[-1]["teach_base"]).lower() in ON
+    try:
+        return bool(stated) and TypeAdapter(bool).validate_python(stated[-1]["teach_base"])
+    except ValidationError:
+        return False  # the run's own check names it with all other faults

@@ -24,8 +24,7 @@ from fki.commands._remote import fetch
 from fki.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fki.comparison.training_choice import TrainingChoice
-    from fki.comparison.types import Comparison, Group
+    from fki.comparison.types import Comparison, Group, TrainingChoice
 
 NAMED = 8  # skipped runs that are named without --wide
 
@@ -88,7 +87,7 @@ def compare(
     model and protocol match; otherwise the differences are listed.
     """
     from fki.comparison.compare import compare as compare_runs
-    from fki.comparison.training_choice import find_training_choice
+    from fki.report.recommendation import describe_recommendation
 
     forms = [
         name for name, on in (("csv", as_csv), ("latex", as_latex), ("markdown", as_markdown)) if on
@@ -113,17 +112,17 @@ def compare(
     for number, group in enumerate(() if forms else comparison.groups):
         if number:
             show.out.print()
-        choice = find_training_choice(group)
-        _show_advice(group, choice, show)
+        if advice := describe_recommendation(group):
+            show.findings([("Which one to take", " ".join(advice))])
         _show(group, show, sort=sort, is_wide=wide)
-        if choice:
-            _show_choice(choice, show)
+        if group.choice:
+            _show_choice(group.choice, show)
         for row in iter_arm_rows(group):
             show.data(**row)
-        if choice:
-            show.data(**choice_row(group, choice))
+        if group.choice:
+            show.data(**choice_row(group, group.choice))
         if group.recommendation:
-            show.data(**recommendation_row(group, choice))
+            show.data(**recommendation_row(group, advice))
     _show_rest(comparison, show, is_wide=wide)
     _write_files(comparison, html, figures, show)
 
@@ -158,14 +157,6 @@ def _write_files(
         show.note(f"{len(saved)} figures: {figures}")
 
 
-def _show_advice(group: "Group", choice: "TrainingChoice | None", show: Show) -> None:
-    """Show which arm to take, before any table."""
-    from fki.report.recommendation import describe_recommendation
-
-    if sentences := describe_recommendation(group, choice):
-        show.findings([("Which one to take", " ".join(sentences))])
-
-
 def _show(group: "Group", show: Show, *, sort: str, is_wide: bool) -> None:
     """Show one group: its arms, and their differences to the baseline."""
     for warning in group.warnings:
@@ -187,8 +178,9 @@ def _show_choice(choice: "TrainingChoice", show: Show) -> None:
     show.out.print()
     show.table(choice_table(choice))
     show.out.print(describe_choice(choice), style="dim")
-    for line in describe_missing(choice):
-        show.out.print(line, style="dim", soft_wrap=True)
+    for sentence, command in describe_missing(choice):
+        show.out.print(sentence, style="dim")
+        show.out.print(f"  {command}", style="dim", soft_wrap=True)
 
 
 def _show_rest(comparison: "Comparison", show: Show, *, is_wide: bool) -> None:

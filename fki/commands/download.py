@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fki.commands._completion import complete_dataset
+from fki.commands._completion import complete_dataset, complete_model
 from fki.commands._console import Show
 from fki.commands._dataset_view import (
     VERSIONS,
@@ -159,6 +159,17 @@ def download(
             "--check", help="Check a dataset folder.", metavar="FOLDER", rich_help_panel=CHECKS
         ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="With --check: the model whose input and output the texts must fit. Default: "
+            "t5-mini.",
+            metavar="MODEL",
+            show_default=False,
+            rich_help_panel=CHECKS,
+            autocompletion=complete_model,
+        ),
+    ] = None,
     verify: Annotated[
         bool,
         typer.Option("--verify", help="Check all downloaded datasets.", rich_help_panel=CHECKS),
@@ -171,7 +182,7 @@ def download(
     if verify:
         return verify_all(show)
     if check_ is not None:
-        return check_folder(expand_path(check_), show)
+        return check_folder(expand_path(check_), model, show)
     if name is None:
         raise ConfigError(
             "No dataset given.", hint="Run: fki download wiki   or: fki download --list"

@@ -29,6 +29,7 @@ from fki.comparison.bootstrap_metrics import (
 )
 from fki.comparison.identical_runs import drop_identical_runs
 from fki.comparison.recommendation import recommend
+from fki.comparison.training_choice import find_training_choice
 from fki.comparison.types import Arm, Comparison, Difference, Group, Verdict
 from fki.core.calendar import ALL
 from fki.core.edit_version import describe_periods
@@ -209,7 +210,7 @@ class _GroupBuilder:
         ]
         self.warnings += _describe_undefined(self.requested, arms)
         first = next(iter(self.arms.values()))[0]
-        return Group(
+        group = Group(
             title=_title(first.info),
             rows=max((run.outcomes.rows for run in self.resampled.values()), key=len),
             arms=tuple(arms),
@@ -220,6 +221,7 @@ class _GroupBuilder:
             settings=differing_settings({n: runs[0].settings for n, runs in self.arms.items()}),
             warnings=tuple(self._warnings(forced)),
         )
+        return replace(group, choice=find_training_choice(group))
 
     def _baseline(self, requested: str) -> str:
         if len(self.arms) < 2:

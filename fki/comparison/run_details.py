@@ -54,6 +54,14 @@ class PeriodChange:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenAnswer:
+    """What the model answered."""
+
+    text: str
+    is_right: bool
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerChange:
     """A probe with its right answers, and those of the model at three moments."""
 
@@ -62,9 +70,9 @@ class AnswerChange:
     period: str
     question: str
     answers: tuple[str, ...]
-    before: str | None
-    learned: str | None
-    after: str | None
+    before: GivenAnswer | None
+    learned: GivenAnswer | None
+    after: GivenAnswer | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,21 +222,21 @@ def _examples(
         turns = in_turns(of_kind, lambda key: (key[0], probes[key].get("relation")))
         chosen |= dict.fromkeys(in_turns(turns, lambda key: key[0])[:shown], kind)
     resets = resets_weights(run)
-    texts = _texts(run, chosen)
+    given = _read_answers(run, chosen)
     for key, kind in chosen.items():
         cell = scored[key].cell
         learned = _learned_row(outcomes, cell)
         last = learned if resets and learned else len(outcomes.rows) - 1
         of_rows = (0, learned, last)
-        said = [None if t is None else texts.get((*key, outcomes.rows[t])) for t in of_rows]
+        moments = [None if t is None else given.get((*key, outcomes.rows[t])) for t in of_rows]
         answers = tuple(map(str, probes[key]["answers"]))
-        yield AnswerChange(kind, key[0], cell.period, str(probes[key]["source"]), answers, *said)
+        yield AnswerChange(kind, key[0], cell.period, str(probes[key]["source"]), answers, *moments)
 
 
-def _texts(run: Run, keys: Collection[Key]) -> dict[tuple[str, str, str], str]:
+def _read_answers(run: Run, keys: Collection[Key]) -> dict[tuple[str, str, str], GivenAnswer]:
     """The answers to these probes by probe set, id and row."""
     return {
-        (*_key(row), str(row["after"])): str(row.get("text", ""))
+        (*_key(row), str(row["after"])): GivenAnswer(str(row.get("text", "")), bool(row["em"]))
         for row in run.read_lines(SAMPLES)
         if _key(row) in keys
     }

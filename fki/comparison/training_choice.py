@@ -1,13 +1,11 @@
 """Should a model be trained at all? The untouched model, retrieval, the best trained arm and joint
 training side by side: exact match after the stream, and the cost per period and per question."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from statistics import fmean
 
 from fki.comparison.recommendation import final_probe_sets
-from fki.comparison.types import Arm, Cost, Estimate, Group
+from fki.comparison.types import Arm, Group, Option, TrainingChoice
 from fki.config.model_family import DECODER, ENCODER_DECODER
 from fki.config.schema import Config, evaluation_settings
 from fki.core import registry
@@ -18,31 +16,6 @@ JOINT, RETRIEVAL = "joint", "retrieval"
 FLAGS = {"model": "--model", "dataset": "--dataset", "dataset_version": "--version"}
 # Other values of these give the same probes and, up to rounding, the same answers.
 NOT_STATED = ("eval_batch_size", "eval_batch_tokens")
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One answer to the question: a model that is left as it is, searched, or trained."""
-
-    label: str
-    arm: str  # its name; "" for the untouched model
-    em: Mapping[str, Estimate]  # by probe set: exact match (%) after the stream
-    cost: Cost | None  # None for the untouched model, whose questions are not timed apart
-
-    @property
-    def mean(self) -> float | None:
-        """The mean over the probe sets; None where one is undefined."""
-        values = [estimate.value for estimate in self.em.values() if estimate.value is not None]
-        return fmean(values) if values and len(values) == len(self.em) else None
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingChoice:
-    """The options of a group, and the command for each bound that is missing."""
-
-    probe_sets: tuple[str, ...]
-    options: tuple[Option, ...]
-    missing: Mapping[str, str]  # a method: the command that adds it
 
 
 def find_training_choice(group: Group) -> TrainingChoice | None:
@@ -86,12 +59,21 @@ def _best(option: Option, count: int) -> Option:
 
 def _command(arm: Arm, method: str) -> str:
     """The command of a run of this method that can be compared with the arm."""
-    folder = Path(arm.runs[0])
-    output = folder.with_name(f"{method}-s{arm.seeds[0]}")
+    output = _new_folder(Path(arm.runs[0]).with_name(f"{method}-s{arm.seeds[0]}"))
     seed = ("--seed", str(arm.seeds[0])) if arm.seeds[0] else ()
     options = [*_stated_settings(arm), *seed, "--output-dir", str(output)]
     preset = DECODER if arm.settings.get("prompt_format") in CAUSAL_FORMATS else ENCODER_DECODER
     return format_command("fki", "train", "--preset", preset, "--method", method, *options)
+
+
+def _new_folder(folder: Path) -> Path:
+    """The folder, or one with a number if it exists."""
+    number = 2
+    found = folder
+    while found.exists():
+        found = folder.with_name(f"{folder.name}-{number}")
+        number += 1
+    return found
 
 
 def _stated_settings(arm: Arm) -> Iterator[str]:

@@ -5,6 +5,7 @@ An arm is a set of runs that differ only in their seed. Percentages are 0 to 100
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any, Literal
 
 from fki.metrics.registry import Metric
@@ -102,6 +103,31 @@ class Recommendation:
 
 
 @dataclass(frozen=True, slots=True)
+class Option:
+    """One answer to the question: a model that is left as it is, searched, or trained."""
+
+    label: str
+    arm: str  # its name; "" for the untouched model
+    em: Mapping[str, Estimate]  # by probe set: exact match (%) after the stream
+    cost: Cost | None  # None for the untouched model, whose questions are not timed apart
+
+    @property
+    def mean(self) -> float | None:
+        """The mean over the probe sets; None where one is undefined."""
+        values = [estimate.value for estimate in self.em.values() if estimate.value is not None]
+        return fmean(values) if values and len(values) == len(self.em) else None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingChoice:
+    """The options of a group, and the command for each bound that is missing."""
+
+    probe_sets: tuple[str, ...]
+    options: tuple[Option, ...]
+    missing: Mapping[str, str]  # a method: the command that adds it
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """Arms that can be compared: same base model, probes and protocol."""
 
@@ -112,6 +138,7 @@ class Group:
     baseline: str  # an arm's name; "" for none
     differences: tuple[Difference, ...] = ()
     recommendation: Recommendation | None = None  # None for fewer than two trained arms
+    choice: TrainingChoice | None = None  # None where no arm has gone through a stream
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # key: arm: value
     warnings: tuple[str, ...] = ()  # for every output, such as that the comparison was forced
 

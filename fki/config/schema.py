@@ -353,8 +353,14 @@ def describe_setting(key: str, options_of_table: Callable[[str], type[BaseModel]
         options_of_table: the class of the options of a method's table.
     """
     table, _, name = key.rpartition(".")
-    model = Config if not table else TABLES.get(table) or options_of_table(table)
-    return model.model_fields[name].description or ""
+    return model_of_table(table, options_of_table).model_fields[name].description or ""
+
+
+def model_of_table(
+    table: str, options_of_table: Callable[[str], type[BaseModel]]
+) -> type[BaseModel]:
+    """The class of the settings in a table; "" is that of all other settings."""
+    return Config if not table else TABLES.get(table) or options_of_table(table)
 
 
 def to_dict(config: Config) -> dict[str, Any]:

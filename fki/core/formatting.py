@@ -8,6 +8,7 @@ from os import PathLike
 UNDEFINED = "-"
 
 MAX_QUOTED = 80  # characters of a text in a message
+MOST_NAMED = 4  # names in a sentence
 
 
 def format_number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
@@ -56,6 +57,14 @@ def format_list(names: Sequence[str]) -> str:
     if len(names) < 2:
         return "".join(names)
     return f"{f'{comma} '.join(names[:-1])} and {names[-1]}"
+
+
+def format_some(names: Sequence[str]) -> str:
+    """The same of many names: the first ones, and the number of the others."""
+    if len(names) <= MOST_NAMED:
+        return format_list(names)
+    shown = MOST_NAMED - 1
+    return format_list([*names[:shown], f"{len(names) - shown} others"])
 
 
 def format_command(*words: str | PathLike[str]) -> str:

@@ -162,6 +162,13 @@ def _open_stream(dataset: str, version: str, prompt: PromptFormat, wordings: int
         _check_downloaded(dataset, folder)
         verify_dataset(folder)
         return read_folder(folder, version, prompt, name=dataset, wordings=wordings)
+    if folder.is_file():
+        raise DataError(
+            f"Dataset '{dataset}' is a file, not a folder.",
+            hint="Import it: "
+            + format_command("fki", "download", "NAME", "--from", folder)
+            + " --columns subject=COLUMN,relation=COLUMN,object=COLUMN,date=COLUMN",
+        )
     if not folder.is_dir():
         raise DataError(
             f"Dataset '{dataset}' not found: it is neither a known name "

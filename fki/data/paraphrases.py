@@ -81,7 +81,7 @@ class Paraphrases:
     def _report(self, line: int, fault: str) -> None:
         if (line, fault) not in self._found:
             self._found.add((line, fault))
-            self.problems.append(f"{self.file}:{line}: {fault}")
+            self.problems.add(self.file, line, fault)
 
     def _find_fault(self, wording: str, fact: Fact) -> str:
         """Why a wording must not be taught for a fact, or ""."""

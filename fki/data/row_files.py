@@ -28,11 +28,14 @@ from fki.core.decompress import (
     read_errors,
 )
 from fki.core.errors import DataError
+from fki.core.formatting import format_command
 from fki.core.git_lfs import refuse_pointer
 from fki.data import spreadsheet
 
 T = TypeVar("T")
 UNCLOSED = "a quotation mark is not closed, so the rest of the file is one cell"
+AS_UTF8 = "; save the file as UTF-8 (in Excel: CSV UTF-8)"
+ROW_COLUMNS = frozenset(("subject", "prompt", "text", "input"))  # a row has one of them
 UNREADABLE = object()  # a cell whose value Python cannot hold
 Cells = dict[str, Any]
 ROW_SUFFIXES = (".jsonl", ".csv", spreadsheet.SUFFIX)  # of a dataset folder
@@ -51,22 +54,45 @@ class Row(NamedTuple):
 
 
 class RowProblems:
-    """The faulty rows of a dataset: their number, and the first of them as text."""
+    """The faulty rows of a dataset: their number, and the first kinds, each with its first row.
+
+    The rows of a file that have the same fault are a kind.
+    """
 
     def __init__(self) -> None:
         self.count = 0
-        self.shown: list[str] = []
+        self._kinds: dict[tuple[str, str], list[int]] = {}  # file and fault: first row, rows
 
-    def append(self, problem: str) -> None:
-        """Add a fault."""
+    def add(self, file: Path, number: int, fault: str) -> None:
+        """Add a faulty row; its number is 0 where the whole file is faulty."""
         self.count += 1
-        if len(self.shown) < MAX_SHOWN:
-            self.shown.append(escape_controls(problem))
+        kind = str(file), fault
+        if kind in self._kinds:
+            self._kinds[kind][1] += 1
+        elif len(self._kinds) < MAX_SHOWN:
+            self._kinds[kind] = [number, 1]
 
     def extend(self, other: "RowProblems") -> None:
         """Add all faults of another file."""
         self.count += other.count
-        self.shown = [*self.shown, *other.shown][:MAX_SHOWN]
+        kinds = {**self._kinds, **other._kinds}
+        self._kinds = dict(islice(kinds.items(), MAX_SHOWN))
+
+    @property
+    def hidden(self) -> int:
+        """The faulty rows of further kinds."""
+        return self.count - sum(rows for _, rows in self._kinds.values())
+
+    @property
+    def shown(self) -> list[str]:
+        """A line for each kind."""
+        return [
+            escape_controls(
+                f"{file}{f':{number}:' if number else ''} {fault}"[:MAX_WIDTH]
+                + (f" ({rows:,} rows)" if rows > 1 else "")
+            )
+            for (file, fault), (number, rows) in self._kinds.items()
+        ]
 
 
 class TableError(DataError):
@@ -88,20 +114,20 @@ def parse_rows(file: Path, reader: Callable[[Row], T], problems: RowProblems) ->
             try:
                 yield reader(row)
             except ValueError as error:
-                problems.append(f"{row.file}:{row.number}: {error}")
+                problems.add(row.file, row.number, str(error))
     except UnicodeDecodeError:
         line, why = _locate_bad_byte(file)
-        problems.append(f"{file}:{line}: {why}")
+        problems.add(file, line, why)
     except (OSError, ValueError, csv.Error) as error:
-        problems.append(f"{file} cannot be read: {error}")
+        problems.add(file, 0, f"cannot be read: {error}")
 
 
 def raise_for_problems(problems: RowProblems, place: Path) -> None:
     """Raises DataError if there are problems: their number, and the first of them."""
     if not problems.count:
         return
-    shown = "\n".join(f"  {p[:MAX_WIDTH]}" for p in problems.shown)
-    more = f"\n  ... and {problems.count - MAX_SHOWN} more" if problems.count > MAX_SHOWN else ""
+    shown = "\n".join(f"  {line}" for line in problems.shown)
+    more = f"\n  ... and {problems.hidden:,} more" if problems.hidden else ""
     raise DataError(
         f"{problems.count} bad row{'s' * (problems.count > 1)} in {place}; "
         f"nothing was trained.\n{shown}{more}",
@@ -125,7 +151,7 @@ def _read_strictly(file: Path, problems: RowProblems) -> Iterator[Row]:
             try:
                 yield Row(file, number, parse_json_row(line))
             except ValueError as error:
-                problems.append(f"{file}:{number}: {error}")
+                problems.add(file, number, str(error))
 
 
 def _read_csv_strictly(file: Path, text: IO[str], problems: RowProblems) -> Iterator[Row]:
@@ -134,7 +160,7 @@ def _read_csv_strictly(file: Path, text: IO[str], problems: RowProblems) -> Iter
     lines, delimiter = _RowLines(chain([first], text)), _find_delimiter(first)
     reader = csv.reader(lines, delimiter=delimiter)
     header = _trim_cells(next(reader, []))
-    check_unique(header)
+    _check_header(file, header)
     lines.begin_row()
     for line in reader:
         lines.begin_row()
@@ -142,28 +168,41 @@ def _read_csv_strictly(file: Path, text: IO[str], problems: RowProblems) -> Iter
         if not cells:
             continue
         if len(cells) > len(header) or len(line) < len(header):
-            problems.append(f"{file}:{reader.line_num}: more or fewer cells than the header")
+            problems.add(file, reader.line_num, "more or fewer cells than the header")
             continue
         named = zip(header, cells, strict=False)  # the last cells may be empty
         yield Row(file, reader.line_num, {name: cell for name, cell in named if cell.strip()})
     if lines.ends_in_quotes(delimiter):
-        problems.append(f"{file}:{reader.line_num - len(lines.last) + 1}: {UNCLOSED}")
+        problems.add(file, reader.line_num - len(lines.last) + 1, UNCLOSED)
 
 
 def _read_sheet_strictly(file: Path, problems: RowProblems) -> Iterator[Row]:
     """The rows of an Excel file that have a cell with text; empty cells are left out."""
     rows = spreadsheet.iter_sheet(file)
     _, header = next(rows, (0, []))
-    check_unique(name for name in header if name)
+    _check_header(file, header)
     for number, cells in rows:
         unnamed = any(cell and not name for name, cell in zip_longest(header, cells, fillvalue=""))
         if unnamed:
-            problems.append(f"{file}:{number}: a cell in a column without a name")
+            problems.add(file, number, "a cell in a column without a name")
         elif error := spreadsheet.find_error(cells):
-            problems.append(f"{file}:{number}: a cell with Excel's error {error}")
+            problems.add(file, number, f"a cell with Excel's error {error}")
         else:
             named = zip(header, cells, strict=False)
             yield Row(file, number, {name: cell for name, cell in named if cell})
+
+
+def _check_header(file: Path, header: list[str]) -> None:
+    """Raises ValueError for a duplicate column, or if no row can be a fact, a prompt or a text."""
+    check_unique(name for name in header if name)
+    if header and not {*header} & ROW_COLUMNS:
+        columns = ", ".join(name for name in header if name)
+        raise ValueError(
+            f"it has no column subject, prompt or text; its columns are {columns}. Rename them, or "
+            "import the file: "
+            + format_command("fki", "download", "NAME", "--from", file)
+            + " --columns subject=COLUMN,relation=COLUMN,object=COLUMN,date=COLUMN"
+        )
 
 
 def _trim_cells(cells: list[str]) -> list[str]:
@@ -550,7 +589,8 @@ def _locate_bad_byte(file: Path) -> tuple[int, str]:
             try:
                 line.decode()
             except UnicodeDecodeError as error:
-                return number, f"this is not UTF-8 text: byte 0x{line[error.start]:02x}"
+                byte = f"byte 0x{line[error.start]:02x}"
+                return number, f"this is not UTF-8 text: {byte}{AS_UTF8}"
     return 1, "this is not UTF-8 text"  # the file has changed meanwhile
 
 

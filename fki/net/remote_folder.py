@@ -51,6 +51,9 @@ class RemoteFolder:
     copied: dict[str, Copied] = field(default_factory=dict)  # by name
 
     def __post_init__(self) -> None:
+        self._read_record()
+
+    def _read_record(self) -> None:
         with suppress(OSError, ValueError, TypeError):
             stored = json.loads(self.record.read_text(encoding="utf-8"))
             self.copied = {name: Copied(*values) for name, values in stored.items()}
@@ -78,6 +81,7 @@ class RemoteFolder:
         Raises:
             FkiError: the address cannot be read.
         """
+        self._read_record()  # another process may have copied it meanwhile
         store, root = self._open()
         try:
             found = store.find(root, detail=True) if store.exists(root) else {}

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from fki.comparison.breakdown import Breakdown
-from fki.comparison.training_choice import TrainingChoice, find_training_choice
 from fki.comparison.types import Arm, Comparison, Cost, Group
 from fki.core.formatting import UNDEFINED, format_count, format_duration, format_number
 from fki.metrics.registry import Metric
@@ -16,15 +15,16 @@ from fki.report.page_template import render
 from fki.report.pareto import draw_cost, draw_pareto
 from fki.report.recommendation import describe_recommendation
 from fki.report.table_formats import to_csv
-from fki.report.training_choice import CHOICE_COSTS, unit_costs
+from fki.report.tables import describe_adjustment
+from fki.report.training_choice import CHOICE_COSTS, format_tflop, unit_costs
 
 COST_HEADS = (
-    "trainable parameters",
+    "parameters",
     "steps",
     "tokens",
-    "training time",
-    "tokens per second",
-    "FLOP",
+    "time",
+    "tokens/s",
+    "TFLOP",
     "peak MiB",
     *CHOICE_COSTS,
 )
@@ -39,7 +39,6 @@ class Section(NamedTuple):
     details: Breakdown
     advice: list[str]
     findings: list[Finding]
-    choice: TrainingChoice | None
     pareto: str | None
     cost: str | None
     forest: str | None
@@ -73,6 +72,8 @@ def render_comparison(comparison: Comparison, details: Sequence[Breakdown] = ())
         tests=sorted({d.test for g in comparison.groups for d in g.differences if d.test}),
         common_n=common_n,
         costs=format_costs,
+        adjustment=describe_adjustment,
+        curves_caption=figures.describe_curves,
         cost_heads=COST_HEADS,
     )
 
@@ -82,7 +83,6 @@ def _section(anchor: str, group: Group, details: Breakdown) -> Section:
         title = f"{group.title}: {title}"
         return None if figure is None else svg.render_inline(figure, f"{anchor}-{name}", title)
 
-    choice = find_training_choice(group)
     maps = (
         drawn(draw_heatmap(group, arm), f"map-{place}", f"exact match of {arm.name} by period")
         for place, arm in enumerate(group.arms)
@@ -91,11 +91,10 @@ def _section(anchor: str, group: Group, details: Breakdown) -> Section:
         anchor,
         group,
         details,
-        describe_recommendation(group, choice),
+        describe_recommendation(group),
         [_finding(one) for one in findings.describe_findings(group)],
-        choice,
-        drawn(draw_pareto(group, choice), "front", "learning and keeping"),
-        drawn(draw_cost(group, choice), "cost", "right answers and cost"),
+        drawn(draw_pareto(group), "front", "learning and keeping"),
+        drawn(draw_cost(group), "cost", "right answers and cost"),
         drawn(figures.draw_forest(group), "forest", f"differences to {group.baseline}"),
         drawn(figures.draw_curves(group), "lines", "exact match over the stream"),
         [drawing for drawing in maps if drawing is not None],
@@ -117,7 +116,7 @@ def _contents(
             yield section.anchor, section.group.title, 1
         parts = {
             "advice": ("Which one to take", section.advice or section.findings),
-            "choice": ("Should I train at all?", section.choice),
+            "choice": ("Should I train at all?", section.group.choice),
             "scores": ("Scores", True),
             "pareto": ("Learning, keeping and cost", section.pareto or section.cost),
             "differences": (f"Differences to {section.group.baseline}", section.group.differences),
@@ -159,7 +158,7 @@ def format_costs(arm: Arm) -> list[str]:
         format_count(round(cost.tokens)),
         format_duration(cost.seconds),
         UNDEFINED if rate is None else format_number(rate, 0),
-        f"{cost.flops:.2e}" if cost.flops else UNDEFINED,
+        format_tflop(cost.flops or None),
         UNDEFINED if cost.peak_mib is None else f"{cost.peak_mib:,.0f}",
         *unit_costs(cost),
     ]

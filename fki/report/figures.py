@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fki.comparison.types import Arm, Difference, Group
-from fki.core.formatting import format_number, format_p_value
+from fki.core.formatting import format_list, format_number, format_p_value
+from fki.core.probe_sets import matrix_probe_sets
 from fki.metrics.registry import Metric
 from fki.report.metric_roles import format_interval, reach
 from fki.report.style import (
@@ -24,6 +25,8 @@ from fki.report.style import (
 
 LONGEST_TITLE = 17  # letters of a panel's title
 MOST_NAMED = 14  # rows in a tooltip
+TICK_LETTERS = 38  # of all names below a panel of curves
+MARKED = 25  # rows, up to which a curve has a mark at each
 
 
 @with_figure_style
@@ -113,13 +116,16 @@ def draw_curves(group: Group, most: int = 3) -> Figure | None:
         color, marker = series_style(number)
         values = [nan if value is None else value for value in arm.curves.get(name, ())]
         label = shorten_label(arm.name)
-        lines = panel.plot(values, color=color, marker=marker, markersize=4, label=label)
+        every = max(1, ceil(len(values) / MARKED))
+        lines = panel.plot(
+            values, color=color, marker=marker, markersize=4, markevery=every, label=label
+        )
         set_tooltip(lines, _describe_curve(label, name, group.rows, values))
     for panel, name in zip(panels.flat, sets, strict=False):
         panel.set_title(name)
         panel.set_ylim(-3, 103)
         panel.grid(True, axis="y")
-        set_row_ticks(panel, group.rows, 5)
+        set_row_ticks(panel, group.rows, min(5, TICK_LETTERS // max(map(len, group.rows))))
     for panel in panels.flat[len(sets) :]:
         panel.set_visible(False)
     if len(group.arms) > 1:
@@ -128,6 +134,25 @@ def draw_curves(group: Group, most: int = 3) -> Figure | None:
         figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), beside))
     figure.supylabel("exact match (EM), %", fontsize=9, color=SOFT)
     return figure
+
+
+def describe_curves(group: Group, mean: str = ", mean over seeds.") -> str:
+    """The caption of the curves: which probes each point is about."""
+    sets = list(dict.fromkeys(name for arm in group.arms for name in arm.curves))
+    learned = [name for name in matrix_probe_sets(sets) if name in sets]
+    kept = [name for name in sets if any(_has_base_row(arm, name) for arm in group.arms)]
+    others = [name for name in sets if name not in (*learned, *kept)]
+    parts = (
+        (kept, "all probes, before training (base) too"),
+        (learned, "those of all periods so far"),
+        (others, "those of the period just learned, at the last point of all periods"),
+    )
+    shown = "; ".join(f"{format_list(names)}: {text}" for names, text in parts if names)
+    return f"Exact match (EM) after each period by probe set{mean} Of {shown}."
+
+
+def _has_base_row(arm: Arm, name: str) -> bool:
+    return next(iter(arm.curves.get(name, ())), None) is not None
 
 
 def _describe_curve(arm: str, name: str, rows: Sequence[str], values: Sequence[float]) -> str:

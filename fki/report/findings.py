@@ -1,10 +1,12 @@
 """The findings of a group in sentences, no stronger than its statistics."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from fki.comparison.types import Difference, Estimate, Group
-from fki.core.formatting import format_list, format_number
+from fki.core import registry
+from fki.core.formatting import format_list, format_number, format_some
 from fki.metrics.registry import Metric, Role
 from fki.report.metric_roles import metric_of_role
 
@@ -36,7 +38,12 @@ ASPECTS = (
 
 
 def describe_findings(group: Group) -> list[Finding]:
-    """The best arm in learning, keeping and forgetting, and each arm against the baseline."""
+    """The best arm in learning, keeping and forgetting, and each arm against the baseline.
+
+    Bounds are left out: they do not compete. Retrieval, for example, forgets nothing because it
+    learns nothing.
+    """
+    group = _without_bounds(group)
     findings = []
     for aspect in ASPECTS:
         metric = metric_of_role(group, aspect.role)
@@ -44,6 +51,17 @@ def describe_findings(group: Group) -> list[Finding]:
             sentences = [*_best(group, metric, aspect), *_to_baseline(group, metric, aspect)]
             findings.append(Finding(aspect.topic, metric.label, " ".join(sentences)))
     return [finding for finding in findings if finding.text]
+
+
+def _without_bounds(group: Group) -> Group:
+    """The arms that compete; all where only bounds were run."""
+    bounds = registry.bound_names()
+    arms = tuple(arm for arm in group.arms if arm.method not in bounds)
+    if not arms:
+        return group
+    names = {arm.name for arm in arms}
+    differences = tuple(d for d in group.differences if d.arm in names)
+    return replace(group, arms=arms, differences=differences)
 
 
 def _best(group: Group, metric: Metric, aspect: Aspect) -> Iterator[str]:
@@ -59,7 +77,7 @@ def _best(group: Group, metric: Metric, aspect: Aspect) -> Iterator[str]:
     if not near:
         yield f"{name} {aspect.best}: {value}."
     else:
-        overlap = f"its interval overlaps with that of {format_list(near)}"
+        overlap = f"its interval overlaps with that of {format_some(near)}"
         yield f"{name} has the best mean, {value}, but {overlap}."
 
 
@@ -80,7 +98,7 @@ def _to_baseline(group: Group, metric: Metric, aspect: Aspect) -> Iterator[str]:
         yield f"Against {group.baseline}, {format_list(parts)}."
     others = [d.arm for d in rows if d.verdict == NO_EVIDENCE]
     if others:
-        yield f"There is {NO_EVIDENCE} from {group.baseline} for {format_list(others)}."
+        yield f"There is {NO_EVIDENCE} from {group.baseline} for {format_some(others)}."
 
 
 def _difference(difference: Difference, metric: Metric) -> str:

@@ -13,6 +13,7 @@ from fki.report.style import (
     HEAT,
     INK,
     LINE,
+    SOFT,
     set_row_ticks,
     set_tooltip,
     shorten_label,
@@ -22,6 +23,7 @@ from fki.report.style import (
 Cells = Sequence[tuple[int, int, float]]  # row t, column i, R[t][i], for learned periods
 
 ANNOTATED = 13  # periods, up to which each cell shows its number
+SCALE = (0, 25, 50, 75, 100)  # percent, whose shades a map without numbers explains
 DRAWN = 40  # periods, up to which each cell is a shape of its own
 
 
@@ -56,7 +58,29 @@ def draw_heatmap(group: Group, arm: Arm) -> Figure | None:
     axes.tick_params(length=0, labelsize=8.5)
     for spine in axes.spines.values():
         spine.set_visible(False)
+    if len(periods) > ANNOTATED:
+        _draw_scale(axes)
     return figure
+
+
+def _draw_scale(axes: Axes) -> None:
+    """The shades of some scores, in the empty corner."""
+    for place, value in enumerate(SCALE):
+        left = 0.5 + 0.09 * place
+        fill = to_rgba(HEAT, value / 100)
+        shade = Rectangle((left, 0.93), 0.09, 0.04, facecolor=fill, edgecolor=LINE, lw=0.4)
+        shade.set_transform(axes.transAxes)
+        axes.add_patch(shade)
+        axes.text(
+            left + 0.045,
+            0.91,
+            f"{value}%",
+            transform=axes.transAxes,
+            size=8,
+            color=SOFT,
+            ha="center",
+            va="top",
+        )
 
 
 def _shapes(axes: Axes, cells: Cells, periods: Sequence[str]) -> None:

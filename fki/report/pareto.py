@@ -6,10 +6,11 @@ from typing import NamedTuple, TypeAlias
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
-from fki.comparison.training_choice import JOINT, RETRIEVAL, TrainingChoice
+from fki.comparison.training_choice import JOINT, RETRIEVAL
 from fki.comparison.types import Arm, Estimate, Group
 from fki.core.formatting import format_list, format_number
 from fki.metrics.registry import Metric
@@ -34,11 +35,12 @@ LABEL_PLACES: list[
     for x, y in ((1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1))
 ]
 NEAR = 12  # points; a label farther than this has a line to its mark
+MOST_FAR = 0.34  # share of such labels, above which a legend is easier to read
 LEAST_SPAN = 2.0  # percentage points that an axis covers at least
 BOUNDS = (JOINT, RETRIEVAL)
 RATIOS = [digit * 10.0**power for power in range(-3, 6) for digit in (1, 1.2, 1.5, 2, 3, 5, 7)]
 LEAST_RATIO = 1.5  # of the ends of a logarithmic axis
-SIZE = (6.8, 4.6)  # inches
+SIZE = (5.8, 4.4)  # inches
 
 
 class Mark(NamedTuple):
@@ -63,7 +65,7 @@ class Bound(NamedTuple):
 
 
 @with_figure_style
-def draw_pareto(group: Group, choice: TrainingChoice | None = None) -> Figure | None:
+def draw_pareto(group: Group) -> Figure | None:
     """Learning against keeping of each arm, with intervals; None where no arm has both."""
     learned, kept = metric_of_role(group, "learned"), metric_of_role(group, "kept")
     if learned is None or kept is None:
@@ -76,7 +78,7 @@ def draw_pareto(group: Group, choice: TrainingChoice | None = None) -> Figure | 
         return None
     figure = Figure(figsize=SIZE)
     axes = figure.subplots()
-    bounds = [b for b in _bounds_of(choice, (kept.probe_set,)) if b.name != JOINT]
+    bounds = [b for b in _bounds_of(group, (kept.probe_set,)) if b.name != JOINT]
     _draw(axes, marks, [mark.point for mark in marks], bounds)
     axes.set_xlabel(_named(learned))
     axes.set_ylabel(_named(kept))
@@ -87,7 +89,7 @@ def draw_pareto(group: Group, choice: TrainingChoice | None = None) -> Figure | 
 
 
 @with_figure_style
-def draw_cost(group: Group, choice: TrainingChoice | None = None) -> Figure | None:
+def draw_cost(group: Group) -> Figure | None:
     """Right answers after the stream against the operations of training, relative to the baseline.
 
     The axis of operations is logarithmic. Lines are the untouched model, retrieval and joint
@@ -113,7 +115,7 @@ def draw_cost(group: Group, choice: TrainingChoice | None = None) -> Figure | No
     figure = Figure(figsize=SIZE)
     axes = figure.subplots()
     axes.set_xscale("log")
-    bounds = _bounds_of(choice, found.probe_sets) if found.probe_sets else []
+    bounds = _bounds_of(group, found.probe_sets) if found.probe_sets else []
     _draw(axes, marks, [(-mark.point[0], mark.point[1]) for mark in marks], bounds)
     low, high = axes.get_xlim()
     if high / low < LEAST_RATIO:
@@ -134,10 +136,10 @@ def _defined(marks: Iterable[Mark]) -> list[Mark]:
     return [mark for mark in marks if None not in (mark.x.value, mark.y.value)]
 
 
-def _bounds_of(choice: TrainingChoice | None, sets: Sequence[str]) -> list[Bound]:
+def _bounds_of(group: Group, sets: Sequence[str]) -> list[Bound]:
     """The untouched model, and the bounds that were run: their mean over these probe sets."""
     bounds = []
-    for option in choice.options if choice else ():
+    for option in group.choice.options if group.choice else ():
         values = [option.em[name].value for name in sets if name in option.em]
         known = [value for value in values if value is not None]
         if option.arm in ("", *BOUNDS) and known and len(known) == len(sets):
@@ -215,11 +217,16 @@ def _cross(axes: Axes, mark: Mark, *, is_best: bool) -> None:
 
 
 def _label(figure: Figure, axes: Axes, marks: Sequence[Mark]) -> None:
-    """Write each name near its mark, where it covers the fewest marks, lines and names."""
+    """Write each name near its mark, where it covers the fewest marks, lines and names.
+
+    If a name covers another one or leaves the axes, or if many stand far from their marks, a legend
+    below replaces them all.
+    """
     names = [shorten_label(mark.arm.name) for mark in marks]
     crosses: Crosses = [(mark.x, mark.y) for mark in marks]
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw_without_rendering()
+    notes, written, far = list[Annotation](), list[Bbox](), 0
     taken = [box for x, y in crosses for box in _covered(axes, x, y)]
     inside = axes.get_window_extent()
     for name, (x, y) in zip(names, crosses, strict=True):
@@ -235,13 +242,41 @@ def _label(figure: Figure, axes: Axes, marks: Sequence[Mark]) -> None:
 
         def count_clashes(place: Place, place_note: Callable[[Place], Bbox] = place_note) -> int:
             box = place_note(place)
-            is_out = Bbox.union([box, inside]).bounds != inside.bounds
-            return 100 * is_out + sum(box.overlaps(other) for other in taken)
+            return 100 * (not _contains(inside, box)) + sum(box.overlaps(other) for other in taken)
 
         best = min(LABEL_PLACES, key=count_clashes)
-        taken.append(place_note(best))
+        box = place_note(best)
+        is_far = max(map(abs, best[:2])) > NEAR
+        far += is_far
+        notes.append(note)
+        if (
+            far > MOST_FAR * len(marks)
+            or any(box.overlaps(other) for other in written)
+            or not _contains(inside, box)
+        ):
+            for other in notes:
+                other.remove()
+            _draw_legend(figure, marks)
+            return
+        written.append(box)
+        taken.append(box)
         if note.arrow_patch is not None:
-            note.arrow_patch.set_visible(max(map(abs, best[:2])) > NEAR)
+            note.arrow_patch.set_visible(is_far)
+
+
+def _contains(outer: Bbox, inner: Bbox) -> bool:
+    return bool(Bbox.union([outer, inner]).bounds == outer.bounds)
+
+
+def _draw_legend(figure: Figure, marks: Sequence[Mark]) -> None:
+    """The arms below the axes, in columns that their names leave room for."""
+    names = [shorten_label(mark.arm.name) for mark in marks]
+    handles = []
+    for mark in marks:
+        color, marker = series_style(mark.number)
+        handles.append(Line2D([], [], color=color, marker=marker, ls="none"))
+    beside = max(1, min(4, 80 // (max(map(len, names)) + 5)))
+    figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), beside))
 
 
 def _covered(axes: Axes, x: Estimate, y: Estimate) -> list[Bbox]:

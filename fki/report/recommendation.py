@@ -2,32 +2,27 @@
 
 from collections.abc import Iterator, Sequence
 
-from fki.comparison.training_choice import JOINT, TrainingChoice
+from fki.comparison.training_choice import JOINT
 from fki.comparison.types import Arm, Difference, Group, Recommendation
-from fki.core.formatting import format_list, format_number, format_p_value
+from fki.core.formatting import format_list, format_number, format_p_value, format_some
 from fki.metrics.power import MOST_SEEDS
 
-NAMED = 4  # arms in a sentence
 CHEAPER = 0.9  # share of the recommended arm's operations, below which an arm is cheaper
 
 
-def describe_recommendation(group: Group, choice: TrainingChoice | None = None) -> list[str]:
-    """The sentences about the arm to take; none for a group without a recommendation.
-
-    Args:
-        choice: adds a sentence on joint training, where the group has it.
-    """
+def describe_recommendation(group: Group) -> list[str]:
+    """The sentences about the arm to take; none for a group without a recommendation."""
     found = group.recommendation
     if found is None:
         return []
     sentences = [*_best(found), *_rivals(group, found)]
-    return [*sentences, *_joint(group, found, choice)]
+    return [*sentences, *_joint(group, found)]
 
 
 def _best(found: Recommendation) -> Iterator[str]:
-    score = found.scores[found.arm]
+    score, tied = found.scores[found.arm], _tied(found)
     ends = ""
-    if score.low is not None and score.high is not None:
+    if not tied and score.low is not None and score.high is not None:
         ends = f" (95% interval {format_number(score.low)} to {format_number(score.high)})"
     mean = f"{format_number(score.value)}%{ends}"
     verb = "answers" if _is_clear(found) else "answering"
@@ -36,8 +31,17 @@ def _best(found: Recommendation) -> Iterator[str]:
         what = f"{'has' if _is_clear(found) else 'with'} an edit score S of {mean}"
     if _is_clear(found):
         yield f"Take {found.arm}: after the stream it {what}."
+    elif tied:
+        arms = format_some([found.arm, *tied])
+        yield f"No arm is shown to be the best. {arms} have the highest mean, {what}."
     else:
         yield f"No arm is shown to be the best. {found.arm} has the highest mean, {what}."
+
+
+def _tied(found: Recommendation) -> list[str]:
+    """The other arms whose rounded mean is that of the recommended arm."""
+    means = {name: format_number(score.value) for name, score in found.scores.items()}
+    return [name for name in means if name != found.arm and means[name] == means[found.arm]]
 
 
 def _is_clear(found: Recommendation) -> bool:
@@ -51,8 +55,11 @@ def _rivals(group: Group, found: Recommendation) -> Iterator[str]:
     distance = f"{format_number(next_best.value)} points more than {next_best.baseline}{others}"
     unclear = [rival for rival in found.rivals if rival.verdict != "better"]
     if unclear:
-        whom = format_list(_some([rival.baseline for rival in unclear]))
-        yield f"That is {distance}, but there is no evidence that it is better than {whom}."
+        whom = format_some([rival.baseline for rival in unclear])
+        if _tied(found):
+            yield f"There is no evidence that {found.arm} is better than {whom}."
+        else:
+            yield f"That is {distance}, but there is no evidence that it is better than {whom}."
         yield from _more_seeds(unclear)
         yield from _cheaper(group, found, unclear)
     else:
@@ -69,16 +76,11 @@ def _bound(p: float) -> str:
     return f"adjusted p {text}" if text.startswith("<") else f"adjusted p ≤ {text}"
 
 
-def _some(names: Sequence[str]) -> list[str]:
-    """The first names, and how many others there are."""
-    if len(names) <= NAMED:
-        return list(names)
-    return [*names[: NAMED - 1], f"{len(names) - NAMED + 1} others"]
-
-
 def _more_seeds(unclear: Sequence[Difference]) -> Iterator[str]:
     needed = [rival.seeds_needed for rival in unclear if rival.seeds_needed is not None]
-    if not needed:
+    if not any(rival.value for rival in unclear):
+        yield "Equal means show no difference with any number of seeds; take the cheaper arm."
+    elif not needed:
         yield "Several seeds are needed to estimate how many would show a difference: --seeds 3."
     elif (most := max(needed)) <= MOST_SEEDS:
         yield f"If the differences stay as they are, about {most} seeds would show them."
@@ -101,9 +103,10 @@ def _cheaper(group: Group, found: Recommendation, unclear: Sequence[Difference])
         yield f"{cheapest.name} costs {_ratio(cheapest, best)} times its operations."
 
 
-def _joint(group: Group, found: Recommendation, choice: TrainingChoice | None) -> Iterator[str]:
+def _joint(group: Group, found: Recommendation) -> Iterator[str]:
     """What retraining on everything reaches, and its price."""
-    option = next((o for o in choice.options if o.arm == JOINT), None) if choice else None
+    options = group.choice.options if group.choice else ()
+    option = next((o for o in options if o.arm == JOINT), None)
     if option is None or option.mean is None or not found.probe_sets:
         return
     joint, best = group.arm(JOINT), group.arm(found.arm)

@@ -66,14 +66,15 @@ def describe_run(scores: RunScores) -> list[RunFinding]:
     if learned:
         text = f"Right after each period, the model answers {_shares(scores, learned, 'learned')}"
         found.append(RunFinding("Learned", f"{text}{_before(scores, learned)}."))
-    at_end = []
+    forgotten = []
     if scores.periods > 1 and learned:
-        at_end.append(_shares(scores, learned, "after"))
+        shares = _shares(scores, learned, "after")
+        forgotten.append(f"At the end, it answers {shares}{_forgetting(scores)}.")
     if kept:
-        at_end.append(f"{_shares(scores, kept, 'after')}{_before(scores, kept)}")
-    if at_end:
-        text = f"At the end, it answers {', and '.join(at_end)}.{_forgetting(scores)}"
-        found.append(RunFinding("Kept", text))
+        shares = f"{_shares(scores, kept, 'after')}{_before(scores, kept)}"
+        forgotten.append(f"Of the facts from before the stream, it still answers {shares}.")
+    if forgotten:
+        found.append(RunFinding("Forgotten", " ".join(forgotten)))
     return [*found, RunFinding(*BEST)]
 
 
@@ -102,5 +103,11 @@ def _forgetting(scores: RunScores) -> str:
     value = scores.forgetting
     if scores.periods < 2 or value.value is None:
         return ""
-    points = _percent(value).replace("%", " points", 1)
-    return f" Earlier periods lost {points} between their best row and the end."
+    if value.value < 0:
+        low, high = (None if end is None else -end for end in (value.high, value.low))
+        return f"; earlier periods gained {_points(Estimate(-value.value, low, high))} later"
+    return f"; earlier periods lost {_points(value)} between their best row and the end"
+
+
+def _points(estimate: Estimate) -> str:
+    return _percent(estimate).replace("%", " points", 1)

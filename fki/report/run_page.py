@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fki.comparison.run_details import Change, Kind, RunDetails
-from fki.comparison.training_choice import find_training_choice
 from fki.comparison.types import Arm, Estimate, Group
 from fki.config.schema import flatten
 from fki.core.formatting import UNDEFINED, format_count, format_duration, format_number
@@ -20,6 +19,7 @@ from fki.report.heatmap import draw_heatmap
 from fki.report.next_steps import suggest
 from fki.report.page_template import render
 from fki.report.run_findings import RunScores, describe_run
+from fki.report.training_choice import format_tflop
 
 KIND_NAMES: Mapping[Kind, str] = {
     "learned": "answers newly learned",
@@ -54,11 +54,10 @@ def render_run(group: Group, info: Mapping[str, Any], details: RunDetails) -> st
     stream = [(m, arm.estimate(m.key)) for m in STREAM_METRICS if m.key in arm.estimates]
     stream = [(m, value) for m, value in stream if value.value is not None or value.note]
     curves, heat_map = figures.draw_curves(group, most=2), draw_heatmap(group, arm)
-    choice = find_training_choice(group)
     parts = {
         "results": ("What did it learn, and what did it forget?", True),
         "scores": ("Scores", True),
-        "choice": ("Should I train at all?", choice),
+        "choice": ("Should I train at all?", group.choice),
         "stream": ("Over the stream", curves or heat_map),
         "answers": ("Answers", details.examples),
         "periods": ("By period", details.periods),
@@ -77,7 +76,8 @@ def render_run(group: Group, info: Mapping[str, Any], details: RunDetails) -> st
         answers=[(topic, "", text) for topic, text in describe_run(RunScores.of_arm(arm))],
         rows=rows,
         stream=stream,
-        choice=choice,
+        choice=group.choice,
+        caption=figures.describe_curves(group, "."),
         curves=curves
         and svg.render_inline(curves, "lines", f"{name}: exact match over the stream"),
         heat_map=heat_map and svg.render_inline(heat_map, "map", f"{name}: exact match by period"),
@@ -124,7 +124,7 @@ def _facts(arm: Arm, info: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _training(arm: Arm) -> str:
     cost = arm.cost
     steps = f"{format_number(cost.steps, 0)} steps"
-    flops = f", {cost.flops:.2e} operations" if cost.flops else ""
+    flops = f", {format_tflop(cost.flops)} TFLOP" if cost.flops else ""
     return f"{format_duration(cost.seconds)}, {steps}{flops}"
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from fki.comparison.training_choice import find_training_choice
 from fki.comparison.types import Comparison, Group
 from fki.core.atomic_io import write_text
 from fki.core.errors import FkiError
@@ -17,10 +16,9 @@ from fki.report.pareto import draw_cost, draw_pareto
 
 def iter_figures(group: Group) -> Iterator[tuple[str, str, Figure]]:
     """The name, the title and the figure, for each figure that is not empty."""
-    choice = find_training_choice(group)
     drawn = [
-        ("pareto", "learning and keeping", draw_pareto(group, choice)),
-        ("cost", "right answers and cost", draw_cost(group, choice)),
+        ("pareto", "learning and keeping", draw_pareto(group)),
+        ("cost", "right answers and cost", draw_cost(group)),
         ("forest", f"differences to {group.baseline}", figures.draw_forest(group)),
         ("curves", "exact match over the stream", figures.draw_curves(group)),
         *(

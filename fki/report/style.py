@@ -148,7 +148,7 @@ def legend_key(number: int) -> tuple[str, str]:
 
 def set_row_ticks(axes: Axes, names: tuple[str, ...], most: int, *, slanted: bool = False) -> None:
     """Name at most `most` rows along x, evenly spaced, the last row included."""
-    step = max(1, -(-len(names) // most))
+    step = max(1, -(-len(names) // max(1, most)))
     places = range(len(names) - 1, -1, -step)
     axes.set_xticks(
         list(places),

@@ -1,7 +1,6 @@
 """The section "Should I train at all?": cells and sentences, the same on a terminal and a page."""
 
-from fki.comparison.training_choice import Option, TrainingChoice
-from fki.comparison.types import Cost
+from fki.comparison.types import Cost, Option, TrainingChoice
 from fki.core.formatting import UNDEFINED, format_list, format_number
 
 CHOICE_COSTS = {  # the head of a page's column: that of a terminal's
@@ -26,10 +25,15 @@ def unit_costs(cost: Cost) -> list[str]:
     flops, seconds = cost.flops_per_period, cost.eval_seconds_per_question
     return [
         _format_small(cost.seconds_per_period),
-        _format_small(None if flops is None else flops / 1e12),
+        format_tflop(flops),
         _format_small(None if seconds is None else 1000 * seconds),
         format_number(cost.input_tokens_per_question),
     ]
+
+
+def format_tflop(flops: float | None) -> str:
+    """Operations in units of 10^12; `-` where a run has no estimate."""
+    return _format_small(None if flops is None else flops / 1e12)
 
 
 def _format_small(value: float | None) -> str:
@@ -48,9 +52,9 @@ def describe_choice(choice: TrainingChoice) -> str:
     )
 
 
-def describe_missing(choice: TrainingChoice) -> list[str]:
-    """A line for each bound that is missing, with the command that adds it."""
+def describe_missing(choice: TrainingChoice) -> list[tuple[str, str]]:
+    """A sentence for each bound that is missing, and the command that adds it."""
     return [
-        f"Without {method} ({PURPOSES[method]}). Add it: {command}"
+        (f"Without {method} ({PURPOSES[method]}). Add it:", command)
         for method, command in choice.missing.items()
     ]

@@ -735,6 +735,37 @@ def test_check_suggests_the_output_length_that_all_answers_need(fki: Fki, datase
     assert command[-1] == f"output_length={long['count']}"
 
 
+@pytest.mark.parametrize(
+    ("options", "preset"), [((), "t5_recadam"), (("--model", "llama-mini"), "causal_recadam")]
+)
+def test_check_names_the_questions_that_exceed_a_models_input(
+    fki: Fki, dataset: Path, options: tuple[str, ...], preset: str
+) -> None:
+    assert "input_length" not in fki("download", "--check", dataset, *options).words
+    with (dataset / "stream.jsonl").open("a", encoding="utf-8") as out:
+        subject = "The very long name of a town by the sea " * 12
+        row = {"subject": subject, "relation": "mayor", "object": "Ada", "start": "2023-12-09"}
+        out.write(json.dumps(row) + "\n")
+    shown = fki("download", "--check", dataset, *options)
+    command = shlex.split(shown.words.partition("Next: fki ")[2])
+    assert shown.code == 0 and command[command.index("--preset") + 1] == preset
+    assert tuple(command[5 : 5 + len(options)]) == options
+    rows = fki("download", "--check", dataset, *options, "--json").rows
+    [long] = [row for row in rows if row.get("finding") == "long_questions"]
+    assert long["count"] == 2 and subject.strip() in long["examples"][0]  # and its paraphrase
+    name, _, needed = command[-1].partition("=")
+    assert name == "input_length" and f"2; the longest has {needed}; '" in shown.words
+    assert int(needed) > 64
+
+
+def test_a_file_in_place_of_a_folder_is_an_error_with_the_way_to_import_it(
+    fki: Fki, dataset: Path
+) -> None:
+    shown = fki("train", "--dataset", dataset / "stream.jsonl")
+    assert shown.code == 3 and "is a file, not a folder" in shown.words
+    assert f"fki download NAME --from {dataset / 'stream.jsonl'} --columns" in shown.words
+
+
 def test_a_row_that_a_reader_does_not_expect_is_a_data_error(tmp_path: Path) -> None:
     def read(collector: Any) -> None:
         raise KeyError("id")

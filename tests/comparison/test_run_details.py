@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fki.comparison.run_details import Change, read_run_details
+from fki.comparison.run_details import Change, GivenAnswer, read_run_details
 from fki.core.probe_sets import BASE
 from fki.runs.run_dir import Run
 
@@ -58,9 +58,16 @@ def test_answers_are_learned_forgotten_never_learned_or_kept(tmp_path: Path) -> 
     details = read_run_details(write(tmp_path / "run"))
     assert details.unreadable == ""
     assert details.counts == {"learned": 2, "forgotten": 2, "not learned": 1, "kept": 1}
-    found = {
+    moments = {
         (e.kind, e.answers[0]): (e.period, e.before, e.learned, e.after) for e in details.examples
     }
+    found = {
+        key: (period, *(answer and answer.text for answer in answers))
+        for key, (period, *answers) in moments.items()
+    }
+    right = {key: [a and a.is_right for a in answers] for key, (_, *answers) in moments.items()}
+    assert right["forgotten", "lost!"] == [True, None, False]
+    assert right["learned", "late!"] == [False, True, True]
     assert found == {
         ("learned", "learned!"): ("2024-Q1", "learned 0", "learned 1", "learned 2"),
         ("learned", "late!"): ("2024-Q2", "late 0", "late 2", "late 2"),
@@ -94,7 +101,7 @@ def test_a_run_that_resets_its_weights_ends_for_each_period_with_its_own_row(
     assert periods["2024-Q1"] == Change(2, 0.0, 100.0, 100.0)
     assert details.counts is not None and details.counts["learned"] == 3
     [forgotten] = [e for e in details.examples if e.answers == ("forgotten!",)]
-    assert (forgotten.kind, forgotten.after) == ("learned", "forgotten 1")
+    assert (forgotten.kind, forgotten.after) == ("learned", GivenAnswer("forgotten 1", True))
 
 
 def test_a_run_that_only_evaluates_has_scores_and_no_examples(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from fki.comparison import training_choice
 from fki.comparison.compare import compare
-from fki.comparison.training_choice import TrainingChoice, find_training_choice
-from fki.comparison.types import Arm, Cost, Estimate, Group
+from fki.comparison.training_choice import find_training_choice
+from fki.comparison.types import Arm, Cost, Estimate, Group, TrainingChoice
 from fki.runs.run_dir import SAMPLES, Run
 from fki.testing.toy_runs import write_run
 
@@ -23,7 +23,7 @@ def choose(folder: Path, *methods: str, **settings: object) -> TrainingChoice | 
             folder / f"{method}-s0", method, 0, BETTER if method == "lora" else None, **settings
         )
     [group] = compare([folder]).groups
-    return find_training_choice(group)
+    return group.choice
 
 
 def test_the_options_are_untouched_retrieval_best_trained_and_joint(tmp_path: Path) -> None:
@@ -66,6 +66,10 @@ def test_a_missing_bound_has_the_command_of_a_comparable_run(tmp_path: Path) -> 
     assert words[words.index("--dataset") + 1] == "my data"
     assert words[words.index("--version") + 1] == "month"
     assert words[-1] == str(tmp_path / "joint-s0")
+    (tmp_path / "joint-s0").mkdir()
+    [group] = compare([tmp_path]).groups
+    assert group.choice is not None
+    assert group.choice.missing["joint"].endswith(f"--output-dir {tmp_path / 'joint-s0-2'}")
     stated = {words[i + 1] for i, word in enumerate(words) if word == "--set"}
     assert stated == {"max_periods=3", "prompt_format=prefix"}
 

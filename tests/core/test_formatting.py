@@ -15,6 +15,7 @@ from fki.core.formatting import (
     format_minutes,
     format_number,
     format_p_value,
+    format_some,
     markdown_table,
     quote_python,
 )
@@ -59,6 +60,8 @@ def test_a_list_reads_as_a_sentence() -> None:
     names = ("", "a", "ab", "abc")
     assert [format_list(list(name)) for name in names] == ["", "a", "a and b", "a, b and c"]
     assert format_list(["a, 1", "b, 2", "c"]) == "a, 1; b, 2 and c"
+    assert format_some(list("abcd")) == "a, b, c and d"
+    assert format_some(list("abcde")) == "a, b, c and 2 others"
 
 
 def test_a_markdown_table_has_a_rule_under_its_head() -> None:

@@ -125,19 +125,38 @@ def test_base_and_invariant_need_no_date(folder: Path) -> None:
 
 def test_all_bad_rows_are_counted_in_one_error(folder: Path) -> None:
     bad = ["not json", GOOD | {"start": "soon"}, GOOD | {"object": ""}]
-    write(folder, GOOD, *bad, *bad, *bad, *bad)
+    others = [GOOD | {"object": "<unk>", "relation": f"r{n}"} for n in range(2)]
+    dates = [GOOD | {"start": f"soon {n}"} for n in range(8)]
+    write(folder, GOOD, *bad, *bad, *bad, *bad, *others, *dates)
     text = refusal(folder)
-    assert "12 bad rows" in text and "and 2 more" in text
-    assert f"{folder / 'stream.jsonl'}:2: " in text and "stream.jsonl:11: " in text
+    assert "22 bad rows" in text and "... and 2 more" in text  # the last dates
+    file = folder / "stream.jsonl"
+    assert f"{file}:2: not JSON" in text and text.count("not JSON") == 1
+    assert text.count("(4 rows)") == 3 and text.count("(2 rows)") == 1
+    assert f"{file}:4: 'object' must be text, not '' (4 rows)" in text
     assert "nothing was trained" in text
 
 
-def test_of_many_bad_rows_only_those_that_are_shown_are_held() -> None:
+def test_of_many_bad_rows_only_the_first_kinds_are_held() -> None:
     first, second = RowProblems(), RowProblems()
-    for number in range(1000):
-        (first if number < 3 else second).append(str(number))
+    for number in range(1, 1001):
+        (first if number < 3 else second).add(Path("f"), number, str(number))
+    second.add(Path("f"), 1001, "5")
     first.extend(second)
-    assert first.count == 1000 and first.shown == [str(number) for number in range(MAX_SHOWN)]
+    assert first.count == 1001 and first.hidden == 1000 - MAX_SHOWN
+    shown = [f"f:{number}: {number}" for number in range(1, MAX_SHOWN + 1)]
+    assert first.shown == [*shown[:4], "f:5: 5 (2 rows)", *shown[5:]]
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_a_table_with_other_columns_is_one_fault_with_the_way_to_import_it(
+    folder: Path, separator: str
+) -> None:
+    rows = ["Customer,Attribute,Value,From", *["Arven,mayor,Ada,2024-01-05"] * 60]
+    write(folder, *(row.replace(",", separator) for row in rows), name="stream.csv")
+    text = refusal(folder)
+    assert "1 bad row in" in text and "Customer, Attribute, Value, From" in text
+    assert f"fki download NAME --from {folder / 'stream.csv'} --columns subject=" in text
 
 
 @pytest.mark.parametrize(

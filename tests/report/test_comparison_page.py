@@ -94,8 +94,15 @@ def test_the_best_of_each_column_is_bold(comparison: Comparison) -> None:
 
 def test_the_cost_of_an_arm_is_told(comparison: Comparison) -> None:
     cells = Page(render_comparison(comparison)).row(1, "recadam")[1:]
-    told = ["recadam", "0, 1", "1.46 M", "1,308", "1.31 M", "2:39", "8,253", "2.50e+13", "-"]
+    told = ["0, 1", "1.46 M", "1,308", "1.31 M", "2:39", "8,253", "25.0", "-"]
     assert cells == [*told, "-", "-", "-", "-"]
+
+
+def test_an_arm_of_another_name_has_its_method_below(comparison: Comparison, group: Group) -> None:
+    arm = replace(group.arms[2], name="learning_rate=0.1")
+    named = replace(group, arms=(arm,), baseline="", differences=(), recommendation=None)
+    page = Page(render_comparison(replace(comparison, groups=(named,))))
+    assert [row[0].split() for row in page.tables[1]][1][1:] == ["learning_rate=0.1recadam"]
 
 
 def test_each_difference_is_told_with_p_effect_and_verdict(comparison: Comparison) -> None:
@@ -122,7 +129,19 @@ def test_warnings_stand_before_any_number(comparison: Comparison) -> None:
     text = Page(render_comparison(comparison)).text
     first = text.index("Means over seeds")
     assert 0 < text.index("The groups differ in their data.") < first
-    assert 0 < text.index("50 % <fewer>") < first
+    assert text.index("Which one to take") < text.index("50 % <fewer>") < first
+
+
+def test_intervals_without_zero_and_without_a_verdict_are_explained(
+    comparison: Comparison, group: Group
+) -> None:
+    none = tuple(replace(d, verdict="no evidence of a difference") for d in group.differences)
+    unclear = replace(comparison, groups=(replace(group, differences=none),))
+    told = "intervals exclude zero without evidence of a difference, after adjusting for 7 tests"
+    assert told in Page(render_comparison(unclear)).text
+    clear = tuple(replace(d, verdict="better") for d in group.differences)
+    plain = replace(comparison, groups=(replace(group, differences=clear),))
+    assert "without evidence of a difference, after" not in Page(render_comparison(plain)).text
 
 
 def test_what_was_left_out_is_told_with_the_reason(comparison: Comparison) -> None:
@@ -220,6 +239,7 @@ def test_the_page_is_for_light_dark_paper_and_phones(comparison: Comparison) -> 
     ):
         assert rule in text
     assert "gradient" not in text
+    assert "position: sticky; left: 0; }" in text  # a background there would hide row lines
     on_paper = text.partition("@media print")[2]
     [table] = re.findall(r"\n  table { font-size: ([\d.]+)pt", on_paper)
     [interval] = re.findall(r"\n  td small, [^{]*{ font-size: ([\d.]+)pt", on_paper)

@@ -42,6 +42,31 @@ def test_a_mark_is_full_where_the_arm_is_told_apart(group: Group) -> None:
     assert fills == [STAND_INS["ground"], series_style(2)[0]]
 
 
+@pytest.mark.parametrize(("name", "most"), [("base", 5), ("2024-01-05", 3), ("edit-0001-0010", 2)])
+def test_names_of_periods_have_room_below_a_curve(group: Group, name: str, most: int) -> None:
+    many = replace(group, rows=(name,) * 101)
+    arms = [replace(arm, curves={"new": [50.0] * 101}) for arm in group.arms]
+    [panel] = drawn(figures.draw_curves(replace(many, arms=tuple(arms)))).axes
+    assert 1 <= len(panel.get_xticks()) <= most
+    assert panel.lines[0].get_markevery() == 5  # 21 marks, not 101
+    figure = panel.figure
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in panel.get_xticklabels()]
+    assert not any(a.overlaps(b) for n, a in enumerate(boxes) for b in boxes[n + 1 :])
+
+
+def test_captions_name_the_probes_of_each_point(group: Group) -> None:
+    curves = {"invariant": [1.0, 2.0], "new": [None, 1.0], "paraphrase": [None, 3.0]}
+    caption = figures.describe_curves(
+        replace(group, arms=(replace(group.arms[0], curves=curves),)), "."
+    )
+    assert caption == (
+        "Exact match (EM) after each period by probe set. Of invariant: all probes, before "
+        "training (base) too; new: those of all periods so far; paraphrase: those of the period "
+        "just learned, at the last point of all periods."
+    )
+
+
 def test_there_is_no_forest_plot_without_a_baseline(group: Group) -> None:
     assert figures.draw_forest(replace(group, baseline="", differences=())) is None
 

@@ -42,6 +42,24 @@ def test_nobody_is_said_to_be_ahead_of_equals_or_of_none(
     assert lines(replace(group, arms=arms, differences=())) == {}
 
 
+def test_bounds_do_not_compete_and_many_names_are_counted(group: Group) -> None:
+    joint = replace(
+        group.arms[2],
+        name="joint",
+        method="joint",
+        estimates={**group.arms[2].estimates, "invariant": Estimate(100.0, 99.9, 100.0)},
+    )
+    better = replace(group.differences[0], arm="joint", verdict="better")
+    with_bound = replace(group, arms=(*group.arms, joint), differences=(*group.differences, better))
+    assert lines(with_bound) == lines(group)
+    arms = tuple(replace(group.arms[0], name=f"arm {n}") for n in range(7))
+    none = tuple(
+        replace(group.differences[0], arm=arm.name, verdict=findings.NO_EVIDENCE) for arm in arms
+    )
+    told = lines(replace(group, arms=(*group.arms, *arms), differences=none))
+    assert told["Keeping"].endswith("from vanilla for arm 0, arm 1, arm 2 and 4 others.")
+
+
 def test_an_undefined_verdict_is_no_finding(group: Group) -> None:
     undefined = tuple(replace(d, verdict="undefined") for d in group.differences)
     told = lines(replace(group, differences=undefined))

@@ -7,10 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from fki.comparison.training_choice import Option, TrainingChoice
-from fki.comparison.types import Estimate, Group
+from fki.comparison.types import Estimate, Group, Option, TrainingChoice
 from fki.report import pareto, svg
-from fki.report.style import SETTINGS
+from fki.report.style import SETTINGS, series_style
 
 
 def marks(axes: Axes) -> list[ErrorbarContainer]:
@@ -47,6 +46,20 @@ def test_labels_lie_apart(group: Group) -> None:
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in figure.axes[0].texts]
     assert not any(a.overlaps(b) for n, a in enumerate(boxes) for b in boxes[n + 1 :])
+
+
+def test_names_that_have_no_room_are_in_a_legend(group: Group) -> None:
+    estimates = dict.fromkeys(("learning_gain", "invariant"), Estimate(50.0, 10.0, 90.0))
+    same = tuple(
+        replace(group.arms[0], name=f"arm {n} of a long name", estimates=estimates)
+        for n in range(12)
+    )
+    figure = drawn(pareto.draw_pareto(replace(group, arms=same)))
+    assert not figure.axes[0].texts
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [arm.name for arm in same]
+    markers = [handle.get_marker() for handle in legend.legend_handles]
+    assert markers == [series_style(n)[1] for n in range(12)]
 
 
 def test_an_arm_without_a_value_is_not_on_the_plot(group: Group) -> None:
@@ -98,7 +111,7 @@ def test_the_cost_plot_has_each_arm_at_its_share_of_the_baselines_operations(pri
 
 
 def test_bounds_are_lines_at_their_mean(priced: Group) -> None:
-    [axes] = drawn(pareto.draw_cost(priced, choice(40.0))).axes
+    [axes] = drawn(pareto.draw_cost(replace(priced, choice=choice(40.0)))).axes
     names = {t.get_text(): t.xy[1] for t in axes.texts if t.get_text() in ("untouched", "joint")}
     assert names == {"untouched": 40.0, "joint": pytest.approx((40 + 40 + 99) / 3)}
 
@@ -116,7 +129,9 @@ def test_equal_costs_have_an_axis_with_a_span(group: Group) -> None:
 
 
 def test_each_mark_has_a_tooltip(priced: Group) -> None:
-    text = svg.render_inline(drawn(pareto.draw_cost(priced, choice(40.0))), "a", "t")
+    text = svg.render_inline(
+        drawn(pareto.draw_cost(replace(priced, choice=choice(40.0)))), "a", "t"
+    )
     assert "<title>recadam: x 4.0, y 61.2 [58.0, 64.1]</title>" in text
     assert "<title>untouched: 40.0</title>" in text
     assert "&lt;b&gt;" in text and "tooltip:" not in text

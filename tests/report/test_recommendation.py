@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from fki.comparison.training_choice import Option, TrainingChoice
-from fki.comparison.types import Difference, Estimate, Group
+from fki.comparison.types import Difference, Estimate, Group, Option, TrainingChoice
 from fki.report.recommendation import describe_recommendation, describe_seeds_needed
 
 
@@ -69,11 +68,28 @@ def test_joint_training_has_its_price(group: Group) -> None:
     joint = replace(group.arms[0], name="joint", cost=replace(group.arms[0].cost, flops=5e14))
     em = dict.fromkeys(("invariant", "new"), Estimate(97.0))
     choice = TrainingChoice(tuple(em), (Option("joint", "joint", em, None),), {})
-    told = describe_recommendation(replace(group, arms=(*group.arms, joint)), choice)
+    arms = (*group.arms, joint)
+    told = describe_recommendation(replace(group, arms=arms, choice=choice))
     assert told[-1] == (
         "joint, which retrains on everything in each period, reaches 97.0% for 20 times the "
         "operations."
     )
+
+
+def test_equal_means_have_no_best_arm(group: Group) -> None:
+    assert group.recommendation is not None
+    first, second = rivals_of(group)
+    tied = replace(
+        group.recommendation,
+        scores={**group.recommendation.scores, first.baseline: Estimate(61.2)},
+        rivals=(replace(first, value=0.0, seeds_needed=None), second),
+    )
+    assert describe_recommendation(replace(group, recommendation=tied)) == [
+        'No arm is shown to be the best. recadam and lora <b>"&$ have the highest mean, answering '
+        "61.2% of invariant, updated and new on average.",
+        'There is no evidence that recadam is better than lora <b>"&$.',
+        "Equal means show no difference with any number of seeds; take the cheaper arm.",
+    ]
 
 
 def test_editing_has_its_own_score(group: Group) -> None:

@@ -31,10 +31,10 @@ def test_a_stream_is_learned_and_kept() -> None:
             "and 17.8% before).",
         ),
         (
-            "Kept",
-            "At the end, it answers 29.9% of updated and 40.7% of new, and 6.6% of invariant and "
-            "22.8% of initial (100.0% and 99.0% before). Earlier periods lost 75.0 points between "
-            "their best row and the end.",
+            "Forgotten",
+            "At the end, it answers 29.9% of updated and 40.7% of new; earlier periods lost 75.0 "
+            "points between their best row and the end. Of the facts from before the stream, it "
+            "still answers 6.6% of invariant and 22.8% of initial (100.0% and 99.0% before).",
         ),
         BEST,
     ]
@@ -45,7 +45,9 @@ def test_one_period_has_no_later_end() -> None:
     assert learned.text == "Right after each period, the model answers 99.9% of new."
     assert best == BEST
     [_, kept, _] = describe_run(summarize(1, new=(0.0, 1.0, 1.0), initial=(50.0, None, 40.0)))
-    assert kept.text == "At the end, it answers 40.0% of initial (50.0% before)."
+    assert kept.text == (
+        "Of the facts from before the stream, it still answers 40.0% of initial (50.0% before)."
+    )
 
 
 def test_documents_are_learned_as_cloze() -> None:
@@ -72,5 +74,10 @@ def test_a_page_has_the_intervals_of_the_arm(group: Group) -> None:
     )
     [learned, kept, _] = describe_run(RunScores.of_arm(arm))
     assert "97.0% (95.5 to 98.0) of updated (2.0% before)" in learned.text
-    assert "20.0% (17.5 to 22.0) of updated, and 90.0% (88.0 to 92.2) of invariant" in kept.text
-    assert "lost 70.0 points (68.0 to 71.5) between" in kept.text
+    assert "20.0% (17.5 to 22.0) of updated; earlier periods lost 70.0 points (68.0 to 71.5)" in (
+        kept.text
+    )
+    assert "still answers 90.0% (88.0 to 92.2) of invariant." in kept.text
+    better = replace(arm, estimates={**arm.estimates, "forgetting": Estimate(-14.8, -30.8, 7.8)})
+    [_, gained, _] = describe_run(RunScores.of_arm(better))
+    assert "; earlier periods gained 14.8 points (-7.8 to 30.8) later." in gained.text

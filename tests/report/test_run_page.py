@@ -43,7 +43,20 @@ def test_the_answers_to_the_questions_have_figures_with_intervals(text: str, run
     learned = arm.estimate("updated.learned")
     ends = f"{format_number(learned.low)} to {format_number(learned.high)}"
     assert f"{format_number(learned.value)}% ({ends}) of updated" in found
-    assert "Earlier periods lost" in found and "One run cannot show" in found
+    assert "earlier periods gained" in found and "One run cannot show" in found
+
+
+def test_right_answers_are_marked(text: str) -> None:
+    tables = [t for t in Page(text).tables if t[0][0] == "question"]
+    counts = {len(table) - 1 for table in tables}
+    assert len(tables) == 4 and counts == {5}  # twenty answers
+    learned, forgotten, never, kept = (
+        [[cell.startswith("✓") for cell in row[2:5]] for row in table[1:]] for table in tables
+    )
+    assert all(row[2] and not row[0] for row in learned)
+    assert any(any(row) for row in forgotten) and not any(row[2] for row in forgotten)
+    assert not any(any(row) for row in never)
+    assert all(row[0] and row[2] for row in kept)
 
 
 def test_each_probe_set_has_three_moments(text: str, run: Path) -> None:

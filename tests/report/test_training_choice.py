@@ -1,7 +1,6 @@
 """The cells and lines of "Should I train at all?"."""
 
-from fki.comparison.training_choice import Option, TrainingChoice
-from fki.comparison.types import Cost
+from fki.comparison.types import Cost, Option, TrainingChoice
 from fki.report.training_choice import (
     CHOICE_COSTS,
     choice_costs,
@@ -37,5 +36,5 @@ def test_what_no_run_records_is_undefined() -> None:
 def test_lines_name_the_probe_sets_and_the_commands() -> None:
     choice = TrainingChoice(("invariant", "new"), (), {"joint": "fki train --method joint"})
     assert "invariant and new" in describe_choice(choice)
-    [line] = describe_missing(choice)
-    assert line.startswith("Without joint") and line.endswith("fki train --method joint")
+    [(sentence, command)] = describe_missing(choice)
+    assert sentence.startswith("Without joint") and command == "fki train --method joint"

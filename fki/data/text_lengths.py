@@ -1,17 +1,57 @@
-"""The tokens of a stream's longest answer, counted without loading a model.
+"""The tokens of a stream's questions and of its longest answer, counted without loading a model.
 
-`fki download` suggests a command for training; the answers must fit its `output_length`.
+`fki download` suggests a command for training; the answers must fit its `output_length`, and the
+questions its `input_length`.
 """
 
 import unicodedata
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from fki.core.paths import asset_folder, expand_path
 from fki.core.types import PromptFormat, Stream
 from fki.data.prompts import PROMPT_FORMS
 
 EXTRA_TOKENS = 5  # at most: two sentinels, the space before each, and EOS
+
+
+class LongQuestions(NamedTuple):
+    """The questions that exceed `input_length`."""
+
+    total: int
+    longest: int  # tokens of the longest one
+    examples: tuple[str, ...]  # the first ones
+
+
+def find_long_questions(
+    stream: Stream, model: str, prompt: PromptFormat, input_length: int, shown: int = 3
+) -> LongQuestions | None:
+    """The probes of a stream with more tokens than `input_length`.
+
+    The tokens that a chat template adds are not counted. None if the model's tokenizer is not on
+    this machine.
+    """
+    count = _load_counter(model)
+    if count is None:
+        return None
+    read = PROMPT_FORMS[prompt].source
+    total, longest, examples = 0, 0, list[str]()
+    for question in _iter_questions(stream):
+        text = read(question)
+        if _bound_tokens(text) <= input_length or (tokens := count(text)) <= input_length:
+            continue
+        total, longest = total + 1, max(longest, tokens)
+        examples += [question] if len(examples) < shown else []
+    return LongQuestions(total, longest, tuple(examples))
+
+
+def _iter_questions(stream: Stream) -> Iterator[str]:
+    """Each probe once."""
+    for probe_set in stream.probe_sets:
+        probes = probe_set.listed or chain.from_iterable(probe_set.by_period.values())
+        yield from (probe.source for probe in probes)
 
 
 def find_longest_answer(stream: Stream, model: str, prompt: PromptFormat) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""The longest answer has as many tokens as training finds."""
+"""The longest answer and the questions have as many tokens as training finds."""
 
 import subprocess
 import sys
@@ -9,10 +9,12 @@ import pytest
 from transformers import AutoTokenizer
 
 from fki.core.paths import asset_folder
-from fki.core.types import Fact, Probe, ProbeSet, Stream
-from fki.data.answer_length import find_longest_answer
+from fki.core.types import Fact, Probe, ProbeSet, PromptFormat, Stream
+from fki.data.causal_tokenizer import CausalTokenizer
+from fki.data.collator import ExampleTokenizer
 from fki.data.prompts import PROMPT_FORMS
 from fki.data.stream import cut_stream
+from fki.data.text_lengths import LongQuestions, find_long_questions, find_longest_answer
 
 ANSWERS = (
     "Ada",
@@ -64,8 +66,33 @@ def test_answers_of_own_probes_count() -> None:
 
 def test_it_does_not_import_torch(tmp_path: Path) -> None:
     code = (
-        "import sys; from fki.data.answer_length import _load_counter; "
+        "import sys; from fki.data.text_lengths import _load_counter; "
         "print(_load_counter('t5-mini')('Ada'), 'torch' in sys.modules)"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.split()[1] == "False"
+
+
+@pytest.mark.parametrize(
+    ("model", "prompt"), [("t5-mini", "sentinel"), ("llama-mini", "completion")]
+)
+def test_long_questions_are_those_that_training_cuts(model: str, prompt: PromptFormat) -> None:
+    subjects = ("Arven", "\u6771\u4eac\u90fd " * 9, "the town of Brel by the sea " * 4, "x" * 70)
+    rows = [
+        Fact(subject, "head", ("Ada",), ("The head of [X] is [Y].",), date(2024, 1, 5))
+        for subject in subjects
+    ]
+    facts = cut_stream("toy", "month", [], rows, prompt=prompt, digest="")
+    tokenizer = AutoTokenizer.from_pretrained(asset_folder(model))
+    kind = ExampleTokenizer if model == "t5-mini" else CausalTokenizer
+    encoder = kind(tokenizer, 24, 32, prompt_format=prompt)
+    sources = [probe.source for probe_set in facts.probe_sets for probe in probe_set.probes]
+    lengths = encoder.source_lengths(sources)
+    long = [source for source, n in zip(sources, lengths, strict=True) if n > 24]
+    assert 0 < len(long) < len(sources)
+    found = find_long_questions(facts, model, prompt, 24)
+    assert found == LongQuestions(len(long), max(lengths), tuple(long[:3]))
+
+
+def test_without_a_tokenizer_questions_are_not_counted() -> None:
+    assert find_long_questions(stream("Ada"), "nobody/nothing", "sentinel", 1) is None
