@@ -358,7 +358,8 @@ def _link_conditions(sets: list[ProbeSet], problems: RowProblems) -> list[ProbeS
         for (_, question), key in zip(keys, keys, strict=True):
             if key not in ids:
                 file, _, line = probe.id.rpartition("|")
-                problems.append(f"{file}:{line}: no probe of '{CONDITION}' asks '{question}'")
+                fault = f"no probe of '{CONDITION}' asks '{question}'"
+                problems.add(Path(file), int(line), fault)
         return replace(probe, conditions=tuple(ids[key] for key in keys if key in ids))
 
     return [
