@@ -10,7 +10,7 @@ three are the model's own tensors. Scores come from `sharded_scoring`.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from accelerate import Accelerator
@@ -21,13 +21,6 @@ from fki.modeling.architecture import architecture_of
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
-
-
-class FullState(NamedTuple):
-    """Whole tensors on the CPU, for a checkpoint."""
-
-    weights: dict[str, Tensor]  # trainable, by name
-    optimizer: dict[int, dict[str, Any]]  # state, by the number of the parameter
 
 
 def distribute(model: nn.Module, accelerator: Accelerator, kind: Sharding) -> None:
@@ -154,23 +147,6 @@ def shard_like(tensor: Tensor, parameter: Tensor) -> Tensor:
     placed = tensor.to(parameter.to_local().device)
     return distribute_tensor(
         placed, parameter.device_mesh, parameter.placements, src_data_rank=None
-    )
-
-
-def collect_state(
-    parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer | None
-) -> FullState:
-    """Whole weights and optimizer state; all processes call it."""
-    state = optimizer.state_dict()["state"] if optimizer else {}
-    return FullState(
-        {name: full_tensor(p.detach()).cpu() for name, p in parameters.items()},
-        {
-            number: {
-                key: full_tensor(value.detach()).cpu() if isinstance(value, Tensor) else value
-                for key, value in values.items()
-            }
-            for number, values in state.items()
-        },
     )
 
 

@@ -28,7 +28,6 @@ from fki.methods.snapshot import Snapshot
 from fki.modeling.architecture import architecture_of
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
 from fki.modeling.sharded_scoring import scoring_passes
-from fki.modeling.sharding import full_tensor
 
 WEIGHTS, ANSWERS = "weights.", "answers"  # names of the stored tensors
 
@@ -131,7 +130,7 @@ class OwnAnswers:
         encoded = json.dumps(self.answers).encode()
         answers = torch.frombuffer(bytearray(encoded), dtype=torch.uint8)
         weights = self.snapshot.weights if is_within_period else {}
-        return {ANSWERS: answers, **{f"{WEIGHTS}{n}": full_tensor(t) for n, t in weights.items()}}
+        return {ANSWERS: answers, **{f"{WEIGHTS}{n}": tensor for n, tensor in weights.items()}}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over a stored state. Raises DataError if it is malformed."""

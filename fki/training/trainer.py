@@ -32,7 +32,6 @@ from fki.modeling import sharding
 from fki.modeling.architecture import architecture_of
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
 from fki.modeling.flops import FlopEstimator, FlopMeter
-from fki.modeling.sharding import FullState
 from fki.replay.base import AdaptiveReplay, Epoch, Replay, make_replay
 from fki.training.adaptive_epochs import AdaptiveEpochs
 from fki.training.batching import Batcher, OptimizerBatch, TrainingBatch, derive_seed
@@ -118,15 +117,6 @@ class Trainer:
         # prepare_model leaves autocast in the model's forward; scoring has to be fp32
         accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
         return wrapped
-
-    def collect_shards(self) -> FullState | None:
-        """Whole weights and optimizer state of a sharded model, for a checkpoint; else None.
-
-        All processes call it.
-        """
-        if not sharding.is_sharded(self.unwrapped):
-            return None
-        return sharding.collect_state(trainable_parameters(self.unwrapped), self.optimizer)
 
     @property
     def answers_itself(self) -> bool:
