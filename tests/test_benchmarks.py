@@ -238,7 +238,12 @@ def test_the_counted_weights_and_states_are_those_of_a_built_model(
     weights = scaling.count_weights("toy")
     config, model, sizes = scaling.SHAPES["toy"]
     built = model(config(**sizes))
-    assert weights == sum(p.numel() for p in built.parameters())
+    blocks = [sum(p.numel() for p in b.parameters()) for b in built.decoder.block]
+    assert weights.total == sum(p.numel() for p in built.parameters())
+    assert weights.block == max(blocks)  # with cross-attention
+    assert weights.rest == weights.total - sum(
+        p.numel() for stack in (built.encoder, built.decoder) for p in stack.block.parameters()
+    )
     built(input_ids=torch.ones(1, 2).long(), labels=torch.ones(1, 2).long()).loss.backward()
     optimizer = torch.optim.AdamW(built.parameters())
     optimizer.step()
@@ -246,11 +251,17 @@ def test_the_counted_weights_and_states_are_those_of_a_built_model(
     tensors += [t for s in optimizer.state.values() for n, t in s.items() if n != "step"]
     alone = scaling.need(weights, 1, sharded=False)
     assert alone.states == sum(t.nbytes for t in tensors) and alone.moved == 0
-    assert scaling.need(weights, 4, sharded=True).states == alone.states / 4
+    four = scaling.need(weights, 4, sharded=True)
+    assert four.states == alone.states / 4
+    assert four.gathered == four.states + 4 * weights.total
+    assert four.sharded == four.states + 4 * (3 * weights.block + weights.rest)
 
 
 def test_a_process_sends_what_a_ring_sends() -> None:
-    whole = 1000 * 4
-    assert scaling.need(1000, 4, sharded=False).moved == 2 * 3 / 4 * whole
-    assert scaling.need(1000, 4, sharded=True).moved == 3 * 3 / 4 * whole
-    assert scaling.need(1000, 4, sharded=True, trained=0.0).moved == 2 * 3 / 4 * whole
+    whole, weights = 1000 * 4, scaling.Weights(1000, 100)
+    assert scaling.need(weights, 4, sharded=False).moved == 2 * 3 / 4 * whole
+    assert scaling.need(weights, 4, sharded=True, trained=0.0).moved == 2 * 3 / 4 * whole
+    need = scaling.need(weights, 4, sharded=True)
+    assert need.moved == 3 * 3 / 4 * whole
+    seconds = scaling.step_seconds(need, 80, 4, speed=2e4, bandwidth=1e4)
+    assert seconds == 6 * 1000 * 80 / (4 * 2e4) + 9000 / 1e4

@@ -62,6 +62,17 @@ def _show_log() -> None:
     logger.setLevel(logging.DEBUG)
 
 
+def leave_processes() -> None:
+    """End the communication with the processes of a launcher, if there are any.
+
+    Its threads would otherwise end with the interpreter, which they sometimes abort. After an error
+    it is left alone: the other processes may wait in it.
+    """
+    torch = sys.modules.get("torch")  # which most commands do not need
+    if torch and torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. On an error, prints it and exits with its code.
 
@@ -74,6 +85,10 @@ def main(arguments: list[str] | None = None) -> None:
             try:
                 check_option_names(sys.argv[1:] if arguments is None else arguments)
                 app(args=arguments, prog_name="fki")
+            except SystemExit as end:  # so every command ends
+                if arguments is None and not end.code:
+                    leave_processes()
+                raise
             finally:
                 if arguments is None:
                     ignore_interrupts()

@@ -20,7 +20,7 @@ ADDED = {  # settings that the first version did not have
     *("coreset", "coreset_ratio", "repeat_num", "stream_seconds", "stream_share"),
     *("replay", "wordings"),
     *("start_token", "loss_on", "known_only", "gradient_checkpointing", "load_in", "shots"),
-    *("reset", "teach_base", "sharding"),
+    *("reset", "teach_base", "sharding", "scoring_weights"),
     *("probes", "ranked_sets", "ranked_among"),
 }
 _OLD = {new: old for old, new in RENAMED.items()}

@@ -15,7 +15,7 @@ from pydantic import (
 from fki.core.calendar import parse_date
 from fki.core.edit_version import check_version
 from fki.core.registry import INITIAL
-from fki.core.types import DocumentObjective, LoadIn, PromptFormat
+from fki.core.types import DocumentObjective, LoadIn, PromptFormat, ScoringWeights, Sharding
 
 PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
@@ -208,9 +208,13 @@ class Config(BaseModel):
     gradient_checkpointing: bool = setting(False, affects="results")
     """Compute activations again in the backward pass: less memory, a longer step, equal gradients
     apart from rounding."""
-    sharding: Literal["none", "fsdp", "fsdp_offload"] = setting("none", affects="nothing")
+    sharding: Sharding = setting("none", affects="nothing", in_evaluation=True)
     """Over several processes: every process has all weights (none, DDP), or a part of each (fsdp:
     torch's fully_shard); fsdp_offload keeps the parts in the CPU's memory between their passes."""
+    scoring_weights: ScoringWeights = setting("auto", affects="nothing", in_evaluation=True)
+    """While a sharded model answers probes: gathered has all weights on each process; sharded
+    gathers each block for each pass alone, which needs little memory and more communication. auto:
+    gathered if all weights take at most half of the memory that is free on each GPU."""
     use_deepspeed: bool = setting(False, affects="results")
     """DeepSpeed. Only false is accepted; sharding = "fsdp" needs as little memory."""
 

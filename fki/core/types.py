@@ -22,6 +22,8 @@ PromptFormat = Literal["sentinel", "prefix", "completion", "question", "chat"]
 CAUSAL_FORMATS: tuple[PromptFormat, ...] = ("completion", "question", "chat")  # of decoders
 DocumentObjective = Literal["span_corruption", "salient_spans", "next_token"]
 LoadIn = Literal["fp32", "8bit", "4bit"]  # the storage of a base model's linear maps
+Sharding = Literal["none", "fsdp", "fsdp_offload"]  # of a model over several processes
+ScoringWeights = Literal["auto", "gathered", "sharded"]  # of a sharded model, while it scores
 
 UNDATED = date.max  # of the rows of a stream without dates; dated base facts begin before it
 SUBJECT, OBJECT = "[X]", "[Y]"  # the slots of a wording, as in LAMA (Petroni et al., 2019)

@@ -39,6 +39,7 @@ from fki.evaluation.untouched import UntouchedAnswers
 from fki.modeling.architecture import check_fits_model
 from fki.modeling.device import make_accelerator
 from fki.modeling.load import make_example_tokenizer
+from fki.modeling.sharding import distribute
 from fki.runs.open_run import LoadedModel, find_run, open_model, open_run, read_config
 from fki.runs.run_dir import SAMPLES, SCORES, Run
 
@@ -252,7 +253,7 @@ def score_all_probes(
     questions = question_tokenizer(loaded.method, tokenizer, stream, due, config.shots)
     evaluator = Evaluator(tokenizer, config, accelerator, tokenize_questions=questions)
     evaluator.on_progress = on_progress
-    loaded.model.to(accelerator.device)
+    distribute(loaded.model, accelerator, config.sharding)
     scores, (untouched, conditions) = [], _read_untouched(loaded.run, stream)
     notes = check_probes(due, tokenizer)
     notes += [*describe_missing_dates(stream), *_data_notes(loaded.run, stream)]

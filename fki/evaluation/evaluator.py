@@ -43,7 +43,7 @@ from fki.modeling.accepted_answers import AcceptedAnswers
 from fki.modeling.architecture import Architecture, architecture_of
 from fki.modeling.decoding import DecodedAnswer, EncodedInputs, ForcedAnswer
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
-from fki.modeling.sharding import gathered
+from fki.modeling.sharded_scoring import scoring_passes
 
 NEAR_TIE = 1e-4  # logits: rounding decides between two tokens that are closer than this
 
@@ -89,19 +89,14 @@ class Evaluator:
         Raises:
             FkiError: a log-likelihood is NaN or infinite.
         """
-        with gathered(model), torch.inference_mode():
-            return self._predict_all(model, probes, groups)
-
-    def _predict_all(
-        self, model: Any, probes: Sequence[Probe], groups: Sequence[str]
-    ) -> list[Prediction]:
         was_training = model.training
         model.eval()
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         mine = range(rank, len(probes), world)
         names = [groups[i] for i in mine] if groups else []
         sources = self.tokenize_questions([probes[i].source for i in mine])
-        predictions = self._predict(model, [probes[i] for i in mine], sources, names)
+        with scoring_passes(model, self.config.scoring_weights), torch.inference_mode():
+            predictions = self._predict(model, [probes[i] for i in mine], sources, names)
         numbered = list(zip(mine, predictions, map(len, sources), strict=True))
         model.train(was_training)
         gathered = gather_object(numbered) if world > 1 else numbered

@@ -8,11 +8,13 @@ is over tokens and not over batches, which have unequal numbers of tokens.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 
 from fki.config.schema import Config
 from fki.core.errors import ConfigError, DataError
@@ -25,6 +27,8 @@ from fki.metrics.likelihood import token_nll
 from fki.modeling.architecture import architecture_of
 from fki.modeling.device import make_accelerator
 from fki.modeling.load import make_example_tokenizer
+from fki.modeling.sharded_scoring import scoring_passes
+from fki.modeling.sharding import distribute
 from fki.runs.open_run import LoadedModel
 
 READ_TOGETHER = 256  # documents that are tokenized and sorted by length at a time
@@ -42,7 +46,7 @@ class TextScore:
 
 
 def score_texts(loaded: LoadedModel, config: Config, files: Sequence[Path]) -> list[TextScore]:
-    """Score the documents of each file, in fp32.
+    """Score the documents of each file, in fp32; all processes share the work.
 
     Raises:
         ConfigError: the model is not a decoder.
@@ -57,7 +61,8 @@ def score_texts(loaded: LoadedModel, config: Config, files: Sequence[Path]) -> l
     documents = [_read_documents(file, config) for file in files]
     accelerator = make_accelerator()
     tokenizer = make_example_tokenizer(loaded.base.tokenizer, config, accelerator.device)
-    model = loaded.model.to(accelerator.device).eval()
+    distribute(loaded.model, accelerator, config.sharding)
+    model = loaded.model.eval()
     return [
         _score(str(file), texts, model, tokenizer, config, accelerator)
         for file, texts in zip(files, documents, strict=True)
@@ -75,7 +80,6 @@ def _read_documents(file: Path, config: Config) -> list[Example]:
     return documents
 
 
-@torch.inference_mode()
 def _score(
     name: str,
     documents: Sequence[Example],
@@ -85,14 +89,18 @@ def _score(
     accelerator: Accelerator,
 ) -> TextScore:
     architecture = architecture_of(model)
-    nats, tokens = [], 0
-    for chunks in _iter_batches(documents, tokenizer, config):
-        batch = tokenizer.collate(chunks).to(accelerator.device)
-        labels = batch.labels.flatten()[batch.scored_positions]
-        logits = architecture.scored_logits(model, batch, model).float()
-        nats.append(float(token_nll(logits, labels).double().sum()))
-        tokens += len(labels)
-    total = math.fsum(nats)
+    world, rank = accelerator.num_processes, accelerator.process_index
+    scored: list[tuple[float, int]] = []  # nats and tokens of each batch
+    with scoring_passes(model, config.scoring_weights), torch.inference_mode():
+        for chunks in islice(_iter_batches(documents, tokenizer, config), rank, None, world):
+            batch = tokenizer.collate(chunks).to(accelerator.device)
+            labels = batch.labels.flatten()[batch.scored_positions]
+            logits = architecture.scored_logits(model, batch, model).float()
+            nats = float(token_nll(logits, labels).double().sum())
+            scored.append((nats, len(labels)))
+    if world > 1:
+        scored = gather_object(scored)
+    total, tokens = math.fsum(nats for nats, _ in scored), sum(tokens for _, tokens in scored)
     return TextScore(name, len(documents), tokens, -total, math.exp(total / tokens))
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fki.core.errors import DataError
-from fki.modeling.sharding import gathered, is_sharded, shard_like
+from fki.modeling.sharding import is_sharded, shard_like
 
 
 class Snapshot:
@@ -42,7 +42,7 @@ class Snapshot:
             try:
                 self.restore(model)
                 model.eval()
-                with gathered(model), torch.no_grad():
+                with torch.no_grad():
                     yield
             finally:
                 current.restore(model)

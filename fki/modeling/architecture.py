@@ -17,7 +17,7 @@ from fki.core.errors import ConfigError
 from fki.core.types import CAUSAL_FORMATS, Batch, DocumentObjective, PromptFormat
 from fki.data.collator import IGNORE_INDEX, ExampleTokenizer
 from fki.modeling import causal, causal_decoding, seq2seq, seq2seq_decoding
-from fki.modeling.decoding import DecodedAnswer, EncodedInputs, ForcedAnswer, Pairs
+from fki.modeling.decoding import DecodedAnswer, EncodedInputs, ForcedAnswer, Pairs, PassKind
 from fki.modeling.encoder_cache import FrozenEncoder, detect_frozen_encoder
 
 
@@ -90,6 +90,10 @@ class Architecture(Protocol):
         best: int = 1,
     ) -> list[list[list[int]]]:
         """The `best` sequences of each source, the likeliest first."""
+        ...
+
+    def pass_kinds(self, model: Any, device: torch.device) -> list[PassKind]:
+        """The kinds of passes that scoring and decoding run, with empty ones on a device."""
         ...
 
     def frozen_encoder(self, model: Any) -> FrozenEncoder | None:
@@ -169,6 +173,10 @@ class Seq2Seq:
     ) -> list[list[list[int]]]:
         """Beam search of `generate` from the encoder's output."""
         return seq2seq_decoding.beam_search(model, inputs, length=length, beams=beams, best=best)
+
+    def pass_kinds(self, model: Any, device: torch.device) -> list[PassKind]:
+        """The encoder's, and the decoder's."""
+        return seq2seq_decoding.pass_kinds(model, device)
 
     def frozen_encoder(self, model: Any) -> FrozenEncoder | None:
         """The model's encoder, unless any of its parameters train."""
@@ -253,6 +261,10 @@ class Causal:
         return causal_decoding.beam_search(
             model, inputs, tokenizer, length=length, beams=beams, best=best
         )
+
+    def pass_kinds(self, model: Any, device: torch.device) -> list[PassKind]:
+        """One kind."""
+        return causal_decoding.pass_kinds(model, device)
 
     def frozen_encoder(self, model: Any) -> FrozenEncoder | None:
         """None: a decoder has no encoder."""

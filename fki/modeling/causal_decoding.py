@@ -25,8 +25,10 @@ from fki.modeling.decoding import (
     ForcedAnswer,
     ForcedTokens,
     Pairs,
+    PassKind,
     batch_by_tokens,
     decode_greedily,
+    entry_modules,
     score_logits,
 )
 from fki.modeling.gather_head import gather_positions
@@ -251,7 +253,7 @@ def beam_search(
             num_beams=beams,
             num_return_sequences=best,
             do_sample=False,
-            synced_gpus=False,  # a sharded model has gathered its weights
+            synced_gpus=False,  # `scoring_passes` lets processes wait for each other
             use_cache=inputs.states is not None,
             eos_token_id=ends,
             pad_token_id=tokenizer.pad_id,
@@ -264,6 +266,12 @@ def end_tokens(model: Any, tokenizer: ExampleTokenizer) -> Tensor:
     """The tokens that end an answer: the model's end tokens and those with a newline."""
     own = model.generation_config.eos_token_id
     return torch.tensor(sorted({*([own] if isinstance(own, int) else own or []), *tokenizer.ends}))
+
+
+def pass_kinds(model: Any, device: torch.device) -> list[PassKind]:
+    """One kind: each pass runs all blocks."""
+    batch = make_batch([[0]], [[1]], model).to(device)
+    return [PassKind(entry_modules(model), lambda: logits(model, batch))]
 
 
 def _run_prompts(model: Any, batch: Batch) -> PromptStates:

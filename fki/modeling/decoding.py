@@ -5,11 +5,11 @@ between the likeliest token and the second likeliest. And it drops finished rows
 where `generate` computes every row until the longest one ends. Beam search is `generate`'s.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fki.core.types import Batch
 from fki.metrics.likelihood import token_nll
@@ -33,6 +33,13 @@ class ForcedAnswer(NamedTuple):
     greedy: DecodedAnswer | None  # the output of greedy decoding, if it is this target
     nats: list[float]  # of each of its tokens, negative log-likelihoods
     likeliest: list[int]  # in place of each of its tokens, after the tokens before it
+
+
+class PassKind(NamedTuple):
+    """A kind of forward pass, which runs the same blocks in the same order each time."""
+
+    modules: Sequence[nn.Module]  # whose call is such a pass
+    run_empty: Callable[[], object]  # the smallest one
 
 
 class EncodedInputs(Protocol):
@@ -62,6 +69,11 @@ class GreedySteps(Protocol):
     def keep(self, rows: Tensor) -> None:
         """Drop all other rows of the batch."""
         ...
+
+
+def entry_modules(model: Any) -> list[nn.Module]:
+    """The modules whose call runs the model: of a model within peft's, either."""
+    return [model, *([model.get_base_model()] if hasattr(model, "get_base_model") else [])]
 
 
 def batch_by_tokens(pairs: Pairs) -> Iterator[Pairs]:

@@ -14,8 +14,10 @@ from fki.modeling.decoding import (
     DecodedAnswer,
     ForcedAnswer,
     Pairs,
+    PassKind,
     batch_by_tokens,
     decode_greedily,
+    entry_modules,
     score_logits,
 )
 from fki.modeling.seq2seq import scored_logits
@@ -121,7 +123,22 @@ def beam_search(
         num_beams=beams,
         num_return_sequences=best,
         do_sample=False,
-        synced_gpus=False,  # a sharded model has gathered its weights
+        synced_gpus=False,  # `scoring_passes` lets processes wait for each other
     )
     rows = out[:, 1:].tolist()  # without the start token
     return [rows[i : i + best] for i in range(0, len(rows), best)]
+
+
+def pass_kinds(model: Any, device: torch.device) -> list[PassKind]:
+    """The encoder alone, and the decoder after it."""
+    encoder = model.get_encoder()
+    token = torch.tensor([[model.config.decoder_start_token_id]], device=device)
+    mask = torch.ones_like(token)
+    states = torch.zeros(1, 1, model.config.d_model, device=device)
+    return [
+        PassKind([encoder], lambda: encoder(input_ids=token, attention_mask=mask)),
+        PassKind(
+            entry_modules(model),
+            lambda: DecoderSteps(model, EncoderStates(states, mask)).advance(token),
+        ),
+    ]

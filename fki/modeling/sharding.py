@@ -4,53 +4,57 @@ torch's `fully_shard` shards the blocks and then the model: a block's weights ar
 forward and backward pass alone, and the optimizer's state is sharded with the weights. The gradient
 is the mean over processes, as with DDP. Everything else in fki sees either the shards (DTensors),
 whole weights within `gathered`, or copies by `full_tensor`; of a model that is not sharded, all
-three are the model's own tensors.
+three are the model's own tensors. Scores come from `sharded_scoring`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
+
+from fki.core.types import Sharding
+from fki.modeling.architecture import architecture_of
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
 
-class FullState(NamedTuple):
-    """Whole tensors on the CPU, for a checkpoint."""
+def distribute(model: nn.Module, accelerator: Accelerator, kind: Sharding) -> None:
+    """Shard a model over all processes, or move it to the device of this one."""
+    if kind == "none" or accelerator.num_processes == 1:
+        model.to(accelerator.device)
+    else:
+        shard(model, accelerator.device, offloads=kind == "fsdp_offload")
 
-    weights: dict[str, Tensor]  # trainable, by name
-    optimizer: dict[int, dict[str, Any]]  # state, by the number of the parameter
 
-
-def shard(
-    model: Any,
-    device: torch.device,
-    first_pass: Callable[[], object],
-    *,
-    offloads: bool = False,
-) -> None:
+def shard(model: Any, device: torch.device, *, offloads: bool = False) -> None:
     """Shard a model in place over all processes; they have equal weights before.
+
+    The weights are moved to the device block by block: it never has the whole model.
 
     Args:
         device: of this process.
-        first_pass: runs the whole model once, before any of its parts runs alone.
         offloads: are the shards kept in the memory of the CPU between their passes?
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
 
-    model.to(device)
+    architecture = architecture_of(model)
+    batch = architecture.trial_batch(model, 2, 1)
+    with torch.no_grad():
+        architecture.encode(model, batch)  # its trials of what the model can do need whole weights
     mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
     is_pinned = device.type == "cuda"
     policy = CPUOffloadPolicy(pin_memory=is_pinned) if offloads else OffloadPolicy()
-    for block in find_blocks(model):
-        fully_shard(block, mesh=mesh, offload_policy=policy)
+    for part in (*find_blocks(model), *find_untied_ends(model)):
+        fully_shard(part, mesh=mesh, offload_policy=policy)
     fully_shard(model, mesh=mesh, offload_policy=policy)
-    with torch.no_grad():
-        first_pass()
+    with torch.no_grad():  # before any part of the model runs alone
+        architecture.logits(model, batch.to(device))
     reshard(model)
 
 
@@ -61,6 +65,14 @@ def find_blocks(model: nn.Module) -> list[nn.Module]:
         if isinstance(module, nn.ModuleList) and not _is_within(name, names):
             names += [f"{name}.{i}" for i, m in enumerate(module) if [*m.parameters()]]
     return [model.get_submodule(name) for name in names]
+
+
+def find_untied_ends(model: Any) -> list[nn.Module]:
+    """The input embeddings and the head, where no other module has their weights."""
+    modules = [*model.modules()]
+    users = Counter(id(p) for m in modules for p in m.parameters(recurse=False))
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    return [end for end in ends if all(users[id(p)] == 1 for p in end.parameters())]
 
 
 def _is_within(name: str, names: Sequence[str]) -> bool:
@@ -77,6 +89,11 @@ def is_shard(tensor: object) -> "TypeGuard[DTensor]":
     return hasattr(tensor, "full_tensor")
 
 
+def mesh_device(model: nn.Module) -> torch.device:
+    """The device on which a sharded model computes; its shards may be elsewhere."""
+    return torch.device(next(filter(is_shard, model.parameters())).device_mesh.device_type)
+
+
 @contextmanager
 def gathered(model: Any) -> Iterator[None]:
     """Within the context each process has all weights, and may run any part of the model alone.
@@ -86,15 +103,17 @@ def gathered(model: Any) -> Iterator[None]:
     if not is_sharded(model):
         yield
         return
-    parts = [module for module in model.modules() if is_sharded(module)]
-    for part in parts:
-        part.unshard()
-    model.set_reshard_after_forward(False)
+    model.unshard()  # the weights outside of all blocks
+    blocks = [module for module in model.modules() if is_sharded(module) and module is not model]
+    for block in blocks:
+        block.unshard()
+        block.set_reshard_after_forward(False, recurse=False)
     try:
         yield
     finally:
+        for block in blocks:
+            block.set_reshard_after_forward(True, recurse=False)
         reshard(model)
-        model.set_reshard_after_forward(True)
 
 
 def reshard(model: Any) -> None:
@@ -128,23 +147,6 @@ def shard_like(tensor: Tensor, parameter: Tensor) -> Tensor:
     placed = tensor.to(parameter.to_local().device)
     return distribute_tensor(
         placed, parameter.device_mesh, parameter.placements, src_data_rank=None
-    )
-
-
-def collect_state(
-    parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer | None
-) -> FullState:
-    """Whole weights and optimizer state; all processes call it."""
-    state = optimizer.state_dict()["state"] if optimizer else {}
-    return FullState(
-        {name: full_tensor(p.detach()).cpu() for name, p in parameters.items()},
-        {
-            number: {
-                key: full_tensor(value.detach()).cpu() if isinstance(value, Tensor) else value
-                for key, value in values.items()
-            }
-            for number, values in state.items()
-        },
     )
 
 

@@ -15,14 +15,15 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fki.core.atomic_io import file_digest, sync, write_json, write_text
 from fki.core.errors import DataError, FkiError
 from fki.methods.base import trainable_parameters
-from fki.modeling.sharding import FullState, collect_state, shard_like
+from fki.modeling.sharding import shard_like
 from fki.runs.run_dir import CHECKPOINTS, METRICS, RUN, SAMPLES
+from fki.runs.tensor_file import send_shards, write_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -45,18 +46,18 @@ def save(
     state: Mapping[str, Any] | None = None,
     optimizer: torch.optim.Optimizer | None = None,
     training: Mapping[str, Tensor] | None = None,
-    collected: FullState | None = None,
     keep_last: int = 1,
     keep: Collection[str] = (),
 ) -> Path:
     """Save the trainable weights as `checkpoints/<name>`.
+
+    Of a sharded model one tensor at a time is gathered; all other processes call `help_save`.
 
     Args:
         order: the larger, the newer.
         state: of the run, as JSON.
         optimizer: its state is saved too.
         training: further tensors, such as the state of a method.
-        collected: weights and optimizer state of a sharded model, from all processes.
         keep_last: number of newest checkpoints that remain, beside those named in `keep`.
     Raises:
         FkiError: writing fails; older checkpoints are then unchanged.
@@ -66,13 +67,9 @@ def save(
     try:
         shutil.rmtree(scratch, ignore_errors=True)  # left by an earlier process with the same id
         scratch.mkdir(parents=True)
-        found = collected or collect_state(trainable_parameters(model), optimizer)
-        save_file({n: t.contiguous() for n, t in found.weights.items()}, scratch / WEIGHTS)
-        numbers, moments = _split_optimizer_state(found.optimizer)
-        save_file(moments, scratch / OPTIMIZER)
-        if training:
-            further = {n: t.detach().cpu().contiguous() for n, t in training.items()}
-            save_file(further, scratch / TRAINING)
+        numbers, files = _list_tensors(model, optimizer, training or {})
+        for file_name, tensors in files.items():
+            write_tensors(scratch / file_name, tensors)
         write_json(scratch / STATE, {**(state or {}), "optimizer": numbers})
         digests = {file.name: file_digest(file) for file in sorted(scratch.iterdir())}
         logs = [run / name for name in (METRICS, SAMPLES) if (run / name).exists()]
@@ -81,7 +78,7 @@ def save(
         write_json(scratch / MANIFEST, {"name": name, "order": order, "sha256": digests})
         _move_into_place(scratch, folder)
         write_text(root / LATEST, name + "\n")
-    except (OSError, SafetensorError, FkiError) as error:
+    except (OSError, FkiError) as error:
         raise FkiError(
             f"Cannot write the checkpoint {folder}: {str(error).rstrip('.')}.",
             hint="Free some space, then run the same command with --resume. "
@@ -91,6 +88,25 @@ def save(
         shutil.rmtree(scratch, ignore_errors=True)
     rotate(run, keep_last, keep)
     return folder
+
+
+def help_save(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    training: Mapping[str, Tensor],
+) -> None:
+    """Send the shards of this process to the main one, which calls `save` with equal arguments."""
+    for tensors in _list_tensors(model, optimizer, training)[1].values():
+        send_shards(tensors)
+
+
+def _list_tensors(
+    model: nn.Module, optimizer: torch.optim.Optimizer | None, training: Mapping[str, Tensor]
+) -> tuple[dict[str, Any], dict[str, Mapping[str, Tensor]]]:
+    """The numbers of the optimizer's state, and the tensors of each file."""
+    numbers, moments = _split_optimizer_state(optimizer.state_dict()["state"] if optimizer else {})
+    files: dict[str, Mapping[str, Tensor]] = {WEIGHTS: trainable_parameters(model)}
+    return numbers, files | {OPTIMIZER: moments} | ({TRAINING: training} if training else {})
 
 
 def _move_into_place(scratch: Path, folder: Path) -> None:
@@ -123,7 +139,7 @@ def _split_optimizer_state(
     for parameter, state in states.items():
         for name, value in state.items():
             if isinstance(value, Tensor):
-                tensors[f"{parameter}.{name}"] = value.contiguous()
+                tensors[f"{parameter}.{name}"] = value
             else:
                 numbers[f"{parameter}.{name}"] = value
     return numbers, tensors

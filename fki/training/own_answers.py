@@ -27,7 +27,7 @@ from fki.data.packing import split_micro_batches
 from fki.methods.snapshot import Snapshot
 from fki.modeling.architecture import architecture_of
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
-from fki.modeling.sharding import full_tensor
+from fki.modeling.sharded_scoring import scoring_passes
 
 WEIGHTS, ANSWERS = "weights.", "answers"  # names of the stored tensors
 
@@ -109,7 +109,10 @@ class OwnAnswers:
         most, budget = self.config.eval_batch_size, self.config.eval_batch_tokens or math.inf
         answered: list[tuple[str, list[int]]] = []
         architecture = architecture_of(self.model)
-        with self.snapshot.applied(self.model):
+        with (
+            self.snapshot.applied(self.model),
+            scoring_passes(self.model, self.config.scoring_weights),
+        ):
             for part in split_micro_batches(examples, rows, most=most, budget=budget):
                 chosen = [*chain.from_iterable(part)]
                 batch = self.tokenizer.collate([examples[i] for i in chosen])
@@ -131,7 +134,7 @@ class OwnAnswers:
         encoded = json.dumps(self.answers).encode()
         answers = torch.frombuffer(bytearray(encoded), dtype=torch.uint8)
         weights = self.snapshot.weights if is_within_period else {}
-        return {ANSWERS: answers, **{f"{WEIGHTS}{n}": full_tensor(t) for n, t in weights.items()}}
+        return {ANSWERS: answers, **{f"{WEIGHTS}{n}": tensor for n, tensor in weights.items()}}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over a stored state. Raises DataError if it is malformed."""

@@ -223,24 +223,25 @@ class Runner:
         return requested
 
     def _save(self, name: str) -> None:
-        trainer = self.session.trainer
-        training, collected = trainer.state(), trainer.collect_shards()  # by all processes
-        if self.session.is_main:
-            config = self.session.config
-            checkpoint.save(
-                self.run.folder,
-                name,
-                self.session.model,
-                order=self._checkpoint_order(),
-                state=self.state.as_dict(self.run),
-                optimizer=trainer.optimizer,
-                training=training,
-                collected=collected,
-                keep_last=config.keep_last,
-                keep=best_rows(self.rows, config.keep_best),
-            )
-            if self.on_saved:
-                self.on_saved()
+        """Save a checkpoint; all processes call it."""
+        config, model, trainer = self.session.config, self.session.model, self.session.trainer
+        training = trainer.state()
+        if not self.session.is_main:
+            checkpoint.help_save(model, trainer.optimizer, training)
+            return
+        checkpoint.save(
+            self.run.folder,
+            name,
+            model,
+            order=self._checkpoint_order(),
+            state=self.state.as_dict(self.run),
+            optimizer=trainer.optimizer,
+            training=training,
+            keep_last=config.keep_last,
+            keep=best_rows(self.rows, config.keep_best),
+        )
+        if self.on_saved:
+            self.on_saved()
 
     def _checkpoint_order(self) -> int:
         """A number that grows from one checkpoint of the run to the next."""

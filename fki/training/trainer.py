@@ -33,7 +33,6 @@ from fki.modeling import sharding
 from fki.modeling.architecture import architecture_of
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
 from fki.modeling.flops import FlopEstimator, FlopMeter
-from fki.modeling.sharding import FullState
 from fki.replay.base import AdaptiveReplay, Epoch, Replay, make_replay
 from fki.training.adaptive_epochs import AdaptiveEpochs
 from fki.training.batching import Batcher, OptimizerBatch, TrainingBatch, derive_seed
@@ -80,7 +79,10 @@ class Trainer:
         self.replay = replay or make_replay(config)
         self.unwrapped = model
         self.architecture = architecture_of(model)
-        model.to(accelerator.device)
+        is_shared = config.sharding != "none" and accelerator.num_processes > 1
+        self.is_sharded = method.trains and is_shared
+        if not self.is_sharded:  # a device need not have room for a model that is sharded
+            model.to(accelerator.device)
         is_packed = method.supports_packing and self.architecture.can_pack(model)
         estimator = FlopEstimator(model, encoder_cache, method.extra_forward_passes)
         self.model = self._distribute(model, estimator)
@@ -107,27 +109,15 @@ class Trainer:
     def _distribute(self, model: nn.Module, estimator: FlopEstimator) -> nn.Module:
         """The model to train: sharded, or wrapped by Accelerate."""
         accelerator = self.accelerator
-        if self.method.trains and accelerator.num_processes > 1 and self.config.sharding != "none":
+        if self.is_sharded:
             _ = estimator.costs  # by a pass over whole weights
-            offloads = self.config.sharding == "fsdp_offload"
-            batch = self.architecture.trial_batch(model, 1, 1).to(accelerator.device)
-            first_pass = partial(self.architecture.logits, model, batch)
-            sharding.shard(model, accelerator.device, first_pass, offloads=offloads)
+            sharding.distribute(model, accelerator, self.config.sharding)
             return model
         # without trainable parameters there are no gradients to reduce over processes
         wrapped = accelerator.prepare_model(model, evaluation_mode=not self.method.trains)
         # prepare_model leaves autocast in the model's forward; scoring has to be fp32
         accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
         return wrapped
-
-    def collect_shards(self) -> FullState | None:
-        """Whole weights and optimizer state of a sharded model, for a checkpoint; else None.
-
-        All processes call it.
-        """
-        if not sharding.is_sharded(self.unwrapped):
-            return None
-        return sharding.collect_state(trainable_parameters(self.unwrapped), self.optimizer)
 
     @property
     def answers_itself(self) -> bool:

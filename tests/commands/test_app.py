@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import torch
 
 from fki import __version__
+from fki.commands import app
 
 Fki = Callable[..., Any]
 
@@ -46,3 +48,17 @@ def test_a_path_that_no_file_system_takes_is_an_error_in_words(command: str, fki
     question = ["The head of X is ___."] if command == "ask" else []
     shown = fki(command, "x" * 5000, *question)
     assert shown.code == 2 and "File name too long" in shown.words and len(shown.words) < 300
+
+
+@pytest.mark.parametrize(("option", "left"), [("--version", 1), ("--unknown", 0)])
+def test_a_command_that_succeeds_leaves_the_processes_of_a_launcher(
+    option: str, left: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: calls.append("left"))
+    monkeypatch.setattr(app, "ignore_interrupts", lambda: None)
+    monkeypatch.setattr("sys.argv", ["fki", option])
+    with pytest.raises(SystemExit) as end:
+        app.main()
+    assert bool(end.value.code) == (not left) and len(calls) == left

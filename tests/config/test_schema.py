@@ -23,6 +23,7 @@ OUTSIDE_AN_ARM = {
     "keep_last",
     "keep_best",
     "sharding",
+    "scoring_weights",
     "save_every_steps",
 }
 MAY_DIFFER_ON_RESUME = ("output_dir", "output_log")
@@ -54,7 +55,8 @@ def test_the_effects_are_the_lists_of_the_first_version() -> None:
 def test_an_evaluation_reads_what_affects_scoring_and_selects_data() -> None:
     data = {"dataset", "dataset_version", "since", "max_periods"}
     batches = {"eval_batch_size", "eval_batch_tokens", "eval_lookback"}
-    assert set(evaluation_settings()) == PROTOCOL | data | batches
+    memory = {"sharding", "scoring_weights"}
+    assert set(evaluation_settings()) == PROTOCOL | data | batches | memory
 
 
 def test_the_defaults_are_those_of_the_fields() -> None:

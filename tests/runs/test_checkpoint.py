@@ -236,7 +236,7 @@ def test_ctrl_c_in_the_middle_leaves_no_scratch(
     def pressed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint, "save_file", pressed)
+    monkeypatch.setattr(checkpoint, "write_tensors", pressed)
     with pytest.raises(KeyboardInterrupt):
         save(tmp_path)
     assert not list((tmp_path / "checkpoints").iterdir())

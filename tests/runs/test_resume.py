@@ -151,7 +151,7 @@ POINTS: list[tuple[str, Any, str, int]] = [
     ("in the second phase", Trainer, "backward", 8),
     ("in a later scoring", Evaluator, "predict", 3),
     ("before a checkpoint gets its name", os, "replace", 9),
-    ("while a checkpoint is written", checkpoint, "save_file", 5),
+    ("while a checkpoint is written", checkpoint, "write_tensors", 5),
     ("before older ones are removed", checkpoint, "rotate", 3),
     ("while older ones are removed", shutil, "rmtree", 6),
 ]

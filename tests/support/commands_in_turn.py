@@ -10,17 +10,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fki.commands.app import main
+from fki.commands.app import leave_processes, main
 
 
 def run_in_turn(commands: Sequence[Sequence[str]]) -> None:
-    """Run each command. Raises SystemExit for the first one that fails."""
+    """Run each command, and leave the processes. Raises SystemExit for the first that fails."""
     for arguments in commands:
         try:
             main(list(arguments))
         except SystemExit as end:
             if end.code:
                 raise
+    leave_processes()
 
 
 if __name__ == "__main__":

@@ -33,7 +33,11 @@ METHODS = {
     "llama": ["model=llama-mini", "prompt_format=completion", "document_objective=next_token"],
 }
 LLAMA = METHODS["llama"]
-KINDS = ("none", "fsdp", "fsdp_offload")
+KINDS = {
+    "none": [],
+    "fsdp": ["sharding=fsdp", "scoring_weights=sharded"],
+    "fsdp_offload": ["sharding=fsdp_offload", "scoring_weights=gathered"],
+}
 
 
 def train(name: str, *settings: str) -> list[str]:
@@ -69,12 +73,14 @@ def launch(home: Path, processes: int, commands: list[list[str]]) -> None:
 def runs(home: Path) -> Path:
     """Each method by two processes, with whole weights and with shards."""
     commands = [
-        train(f"{name}-{kind}", f"sharding={kind}", *settings)
+        train(f"{name}-{kind}", *KINDS[kind], *settings)
         for name, settings in METHODS.items()
-        for kind in (KINDS if name in ("vanilla", "llama") else KINDS[:2])
+        for kind in (KINDS if name in ("vanilla", "llama") else ("none", "fsdp"))
     ]
-    for kind in KINDS[:2]:
-        commands.append(train(f"long-{kind}", "num_train_epochs=30", f"sharding={kind}", *LLAMA))
+    for kind in ("none", "fsdp"):
+        commands.append(train(f"long-{kind}", "num_train_epochs=30", *KINDS[kind], *LLAMA))
+        sets = [part for setting in KINDS[kind] for part in ("--set", setting)]
+        commands.append(["eval", "kadapter_2-none", "--output", f"scores-{kind}", *sets])
     launch(home, 2, commands)
     return home
 
@@ -107,16 +113,23 @@ def assert_alike(one: Path, other: Path, tolerance: float) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_shards_learn_and_answer_like_whole_weights(name: str, runs: Path) -> None:
-    for kind in KINDS[1:]:
+    for kind in ("fsdp", "fsdp_offload"):
         if (runs / f"{name}-{kind}").exists():
             assert_alike(runs / f"{name}-none", runs / f"{name}-{kind}", 1e-5)
 
 
 def test_one_and_three_processes_are_like_two(runs: Path) -> None:
     launch(runs, 1, [train("llama-alone", *LLAMA)])
-    launch(runs, 3, [train("llama-three", "sharding=fsdp", *LLAMA)])
+    launch(runs, 3, [train("llama-three", *KINDS["fsdp"], *LLAMA)])
     for other in ("llama-alone", "llama-three"):  # llama-mini has no dropout
         assert_alike(runs / "llama-none", runs / other, 1e-5)
+
+
+def test_an_evaluation_of_shards_is_that_of_whole_weights(runs: Path) -> None:
+    assert answers(runs / "scores-fsdp") == answers(runs / "scores-none") != []
+    ours, theirs = (lines(runs / f"scores-{kind}" / "samples.jsonl") for kind in ("fsdp", "none"))
+    for one, other in zip(ours, theirs, strict=True):
+        assert one["log_likelihood"] == pytest.approx(other["log_likelihood"], abs=1e-6)
 
 
 def start_and_kill(
@@ -145,7 +158,7 @@ def assert_equal(run: Path, whole: Path) -> None:
 def test_a_run_whose_process_was_killed_goes_on(runs: Path, kind: str, after: int) -> None:
     """Then as many processes as `after` go on."""
     name, whole = f"killed-{kind}-{after}", runs / f"long-{kind}"
-    command = train(name, "num_train_epochs=30", "save_every_steps=3", f"sharding={kind}", *LLAMA)
+    command = train(name, "num_train_epochs=30", "save_every_steps=3", *KINDS[kind], *LLAMA)
     started = start_and_kill(runs, command, name)
     assert started.communicate(timeout=60) and started.returncode != 0
     assert 12 <= len(steps(runs / name)) < 60
