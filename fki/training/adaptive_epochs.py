@@ -4,7 +4,6 @@ The policy's state changes only between epochs. A checkpoint within an epoch the
 state at its beginning, which determines the same choice again, and the losses so far.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -119,7 +118,8 @@ class AdaptiveEpochs:
             select: the part of a batch that is trained, with its cost.
         """
         meter, flops = self.start_meter()
-        flops = 0.0 if used.steps else flops  # of the next batch, beside its own
+        # of the next batch, beside its own
+        flops = 0.0 if used.steps else flops + self._answer_old_questions(period, meter)
         while self.epoch < self.config.num_train_epochs:
             if used.has_reached(self.config.budget) and used.steps == self.steps_before:
                 return
@@ -127,7 +127,7 @@ class AdaptiveEpochs:
             flops += self._refresh(period, meter)
             mixed = self.method.mix(period, self.review, number, seed)
             chosen = self.replay.choose(self._make_epoch(period, mixed, number))
-            examples, answer_flops = self._add_own_answers(chosen, meter)
+            examples = self.answers.fill(chosen) if self.answers else chosen
             tokenized = self.planner.tokenize(period, number, examples)
             self._start_record(len(examples))
             done = used.steps - self.steps_before
@@ -136,7 +136,7 @@ class AdaptiveEpochs:
                 select(batch, period.name, number, step, meter)
                 for step, batch in enumerate(batches, done)
             )
-            yield self._count_batches(selected, flops + answer_flops, used)
+            yield self._count_batches(selected, flops, used)
             flops = 0.0
             self.close_epoch(used.steps)
 
@@ -197,19 +197,15 @@ class AdaptiveEpochs:
         A run that resumes within the epoch has done so: the checkpoint has the policy's state.
         """
         examples = self.replay.stale(self.epoch, self.config.num_train_epochs)
-        if self.answers is not None:
-            examples = self.answers.fill_known(examples)
-        has_target = [bool(e.target) or e.is_text for e in examples]
-        asked = [e for e, has in zip(examples, has_target, strict=True) if has]
-        if not asked or self._saved is not None:
+        if not examples or self._saved is not None:
             return 0.0
         began = time.perf_counter()
-        passes = self.planner.tokenize(period, self.epoch, asked)
+        examples = self.answers.fill(examples) if self.answers else examples
+        passes = self.planner.tokenize(period, self.epoch, examples)
         batch = self.planner.batcher.collate(passes)
         parts = self.accelerator, self.encoder_cache, self._cached
-        found = iter(zip(*measure_losses(self.model, batch, *parts).losses(), strict=True))
-        losses = [next(found) if has else (math.nan, math.nan) for has in has_target]
-        self.replay.refresh(*zip(*((float(w), float(m)) for w, m in losses), strict=True))
+        worst, mean = measure_losses(self.model, batch, *parts).losses()
+        self.replay.refresh(worst.tolist(), mean.tolist())
         self._seconds += time.perf_counter() - began
         return meter.count_forward(passes)
 
@@ -220,16 +216,15 @@ class AdaptiveEpochs:
             self.record.sums += self._saved.to(self.record.sums.device)
         self._saved = None
 
-    def _add_own_answers(
-        self, examples: Sequence[Example], meter: FlopMeter
-    ) -> tuple[Sequence[Example], float]:
-        """Add the model's own answers where the policy trains them; the operations of new ones."""
+    def _answer_old_questions(self, period: Period, meter: FlopMeter) -> float:
+        """Let the model answer them before the period, if the policy needs it; the operations."""
         if self.answers is None:
-            return examples, 0.0
+            return 0.0
         began = time.perf_counter()
-        filled, passes = self.answers.fill(examples, self._cached)
+        old = self.replay.old_examples()
+        passes = self.answers.begin_period(period.examples, old, self._cached)
         self._seconds += time.perf_counter() - began
-        return filled, meter.count_forward(passes)
+        return meter.count_forward(passes)
 
     def _count_batches(
         self, batches: Iterator[TrainingBatch], flops: float, used: BudgetUsage

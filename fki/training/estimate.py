@@ -94,7 +94,7 @@ def estimate_run(config: Config) -> RunEstimate:
         trainable=trainable,
         added=ready.added_parameters,
         memory=sum(p.nbytes for p in ready.model.parameters())
-        + 4 * trainable * (1 + ready.trainer.answers_itself)
+        + 4 * trainable
         + optimizer
         + ready.method.copied_bytes(ready.model),
         peak=_measure_peak(ready, largest, rows - 1, states),

@@ -67,8 +67,9 @@ def measure_peak(ready: Session, largest: LargestBatches, row: int) -> int | Non
             take_step(trainer.batcher.collate(batch))
         ready.evaluator.predict(ready.model, probes)
         peak = _peak_bytes()
-    if peak is None or trainer.answers_itself:  # a run has such a copy of the weights, too
-        return peak
+    if peak is None:
+        return None
+    # a run has no copy of the weights beside them
     return peak - sum(p.nbytes for p in trainable_parameters(ready.model).values())
 
 

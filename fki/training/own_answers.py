@@ -1,9 +1,10 @@
 """The answers of the model itself to old questions.
 
 Replay without stored answers trains on them (pseudo-rehearsal, Robins, 1995). A question is
-answered when it first gets a place as an old one: greedily, with a copy of the weights from before
-the period. The answer is kept until a period answers the question anew. If each period asked again,
-errors would add up: a question that is forgotten once would be trained with its wrong answer.
+answered greedily before the first period in which it is an old one: the base knowledge before all
+training, a period's questions right after it. The answer is kept until a period answers the
+question anew. If each period asked again, errors would add up: a question that is forgotten once
+would be trained with its wrong answer.
 """
 
 import json
@@ -24,16 +25,15 @@ from fki.core.errors import DataError
 from fki.core.types import Example
 from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.data.packing import split_micro_batches
-from fki.methods.snapshot import Snapshot
 from fki.modeling.architecture import architecture_of
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
 from fki.modeling.sharded_scoring import scoring_passes
 
-WEIGHTS, ANSWERS = "weights.", "answers"  # names of the stored tensors
+ANSWERS = "answers"  # name of the stored tensor
 
 
 class OwnAnswers:
-    """Answers to questions, each with the weights before a period."""
+    """Answers to old questions, with the weights before the period in which they became old."""
 
     def __init__(
         self,
@@ -45,47 +45,40 @@ class OwnAnswers:
     ) -> None:
         self.model, self.tokenizer, self.config = model, tokenizer, config
         self.accelerator, self.encoder_cache = accelerator, encoder_cache
-        self.snapshot = Snapshot({})
         self.answers: dict[str, str] = {}  # by question
 
-    def begin_period(self, examples: Iterable[Example]) -> None:
-        """Answer with the current weights from now on, and drop the answers to new questions.
+    def begin_period(
+        self, new: Iterable[Example], old: Iterable[Example], cached: CachedStates | None
+    ) -> list[TokenizedExample]:
+        """Drop the answers to new questions, and answer the old ones that have none.
+
+        The weights must be those before the period. All processes share the work.
 
         Args:
-            examples: of the period.
-        """
-        self.snapshot = Snapshot.take(self.model)
-        for question in chain.from_iterable(example.sources for example in examples):
-            self.answers.pop(question, None)
-
-    def fill(
-        self, examples: Sequence[Example], cached: CachedStates | None
-    ) -> tuple[list[Example], list[TokenizedExample]]:
-        """Add the model's answer to each example without one; all processes share the work.
-
-        Args:
+            new: the examples of the period.
+            old: those that the period may train again, without targets.
             cached: states of the questions in the encoder cache.
         Returns:
-            The examples with their answers, and the questions that were answered for the first
-            time, with the decoded tokens.
+            The questions that were answered, with the decoded tokens.
         """
-        open_questions = [e.source for e in examples if not e.target and not e.is_text]
-        fresh = [q for q in dict.fromkeys(open_questions) if q not in self.answers]
+        for question in chain.from_iterable(example.sources for example in new):
+            self.answers.pop(question, None)
+        asked = dict.fromkeys(e.source for e in old if not e.target and not e.is_text)
+        fresh = [question for question in asked if question not in self.answers]
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         answered = self._answer(fresh[rank::world], cached)
         if world > 1:
             answered = gather_object(answered)
         for question, tokens in answered:
             self.answers[question] = self._read_answer(tokens)
-        filled = self.fill_known(examples)
         sources = self.tokenizer.tokenize_sources([question for question, _ in answered])
         passes = zip(sources, (tokens for _, tokens in answered), strict=True)
-        return filled, [TokenizedExample(*sides) for sides in passes]
+        return [TokenizedExample(*sides) for sides in passes]
 
-    def fill_known(self, examples: Sequence[Example]) -> list[Example]:
-        """Add the model's answer to each example whose question has been answered."""
+    def fill(self, examples: Sequence[Example]) -> list[Example]:
+        """Add the model's answer to each example without one."""
         return [
-            e if e.target or e.is_text else replace(e, target=self.answers.get(e.source, ""))
+            e if e.target or e.is_text else replace(e, target=self.answers[e.source])
             for e in examples
         ]
 
@@ -109,10 +102,9 @@ class OwnAnswers:
         most, budget = self.config.eval_batch_size, self.config.eval_batch_tokens or math.inf
         answered: list[tuple[str, list[int]]] = []
         architecture = architecture_of(self.model)
-        with (
-            self.snapshot.applied(self.model),
-            scoring_passes(self.model, self.config.scoring_weights),
-        ):
+        was_training = self.model.training
+        self.model.eval()
+        with torch.no_grad(), scoring_passes(self.model, self.config.scoring_weights):
             for part in split_micro_batches(examples, rows, most=most, budget=budget):
                 chosen = [*chain.from_iterable(part)]
                 batch = self.tokenizer.collate([examples[i] for i in chosen])
@@ -127,14 +119,13 @@ class OwnAnswers:
                 answered += [
                     (questions[i], answer.tokens) for i, answer in zip(chosen, decoded, strict=True)
                 ]
+        self.model.train(was_training)
         return answered
 
-    def state(self, *, is_within_period: bool) -> Mapping[str, Tensor]:
-        """The answers so far and, for a checkpoint within a period, the weights before it."""
+    def state(self) -> Mapping[str, Tensor]:
+        """The answers so far, for a checkpoint."""
         encoded = json.dumps(self.answers).encode()
-        answers = torch.frombuffer(bytearray(encoded), dtype=torch.uint8)
-        weights = self.snapshot.weights if is_within_period else {}
-        return {ANSWERS: answers, **{f"{WEIGHTS}{n}": tensor for n, tensor in weights.items()}}
+        return {ANSWERS: torch.frombuffer(bytearray(encoded), dtype=torch.uint8)}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over a stored state. Raises DataError if it is malformed."""
@@ -144,5 +135,3 @@ class OwnAnswers:
             raise DataError(
                 "The answers of prioritized replay in the checkpoint are damaged."
             ) from None
-        weights = {n.removeprefix(WEIGHTS): t for n, t in state.items() if n.startswith(WEIGHTS)}
-        self.snapshot = Snapshot(weights)

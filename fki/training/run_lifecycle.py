@@ -182,13 +182,9 @@ def kept_checkpoint_bytes(session: Session) -> int:
 
 
 def checkpoint_bytes(session: Session) -> int:
-    """Bytes of the tensors of one checkpoint: trainable weights and the optimizer's state.
-
-    Own answers of an adaptive replay policy need a second copy of the weights.
-    """
+    """Bytes of the tensors of one checkpoint: trainable weights and the optimizer's state."""
     _, trainable = load.count_parameters(session.model)
-    copies = 1 + session.trainer.answers_itself
-    return 4 * copies * trainable + session.method.optimizer_bytes(session.model).saved
+    return 4 * trainable + session.method.optimizer_bytes(session.model).saved
 
 
 DISK_HINT = (

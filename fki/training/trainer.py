@@ -119,11 +119,6 @@ class Trainer:
         accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
         return wrapped
 
-    @property
-    def answers_itself(self) -> bool:
-        """Does a copy of the weights answer old questions?"""
-        return self.adaptive is not None and self.adaptive.answers is not None
-
     def plan(self, period: Period, *, count_usage: bool = False) -> PeriodPlan:
         """Plan a period up to the end of its budget; periods must come in order."""
         mix = partial(self._mix, period)
@@ -192,8 +187,6 @@ class Trainer:
                 self.base.restore(self.unwrapped)
             self.method.begin_period(self.unwrapped, period)
             self.coreset.begin_period()
-            if self.adaptive and self.adaptive.answers:
-                self.adaptive.answers.begin_period(period.examples)
         self.is_within_period = True
         continues = start > 0 or not self.config.reset_optimizer_per_period
         optimizer = self._prepare_optimizer(plan.steps, optimizer_state if continues else None)
@@ -250,7 +243,7 @@ class Trainer:
         if self.adaptive:
             parts["replay"] = self.adaptive.state()
             if answers := self.adaptive.answers:
-                parts["answers"] = answers.state(is_within_period=self.is_within_period)
+                parts["answers"] = answers.state()
         parts["coreset"] = self.coreset.state()
         return {f"{part}.{n}": t for part, state in parts.items() for n, t in state.items()}
 

@@ -90,9 +90,9 @@ def answer_questions(ready: PreparedMethod, accelerator: Accelerator) -> list[li
             update={"scoring_weights": weights, "output_length": 6}
         )
         own = OwnAnswers(ready.model, tokenizer_for(ready.model), config, accelerator, None)
-        own.begin_period([])
-        filled, _ = own.fill([Example(q, q, "", "2024-01") for q in QUESTIONS[:3]], None)
-        found.append([example.target for example in filled])
+        asked = [Example(q, q, "", "2024-01") for q in QUESTIONS[:3]]
+        own.begin_period([], asked, None)
+        found.append([example.target for example in own.fill(asked)])
     return found
 
 

@@ -39,47 +39,35 @@ def test_they_are_the_greedy_answers_of_the_weights_before(lesson: Any) -> None:
     evaluator = Evaluator(lesson.encoder, lesson.trainer.config, lesson.trainer.accelerator)
     probes = [Probe(e.id, "base", e.source, ("x",)) for e in asked]
     expected = [p.text for p in evaluator.predict(lesson.model, probes)]
-    answers.begin_period(())
+    lesson.model.train()
+    passes = answers.begin_period((), asked, None)
+    assert lesson.model.training
     change(lesson.model)
-    filled, passes = answers.fill(asked, None)
     texts = [answers.answers[e.source] for e in asked]
     assert all(whole.startswith(text) for text, whole in zip(texts, expected, strict=True))
-    assert [e.target for e in filled] == texts and len(passes) == 7
-    assert answers.fill(asked, None)[1] == []  # each is answered once
+    assert [e.target for e in answers.fill(asked)] == texts and len(passes) == 7
+    assert answers.begin_period((), asked, None) == []  # each is answered once
 
 
 def test_they_are_kept_until_a_period_answers_the_question(lesson: Any) -> None:
     answers, asked = make_answers(lesson), questions(5)
-    answers.begin_period(())
-    first, _ = answers.fill(asked, None)
+    answers.begin_period((), asked, None)
+    first = answers.fill(asked)
     change(lesson.model)
-    answers.begin_period([replace(asked[1], target="new"), Example("x", "X is ___.", "Y")])
-    second, passes = answers.fill(asked, None)
-    [asked_again] = passes
+    new = [replace(asked[1], target="new"), Example("x", "X is ___.", "Y")]
+    assert answers.begin_period(new, [*asked[:1], *asked[2:]], None) == []
+    [asked_again] = answers.begin_period((), asked, None)
     assert asked_again.source == lesson.trainer.tokenizer.tokenize_sources([asked[1].source])[0]
+    second = answers.fill(asked)
     assert (second[:1], second[2:]) == (first[:1], first[2:])
-
-
-def test_a_checkpoint_between_periods_has_the_answers_alone(lesson: Any) -> None:
-    answers, asked = make_answers(lesson), questions(3)
-    answers.begin_period(())
-    filled, _ = answers.fill(asked, None)
-    state = answers.state(is_within_period=False)
-    assert set(state) == {"answers"}
-    other = make_answers(lesson)
-    change(lesson.model)
-    other.load_state(state)
-    other.begin_period(())
-    assert other.fill(asked, None) == (filled, [])
 
 
 def test_examples_with_an_answer_and_documents_stay(lesson: Any) -> None:
     answers = make_answers(lesson)
-    answers.begin_period(())
     kept = [Example("a", "A is ___.", "B")]
     kept.append(Example("d", "A text.", "", is_text=True))
-    filled, passes = answers.fill(kept, None)
-    assert filled == kept and passes == []
+    assert answers.begin_period((), kept, None) == []
+    assert answers.fill(kept) == kept
 
 
 def test_an_answer_that_does_not_fit_loses_its_last_words(lesson: Any) -> None:
@@ -93,15 +81,13 @@ def test_an_answer_that_does_not_fit_loses_its_last_words(lesson: Any) -> None:
 
 def test_its_state_continues_it(lesson: Any) -> None:
     answers, asked = make_answers(lesson), questions(4)
-    answers.begin_period(())
-    first = answers.fill(asked[:2], None)[0]
+    answers.begin_period((), asked[:2], None)
     other = make_answers(lesson)
     change(lesson.model)
-    other.load_state(
-        {name: tensor.clone() for name, tensor in answers.state(is_within_period=True).items()}
-    )
-    assert other.fill(asked[:2], None) == (first, [])
-    assert other.fill(asked, None)[0] == answers.fill(asked, None)[0]
+    other.load_state({name: tensor.clone() for name, tensor in answers.state().items()})
+    for each in (answers, other):
+        assert len(each.begin_period((), asked, None)) == 2
+    assert other.fill(asked) == answers.fill(asked)
 
 
 def test_a_damaged_state_is_refused(lesson: Any) -> None:
