@@ -40,7 +40,7 @@ class PrioritizedOptions(Options):
     """Places of an epoch beyond the number of new examples, as a multiple of that number."""
     answers: Literal["stored", "model"] = "stored"
     """Answers to old questions: stored ones, or the model's own, as it gave them before the first
-    period that trains the question as an old one."""
+    period in which the question was old."""
     capacity: int = Field(10_000, ge=1)
     """Maximum number of old questions in the pool, which then is a uniform sample."""
     growth: float = Field(1.08, ge=1, le=100)
