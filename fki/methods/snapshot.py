@@ -35,7 +35,6 @@ class Snapshot:
 
         Raises DataError if the weights do not fit the model.
         """
-        pairs = self._pairs(model)
         was_training = model.training
         if is_sharded(model):  # whose shards must stay where they are
             current = Snapshot.take(model)
@@ -48,19 +47,21 @@ class Snapshot:
                 current.restore(model)
                 model.train(was_training)
             return
-        data = [parameter.data for parameter, _ in pairs]
-        try:
-            for parameter, weight in pairs:
-                parameter.data = weight
-            torch.clear_autocast_cache()  # its casts of weights are kept by parameter
-            model.eval()
-            with torch.no_grad():
-                yield
-        finally:
-            for (parameter, _), own in zip(pairs, data, strict=True):
-                parameter.data = own
-            torch.clear_autocast_cache()
-            model.train(was_training)
+        with gathered(model):
+            pairs = self._pairs(model)
+            data = [parameter.data for parameter, _ in pairs]
+            try:
+                for parameter, weight in pairs:
+                    parameter.data = weight
+                torch.clear_autocast_cache()  # its casts of weights are kept by parameter
+                model.eval()
+                with torch.no_grad():
+                    yield
+            finally:
+                for (parameter, _), own in zip(pairs, data, strict=True):
+                    parameter.data = own
+                torch.clear_autocast_cache()
+                model.train(was_training)
 
     def _pairs(self, model: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:
         parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}

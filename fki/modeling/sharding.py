@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 import torch
 from torch import Tensor, nn
 
+from fki.modeling import zero
+
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
@@ -83,6 +85,10 @@ def gathered(model: Any) -> Iterator[None]:
 
     All processes enter it together. It must be entered outside of inference mode.
     """
+    if zero.is_partitioned(model):
+        with zero.gathered(model):
+            yield
+        return
     if not is_sharded(model):
         yield
         return

@@ -22,7 +22,7 @@ OUTSIDE_AN_ARM = {
     "num_workers",
     "keep_last",
     "keep_best",
-    "sharding",
+    *("sharding", "use_deepspeed"),
     "save_every_steps",
 }
 MAY_DIFFER_ON_RESUME = ("output_dir", "output_log")
