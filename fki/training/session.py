@@ -344,7 +344,8 @@ def startup_notes(
             f"process{'es' * (config.ngpu > 1)}: {_launch_command(config.ngpu)}"
         )
     if config.sharding != "none" and world == 1:
-        notes.append(f"sharding = '{config.sharding}' has no effect with one process.")
+        stated = "use_deepspeed = true: " if config.use_deepspeed else ""
+        notes.append(f"{stated}sharding = '{config.sharding}' has no effect with one process.")
     return notes
 
 
