@@ -15,6 +15,8 @@ from fki.config.validation import SettingProblems, format_value
 from fki.core import registry
 from fki.core.errors import ConfigError, FkiError, did_you_mean
 
+DEEPSPEED = "zero2"  # what `use_deepspeed = true` is: the stage of the original code
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -75,6 +77,7 @@ def resolve(
     notes = (
         *layer_notes,
         *_read_initial(values, origins, problems),
+        *_read_deepspeed(values, origins, problems),
         *_drop_conditional(layers, values, origins),
         *_replace_alias(values, problems),
     )
@@ -87,7 +90,7 @@ def resolve(
         if table in values
     }
     _report_unknown(values.keys() - {*SETTINGS, *classes}, classes | TABLES, problems)
-    for key, text in find_conflicts(settings):
+    for key, text in find_conflicts(to_dict(Config()) | settings):
         problems.add(key, f"{key} {text}")
     config = Config()
     try:
@@ -232,6 +235,17 @@ def _read_initial(
     if values.get("freeze_level"):  # has no effect without training
         _drop("freeze_level", values, origins)
     return notes
+
+
+def _read_deepspeed(
+    values: dict[str, Any], origins: dict[str, str], problems: SettingProblems
+) -> list[str]:
+    """Read `use_deepspeed = true` as a value of `sharding`, unless one is stated. Returns notes."""
+    if values.get("use_deepspeed") is not True or values.get("sharding", "none") != "none":
+        return []
+    values["sharding"] = DEEPSPEED
+    origins["sharding"] = origins.get("use_deepspeed", "")
+    return [f"{problems.place('use_deepspeed')}: use_deepspeed = true is sharding = '{DEEPSPEED}'."]
 
 
 def _drop_conditional(

@@ -51,6 +51,10 @@ def setting(
     return Field(default, json_schema_extra=extra)
 
 
+# with which each process has all weights
+WHOLE_WEIGHTS: tuple[Sharding, ...] = ("none", "zero1", "zero2", "zero2_offload")
+
+
 class Budget(BaseModel):
     """The table `[budget]`: limits of one period's training, the same for every method.
 
@@ -209,14 +213,16 @@ class Config(BaseModel):
     """Compute activations again in the backward pass: less memory, a longer step, equal gradients
     apart from rounding."""
     sharding: Sharding = setting("none", affects="nothing", in_evaluation=True)
-    """Over several processes: every process has all weights (none, DDP), or a part of each (fsdp:
-    torch's fully_shard); fsdp_offload keeps the parts in the CPU's memory between their passes."""
+    """What several processes share. none: nothing (DDP). fsdp: weights, gradients and optimizer
+    state, by torch's fully_shard. zero1, zero2, zero3: by DeepSpeed, the optimizer state; the
+    gradients too; the weights too. With _offload, the shared parts are in the CPU's memory."""
     scoring_weights: ScoringWeights = setting("auto", affects="nothing", in_evaluation=True)
     """While a sharded model answers probes: gathered has all weights on each process; sharded
     gathers each block for each pass alone, which needs little memory and more communication. auto:
     gathered if all weights take at most half of the memory that is free on each GPU."""
-    use_deepspeed: bool = setting(False, affects="results")
-    """DeepSpeed. Only false is accepted; sharding = "fsdp" needs as little memory."""
+    use_deepspeed: bool = setting(False, affects="nothing")
+    """DeepSpeed, as in the original configs: true is read as sharding = "zero2", unless sharding
+    states another stage."""
 
     eval_batch_size: PositiveInt = setting(256, affects="results", in_evaluation=True)
     """Maximum number of probes per device and batch."""
@@ -431,9 +437,20 @@ def find_conflicts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _find_sharding_conflicts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What does not fit shards: what needs whole weights in the middle of a training step."""
     name = settings["sharding"]
+    is_deepspeed = settings.get("use_deepspeed", False)
+    if is_deepspeed and not name.startswith("zero"):
+        yield (
+            "use_deepspeed",
+            f"= true does not fit sharding = '{name}', which is torch's own. Set one of both.",
+        )
     if settings.get("optimizer") == "adafactor" and settings.get("method") != "recadam":
-        text = "needs whole rows and columns, which sharding splits. Add: --set optimizer=adamw"
+        cause = "use_deepspeed = true" if is_deepspeed else f"sharding = '{name}'"
+        text = f"needs whole rows and columns, which {cause} splits. Add: --set optimizer=adamw"
         yield "optimizer", f"= 'adafactor' {text}"
+    if settings.get("load_in", "fp32") != "fp32":
+        yield "sharding", f"= '{name}' does not fit quantized weights. Add: --set load_in=fp32"
+    if name in WHOLE_WEIGHTS:
+        return
     if settings.get("method") == "kd":
         yield (
             "sharding",
@@ -442,8 +459,6 @@ def _find_sharding_conflicts(settings: Mapping[str, Any]) -> Iterator[tuple[str,
     if settings.get("coreset") in ("k_center", "loss_net"):
         text = "selects with parts of the model. Add: --set coreset=random"
         yield "sharding", f"= '{name}' does not fit coreset = '{settings['coreset']}', which {text}"
-    if settings.get("load_in", "fp32") != "fp32":
-        yield "sharding", f"= '{name}' does not fit quantized weights. Add: --set load_in=fp32"
     if settings.get("encoder_cache") in ("fp32", "bf16"):
         yield (
             "encoder_cache",

@@ -22,7 +22,9 @@ PromptFormat = Literal["sentinel", "prefix", "completion", "question", "chat"]
 CAUSAL_FORMATS: tuple[PromptFormat, ...] = ("completion", "question", "chat")  # of decoders
 DocumentObjective = Literal["span_corruption", "salient_spans", "next_token"]
 LoadIn = Literal["fp32", "8bit", "4bit"]  # the storage of a base model's linear maps
-Sharding = Literal["none", "fsdp", "fsdp_offload"]  # of a model over several processes
+Sharding = Literal[  # of a model over several processes
+    "none", "fsdp", "fsdp_offload", "zero1", "zero2", "zero2_offload", "zero3", "zero3_offload"
+]
 ScoringWeights = Literal["auto", "gathered", "sharded"]  # of a sharded model, while it scores
 
 UNDATED = date.max  # of the rows of a stream without dates; dated base facts begin before it

@@ -145,20 +145,31 @@ class RecAdamOptimizer(torch.optim.Adam):
         super().__init__(params, lr=lr, betas=betas, eps=eps, fused=True)
         self.gamma, self.anneal, self.w, self.t0, self.k = gamma, anneal, w, t0, k
         self.saves_anchors = saves_anchors
-        self.steps_taken = 0
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One update of every parameter that has a gradient."""
-        self.steps_taken += 1
-        strength = anneal_factor(self.steps_taken, self.anneal, self.w, self.t0, self.k)
-        rates = [group["lr"] for group in self.param_groups]
-        for group, lr in zip(self.param_groups, rates, strict=True):
-            group["lr"] = lr * strength
+        """One update of every parameter that has a gradient.
+
+        Groups without parameters take no step: DeepSpeed steps one group after another.
+        """
+        groups = [group for group in self.param_groups if group["params"]]
+        rates, strengths = [group["lr"] for group in groups], []
+        for group, lr in zip(groups, rates, strict=True):
+            if "steps_taken" not in group:
+                group["steps_taken"] = self._count_steps(group)
+            group["steps_taken"] += 1
+            taken = group["steps_taken"]
+            strengths.append(anneal_factor(taken, self.anneal, self.w, self.t0, self.k))
+            group["lr"] = lr * strengths[-1]
         super().step()
-        for group, lr in zip(self.param_groups, rates, strict=True):
+        for group, lr, strength in zip(groups, rates, strengths, strict=True):
             group["lr"] = lr
             self._pull_to_anchors(group, lr * self.gamma * (self.w - strength))
+
+    def _count_steps(self, group: dict[str, Any]) -> int:
+        """The steps of a group that its state, such as that of a checkpoint, has."""
+        states = [self.state.get(p, {}) for p in group["params"]]
+        return max((int(state["step"]) for state in states if "step" in state), default=0)
 
     def _pull_to_anchors(self, group: dict[str, Any], pull: float) -> None:
         """Move parameters with a gradient towards their anchors; then decay them."""
@@ -172,7 +183,7 @@ class RecAdamOptimizer(torch.optim.Adam):
                 p.mul_(1 - group["lr"] * decay)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As Adam's; the state also sets the number of steps taken.
+        """As Adam's; the number of steps taken is then that of the state.
 
         Raises DataError if the state belongs to parameters in another order.
         """
@@ -186,9 +197,8 @@ class RecAdamOptimizer(torch.optim.Adam):
                     "--continue-from RUN",
                 )
         super().load_state_dict(state_dict)
-        self.steps_taken = max(
-            (int(s["step"]) for s in self.state.values() if "step" in s), default=0
-        )
+        for group in self.param_groups:
+            group.pop("steps_taken", None)
 
 
 def anneal_factor(t: int, anneal: str, w: float, t0: float, k: float) -> float:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fki.core.errors import DataError
-from fki.modeling.sharding import is_sharded, shard_like
+from fki.modeling.sharding import shard_like
 
 
 class Snapshot:
@@ -37,17 +37,6 @@ class Snapshot:
         """
         pairs = self._pairs(model)
         was_training = model.training
-        if is_sharded(model):  # whose shards must stay where they are
-            current = Snapshot.take(model)
-            try:
-                self.restore(model)
-                model.eval()
-                with torch.no_grad():
-                    yield
-            finally:
-                current.restore(model)
-                model.train(was_training)
-            return
         data = [parameter.data for parameter, _ in pairs]
         try:
             for parameter, weight in pairs:

@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from fki.core.types import Sharding
+from fki.modeling import zero
 from fki.modeling.architecture import architecture_of
 
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
 
 
 def distribute(model: nn.Module, accelerator: Accelerator, kind: Sharding) -> None:
-    """Shard a model over all processes, or move it to the device of this one."""
-    if kind == "none" or accelerator.num_processes == 1:
-        model.to(accelerator.device)
-    else:
+    """Shard a model by `fully_shard` over all processes, or move it to the device of this one."""
+    if kind.startswith("fsdp") and accelerator.num_processes > 1:
         shard(model, accelerator.device, offloads=kind == "fsdp_offload")
+    else:
+        model.to(accelerator.device)
 
 
 def shard(model: Any, device: torch.device, *, offloads: bool = False) -> None:
@@ -100,6 +101,10 @@ def gathered(model: Any) -> Iterator[None]:
 
     All processes enter it together. It must be entered outside of inference mode.
     """
+    if zero.is_partitioned(model):
+        with zero.gathered(model):
+            yield
+        return
     if not is_sharded(model):
         yield
         return

@@ -22,6 +22,7 @@ from fki.core.atomic_io import file_digest, sync, write_json, write_text
 from fki.core.errors import DataError, FkiError
 from fki.methods.base import trainable_parameters
 from fki.modeling.sharding import shard_like
+from fki.modeling.zero import ZeroState
 from fki.runs.run_dir import CHECKPOINTS, METRICS, RUN, SAMPLES
 from fki.runs.tensor_file import send_shards, write_tensors
 
@@ -46,6 +47,7 @@ def save(
     state: Mapping[str, Any] | None = None,
     optimizer: torch.optim.Optimizer | None = None,
     training: Mapping[str, Tensor] | None = None,
+    collected: ZeroState | None = None,
     keep_last: int = 1,
     keep: Collection[str] = (),
 ) -> Path:
@@ -58,6 +60,7 @@ def save(
         state: of the run, as JSON.
         optimizer: its state is saved too.
         training: further tensors, such as the state of a method.
+        collected: weights and optimizer state, if DeepSpeed has parts of them.
         keep_last: number of newest checkpoints that remain, beside those named in `keep`.
     Raises:
         FkiError: writing fails; older checkpoints are then unchanged.
@@ -67,7 +70,7 @@ def save(
     try:
         shutil.rmtree(scratch, ignore_errors=True)  # left by an earlier process with the same id
         scratch.mkdir(parents=True)
-        numbers, files = _list_tensors(model, optimizer, training or {})
+        numbers, files = _list_tensors(model, optimizer, training or {}, collected)
         for file_name, tensors in files.items():
             write_tensors(scratch / file_name, tensors)
         write_json(scratch / STATE, {**(state or {}), "optimizer": numbers})
@@ -94,18 +97,26 @@ def help_save(
     model: nn.Module,
     optimizer: torch.optim.Optimizer | None,
     training: Mapping[str, Tensor],
+    collected: ZeroState | None = None,
 ) -> None:
     """Send the shards of this process to the main one, which calls `save` with equal arguments."""
-    for tensors in _list_tensors(model, optimizer, training)[1].values():
+    for tensors in _list_tensors(model, optimizer, training, collected)[1].values():
         send_shards(tensors)
 
 
 def _list_tensors(
-    model: nn.Module, optimizer: torch.optim.Optimizer | None, training: Mapping[str, Tensor]
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    training: Mapping[str, Tensor],
+    collected: ZeroState | None,
 ) -> tuple[dict[str, Any], dict[str, Mapping[str, Tensor]]]:
     """The numbers of the optimizer's state, and the tensors of each file."""
-    numbers, moments = _split_optimizer_state(optimizer.state_dict()["state"] if optimizer else {})
-    files: dict[str, Mapping[str, Tensor]] = {WEIGHTS: trainable_parameters(model)}
+    state = optimizer.state_dict()["state"] if optimizer else {}
+    weights: Mapping[str, Tensor] = trainable_parameters(model)
+    if collected:
+        weights, state = collected
+    numbers, moments = _split_optimizer_state(state)
+    files = {WEIGHTS: weights}
     return numbers, files | {OPTIMIZER: moments} | ({TRAINING: training} if training else {})
 
 

@@ -203,7 +203,8 @@ class AdaptiveEpochs:
         examples = self.answers.fill(examples) if self.answers else examples
         passes = self.planner.tokenize(period, self.epoch, examples)
         batch = self.planner.batcher.collate(passes)
-        parts = self.accelerator, self.encoder_cache, self._cached
+        weights = self.config.scoring_weights
+        parts = weights, self.accelerator, self.encoder_cache, self._cached
         worst, mean = measure_losses(self.model, batch, *parts).losses()
         self.replay.refresh(worst.tolist(), mean.tolist())
         self._seconds += time.perf_counter() - began

@@ -9,10 +9,11 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.nn import functional
 
+from fki.core.types import ScoringWeights
 from fki.data.collator import TokenizedExample
-from fki.modeling import sharding
 from fki.modeling.architecture import architecture_of
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
+from fki.modeling.sharded_scoring import scoring_passes
 from fki.training.batching import OptimizerBatch
 
 
@@ -70,10 +71,10 @@ class LossRecord:
         return mark(worst), mark(total / tokens)
 
 
-@torch.no_grad()
 def measure_losses(
     model: Any,
     batch: OptimizerBatch,
+    scoring_weights: ScoringWeights,
     accelerator: Accelerator,
     encoder_cache: EncoderCache | None,
     cached: CachedStates | None,
@@ -83,19 +84,20 @@ def measure_losses(
     Args:
         model: without a wrapper for several processes.
         batch: its examples are numbered from 0.
+        scoring_weights: as the setting.
         cached: states of the examples in the encoder cache.
     """
     record = LossRecord.of_size(len(batch.examples), accelerator.device)
     was_training, architecture = model.training, architecture_of(model)
     model.eval()
-    for part, members in zip(batch.micro_batches, batch.members, strict=True):
-        states = [cached] * len(part.input_ids)
-        patched = encoder_cache.patch_encoder(part, states) if encoder_cache else nullcontext()
-        on_device = part.to(accelerator.device)
-        with patched, accelerator.autocast():
-            logits = architecture.scored_logits(model, on_device, model).float()
-        labels = on_device.labels.flatten()[on_device.scored_positions]
-        record.add(members, functional.cross_entropy(logits, labels, reduction="none"))
+    with torch.no_grad(), scoring_passes(model, scoring_weights):
+        for part, members in zip(batch.micro_batches, batch.members, strict=True):
+            states = [cached] * len(part.input_ids)
+            patched = encoder_cache.patch_encoder(part, states) if encoder_cache else nullcontext()
+            on_device = part.to(accelerator.device)
+            with patched, accelerator.autocast():
+                logits = architecture.scored_logits(model, on_device, model).float()
+            labels = on_device.labels.flatten()[on_device.scored_positions]
+            record.add(members, functional.cross_entropy(logits, labels, reduction="none"))
     model.train(was_training)
-    sharding.reshard(model)  # a pass without a backward one leaves weights gathered
     return record.gather(accelerator)

@@ -225,9 +225,9 @@ class Runner:
     def _save(self, name: str) -> None:
         """Save a checkpoint; all processes call it."""
         config, model, trainer = self.session.config, self.session.model, self.session.trainer
-        training = trainer.state()
+        training, collected = trainer.state(), trainer.collect_from_engine()
         if not self.session.is_main:
-            checkpoint.help_save(model, trainer.optimizer, training)
+            checkpoint.help_save(model, trainer.optimizer, training, collected)
             return
         checkpoint.save(
             self.run.folder,
@@ -237,6 +237,7 @@ class Runner:
             state=self.state.as_dict(self.run),
             optimizer=trainer.optimizer,
             training=training,
+            collected=collected,
             keep_last=config.keep_last,
             keep=best_rows(self.rows, config.keep_best),
         )

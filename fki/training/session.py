@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from torch import nn
 from transformers import PreTrainedModel
 
-from fki.config.schema import Config
+from fki.config.schema import WHOLE_WEIGHTS, Config
 from fki.core.errors import ConfigError
 from fki.core.formatting import format_command
 from fki.core.paths import data_home, expand_path
@@ -32,7 +32,7 @@ from fki.evaluation.evaluator import Evaluator
 from fki.evaluation.schedule import Phase, ProbeSchedule, check_probes, make_phases
 from fki.evaluation.shots import question_tokenizer
 from fki.methods.base import Method, make_method
-from fki.modeling import load
+from fki.modeling import load, zero
 from fki.modeling.architecture import check_fits_model
 from fki.modeling.device import make_accelerator, select_device
 from fki.modeling.encoder_cache import EncoderCache, FrozenEncoder
@@ -110,9 +110,11 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
     check_trainable(config.load_in, select_device())
     base = load.load_base_model(config.model, config.load_in)
     check_fits_model(config, base.model)
-    _check_trainable(base.model, config.model, config.use_deepspeed)
+    _check_trainable(base.model, config.model)
     precision = _choose_precision(config, base.model, allow_resume=allow_resume)
     accelerator = make_accelerator(precision.name)
+    if zero.stage_of(config.sharding) and accelerator.num_processes > 1:
+        zero.import_deepspeed()
     phases = make_phases(stream, config)
     schedule = ProbeSchedule(stream, phases, config)
     method, replay = make_method(config), make_replay(config)
@@ -142,7 +144,7 @@ def build_session(config: Config, *, allow_resume: bool = False) -> Session:
     dtype = config.encoder_cache
     frozen = method.frozen_encoder(model)
     # a cache runs the encoder alone, on whole weights
-    dtype = dtype if config.sharding == "none" else "off"
+    dtype = dtype if config.sharding in WHOLE_WEIGHTS else "off"
     cache = make_encoder_cache(frozen, tokenizer, dtype, config.encoder_cache_mib)
     input_notes += method.check_inputs([review, *examples], tokenizer)
     training_cache = cache if trains_from_cache(dtype, config.num_train_epochs) else None
@@ -228,15 +230,8 @@ def _check_no_run(name: str) -> None:
         )
 
 
-def _check_trainable(model: nn.Module, name: str, use_deepspeed: bool) -> None:
-    """Raises ConfigError for DeepSpeed, and for an exported model with a branch: methods need a
-    plain encoder."""
-    if use_deepspeed:
-        raise ConfigError(
-            "use_deepspeed = true is not supported: each period has its own optimizer.",
-            hint="torch's own sharding needs as little memory: --set use_deepspeed=false --set "
-            f"sharding=fsdp   {_launch_command(2)}",
-        )
+def _check_trainable(model: nn.Module, name: str) -> None:
+    """Raises ConfigError for an exported model with a branch: methods need a plain encoder."""
     if isinstance(model, FkiT5ForConditionalGeneration):
         raise ConfigError(
             f"'{name}' is an exported model with a branch beside its encoder. fki can "
@@ -354,7 +349,8 @@ def startup_notes(
             f"process{'es' * (config.ngpu > 1)}: {_launch_command(config.ngpu)}"
         )
     if config.sharding != "none" and world == 1:
-        notes.append(f"sharding = '{config.sharding}' has no effect with one process.")
+        stated = "use_deepspeed = true: " if config.use_deepspeed else ""
+        notes.append(f"{stated}sharding = '{config.sharding}' has no effect with one process.")
     if _restarts_share_store():
         notes.append(
             "After a restart by torch's launcher, processes may wait for killed ones. Start the "

@@ -29,10 +29,11 @@ from fki.core.types import Batch, Example, Period, Step
 from fki.data.collator import ExampleTokenizer, TokenizedExample
 from fki.methods.base import Method, trainable_parameters
 from fki.methods.snapshot import Snapshot
-from fki.modeling import sharding
+from fki.modeling import sharding, zero
 from fki.modeling.architecture import architecture_of
 from fki.modeling.encoder_cache import CachedStates, EncoderCache
 from fki.modeling.flops import FlopEstimator, FlopMeter
+from fki.modeling.zero import ZeroEngine, ZeroState
 from fki.replay.base import AdaptiveReplay, Epoch, Replay, make_replay
 from fki.training.adaptive_epochs import AdaptiveEpochs
 from fki.training.batching import Batcher, OptimizerBatch, TrainingBatch, derive_seed
@@ -79,9 +80,10 @@ class Trainer:
         self.replay = replay or make_replay(config)
         self.unwrapped = model
         self.architecture = architecture_of(model)
-        is_shared = config.sharding != "none" and accelerator.num_processes > 1
-        self.is_sharded = method.trains and is_shared
-        if not self.is_sharded:  # a device need not have room for a model that is sharded
+        is_distributed = method.trains and accelerator.num_processes > 1
+        self.uses_deepspeed = is_distributed and zero.stage_of(config.sharding) > 0
+        self.uses_fsdp = is_distributed and config.sharding.startswith("fsdp")
+        if not self.uses_fsdp:  # a device need not have room for a model that is sharded
             model.to(accelerator.device)
         is_packed = method.supports_packing and self.architecture.can_pack(model)
         estimator = FlopEstimator(model, encoder_cache, method.extra_forward_passes)
@@ -91,6 +93,7 @@ class Trainer:
         self.planner = PeriodPlanner(config, tokenizer, self.batcher, estimator, self.coreset)
         self.base = Snapshot.take(model) if config.reset == "base" else None
         self.optimizer: torch.optim.Optimizer | None = None
+        self.engine: ZeroEngine | None = None  # DeepSpeed's, of the current optimizer
         self.cached_states: CachedStates | None = None  # of the current period
         self.adaptive: AdaptiveEpochs | None = None  # of an adaptive replay policy
         if isinstance(self.replay, AdaptiveReplay):
@@ -109,15 +112,23 @@ class Trainer:
     def _distribute(self, model: nn.Module, estimator: FlopEstimator) -> nn.Module:
         """The model to train: sharded, or wrapped by Accelerate."""
         accelerator = self.accelerator
-        if self.is_sharded:
+        if self.uses_fsdp or self.uses_deepspeed:
             _ = estimator.costs  # by a pass over whole weights
-            sharding.distribute(model, accelerator, self.config.sharding)
-            return model
+            if self.uses_fsdp:
+                sharding.distribute(model, accelerator, self.config.sharding)
+            return model  # `_open_engine` lets DeepSpeed shard it
         # without trainable parameters there are no gradients to reduce over processes
         wrapped = accelerator.prepare_model(model, evaluation_mode=not self.method.trains)
         # prepare_model leaves autocast in the model's forward; scoring has to be fp32
         accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
         return wrapped
+
+    def collect_from_engine(self) -> ZeroState | None:
+        """Whole weights and optimizer state, for a checkpoint, if DeepSpeed has parts of them.
+
+        All processes call it.
+        """
+        return self.engine.collect() if self.engine else None
 
     def plan(self, period: Period, *, count_usage: bool = False) -> PeriodPlan:
         """Plan a period up to the end of its budget; periods must come in order."""
@@ -179,6 +190,9 @@ class Trainer:
         Raises:
             FkiError: the loss is NaN or infinite, or a single example does not fit into memory.
         """
+        if self.engine and not self.config.reset_optimizer_per_period:
+            optimizer_state = self.engine.collect_state()
+        self._close_engine()
         plan = self.plan(period)
         if not self.method.trains:
             return
@@ -331,7 +345,8 @@ class Trainer:
         seed = derive_seed(self.config.seed, "dropout", period, step, rank)
         loss_and_norm, note = self._compute_gradients(batch, seed)
         if self.max_pending > 1 or bool(loss_and_norm.isfinite().all()):
-            optimizer.step()
+            if not self.engine:  # which has taken the step
+                optimizer.step()
             self.coreset.learn()
         return PendingStep(loss_and_norm, optimizer.param_groups[0]["lr"], note)
 
@@ -363,6 +378,8 @@ class Trainer:
     def backward(self, batch: OptimizerBatch) -> Tensor:
         """Compute and clip the gradients of one optimizer batch.
 
+        DeepSpeed takes the step with it, unless a gradient is NaN or infinite.
+
         Returns [2] on the device: the loss of the whole batch, and the gradient norm before
         clipping.
         """
@@ -379,18 +396,32 @@ class Trainer:
             with nullcontext() if is_last else self._without_sync():
                 with self.accelerator.autocast():
                     loss = self._sum_nll(micro_batch, members)
-                self.accelerator.backward(loss * (world / tokens))
+                self._add_gradients(loss * (world / tokens), is_last=is_last)
             total += loss.detach()
         if world > 1:
             total = self.accelerator.reduce(total, "sum")
+        return torch.stack([total / tokens, self._clip_gradients().to(total.device)])
+
+    def _add_gradients(self, loss: Tensor, *, is_last: bool) -> None:
+        """Run the backward pass of a micro-batch."""
+        if self.engine:
+            self.engine.backward(loss, is_last=is_last)
+        else:
+            self.accelerator.backward(loss)
+
+    def _clip_gradients(self) -> Tensor:
+        """Clip the gradients; DeepSpeed takes the step with it. Returns their norm before."""
+        if self.engine:
+            return self.engine.step()
         norm = self.accelerator.clip_grad_norm_(
             trainable_parameters(self.unwrapped).values(), self.config.max_grad_norm or math.inf
         )
-        norm = sharding.full_tensor(torch.as_tensor(norm))
-        return torch.stack([total / tokens, norm.to(total.device)])
+        return sharding.full_tensor(torch.as_tensor(norm))
 
     def _without_sync(self) -> AbstractContextManager[None]:
         """Gradients of a micro-batch that is not the last one stay with the process."""
+        if self.engine:  # which is given the last one
+            return nullcontext()
         if sharding.is_sharded(self.unwrapped):
             return sharding.without_sync(self.unwrapped)
         return self.accelerator.no_sync(self.model)
@@ -429,12 +460,35 @@ class Trainer:
         sharding.reshard(self.unwrapped)  # a pass without a backward one leaves weights gathered
         if self.optimizer is None or self.config.reset_optimizer_per_period:
             self.optimizer = self.method.optimizer(self.unwrapped, steps)
-        if state is not None:
+        if self.uses_deepspeed:
+            self._open_engine(self.optimizer, state)
+        elif state is not None:
             parts = sharding.shard_state(state, self.optimizer)
             self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": parts})
         for group in self.optimizer.param_groups:
             group["lr"] = group.setdefault("initial_lr", group["lr"])
         return self.optimizer
+
+    def _open_engine(
+        self, optimizer: torch.optim.Optimizer, state: Mapping[int, Mapping[str, Any]] | None
+    ) -> None:
+        """Let DeepSpeed shard the model and a new optimizer, to which a state may belong."""
+        self.engine = ZeroEngine(
+            self.unwrapped,
+            optimizer,
+            self.config.sharding,
+            max_grad_norm=self.config.max_grad_norm,
+            autocast=self.accelerator.autocast,
+        )
+        self.model = self.engine.module
+        if state is not None:
+            self.engine.load_state(state)
+
+    def _close_engine(self) -> None:
+        """Give the model whole weights again, and forget DeepSpeed's optimizer."""
+        if self.engine:
+            self.engine.close()
+            self.engine, self.optimizer, self.model = None, None, self.unwrapped
 
     def _fill_encoder_cache(self, epochs: Sequence[Sequence[Example]]) -> float:
         """Cache the encoder's outputs for the period's examples. Returns the seconds it took.
@@ -509,6 +563,7 @@ class Trainer:
         try:
             yield lambda batch: self._try_step(batch, optimizer, schedule, period.name)
         finally:
+            self._close_engine()
             weights.restore(self.unwrapped)
             self.unwrapped.zero_grad(set_to_none=True)
             self.coreset.begin_period()

@@ -124,7 +124,10 @@ def test_to_toml_needs_no_torch_and_no_dataset(tmp_path: Path) -> None:
 WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "an unknown key": ({"lerning_rate": 1}, ("old.json:24: ", "Did you mean 'learning_rate'?")),
     "an unknown method": ({"method": "recadem"}, ("old.json:12: ", "Did you mean 'recadam'?")),
-    "DeepSpeed": ({"use_deepspeed": True}, ("use_deepspeed = true",)),
+    "DeepSpeed": (
+        {"use_deepspeed": True},
+        ("'adafactor' needs whole rows", "use_deepspeed = true", "--set optimizer=adamw"),
+    ),
     "answers that do not fit": (
         {"output_length": 2},
         ("output_length = 2", "Add: --set output_length="),

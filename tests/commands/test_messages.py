@@ -121,7 +121,7 @@ COMMANDS = [
     "fki train --dataset mine --output-dir half --resume",
     "fki train --dataset mine --continue-from nowhere",
     "fki train --dataset mine --model nowhere",
-    "fki train --dataset mine --set use_deepspeed=true",
+    "fki train --dataset mine --set use_deepspeed=true --set sharding=fsdp",
     "fki train --dataset mine --set output_length=2",
     "fki train --dataset mine --set since=2030",
     "fki train --dataset mine --track wandbb",

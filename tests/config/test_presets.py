@@ -85,7 +85,7 @@ def test_the_version_is_told_by_its_flag() -> None:
     ("text", "key", "value"),
     [
         ("learning_rate=1e-4", "learning_rate", 1e-4),
-        (" use_deepspeed = true ", "use_deepspeed", True),
+        (" check_validation = true ", "check_validation", True),
         ("mixed_precision=bf16", "mixed_precision", "bf16"),
         ("output_dir=2024", "output_dir", "2024"),
         ("output_dir='2024'", "output_dir", "2024"),

@@ -214,6 +214,55 @@ def test_the_method_initial_is_the_untouched_model() -> None:
     assert resolved({"method": "initial"}, {"method": "lora"}).config.arm == "lora"
 
 
+def test_deepspeed_alone_is_its_second_stage() -> None:
+    found = resolved({"use_deepspeed": True, "optimizer": "adamw"})
+    assert found.config.sharding == "zero2" and found.origins["sharding"] == "0.toml:1"
+    assert found.notes == ("0.toml:1: use_deepspeed = true is sharding = 'zero2'.",)
+    assert resolved({"optimizer": "adamw"}, {"sharding": "zero3"}, {"use_deepspeed": True}) == (
+        ResolvedConfig(
+            Config(optimizer="adamw", sharding="zero3", use_deepspeed=True),
+            {
+                **dict.fromkeys(found.origins, "default"),
+                **{"optimizer": "0.toml:1", "sharding": "1.toml:1", "use_deepspeed": "2.toml:1"},
+            },
+        )
+    )
+    assert resolved({"use_deepspeed": True}, {"use_deepspeed": False}).config.sharding == "none"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"sharding": "fsdp", "use_deepspeed": True}, "use_deepspeed = true does not fit"),
+        ({"sharding": "zero1", "optimizer": "adafactor"}, "which sharding = 'zero1' splits"),
+        ({"use_deepspeed": True, "optimizer": "adafactor"}, "which use_deepspeed = true splits"),
+        ({"sharding": "zero2", "load_in": "8bit", "freeze_level": 2}, "quantized weights"),
+        ({"sharding": "zero3", "method": "kd"}, "does not fit method = 'kd'"),
+        ({"sharding": "zero3_offload", "coreset": "k_center"}, "coreset = 'k_center'"),
+        ({"sharding": "zero3", "encoder_cache": "fp32"}, "encoder_cache needs the whole encoder"),
+    ],
+)
+def test_what_does_not_fit_shards_is_refused_with_its_reason(
+    settings: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve([Layer({"optimizer": "adamw"} | settings, {})], options_of=lambda _: LoraOptions)
+    assert words in str(caught.value)
+
+
+def test_a_default_that_does_not_fit_is_refused_too() -> None:
+    assert "optimizer = 'adafactor' needs whole rows" in refusal({"sharding": "zero1"})
+
+
+@pytest.mark.parametrize(
+    "settings", [{"method": "kd"}, {"coreset": "loss_net"}, {"encoder_cache": "fp32"}]
+)
+def test_with_whole_weights_on_each_process_more_fits(settings: dict[str, Any]) -> None:
+    both = {"optimizer": "adamw", "sharding": "zero2"} | settings
+    found = resolve([Layer(both, {})], options_of=lambda _: LoraOptions)
+    assert found.config.sharding == "zero2"
+
+
 @pytest.mark.parametrize("key", ["checkpoint_path", "continue_from"])
 def test_the_untouched_model_has_no_other_weights(key: str) -> None:
     found = resolved({key: "runs/x", "check_validation": True}, {"method": "initial"})

@@ -22,8 +22,7 @@ OUTSIDE_AN_ARM = {
     "num_workers",
     "keep_last",
     "keep_best",
-    "sharding",
-    "scoring_weights",
+    *("sharding", "scoring_weights", "use_deepspeed"),
     "save_every_steps",
 }
 MAY_DIFFER_ON_RESUME = ("output_dir", "output_log")

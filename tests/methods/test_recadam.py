@@ -321,6 +321,40 @@ def test_the_fused_step_is_the_plain_loop_also_where_gradients_are_missing() -> 
     assert len({int(fused.state[p]["step"]) for group in ours for p in group["params"]}) > 1
 
 
+def test_groups_that_are_stepped_one_after_another_are_stepped_as_together() -> None:
+    """As DeepSpeed does, by `param_groups` with one group, or with one that has parameters."""
+    settings = SETTINGS | {"anneal": "sigmoid", "t0": 5.0, "k": 1.0}
+    optimizers = [RecAdamOptimizer(grouped(), **settings) for _ in range(3)]
+    together, alone, emptied = optimizers
+    for step in range(8):
+        if step == 4:  # a state without anything else, as after a restart
+            fresh = RecAdamOptimizer(alone.param_groups, **settings)
+            fresh.state.update(alone.state)
+            for group in fresh.param_groups:
+                group.pop("steps_taken")
+            alone = fresh
+        for optimizer in (together, alone, emptied):
+            torch.manual_seed(step)
+            for p in (p for group in optimizer.param_groups for p in group["params"]):
+                p.grad = torch.randn(p.shape, dtype=torch.float64)
+        together.step()
+        groups = alone.param_groups
+        for group in groups:
+            alone.param_groups = [group]
+            alone.step()
+        alone.param_groups = groups
+        parameters = [group["params"] for group in emptied.param_groups]
+        for chosen in range(len(parameters)):
+            for number, group in enumerate(emptied.param_groups):
+                group["params"] = parameters[number] if number == chosen else []
+            emptied.step()
+        for group, params in zip(emptied.param_groups, parameters, strict=True):
+            group["params"] = params
+    for other in (alone, emptied):
+        for a, b in zip(together.param_groups, other.param_groups, strict=True):
+            assert all(torch.equal(p, q) for p, q in zip(a["params"], b["params"], strict=True))
+
+
 def test_there_is_one_group_for_each_weight_decay() -> None:
     recadam_method = RecAdam(Config(method="recadam", weight_decay=0.1), RecAdamOptions())
     model = recadam_method.prepare(toy_model())

@@ -206,7 +206,6 @@ def test_data_that_has_changed_is_found_before_the_first_cell_starts(
     [
         ({"freeze_level": 2}, "nothing would train|freeze_level"),
         ({"kadapter": {"layers": [1, 9]}}, "must be 2 numbers"),
-        ({"use_deepspeed": True}, "use_deepspeed"),
     ],
 )
 def test_a_method_that_cannot_be_made_stops_all_before_the_first(

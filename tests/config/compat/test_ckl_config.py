@@ -593,7 +593,7 @@ CONFIGS = {
     **{f"{v}/{n}": (seed(v, n), {}) for v in VERSIONS for n in SEED},
     "ckl": (ckl(), {"dataset": "a b/", "dataset_version": "month"}),
     "evaluation": (evaluation(), {}),
-    "deepspeed": (seed("day", "lora", use_deepspeed=True), {}),
+    "deepspeed": (seed("day", "lora", use_deepspeed=True), {"optimizer": "adamw"}),
     "another method": (seed("day", "modular"), {"method": "lora"}),
 }
 
