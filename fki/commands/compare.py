@@ -55,8 +55,9 @@ def compare(
             help="A metric to show: learning_gain, forgetting, bwt, fwt, acc, fuar, kar, kg, "
             "edit_score, f1, accuracy, log_likelihood, perplexity, old_em, contains, "
             "token_accuracy, success, magnitude, same_answer, same_tokens, case_em, "
-            "precision_at_1, test_passed, success_by_case, em_by_relation ..., or a probe set "
-            "as in updated, updated.learned, updated.before, updated.f1.learned. Repeatable.",
+            "precision_at_1, precision_at_10, test_passed, success_by_case, em_by_relation ..., "
+            "or a probe set as in updated, updated.learned, updated.before, updated.f1.learned. "
+            "Repeatable.",
         ),
     ] = None,
     sort: Annotated[str, typer.Option(metavar="NAME", help="Sort arms by this metric.")] = "",

@@ -111,12 +111,14 @@ def _list_tensors(
     collected: ZeroState | None,
 ) -> tuple[dict[str, Any], dict[str, Mapping[str, Tensor]]]:
     """The numbers of the optimizer's state, and the tensors of each file."""
-    state = optimizer.state_dict()["state"] if optimizer else {}
-    weights: Mapping[str, Tensor] = trainable_parameters(model)
+    weights: Mapping[str, Tensor]
     if collected:
         weights, state = collected
+    else:
+        weights = trainable_parameters(model)
+        state = optimizer.state_dict()["state"] if optimizer else {}
     numbers, moments = _split_optimizer_state(state)
-    files = {WEIGHTS: weights}
+    files: dict[str, Mapping[str, Tensor]] = {WEIGHTS: weights}
     return numbers, files | {OPTIMIZER: moments} | ({TRAINING: training} if training else {})
 
 

@@ -74,6 +74,7 @@ def teaching_config(config: Config) -> Config:
         "repeat_num": 1,
         "reset": "none",
         "load_in": "fp32",
+        "sharding": "none",  # the folder has whole weights
         "since": "",
         "max_periods": 0,
         "stream_share": 1.0,

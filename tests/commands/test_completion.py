@@ -40,7 +40,7 @@ def complete(*words: str, cwd: Path | None = None) -> list[str]:
         (("train", "--method", "kad"), ["kadapter_2", "kadapter_3"]),
         (("train", "--methods", "vanilla,reca"), ["vanilla,recadam"]),
         (("plan", "--set", "lear"), ["learning_rate="]),
-        (("train", "--set", "prioritized.r"), ["prioritized.ratio="]),
+        (("train", "--set", "prioritized.r"), ["prioritized.ratio=", "prioritized.refresh="]),
         (("train", "--set", "replay=p"), ["replay=prioritized"]),
         (("train", "--set", "loss_on="), ["loss_on=answer", "loss_on=all"]),
         (("train", "--set", "known_only="), ["known_only=true", "known_only=false"]),

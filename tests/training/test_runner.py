@@ -53,6 +53,9 @@ def test_the_folder_explains_the_run_before_it_starts(
         "precision": "fp32",
         "superseded": "not asked",
         "normalization": "2",
+        "probes": "",
+        "ranked_sets": "lama",
+        "ranked_among": "",
     }
     assert {"torch", "transformers"} <= info["environment"]["packages"].keys()
     asked = {p.id for cell in runner.session.schedule.cells for p in cell.probes}

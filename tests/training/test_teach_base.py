@@ -15,7 +15,7 @@ from fki.core.types import Step
 from fki.modeling import load
 from fki.training import session
 from fki.training.session import Session
-from fki.training.teach_base import RECORD, TaughtBase, teach_base
+from fki.training.teach_base import RECORD, TaughtBase, teach_base, teaching_config
 
 
 @pytest.fixture
@@ -100,6 +100,11 @@ def test_the_taught_weights_are_those_of_plain_training_on_the_base(
     for name, weight in loaded.named_parameters():
         expected = ready.base.model.get_parameter(name)
         assert torch.allclose(weight, expected, atol=2e-3), name
+
+
+def test_the_taught_folder_has_whole_weights() -> None:
+    config = Config(sharding="fsdp", optimizer="adamw", teach_base=True)
+    assert teaching_config(config).sharding == "none"
 
 
 def test_what_cannot_be_taught_is_said_so(dataset: Path, tmp_path: Path) -> None:
